@@ -1,0 +1,1 @@
+"""The `omnisearch` command."""

@@ -1,0 +1,38 @@
+"""Errors that a user can act on: what happened, where, and how to mend it."""
+
+from __future__ import annotations
+
+
+class OmniError(Exception):
+    """An error whose message is meant for the user, printed without a traceback.
+
+    Attributes:
+        what: one sentence, what happened.
+        where: file, line, field, command or option it happened at; may be empty.
+        how: what the user can do about it; may be empty.
+        exit_code: the process exit status the CLI ends with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", how: str = "") -> None:
+        self.what, self.where, self.how = what, where, how
+        super().__init__(" ".join(part for part in (where and f"{where}:", what, how) if part))
+
+
+class InputError(OmniError):
+    """The input (a file, a row, an option, a query) is not usable. Exit status 2."""
+
+    exit_code = 2
+
+
+class NotReady(OmniError):
+    """A step that this one needs has not been run yet. Exit status 3."""
+
+    exit_code = 3
+
+
+class Corrupt(OmniError):
+    """A file of the workspace is damaged or was tampered with. Exit status 4."""
+
+    exit_code = 4

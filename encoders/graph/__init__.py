@@ -1,0 +1,1 @@
+"""Stand-ins for pre-existing embeddings, for who has none: PinSage and ItemSage spaces."""

@@ -1,0 +1,1 @@
+"""What answers a query: encode, retrieve, merge, rank, blend."""

@@ -1,0 +1,1 @@
+"""How good it is: recall, nDCG, side-by-side reports."""

@@ -1,0 +1,1 @@
+"""Batch encoding into signals, and the immutable generations of indexes built from them."""

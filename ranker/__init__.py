@@ -1,0 +1,1 @@
+"""The L1 and L2 rankers: features, training, scoring."""
