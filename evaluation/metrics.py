@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from math import fsum, log2
+from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
 
-Gains = Mapping[Hashable, float]
+Gains = Mapping[Any, float]
 Ranking = Sequence[Hashable]
 Measure = Callable[[Ranking, Gains, float], float]
 

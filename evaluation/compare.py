@@ -1,0 +1,193 @@
+"""One query through several systems, side by side, as the paper's Figure 5 shows it (§5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Protocol
+
+import sqlite_utils
+
+from data.catalogue import ITEM_ENTITIES, read_items
+from data.errors import InputError
+from data.text import normalise_query
+from evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
+from evaluation.metrics import ndcg
+
+SYSTEMS = ("token", "embedding", "full")
+
+
+class Engine(Protocol):
+    """What of `engine.SearchEngine` a comparison uses."""
+
+    def search(self, query: str, k: int = ..., *, system: str = ...) -> Any: ...
+
+    def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]: ...
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One result in one column.
+
+    Attributes:
+        score: the system's own; scores of different systems do not compare.
+        also: the other systems that show this result too.
+        grade: the mean of its judges; None where nobody judged it for this query.
+        relevant: whether the grade reaches the comparison's `level`; None without a grade.
+    """
+
+    rank: int
+    entity: str
+    id: str
+    score: float
+    title: str
+    brand: str
+    price: float | None
+    currency: str
+    image: str
+    link: str
+    is_ad: bool
+    also: tuple[str, ...]
+    grade: float | None
+    relevant: bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One system's first k results and what its judges say; `ndcg` is None without judgments."""
+
+    system: str
+    took_ms: float
+    hits: list[Shown]
+    relevant: int
+    irrelevant: int
+    unjudged: int
+    ndcg: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All columns of one query.
+
+    Attributes:
+        overlap: "a & b" → how many results two systems share.
+        judged: how many items the judges graded for this query.
+        level: the least mean grade that counts as relevant.
+        notes: what a reader must know about the data, such as that it is synthetic.
+    """
+
+    query: str
+    k: int
+    generation: int
+    columns: list[Column]
+    overlap: dict[str, int]
+    related: list[str]
+    judged: int
+    level: float
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def compare_query(
+    engine: Engine,
+    db: sqlite_utils.Database,
+    query: str,
+    k: int = 12,
+    systems: Sequence[str] = SYSTEMS,
+) -> Comparison:
+    """The first k results of each system for one query, shared and judged ones marked.
+
+    Raises:
+        InputError: an empty query, k below 1, or a system that is not known.
+    """
+    key = normalise_query(query)
+    if not key:
+        raise InputError("The query is empty.", how="Give at least one word.")
+    if k < 1:
+        raise InputError("At least one result must be shown.", where=f"k = {k}")
+    gains = gains_of_query(db, key)
+    responses = {system: engine.search(query, k=k, system=system) for system in systems}
+    found = {
+        system: [(hit.entity, hit.id) for hit in response.hits[:k]]
+        for system, response in responses.items()
+    }
+    texts = _items(db, {item for items in found.values() for item in items})
+    columns = []
+    for system, response in responses.items():
+        hits = [
+            _shown(hit, texts.get((hit.entity, hit.id), {}), system, found, gains)
+            for hit in response.hits[:k]
+        ]
+        columns.append(_column(system, response.took_ms, hits, gains))
+    last = responses[systems[-1]]
+    return Comparison(
+        query=query.strip(),
+        k=k,
+        generation=int(last.generation),
+        columns=columns,
+        overlap={f"{a} & {b}": len({*found[a]} & {*found[b]}) for a, b in combinations(found, 2)},
+        related=[_related_text(entry) for entry in last.related],
+        judged=len(gains),
+        level=RELEVANT,
+        notes=data_notes(db),
+    )
+
+
+def _items(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
+    """The catalogue's rows of the items shown: captions and currencies are not in a hit."""
+    rows: dict[Item, dict[str, Any]] = {}
+    for entity in ITEM_ENTITIES:
+        ids = sorted(key for kind, key in wanted if kind == entity)
+        for batch in read_items(db, entity, ids=ids):
+            rows |= {(entity, row["id"]): row for row in batch}
+    return rows
+
+
+def _shown(
+    hit: Any,
+    row: Mapping[str, Any],
+    system: str,
+    found: Mapping[str, list[Item]],
+    gains: ItemGains,
+) -> Shown:
+    item = (hit.entity, hit.id)
+    grade = gains.get(item)
+    names = (hit.title, row.get("title"), row.get("caption"), row.get("description"))
+    return Shown(
+        rank=hit.rank,
+        entity=hit.entity,
+        id=hit.id,
+        score=float(hit.score),
+        title=next((name for name in names if name), ""),
+        brand=hit.brand or "",
+        price=None if hit.price is None else float(hit.price),
+        currency=row.get("currency") or "",
+        image=hit.image or "",
+        link=hit.link or "",
+        is_ad=bool(row.get("campaign")),
+        also=tuple(other for other, items in found.items() if other != system and item in items),
+        grade=grade,
+        relevant=None if grade is None else grade >= RELEVANT,
+    )
+
+
+def _column(system: str, took_ms: float, hits: list[Shown], gains: ItemGains) -> Column:
+    verdicts = [hit.relevant for hit in hits]
+    ranking = [(hit.entity, hit.id) for hit in hits]
+    return Column(
+        system=system,
+        took_ms=float(took_ms),
+        hits=hits,
+        relevant=verdicts.count(True),
+        irrelevant=verdicts.count(False),
+        unjudged=verdicts.count(None),
+        ndcg=ndcg(ranking, gains, k=10) if gains else None,
+    )
+
+
+def _related_text(entry: Any) -> str:
+    return str(getattr(entry, "query", None) or getattr(entry, "text", None) or entry)

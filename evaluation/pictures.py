@@ -1,0 +1,58 @@
+"""Pictures for a page that needs no other file: local ones as data URIs, remote ones by URL."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MAX_BYTES = 1 << 20  # a larger file is not embedded: pages must stay small enough to send
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What goes into `<img src>`; `remote` where the reader's browser would fetch it."""
+
+    src: str
+    remote: bool
+
+
+def picture(image: str, folders: Sequence[Path]) -> Picture | None:
+    """The picture an item's `image` names, or None where there is nothing fit to show.
+
+    A path is taken as it stands or from one of `folders`. Only files whose content is that of a
+    PNG, JPEG, GIF, WebP or SVG picture are embedded, whatever their name, so that a catalogue
+    cannot pull other files of the machine into a page.
+    """
+    if not image:
+        return None
+    try:
+        if urlsplit(image).scheme.lower() in ("http", "https"):
+            return Picture(image, remote=True) if urlsplit(image).hostname else None
+        for path in (Path(image), *(folder / image for folder in folders)):
+            if path.is_file() and path.stat().st_size <= MAX_BYTES:
+                content = path.read_bytes()
+                kind = _kind(content)
+                if kind:
+                    encoded = base64.b64encode(content).decode("ascii")
+                    return Picture(f"data:{kind};base64,{encoded}", remote=False)
+    except (OSError, ValueError):  # unreadable files, paths with NUL, broken URLs
+        pass
+    return None
+
+
+def _kind(content: bytes) -> str | None:
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "image/webp"
+    head = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(b"<svg") or (head.startswith((b"<?xml", b"<!--")) and b"<svg" in head):
+        return "image/svg+xml"
+    return None

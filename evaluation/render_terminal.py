@@ -1,0 +1,70 @@
+"""Comparisons in the terminal. Titles are put in as text, never as markup."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.compare import Column, Comparison, Shown
+from evaluation.wording import plain, price_text, system_name
+
+_MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Columns side by side: ✓ or ✗ where judged, ● for each system that shows the result too."""
+    systems = [column.system for column in comparison.columns]
+    grid = Table(title=Text(f"“{plain(comparison.query)}”", "bold"), title_justify="left")
+    grid.add_column("", justify="right", style="dim")
+    for column in comparison.columns:
+        grid.add_column(_heading(column), ratio=1, overflow="fold")
+    for place in range(max((len(column.hits) for column in comparison.columns), default=0)):
+        cells = [
+            _cell(column.hits[place], column.system, systems)
+            if place < len(column.hits)
+            else Text("")
+            for column in comparison.columns
+        ]
+        grid.add_row(str(place + 1), *cells)
+    return Group(grid, *_below(comparison))
+
+
+def _heading(column: Column) -> Text:
+    heading = Text(system_name(column.system), "bold")
+    heading.append(f"  {column.took_ms:.1f} ms", "dim")
+    if column.ndcg is not None:
+        heading.append(f"\n✓ {column.relevant} ", "green")
+        heading.append(f"✗ {column.irrelevant} ", "red")
+        heading.append(f"· {column.unjudged}  nDCG@10 {column.ndcg:.3f}", "dim")
+    return heading
+
+
+def _cell(hit: Shown, system: str, systems: list[str]) -> Text:
+    mark, style = _MARK[hit.relevant]
+    cell = Text.assemble((mark, style), " ")
+    cell.append(plain(hit.title) or f"untitled {hit.entity}", style if hit.relevant else "")
+    about = [hit.entity, plain(hit.brand), price_text(hit.price, plain(hit.currency))]
+    cell.append(f"\n  {', '.join(part for part in about if part)}", "dim")
+    if hit.also:
+        here = {system, *hit.also}
+        dots = "".join("●" if name in here else "○" for name in systems)
+        cell.append(f"  {dots} shared", "magenta")
+    return cell
+
+
+def _below(comparison: Comparison) -> list[Text]:
+    lines = []
+    legend = "✓ judged relevant  ✗ judged irrelevant  · not judged"
+    if not comparison.judged:
+        legend = "Nobody has judged results for this query."
+    if len(comparison.columns) > 1:
+        legend += "  ●○ which systems show it"
+    lines.append(Text(legend, "dim"))
+    shared = (f"{key.replace('&', 'and')} share {n}" for key, n in comparison.overlap.items())
+    lines.append(Text("; ".join(shared), "dim"))
+    if comparison.related:
+        related = ", ".join(plain(query) for query in comparison.related)
+        lines.append(Text.assemble(("Related: ", "bold"), related))
+    lines.extend(Text(note, "yellow") for note in comparison.notes)
+    return [line for line in lines if line]

@@ -1,0 +1,49 @@
+"""The words in which reports speak of systems and results, in the terminal and on pages."""
+
+from __future__ import annotations
+
+import unicodedata
+
+NAMES = {
+    "token": "Token",
+    "embedding": "Embedding",
+    "compat": "Existing embeddings",
+    "rrf": "Fusion",
+    "l1": "L1",
+    "full": "Full stack",
+}
+WHAT = {
+    "token": "BM25 over the words of pins and products",
+    "embedding": "nearest neighbours of the query in the learned space",
+    "compat": "nearest neighbours in the PinSage and ItemSage spaces",
+    "rrf": "reciprocal rank fusion of token and embedding",
+    "l1": "all sources, ordered by the light ranker",
+    "full": "all sources, L1, L2 and blending",
+}
+
+
+def system_name(system: str) -> str:
+    """The name a reader knows a system by."""
+    return NAMES.get(system, system)
+
+
+def plain(text: str) -> str:
+    """Text without control and direction-changing characters, on one line.
+
+    Titles come from strangers: an escape sequence must not reach a terminal, and an override of
+    the writing direction must not turn the text around it.
+    """
+    kept = (" " if unicodedata.category(char) in _ODD else char for char in text)
+    return " ".join("".join(char for char in kept if char not in _TURNS).split())
+
+
+# Controls, line and paragraph separators, and lone surrogates, which no encoding can write.
+_ODD = frozenset(("Cc", "Zl", "Zp", "Cs"))
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+
+
+def price_text(price: float | None, currency: str) -> str:
+    """'USD 1,234.50', or without a currency '1,234.50'; empty for no price."""
+    if price is None or price != price:
+        return ""
+    return f"{currency} {price:,.2f}".strip()
