@@ -7,7 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.compare import Column, Comparison, Shown
-from evaluation.wording import plain, price_text, system_name
+from evaluation.compare_set import PairOfSystems, SetComparison
+from evaluation.systems import METRICS, Estimate
+from evaluation.wording import p_text, plain, price_text, system_name
 
 _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
 
@@ -68,3 +70,62 @@ def _below(comparison: Comparison) -> list[Text]:
         lines.append(Text.assemble(("Related: ", "bold"), related))
     lines.extend(Text(note, "yellow") for note in comparison.notes)
     return [line for line in lines if line]
+
+
+def set_tables(comparison: SetComparison) -> RenderableType:
+    """The metrics of each system, and of each pair of systems the differences with their tests."""
+    lines: list[RenderableType] = []
+    if comparison.measured:
+        lines.append(
+            metrics_table(
+                comparison.metrics,
+                f"{comparison.measured} of {comparison.queries} queries, "
+                f"measured by {comparison.gains_from}",
+            )
+        )
+    else:
+        lines.append(Text("None of the queries has judgments or held-out engagement.", "yellow"))
+    lines.extend(_pair_table(pair, comparison) for pair in comparison.pairs)
+    lines.extend(Text(note, "yellow") for note in comparison.notes)
+    return Group(*lines)
+
+
+def metrics_table(metrics: dict[str, dict[str, Estimate]], title: str) -> Table:
+    """Systems as rows, metrics with their 95% intervals as columns."""
+    grid = Table(title=Text(title, "bold"), title_justify="left")
+    grid.add_column("system")
+    for name in METRICS:
+        grid.add_column(name, justify="right")
+    best = {
+        name: max((columns[name].mean for columns in metrics.values()), default=0.0)
+        for name in METRICS
+    }
+    for system, columns in metrics.items():
+        cells = [
+            Text.assemble(
+                (f"{found.mean:.3f}", "bold" if found.mean == best[name] else ""),
+                (f" {found.low:.3f}–{found.high:.3f}", "dim"),
+            )
+            for name, found in columns.items()
+        ]
+        grid.add_row(Text(system), *cells)
+    return grid
+
+
+def _pair_table(pair: PairOfSystems, comparison: SetComparison) -> RenderableType:
+    title = (
+        f"{system_name(pair.b)} against {system_name(pair.a)}: the first {comparison.k} overlap "
+        f"by {pair.overlap:.0%}"
+    )
+    if not comparison.measured:
+        return Text(title)
+    grid = Table(title=Text(title, "bold"), title_justify="left")
+    for number, name in enumerate(("metric", "difference", "95%", "wins", "ties", "losses", "p")):
+        grid.add_column(name, justify="left" if number == 0 else "right")
+    for name, found in pair.differences.items():
+        style = "green" if found.low > 0 else "red" if found.high < 0 else ""
+        counts = (str(found.wins), str(found.ties), str(found.losses))
+        interval = f"{found.low:+.3f} to {found.high:+.3f}"
+        p_value = p_text(pair.p_holm[name])
+        grid.add_row(name, Text(f"{found.mean:+.3f}", style), interval, *counts, p_value)
+    return grid

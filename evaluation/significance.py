@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the random ones we would draw
 _BLOCK = 2_000_000  # random numbers drawn at once; bounds memory
@@ -32,7 +33,7 @@ class Difference:
     losses: int
 
 
-def compare_paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Difference:
+def compare_paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> Difference:
     """All of `Difference` for two aligned lists of per-query values; NaNs where they are empty."""
     delta = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     low, high = bootstrap_interval(delta, seed=seed)
@@ -49,9 +50,7 @@ def compare_paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Dif
     )
 
 
-def randomisation_test(
-    a: Sequence[float], b: Sequence[float], seed: int = 0, resamples: int = 10_000
-) -> float:
+def randomisation_test(a: ArrayLike, b: ArrayLike, seed: int = 0, resamples: int = 10_000) -> float:
     """Two-sided p-value of Fisher's paired randomisation test on the mean difference.
 
     Under the null hypothesis the two systems' labels can be swapped on any query. With few
@@ -78,8 +77,8 @@ def randomisation_test(
 
 
 def bootstrap_interval(
-    values: Sequence[float] | np.ndarray,
-    weights: Sequence[float] | np.ndarray | None = None,
+    values: ArrayLike,
+    weights: ArrayLike | None = None,
     seed: int = 0,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -107,7 +106,9 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction for several tests, in the order given."""
+    """Holm's step-down correction for several tests, in the order given; NaNs are no tests."""
+    if any(np.isnan(p_values)):
+        return list(p_values)
     order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")
     adjusted = [0.0] * len(p_values)
     running = 0.0

@@ -47,3 +47,10 @@ def price_text(price: float | None, currency: str) -> str:
     if price is None or price != price:
         return ""
     return f"{currency} {price:,.2f}".strip()
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as one reads it: '0.013', '<0.001', or '–' where there was no test."""
+    if p_value != p_value:
+        return "–"
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"

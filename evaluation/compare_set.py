@@ -1,0 +1,200 @@
+"""Two or more systems over a set of queries: overlap, metrics, wins and losses, significance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+
+from data.errors import InputError
+from evaluation.compare import SYSTEMS, Engine
+from evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
+from evaluation.significance import Difference, compare_paired, holm
+from evaluation.systems import (
+    METRICS,
+    Estimate,
+    Progress,
+    Rankings,
+    Values,
+    estimates,
+    has_relevant,
+    overlap,
+    rank_all,
+    values_of,
+)
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """`k` is that of the overlap; `held_out` are gains for when no query has judgments."""
+
+    systems: Sequence[str] = SYSTEMS
+    k: int = 10
+    seed: int = 0
+    held_out: Mapping[str, ItemGains] | None = None
+
+
+@dataclass(frozen=True)
+class PairOfSystems:
+    """System `b` against system `a`; the p-values are corrected over all pairs (Holm)."""
+
+    a: str
+    b: str
+    overlap: float
+    differences: dict[str, Difference]  # metric → b - a
+    p_holm: dict[str, float]
+
+
+@dataclass(frozen=True)
+class QueryRow:
+    """One query: what each system's metrics are on it (empty without gains), and the overlaps."""
+
+    query: str
+    metrics: dict[str, dict[str, float]]  # system → metric → value
+    overlap: dict[str, float]  # "a & b" → share
+
+
+@dataclass(frozen=True)
+class SetComparison:
+    """Everything of `compare --queries`.
+
+    Attributes:
+        measured: how many of the queries have something relevant; metrics are over these.
+        gains_from: 'judgments', 'held-out engagement', or '' where nothing could be measured.
+    """
+
+    queries: int
+    measured: int
+    gains_from: str
+    k: int
+    level: float
+    systems: list[str]
+    metrics: dict[str, dict[str, Estimate]]
+    pairs: list[PairOfSystems]
+    rows: list[QueryRow]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers; NaN is for the encoder to write as null."""
+        return asdict(self)
+
+
+def compare_queries(
+    engine: Engine,
+    db: sqlite_utils.Database,
+    queries: Sequence[str],
+    options: SetOptions | None = None,
+    progress: Progress | None = None,
+) -> SetComparison:
+    """All systems over all queries (normalised, as `query_file.read_queries` gives them).
+
+    Measured against judgments; where none of the queries has any, against `held_out` gains.
+
+    Raises:
+        InputError: fewer than two systems, or one named twice.
+    """
+    options = options or SetOptions()
+    systems = list(options.systems)
+    if len(systems) < 2 or len(set(systems)) < len(systems):
+        raise InputError(
+            "A comparison needs at least two different systems.", where=", ".join(systems)
+        )
+    gains, gains_from = _gains(db, queries, options)
+    measured = [query for query in queries if query in gains]
+    rankings = rank_all(engine, queries, systems, progress)
+    values = values_of(rankings, gains, measured, RELEVANT)
+    shared = _overlaps(rankings, queries, options.k)
+    return SetComparison(
+        queries=len(queries),
+        measured=len(measured),
+        gains_from=gains_from,
+        k=options.k,
+        level=RELEVANT,
+        systems=systems,
+        metrics=estimates(values, options.seed),
+        pairs=_pairs(values, shared, options.seed),
+        rows=_rows(queries, measured, values, shared),
+        notes=data_notes(db) + _seen(db, measured),
+    )
+
+
+def _seen(db: sqlite_utils.Database, queries: Sequence[str]) -> list[str]:
+    """A warning where figures flatter: the data set gives these queries to training."""
+    rows = db.conn.execute("SELECT id FROM queries WHERE split = 'train'")
+    number = len({query for (query,) in rows} & set(queries))
+    if not number:
+        return []
+    return [f"{number} of the {len(queries)} measured queries belong to the training split."]
+
+
+def _gains(
+    db: sqlite_utils.Database, queries: Sequence[str], options: SetOptions
+) -> tuple[dict[str, ItemGains], str]:
+    sources = {"judgments": judged_gains(db), "held-out engagement": options.held_out or {}}
+    wanted = set(queries)
+    for name, source in sources.items():
+        gains = {
+            query: items
+            for query, items in source.items()
+            if query in wanted and has_relevant(items)
+        }
+        if gains:
+            return gains, name
+    return {}, ""
+
+
+def _overlaps(
+    rankings: Rankings, queries: Sequence[str], k: int
+) -> dict[tuple[str, str], list[float]]:
+    return {
+        (a, b): [overlap(rankings[a][query], rankings[b][query], k) for query in queries]
+        for a, b in combinations(rankings, 2)
+    }
+
+
+def _pairs(
+    values: Values, shared: Mapping[tuple[str, str], list[float]], seed: int
+) -> list[PairOfSystems]:
+    pairs = [
+        PairOfSystems(
+            a,
+            b,
+            overlap=float(np.mean(shares)) if shares else float("nan"),
+            differences={
+                name: compare_paired(values[a][name], values[b][name], seed) for name in METRICS
+            },
+            p_holm={},
+        )
+        for (a, b), shares in shared.items()
+    ]
+    for name in METRICS:
+        corrected = holm([pair.differences[name].p_value for pair in pairs])
+        pairs = [
+            replace(pair, p_holm=pair.p_holm | {name: p})
+            for pair, p in zip(pairs, corrected, strict=True)
+        ]
+    return pairs
+
+
+def _rows(
+    queries: Sequence[str],
+    measured: Sequence[str],
+    values: Values,
+    shared: Mapping[tuple[str, str], list[float]],
+) -> list[QueryRow]:
+    place = {query: number for number, query in enumerate(measured)}
+    rows = []
+    for number, query in enumerate(queries):
+        metrics = {}
+        if query in place:
+            metrics = {
+                system: {name: float(column[place[query]]) for name, column in columns.items()}
+                for system, columns in values.items()
+            }
+        overlaps = {f"{a} & {b}": shares[number] for (a, b), shares in shared.items()}
+        rows.append(QueryRow(query, metrics, overlaps))
+    return rows

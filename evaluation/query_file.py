@@ -1,0 +1,82 @@
+"""Files of queries to compare systems on: text, JSONL, CSV or TSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from data.errors import InputError
+from data.text import normalise_query
+
+_COLUMNS = ("query", "text", "search_term")
+
+
+def read_queries(path: Path) -> list[str]:
+    """The distinct normalised queries of a file, in its order.
+
+    A `.jsonl` file holds strings or objects with "query" or "text"; a `.csv` or `.tsv` file has a
+    header with one of `query`, `text`, `search_term`; any other file has one query a line, and
+    lines that start with # are comments.
+
+    Raises:
+        InputError: the file cannot be read, a line is not what it should be, or there is no query.
+    """
+    readers = {".jsonl": _json_lines, ".csv": _table, ".tsv": _table}
+    read = readers.get(path.suffix.lower(), _lines)
+    try:
+        keys = [normalise_query(text) for text in read(path)]
+    except OSError as error:
+        raise InputError(
+            f"The query file cannot be read ({error.strerror}).", where=str(path)
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"The query file cannot be decoded ({error}).",
+            where=str(path),
+            how="Save it as UTF-8.",
+        ) from error
+    queries = list(dict.fromkeys(key for key in keys if key))
+    if not queries:
+        raise InputError("There is no query in the file.", where=str(path))
+    return queries
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig") as file:
+        yield from (line for line in file if not line.startswith("#"))
+
+
+def _json_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            try:
+                value = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise InputError(f"The line is not JSON ({error}).", where=where) from error
+            if isinstance(value, dict):
+                value = next((value[key] for key in _COLUMNS if key in value), None)
+            if not isinstance(value, str):
+                raise InputError(
+                    "The line holds no query.", where=where, how='Write {"query": "..."} lines.'
+                )
+            yield value
+
+
+def _table(path: Path) -> Iterator[str]:
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, delimiter=separator)
+        column = next((name for name in _COLUMNS if name in (rows.fieldnames or ())), None)
+        if column is None:
+            raise InputError(
+                "The table has no column of queries.",
+                where=f"{path}:1",
+                how=f"Name one of its columns {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}.",
+            )
+        yield from (row[column] or "" for row in rows)

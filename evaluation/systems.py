@@ -1,0 +1,93 @@
+"""Several systems over the same queries: their rankings, their metrics, and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.compare import Engine
+from evaluation.judged import RELEVANT, Item, ItemGains
+from evaluation.metrics import measure
+from evaluation.significance import bootstrap_interval
+
+Progress = Callable[[int, int], None]
+Rankings = dict[str, dict[str, list[Item]]]  # system → query → items, best first
+Values = dict[str, dict[str, np.ndarray]]  # system → metric → a value for each query
+
+METRICS = {
+    "nDCG@10": "ndcg_cut_10",
+    "Recall@10": "recall_10",
+    "Recall@100": "recall_100",
+    "MRR": "recip_rank",
+}
+DEPTH = 100  # results asked of each system; MRR and Recall@100 see no further
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over queries with its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def rank_all(
+    engine: Engine,
+    queries: Sequence[str],
+    systems: Sequence[str],
+    progress: Progress | None = None,
+) -> Rankings:
+    """The first DEPTH items of every system for every query."""
+    rankings: Rankings = {system: {} for system in systems}
+    for done, query in enumerate(queries, 1):
+        for system in systems:
+            found = engine.rank(query, system, DEPTH)
+            rankings[system][query] = [(entity, key) for entity, key, _ in found]
+        if progress:
+            progress(done, len(queries))
+    return rankings
+
+
+def values_of(
+    rankings: Rankings, gains: Mapping[str, ItemGains], queries: Sequence[str], level: float
+) -> Values:
+    """Each metric of METRICS on each of `queries`, all of which must have gains."""
+    return {
+        system: {
+            name: np.array([measure(key)(found[query], gains[query], level) for query in queries])
+            for name, key in METRICS.items()
+        }
+        for system, found in rankings.items()
+    }
+
+
+def has_relevant(gains: ItemGains, level: float = RELEVANT) -> bool:
+    """Whether a query can be measured at all: something is relevant to it."""
+    return any(gain >= level for gain in gains.values())
+
+
+def estimates(values: Values, seed: int = 0) -> dict[str, dict[str, Estimate]]:
+    """system → metric → mean and interval; all NaN where there are no queries."""
+    return {
+        system: {name: _estimate(column, seed) for name, column in columns.items()}
+        for system, columns in values.items()
+    }
+
+
+def _estimate(column: np.ndarray, seed: int) -> Estimate:
+    if not len(column):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    return Estimate(float(column.mean()), *bootstrap_interval(column, seed=seed))
+
+
+def overlap(a: Sequence[Item], b: Sequence[Item], k: int) -> float:
+    """The share of the first k places that two rankings have in common, whatever the order.
+
+    Where neither fills k places, of the longer one's places; 1 for two empty rankings.
+    """
+    first, second = set(a[:k]), set(b[:k])
+    places = max(len(first), len(second))
+    return len(first & second) / places if places else 1.0
