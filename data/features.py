@@ -78,10 +78,13 @@ def write_feature(
     entity: str,
     ids: Sequence[str],
     vectors: np.ndarray,
+    *,
+    replace: bool = False,
 ) -> Feature:
     """Add or replace rows of a feature: rows of known ids are replaced, the others appended.
 
-    `vectors` is (n, d) float32, one row an id. The old file stays until the catalogue names the
+    `vectors` is (n, d) float32, one row an id. With `replace` nothing of the old feature is kept
+    (vectors of another fit lie in another space). The old file stays until the catalogue names the
     new one, so a crash leaves the old feature whole.
 
     Raises:
@@ -92,7 +95,7 @@ def write_feature(
     vectors = check_vectors(vectors, where)
     if len(ids) != len(vectors):
         raise InputError(f"There are {len(ids)} ids and {len(vectors)} vectors.", where=where)
-    old = open_feature(workspace, db, name, entity)
+    old = None if replace else open_feature(workspace, db, name, entity)
     row_of = {} if old is None else dict(old.index)
     if old is not None and old.dim != vectors.shape[1]:
         raise InputError(

@@ -45,12 +45,10 @@ PAIR_SCHEMA = pa.schema(
 # in no feature.
 HELD_OUT = "SELECT id FROM queries WHERE split IN ('valid', 'test')"
 
-# The notes that enrichment leaves: until when (exclusive) the log or the boards were read.
-_UNTIL_KEYS = {
+# Notes of the catalogue: until when (exclusive) enrichment read the log or the boards.
+_TEXT_NOTES = {
     "engaged_until": ("Engaged queries", "omnisearch enrich queries"),
     "boards_until": ("Board titles", "omnisearch enrich boards"),
-    "pinsage_until": ("Vectors of the PinSage stand-in", "omnisearch enrich graph --again"),
-    "itemsage_until": ("Vectors of the ItemSage stand-in", "omnisearch enrich graph --again"),
 }
 
 
@@ -105,6 +103,11 @@ def feature_until(db: sqlite_utils.Database) -> int:
     return split.train_until if split.evaluates else NO_LIMIT
 
 
+def fit_note(feature: str) -> str:
+    """The catalogue note on a feature fitted here: {"until": time, "sha256": of its file}."""
+    return f"{feature}_fit"
+
+
 def check_leak(db: sqlite_utils.Database, split: Split) -> None:
     """Raise NotReady if a feature in the catalogue was computed from after `split.train_until`.
 
@@ -113,13 +116,17 @@ def check_leak(db: sqlite_utils.Database, split: Split) -> None:
     """
     if not split.evaluates:
         return
-    for key, (feature, command) in _UNTIL_KEYS.items():
-        until = get_meta(db, key)
+    known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
+    for name, digest in db.conn.execute("SELECT name, sha256 FROM features"):
+        note = get_meta(db, fit_note(name))
+        if note is not None and note["sha256"] == digest:  # else imported since
+            known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))
+    for until, feature, command in known:
         if until is not None and until > split.train_until:
             raise NotReady(
                 f"{feature} know of what happened after the end of training "
                 f"({split.train_until}): the evaluation would leak into the features.",
-                where=f"catalogue meta {key}",
+                where="catalogue",
                 how=f"Run `{command}` without --until.",
             )
 
