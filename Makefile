@@ -1,0 +1,41 @@
+# Everything runs in .venv, made from scratch on a machine with Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types unit slow docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/omnisearch demo --workspace demo
+
+test: lint types unit
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2 -m "not slow"
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m cli.docs docs/cli.md
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info
