@@ -1,0 +1,123 @@
+"""L1: a linear model over a few features; one matrix product scores all candidates of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from ranker.features import FEATURES
+from ranker.lists import Lists
+
+# Few, cheap, and of every stage: the paper's L1 uses the embedding's score beside token scores.
+L1_FEATURES = (
+    "learned",
+    "compat_gap",
+    "bm25",
+    "bm25_share",
+    "learned_rr",
+    "compat_rr",
+    "bm25_rr",
+    "engaged_match",
+    "log_save",
+    "log_click",
+    "language_match",
+    "is_product",
+)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """score = filled(x) . weights + present(x) . flags, over the columns of `names`.
+
+    An unknown (NaN) value is filled with `fill`, the mean of the known ones in training, and its
+    presence flag is 0; so the model learns what "unknown" is worth on its own.
+
+    Attributes:
+        names: m features; weights, flags, fill: float32 (m,).
+    """
+
+    names: tuple[str, ...]
+    weights: np.ndarray
+    flags: np.ndarray
+    fill: np.ndarray
+
+    @classmethod
+    def fit(cls, lists: Sequence[Lists], names: Sequence[str], l2: float = 1e-3) -> Linear:
+        """Minimise the listwise softmax loss, a convex one, with L2 regularisation.
+
+        For a query with gains y and scores s the loss is -sum(y / sum(y) * log softmax(s)): the
+        pairwise logistic loss drawn over the whole list at once. Queries weigh the same. Row
+        weights scale what a row adds to the softmax's sum.
+        """
+        X = np.concatenate([part.X for part in lists])[:, _columns(names)]
+        weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
+        sizes = np.concatenate([part.sizes for part in lists])
+        y = np.concatenate([_shares(part) for part in lists])
+        known = ~np.isnan(X)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, X, 0).sum(axis=0, dtype=np.float64) / count
+        centred = np.where(known, X - mean, 0)
+        std = np.sqrt((centred**2).sum(axis=0) / count)
+        std = np.where(std > 1e-6, std, 1.0)
+        rows = np.concatenate([centred / std, known], axis=1)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        wanted = rows.T @ y
+
+        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+            scores = rows @ w
+            scores -= np.repeat(np.maximum.reduceat(scores, starts), sizes)
+            mass = weights * np.exp(scores)
+            total = np.add.reduceat(mass, starts)
+            value = np.log(total).sum() - y @ scores
+            gradient = rows.T @ (mass / np.repeat(total, sizes)) - wanted
+            return value / len(sizes) + l2 / 2 * (w @ w), gradient / len(sizes) + l2 * w
+
+        found = minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B").x
+        m = len(names)
+        return cls(
+            tuple(names),
+            (found[:m] / std).astype(np.float32),
+            found[m:].astype(np.float32),
+            mean.astype(np.float32),
+        )
+
+    @classmethod
+    def untrained(cls) -> Linear:
+        """What ranks before anything was learned: reciprocal ranks, then the learned cosine."""
+        names = ("learned", "learned_rr", "compat_rr", "bm25_rr")
+        zeros = np.zeros(len(names), np.float32)
+        return cls(names, np.array([0.1, 1, 1, 1], np.float32), zeros, zeros)
+
+    def score(self, X: np.ndarray) -> np.ndarray:
+        """(n,) float32 scores of feature rows (n, F)."""
+        rows = X[:, _columns(self.names)]
+        known = ~np.isnan(rows)
+        return np.where(known, rows, self.fill) @ self.weights + known @ self.flags
+
+    def to_json(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).tolist() for name in ("weights", "flags", "fill")}
+        return {"features": list(self.names), **arrays}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Linear:
+        """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
+        names = tuple(values["features"])
+        _columns(names)
+        arrays = [np.array(values[key], dtype=np.float32) for key in ("weights", "flags", "fill")]
+        if any(array.shape != (len(names),) or not np.isfinite(array).all() for array in arrays):
+            raise ValueError("the numbers of weights and features differ")
+        return cls(names, *arrays)
+
+
+def _columns(names: Sequence[str]) -> list[int]:
+    return [FEATURES.index(name) for name in names]
+
+
+def _shares(lists: Lists) -> np.ndarray:
+    """(n,) gains as shares of their query's sum."""
+    y = lists.y.astype(np.float64)
+    return y / np.repeat(np.add.reduceat(y, lists.starts), lists.sizes)

@@ -1,0 +1,102 @@
+"""Rows grouped by query: sorting into lists, choosing those to learn from, nDCG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RankingData:
+    """Candidates of many queries with what is known of them. Rows may come in any order.
+
+    Attributes:
+        X: float32 (n, F), rows of FEATURES.
+        groups: int64 (n,), the number of the row's query.
+        engagement: float32 (n,), graded gain (see `ranker.labels`), NaN unknown.
+        relevance: float32 (n,), judged grade as a gain, 0 is irrelevant, NaN not judged.
+        weights: float32 (n,), how much a row's engagement label counts; None for 1.
+    """
+
+    X: np.ndarray
+    groups: np.ndarray
+    engagement: np.ndarray
+    relevance: np.ndarray
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Rows sorted by query, with one label; query q's rows are `starts[q]:starts[q] + sizes[q]`.
+
+    Attributes:
+        X: float32 (n, F). y: float32 (n,), not negative. weights: float32 (n,).
+        sizes: int64 (queries,).
+        queries: int64 (queries,), the group numbers.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    sizes: np.ndarray
+    queries: np.ndarray
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
+
+
+def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = None) -> Lists:
+    """The queries whose known labels differ, with only their labelled rows.
+
+    A query all of whose labels are equal says nothing about order and is left out.
+
+    Args:
+        label: 'engagement' or 'relevance'.
+        keep: bool (n,), rows to choose from; None for all.
+    """
+    y = np.maximum(np.asarray(getattr(data, label), dtype=np.float32), 0)
+    known = ~np.isnan(y) if keep is None else ~np.isnan(y) & keep
+    weights = data.weights if label == "engagement" else None
+    if weights is not None:
+        known = known & (np.asarray(weights) > 0)
+    rows = np.flatnonzero(known)
+    rows = rows[np.argsort(data.groups[rows], kind="stable")]
+    queries, starts, sizes = np.unique(data.groups[rows], return_index=True, return_counts=True)
+    if not len(rows):
+        differ = np.zeros(0, dtype=bool)
+    else:
+        differ = np.maximum.reduceat(y[rows], starts) > np.minimum.reduceat(y[rows], starts)
+    rows = rows[np.repeat(differ, sizes)]
+    return Lists(
+        X=data.X[rows],
+        y=y[rows],
+        weights=np.ones(len(rows), np.float32) if weights is None else weights[rows],
+        sizes=sizes[differ],
+        queries=queries[differ],
+    )
+
+
+def ndcg(lists: Lists, scores: np.ndarray, k: int = 10) -> np.ndarray:
+    """(queries,) nDCG@k with the labels themselves as gains, as trec_eval's ndcg_cut has it.
+
+    The ideal order is that of the rows given (what was retrieved and labelled). Equal scores are
+    ordered by a fixed shuffle, so that no ordering profits from the order of the rows; a NaN
+    score comes last.
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    query = np.repeat(np.arange(len(lists.sizes)), lists.sizes)
+    shuffle = np.random.default_rng(0).permutation(len(scores))
+    gained = _discounted(lists, np.lexsort((shuffle, -scores, query)), k)
+    ideal = _discounted(lists, np.lexsort((-lists.y, query)), k)
+    return gained / ideal
+
+
+def _discounted(lists: Lists, order: np.ndarray, k: int) -> np.ndarray:
+    place = np.arange(len(order)) - np.repeat(lists.starts, lists.sizes)
+    gain = np.where(place < k, lists.y[order] / np.log2(place + 2), 0)
+    return np.add.reduceat(gain, lists.starts) if len(gain) else np.zeros(0)

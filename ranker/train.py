@@ -1,0 +1,130 @@
+"""Training both rankers and measuring them on queries that they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError, NotReady
+from ranker.features import FEATURES
+from ranker.l1 import L1_FEATURES, Linear
+from ranker.l2 import L2, Head, TreeOptions
+from ranker.lists import Lists, RankingData, informative_lists, ndcg
+
+LABELS = ("engagement", "relevance")
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """How to train.
+
+    Attributes:
+        held_out: share of the queries kept back for measuring; fewer than 5 queries keep none.
+        relevance_weight: the mix that the report measures.
+        l1_l2: L2 regularisation of L1.
+    """
+
+    trees: TreeOptions = field(default_factory=TreeOptions)
+    held_out: float = 0.2
+    relevance_weight: float = 0.5
+    l1_l2: float = 1e-3
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Rankers:
+    """L1 and L2 as they were trained, with the report of that training (plain JSON values)."""
+
+    l1: Linear
+    l2: L2
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def train_rankers(
+    data: RankingData,
+    config: RankerConfig = RankerConfig(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Rankers:
+    """Train L1 and the heads of L2 that there are labels for, on 1 - `held_out` of the queries.
+
+    The report holds, for each label, nDCG@10 on the held-out queries (mean, over the rows with a
+    label) for L1, each head, the mix and every single feature as an ordering; the importance of
+    features; and how much there was to learn from. The models are those that were measured.
+
+    Raises:
+        InputError: shapes that do not agree.
+        NotReady: no query has candidates with different labels.
+    """
+    _check(data)
+    kept_back = _held_out(data.groups, config)
+    train = {label: informative_lists(data, label, ~kept_back) for label in LABELS}
+    test = {label: informative_lists(data, label, kept_back) for label in LABELS}
+    usable = {label: lists for label, lists in train.items() if len(lists.sizes)}
+    if not usable:
+        raise NotReady(
+            "There is nothing to train the rankers on: no query has candidates with different "
+            "labels.",
+            how="Import engagements or judgments of queries that retrieve more than one item.",
+        )
+    steps, total = _steps(progress), len(usable) + 1
+    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_l2)
+    steps(1, total)
+    heads: dict[str, Head] = {}
+    for label, lists in usable.items():
+        heads[label] = Head.fit(lists, config.trees)
+        steps(len(heads) + 1, total)
+    l2 = L2(heads.get("engagement"), heads.get("relevance"))
+    report = {
+        "rows": len(data),
+        "queries": len(np.unique(data.groups)),
+        "trained_on": {label: len(lists.sizes) for label, lists in train.items()},
+        "held_out": {label: len(lists.sizes) for label, lists in test.items()},
+        "relevance_weight": config.relevance_weight,
+        "ndcg@10": {
+            label: dict(_measure(lists, l1, l2, config.relevance_weight))
+            for label, lists in test.items()
+            if len(lists.sizes)
+        },
+        "importance": {label: head.importance() for label, head in heads.items()},
+    }
+    return Rankers(l1, l2, report)
+
+
+def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[str, float]]:
+    """Orderings with their mean nDCG@10: the models first, then the features, best first."""
+    orderings = {"l1": l1.score(lists.X)}
+    orderings |= {f"l2 {name} head": scores for name, scores in l2.scores(lists.X).items()}
+    orderings["l2"] = l2.score(lists.X, weight)
+    for name, scores in orderings.items():
+        yield name, float(ndcg(lists, scores).mean())
+    single = {
+        name: float(ndcg(lists, lists.X[:, column]).mean()) for column, name in enumerate(FEATURES)
+    }
+    yield from sorted(single.items(), key=lambda pair: -pair[1])
+
+
+def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
+    """bool (n,): rows of the queries kept back; the choice depends on the seed alone."""
+    queries = np.unique(groups)
+    chosen = np.random.default_rng(config.seed).random(len(queries)) < config.held_out
+    if len(queries) < 5:
+        chosen[:] = False
+    return np.isin(groups, queries[chosen])
+
+
+def _check(data: RankingData) -> None:
+    n = len(data)
+    columns = [data.groups, data.engagement, data.relevance]
+    columns += [] if data.weights is None else [data.weights]
+    if data.X.shape != (n, len(FEATURES)) or any(len(column) != n for column in columns):
+        raise InputError(
+            f"Ranking data must have {len(FEATURES)} features and one label and one query number "
+            f"a row; it has X {data.X.shape} and columns of {[len(c) for c in columns]} rows."
+        )
+
+
+def _steps(progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+    return progress or (lambda done, total: None)
