@@ -1,0 +1,262 @@
+"""Recall@10 of the engaged entity among random entities, by exact search (§4.2).
+
+A pair counts when fewer than k entities of the corpus score at least as high as the engaged one:
+ties go against the model. As in the paper, other entities that the same query engaged are not
+taken out of the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.significance import bootstrap_interval
+
+Progress = Callable[[int, int], None]
+Encode = Callable[[Sequence[str]], np.ndarray]
+
+# Rounding differs between the places of a matrix product, by some 1e-7 for unit vectors. Scores
+# this close are one score, so that a copy of the engaged entity never passes for a lesser one.
+TIE = 1e-6
+QUERIES_AT_ONCE = ENTITIES_AT_ONCE = 4096  # 64 MiB of scores; smaller blocks multiply slower
+
+
+@dataclass(frozen=True)
+class Recall:
+    """One figure: the recall of one space on a group of pairs.
+
+    Attributes:
+        space: 'learned', 'pinsage', 'itemsage' or 'bm25'.
+        pairs_of: entity and action, such as 'pin/save'.
+        group: '' for all pairs, else 'language=de' or 'country=FR'.
+        corpus: how many random entities the engaged one stood among.
+        low, high: 95% bootstrap interval over queries, the pairs of a query kept together.
+    """
+
+    space: str
+    pairs_of: str
+    group: str
+    pairs: int
+    queries: int
+    corpus: int
+    recall: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RecallOptions:
+    """`corpus` is the paper's m; a smaller catalogue is taken whole."""
+
+    k: int = 10
+    corpus: int = 1_500_000
+    seed: int = 0
+
+
+class Generation(Protocol):
+    """What of `indexer.generation.Generation` is read here."""
+
+    spaces: Mapping[tuple[str, str], Any]
+    tokens: Mapping[str, Any]
+    tables: Mapping[str, Any]
+
+
+def exact_ranks(
+    queries: np.ndarray,
+    targets: np.ndarray,
+    vectors: np.ndarray,
+    corpus: np.ndarray,
+    skip: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The rank of each query's target among a corpus: 1 + how many others score as high or higher.
+
+    Args:
+        queries: (n, d) float32.
+        targets: (n,) rows of `vectors`; below 0 where the target has no vector.
+        vectors: (N, d) float32, possibly memory-mapped.
+        corpus: (m,) distinct rows of `vectors`; a target in it does not count against itself.
+        skip: (n,) rows that do not count either (a query's own row), or None.
+
+    Returns:
+        (n,) int64; m + 1 for targets without a vector. Memory is bounded: scores exist in blocks
+        of QUERIES_AT_ONCE x ENTITIES_AT_ONCE.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    known = targets >= 0
+    thresholds = _target_scores(queries, targets, vectors) - np.float32(TIE)
+    place = np.full(len(vectors) + 1, -1, dtype=np.int64)  # row → column of the corpus
+    place[corpus] = np.arange(len(corpus))
+    out = [place[np.where(known, targets, len(vectors))]]
+    if skip is not None:
+        out.append(place[np.where(skip >= 0, skip, len(vectors))])
+    above = np.zeros(len(queries), dtype=np.int64)
+    for start in range(0, len(corpus), ENTITIES_AT_ONCE):
+        stop = min(start + ENTITIES_AT_ONCE, len(corpus))
+        block = np.asarray(vectors[corpus[start:stop]], dtype=np.float32).T
+        for first in range(0, len(queries), QUERIES_AT_ONCE):
+            part = slice(first, first + QUERIES_AT_ONCE)
+            scores = queries[part] @ block
+            for columns in out:
+                inside = np.flatnonzero((columns[part] >= start) & (columns[part] < stop))
+                scores[inside, columns[part][inside] - start] = -np.inf
+            above[part] += (scores >= thresholds[part, None]).sum(axis=1)
+        if progress:
+            progress(stop, len(corpus))
+    return np.where(known, above + 1, len(corpus) + 1)
+
+
+def _target_scores(queries: np.ndarray, targets: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    scores = np.empty(len(queries), dtype=np.float32)
+    for first in range(0, len(queries), 8192):
+        part = slice(first, first + 8192)
+        found = np.asarray(vectors[np.maximum(targets[part], 0)], dtype=np.float32)
+        scores[part] = np.einsum("nd,nd->n", queries[part], found)
+    return scores
+
+
+def token_ranks(
+    texts: Sequence[str],
+    targets: np.ndarray,
+    index: Any,
+    corpus: np.ndarray,
+    k: int,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """As `exact_ranks`, in the BM25 list of a token index; exact up to rank k, beyond it k + 1."""
+    ranks = np.full(len(texts), k + 1, dtype=np.int64)
+    in_corpus = corpus.copy()  # (N,) bool
+    for number, (text, target) in enumerate(zip(texts, targets, strict=True)):
+        if target >= 0:
+            before, in_corpus[target] = in_corpus[target], True
+            everything = bool(in_corpus.all())
+            rows, scores = index.search(text, k + 1, None if everything else in_corpus)
+            in_corpus[target] = before
+            own = np.flatnonzero(rows == target)
+            if own.size:
+                ranks[number] = min(k + 1, int((scores >= scores[own[0]]).sum()))
+        if progress:
+            progress(number + 1, len(texts))
+    return ranks
+
+
+def evaluate_recall(
+    generation: Generation,
+    encode: Encode,
+    pairs: Mapping[str, pa.Table],
+    options: RecallOptions | None = None,
+    progress: Progress | None = None,
+) -> list[Recall]:
+    """Recall of every space on every kind of pairs, for all, by language and by country.
+
+    Args:
+        pairs: `data.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
+        encode: texts → (n, d) unit float32, such as `Encoder.queries`.
+    """
+    options = options or RecallOptions()
+    texts = sorted({text for table in pairs.values() for text in table["query"].to_pylist()})
+    row_of = {text: row for row, text in enumerate(texts)}
+    vectors = encode(texts) if texts else np.zeros((0, 1), dtype=np.float32)
+    found: list[Recall] = []
+    for done, (name, table) in enumerate(pairs.items(), 1):
+        entity = name.split("/")[0]
+        if entity in generation.tables:
+            rows = np.array([row_of[text] for text in table["query"].to_pylist()], dtype=np.int64)
+            found += _of_entity(generation, (name, entity), table, vectors[rows], options)
+        if progress:
+            progress(done, len(pairs))
+    return found
+
+
+def _of_entity(
+    generation: Generation,
+    named: tuple[str, str],
+    pairs: pa.Table,
+    queries: np.ndarray,
+    options: RecallOptions,
+) -> list[Recall]:
+    name, entity = named
+    items = generation.tables[entity]
+    live = np.flatnonzero(~np.asarray(items.deleted))
+    alive = np.zeros(len(items.ids), dtype=bool)
+    alive[live] = True
+    targets = _rows(items, pairs["item_id"].to_pylist(), alive)
+    # A related query is looked for among the other queries: its own text is no suggestion.
+    own = _rows(items, pairs["query"].to_pylist(), alive) if entity == "query" else None
+    sample = np.random.default_rng(options.seed).permutation(live)[: options.corpus]
+    found = []
+    for (kind, space), index in generation.spaces.items():
+        if kind == entity:
+            present = _present(index.vectors, live)
+            corpus = np.sort(sample[present[np.searchsorted(live, sample)]])
+            has = np.zeros(len(alive), dtype=bool)
+            has[live[present]] = True
+            wanted = np.where((targets >= 0) & has[targets], targets, -1)
+            ranks = exact_ranks(queries, wanted, index.vectors, corpus, own)
+            found += summarise(pairs, ranks <= options.k, (space, name, len(corpus)))
+    if entity in generation.tokens:
+        chosen = np.zeros(len(alive), dtype=bool)
+        chosen[sample] = True
+        texts = pairs["query"].to_pylist()
+        ranks = token_ranks(texts, targets, generation.tokens[entity], chosen, options.k)
+        found += summarise(pairs, ranks <= options.k, ("bm25", name, len(sample)))
+    return found
+
+
+def _rows(items: Any, ids: Sequence[str], alive: np.ndarray) -> np.ndarray:
+    """The rows of ids, -1 for those not (or no longer) there."""
+    rows = np.array([items.row_of.get(key, -1) for key in ids], dtype=np.int64)
+    return np.where((rows >= 0) & alive[rows], rows, -1)
+
+
+def _present(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(len(rows),) bool: which rows have a vector at all; absent ones are zeros."""
+    parts = [
+        np.asarray(vectors[rows[start : start + 65_536]]).any(axis=1)
+        for start in range(0, len(rows), 65_536)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+
+def summarise(
+    pairs: pa.Table, hits: np.ndarray, of: tuple[str, str, int], seed: int = 0
+) -> list[Recall]:
+    """The recall over all pairs, then over those of each language and each country.
+
+    `of` is (space, kind of pairs, corpus size); hits is (n,) bool, aligned with `pairs`.
+    """
+    queries = np.array(pairs["query"].to_pylist(), dtype=object)
+    groups = [("", np.ones(len(hits), dtype=bool))]
+    for column in ("language", "country"):
+        values = np.array([value or "" for value in pairs[column].to_pylist()], dtype=object)
+        groups += [(f"{column}={value}", values == value) for value in sorted(set(values)) if value]
+    return [
+        _recall(of, group, queries[chosen], hits[chosen], seed)
+        for group, chosen in groups
+        if chosen.any()
+    ]
+
+
+def _recall(
+    of: tuple[str, str, int], group: str, queries: np.ndarray, hits: np.ndarray, seed: int
+) -> Recall:
+    names, of_pair = np.unique(queries.astype(str), return_inverse=True)
+    sizes = np.bincount(of_pair)
+    found = np.bincount(of_pair, weights=hits)
+    low, high = bootstrap_interval(found, weights=sizes, seed=seed)
+    space, pairs_of, corpus = of
+    return Recall(
+        space=space,
+        pairs_of=pairs_of,
+        group=group,
+        pairs=len(hits),
+        queries=len(names),
+        corpus=corpus,
+        recall=float(hits.mean()),
+        low=low,
+        high=high,
+    )
