@@ -28,7 +28,7 @@ class TreeOptions:
     min_rows: int = 50
     l2: float = 5.0
     seed: int = 7
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""Graded engagement labels from a log, corrected for position.
+
+People look at the first results more than at the later ones, so "not engaged" means little far
+down. The position-based click model has it that an engagement needs the result to be examined,
+which depends on its position alone, and to be liked, which depends on query and item alone. The
+examination probabilities are estimated from the log by expectation-maximisation; a pair's label
+is then its engagement per examined view, and its weight how surely it was examined at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.catalogue import ACTIONS
+
+ACTION_GAIN = {
+    "impression": 0.0,
+    "click": 1.0,
+    "long_click": 2.0,
+    "save": 3.0,
+    "add_to_cart": 3.0,
+    "checkout": 4.0,
+}
+PRIOR_VIEWS = 2.0  # views without engagement added to each pair: one lucky click is no certainty
+UNSEEN_WEIGHT = 0.3  # of candidates that were retrieved but never shown for the query
+MAX_POSITION = 50  # examination is the same from here on
+
+# Where the log is small, examination leans to 1 / position ** DECAY, worth PRIOR_SHOWN views.
+DECAY = 0.7
+PRIOR_SHOWN = 50.0
+
+_GAINS = np.array([ACTION_GAIN[action] for action in ACTIONS])
+_IMPRESSION = ACTIONS.index("impression")
+
+
+@dataclass(frozen=True)
+class PairLog:
+    """A log by (query, item) pair; any number of rows a pair, in any order.
+
+    Attributes:
+        pair: int64 (m,), the number of the pair, from 0.
+        action: int64 (m,), index into ACTIONS.
+        position: float (m,), 1 is the first result, NaN unknown.
+        count: (m,), how often.
+    """
+
+    pair: np.ndarray
+    action: np.ndarray
+    position: np.ndarray
+    count: np.ndarray
+
+
+def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and weight of each of `pairs` pairs.
+
+    gain = sum(ACTION_GAIN * count) / (examined views + PRIOR_VIEWS), where an impression at an
+    unknown position is one view, and there are at least as many views as actions (logs without
+    impressions).
+    weight = 1 for engaged pairs; for others UNSEEN_WEIGHT if surely unseen, rising to 1 with the
+    probability that some impression was examined.
+
+    Returns:
+        float32 (pairs,) gain, 0 where not engaged, and float32 (pairs,) weight.
+    """
+    examined = examination(log)
+    shown = log.action == _IMPRESSION
+    chance = np.where(np.isnan(log.position), 1.0, examined[_place(log.position)])
+    chance = np.minimum(chance, 0.999)
+    count = log.count.astype(np.float64)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(log.pair, values, minlength=pairs)
+
+    actions = total(count * ~shown)
+    views = np.maximum(total(count * chance * shown), actions)
+    gain = total(count * _GAINS[log.action]) / (views + PRIOR_VIEWS)
+    unexamined = np.exp(total(count * np.log1p(-chance) * shown))
+    weight = np.where(gain > 0, 1.0, 1 - (1 - UNSEEN_WEIGHT) * unexamined)
+    return gain.astype(np.float32), weight.astype(np.float32)
+
+
+def examination(log: PairLog, rounds: int = 50) -> np.ndarray:
+    """(MAX_POSITION,) probability that a result is examined, by position; the first is 1.
+
+    Expectation-maximisation for the position-based model (Richardson et al. 2007; Wang et al.
+    2018), each pair's attractiveness leaning to the log's mean.
+    """
+    theta = np.arange(1, MAX_POSITION + 1) ** -DECAY
+    known = ~np.isnan(log.position)
+    shown = log.action == _IMPRESSION
+    if not (known & shown).any():
+        return theta
+    # One cell for each (pair, position): n impressions, c of them engaged.
+    key = log.pair[known] * MAX_POSITION + _place(log.position[known])
+    cells, cell = np.unique(key, return_inverse=True)
+    n = np.bincount(cell, (log.count * shown)[known])
+    c = np.minimum(np.bincount(cell, (log.count * ~shown)[known]), n)
+    pair = np.unique(cells // MAX_POSITION, return_inverse=True)[1]
+    place = cells % MAX_POSITION
+    per_pair, per_place = np.bincount(pair, n), np.bincount(place, n, MAX_POSITION)
+    mean = c.sum() / n.sum()
+    prior = theta.copy()
+    gamma = np.full(len(per_pair), mean)
+    for _ in range(rounds):
+        both = theta[place] * gamma[pair]
+        missed = (n - c) / np.maximum(1 - both, 1e-9)
+        seen = np.bincount(place, c + missed * (theta[place] - both), MAX_POSITION)
+        liked = np.bincount(pair, c + missed * (gamma[pair] - both))
+        theta = (seen + PRIOR_SHOWN * prior) / (per_place + PRIOR_SHOWN)
+        gamma = (liked + mean) / (per_pair + 1)
+        theta, gamma = theta / theta[0], np.minimum(gamma * theta[0], 1)
+    return np.clip(theta, 0.01, 1)
+
+
+def _place(position: np.ndarray) -> np.ndarray:
+    """Positions as indices of `examination`; unknown ones are 0 and must be handled before."""
+    return np.clip(np.nan_to_num(position, nan=1), 1, MAX_POSITION).astype(np.int64) - 1
