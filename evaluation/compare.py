@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ class Engine(Protocol):
     def search(self, query: str, k: int = ..., *, system: str = ...) -> Any: ...
 
     def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]: ...
+
+    def warm(self, queries: Sequence[str]) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,20 @@ def compare_query(
         generation=int(last.generation),
         columns=columns,
         overlap={f"{a} & {b}": len({*found[a]} & {*found[b]}) for a, b in combinations(found, 2)},
-        related=[_related_text(entry) for entry in last.related],
+        related=[entry.query for entry in last.related],
         judged=len(gains),
         level=RELEVANT,
-        notes=data_notes(db),
+        notes=data_notes(db) + list(dict.fromkeys(_said(responses.values()))),
     )
 
 
+def _said(responses: Iterable[Any]) -> Iterator[str]:
+    for response in responses:
+        yield from response.notes
+
+
 def _items(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
-    """The catalogue's rows of the items shown: captions and currencies are not in a hit."""
+    """The catalogue's rows of the items shown: a hit has no caption to stand for a title."""
     rows: dict[Item, dict[str, Any]] = {}
     for entity in ITEM_ENTITIES:
         ids = sorted(key for kind, key in wanted if kind == entity)
@@ -165,10 +172,10 @@ def _shown(
         title=next((name for name in names if name), ""),
         brand=hit.brand or "",
         price=None if hit.price is None else float(hit.price),
-        currency=row.get("currency") or "",
+        currency=hit.currency or "",
         image=hit.image or "",
         link=hit.link or "",
-        is_ad=bool(row.get("campaign")),
+        is_ad=bool(hit.is_ad),
         also=tuple(other for other, items in found.items() if other != system and item in items),
         grade=grade,
         relevant=None if grade is None else grade >= RELEVANT,
@@ -187,7 +194,3 @@ def _column(system: str, took_ms: float, hits: list[Shown], gains: ItemGains) ->
         unjudged=verdicts.count(None),
         ndcg=ndcg(ranking, gains, k=10) if gains else None,
     )
-
-
-def _related_text(entry: Any) -> str:
-    return str(getattr(entry, "query", None) or getattr(entry, "text", None) or entry)

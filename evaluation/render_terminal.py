@@ -8,6 +8,8 @@ from rich.text import Text
 
 from evaluation.compare import Column, Comparison, Shown
 from evaluation.compare_set import PairOfSystems, SetComparison
+from evaluation.evaluate import Evaluation
+from evaluation.recall import Recall
 from evaluation.systems import METRICS, Estimate
 from evaluation.wording import p_text, plain, price_text, system_name
 
@@ -128,4 +130,46 @@ def _pair_table(pair: PairOfSystems, comparison: SetComparison) -> RenderableTyp
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
         p_value = p_text(pair.p_holm[name])
         grid.add_row(name, Text(f"{found.mean:+.3f}", style), interval, *counts, p_value)
+    return grid
+
+
+def evaluation_tables(evaluation: Evaluation) -> RenderableType:
+    """Recall of the spaces, then each set's metrics with the tests against the last system."""
+    lines: list[RenderableType] = []
+    if evaluation.recall:
+        lines.append(_recall_table(evaluation.recall))
+    for table in evaluation.tables:
+        title = f"{table.name}: {table.queries:,} of {table.available:,} queries"
+        lines.append(metrics_table(table.metrics, title))
+        last = next(reversed(table.metrics))
+        told = (
+            f"{other} {found.mean:+.3f} (p {p_text(table.p_holm[other])})"
+            for other, found in table.against.items()
+        )
+        lines.append(Text(f"nDCG@10 of {last} minus that of " + ", ".join(told), "dim"))
+    lines.extend(Text(note, "yellow") for note in evaluation.notes)
+    return Group(*lines)
+
+
+def _recall_table(rows: list[Recall]) -> Table:
+    """Kinds of pairs as rows, spaces as columns; only the figures over all languages."""
+    whole = [row for row in rows if not row.group]
+    spaces = list(dict.fromkeys(row.space for row in whole))
+    title = f"Recall@10 among {max(row.corpus for row in whole):,} entities at most"
+    grid = Table(title=Text(title, "bold"), title_justify="left")
+    for name in ("pairs of", "pairs", *spaces):
+        grid.add_column(name, justify="left" if name == "pairs of" else "right")
+    for kind in dict.fromkeys(row.pairs_of for row in whole):
+        found = {row.space: row for row in whole if row.pairs_of == kind}
+        best = max(row.recall for row in found.values())
+        cells = [
+            Text.assemble(
+                (f"{row.recall:.3f}", "bold" if row.recall == best else ""),
+                (f" {row.low:.3f}–{row.high:.3f}", "dim"),
+            )
+            if (row := found.get(space))
+            else Text("–")
+            for space in spaces
+        ]
+        grid.add_row(kind, f"{next(iter(found.values())).pairs:,}", *cells)
     return grid

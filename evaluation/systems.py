@@ -42,6 +42,7 @@ def rank_all(
 ) -> Rankings:
     """The first DEPTH items of every system for every query."""
     rankings: Rankings = {system: {} for system in systems}
+    engine.warm(queries)  # encodes in batches what would be encoded one by one
     for done, query in enumerate(queries, 1):
         for system in systems:
             found = engine.rank(query, system, DEPTH)

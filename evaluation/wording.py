@@ -7,7 +7,8 @@ import unicodedata
 NAMES = {
     "token": "Token",
     "embedding": "Embedding",
-    "compat": "Existing embeddings",
+    "pinsage": "PinSage",
+    "itemsage": "ItemSage",
     "rrf": "Fusion",
     "l1": "L1",
     "full": "Full stack",
@@ -15,7 +16,8 @@ NAMES = {
 WHAT = {
     "token": "BM25 over the words of pins and products",
     "embedding": "nearest neighbours of the query in the learned space",
-    "compat": "nearest neighbours in the PinSage and ItemSage spaces",
+    "pinsage": "nearest pins in the space of an embedding that was there before",
+    "itemsage": "nearest products in the space of an embedding that was there before",
     "rrf": "reciprocal rank fusion of token and embedding",
     "l1": "all sources, ordered by the light ranker",
     "full": "all sources, L1, L2 and blending",

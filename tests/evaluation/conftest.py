@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from data.catalogue import open_catalogue, set_meta
+from data.text import normalise_query
 
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 80 100">'
@@ -26,12 +27,16 @@ class FakeEngine:
     db: Any
     rankings: dict[str, dict[str, list[tuple[str, str]]]]
     related: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
     def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]:
         self.asked.append((query, system, k))
-        items = self.rankings[system].get(query, [])[:k]
+        items = self.rankings[system].get(normalise_query(query), [])[:k]
         return [(entity, key, 1.0 / rank) for rank, (entity, key) in enumerate(items, 1)]
+
+    def warm(self, queries: Any) -> int:
+        return 0
 
     def search(self, query: str, k: int = 20, *, system: str = "full") -> Any:
         hits = []
@@ -40,10 +45,11 @@ class FakeEngine:
             row = next(self.db.query(f"SELECT * FROM {table} WHERE id = ?", [key]))
             shown = {name: row.get(name) for name in ("title", "image", "link", "price", "brand")}
             shown |= {"rank": rank, "entity": entity, "id": key, "score": score, "explain": None}
+            shown |= {"currency": row.get("currency"), "is_ad": bool(row["campaign"])}
             hits.append(SimpleNamespace(**shown))
         related = [SimpleNamespace(query=text, score=0.5) for text in self.related]
         return SimpleNamespace(
-            query=query, hits=hits, related=related, generation=3, took_ms=1.25, total=len(hits)
+            hits=hits, related=related, generation=3, took_ms=1.25, notes=self.notes
         )
 
 

@@ -1,0 +1,210 @@
+"""How good a workspace's search is: recall of each space, and every system on held-out queries.
+
+Two sources say what is good. Held-out engagement: the pairs of the evaluation window (§4.2), as
+gains of 1. Judged sets: the judgments of the queries that a data set keeps for test, averaged
+over judges; one set for each prefix of the items' ids, such as 'esci' of 'esci:B07'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import sqlite_utils
+
+from data.pairs import evaluation_pairs, time_split
+from evaluation.compare import Engine
+from evaluation.judged import RELEVANT, ItemGains, data_notes, engaged_gains, judged_gains
+from evaluation.recall import Recall, RecallOptions, evaluate_recall
+from evaluation.significance import Difference, compare_paired, holm
+from evaluation.systems import (
+    Estimate,
+    Progress,
+    Values,
+    estimates,
+    has_relevant,
+    rank_all,
+    values_of,
+)
+
+SYSTEMS = ("token", "embedding", "pinsage", "itemsage", "rrf", "l1", "full")
+MAIN = "nDCG@10"  # the metric that the last system is tested on against each other one
+ENGAGEMENT, JUDGED = "held-out engagement", "judged"
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to measure.
+
+    Attributes:
+        systems: the last one is tested against each of the others.
+        queries: at most so many queries of each set, drawn by the seed; None for all.
+        pairs: at most so many pairs of each entity and action for the recall of spaces.
+        corpus: the random entities that recall is measured among.
+    """
+
+    systems: Sequence[str] = SYSTEMS
+    queries: int | None = 1000
+    pairs: int = 80_000
+    corpus: int = 1_500_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SystemsTable:
+    """Every system on one set of queries.
+
+    Attributes:
+        name: 'held-out engagement', 'judged' or 'judged: esci'.
+        queries: how many were measured, of `available`.
+        against: each other system → the last system's nDCG@10 minus that one's.
+        p_holm: the p-values of these differences, corrected for their number.
+    """
+
+    name: str
+    queries: int
+    available: int
+    metrics: dict[str, dict[str, Estimate]]
+    against: dict[str, Difference]
+    p_holm: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of `omnisearch evaluate`; `notes` say what the data is."""
+
+    generation: int
+    checkpoint: str
+    eval_from: int
+    eval_until: int
+    recall: list[Recall]
+    tables: list[SystemsTable]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def held_out_pairs(db: sqlite_utils.Database, sample: int = 80_000) -> dict[str, pa.Table]:
+    """The evaluation window's pairs by '<entity>/<action>'; empty where the log has no window.
+
+    Raises:
+        NotReady: features know of what happened after the end of training.
+    """
+    split = time_split(db)
+    return evaluation_pairs(db, split, sample=sample) if split.evaluates else {}
+
+
+def held_out_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
+    """query → item → 1 for what it engaged in the evaluation window."""
+    return engaged_gains(held_out_pairs(db))
+
+
+class LiveEngine(Engine, Protocol):
+    """An engine whose generation, encoder and rankers can be reached."""
+
+    @property
+    def live(self) -> Any: ...
+
+
+def evaluate(
+    engine: LiveEngine,
+    db: sqlite_utils.Database,
+    options: EvaluateOptions | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Recall of all spaces and metrics of all systems, on whatever held-out data there is.
+
+    `progress` counts queries, over all sets.
+    """
+    options, live = options or EvaluateOptions(), engine.live
+    split = time_split(db)
+    pairs = held_out_pairs(db, options.pairs)
+    sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
+    chosen = {name: _draw(gains, options) for name, gains in sets.items()}
+    total, done = sum(len(queries) for queries in chosen.values()), 0
+    tables = []
+    for name, queries in chosen.items():
+
+        def advance(number: int, _: int, before: int = done) -> None:
+            if progress:
+                progress(before + number, total)
+
+        if queries:
+            rankings = rank_all(engine, queries, options.systems, advance)
+            values = values_of(rankings, sets[name], queries, RELEVANT)
+            tables.append(_table(name, values, (len(queries), len(sets[name])), options))
+        done += len(queries)
+    recall = evaluate_recall(
+        live.generation,
+        live.encoder.queries,
+        pairs,
+        RecallOptions(corpus=options.corpus, seed=options.seed),
+    )
+    return Evaluation(
+        generation=live.generation.number,
+        checkpoint=live.generation.checkpoint,
+        eval_from=split.eval_from,
+        eval_until=split.eval_until,
+        recall=recall,
+        tables=tables,
+        notes=data_notes(db) + _notes(live, tables),
+    )
+
+
+def _notes(live: Any, tables: Sequence[SystemsTable]) -> list[str]:
+    notes = []
+    if live.rankers is None:
+        notes.append("No rankers are trained: 'l1' and 'full' are rank fusion of the sources.")
+    if not tables:
+        notes.append("Nothing is held out: no evaluation window and no judgments of test queries.")
+    return notes
+
+
+def judged_sets(db: sqlite_utils.Database) -> dict[str, dict[str, ItemGains]]:
+    """'judged' or 'judged: <prefix>' → query → item → grade, of the queries kept for test.
+
+    Queries to which nothing is relevant are left out.
+    """
+    sets: dict[str, dict[str, ItemGains]] = {}
+    for query, gains in sorted(judged_gains(db, split="test").items()):
+        for (entity, key), grade in gains.items():
+            prefix, colon, _ = key.partition(":")
+            name = f"{JUDGED}: {prefix}" if colon else JUDGED
+            sets.setdefault(name, {}).setdefault(query, {})[entity, key] = grade
+    return {
+        name: kept
+        for name, by_query in sets.items()
+        if (kept := {query: gains for query, gains in by_query.items() if has_relevant(gains)})
+    }
+
+
+def _draw(gains: Mapping[str, ItemGains], options: EvaluateOptions) -> list[str]:
+    queries = sorted(gains)
+    if options.queries is None or len(queries) <= options.queries:
+        return queries
+    rows = np.random.default_rng(options.seed).choice(len(queries), options.queries, replace=False)
+    return [queries[row] for row in sorted(rows)]
+
+
+def _table(
+    name: str, values: Values, counts: tuple[int, int], options: EvaluateOptions
+) -> SystemsTable:
+    *others, last = options.systems
+    against = {
+        other: compare_paired(values[other][MAIN], values[last][MAIN], options.seed)
+        for other in others
+    }
+    corrected = holm([difference.p_value for difference in against.values()])
+    return SystemsTable(
+        name=name,
+        queries=counts[0],
+        available=counts[1],
+        metrics=estimates(values, options.seed),
+        against=against,
+        p_holm=dict(zip(against, corrected, strict=True)),
+    )

@@ -1,0 +1,145 @@
+"""The whole evaluation: which queries are held out, what each system scores on them."""
+
+from __future__ import annotations
+
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from rich.console import Console
+
+from data.catalogue import set_meta
+from data.errors import NotReady
+from evaluation.evaluate import (
+    EvaluateOptions,
+    evaluate,
+    held_out_gains,
+    judged_sets,
+)
+from evaluation.render_terminal import evaluation_tables
+
+DAY = 86_400
+SYSTEMS = ("token", "embedding", "full")
+
+
+def engage(db: Any, event: int, day: float, query: str, item: tuple[str, str], action: str) -> None:
+    entity, key = item
+    db["engagements"].insert(
+        {
+            **{"event": event, "time": int(day * DAY), "query": query, "entity": entity},
+            **{"item_id": key, "action": action, "count": 1, "surface": "search"},
+            **{"language": "en", "country": "US"},
+        }
+    )
+
+
+@pytest.fixture
+def logged(engine: Any, db: Any) -> Any:
+    """100 days of log; the last week holds three engaged pins, an impression and a query click."""
+    engage(db, 1, 1, "old query", ("pin", "p0"), "save")
+    engage(db, 2, 99.1, "copper sink", ("pin", "p2"), "save")
+    engage(db, 3, 99.2, "copper sink", ("pin", "p5"), "long_click")
+    engage(db, 4, 99.3, "sink", ("pin", "p6"), "save")
+    engage(db, 5, 99.4, "sink", ("pin", "p7"), "impression")
+    engage(db, 6, 100, "sink", ("query", "copper sink"), "click")
+    engage(db, 7, 90, "in the gap", ("pin", "p1"), "save")
+    db.conn.commit()
+    for system, first in {"token": 9, "embedding": 5, "full": 6}.items():
+        engine.rankings[system]["sink"] = [("pin", f"p{first}"), ("pin", "p6")]
+    ids = [f"p{number}" for number in range(12)]
+    table = SimpleNamespace(ids=ids, row_of={key: row for row, key in enumerate(ids)})
+    table.deleted = np.zeros(12, dtype=bool)
+    vectors = np.eye(12, dtype=np.float32)
+    spaces = {("pin", "learned"): SimpleNamespace(vectors=vectors)}
+    generation = SimpleNamespace(
+        number=3, checkpoint="c" * 16, spaces=spaces, tokens={}, tables={"pin": table}
+    )
+    encoder = SimpleNamespace(queries=lambda texts: vectors[[6] * len(texts)])
+    engine.live = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
+    return engine
+
+
+def test_held_out_engagement_is_that_of_the_last_week(logged: Any, db: Any) -> None:
+    assert held_out_gains(db) == {
+        "copper sink": {("pin", "p2"): 1.0, ("pin", "p5"): 1.0},
+        "sink": {("pin", "p6"): 1.0},
+    }
+
+
+def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
+    told: list[tuple[int, int]] = []
+    result = evaluate(
+        logged, db, EvaluateOptions(systems=SYSTEMS), lambda done, total: told.append((done, total))
+    )
+    tables = {table.name: table for table in result.tables}
+    assert set(tables) == {"held-out engagement", "judged"}
+    engaged = tables["held-out engagement"]
+    assert engaged.queries == engaged.available == 2
+    # 'sink': full has p6 first, the others second. 'copper sink' of p2 and p5: token finds none.
+    assert engaged.metrics["full"]["MRR"].mean == pytest.approx((1 + 1 / 4) / 2)
+    assert engaged.metrics["token"]["MRR"].mean == pytest.approx((1 / 2 + 0) / 2)
+    assert engaged.metrics["embedding"]["Recall@10"].mean == 1.0
+    difference = engaged.against["token"]
+    token, full = (engaged.metrics[name]["nDCG@10"].mean for name in ("token", "full"))
+    assert difference.mean == pytest.approx(full - token) and difference.wins == 2
+    assert set(engaged.against) == {"token", "embedding"} == set(engaged.p_holm)
+    assert told[-1] == (3, 3) and [done for done, _ in told] == [1, 2, 3]
+    recall = {(row.pairs_of, row.space, row.group): row.recall for row in result.recall}
+    # p6 is the nearest of all; p2 ties with ten others at 0, which count against it.
+    assert recall["pin/save", "learned", ""] == 0.5
+    assert result.generation == 3 and result.checkpoint == "c" * 16
+    assert any("No rankers" in note for note in result.notes)
+    orjson.dumps(result.to_json())
+    stream = StringIO()
+    Console(file=stream, width=160).print(evaluation_tables(result))
+    assert "held-out engagement: 2 of 2 queries" in stream.getvalue()
+    assert "pin/save" in stream.getvalue()
+
+
+def test_only_test_queries_count_as_judged_sets_by_prefix(logged: Any, db: Any) -> None:
+    rows = [
+        ("copper sink", "train", "p1", 1.0),
+        ("a", "test", "esci:1", 1.0),
+        ("a", "test", "esci:2", 0.0),
+        ("a", "test", "coco:1", 1.0),
+        ("b", "test", "hd:1", 0.0),
+        ("c", "valid", "hd:2", 2.0),
+        ("d", None, "hd:3", 2.0),
+    ]
+    db.conn.execute("DELETE FROM judgments")
+    for query, split, item, grade in rows:
+        db["queries"].upsert({"id": query, "text": query, "split": split}, pk="id")
+        row = {"query": query, "entity": "product", "item_id": item, "judge": "a"}
+        db["judgments"].insert(row | {"grade": grade, "time": 0})
+    assert judged_sets(db) == {
+        "judged: esci": {"a": {("product", "esci:1"): 1.0, ("product", "esci:2"): 0.0}},
+        "judged: coco": {"a": {("product", "coco:1"): 1.0}},
+    }
+
+
+def test_a_sample_of_queries_is_seeded(logged: Any, db: Any) -> None:
+    one = EvaluateOptions(systems=SYSTEMS, queries=1, seed=5)
+    logged.asked.clear()
+    evaluate(logged, db, one)
+    first = list(logged.asked)
+    logged.asked.clear()
+    evaluate(logged, db, one)
+    assert logged.asked == first and len(first) == 2 * len(SYSTEMS)
+
+
+def test_nothing_held_out_is_said_not_raised(logged: Any, db: Any) -> None:
+    db.conn.execute("DELETE FROM judgments")
+    db.conn.execute("DELETE FROM engagements")
+    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+    assert result.tables == [] and result.recall == []
+    assert any("Nothing is held out" in note for note in result.notes)
+
+
+def test_leaking_features_stop_the_evaluation(logged: Any, db: Any) -> None:
+    with db.conn:
+        set_meta(db, "engaged_until", 100 * DAY)
+    with pytest.raises(NotReady, match="leak"):
+        evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
