@@ -1,0 +1,80 @@
+"""The rejects file: each refused row with file, line, field and reason."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from data.importers.values import Refused
+from data.workspace import Workspace, fsync_folder
+
+MAX_SHOWN = 200  # characters of a refused value that are kept
+MAX_REASONS = 50
+
+
+class Rejects:
+    """Collects refused rows in a file beside the final one, made at the first of them."""
+
+    def __init__(self, workspace: Workspace, source: str) -> None:
+        self._folder = workspace.rejects
+        self._source = source
+        self._file: BinaryIO | None = None
+        self._partial: Path | None = None
+        self.refused = 0
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, line: int, refused: Refused) -> None:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            fd, name = tempfile.mkstemp(dir=self._folder, prefix=".partial-")
+            self._file, self._partial = os.fdopen(fd, "wb"), Path(name)
+        self.refused += 1
+        entry = {
+            "file": self._source,
+            "line": line,
+            "field": refused.field or None,
+            "reason": refused.reason,
+            "value": _shown(refused.value),
+        }
+        self._file.write(orjson.dumps(entry) + b"\n")
+        summary = f"{refused.field} {refused.reason}".strip()
+        if summary not in self.reasons and len(self.reasons) >= MAX_REASONS:
+            summary = "other reasons"
+        self.reasons[summary] += 1
+
+    def finish(self, number: int) -> Path | None:
+        """Give the file its name `<import id>-<file>.jsonl`; None where nothing was refused."""
+        if self._file is None or self._partial is None:
+            return None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        # Left over by an import that was killed before its number counted.
+        for stale in self._folder.glob(f"{number}-*.jsonl"):
+            stale.unlink()
+        final = self._folder / f"{number}-{Path(self._source).name}.jsonl"
+        self._partial.chmod(0o644)
+        self._partial.replace(final)
+        fsync_folder(self._folder)
+        return final
+
+    def discard(self) -> None:
+        """Drop the file; does nothing after `finish`."""
+        if self._file is not None:
+            self._file.close()
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
+
+
+def _shown(value: Any) -> str | None:
+    if value is None:
+        return None
+    shown = value if isinstance(value, str) else repr(value)
+    if len(shown) > MAX_SHOWN:
+        shown = shown[:MAX_SHOWN] + "…"
+    return shown.encode("utf-8", "backslashreplace").decode()

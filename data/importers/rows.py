@@ -1,0 +1,295 @@
+"""What a row of each kind may hold: a file's values in, the catalogue's columns out.
+
+A parser takes the values of one row and returns the columns to write, in which a field that the
+row does not name is absent (the catalogue keeps what it has) and a null is None (it is cleared).
+It raises `Refused` for a row that cannot be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from data.catalogue import ACTIONS, ENTITIES, ITEM_ENTITIES
+from data.importers import values as v
+from data.importers.values import Refused
+from data.text import normalise_query
+
+KINDS = (
+    "pins",
+    "products",
+    "boards",
+    "board_items",
+    "queries",
+    "engagements",
+    "judgments",
+    "deletions",
+)
+
+Record = dict[str, Any]
+Parser = Callable[[dict[str, Any]], Record]
+
+_ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+    "id": v.identifier,
+    "title": v.text,
+    "description": v.text,
+    "caption": v.text,
+    "board_titles": v.texts,
+    "engaged_queries": lambda value, field: engaged_queries(value, field),
+    "domain": v.text,
+    "link": v.text,
+    "image": v.text,
+    "language": v.code,
+    "country": v.upper_code,
+    "created_at": v.time,
+    "campaign": v.text,
+}
+_PRODUCT_FIELDS = _ITEM_FIELDS | {
+    "brand": v.text,
+    "price": v.number,
+    "currency": v.upper_code,
+    "size": v.text,
+    "colours": v.texts,
+    "materials": v.texts,
+    "patterns": v.texts,
+    "product_types": v.texts,
+}
+_BOARD_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+    "id": v.identifier,
+    "title": v.text,
+    "owner": v.text,
+    "language": v.code,
+}
+
+_ACTIONS = frozenset(ACTIONS)
+_ENTITIES = frozenset(ENTITIES)
+_ITEM_ENTITIES = frozenset(ITEM_ENTITIES)
+_SURFACES = frozenset(("search", "offsite"))
+_SPLITS = frozenset(("train", "valid", "test"))
+_DELETABLE = frozenset((*ENTITIES, "board"))
+
+# All fields of each kind; a file's other columns are left alone, and named in the report.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "pins": tuple(_ITEM_FIELDS),
+    "products": tuple(_PRODUCT_FIELDS),
+    "boards": (*_BOARD_FIELDS, "items"),
+    "board_items": ("board_id", "entity", "item_id", "added_at"),
+    "queries": ("text", "language", "country", "split"),
+    "engagements": (
+        "event_id",
+        "time",
+        "query",
+        "entity",
+        "item_id",
+        "action",
+        "count",
+        "language",
+        "country",
+        "surface",
+        "session",
+        "position",
+    ),
+    "judgments": ("query", "entity", "item_id", "grade", "judge", "time"),
+    "deletions": ("entity", "id"),
+}
+# Without these columns no row of a file could be taken.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "pins": ("id",),
+    "products": ("id",),
+    "boards": ("id",),
+    "board_items": ("board_id", "item_id"),
+    "queries": ("text",),
+    "engagements": ("time", "query", "entity", "item_id", "action"),
+    "judgments": ("query", "entity", "item_id", "grade"),
+    "deletions": ("entity", "id"),
+}
+
+
+class QueryIds:
+    """Query texts to ids, remembered: a log repeats its queries.
+
+    `texts` holds the text as first seen of each id met since the last `forget`.
+    """
+
+    LIMIT = 200_000
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+
+    def id_of(self, value: Any, field: str) -> str:
+        """The id of a query's text; raises Refused for what is no text, or empty."""
+        known = self._ids.get(value) if type(value) is str else None
+        if known is not None:
+            return known
+        checked = v.text(value, field)
+        key = normalise_query(checked) if checked else ""
+        if not key:
+            raise Refused(field, "is missing")
+        assert checked is not None
+        self._ids[checked] = key
+        self.texts.setdefault(key, checked.strip())
+        return key
+
+    def forget(self) -> None:
+        """Start anew once there are many; called between blocks of rows."""
+        if len(self._ids) > self.LIMIT:
+            self._ids.clear()
+            self.texts.clear()
+
+
+def parser_of(kind: str, queries: QueryIds) -> Parser:
+    """The parser of a kind of rows (one of KINDS)."""
+    return {
+        "pins": _by_table(_ITEM_FIELDS),
+        "products": _by_table(_PRODUCT_FIELDS),
+        "boards": _by_table(_BOARD_FIELDS),
+        "board_items": board_item,
+        "queries": lambda values: query(values, queries),
+        "engagements": lambda values: engagement(values, queries),
+        "judgments": lambda values: judgment(values, queries),
+        "deletions": lambda values: deletion(values, queries),
+    }[kind]
+
+
+def _by_table(checks: dict[str, Callable[[Any, str], Any]]) -> Parser:
+    def parse(values: dict[str, Any]) -> Record:
+        record = {"id": v.identifier(values.get("id"), "id")}
+        for field, value in values.items():
+            check = checks.get(field)
+            if check is not None:
+                record[field] = check(value, field)
+        return record
+
+    return parse
+
+
+def engaged_queries(value: Any, field: str) -> str | None:
+    """[query] or [[query, weight] or [query, weight, time]] as the JSON the catalogue holds.
+
+    Best first: by weight, else in the order given. The weight is 1 and the time 0 where not given.
+    """
+    entries: dict[str, list[Any]] = {}
+    for entry in v.parts(value, field) or []:
+        listed = entry if type(entry) is list else [entry]
+        if not 1 <= len(listed) <= 3:
+            raise Refused(field, "has an entry that is not [query, weight, time]", entry)
+        raw, weight, last = [*listed, None, None][:3]
+        key = normalise_query(v.text(raw, field) or "")
+        if not key:
+            continue
+        found = 1.0 if weight is None else v.number(weight, field)
+        # Whole weights stay whole, as enrichment writes them.
+        plain = int(found) if found is not None and found == int(found) else found
+        entries.setdefault(key, [key, plain, v.time(last, field) or 0])
+    best_first = sorted(entries.values(), key=lambda entry: -entry[1])
+    return orjson.dumps(best_first).decode() if best_first else None
+
+
+def board_item(values: dict[str, Any]) -> Record:
+    entity = values.get("entity")
+    record = {
+        "board_id": v.identifier(values.get("board_id"), "board_id"),
+        "entity": "pin" if entity is None else v.choice(entity, "entity", _ITEM_ENTITIES, "entity"),
+        "item_id": v.identifier(values.get("item_id"), "item_id"),
+    }
+    if "added_at" in values:
+        record["added_at"] = v.time(values["added_at"], "added_at")
+    return record
+
+
+def inline_items(board_id: str, value: Any) -> list[dict[str, Any]]:
+    """A board's `items` as rows of kind board_items: ids of pins, or {"entity", "id"}."""
+    rows = []
+    for entry in v.parts(value, "items") or []:
+        given = entry if type(entry) is dict else {"id": entry}
+        row = {"board_id": board_id, "item_id": given.get("id", given.get("item_id"))}
+        rows.append(row | {k: given[k] for k in ("entity", "added_at") if k in given})
+    return rows
+
+
+def query(values: dict[str, Any], queries: QueryIds) -> Record:
+    raw = values.get("text")
+    record: Record = {"id": queries.id_of(raw, "text")}
+    record["text"] = queries.texts.get(record["id"], record["id"])
+    if "language" in values:
+        record["language"] = v.code(values["language"], "language")
+    if "country" in values:
+        record["country"] = v.upper_code(values["country"], "country")
+    if "split" in values:
+        split = values["split"]
+        record["split"] = v.choice(split, "split", _SPLITS, "split") if split else None
+    return record
+
+
+def engagement(values: dict[str, Any], queries: QueryIds) -> Record:
+    get = values.get
+    moment = v.time(get("time"), "time")
+    if moment is None:
+        raise Refused("time", "is missing")
+    text = queries.id_of(get("query"), "query")
+    entity = v.choice(get("entity"), "entity", _ENTITIES, "entity")
+    named = queries.id_of if entity == "query" else v.identifier
+    item = named(get("item_id"), "item_id")
+    action = v.choice(get("action"), "action", _ACTIONS, "action")
+    count = v.whole(get("count"), "count", 1, 10**9)
+    language = v.code(get("language"), "language")
+    country = v.upper_code(get("country"), "country")
+    surface = v.choice(get("surface") or "search", "surface", _SURFACES, "surface")
+    session = v.optional_identifier(get("session"), "session")
+    position = v.whole(get("position"), "position", 1, 10**6)
+    event = get("event_id")
+    if event is not None and event != "":
+        identity = f"\x1e{v.identifier(event, 'event_id')}"
+    else:
+        identity = (
+            f"{moment}\x1f{text}\x1f{entity}\x1f{item}\x1f{action}\x1f{language}\x1f{country}"
+            f"\x1f{surface}\x1f{session}\x1f{position}"
+        )
+    return {
+        "event": int.from_bytes(
+            blake2b(identity.encode(), digest_size=8).digest(), "big", signed=True
+        ),
+        "time": moment,
+        "query": text,
+        "entity": entity,
+        "item_id": item,
+        "action": action,
+        "count": 1 if count is None else count,
+        "language": language,
+        "country": country,
+        "surface": surface,
+        "session": session,
+        "position": position,
+    }
+
+
+def judgment(values: dict[str, Any], queries: QueryIds) -> Record:
+    text = queries.id_of(values.get("query"), "query")
+    entity = v.choice(values.get("entity"), "entity", _ENTITIES, "entity")
+    named = queries.id_of if entity == "query" else v.identifier
+    grade = v.number(values.get("grade"), "grade", -1000, 1000)
+    if grade is None:
+        raise Refused("grade", "is missing")
+    record = {
+        "query": text,
+        "entity": entity,
+        "item_id": named(values.get("item_id"), "item_id"),
+        "judge": v.optional_identifier(values.get("judge"), "judge") or "unnamed",
+        "grade": grade,
+    }
+    if "time" in values:
+        record["time"] = v.time(values["time"], "time")
+    return record
+
+
+def deletion(values: dict[str, Any], queries: QueryIds) -> Record:
+    entity = v.choice(values.get("entity"), "entity", _DELETABLE, "entity")
+    raw = values.get("id")
+    return {
+        "entity": entity,
+        "id": queries.id_of(raw, "id") if entity == "query" else v.identifier(raw, "id"),
+    }

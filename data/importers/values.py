@@ -1,0 +1,240 @@
+"""Checks of single values: each gives what the catalogue stores, or raises `Refused`.
+
+All of them take JSON values, and the strings of CSV files for them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import orjson
+
+MAX_TEXT = 100_000  # characters of one text field
+MAX_ID = 512  # characters
+MAX_LIST = 1_000  # entries of one list
+MAX_TIME = 10**11  # seconds; what is larger was surely meant as milliseconds
+MAX_NUMBER = 1e12
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Refused(Exception):
+    """A row, or one field of it, cannot be taken.
+
+    Attributes:
+        field: the field's name in the catalogue, or "" for the whole row.
+        reason: why; the same words for the same fault, so that reasons can be counted.
+        value: what stood there.
+    """
+
+    def __init__(self, field: str, reason: str, value: Any = None) -> None:
+        self.field, self.reason, self.value = field, reason, value
+        super().__init__(f"{field} {reason}")
+
+
+def text(value: Any, field: str) -> str | None:
+    """A text, None if blank; whole numbers are taken as text."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        if type(value) is not int:
+            raise Refused(field, "is not text", value)
+        value = str(value)
+    if len(value) > MAX_TEXT:
+        raise Refused(field, "is longer than 100,000 characters", value)
+    if "\0" in value:
+        raise Refused(field, "holds a NUL character", value)
+    if not value.isascii():
+        _check_unicode(value, field)
+    return value if value and not value.isspace() else None
+
+
+def _check_unicode(value: str, field: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        reason = "is not UTF-8" if _undecoded(value) else "holds a lone surrogate"
+        raise Refused(field, reason, ascii(value)) from None
+
+
+def _undecoded(value: str) -> bool:
+    """Whether the readers put surrogates in place of bytes that are not UTF-8."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def identifier(value: Any, field: str) -> str:
+    """An id: text of 1 to 512 characters, stripped, without control characters."""
+    if type(value) is str and value.isalnum() and value.isascii() and len(value) <= MAX_ID:
+        return value
+    checked = text(value, field)
+    checked = checked and checked.strip()
+    if not checked:
+        raise Refused(field, "is missing")
+    if len(checked) > MAX_ID:
+        raise Refused(field, "is longer than 512 characters", checked)
+    if _CONTROL.search(checked):
+        raise Refused(field, "holds a control character", checked)
+    return checked
+
+
+def optional_identifier(value: Any, field: str) -> str | None:
+    """An id, or None where there is none."""
+    if value is None or (type(value) is str and not value.strip()):
+        return None
+    return identifier(value, field)
+
+
+def choice(value: Any, field: str, choices: frozenset[str], what: str) -> str:
+    """One of a few words."""
+    if value in choices if type(value) is str else False:
+        return value
+    if value is None or value == "":
+        raise Refused(field, "is missing")
+    raise Refused(field, f"is not a known {what}", value)
+
+
+def code(value: Any, field: str) -> str | None:
+    """A language as in 'en' or 'pt-br': lower case, at most 35 letters, digits and hyphens."""
+    if value is None or value == "":
+        return None
+    return _code(value, field) if type(value) is str else _no_code(value, field)
+
+
+def upper_code(value: Any, field: str) -> str | None:
+    """A country or a currency as in 'US': upper case, as `code`."""
+    found = code(value, field)
+    return found and found.upper()
+
+
+@lru_cache(maxsize=1024)
+def _code(value: str, field: str) -> str | None:
+    stripped = value.strip().replace("_", "-")
+    if not stripped:
+        return None
+    if len(stripped) > 35 or not stripped.isascii() or not stripped.replace("-", "").isalnum():
+        _no_code(value, field)
+    return stripped.lower()
+
+
+def _no_code(value: Any, field: str) -> str:
+    raise Refused(field, "is not a code such as en or US", value)
+
+
+def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -> float | None:
+    """A finite number in [low, high], None where there is none."""
+    if value is None:
+        return None
+    if type(value) is str:
+        if not value.strip():
+            return None
+        found = _parsed(value, field)
+    elif type(value) in (int, float) or type(value).__name__ == "Decimal":
+        found = float(value) if abs(value) < 1e300 else float("inf")
+    else:
+        raise Refused(field, "is not a number", value)
+    if not isfinite(found):
+        raise Refused(field, "is not a finite number", str(value))
+    if not low <= found <= high:
+        raise Refused(field, "is out of range", value)
+    return found
+
+
+def _parsed(value: str, field: str) -> float:
+    try:
+        # Python would take 1_000 too.
+        return float(value if "_" not in value else "")
+    except ValueError:
+        raise Refused(field, "is not a number", value) from None
+
+
+def whole(value: Any, field: str, low: int, high: int) -> int | None:
+    """A whole number in [low, high], None where there is none."""
+    if type(value) is int and low <= value <= high:
+        return value
+    found = number(value, field, low, high)
+    if found is None:
+        return None
+    if found != int(found):
+        raise Refused(field, "is not a whole number", value)
+    return int(found)
+
+
+def time(value: Any, field: str) -> int | None:
+    """Seconds since 1970 UTC from ISO 8601 text (UTC unless it says otherwise) or seconds."""
+    if type(value) is int and 0 <= value < MAX_TIME:
+        return value
+    if value is None or value == "":
+        return None
+    if type(value) is str:
+        return _time(value, field)
+    if isinstance(value, date):  # Parquet dates
+        return _time(value.isoformat(), field)
+    found = number(value, field, float("-inf"), float("inf"))
+    return _in_range(found, field, value)
+
+
+@lru_cache(maxsize=65_536)
+def _time(value: str, field: str) -> int | None:
+    stripped = value.strip()
+    if not stripped:
+        return None
+    # Eight digits are a date (20240131): as seconds they would lie before 1974.
+    if len(stripped) != 8:
+        try:
+            return _in_range(float(stripped), field, value)
+        except ValueError:
+            pass
+    try:
+        moment = datetime.fromisoformat(stripped)
+    except ValueError:
+        raise Refused(field, "is neither ISO 8601 nor seconds", value) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return _in_range(moment.timestamp(), field, value)
+
+
+def _in_range(seconds: float | None, field: str, value: Any) -> int:
+    if seconds is None or not 0 <= seconds < MAX_TIME:
+        raise Refused(field, "is out of range (seconds since 1970 are expected)", str(value))
+    return int(seconds)
+
+
+def parts(value: Any, field: str) -> list[Any] | None:
+    """A list; a string stands for its JSON array, or for its parts between `|`."""
+    if value is None:
+        return None
+    if type(value) is str:
+        if len(value) > MAX_TEXT:
+            raise Refused(field, "is longer than 100,000 characters", value)
+        value = _split(value, field)
+    if type(value) is not list:
+        raise Refused(field, "is not a list", value)
+    if len(value) > MAX_LIST:
+        raise Refused(field, "has more than 1,000 entries", value[:3])
+    return value
+
+
+def _split(value: str, field: str) -> Any:
+    if not value.lstrip().startswith("["):
+        return value.split("|")
+    try:
+        return orjson.loads(value)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        raise Refused(field, "is not a JSON array", value) from None
+
+
+def texts(value: Any, field: str) -> str | None:
+    """A list of texts as its JSON, blank and repeated ones left out; None if none is left."""
+    entries = parts(value, field)
+    if not entries:
+        return None
+    kept = dict.fromkeys(entry.strip() for v in entries if (entry := text(v, field)))
+    return orjson.dumps(list(kept)).decode() if kept else None

@@ -1,0 +1,274 @@
+"""Continuous features: vectors from `.npy` with an id list, or from Parquet (§3.3)."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlite_utils
+
+from data.catalogue import ENTITIES, open_catalogue
+from data.errors import InputError
+from data.features import Feature, open_feature, write_feature
+from data.importers import values as v
+from data.importers.load import Progress, Report, blocks, next_number, strict_error
+from data.importers.rejects import Rejects
+from data.importers.store import Known, table_of_any
+from data.importers.values import Refused
+from data.workspace import Workspace, sha256_file
+
+_ROWS = 4096
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_FILE = re.compile(rf"features-({_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)")
+
+# (row number of the first, ids, one vector a row or None where there is none)
+Block = tuple[int, list, list[np.ndarray | None]]
+
+
+def feature_of(path: Path) -> tuple[str, str] | None:
+    """(name, entity) that a conventional file name tells: features-pinsage-pin.npy."""
+    match = _FILE.fullmatch(path.name)
+    return (match[1], match[2]) if match else None
+
+
+def import_features(
+    workspace: Workspace,
+    path: Path,
+    name: str,
+    entity: str,
+    ids: Path | None = None,
+    strict: bool = False,
+    progress: Progress = None,
+) -> Report:
+    """Import vectors of a feature; rows of ids already there are replaced, others added.
+
+    `path` is an `.npy` (n, d) array with `ids`, a text file of n lines (by default the file of
+    the same name that ends in `.ids`, else `.txt`), or a Parquet file with a column `id` and one
+    column of lists. Rows with NaN or infinity, of another dimension, or of an id that the
+    catalogue does not hold, are refused by row number, counted from 1.
+
+    Raises:
+        InputError: the file as a whole is unusable, its dimension is not that of the vectors
+            already there, or `strict` and a row was refused.
+    """
+    path = Path(path)
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} is no name for a feature.",
+            where=str(path),
+            how="Use lower-case letters, digits and underscores, such as pinsage.",
+        )
+    if entity not in ENTITIES:
+        raise InputError(
+            f"Unknown entity {entity!r}.", where="--entity", how=f"One of {', '.join(ENTITIES)}."
+        )
+    if not path.is_file():
+        raise InputError("There is no such file.", where=str(path))
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    workspace.features.mkdir(exist_ok=True)
+    parquet = path.suffix == ".parquet"
+    total, source = _parquet(path) if parquet else _npy(path, ids)
+    rejects = Rejects(workspace, str(path))
+    db = open_catalogue(workspace.catalogue, create=True)
+    try:
+        with tempfile.TemporaryFile(dir=workspace.features) as kept_file:
+            old = open_feature(workspace, db, name, entity)
+            kept = _Kept(db, entity, old, rejects)
+            for block in source:
+                for row in kept.add(block):
+                    kept_file.write(row.tobytes())
+                if progress:
+                    progress(kept.rows, total)
+            kept_file.flush()
+            failed = strict and rejects.refused > 0
+            taken = 0 if failed else kept.rows - rejects.refused
+            changed = 0 if failed else kept.changed
+            db.conn.execute("BEGIN IMMEDIATE")
+            number = next_number(db)
+            final = rejects.finish(number)
+            db.conn.execute(
+                "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    *(number, str(path), sha256_file(path), "features"),
+                    *("parquet" if parquet else "npy", int(time.time())),
+                    *(kept.rows, taken, changed, rejects.refused, final and final.name),
+                ],
+            )
+            if changed:
+                vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
+                write_feature(workspace, db, name, entity, kept.ids, vectors)
+            db.conn.commit()
+    except BaseException:
+        db.conn.rollback()
+        rejects.discard()
+        raise
+    finally:
+        db.conn.close()
+    if failed:
+        raise strict_error(path, rejects, kept.rows, final)
+    reasons = dict(rejects.reasons.most_common())
+    return Report(str(path), "features", kept.rows, taken, changed, rejects.refused, final, reasons)
+
+
+class _Kept:
+    """The rows that are taken, in order; their ids are held, their vectors are passed on."""
+
+    def __init__(
+        self, db: sqlite_utils.Database, entity: str, old: Feature | None, rejects: Rejects
+    ) -> None:
+        self.ids: list[str] = []
+        self.dim = old.dim if old else 0
+        self.rows = 0
+        self.changed = 0
+        self._old = old
+        self._known = Known(db.conn)
+        self._table = table_of_any(entity)
+        self._entity = entity
+        self._rejects = rejects
+        self._seen: dict[str, tuple[int, int]] = {}  # id → (row, hash of the vector)
+
+    def add(self, block: Block) -> Iterator[np.ndarray]:
+        first, raw_ids, vectors = block
+        self.rows += len(raw_ids)
+        ids = [self._identifier(first + i, raw) for i, raw in enumerate(raw_ids)]
+        missing = self._known.missing(self._table, [key for key in ids if key is not None])
+        for line, (key, vector) in enumerate(zip(ids, vectors, strict=True), first):
+            if key is None:
+                continue
+            try:
+                if key in missing:
+                    reason = f"names a {self._entity} that does not exist"
+                    raise Refused("id", reason, key)
+                row = self._checked(vector)
+                if not self._repeats(line, key, row):
+                    self.ids.append(key)
+                    self.changed += self._differs(key, row)
+                    yield row
+            except Refused as refused:
+                self._rejects.add(line, refused)
+
+    def _identifier(self, line: int, raw: object) -> str | None:
+        try:
+            return v.identifier(raw, "id")
+        except Refused as refused:
+            self._rejects.add(line, refused)
+            return None
+
+    def _checked(self, vector: np.ndarray | None) -> np.ndarray:
+        if vector is None or vector.size == 0:
+            raise Refused("vector", "is missing")
+        with np.errstate(over="ignore"):
+            row = vector.astype(np.float32)
+        if not np.isfinite(row).all():
+            raise Refused("vector", "holds NaN or infinity", str(row[:4].tolist()))
+        if not self.dim:
+            self.dim = row.size
+        if row.size != self.dim:
+            raise Refused("vector", f"has not {self.dim} dimensions", row.size)
+        return row
+
+    def _repeats(self, line: int, key: str, row: np.ndarray) -> bool:
+        digest = hash(row.tobytes())
+        earlier = self._seen.setdefault(key, (line, digest))
+        if earlier[0] == line:
+            return False
+        if earlier[1] != digest:
+            reason = "comes earlier in this file with other values"
+            raise Refused("id", reason, f"{key} (first in row {earlier[0]})")
+        return True
+
+    def _differs(self, key: str, row: np.ndarray) -> bool:
+        where = None if self._old is None else self._old.index.get(key)
+        return where is None or not np.array_equal(self._old.vectors[where], row)  # type: ignore[union-attr]
+
+
+def _npy(path: Path, ids: Path | None) -> tuple[int, Iterator[Block]]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"The file is not an array of numbers in .npy form ({error}).",
+            where=str(path),
+            how="Write it with numpy.save; object arrays are not read.",
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        shape = getattr(array, "shape", "")
+        raise InputError(
+            f"The array must be numeric and of shape (n, d), not {shape}.", where=str(path)
+        )
+    if array.shape[1] == 0 or array.shape[0] == 0:
+        raise InputError("The array is empty.", where=str(path))
+    beside = [path.with_suffix(suffix) for suffix in (".ids", ".txt")]
+    names = ids or next((p for p in beside if p.is_file()), None)
+    if names is None or not names.is_file():
+        raise InputError(
+            "The id list of the vectors is missing.",
+            where=str(names or path),
+            how="Give --ids, a text file with one id a line.",
+        )
+    with names.open("rb") as file:
+        lines = sum(1 for line in file)
+    if lines != len(array):
+        raise InputError(
+            f"There are {len(array)} vectors and {lines} ids.",
+            where=f"{path} and {names}",
+            how="Write one id a line, in the order of the rows.",
+        )
+    return len(array), _npy_blocks(array, names)
+
+
+def _npy_blocks(array: np.ndarray, names: Path) -> Iterator[Block]:
+    with names.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        done = 0
+        for part in blocks(file, _ROWS):
+            yield done + 1, [line.rstrip("\r\n") for line in part], list(array[done:][: len(part)])
+            done += len(part)
+
+
+def _parquet(path: Path) -> tuple[int, Iterator[Block]]:
+    try:
+        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"The file is not Parquet, or it is cut short ({str(error)[:200]}).", where=str(path)
+        ) from error
+    lists = [column.name for column in file.schema_arrow if _is_vector(column.type)]
+    names = [name for name in ("id", "item_id") if name in file.schema_arrow.names]
+    if not names or len(lists) != 1:
+        raise InputError(
+            "The file must have a column id and one column of lists of numbers.",
+            where=str(path),
+            how=f"Its columns are {', '.join(file.schema_arrow.names)[:500]}.",
+        )
+    return file.metadata.num_rows, _parquet_blocks(path, file, names[0], lists[0])
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    types = pa.types
+    listed = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return listed and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
+
+
+def _parquet_blocks(path: Path, file: pq.ParquetFile, name: str, vector: str) -> Iterator[Block]:
+    done = 0
+    try:
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[name, vector]):
+            vectors = [
+                # A null number within a list becomes NaN, which is refused.
+                None if cell.values is None else cell.values.to_numpy(zero_copy_only=False)
+                for cell in batch.column(vector)
+            ]
+            yield done + 1, batch.column(name).to_pylist(), vectors
+            done += batch.num_rows
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The file is damaged ({str(error)[:200]}).", where=f"{path}, after row {done}"
+        ) from error
+    finally:
+        file.close()
