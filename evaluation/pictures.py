@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import sqlite_utils
+
 MAX_BYTES = 1 << 20  # a larger file is not embedded: pages must stay small enough to send
 
 
@@ -17,6 +19,12 @@ class Picture:
 
     src: str
     remote: bool
+
+
+def picture_folders(db: sqlite_utils.Database) -> list[Path]:
+    """The folders of the files that were imported, newest first: where relative paths start."""
+    rows = db.conn.execute("SELECT file FROM imports ORDER BY id DESC")
+    return list(dict.fromkeys(Path(file).parent for (file,) in rows))
 
 
 def picture(image: str, folders: Sequence[Path]) -> Picture | None:

@@ -18,7 +18,7 @@ from data.errors import InputError
 from data.text import normalise_query
 from evaluation.compare import compare_query
 from evaluation.html_page import link, text
-from evaluation.pictures import MAX_BYTES, picture
+from evaluation.pictures import MAX_BYTES, picture, picture_folders
 from evaluation.render_terminal import comparison_table
 from evaluation.report_html import comparison_page
 
@@ -212,6 +212,13 @@ def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
         found = picture(name, [tmp_path])
         assert (found and found.src.split(";")[0].removeprefix("data:")) == kind, name
         assert picture(str(tmp_path / name), []) == found
+
+
+def test_relative_pictures_start_where_the_import_did(db: Any, tmp_path: Path) -> None:
+    for number, name in enumerate(("old/pins.jsonl", "pins.jsonl", "boards.jsonl"), 1):
+        db["imports"].insert({"id": number, "file": str(tmp_path / name), "time": number})
+    assert picture_folders(db) == [tmp_path, tmp_path / "old"]
+    assert picture("pictures/0.svg", picture_folders(db)) is not None
 
 
 @pytest.mark.parametrize("image", ["", "x\0y", "http://", "https://[bad", "data:text/html,x", "/"])
