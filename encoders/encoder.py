@@ -1,0 +1,128 @@
+"""The trained encoders as everyone else uses them: texts and items in, numpy vectors out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.catalogue import field_texts
+from data.errors import InputError
+from encoders.batches import query_chunks
+from encoders.config import Config
+from encoders.hash_embedding import Levels
+from encoders.model import OmniModel
+from encoders.ngrams import NgramIndex
+from encoders.query import QueryTokeniser
+
+_ITEMS_AT_ONCE = 1024
+
+
+class Encoder:
+    """A checkpoint for inference. `queries` and `compat` may be called from several threads.
+
+    Attributes:
+        checkpoint: 16 hex digits of the hash of weights and configuration; a key for caches.
+        dim: size of the vectors.
+        feature_dims: continuous features of items that the encoder reads, sorted by name.
+        compat_spaces: entity type → space it was trained for, such as {'pin': 'pinsage'}.
+    """
+
+    def __init__(
+        self,
+        model: OmniModel,
+        config: Config,
+        index: NgramIndex,
+        tokeniser: QueryTokeniser,
+        checkpoint: str,
+        compat_spaces: Mapping[str, str],
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.model = model.to(self.device)
+        self.config = config
+        self.index = index
+        self.tokeniser = tokeniser
+        self.checkpoint = checkpoint
+        self.dim = config.dim
+        self.feature_dims = dict(model.item.feature_dims)
+        self.compat_spaces = dict(compat_spaces)
+        self._items_lock = threading.Lock()
+
+    @torch.inference_mode()
+    def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """(n, dim) float32 unit rows."""
+        self.model.eval()
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        pieces = self.tokeniser(texts)
+        for chunk in query_chunks(pieces, self.tokeniser.pad, batch_size):
+            found = self.model.query(chunk.input_ids.to(self.device), chunk.mask.to(self.device))
+            vectors[chunk.places.numpy()] = found.cpu().numpy()
+        return vectors
+
+    @torch.inference_mode()
+    def items(
+        self, items: Sequence[dict[str, Any]], features: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """(n, dim) float32 unit rows.
+
+        Args:
+            items: as `data.catalogue.read_items` gives them.
+            features: name → (n, d) float32, zeros where an item has none; features that the
+                encoder does not know are ignored, those that are missing count as zeros.
+
+        Raises:
+            InputError: a feature has another shape than in training.
+        """
+        self.model.eval()
+        vectors = np.zeros((len(items), self.dim), dtype=np.float32)
+        matrix = self._features(len(items), features)
+        with self._items_lock:  # the index remembers strings
+            for start in range(0, len(items), _ITEMS_AT_ONCE):
+                part = slice(start, start + _ITEMS_AT_ONCE)
+                bags = self.index.bags_of([field_texts(item) for item in items[part]])
+                levels = Levels(bags, backward=False).to(self.device)
+                continuous = torch.from_numpy(matrix[part]).to(self.device)
+                vectors[part] = self.model.item(levels, continuous).cpu().numpy()
+        return vectors
+
+    @torch.inference_mode()
+    def compat(self, space: str, vectors: np.ndarray) -> np.ndarray:
+        """(n, dim) float32 unit rows of pre-existing vectors (n, d) in the query's space.
+
+        Raises:
+            InputError: the encoder was not trained for that space, or the dimension is another.
+        """
+        if space not in self.model.compat:
+            raise InputError(
+                f"The checkpoint was not trained for {space!r}.",
+                where=f"checkpoint {self.checkpoint}",
+                how="Import that feature, then train again.",
+            )
+        expected = self.model.compat[space].dim_in
+        if vectors.ndim != 2 or vectors.shape[1] != expected:
+            raise InputError(
+                f"Vectors of {space!r} must have {expected} dimensions, not {vectors.shape}."
+            )
+        given = torch.from_numpy(np.array(vectors, dtype=np.float32)).to(self.device)
+        return self.model.compat[space](given).cpu().numpy()
+
+    def _features(self, count: int, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        matrix = np.zeros((count, sum(self.feature_dims.values())), dtype=np.float32)
+        at = 0
+        for name, dim in self.feature_dims.items():
+            given = features.get(name)
+            if given is not None:
+                if given.shape != (count, dim):
+                    raise InputError(
+                        f"The feature {name!r} must have shape ({count}, {dim}), not "
+                        f"{given.shape}.",
+                        how="Import the vectors that the checkpoint was trained with, or train "
+                        "again.",
+                    )
+                matrix[:, at : at + dim] = given
+            at += dim
+        return matrix

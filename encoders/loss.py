@@ -1,0 +1,104 @@
+"""The multi-task sampled softmax loss with logQ correction (§3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the loss of one task needs to know of how its candidates were sampled.
+
+    Attributes:
+        log_positive: (b,) log P(p | q) of each pair.
+        log_in_batch: (b,) log P(n) of each pair's entity as a negative of other rows.
+        log_random: (m,) log P(n) of the random negatives.
+        mask_in_batch: (b, b) bool, true where column j is no negative of row i; the diagonal is
+            the positive and is not looked at.
+        mask_random: (b, m) bool, the same for the random negatives.
+        valid: (b,) bool, or None for all: rows whose entity has a vector in this task's space.
+    """
+
+    log_positive: Tensor
+    log_in_batch: Tensor
+    log_random: Tensor
+    mask_in_batch: Tensor
+    mask_random: Tensor
+    valid: Tensor | None = None
+
+
+def sampled_softmax(
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    temperature: Tensor,
+    sampling: Sampling,
+) -> Tensor:
+    """The in-batch term plus the random-negative term (formulas 2 to 5), averaged over the rows.
+
+    Logits are cosines over the temperature; the positive's is lowered by log P(p | q), those of
+    negatives by log P(n). The positive stands in the denominator of both terms.
+
+    Args:
+        queries, positives: (b, d) unit rows.
+        negatives: (m, d) unit rows; m may be 0, which leaves that term 0.
+    """
+    rows = torch.arange(len(queries), device=queries.device)
+    cosines = queries @ positives.T
+    positive = cosines.diagonal() / temperature - sampling.log_positive
+    in_batch = cosines / temperature - sampling.log_in_batch
+    in_batch = in_batch.masked_fill(sampling.mask_in_batch, -torch.inf)
+    in_batch = in_batch.index_put((rows, rows), positive)
+    random = queries @ negatives.T / temperature - sampling.log_random
+    random = random.masked_fill(sampling.mask_random, -torch.inf)
+    losses = in_batch.logsumexp(1) - positive
+    losses = losses + torch.cat((positive[:, None], random), 1).logsumexp(1) - positive
+    if sampling.valid is None:
+        return losses.mean()
+    return (losses * sampling.valid).sum() / sampling.valid.sum().clamp(min=1)
+
+
+def nested_loss(
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    temperature: Tensor,
+    sampling: Sampling,
+    sizes: Mapping[int, float],
+) -> Tensor:
+    """The weighted sum of `sampled_softmax` over prefixes of the vectors.
+
+    `sizes` maps a prefix length to its weight; each prefix is L2-normalised again.
+    """
+    total = queries.new_zeros(())
+    for size, weight in sizes.items():
+        source, target, random = (
+            F.normalize(part[:, :size], dim=1) for part in (queries, positives, negatives)
+        )
+        total = total + weight * sampled_softmax(source, target, random, temperature, sampling)
+    return total
+
+
+def false_negatives(queries: Tensor, entities: Tensor, candidates: Tensor) -> Tensor:
+    """(b, m) bool: which candidates are no negatives of which rows.
+
+    A candidate is masked where it is the row's own positive, or another positive of the same
+    query in the batch.
+
+    Args:
+        queries, entities: (b,) int64 numbers of each pair's query and entity.
+        candidates: (m,) int64 numbers of entities.
+    """
+    _, query = queries.unique(return_inverse=True)
+    known, entity = entities.unique(return_inverse=True)
+    positive = queries.new_zeros((int(query.max()) + 1, len(known) + 1), dtype=torch.bool)
+    positive[query, entity] = True
+    column = torch.searchsorted(known, candidates)
+    hit = known[column.clamp(max=len(known) - 1)] == candidates
+    column = torch.where(hit, column, len(known))  # the last column is all false
+    return positive[query][:, column]

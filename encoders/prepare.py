@@ -1,0 +1,149 @@
+"""What training reads before the first step: pairs, texts, vocabularies, a new or saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import sqlite_utils
+import torch
+
+from data.catalogue import ITEM_ENTITIES
+from data.errors import InputError
+from data.features import Feature
+from data.pairs import time_split, training_pairs
+from data.workspace import Workspace
+from encoders.checkpoint import Parts
+from encoders.config import Config
+from encoders.dataset import (
+    Items,
+    TrainingData,
+    all_features,
+    read_texts,
+    training_data,
+    vocabulary_of,
+)
+from encoders.item import ItemEncoder
+from encoders.model import COMPAT_FEATURES, OmniModel
+from encoders.ngrams import NgramIndex, NgramVocabulary
+from encoders.query import (
+    QueryEncoder,
+    QueryTokeniser,
+    named_backbone,
+    small_backbone,
+    train_wordpiece,
+)
+from encoders.validate import carve
+
+Features = dict[str, dict[str, Feature]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Input of a training.
+
+    Attributes:
+        valid: entity → validation pairs.
+        pieces: word pieces of each query of the data; pad: the padding's number.
+    """
+
+    parts: Parts
+    data: TrainingData
+    valid: dict[str, pa.Table]
+    pieces: list[list[int]]
+    pad: int
+    train_until: int
+
+
+def prepare(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    config: Config,
+    saved: Parts | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Read the catalogue; make a new model from the config's seed, or go on with a saved one."""
+    split = time_split(db)
+    tables, valid = carve(db, split, training_pairs(db, split, seed=config.seed), config)
+    texts = read_texts(db, progress)
+    features = all_features(workspace, db)
+    if saved is not None:
+        vocabulary = saved.vocabulary
+    else:
+        sizes = (config.unigrams, config.bigrams, config.trigrams)
+        vocabulary = vocabulary_of(texts, sizes)
+    items = Items(texts, features, NgramIndex(vocabulary, 2**62, 2**62))
+    data = training_data(db, items, tables)
+    if saved is None:
+        strings = {text for entries in texts.values() for _, item in entries for _, text in item}
+        saved = _new_parts(config, vocabulary, data, features, sorted(strings))
+    tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens)
+    pieces = tokeniser(data.queries)
+    return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until)
+
+
+def _new_parts(
+    config: Config,
+    vocabulary: NgramVocabulary,
+    data: TrainingData,
+    features: Features,
+    strings: list[str],
+) -> Parts:
+    torch.manual_seed(config.seed)
+    if config.backbone:
+        backbone, hub_tokeniser = named_backbone(config.backbone)
+    else:
+        hub_tokeniser = train_wordpiece([*data.queries, *strings], config.wordpieces)
+        backbone = small_backbone(config, len(hub_tokeniser))
+    dims = feature_dims(features)
+    spaces = {
+        entity: space
+        for entity, space in COMPAT_FEATURES.items()
+        if space in features[entity]
+        and any(pairs.entity == entity for pairs in data.pairs.values())
+    }
+    tasks = []
+    for name, pairs in data.pairs.items():
+        tasks.append(name)
+        if pairs.entity in spaces:
+            tasks.append(f"{name}/{spaces[pairs.entity]}")
+    item = ItemEncoder(config, len(vocabulary), dims)
+    item.feature_scale.copy_(torch.from_numpy(_scales(features, dims)))
+    model = OmniModel(
+        config,
+        QueryEncoder(backbone, config.pooling, config.dim),
+        item,
+        {space: dims[space] for space in spaces.values()},
+        tasks,
+    )
+    return Parts(model, config, vocabulary, hub_tokeniser, spaces)
+
+
+def feature_dims(features: Features) -> dict[str, int]:
+    """Name → dimension over both entity types, sorted by name; raises InputError on conflict."""
+    dims: dict[str, int] = {}
+    for entity in ITEM_ENTITIES:
+        for name, feature in features[entity].items():
+            if dims.setdefault(name, feature.dim) != feature.dim:
+                raise InputError(
+                    f"The feature {name!r} has {dims[name]} and {feature.dim} dimensions.",
+                    where="features of pins and products",
+                    how="Give the two another name, or import vectors of one model.",
+                )
+    return dict(sorted(dims.items()))
+
+
+def _scales(features: Features, dims: dict[str, int]) -> np.ndarray:
+    """(sum of dims,) float32: one over the root mean square of each feature's values."""
+    parts = [np.zeros(0, dtype=np.float32)]
+    for name, dim in dims.items():
+        squares, count = 0.0, 0
+        for named in features.values():
+            if name in named:
+                sample = named[name].vectors[:20_000]
+                squares += float(np.square(sample, dtype=np.float64).sum())
+                count += sample.size
+        parts.append(np.full(dim, (count / squares) ** 0.5 if squares else 1.0, np.float32))
+    return np.concatenate(parts)

@@ -1,0 +1,162 @@
+"""The query encoder (§3.4.1, Figure 2), and the small one that is trained from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import WordPiece
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    DistilBertConfig,
+    PreTrainedTokenizerFast,
+)
+
+from data.errors import InputError
+from data.text import normalise_query
+from encoders.config import Config
+
+# How transformers calls the special word pieces.
+_SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+
+
+class QueryEncoder(nn.Module):
+    """A transformer, its first token (or mean), one linear layer, L2.
+
+    Attributes:
+        backbone: any model that `AutoModel` makes.
+        pooling: 'cls' or 'mean'.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.projection = nn.Linear(backbone.config.hidden_size, dim)  # type: ignore[arg-type, union-attr]
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """(n, dim) float32 unit rows for (n, length) int64 word pieces and their mask."""
+        states = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            shown = mask[..., None].to(states.dtype)
+            pooled = (states * shown).sum(1) / shown.sum(1)
+        return F.normalize(self.projection(pooled).float(), dim=1)
+
+
+class QueryTokeniser:
+    """Queries → word pieces: normalised as everywhere (`data.text`), cut to a maximum.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, tokeniser: Any, max_tokens: int) -> None:
+        self.hub_tokeniser = tokeniser
+        self.max_tokens = max_tokens
+        self.pad = tokeniser.pad_token_id or 0
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """The word piece ids of each text, [CLS] first."""
+        plain = [normalise_query(text) for text in texts]
+        if not plain:
+            return []
+        # Tokenised whole and cut here: setting truncation would change the shared tokeniser.
+        rows = self.hub_tokeniser(
+            plain, add_special_tokens=True, return_attention_mask=False, verbose=False
+        )["input_ids"]
+        return [
+            row if len(row) <= self.max_tokens else [*row[: self.max_tokens - 1], row[-1]]
+            for row in rows
+        ]
+
+
+def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
+    """(n, longest) int64 ids and their int64 mask."""
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), value, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    """A WordPiece tokeniser learned from texts; it can spell every character that it saw."""
+    tokeniser = Tokenizer(WordPiece(unk_token=_SPECIAL["unk_token"], max_input_chars_per_word=64))
+    tokeniser.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    tokeniser.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=list(_SPECIAL.values()), show_progress=False
+    )
+    tokeniser.train_from_iterator(texts, trainer)
+    pieces = tokeniser.get_vocab()
+    tokeniser.post_processor = processors.BertProcessing(
+        ("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"])
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokeniser, **_SPECIAL)
+
+
+def small_backbone(config: Config, vocabulary: int) -> nn.Module:
+    """A randomly initialised DistilBERT of the config's shape."""
+    return AutoModel.from_config(
+        DistilBertConfig(
+            vocab_size=vocabulary,
+            max_position_embeddings=config.max_query_tokens,
+            n_layers=config.query_layers,
+            n_heads=config.query_heads,
+            dim=config.query_width,
+            hidden_dim=4 * config.query_width,
+            dropout=config.query_dropout,
+            attention_dropout=config.query_dropout,
+        )
+    )
+
+
+def named_backbone(name: str) -> tuple[nn.Module, Any]:
+    """The model and tokeniser of a folder or a hub name; safetensors weights only.
+
+    Raises:
+        InputError: there is no such model, or it has no safetensors weights.
+    """
+    try:
+        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"The backbone cannot be loaded ({first}).",
+            where=name,
+            how="Name a folder or a hub model with safetensors weights and a tokeniser, or leave "
+            'the backbone empty ("") to train a small one from nothing.',
+        ) from error
+
+
+def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
+    """The architecture and the tokeniser, without weights, for `read_backbone`."""
+    model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    tokeniser.save_pretrained(folder)
+
+
+def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
+    """The architecture with random weights, and the tokeniser, from a checkpoint's folder."""
+    shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = AutoModel.from_config(shape, trust_remote_code=False)
+    return model, AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
