@@ -194,6 +194,15 @@ def count(db: sqlite_utils.Database, entity: str) -> int:
     return db.conn.execute(f"SELECT COUNT(*) FROM {table_of(entity)}").fetchone()[0]
 
 
+def head_queries(db: sqlite_utils.Database, most: int) -> list[str]:
+    """The queries of the log with the most events, most frequent first."""
+    rows = db.conn.execute(
+        "SELECT query FROM engagements GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
+        [most],
+    )
+    return [query for (query,) in rows]
+
+
 def get_meta(db: sqlite_utils.Database, key: str, default: Any = None) -> Any:
     """A value of the catalogue's own notes, such as 'engaged_until' or 'synthetic'."""
     row = db.conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()

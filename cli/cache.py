@@ -1,0 +1,67 @@
+"""`omnisearch cache`: the query-embedding cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    table,
+)
+
+app = typer.Typer(help="The query-embedding cache (30 days by default).", no_args_is_help=True)
+
+
+@app.command(epilog=example("omnisearch cache stats"))
+def stats(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Entries, age, hits and misses."""
+    from engine.query_cache import QueryCache
+
+    found = QueryCache.open_default(workspace).stats()
+    if json:
+        return emit_json("cache stats", found)
+    table("Query cache", ["figure", "value"], [[key, value] for key, value in found.items()])
+
+
+@app.command(epilog=example("omnisearch cache clear"))
+def clear(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Drop all cached embeddings."""
+    from engine.query_cache import QueryCache
+
+    dropped = QueryCache.open_default(workspace).clear()
+    if json:
+        return emit_json("cache clear", {"dropped": dropped})
+    out.print(f"Dropped {dropped:,} embeddings.")
+
+
+@app.command(epilog=example("omnisearch cache warm --head 1000"))
+def warm(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    head: Annotated[int, typer.Option(min=1, help="So many of the log's head queries.")] = 1000,
+    queries: Annotated[Path | None, typer.Option(help="A file of queries instead.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode queries ahead of time."""
+    from data.catalogue import head_queries, open_catalogue
+    from data.workspace import Workspace
+    from engine.search import SearchEngine
+    from evaluation.query_file import read_queries
+
+    space = Workspace.open(workspace)
+    wanted = (
+        read_queries(queries) if queries else head_queries(open_catalogue(space.catalogue), head)
+    )
+    engine = SearchEngine.open(space)
+    encoded = engine.warm(wanted)
+    engine.close()
+    if json:
+        return emit_json("cache warm", {"asked": len(wanted), "encoded": encoded})
+    out.print(f"Encoded {encoded:,} of {len(wanted):,} queries; the others were cached.")

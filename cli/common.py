@@ -1,0 +1,140 @@
+"""What all commands share: options, the JSON envelope, progress bars and error rendering."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from data.errors import OmniError
+
+SCHEMA_VERSION = 1
+
+EXIT_CODES = """\b
+Exit status: 0 done, 1 an unexpected error, 2 unusable input or options,
+3 a step that is needed first has not been run, 4 a damaged file, 130 interrupted."""
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", "-w", envvar="OMNISEARCH_WORKSPACE", help="The folder that holds everything."
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON envelope on stdout instead of text.")
+]
+DEFAULT_WORKSPACE = Path("workspace")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def example(*commands: str) -> str:
+    """The epilogue of a command's help: its examples."""
+    return "Example:\n\n" + "\n\n".join(f"`{command}`" for command in commands)
+
+
+def emit_json(command: str, data: Any, **extra: Any) -> None:
+    """Print the envelope: {"schema_version", "command", ..., "data"}."""
+    print_json({"schema_version": SCHEMA_VERSION, "command": command, **extra, "data": data})
+
+
+def print_json(envelope: dict[str, Any]) -> None:
+    import orjson
+
+    option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    text = orjson.dumps(envelope, default=str, option=option)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def fail(error: OmniError, command: str) -> int:
+    """Print one readable paragraph (or the envelope, with --json); returns the exit status."""
+    if "--json" in sys.argv:
+        reason = {"what": error.what, "where": error.where, "how": error.how}
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "command": command,
+                "error": {**reason, "exit_code": error.exit_code},
+            }
+        )
+    where = f"{error.where}: " if error.where else ""
+    err.print("[bold red]Error:[/] ", end="")
+    err.print(f"{where}{error.what} {error.how}".rstrip(), markup=False, highlight=False)
+    return error.exit_code
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr; yields a callback (done, total). A total of 0 means unknown."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bars:
+        task = bars.add_task(title, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total or None)
+
+        yield advance
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table on stdout; cells are text, never markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        grid.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        grid.add_row(*(Text(cell if isinstance(cell, str) else _number(cell)) for cell in row))
+    out.print(grid)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def synthetic_note(workspace: Path) -> str:
+    """A label for outputs about the sample world; empty for real data."""
+    from data.catalogue import get_meta, open_catalogue
+    from data.workspace import Workspace
+
+    db = open_catalogue(Workspace.open(workspace).catalogue)
+    return "synthetic sample world, not real data" if get_meta(db, "synthetic") else ""
+
+
+@contextmanager
+def training_bar(steps: int) -> Iterator[Callable[[Any], None]]:
+    """A bar on stderr with the loss and pairs/s; yields the trainer's `on_step` callback."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} pairs/s"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bars:
+        task = bars.add_task("training", total=steps, loss=0.0, rate=0.0)
+
+        def on_step(step: Any) -> None:
+            bars.update(task, completed=step.step, loss=step.loss, rate=step.pairs_per_second)
+
+        yield on_step

@@ -1,0 +1,81 @@
+"""`omnisearch compare`: token, embedding and full-stack results side by side (Figure 5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    err,
+    example,
+    out,
+    progress,
+)
+from data.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=example(
+            'omnisearch compare "antique copper bathroom sink" --html page.html',
+            "omnisearch compare --queries queries.txt",
+        )
+    )(compare)
+
+
+def compare(
+    query: Annotated[str | None, typer.Argument(help="The query to show.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    queries: Annotated[
+        Path | None, typer.Option(help="A file of queries: figures over all of them instead.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 10,
+    systems: Annotated[
+        str, typer.Option(help="Names with commas: token, embedding, compat, rrf, l1, full.")
+    ] = "token,embedding,full",
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what each system finds, what they share, and which results judges found relevant."""
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace, write_atomic
+    from engine.search import SearchEngine
+    from evaluation import compare as one
+    from evaluation import compare_set, evaluate, query_file
+    from evaluation import render_terminal as terminal
+    from evaluation.pictures import picture_folders
+    from evaluation.report_html import comparison_page
+    from evaluation.report_set_html import set_page
+
+    if (query is None) == (queries is None):
+        raise InputError("Give either one query or --queries FILE.", where="compare")
+    space = Workspace.open(workspace)
+    db = open_catalogue(space.catalogue)
+    names = systems.split(",")
+    engine = SearchEngine.open(space)
+    if query is not None:
+        result = one.compare_query(engine, db, query, k, names)
+        page = comparison_page(result, [space.root, *picture_folders(db)]) if html else ""
+        shown = terminal.comparison_table(result)
+    else:
+        assert queries is not None
+        options = compare_set.SetOptions(systems=names, k=k, held_out=evaluate.held_out_gains(db))
+        with progress("queries") as advance:
+            result = compare_set.compare_queries(
+                engine, db, query_file.read_queries(queries), options, advance
+            )
+        page = set_page(result) if html else ""
+        shown = terminal.set_tables(result)
+    if html:
+        write_atomic(html, page.encode())
+    if json:
+        return emit_json("compare", result.to_json())
+    out.print(shown)
+    if html:
+        err.print(f"Wrote {html}.", markup=False)

@@ -1,0 +1,187 @@
+"""`omnisearch enrich`: what the paper adds to items' own text, and stand-in embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    progress,
+)
+from data.errors import InputError
+
+app = typer.Typer(
+    help="Add board titles, engaged queries, captions and graph embeddings to the items.",
+    invoke_without_command=True,
+    epilog=example("omnisearch enrich", "omnisearch enrich queries --until now"),
+)
+
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Count engagements before this time: ISO 8601, `now` for all. Default: the end of the "
+        "training period, so that no feature knows of the evaluation."
+    ),
+]
+ModelOption = Annotated[str, typer.Option(help="A model folder, or a hub name.")]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder that relative image paths start from.")
+]
+
+
+@app.callback()
+def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Without a sub-command: board titles, engaged queries, and graph embeddings not there yet."""
+    if ctx.invoked_subcommand is None:
+        everything(workspace)
+
+
+def everything(workspace: Path) -> None:
+    """Board titles, engaged queries, and the graph embeddings that are not there yet."""
+    boards(workspace)
+    queries(workspace)
+    graph(workspace)
+
+
+@app.command(epilog=example("omnisearch enrich boards"))
+def boards(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """The 10 best board titles of each item (§3.2.2)."""
+    from data.catalogue import open_catalogue
+    from data.enrich.boards import enrich_board_titles
+    from data.workspace import Workspace
+
+    db = open_catalogue(Workspace.open(workspace).catalogue)
+    with progress("board titles") as advance:
+        changed = enrich_board_titles(db, advance)
+    _report("enrich boards", {"items_changed": changed}, json)
+
+
+@app.command(epilog=example("omnisearch enrich queries", "omnisearch enrich queries --incremental"))
+def queries(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    until: UntilOption = None,
+    window_days: Annotated[int, typer.Option(min=1, help="The log's window.")] = 730,
+    incremental: Annotated[
+        bool, typer.Option(help="Merge only what is new since the last time (§3.2.3).")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """The 20 queries that engaged each item most (§3.2.3)."""
+    from data.catalogue import get_meta, open_catalogue
+    from data.enrich.engaged import enrich_engaged_queries
+    from data.workspace import Workspace
+
+    db = open_catalogue(Workspace.open(workspace).catalogue)
+    with progress("engaged queries") as advance:
+        changed = enrich_engaged_queries(
+            db, _until(until), window_days=window_days, incremental=incremental, progress=advance
+        )
+    _report(
+        "enrich queries",
+        {"items_changed": changed, "engaged_until": get_meta(db, "engaged_until")},
+        json,
+    )
+
+
+@app.command(epilog=example("omnisearch enrich captions --model blip-folder --images pictures"))
+def captions(
+    model: ModelOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    images: ImagesOption = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace captions that are there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Machine captions by a BLIP model (§3.2.1), cached by image and resumable."""
+    from data.catalogue import open_catalogue
+    from data.enrich.captions import caption_images
+    from data.workspace import Workspace
+
+    space = Workspace.open(workspace)
+    with progress("captions") as advance:
+        counts = caption_images(
+            space, open_catalogue(space.catalogue), model, images, overwrite, progress=advance
+        )
+    _report("enrich captions", counts, json)
+
+
+@app.command(
+    "images", epilog=example("omnisearch enrich images --model vit-folder --images pictures")
+)
+def image_embeddings(
+    model: ModelOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    images: ImagesOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Image embeddings by any vision model, as the feature `image`."""
+    from data.catalogue import open_catalogue
+    from data.enrich.images import embed_images
+    from data.workspace import Workspace
+
+    space = Workspace.open(workspace)
+    with progress("image embeddings") as advance:
+        counts = embed_images(
+            space, open_catalogue(space.catalogue), model, images, progress=advance
+        )
+    _report("enrich images", counts, json)
+
+
+@app.command(epilog=example("omnisearch enrich graph"))
+def graph(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    again: Annotated[bool, typer.Option(help="Fit again what is there already.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Embeddings that stand in for PinSage and ItemSage, for who has none to import."""
+    from data.catalogue import count, open_catalogue
+    from data.features import open_feature
+    from data.workspace import Workspace
+    from encoders.graph.itemsage import fit_itemsage
+    from encoders.graph.pinsage import fit_pinsage
+
+    space = Workspace.open(workspace)
+    db = open_catalogue(space.catalogue)
+    fitted = {}
+    for name, entity, fit in (
+        ("pinsage", "pin", fit_pinsage),
+        ("itemsage", "product", fit_itemsage),
+    ):
+        if count(db, entity) and (again or open_feature(space, db, name, entity) is None):
+            with progress(f"{name} stand-in") as advance:
+                feature = fit(space, db, progress=advance)
+            fitted[name] = len(feature.ids)
+    _report("enrich graph", fitted or {"fitted": 0}, json)
+
+
+def _until(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text == "now":
+        return 2**62
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a time.", where="--until", how="Write 2024-03-01 or now."
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _report(command: str, counts: dict, json: bool) -> None:
+    if json:
+        return emit_json(command, counts)
+    figures = ", ".join(
+        f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key} {value}"
+        for key, value in counts.items()
+    )
+    out.print(f"{command}: {figures}", markup=False)

@@ -1,0 +1,78 @@
+"""`omnisearch evaluate`: how good the search is, on what training never saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    progress,
+    table,
+)
+
+if TYPE_CHECKING:
+    from evaluation.evaluate import Evaluation
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("omnisearch evaluate", "omnisearch evaluate --json > figures.json"))(
+        evaluate
+    )
+
+
+def evaluate(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    systems: Annotated[
+        str, typer.Option(help="Names with commas; the last is tested against the others.")
+    ] = "token,embedding,pinsage,itemsage,rrf,l1,full",
+    queries: Annotated[
+        int, typer.Option(min=1, help="At most so many queries of each set, drawn by the seed.")
+    ] = 1000,
+    corpus: Annotated[
+        int, typer.Option(min=1, help="Random entities that Recall@10 is measured among.")
+    ] = 1_500_000,
+    seed: Annotated[int, typer.Option()] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace
+    from engine.search import SearchEngine
+    from evaluation.evaluate import EvaluateOptions
+    from evaluation.evaluate import evaluate as measure
+
+    space = Workspace.open(workspace)
+    options = EvaluateOptions(systems=systems.split(","), queries=queries, corpus=corpus, seed=seed)
+    with progress("queries") as advance:
+        found = measure(SearchEngine.open(space), open_catalogue(space.catalogue), options, advance)
+    if json:
+        return emit_json("evaluate", found.to_json())
+    show(found)
+
+
+def show(found: Evaluation) -> None:
+    """Print the recall of the spaces and a table of the systems for each set of queries."""
+    from evaluation.render_terminal import metrics_table
+
+    whole = [recall for recall in found.recall if not recall.group]
+    if whole:
+        table(
+            "Recall@10 of the engaged entity, held-out pairs",
+            ["pairs", "space", "recall", "95%", "pairs", "among"],
+            [
+                [r.pairs_of, r.space, r.recall, f"{r.low:.3f}–{r.high:.3f}", r.pairs, r.corpus]
+                for r in whole
+            ],
+        )
+    for systems in found.tables:
+        title = f"{systems.name}: {systems.queries:,} of {systems.available:,} queries"
+        out.print(metrics_table(systems.metrics, title))
+    for note in found.notes:
+        out.print(note, style="yellow", markup=False)

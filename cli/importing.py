@@ -1,0 +1,113 @@
+"""`omnisearch import`: files into the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    progress,
+    table,
+)
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from data.importers.load import Report
+
+PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "import",
+        epilog=example(
+            "omnisearch import sample",
+            "omnisearch import products.csv --kind products --map title=product_title",
+            "omnisearch import pinsage.npy --feature pinsage --entity pin --ids pins.txt",
+            "omnisearch import esci_us --format esci",
+        ),
+    )(import_)
+
+
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of conventional names.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="pins, products, boards, board_items, queries, engagements, judgments or "
+            "deletions; by default the file's name tells."
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help=f"A publisher's folder: {', '.join(PUBLISHED)}."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be given several times."),
+    ] = None,
+    feature: Annotated[
+        str | None, typer.Option(help="The files are vectors of this feature, such as pinsage.")
+    ] = None,
+    entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
+    ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
+    strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Import files. Bad rows are refused with line, field and reason; the rest is taken."""
+    from data.importers.adapters import import_published
+    from data.importers.load import ImportOptions, import_features, import_file, import_folder
+    from data.workspace import Workspace
+
+    if format_ is not None and format_ not in PUBLISHED:
+        raise InputError(
+            f"Unknown format {format_!r}.", where="--format", how=f"One of {', '.join(PUBLISHED)}."
+        )
+    options = ImportOptions(mapping=_mapping(map_ or []), strict=strict)
+    for path in paths:
+        if not path.exists():
+            raise InputError("There is no such file or folder.", where=str(path))
+    space = Workspace.create(workspace)
+    reports: list[Report] = []
+    for path in paths:
+        with progress(f"import {path.name}") as advance:
+            if format_ is not None:
+                reports += import_published(space, path, format_, advance)
+            elif feature is not None:
+                reports.append(import_features(space, path, feature, entity, ids, strict, advance))
+            elif path.is_dir():
+                reports += import_folder(space, path, options, advance)
+            else:
+                reports.append(import_file(space, path, kind, options, advance))
+    if json:
+        return emit_json("import", [asdict(report) for report in reports])
+    rows = [[Path(r.file).name, r.kind, r.rows, r.taken, r.changed, r.refused] for r in reports]
+    table(
+        f"Imported into {workspace}", ["file", "kind", "rows", "taken", "changed", "refused"], rows
+    )
+    for report in reports:
+        if report.refused:
+            reasons = "; ".join(f"{n:,} × {reason}" for reason, n in report.reasons.items())
+            out.print(f"{report.file}: refused {reasons}. See {report.rejects}.", markup=False)
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(
+                f"{pair!r} is not a mapping.", where="--map", how="Write title=product_title."
+            )
+        mapping[ours] = theirs
+    return mapping

@@ -1,0 +1,128 @@
+"""`omnisearch index`: encode the items and publish generations of indexes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    progress,
+    table,
+)
+from data.errors import Corrupt
+
+app = typer.Typer(
+    help="Build, publish, check and put back index generations.", no_args_is_help=True
+)
+
+NameOption = Annotated[str, typer.Option("--name", help="The checkpoint to encode with.")]
+NumberOption = Annotated[int | None, typer.Option(help="The generation; the live one otherwise.")]
+
+
+@app.command(epilog=example("omnisearch index build"))
+def build(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    name: NameOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Encode what changed, build all indexes and publish them as a new generation."""
+    _publish("build", workspace, name, json)
+
+
+@app.command(epilog=example("omnisearch index rebuild"))
+def rebuild(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    name: NameOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Encode everything anew and build all indexes; drops the places of deleted items."""
+    _publish("rebuild", workspace, name, json)
+
+
+@app.command(epilog=example("omnisearch index update"))
+def update(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    name: NameOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Publish added, changed and deleted items on top of the live generation."""
+    _publish("update", workspace, name, json)
+
+
+def _publish(how: str, workspace: Any, name: str, json: bool) -> None:
+    import indexer.build
+    import indexer.update
+    from data.catalogue import open_catalogue
+    from data.settings import load_section
+    from data.workspace import Workspace
+    from encoders.checkpoint import load_encoder
+
+    space = Workspace.open(workspace)
+    options = load_section("index", indexer.build.BuildOptions(), space.settings)
+    encoder = load_encoder(space, name)
+    publish = {
+        "build": indexer.build.build,
+        "rebuild": indexer.build.rebuild,
+        "update": indexer.update.update,
+    }[how]
+    with progress(f"index {how}") as advance:
+        number = publish(space, open_catalogue(space.catalogue), encoder, options, advance)
+    if json:
+        return emit_json(f"index {how}", {"generation": number})
+    out.print(f"Published generation {number}.")
+
+
+@app.command(epilog=example("omnisearch index status"))
+def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """The generations, the live one, their counts and measured recall."""
+    from data.workspace import Workspace
+    from indexer.verify import status as index_status
+
+    found = index_status(Workspace.open(workspace))
+    if json:
+        return emit_json("index status", found)
+    table("Generations", ["part", "state"], [[key, str(value)] for key, value in found.items()])
+
+
+@app.command(epilog=example("omnisearch index verify"))
+def verify(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    number: NumberOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check every file of a generation against its manifest."""
+    from data.workspace import Workspace
+    from indexer.verify import verify as check
+
+    problems = check(Workspace.open(workspace), number)
+    if json:
+        emit_json("index verify", {"problems": problems})
+    if problems:
+        raise Corrupt(
+            " ".join(problems), where="index verify", how="Run `omnisearch index rollback`."
+        )
+    if not json:
+        out.print("All files are as the manifest says.")
+
+
+@app.command(epilog=example("omnisearch index rollback"))
+def rollback(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    number: NumberOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put an earlier generation back: the one before the live one, or --number."""
+    from data.workspace import Workspace
+    from indexer.verify import rollback as put_back
+
+    live = put_back(Workspace.open(workspace), number)
+    if json:
+        return emit_json("index rollback", {"generation": live})
+    out.print(f"Generation {live} is live.")

@@ -1,0 +1,88 @@
+"""The entry point of `omnisearch`: puts the commands together and turns errors into paragraphs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import (
+    cache,
+    compare,
+    demo,
+    enrich,
+    evaluate,
+    export,
+    importing,
+    index,
+    rank,
+    search,
+    status,
+    train,
+    world,
+)
+from cli.common import EXIT_CODES, err, fail
+from data.errors import OmniError
+
+app = typer.Typer(
+    name="omnisearch",
+    help="Embedding-based search for pins, products and related queries: one query embedding "
+    "through the whole search stack.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error.", envvar="OMNISEARCH_DEBUG"),
+    ] = False,
+) -> None:
+    pass
+
+
+for module in (world, importing, export, train, search, compare, evaluate, status, demo):
+    module.register(app)
+app.add_typer(enrich.app, name="enrich")
+app.add_typer(index.app, name="index")
+app.add_typer(rank.app, name="rank")
+app.add_typer(cache.app, name="cache")
+
+
+def main() -> None:
+    """Run the command line; ends the process with a documented exit status."""
+    debug = "--debug" in sys.argv or os.environ.get("OMNISEARCH_DEBUG", "0") not in ("", "0")
+    # `--debug` is taken wherever it stands, since it is added after something has gone wrong.
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "omnisearch")
+    # No hub is ever asked for a file unless a hub name is given; silence what only advertises.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except OmniError as error:
+        if debug:
+            raise
+        sys.exit(fail(error, command))
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was finished is kept.")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        unexpected = OmniError(
+            f"Something unexpected went wrong ({type(error).__name__}: {error}).",
+            where=command,
+            how="This is a fault of OmniSearch: run the command again with --debug and report it.",
+        )
+        sys.exit(fail(unexpected, command))

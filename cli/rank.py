@@ -1,0 +1,67 @@
+"""`omnisearch rank`: the L1 and L2 rankers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    progress,
+    table,
+)
+from data.errors import NotReady
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no_args_is_help=True)
+
+
+@app.command(epilog=example("omnisearch rank train"))
+def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Train both rankers on what the engine retrieves for logged and judged queries."""
+    from data.settings import load_section
+    from data.workspace import Workspace
+    from engine.ranking_data import RankingOptions
+    from engine.train_rankers import train as train_rankers
+
+    space = Workspace.open(workspace)
+    options = load_section("rank", RankingOptions(), space.settings)
+    with progress("candidates of queries") as advance:
+        rankers, folder = train_rankers(space, options, progress=advance)
+    if json:
+        return emit_json("rank train", rankers.report)
+    _show(rankers.report, folder)
+
+
+@app.command(epilog=example("omnisearch rank report"))
+def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """What the live rankers were trained on, how they order held-out queries, what they weigh."""
+    from data.workspace import Workspace
+    from ranker.store import load_rankers
+
+    space = Workspace.open(workspace)
+    rankers = load_rankers(space)
+    if rankers is None:
+        raise NotReady(
+            "There are no rankers yet.",
+            where=str(space.rankers),
+            how="Run `omnisearch rank train`.",
+        )
+    if json:
+        return emit_json("rank report", rankers.report)
+    _show(rankers.report, space.rankers)
+
+
+def _show(found: dict[str, Any], folder: Path) -> None:
+    for label, orderings in found.get("ndcg@10", {}).items():
+        shown = [[name, value] for name, value in orderings.items()][:12]
+        table(f"nDCG@10 by {label}, held-out queries", ["ordering", "nDCG@10"], shown)
+    out.print(f"Rankers of {folder}.", markup=False)

@@ -1,0 +1,95 @@
+"""`omnisearch search`: one query through the whole stack."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, out
+
+if TYPE_CHECKING:
+    from engine.response import Response
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=example(
+            'omnisearch search "boho bedroom" -k 10',
+            'omnisearch search "copper sink" --entity product --price-max 200 --explain',
+        )
+    )(search)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in any language.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results a page.")] = 20,
+    page: Annotated[int, typer.Option(min=1)] = 1,
+    system: Annotated[
+        str, typer.Option(help="full, or one stage of it: token, embedding, compat, rrf, l1.")
+    ] = "full",
+    entity: Annotated[str | None, typer.Option(help="pin or product.")] = None,
+    language: Annotated[str | None, typer.Option(help="Such as en.")] = None,
+    country: Annotated[str | None, typer.Option(help="Such as US.")] = None,
+    price_min: Annotated[float | None, typer.Option()] = None,
+    price_max: Annotated[float | None, typer.Option()] = None,
+    brand: Annotated[str | None, typer.Option()] = None,
+    board: Annotated[str | None, typer.Option(help="A board's id.")] = None,
+    ads: Annotated[bool | None, typer.Option(help="Only ads, or none.")] = None,
+    explain: Annotated[bool, typer.Option(help="Show the score of every stage.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Search pins and products; related queries stand beside them."""
+    from data.workspace import Workspace
+    from engine.filters import Filters
+    from engine.search import SearchEngine
+
+    filters = Filters(
+        entity=entity,
+        language=language,
+        country=country,
+        price_min=price_min,
+        price_max=price_max,
+        brand=brand,
+        board=board,
+        ads=ads,
+    )
+    engine = SearchEngine.open(Workspace.open(workspace))
+    response = engine.search(query, k=k, page=page, filters=filters, explain=explain, system=system)
+    if json:
+        return emit_json("search", asdict(response))
+    show(response)
+
+
+def show(response: Response) -> None:
+    """Print a response as a table, related queries below."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=Text(f"“{response.query}”", "bold"), title_justify="left")
+    for column in ("#", "score", "entity", "title", "price"):
+        grid.add_column(column, justify="right" if column in ("#", "score", "price") else "left")
+    for hit in response.hits:
+        price = "" if hit.price is None else f"{hit.price:,.2f}"
+        title = Text(hit.title or hit.id)
+        if hit.explain:
+            title.append(f"\n{_stages(hit.explain)}", "dim")
+        grid.add_row(str(hit.rank), f"{hit.score:.3f}", hit.entity, title, price)
+    out.print(grid)
+    if response.related:
+        out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
+    out.print(
+        f"{response.total:,} candidates of generation {response.generation} in "
+        f"{response.took_ms:.1f} ms",
+        markup=False,
+    )
+
+
+def _stages(explain: dict) -> str:
+    return "  ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in explain.items()
+        if value is not None
+    )

@@ -1,0 +1,30 @@
+"""`omnisearch status`: what a workspace holds, and what is missing."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, table
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("omnisearch status"))(status)
+
+
+def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Counts, features, checkpoints, the live generation, rankers and the next step."""
+    from data.workspace import Workspace
+    from engine.status import workspace_status
+
+    found = workspace_status(Workspace.open(workspace))
+    if json:
+        return emit_json("status", found)
+    rows = []
+    for part, state in found.items():
+        if isinstance(state, dict):
+            rows += [[f"{part}: {key}", value] for key, value in state.items()]
+        elif isinstance(state, list):
+            rows.append([part, ", ".join(map(str, state)) or None])
+        else:
+            rows.append([part, state])
+    table(f"Workspace {workspace}", ["part", "state"], rows)

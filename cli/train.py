@@ -1,0 +1,68 @@
+"""`omnisearch train`: the encoders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    training_bar,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=example(
+            "omnisearch train --preset demo",
+            "omnisearch train --preset demo --backbone path/to/model --name warm",
+        )
+    )(train)
+
+
+def train(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    preset: Annotated[
+        str, typer.Option(help="tiny (tests), demo (minutes on two cores) or paper.")
+    ] = "demo",
+    name: Annotated[str, typer.Option(help="The checkpoint's name.")] = "default",
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="A model folder or hub name for the query tower; the preset's otherwise."
+        ),
+    ] = None,
+    pooling: Annotated[str | None, typer.Option(help="cls (the paper's) or mean.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same losses.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5)."""
+    from data.catalogue import open_catalogue
+    from data.settings import load_section
+    from data.workspace import Workspace
+    from encoders.config import preset_config
+    from encoders.train import train as train_encoders
+
+    space = Workspace.open(workspace)
+    options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}
+    config = load_section("train", preset_config(preset), space.settings, options)
+    with training_bar(config.steps) as on_step:
+        folder = train_encoders(
+            space,
+            open_catalogue(space.catalogue),
+            config,
+            name=name,
+            resume=resume,
+            on_step=on_step,
+        )
+    if json:
+        return emit_json("train", {"checkpoint": str(folder), "name": name})
+    out.print(f"Trained encoder in {folder}; its card is README.md there.", markup=False)

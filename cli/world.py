@@ -1,0 +1,37 @@
+"""`omnisearch world`: write the sample world's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.common import JsonOption, emit_json, example, out, progress
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("omnisearch world --preset tiny sample"))(world)
+
+
+def world(
+    folder: Annotated[Path, typer.Argument(help="Where the files are written.")],
+    preset: Annotated[str, typer.Option(help="tiny (500 items) or demo (25,000 items).")] = "demo",
+    pins: Annotated[
+        int | None, typer.Option(min=1, help="So many pins instead; the rest is in proportion.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 7,
+    pictures: Annotated[bool, typer.Option(help="Draw an SVG picture of each item.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Write a small synthetic Pinterest as files that `omnisearch import` reads."""
+    from data.world import Size, generate
+
+    with progress("sample world") as advance:
+        summary = generate(
+            preset if pins is None else Size(pins=pins), folder, seed, pictures, advance
+        )
+    if json:
+        return emit_json("world", summary, synthetic=True)
+    counts = ", ".join(f"{value:,} {key}" for key, value in summary.items() if type(value) is int)
+    out.print(f"Wrote a synthetic sample world to {folder}: {counts}.", markup=False)

@@ -1,0 +1,58 @@
+"""What a workspace holds, and which step comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.catalogue import get_meta, open_catalogue
+from data.workspace import Workspace
+
+_TABLES = (
+    *("pins", "products", "boards", "board_items"),
+    *("queries", "engagements", "judgments"),
+)
+
+
+def workspace_status(workspace: Workspace) -> dict[str, Any]:
+    """Counts of every table, features, checkpoints, the live generation and rankers, as JSON.
+
+    `next` is the command that the workspace waits for; None where every stage has been run.
+    """
+    db = open_catalogue(workspace.catalogue)
+    try:
+        counts = {
+            name: db.conn.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in _TABLES
+        }
+        features = db.conn.execute("SELECT name, entity, rows, dim FROM features").fetchall()
+        notes = {
+            "synthetic": bool(get_meta(db, "synthetic")),
+            "derived_from_labels": get_meta(db, "derived_from_labels", []),
+            "engaged_until": get_meta(db, "engaged_until"),
+        }
+    finally:
+        db.conn.close()
+    found = {
+        "catalogue": counts,
+        "features": {f"{name} of {entity}": [rows, dim] for name, entity, rows, dim in features},
+        "checkpoints": sorted(path.parent.name for path in workspace.checkpoints.glob("*/BEST")),
+        "generation": _pointer(workspace.current),
+        "rankers": _pointer(workspace.rankers / "CURRENT"),
+        **notes,
+    }
+    return {**found, "next": _next(found)}
+
+
+def _pointer(path: Any) -> str | None:
+    return path.read_text().strip() if path.exists() else None
+
+
+def _next(found: dict[str, Any]) -> str | None:
+    if not found["catalogue"]["pins"] + found["catalogue"]["products"]:
+        return "omnisearch import FILES"
+    steps = (
+        (found["engaged_until"], "omnisearch enrich"),
+        (found["checkpoints"], "omnisearch train"),
+        (found["generation"], "omnisearch index build"),
+        (found["rankers"], "omnisearch rank train"),
+    )
+    return next((command for done, command in steps if not done), None)
