@@ -1,1 +1,18 @@
-"""The sample world: a seeded, synthetic, small Pinterest for machines without a data set."""
+"""The sample world: a seeded generator of a small, wholly synthetic Pinterest.
+
+`generate` writes the conventional import files of pins, products, boards, queries, an engagement
+log from a simulated production search, judgments and pictures. docs/sample-world.md says how.
+"""
+
+from data.world.sizes import Size
+
+__all__ = ["Size", "generate"]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy, so that naming a Size does not load pyarrow.
+    if name == "generate":
+        from data.world.make import generate
+
+        return generate
+    raise AttributeError(name)

@@ -1,0 +1,97 @@
+"""Three simulated judges who grade results 0 to 3 and are known to disagree.
+
+The true grade follows the true relevance. j1 is careful, j2 lenient, j3 strict and wary of text in
+a language other than the query's; each errs by a step now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.world.itemtext import item_id
+from data.world.population import END, NO_TEXT, Population
+from data.world.production import Results
+from data.world.querypool import QueryPool
+from data.world.relevance import ThemeTree, relevance
+
+GRADES = (0.05, 0.25, 0.75)  # relevance from which the true grade is 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a judge departs from the true grade.
+
+    Attributes:
+        slip: chance of an error of one step either way.
+        lenient, strict: chance of one grade more, or less, than the truth.
+        foreign: chance of one grade less for text in another language.
+    """
+
+    slip: float
+    lenient: float = 0.0
+    strict: float = 0.0
+    foreign: float = 0.0
+
+
+JUDGES = {
+    "j1": Judge(slip=0.06),
+    "j2": Judge(slip=0.08, lenient=0.25),
+    "j3": Judge(slip=0.10, strict=0.18, foreign=0.3),
+}
+TOP, RANDOM_CANDIDATES, RANDOM_ITEMS = 14, 8, 4  # what is judged for a query
+
+
+def judgments(
+    tree: ThemeTree,
+    items: Population,
+    queries: QueryPool,
+    results: Results,
+    judged: int,
+    rng: np.random.Generator,
+) -> Iterator[dict[str, Any]]:
+    """The import rows: for `judged` queries, frequent ones more likely, a pool of items."""
+    judged = min(judged, len(queries))
+    chosen = rng.choice(len(queries), judged, replace=False, p=queries.weight)
+    for query in np.sort(chosen):
+        rows = results.rows[query]
+        rows = rows[rows >= 0]
+        extra = rng.permutation(rows[TOP:])[:RANDOM_CANDIDATES]
+        anything = rng.integers(0, len(items), RANDOM_ITEMS)
+        pool = np.unique(np.concatenate([rows[:TOP], extra, anything]))
+        truth = relevance(
+            tree,
+            queries.theme[query],
+            queries.wanted[query],
+            items.concept[pool],
+            items.values[pool],
+        )
+        grade = np.digitize(truth, GRADES)
+        foreign = (items.language[pool] != queries.language[query]) & (items.text[pool] != NO_TEXT)
+        for name, judge in JUDGES.items():
+            given = grade_by(judge, grade, foreign, rng)
+            for row, value in zip(pool.tolist(), given.tolist(), strict=True):
+                yield {
+                    "query": queries.text[query],
+                    "entity": "pin" if row < items.pins else "product",
+                    "item_id": item_id(items, row),
+                    "grade": value,
+                    "judge": name,
+                    "time": END,
+                }
+
+
+def grade_by(
+    judge: Judge, grade: np.ndarray, foreign: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(n,) grades 0..3 that a judge gives to items of these true grades."""
+    n = len(grade)
+    given = grade.astype(np.int64)
+    given += rng.random(n) < judge.lenient
+    given -= rng.random(n) < judge.strict
+    given -= foreign & (rng.random(n) < judge.foreign)
+    given += np.where(rng.random(n) < judge.slip, rng.choice([-1, 1], n), 0)
+    return given.clip(0, 3)

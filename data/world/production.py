@@ -1,0 +1,175 @@
+"""The simulated production search whose results the users of the sample world saw.
+
+Not the search of this project: a noisy mixture of token match, popularity and a weak older
+embedding. For each query it draws candidates from the pools of items that share its theme or one
+of its attributes, and scores them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
+from data.world.population import NO_TEXT, Population
+from data.world.querypool import QueryPool
+from data.world.relevance import ThemeTree, relevance
+
+KEPT = 48  # candidates kept for each query
+TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 1.2, 1.5, 0.25, 0.35  # weights of the score
+OLD_EMBEDDING_NOISE = 0.3
+DRAWS = {"theme": 20, "attribute": 14, "interest": 8, "family": 8}
+CHUNK = 2_000
+
+
+class Pools:
+    """Items by key (a theme, or a theme with an attribute value), most popular first."""
+
+    def __init__(self, lexicon: Lexicon, tree: ThemeTree, items: Population) -> None:
+        self.width = len(lexicon.values) + 1
+        alive = np.flatnonzero(~items.dark)
+        alive = alive[np.argsort(-items.popularity[alive], kind="stable")].astype(np.int32)
+        concept = items.concept[alive]
+        keys, rows = [], []
+        for theme in (concept, tree.family[concept], tree.interest[concept]):
+            base = theme.astype(np.int32) * self.width
+            keys.append(base)
+            rows.append(alive)
+            for group in range(len(GROUPS)):
+                value = items.values[alive, group].astype(np.int32)
+                has = value >= 0
+                keys.append(base[has] + value[has] + 1)
+                rows.append(alive[has])
+        key = np.concatenate(keys)
+        order = np.argsort(key, kind="stable")
+        self.rows = np.concatenate(rows)[order]
+        bounds = np.searchsorted(key[order], np.arange(len(lexicon.themes) * self.width + 1))
+        self.starts, self.counts = bounds[:-1], np.diff(bounds)
+
+    def draw(
+        self, theme: np.ndarray, value: np.ndarray, draws: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """(q, draws) items of each (theme, value) pool, -1 from an empty one; popular ones more.
+
+        A value of -1 stands for the whole theme.
+        """
+        key = theme.astype(np.int64) * self.width + value + 1
+        place = rng.random((len(key), draws)) ** 1.3 * self.counts[key][:, None]
+        rows = self.rows[
+            np.minimum(self.starts[key][:, None] + place.astype(np.int64), len(self.rows) - 1)
+        ]
+        return np.where(self.counts[key][:, None] > 0, rows, -1)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Production candidates of each query.
+
+    Attributes:
+        rows: (q, KEPT) int32 item rows, -1 where fewer. score: (q, KEPT) float32, -inf there.
+        relevance: (q, KEPT) float32, the truth, for the click model.
+    """
+
+    rows: np.ndarray
+    score: np.ndarray
+    relevance: np.ndarray
+
+
+def retrieve(
+    lexicon: Lexicon,
+    tree: ThemeTree,
+    items: Population,
+    queries: QueryPool,
+    rng: np.random.Generator,
+) -> Results:
+    """The production candidates of all queries, in chunks; memory is KEPT numbers a query."""
+    pools = Pools(lexicon, tree, items)
+    tables = WordTables(lexicon)
+    found = Results(
+        np.full((len(queries), KEPT), -1, dtype=np.int32),
+        np.full((len(queries), KEPT), -np.inf, dtype=np.float32),
+        np.zeros((len(queries), KEPT), dtype=np.float32),
+    )
+    for low in range(0, len(queries), CHUNK):
+        chunk = np.arange(low, min(low + CHUNK, len(queries)))
+        rows = _candidates(pools, tree, queries, chunk, rng)
+        truth = relevance(
+            tree,
+            queries.theme[chunk, None],
+            queries.wanted[chunk, None, :],
+            items.concept[rows],
+            items.values[rows],
+        )
+        score = (
+            TOKENS * tables.overlap(items, queries, chunk, rows)
+            + OLD_EMBEDDING
+            * (truth**0.5 + rng.normal(0, OLD_EMBEDDING_NOISE, rows.shape)).astype(np.float32)
+            + POPULARITY * items.popularity[rows]
+            + SAME_LANGUAGE * (items.language[rows] == queries.language[chunk, None])
+        )
+        score[rows < 0] = -np.inf
+        best = np.argsort(-score, axis=1, kind="stable")[:, :KEPT]
+        kept = np.take_along_axis(score, best, axis=1)
+        found.score[chunk] = kept
+        found.rows[chunk] = np.where(np.isfinite(kept), np.take_along_axis(rows, best, axis=1), -1)
+        found.relevance[chunk] = np.take_along_axis(truth, best, axis=1)
+    return found
+
+
+def _candidates(
+    pools: Pools,
+    tree: ThemeTree,
+    queries: QueryPool,
+    chunk: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(c, k) item rows without repeats in a row, -1 for none."""
+    theme, wanted = queries.theme[chunk], queries.wanted[chunk]
+    nothing = np.full(len(chunk), -1)
+    interest = tree.interest[theme]
+    drawn = [
+        pools.draw(theme, nothing, DRAWS["theme"], rng),
+        pools.draw(tree.family[theme], nothing, DRAWS["family"], rng),
+        pools.draw(interest, nothing, DRAWS["interest"], rng),
+    ]
+    named = np.sort(wanted, axis=1)[:, ::-1][:, :3]
+    for column in range(named.shape[1]):
+        drawn.append(pools.draw(theme, named[:, column], DRAWS["attribute"], rng))
+        if column < 2:
+            drawn.append(pools.draw(interest, named[:, column], DRAWS["interest"], rng))
+    rows = np.sort(np.concatenate(drawn, axis=1), axis=1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+    return rows
+
+
+class WordTables:
+    """How many synonyms each theme and value has in each language, to know whose words meet."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.themes = np.array(
+            [[len(theme.words[name]) for name in LANGUAGES] for theme in lexicon.themes]
+        )
+        self.values = np.array(
+            [[len(value.words[name]) for name in LANGUAGES] for value in lexicon.values]
+        )
+
+    def overlap(
+        self, items: Population, queries: QueryPool, chunk: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """(c, k) float32: which share of the query's words stands in the item's own text."""
+        theme, language = queries.theme[chunk, None], queries.language[chunk, None]
+        wanted, pick = queries.wanted[chunk, None, :], queries.pick[chunk, None]
+        written = (
+            (items.language[rows] == language) & (items.text[rows] != NO_TEXT) & ~items.vague[rows]
+        )
+        synonyms = self.themes[theme, language]
+        noun = (items.concept[rows] == theme) & (items.pick[rows] % synonyms == pick % synonyms)
+        shift = 5 * np.arange(len(GROUPS))
+        synonyms = self.values[wanted, language[..., None]]
+        same_word = (items.pick[rows][..., None] + shift) % synonyms == (
+            pick[..., None] + shift
+        ) % synonyms
+        named = (wanted >= 0) & (wanted == items.values[rows]) & items.mentions[rows] & same_word
+        words = 1.0 + (wanted >= 0).sum(axis=-1)
+        return (written * (noun + named.sum(axis=-1)) / words).astype(np.float32)

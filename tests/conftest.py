@@ -1,0 +1,52 @@
+"""Fixtures that all rooms share: a tiny sample world, and workspaces made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data sets beside the project; the test is skipped where they are absent."""
+    path = (Path(__file__).parents[1] / "../shared/data").resolve()
+    if not path.is_dir():
+        pytest.skip("the real data sets (../shared/data) are not on this machine")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: Any) -> Path:
+    """The files of a sample world of about 500 items. Read only."""
+    from data.world import generate
+
+    folder = tmp_path_factory.mktemp("world") / "tiny"
+    generate("tiny", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
+    """The tiny world imported and enriched with board titles and engaged queries. Read only."""
+    from data.catalogue import open_catalogue
+    from data.enrich.boards import enrich_board_titles
+    from data.enrich.engaged import enrich_engaged_queries
+    from data.importers.load import import_folder
+
+    workspace = Workspace.create(tmp_path_factory.mktemp("tiny") / "workspace")
+    import_folder(workspace, tiny_world)
+    db = open_catalogue(workspace.catalogue)
+    enrich_board_titles(db)
+    enrich_engaged_queries(db)
+    db.conn.close()
+    return workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A new, empty workspace."""
+    return Workspace.create(tmp_path / "workspace")
