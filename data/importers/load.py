@@ -285,10 +285,10 @@ class _Loading:
         mapping = self.options.mapping
         records: list[Numbered] = []
         self.rows += len(block)
-        for line, values, error in block:
+        for line, values, error, at in block:
             try:
                 if values is None:
-                    raise Refused("", error or "cannot be read")
+                    raise Refused(at, error or "cannot be read")
                 if mapping:
                     values = _renamed(values, mapping, mapped)
                 if not values.keys() <= fields and len(self.ignored) < 100:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ csv.field_size_limit(MAX_LINE)
 
 
 class Row(NamedTuple):
-    """One row of a file: its values by column name, or why it could not be read.
+    """One row of a file: its values by column name, or why (and where) it
+    could not be read.
 
     `line` counts from 1: the physical line where the row begins, or the row of a Parquet file.
     """
@@ -46,6 +48,7 @@ class Row(NamedTuple):
     line: int
     values: dict[str, Any] | None
     error: str | None = None
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,25 +172,25 @@ def _jsonl(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
             continue
         try:
             values = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            if line.strip():
-                yield Row(number, None, _why_no_json(line, error))
-            continue
+        except orjson.JSONDecodeError:
+            if not line.strip():
+                continue
+            try:
+                values = _python_json(line)
+            except (ValueError, RecursionError) as error:
+                utf8 = not isinstance(error, UnicodeDecodeError)
+                yield Row(number, None, "is not valid JSON" if utf8 else "is not UTF-8")
+                continue
         if type(values) is dict:
             yield Row(number, values)
         else:
             yield Row(number, None, "is not a JSON object")
 
 
-def _why_no_json(line: bytes, error: orjson.JSONDecodeError) -> str:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return "is not UTF-8"
-    # Positions and characters would make every reason one of its own.
-    if "surrogate" in str(error):
-        return "is not valid JSON: a lone surrogate"
-    return "is not valid JSON"
+def _python_json(line: bytes) -> Any:
+    """JSON as Python writes it: NaN, which means missing, and lone surrogates, refused later."""
+    constants = {"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}
+    return json.loads(line.decode("utf-8"), parse_constant=constants.__getitem__)
 
 
 class _CsvLines:

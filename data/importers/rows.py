@@ -191,7 +191,7 @@ def engaged_queries(value: Any, field: str) -> str | None:
 
 def board_item(values: dict[str, Any]) -> Record:
     entity = values.get("entity")
-    record = {
+    record: Record = {
         "board_id": v.identifier(values.get("board_id"), "board_id"),
         "entity": "pin" if entity is None else v.choice(entity, "entity", _ITEM_ENTITIES, "entity"),
         "item_id": v.identifier(values.get("item_id"), "item_id"),

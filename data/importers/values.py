@@ -129,7 +129,7 @@ def _no_code(value: Any, field: str) -> str:
 
 
 def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -> float | None:
-    """A finite number in [low, high], None where there is none."""
+    """A finite number in [low, high], None where there is none (NaN too)."""
     if value is None:
         return None
     if type(value) is str:
@@ -140,6 +140,8 @@ def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -
         found = float(value) if abs(value) < 1e300 else float("inf")
     else:
         raise Refused(field, "is not a number", value)
+    if found != found:  # how pandas writes that there is none
+        return None
     if not isfinite(found):
         raise Refused(field, "is not a finite number", str(value))
     if not low <= found <= high:
@@ -177,8 +179,8 @@ def time(value: Any, field: str) -> int | None:
         return _time(value, field)
     if isinstance(value, date):  # Parquet dates
         return _time(value.isoformat(), field)
-    found = number(value, field, float("-inf"), float("inf"))
-    return _in_range(found, field, value)
+    found = number(value, field, -MAX_NUMBER, MAX_NUMBER)
+    return None if found is None else _in_range(found, field, value)
 
 
 @lru_cache(maxsize=65_536)
@@ -189,7 +191,8 @@ def _time(value: str, field: str) -> int | None:
     # Eight digits are a date (20240131): as seconds they would lie before 1974.
     if len(stripped) != 8:
         try:
-            return _in_range(float(stripped), field, value)
+            seconds = float(stripped)
+            return None if seconds != seconds else _in_range(seconds, field, value)
         except ValueError:
             pass
     try:
@@ -201,8 +204,8 @@ def _time(value: str, field: str) -> int | None:
     return _in_range(moment.timestamp(), field, value)
 
 
-def _in_range(seconds: float | None, field: str, value: Any) -> int:
-    if seconds is None or not 0 <= seconds < MAX_TIME:
+def _in_range(seconds: float, field: str, value: Any) -> int:
+    if not 0 <= seconds < MAX_TIME:
         raise Refused(field, "is out of range (seconds since 1970 are expected)", str(value))
     return int(seconds)
 

@@ -1,0 +1,33 @@
+"""Data sets in their publishers' own formats; labels become judgments and derived engagement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import InputError
+from data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from data.importers.load import Progress, Report
+
+PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
+
+
+def import_published(
+    workspace: Workspace, folder: Path, name: str, progress: Progress = None
+) -> list[Report]:
+    """Import a folder that holds one of PUBLISHED; raises InputError for an unknown name."""
+    from data.importers.adapters import coco, esci, home_depot, tate
+    from data.importers.beir import import_beir
+
+    run = {
+        "esci": esci.import_esci,
+        "home_depot": home_depot.import_home_depot,
+        "tate": tate.import_tate,
+        "coco": coco.import_coco,
+        "beir": import_beir,
+    }.get(name)
+    if run is None:
+        raise InputError(f"Unknown format {name!r}.", how=f"One of {', '.join(PUBLISHED)}.")
+    return run(workspace, Path(folder), progress)
