@@ -33,9 +33,9 @@ from encoders.query import (
     QueryTokeniser,
     named_backbone,
     small_backbone,
-    train_wordpiece,
 )
 from encoders.validate import carve
+from encoders.wordpiece import train_wordpiece
 
 Features = dict[str, dict[str, Feature]]
 

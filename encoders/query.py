@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
-from tokenizers.models import WordPiece
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
     DistilBertConfig,
-    PreTrainedTokenizerFast,
 )
 
 from data.errors import InputError
 from data.text import normalise_query
 from encoders.config import Config
-
-# How transformers calls the special word pieces.
-_SPECIAL = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
 
 
 class QueryEncoder(nn.Module):
@@ -94,22 +82,6 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
         ids[number, : len(row)] = row
         mask[number, : len(row)] = 1
     return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
-    """A WordPiece tokeniser learned from texts; it can spell every character that it saw."""
-    tokeniser = Tokenizer(WordPiece(unk_token=_SPECIAL["unk_token"], max_input_chars_per_word=64))
-    tokeniser.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
-    tokeniser.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(_SPECIAL.values()), show_progress=False
-    )
-    tokeniser.train_from_iterator(texts, trainer)
-    pieces = tokeniser.get_vocab()
-    tokeniser.post_processor = processors.BertProcessing(
-        ("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"])
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokeniser, **_SPECIAL)
 
 
 def small_backbone(config: Config, vocabulary: int) -> nn.Module:
