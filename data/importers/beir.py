@@ -23,7 +23,7 @@ from data.importers.adapters.labels import (
     note_derived,
     take,
 )
-from data.importers.load import Progress, Report
+from data.importers.files import Progress, Report
 from data.importers.readers import open_source
 from data.importers.rows import FIELDS
 from data.importers.values import Refused, number

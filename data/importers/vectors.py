@@ -17,7 +17,7 @@ from data.catalogue import ENTITIES, open_catalogue
 from data.errors import InputError
 from data.features import Feature, open_feature, write_feature
 from data.importers import values as v
-from data.importers.load import Progress, Report, blocks, next_number, strict_error
+from data.importers.files import Progress, Report, blocks, next_number, strict_error
 from data.importers.rejects import Rejects
 from data.importers.store import Known, table_of_any
 from data.importers.values import Refused

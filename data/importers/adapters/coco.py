@@ -16,7 +16,7 @@ import orjson
 
 from data.errors import InputError
 from data.importers.adapters.labels import Splits, Values, derived, file_of, note_derived
-from data.importers.load import Progress, Report, import_rows
+from data.importers.files import Progress, Report, import_rows
 from data.importers.readers import Row, Source
 from data.workspace import Workspace
 
