@@ -11,6 +11,7 @@ The real PinSage also reads pictures and text. Its vectors are imported under th
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 
 import numpy as np
@@ -64,28 +65,24 @@ def pin_board_graph(db: sqlite_utils.Database, until: int) -> tuple[list[str], s
 
     Boards of one pin lead a walk nowhere else and are left out.
     """
-    shared = (
-        "SELECT board_id FROM board_items WHERE entity = 'pin' AND "
-        "(added_at IS NULL OR added_at < ?) GROUP BY board_id HAVING COUNT(*) > 1"
-    )
     cursor = db.conn.execute(
-        "SELECT item_id, board_id FROM board_items WHERE entity = 'pin' AND "
-        f"(added_at IS NULL OR added_at < ?) AND board_id IN ({shared}) "
-        "AND item_id IN (SELECT id FROM pins) ORDER BY item_id, board_id",
-        [until, until],
+        "SELECT item_id, board_id FROM board_items WHERE entity = 'pin' "
+        "AND (added_at IS NULL OR added_at < ?) AND item_id IN (SELECT id FROM pins) "
+        "ORDER BY item_id, board_id",
+        [until],
     )
     pins: dict[str, int] = {}
     boards: dict[str, int] = {}
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    while batch := cursor.fetchmany(65_536):
-        rows.append(np.fromiter((pins.setdefault(p, len(pins)) for p, _ in batch), np.int32))
-        columns.append(np.fromiter((boards.setdefault(b, len(boards)) for _, b in batch), np.int32))
-    if not pins:
-        return [], sp.csr_matrix((0, 0), dtype=np.float32)
-    where = np.concatenate(rows), np.concatenate(columns)
-    ones = np.ones(len(where[0]), dtype=np.float32)
-    return list(pins), sp.csr_matrix((ones, where), shape=(len(pins), len(boards)))
+    rows, columns = array("i"), array("i")
+    for pin, board in cursor:
+        rows.append(pins.setdefault(pin, len(pins)))
+        columns.append(boards.setdefault(board, len(boards)))
+    ones = np.ones(len(rows), dtype=np.float32)
+    where = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
+    graph = sp.csr_matrix((ones, where), shape=(len(pins), len(boards)))
+    graph = graph[:, graph.getnnz(axis=0) > 1]
+    there = graph.getnnz(axis=1) > 0
+    return [pin for pin, kept in zip(pins, there, strict=True) if kept], graph[there]
 
 
 def embed_graph(graph: sp.csr_matrix, dim: int, seed: int) -> np.ndarray:
