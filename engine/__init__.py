@@ -1,1 +1,29 @@
-"""What answers a query: encode, retrieve, merge, rank, blend."""
+"""What answers a query: encode, retrieve, merge, rank, blend.
+
+`SearchEngine.open(workspace).search("boho bedroom", k=20)`; `docs/engine.md` has the examples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.config import EngineConfig
+    from engine.filters import Filters
+    from engine.search import SearchEngine
+
+__all__ = ["EngineConfig", "Filters", "SearchEngine"]
+
+_HOME = {
+    "EngineConfig": "engine.config",
+    "Filters": "engine.filters",
+    "SearchEngine": "engine.search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

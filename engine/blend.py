@@ -1,0 +1,69 @@
+"""The blend: pins and products in one feed, with bounds on ads and on either entity type.
+
+The rule is greedy and reads from the first place on, so a longer feed begins with the shorter
+one, and paging is stable. At place p (1 is the first) the best candidate left is taken, but
+
+1. while fewer than floor(p * min_share) places hold an entity type of which candidates are left,
+   the best of that type is taken;
+2. an ad is passed over while ads hold floor(p * ad_share) places or more and something that is
+   no ad is left.
+
+The first rule goes before the second only among candidates that the second permits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_EPSILON = 1e-9  # floor(20 * 0.05) is 1, whatever floating point makes of the product
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Bounds of the blend: 1.0 and 0.0 switch them off."""
+
+    ad_share: float = 1.0
+    min_share: float = 0.0
+
+
+def blend(
+    order: np.ndarray, entity: np.ndarray, is_ad: np.ndarray, shares: Shares, places: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `places` of the feed.
+
+    Args:
+        order: int64 (m,) candidates, best first.
+        entity: uint8 (n,), 0 pin and 1 product; is_ad: bool (n,): of all candidates.
+
+    Returns:
+        int64 (p,) candidates in feed order, and bool (p,): whether a bound, and not the score,
+        put the candidate at its place; p is the smaller of m and `places`.
+    """
+    places = min(places, len(order))
+    group = 2 * entity[order] + is_ad[order]  # 0 pin, 1 pin ad, 2 product, 3 product ad
+    none_left = len(order)
+    queues = [[*np.flatnonzero(group == number).tolist(), none_left] for number in range(4)]
+    heads, taken, ads = [0, 0, 0, 0], [0, 0], 0
+    feed, bounded = [], []
+    for place in range(1, places + 1):
+        next_of = [queue[head] for queue, head in zip(queues, heads, strict=True)]
+        best = chosen = min(next_of)
+        ads_full = ads >= int(place * shares.ad_share + _EPSILON)
+        if ads_full:
+            chosen = min(next_of[0], next_of[2])
+        due = int(place * shares.min_share + _EPSILON)
+        if taken[0] < due or taken[1] < due:
+            step = 2 if ads_full else 1
+            short = [at for at in (0, 2) if taken[at // 2] < due]
+            wanted = min(min(next_of[at : at + 2 : step]) for at in short)
+            chosen = wanted if wanted < none_left else chosen
+        chosen = chosen if chosen < none_left else best
+        number = next_of.index(chosen)
+        feed.append(chosen)
+        bounded.append(chosen != best)
+        heads[number] += 1
+        taken[number // 2] += 1
+        ads += number % 2
+    return order[np.array(feed, np.int64)], np.array(bounded, bool)

@@ -1,0 +1,59 @@
+"""What the items' tables know of a query's candidates, for the rankers (`ranker.features`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from data.catalogue import ITEM_ENTITIES
+from engine.candidates import Candidates
+from indexer.table import Codes, ItemTable
+
+_GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
+
+
+def item_columns(
+    tables: Mapping[str, ItemTable], candidates: Candidates, query: str
+) -> dict[str, np.ndarray]:
+    """Columns of the candidates, in their order.
+
+    `counts` (n, 6) by ACTIONS, `coverage`, `price` (NaN unknown), `created_at`, `is_ad`;
+    `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
+    `language_match`: 1 same language as the query, 0 another, NaN where either is not known.
+    """
+    language = _query_language(tables, query)
+    parts = []
+    for entity in ITEM_ENTITIES:
+        part = candidates.part(entity)
+        if part.start == part.stop:
+            continue
+        table, rows = tables[entity], candidates.row[part]
+        columns = {name: np.take(getattr(table, name), rows, axis=0) for name in _GATHERED}
+        columns["engaged_match"] = table.engaged.match(query, rows)
+        columns["language_match"] = _same(table.language, rows, language)
+        parts.append(columns)
+    if not parts:
+        return {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _query_language(tables: Mapping[str, ItemTable], query: str) -> str | None:
+    """The language that the catalogue knows a query by, or None."""
+    table = tables.get("query")
+    row = None if table is None else table.row_of.get(query)
+    if table is None or row is None:
+        return None
+    code = int(table.language.codes[row])
+    return table.language.vocab[code] if code >= 0 else None
+
+
+def _same(column: Codes, rows: np.ndarray, value: str | None) -> np.ndarray:
+    """Float32 (m,): 1 where a row has the value, 0 where another, NaN where unknown."""
+    if value is None:
+        return np.full(len(rows), np.nan, np.float32)
+    codes = np.take(column.codes, rows)
+    code = column.vocab.index(value) if value in column.vocab else -2
+    same = (codes == code).astype(np.float32)
+    same[codes < 0] = np.nan
+    return same

@@ -1,0 +1,102 @@
+"""What one engine answers from at a time: a generation, its encoder, and the rankers."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data.catalogue import ITEM_ENTITIES
+from data.errors import NotReady
+from data.workspace import Workspace
+from engine.filters import Filters, allowed_rows
+from ranker.train import Rankers
+
+_MASKS_KEPT = 32
+
+Masks = dict[str, np.ndarray | None]  # entity type → allowed rows, None for all
+
+
+@dataclass
+class Live:
+    """An immutable view that a search holds on to while another may be put in its place.
+
+    Attributes:
+        generation: `indexer.generation.Generation`; encoder: `encoders.checkpoint.Encoder`.
+        rankers: None where none were trained.
+        arrays: (entity, space) → float32 (n, d), rows as in the entity's table.
+        rankers_id: the hash that names the rankers, empty without any.
+        now: the generation's own time, seconds since 1970: scores that depend on age must not
+            move within a generation.
+    """
+
+    generation: Any
+    encoder: Any
+    rankers: Rankers | None
+    now: int
+    rankers_id: str = ""
+    arrays: Mapping[tuple[str, str], np.ndarray] = field(init=False)
+    _masks: OrderedDict[Filters, Masks] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        # Gathers on a memmap cost twice those on a plain view of the same pages.
+        self.arrays = {
+            key: np.asarray(space.vectors) for key, space in self.generation.spaces.items()
+        }
+
+    def masks(self, filters: Filters | None) -> Masks:
+        """The allowed rows of each entity type; those of recent filters are kept."""
+        if filters is None or filters == Filters():
+            return dict.fromkeys(ITEM_ENTITIES)
+        with self._lock:
+            if filters in self._masks:
+                self._masks.move_to_end(filters)
+                return self._masks[filters]
+        tables = self.generation.tables
+        masks = {
+            entity: allowed_rows(filters, entity, tables[entity])
+            for entity in ITEM_ENTITIES
+            if entity in tables
+        }
+        with self._lock:
+            self._masks[filters] = masks
+            while len(self._masks) > _MASKS_KEPT:
+                self._masks.popitem(last=False)
+        return masks
+
+
+def open_live(workspace: Workspace, token_backend: str) -> Live:
+    """The live generation with the checkpoint it was built from, and the rankers.
+
+    Raises:
+        NotReady: there is no generation, or its checkpoint is not the one that is live now.
+        Corrupt: a file of either was damaged.
+    """
+    from encoders.checkpoint import load_encoder
+    from indexer.generation import Generation
+    from ranker.store import load_rankers
+
+    generation = Generation.open(workspace, token_backend=token_backend)
+    encoder = load_encoder(workspace, generation.checkpoint_name)
+    if encoder.checkpoint != generation.checkpoint:
+        raise NotReady(
+            f"Generation {generation.number} was built from checkpoint {generation.checkpoint}, "
+            f"but {generation.checkpoint_name!r} is now {encoder.checkpoint}: their vectors do "
+            "not compare.",
+            where=str(workspace.current),
+            how="Run `omnisearch index build`.",
+        )
+    pointer = workspace.rankers / "CURRENT"
+    rankers_id = pointer.read_text("utf-8", errors="replace") if pointer.exists() else ""
+    rankers = load_rankers(workspace)
+    return Live(generation, encoder, rankers, data_time(generation), rankers_id)
+
+
+def data_time(generation: Any) -> int:
+    """The time of the generation's data: until when its engagement counts look, or 0."""
+    return int(generation.manifest.get("engaged_until") or 0)

@@ -1,0 +1,225 @@
+"""What the rankers learn from: retrieved candidates of logged and of judged queries.
+
+Logged queries come from the days right after the end of training (`data.pairs.time_split`),
+inside the gap before the evaluation. The encoder, the engaged queries and the counts have seen
+nothing of these days, just as they will have seen nothing of the searches they serve. Were the
+days before the end of training used, an engaged item would carry its own label: the query would
+be among its engaged queries, and its learned cosine would be that of a pair trained on.
+
+No query that the evaluation measures is learned from: see `evaluation_queries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import sqlite_utils
+
+from data.catalogue import ACTIONS, ITEM_ENTITIES, get_meta
+from data.pairs import DAY, Split, evaluation_pairs, time_split
+from engine.candidates import KINDS, Candidates, best_first, rrf
+from engine.config import EngineConfig
+from engine.live import Live
+from engine.query_cache import QueryCache
+from engine.scoring import add_cosines, features, retrieve_all
+from engine.sources import Asked
+from engine.systems import SYSTEMS
+from ranker.features import FEATURES
+from ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
+from ranker.lists import RankingData
+
+Item = tuple[str, str, str]  # query, entity, id
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RankingOptions:
+    """How much to collect.
+
+    Attributes:
+        window_days: days of the log after the end of training; the gap bounds them.
+        queries: most queries of either kind, chosen by a hash of the seed and the query.
+        best, others: of the candidates without a label, how many of the first by rank fusion and
+            how many of the rest are kept a query.
+    """
+
+    window_days: int = 7
+    queries: int = 1500
+    best: int = 40
+    others: int = 40
+    seed: int = 7
+
+
+def collect(
+    live: Live,
+    cache: QueryCache,
+    db: sqlite_utils.Database,
+    config: EngineConfig,
+    options: RankingOptions,
+    progress: Progress | None = None,
+) -> RankingData:
+    """Candidates of the chosen queries with their features, engagement and relevance labels.
+
+    Only retrieved candidates are in it: what no source finds is nothing a ranker can order. An
+    engagement label is the graded gain of `ranker.labels`, corrected for position; 0 for
+    candidates of a logged query without engagement, and with a lower weight where it was never
+    shown. A relevance label is the judges' mean grade; as in trec_eval's measures, what nobody
+    judged counts as irrelevant. The label of a kind the query has nothing of is NaN.
+    """
+    split = time_split(db)
+    measured = evaluation_queries(db, split)
+    engaged = _logged(db, _window(db, live, split, options), measured, options)
+    judged = _judged(db, measured, options)
+    queries = sorted({query for query, _, _ in (*engaged, *judged)})
+    logged_queries = {query for query, _, _ in engaged}
+    judged_queries = {query for query, _, _ in judged}
+    vectors = cache.vectors(live.encoder, queries)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for number, query in enumerate(queries):
+        asked = Asked(query, vectors[number])
+        candidates = retrieve_all(live, asked, SYSTEMS["full"], config)
+        add_cosines(live, candidates, vectors[number])
+        X = features(live, candidates, query)
+        gain, weight, grade = _labels(live, candidates, query, engaged, judged)
+        if query not in logged_queries:
+            gain[:] = np.nan
+        if query not in judged_queries:
+            grade[:] = np.nan
+        labelled = (weight > UNSEEN_WEIGHT) | (gain > 0) | (grade > 0)
+        keep = _choose(candidates, labelled, config, options, number)
+        group = np.full(len(keep), number, np.int64)
+        parts.append((X[keep], group, gain[keep], grade[keep], weight[keep]))
+        if progress:
+            progress(number + 1, len(queries))
+    if not parts:
+        none = np.zeros(0, np.float32)
+        return RankingData(np.zeros((0, len(FEATURES)), np.float32), none, none, none, none)
+    return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def evaluation_queries(db: sqlite_utils.Database, split: Split) -> set[str]:
+    """The queries that the evaluation measures, from which no ranker may learn.
+
+    These are the queries engaged with in the evaluation window, and those that a data set keeps
+    for its test.
+    """
+    found = {
+        query
+        for table in evaluation_pairs(db, split).values()
+        for query in table.column("query").to_pylist()
+    }
+    found.update(row[0] for row in db.conn.execute("SELECT id FROM queries WHERE split = 'test'"))
+    return found
+
+
+def _window(
+    db: sqlite_utils.Database, live: Live, split: Split, options: RankingOptions
+) -> tuple[int, int]:
+    """[from, until): after all that the features know, before the evaluation; may be empty."""
+    if not split.evaluates:
+        return 0, 0
+    start = max(split.train_until, int(get_meta(db, "engaged_until") or 0), live.now)
+    return start, min(split.train_until + options.window_days * DAY, split.eval_from)
+
+
+def _logged(
+    db: sqlite_utils.Database,
+    window: tuple[int, int],
+    measured: set[str],
+    options: RankingOptions,
+) -> dict[Item, tuple[float, float]]:
+    """Item → gain and weight, of logged queries with at least one engagement."""
+    if window[0] >= window[1]:
+        return {}
+    items = ", ".join(f"'{entity}'" for entity in ITEM_ENTITIES)
+    rows = db.conn.execute(
+        f"SELECT query, entity, item_id, action, position, SUM(count) FROM engagements "
+        f"WHERE time >= ? AND time < ? AND entity IN ({items}) "
+        "AND query NOT IN (SELECT id FROM queries WHERE split IS NOT NULL) "
+        "GROUP BY query, entity, item_id, action, position",
+        window,
+    ).fetchall()
+    rows = [row for row in rows if row[0] not in measured]
+    chosen = _some({row[0] for row in rows if row[3] != "impression"}, options)
+    pair_of: dict[Item, int] = {}
+    pairs = [pair_of.setdefault(row[:3], len(pair_of)) for row in rows]
+    log = PairLog(
+        pair=np.array(pairs, np.int64),
+        action=np.array([ACTIONS.index(row[3]) for row in rows], np.int64),
+        position=np.array([np.nan if row[4] is None else row[4] for row in rows], np.float64),
+        count=np.array([row[5] for row in rows], np.float64),
+    )
+    if not pair_of:
+        return {}
+    gains, weights = graded_labels(log, len(pair_of))
+    return {
+        item: (float(gains[at]), float(weights[at]))
+        for item, at in pair_of.items()
+        if item[0] in chosen
+    }
+
+
+def _judged(
+    db: sqlite_utils.Database, measured: set[str], options: RankingOptions
+) -> dict[Item, float]:
+    """Item → mean grade, of judged queries that were neither trained on nor are measured.
+
+    Queries that a data set assigns to training have given the encoder their pairs; those it
+    assigns to validation, or does not assign, are used.
+    """
+    rows = db.conn.execute(
+        "SELECT j.query, j.entity, j.item_id, AVG(j.grade) FROM judgments j "
+        "LEFT JOIN queries q ON q.id = j.query WHERE q.split IS NULL OR q.split = 'valid' "
+        "GROUP BY j.query, j.entity, j.item_id"
+    ).fetchall()
+    chosen = _some({row[0] for row in rows} - measured, options)
+    return {row[:3]: row[3] for row in rows if row[0] in chosen}
+
+
+def _some(queries: Iterable[str], options: RankingOptions) -> set[str]:
+    ordered = sorted(queries, key=lambda query: (_hash(query, options.seed), query))
+    return set(ordered[: options.queries])
+
+
+def _labels(
+    live: Live,
+    candidates: Candidates,
+    query: str,
+    engaged: dict[Item, tuple[float, float]],
+    judged: dict[Item, float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float32 (n,) each: engagement gain, its weight, grade."""
+    ids = [live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
+    items = [
+        (query, ITEM_ENTITIES[code], ids[code][row])
+        for code, row in zip(candidates.entity.tolist(), candidates.row.tolist(), strict=True)
+    ]
+    labels = np.array([engaged.get(item, (0.0, UNSEEN_WEIGHT)) for item in items], np.float32)
+    grades = np.array([judged.get(item, 0.0) for item in items], np.float32)
+    labels = labels.reshape(-1, 2)
+    return labels[:, 0].copy(), labels[:, 1].copy(), grades
+
+
+def _choose(
+    candidates: Candidates,
+    labelled: np.ndarray,
+    config: EngineConfig,
+    options: RankingOptions,
+    number: int,
+) -> np.ndarray:
+    """Positions of the candidates to keep: the labelled, the best of the rest, some others."""
+    order = best_first(rrf(candidates, KINDS, config.rrf_k))
+    rest = order[~labelled[order]]
+    deep = rest[options.best :]
+    rng = np.random.default_rng((options.seed, number))
+    some = rng.choice(deep, min(options.others, len(deep)), replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(labelled), rest[: options.best], some]))
+
+
+def _hash(query: str, seed: int) -> int:
+    salt = seed.to_bytes(8, "little", signed=True)
+    raw = query.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(raw, digest_size=8, salt=salt).digest(), "little")

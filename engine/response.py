@@ -1,0 +1,71 @@
+"""What a search answers with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result.
+
+    Attributes:
+        rank: its place in the feed, 1 is the first of the first page.
+        score: what the system orders by; scores of different systems do not compare.
+        explain: the score of every stage and source, where it was asked for (see
+            `engine.explain`).
+    """
+
+    rank: int
+    entity: str
+    id: str
+    score: float
+    title: str
+    image: str | None
+    link: str | None
+    price: float | None
+    currency: str | None
+    brand: str | None
+    is_ad: bool
+    explain: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Related:
+    """A related query and its cosine with the query."""
+
+    query: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Response:
+    """One page of results.
+
+    Attributes:
+        query: the query as it was searched: normalised, and cut where it was too long.
+        hits: the page; empty beyond the end.
+        related: queries near this one, best first.
+        generation: number of the generation that answered.
+        total: how many results there are on all pages.
+        cached: whether the query's embedding was cached; None where none was needed.
+        stages: milliseconds of each stage.
+        notes: what the user should know about this answer.
+    """
+
+    query: str
+    hits: list[Hit]
+    related: list[Related]
+    generation: int
+    took_ms: float
+    total: int
+    page: int = 1
+    system: str = "full"
+    cached: bool | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers."""
+        return asdict(self)

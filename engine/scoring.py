@@ -1,0 +1,183 @@
+"""From sources to an order: retrieval, exact cosines, features, L1, L2 and the blend."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from data.catalogue import ITEM_ENTITIES
+from engine.blend import Shares, blend
+from engine.candidates import KINDS, Candidates, best_first, merge, rrf
+from engine.config import EngineConfig
+from engine.filters import Filters
+from engine.item_columns import item_columns
+from engine.live import Live
+from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
+from engine.systems import System
+from ranker.features import QueryInfo, feature_matrix
+from ranker.train import Rankers
+
+
+class Stages:
+    """Milliseconds by stage; `lap` closes the stage that began at the lap before."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.ms[name] = self.ms.get(name, 0.0) + (now - self._last) * 1000
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A query's candidates in the order of a system.
+
+    Attributes:
+        candidates: all of them, with every column that was computed.
+        order: int64 (m,) positions in `candidates`, best first: the feed, or its beginning.
+        scores: float32 (n,) of all candidates; NaN for those that the system did not score.
+        bounded: bool (m,), whether a bound of the blend decided the place.
+        total: the length of the whole feed.
+        features: float32 (n, F), what the rankers saw; None where they were not asked.
+    """
+
+    candidates: Candidates
+    order: np.ndarray
+    scores: np.ndarray
+    bounded: np.ndarray
+    total: int
+    features: np.ndarray | None = None
+
+
+def retrieve_all(
+    live: Live,
+    query: Asked,
+    system: System,
+    config: EngineConfig,
+    filters: Filters | None = None,
+) -> Candidates:
+    """The merged candidates of a system's sources, with exact cosines where it has a vector."""
+    masks = live.masks(filters)
+    found = [
+        retrieve(live.generation, source, query, config, masks.get(source.entity))
+        for source in SOURCES
+        if source.kind in system.kinds and source.entity in system.entities
+    ]
+    return merge(found)
+
+
+def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
+    """Columns `learned` and `compat`: exact cosines of all candidates, whichever source had them.
+
+    One gather and one product for each entity type and space. NaN where the item has no vector.
+    """
+    for name, space_of in (
+        ("learned", dict.fromkeys(ITEM_ENTITIES, "learned")),
+        ("compat", COMPAT_SPACES),
+    ):
+        column = np.full(len(candidates), np.nan, np.float32)
+        for entity in ITEM_ENTITIES:
+            vectors = live.arrays.get((entity, space_of[entity]))
+            part = candidates.part(entity)
+            if vectors is not None and part.start != part.stop:
+                column[part] = cosines(vectors, candidates.row[part], vector)
+        candidates.columns[name] = column
+
+
+def cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Float32 (m,): cosines of unit rows of `vectors` with a unit query.
+
+    Rows that are zero (the item has no such vector) give NaN.
+    """
+    gathered = np.take(vectors, rows, axis=0)
+    found = gathered @ query
+    zero = np.flatnonzero(found == 0)
+    if len(zero):
+        found[zero[~gathered[zero].any(axis=1)]] = np.nan
+    return found
+
+
+def features(live: Live, candidates: Candidates, query: str) -> np.ndarray:
+    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`)."""
+    columns = {
+        "entity": candidates.entity,
+        "learned": candidates.columns["learned"],
+        "compat": candidates.columns["compat"],
+        "bm25": candidates.columns["token_score"],
+        "learned_rank": candidates.columns["learned_rank"],
+        "compat_rank": candidates.columns["compat_rank"],
+        "bm25_rank": candidates.columns["token_rank"],
+        **item_columns(live.generation.tables, candidates, query),
+    }
+    return feature_matrix(columns, QueryInfo.of(query, live.now))
+
+
+def rank_candidates(
+    live: Live,
+    candidates: Candidates,
+    query: Asked,
+    system: System,
+    config: EngineConfig,
+    stages: Stages,
+) -> Ranking:
+    """Order the candidates as a system does.
+
+    Without trained rankers, 'l1' and 'full' order by reciprocal rank fusion of all sources. L1
+    keeps `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
+    """
+    columns = candidates.columns
+    if system.order == "rrf":
+        columns["rrf"] = rrf(candidates, system.kinds, config.rrf_k)
+    if system.order not in ("l1", "full"):
+        return _by(candidates, columns[system.order], len(candidates))
+    assert query.vector is not None
+    add_cosines(live, candidates, query.vector)
+    stages.lap("cosines")
+    if live.rankers is None:
+        scores = columns["rrf"] = rrf(candidates, KINDS, config.rrf_k)
+        ranking = _by(candidates, scores, config.l1_keep)
+        stages.lap("l1")
+    else:
+        X = features(live, candidates, query.text)
+        stages.lap("features")
+        columns["l1"] = live.rankers.l1.score(X).astype(np.float32)
+        ranking = _by(candidates, columns["l1"], config.l1_keep)
+        stages.lap("l1")
+        if system.order == "full":
+            ranking = _by_l2(live.rankers, ranking, X, config.relevance_weight)
+            stages.lap("l2")
+        ranking = replace(ranking, features=X)
+    return ranking
+
+
+def blended(live: Live, ranking: Ranking, shares: Shares, places: int) -> Ranking:
+    """The ranking with the first `places` of its order blended (see `engine.blend`)."""
+    candidates = ranking.candidates
+    ads = np.zeros(len(candidates), bool)
+    for entity in ITEM_ENTITIES:
+        part = candidates.part(entity)
+        if part.start != part.stop:
+            ads[part] = live.generation.tables[entity].is_ad[candidates.row[part]]
+    order, bounded = blend(ranking.order, candidates.entity, ads, shares, places)
+    return replace(ranking, order=order, bounded=bounded)
+
+
+def _by(candidates: Candidates, scores: np.ndarray, keep: int) -> Ranking:
+    order = best_first(scores)
+    known = len(order) - int(np.count_nonzero(np.isnan(scores)))
+    order = order[: min(known, keep)]
+    return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
+
+
+def _by_l2(rankers: Rankers, kept: Ranking, X: np.ndarray, relevance_weight: float) -> Ranking:
+    """Reorder what L1 kept by L2; the rest have NaN."""
+    rows = np.sort(kept.order)  # (entity, row) order, so that equal scores keep it
+    scores = np.full(len(kept.candidates), np.nan, np.float32)
+    scores[rows] = rankers.l2.score(X[rows], relevance_weight)
+    kept.candidates.columns["l2"] = scores
+    return _by(kept.candidates, scores, len(rows))

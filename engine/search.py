@@ -1,0 +1,282 @@
+"""The search engine: one entry point to every system (Figure 4)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from data.catalogue import ITEM_ENTITIES
+from data.errors import InputError
+from data.text import MAX_QUERY_CHARS, normalise, normalise_query
+from data.workspace import Workspace
+from engine.blend import Shares
+from engine.config import EngineConfig, engine_config
+from engine.explain import explain_hit
+from engine.filters import Filters
+from engine.live import Live, open_live
+from engine.query_cache import QueryCache
+from engine.related import choose_related
+from engine.response import Hit, Related, Response
+from engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_all
+from engine.sources import RELATED, Asked, retrieve
+from engine.systems import System, system_named
+
+
+@dataclass(frozen=True)
+class _Answer:
+    ranking: Ranking
+    query: Asked
+    cached: bool | None
+
+
+class SearchEngine:
+    """Searches the live generation of a workspace. Safe to call from several threads.
+
+    Every search holds on to one generation from its first step to its last. `reload` puts the
+    newest one in place for the searches that begin after it.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        live: Live,
+        cache: QueryCache,
+        config: EngineConfig,
+        token_backend: str = "tantivy",  # noqa: S107
+    ) -> None:
+        self.workspace, self.cache, self.config = workspace, cache, config
+        self._live, self._token_backend = live, token_backend
+        self._reloading = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Workspace | Path | str,
+        config: EngineConfig | None = None,
+        token_backend: str = "tantivy",  # noqa: S107
+    ) -> SearchEngine:
+        """Open the live generation, its checkpoint and the rankers, each verified.
+
+        Args:
+            workspace: the workspace or its folder.
+            config: None reads the workspace's settings.
+            token_backend: 'tantivy', or 'rank-bm25' held in memory.
+
+        Raises:
+            NotReady: there is no catalogue, checkpoint or generation yet, or they do not fit.
+            Corrupt: a file was damaged.
+        """
+        if not isinstance(workspace, Workspace):
+            workspace = Workspace.open(workspace)
+        config = config or engine_config(workspace)
+        live = open_live(workspace, token_backend)
+        return cls(
+            workspace, live, QueryCache.open_default(workspace, config), config, token_backend
+        )
+
+    @property
+    def generation(self) -> int:
+        """The number of the generation that the next search answers from."""
+        return self._live.generation.number
+
+    @property
+    def live(self) -> Live:
+        """What the next search answers from; hold on to it for several steps that must agree."""
+        return self._live
+
+    def reload(self) -> bool:
+        """Take the generation and rankers that are live now; returns whether any are others.
+
+        Searches under way finish with what they began with. On an error the engine goes on with
+        what it has, and the error is raised: NotReady or Corrupt, as for `open`.
+        """
+        with self._reloading:
+            old, new = self._live, open_live(self.workspace, self._token_backend)
+            self._live = new
+        return (
+            old.generation.number != new.generation.number
+            or old.encoder.checkpoint != new.encoder.checkpoint
+            or old.rankers_id != new.rankers_id
+        )
+
+    def close(self) -> None:
+        """Write the cache's counters and close its file."""
+        self.cache.close()
+
+    def search(
+        self,
+        query: str,
+        k: int = 20,
+        page: int = 1,
+        filters: Filters | None = None,
+        explain: bool = False,
+        system: str = "full",
+    ) -> Response:
+        """One page of results for a query, with related queries beside them.
+
+        Depths do not follow from `k` or `page`: within a generation a result has one place, on
+        whatever page it falls, and pages neither repeat nor lose results. A page beyond the end
+        is empty. Queries longer than 512 characters are cut, and a note says so.
+
+        Args:
+            k: results a page, at least 1. page: 1 is the first.
+            explain: give each hit the scores of all stages and sources.
+            system: one of `engine.systems.SYSTEMS`.
+
+        Raises:
+            InputError: an empty query, k or page below 1, a filter or system that is not known.
+        """
+        start = time.perf_counter()
+        stages = Stages()
+        text, notes = _asked(query)
+        for name, value in (("k", k), ("page", page)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(
+                    f"{value!r} is not a number of results or a page.",
+                    where=name,
+                    how="Give a whole number from 1 on.",
+                )
+        chosen, live = system_named(system), self._live
+        answer = self._answer(live, text, chosen, filters, page * k, stages)
+        if chosen.order in ("l1", "full") and live.rankers is None:
+            notes.append(
+                "No rankers are trained: results are ordered by rank fusion of the sources."
+            )
+        ranking = answer.ranking
+        shown = range((page - 1) * k, min(page * k, len(ranking.order)))
+        related = self._related(live, answer.query)
+        stages.lap("related")
+        hits = _hits(live, ranking, shown)
+        if explain:
+            hits = [
+                replace(hit, explain=explain_hit(live.rankers, ranking, place))
+                for hit, place in zip(hits, shown, strict=True)
+            ]
+        stages.lap("response")
+        return Response(
+            query=text,
+            hits=hits,
+            related=related,
+            generation=live.generation.number,
+            took_ms=(time.perf_counter() - start) * 1000,
+            total=ranking.total,
+            page=page,
+            system=system,
+            cached=answer.cached,
+            stages=stages.ms,
+            notes=notes,
+        )
+
+    def rank(
+        self, query: str, system: str = "full", k: int = 100, filters: Filters | None = None
+    ) -> list[tuple[str, str, float]]:
+        """The first k results as (entity, id, score), in the order of `search`: without texts.
+
+        Raises InputError as `search` does.
+        """
+        text, _ = _asked(query)
+        live = self._live
+        ranking = self._answer(live, text, system_named(system), filters, k, Stages()).ranking
+        first = ranking.order[:k]
+        codes, rows = ranking.candidates.entity[first], ranking.candidates.row[first]
+        ids = [live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
+        return [
+            (ITEM_ENTITIES[code], ids[code][row], score)
+            for code, row, score in zip(
+                codes.tolist(), rows.tolist(), ranking.scores[first].tolist(), strict=True
+            )
+        ]
+
+    def warm(self, queries: Sequence[str]) -> int:
+        """Cache the embeddings of these queries; returns how many were not cached before."""
+        return self.cache.warm(self._live.encoder, queries)
+
+    def _answer(
+        self,
+        live: Live,
+        text: str,
+        system: System,
+        filters: Filters | None,
+        places: int,
+        stages: Stages,
+    ) -> _Answer:
+        vector, cached = None, None
+        if system.needs_vector:
+            vector, cached = self.cache.vector(live.encoder, text)
+        stages.lap("query")
+        query = Asked(text, vector)
+        candidates = retrieve_all(live, query, system, self.config, filters)
+        stages.lap("retrieve")
+        ranking = rank_candidates(live, candidates, query, system, self.config, stages)
+        if system.order == "full":
+            ranking = blended(live, ranking, _shares(self.config, filters), places)
+            stages.lap("blend")
+        return _Answer(ranking, query, cached)
+
+    def _related(self, live: Live, query: Asked) -> list[Related]:
+        if query.vector is None or not self.config.related:
+            return []
+        found = retrieve(live.generation, RELATED, query, self.config, None)
+        if not len(found.rows):
+            return []
+        ids = live.generation.tables["query"].ids
+        texts = [ids[row] for row in found.rows.tolist()]
+        return choose_related(query.text, texts, found.scores, self.config.related)
+
+
+def _asked(query: str) -> tuple[str, list[str]]:
+    """The query as it is searched, and notes on what was done to it."""
+    if not isinstance(query, str):
+        raise InputError(f"A query is text, not {type(query).__name__}.", where="query")
+    text = normalise_query(query.encode("utf-8", "replace").decode())
+    if not any(sign.isprintable() and not sign.isspace() for sign in text):
+        raise InputError(
+            "The query is empty.", where="query", how="Give at least one word, such as a title."
+        )
+    if len(query) > 4 * MAX_QUERY_CHARS or len(normalise(query)) > MAX_QUERY_CHARS:
+        return text, [f"The query was cut to its first {len(text)} characters."]
+    return text, []
+
+
+def _shares(config: EngineConfig, filters: Filters | None) -> Shares:
+    """The bounds of the blend; those that a filter makes pointless are off."""
+    if filters is None:
+        return Shares(config.ad_share, config.min_share)
+    return Shares(
+        ad_share=1.0 if filters.ads else config.ad_share,
+        min_share=0.0 if filters.entity else config.min_share,
+    )
+
+
+def _hits(live: Live, ranking: Ranking, shown: range) -> list[Hit]:
+    chosen = ranking.order[shown.start : shown.stop]
+    codes, rows = ranking.candidates.entity[chosen], ranking.candidates.row[chosen]
+    scores = ranking.scores[chosen].tolist()
+    hits: list[Hit | None] = [None] * len(chosen)
+    for code, entity in enumerate(ITEM_ENTITIES):
+        where = np.flatnonzero(codes == code)
+        if not len(where):
+            continue
+        table = live.generation.tables[entity]
+        of_entity = rows[where].tolist()
+        texts = table.display(of_entity)
+        for at, row, text in zip(where.tolist(), of_entity, texts, strict=True):
+            hits[at] = Hit(
+                rank=shown.start + at + 1,
+                entity=entity,
+                id=table.ids[row],
+                score=scores[at],
+                title=text.get("title") or "",
+                image=text.get("image"),
+                link=text.get("link"),
+                price=text.get("price"),
+                currency=text.get("currency"),
+                brand=text.get("brand"),
+                is_ad=bool(table.is_ad[row]),
+            )
+    return [hit for hit in hits if hit is not None]

@@ -1,0 +1,51 @@
+"""Training the rankers on what the engine itself retrieves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data.catalogue import open_catalogue
+from data.errors import NotReady
+from data.workspace import Workspace
+from engine.ranking_data import RankingOptions, collect
+from engine.search import SearchEngine
+from ranker.store import save_rankers
+from ranker.train import RankerConfig, Rankers, train_rankers
+
+Progress = Callable[[int, int], None]
+
+
+def train(
+    workspace: Workspace,
+    options: RankingOptions | None = None,
+    config: RankerConfig | None = None,
+    progress: Progress | None = None,
+) -> tuple[Rankers, Path]:
+    """Collect candidates with the live generation, train L1 and L2, and make them live.
+
+    Returns the rankers, whose `report` says what they were trained on and how they measure on
+    queries held out, and the folder they lie in. Engines that are open take them by `reload`.
+
+    Raises:
+        NotReady: no generation yet, or neither a log after the end of training nor judgments.
+        Corrupt: a file of the generation or the checkpoint was damaged.
+    """
+    engine = SearchEngine.open(workspace)
+    db = open_catalogue(workspace.catalogue)
+    try:
+        data = collect(engine.live, engine.cache, db, engine.config, options or RankingOptions(), progress)
+    finally:
+        engine.close()
+        db.conn.close()
+    if not len(data):
+        raise NotReady(
+            "There is nothing to train the rankers on: no engagement in the days after the end of "
+            "training that the features have not seen, and no judged queries but those kept for "
+            "evaluation.",
+            where=str(workspace.catalogue),
+            how="Import a longer log or judgments; enrich without `--until now` before training "
+            "rankers.",
+        )
+    rankers = train_rankers(data, config or RankerConfig())
+    return rankers, save_rankers(workspace, rankers)

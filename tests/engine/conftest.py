@@ -1,0 +1,124 @@
+"""A small catalogue with tables and token indexes as the indexer writes them, in fake spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from data.catalogue import field_texts, open_catalogue, read_items, set_meta
+from data.workspace import Workspace
+from engine.config import EngineConfig
+from engine.live import Live
+from engine.query_cache import QueryCache
+from engine.search import SearchEngine
+from indexer.table import open_table
+from indexer.table_write import Rows, write_table
+from indexer.tokens import item_tokens, open_tokens, write_tokens
+from tests.engine.fakes import FakeEncoder, FakeGeneration, FakeSpace, unit_words
+
+STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
+THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")
+DAY = 86_400
+UNTIL = 1_700_000_000
+
+
+def fill(db: Any) -> None:
+    """120 pins and 80 products in three languages, some ads, boards, prices, engaged queries."""
+    for number in range(120):
+        style, thing = STYLES[number % 5], THINGS[number % 8]
+        engaged = [[f"{style} {thing}", 5.0, UNTIL - DAY]] if number % 3 else []
+        db["pins"].insert(
+            {
+                "id": f"pin{number}",
+                "title": f"{style} {thing} idea {number}",
+                "description": f"a {thing} in {style} style" if number % 4 else None,
+                "engaged_queries": orjson.dumps(engaged).decode(),
+                "language": ("en", "de", None)[number % 3],
+                "country": "US" if number % 2 else "DE",
+                "image": f"pictures/{number}.svg",
+                "link": f"https://example.org/{number}",
+                "created_at": UNTIL - number * DAY,
+                "campaign": "c1" if number % 10 == 7 else None,
+            }
+        )
+    for number in range(80):
+        style, thing = STYLES[number % 5], THINGS[number % 8]
+        db["products"].insert(
+            {
+                "id": f"product{number}",
+                "title": f"{thing} {style} for sale {number}",
+                "brand": ("Old Forge", "Ästhetik")[number % 2],
+                "price": 10.0 * number if number % 5 else None,
+                "currency": "USD",
+                "language": ("en", "de")[number % 2],
+                "campaign": "c2" if number % 4 == 3 else None,
+            }
+        )
+    db["boards"].insert({"id": "board 1", "title": "Dreams"})
+    for entity, number in (("pin", 0), ("pin", 40), ("pin", 5), ("product", 0), ("product", 40)):
+        db["board_items"].insert(
+            {"board_id": "board 1", "entity": entity, "item_id": f"{entity}{number}"}
+        )
+    for style in STYLES:
+        for thing in THINGS:
+            text = f"{style} {thing}"
+            db["queries"].insert({"id": text, "text": text, "language": "en"})
+    db["queries"].insert({"id": "bedroom boho", "text": "Bedroom boho", "language": "en"})
+    db.conn.commit()
+    set_meta(db, "engaged_until", UNTIL)
+    db.conn.commit()
+
+
+def index(workspace: Workspace, db: Any) -> FakeGeneration:
+    """Tables and token indexes in the workspace's folder; spaces in memory."""
+    tables, tokens, spaces = {}, {}, {}
+    for entity in ("pin", "product", "query"):
+        items = [item for batch in read_items(db, entity) for item in batch]
+        folder = workspace.root / "indexed" / entity
+        folder.mkdir(parents=True)
+        rows = Rows([item["id"] for item in items], np.zeros(len(items), bool))
+        write_table(folder, db, entity, rows)
+        tables[entity] = open_table(folder, entity)
+        texts = [item.get("text") or " ".join(field_texts(item)) for item in items]
+        spaces[entity, "learned"] = FakeSpace(unit_words(texts))
+        if entity != "query":
+            write_tokens(folder, [" ".join(item_tokens(item)) for item in items])
+            tokens[entity] = open_tokens(folder, len(items), "tantivy")
+            older = unit_words([item["title"] for item in items])
+            older[::7] = 0  # items that the older embedding does not know
+            spaces[entity, {"pin": "pinsage", "product": "itemsage"}[entity]] = FakeSpace(older)
+    return FakeGeneration(tables, tokens, spaces, manifest={"engaged_until": UNTIL})
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, FakeGeneration]:
+    """The workspace and its generation; read only."""
+    workspace = Workspace.create(tmp_path_factory.mktemp("small"))
+    db = open_catalogue(workspace.catalogue, create=True)
+    fill(db)
+    generation = index(workspace, db)
+    db.conn.close()
+    return workspace, generation
+
+
+@pytest.fixture
+def make_engine(small: tuple[Workspace, FakeGeneration], tmp_path: Path) -> Any:
+    """Engines over the small generation, by settings; each with a cache of its own."""
+    workspace, generation = small
+
+    def make(rankers: Any = None, **settings: Any) -> SearchEngine:
+        live = Live(generation, FakeEncoder(), rankers, UNTIL)
+        cache = QueryCache(tmp_path / "query_cache.db")
+        return SearchEngine(workspace, live, cache, EngineConfig(**settings))
+
+    return make
+
+
+@pytest.fixture
+def engine(make_engine: Any) -> SearchEngine:
+    """One without trained rankers."""
+    return make_engine()
