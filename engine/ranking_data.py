@@ -23,8 +23,8 @@ from data.pairs import DAY, Split, evaluation_pairs, time_split
 from engine.candidates import KINDS, Candidates, best_first, rrf
 from engine.config import EngineConfig
 from engine.live import Live
-from engine.query_cache import QueryCache
 from engine.scoring import add_cosines, features, retrieve_all
+from engine.search import SearchEngine
 from engine.sources import Asked
 from engine.systems import SYSTEMS
 from ranker.features import FEATURES
@@ -54,10 +54,8 @@ class RankingOptions:
 
 
 def collect(
-    live: Live,
-    cache: QueryCache,
+    engine: SearchEngine,
     db: sqlite_utils.Database,
-    config: EngineConfig,
     options: RankingOptions,
     progress: Progress | None = None,
 ) -> RankingData:
@@ -69,6 +67,7 @@ def collect(
     shown. A relevance label is the judges' mean grade; as in trec_eval's measures, what nobody
     judged counts as irrelevant. The label of a kind the query has nothing of is NaN.
     """
+    live, config = engine.live, engine.config
     split = time_split(db)
     measured = evaluation_queries(db, split)
     engaged = _logged(db, _window(db, live, split, options), measured, options)
@@ -76,7 +75,7 @@ def collect(
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
     judged_queries = {query for query, _, _ in judged}
-    vectors = cache.vectors(live.encoder, queries)
+    vectors = engine.cache.vectors(live.encoder, queries)
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
         asked = Asked(query, vectors[number])

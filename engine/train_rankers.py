@@ -34,7 +34,7 @@ def train(
     engine = SearchEngine.open(workspace)
     db = open_catalogue(workspace.catalogue)
     try:
-        data = collect(engine.live, engine.cache, db, engine.config, options or RankingOptions(), progress)
+        data = collect(engine, db, options or RankingOptions(), progress)
     finally:
         engine.close()
         db.conn.close()

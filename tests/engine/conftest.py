@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from engine_fakes import FakeEncoder, FakeGeneration, FakeSpace, unit_words
 
 from data.catalogue import field_texts, open_catalogue, read_items, set_meta
 from data.workspace import Workspace
@@ -18,7 +19,6 @@ from engine.search import SearchEngine
 from indexer.table import open_table
 from indexer.table_write import Rows, write_table
 from indexer.tokens import item_tokens, open_tokens, write_tokens
-from tests.engine.fakes import FakeEncoder, FakeGeneration, FakeSpace, unit_words
 
 STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
 THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")

@@ -241,7 +241,7 @@ _WRITER = """
     import sys
     from pathlib import Path
     from engine.query_cache import QueryCache
-    from tests.engine.test_engine_query_cache import CountingEncoder
+    from test_engine_query_cache import CountingEncoder
     cache, encoder = QueryCache(Path(sys.argv[1]), memory=1), CountingEncoder(dim=64)
     print("ready", flush=True)
     number = 0
@@ -259,7 +259,7 @@ def _start(path: Path, rounds: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
