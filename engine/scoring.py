@@ -82,24 +82,12 @@ def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
     ):
         column = np.full(len(candidates), np.nan, np.float32)
         for entity in ITEM_ENTITIES:
-            vectors = live.arrays.get((entity, space_of[entity]))
-            part = candidates.part(entity)
-            if vectors is not None and part.start != part.stop:
-                column[part] = cosines(vectors, candidates.row[part], vector)
+            key, part = (entity, space_of[entity]), candidates.part(entity)
+            if key in live.arrays and part.start != part.stop:
+                rows = candidates.row[part]
+                found = np.take(live.arrays[key], rows, axis=0) @ vector
+                column[part] = np.where(live.generation.spaces[key].present[rows], found, np.nan)
         candidates.columns[name] = column
-
-
-def cosines(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Float32 (m,): cosines of unit rows of `vectors` with a unit query.
-
-    Rows that are zero (the item has no such vector) give NaN.
-    """
-    gathered = np.take(vectors, rows, axis=0)
-    found = gathered @ query
-    zero = np.flatnonzero(found == 0)
-    if len(zero):
-        found[zero[~gathered[zero].any(axis=1)]] = np.nan
-    return found
 
 
 def features(live: Live, candidates: Candidates, query: str) -> np.ndarray:

@@ -42,12 +42,16 @@ class FakeSpace:
     vectors: np.ndarray
     asked: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def present(self) -> np.ndarray:
+        return self.vectors.any(axis=1)
+
     def search(
         self, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         self.asked.append((k, ef))
         scores = self.vectors @ query
-        usable = self.vectors.any(axis=1)
+        usable = self.present
         if allowed is not None:
             usable = usable & allowed
         rows = np.flatnonzero(usable)
