@@ -1,0 +1,60 @@
+"""Building generations: `build` and `rebuild` number all items anew (see `indexer.update`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlite_utils
+
+from data.workspace import Workspace
+from indexer.folders import build_lock
+from indexer.publish import BuildOptions, Job, Progress, publish
+from indexer.signals import ItemsAndQueries
+
+__all__ = ["BuildOptions", "build", "rebuild", "snapshot"]
+
+
+def build(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    options: BuildOptions | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Encode what changed, build all indexes anew and publish them; returns the new number.
+
+    Rows are numbered by id, so the places of deleted items are gone.
+
+    Raises:
+        NotReady: another process is building in this workspace.
+        InputError: a feature does not fit the encoder.
+    """
+    with build_lock(workspace), snapshot(db):
+        return publish(Job(workspace, db, encoder, options or BuildOptions(), progress))
+
+
+def rebuild(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    options: BuildOptions | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """As `build`, but every item is encoded again."""
+    with build_lock(workspace), snapshot(db):
+        job = Job(workspace, db, encoder, options or BuildOptions(), progress, fresh=True)
+        return publish(job)
+
+
+@contextmanager
+def snapshot(db: sqlite_utils.Database) -> Iterator[None]:
+    """Read one state of the catalogue throughout, whatever is imported meanwhile."""
+    if db.conn.in_transaction:
+        yield
+        return
+    db.conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.conn.rollback()

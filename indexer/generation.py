@@ -1,0 +1,146 @@
+"""Generations: immutable folders with everything that one version of the index serves from.
+
+`generations/<number>/` holds `manifest.json`, and for each entity type a folder with its table,
+its stored tokens and token index, and its spaces. The workspace's `CURRENT` names the live one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.catalogue import ENTITIES, ITEM_ENTITIES
+from data.errors import Corrupt, NotReady
+from data.workspace import Workspace
+from indexer.folders import REBUILD, problems_of, read_manifest, read_pointer
+from indexer.hnsw import Space, open_space
+from indexer.hnsw_file import Expected
+from indexer.table import ItemTable, open_table
+from indexer.tokens import TokenIndex, open_tokens
+
+FORMAT = 1
+
+_OPEN_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An open generation, for reading. Safe to use from several threads.
+
+    Attributes:
+        number: the folder's name; higher is newer.
+        checkpoint: of the encoder whose vectors these are; checkpoint_name: the name it was
+            trained under.
+        manifest: counts, parameters, measured recall; see docs/indexes.md.
+        spaces: (entity, space) → Space: 'learned' for all, 'pinsage' for pins and 'itemsage' for
+            products where these embeddings exist.
+        tokens: 'pin' and 'product' → TokenIndex.
+        tables: 'pin', 'product' and 'query' → ItemTable.
+    """
+
+    number: int
+    checkpoint: str
+    checkpoint_name: str
+    manifest: dict[str, Any]
+    spaces: dict[tuple[str, str], Space]
+    tokens: dict[str, TokenIndex]
+    tables: dict[str, ItemTable]
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Workspace,
+        number: int | None = None,
+        token_backend: str = "tantivy",  # noqa: S107
+        verify: bool = True,
+    ) -> Generation:
+        """Open a generation, the live one by default.
+
+        Every file is compared with the manifest's sha256 first; `verify=False` leaves this out,
+        but never the bounds checks of what hnswlib reads.
+
+        Raises:
+            NotReady: there is no such generation.
+            Corrupt: a file is damaged.
+            InputError: an unknown token backend.
+        """
+        for attempt in range(_OPEN_TRIES):
+            chosen = live_number(workspace) if number is None else number
+            folder = folder_of(workspace, chosen)
+            try:
+                return _open(folder, chosen, token_backend, verify)
+            except Corrupt:
+                # Between reading CURRENT and here newer ones may have replaced it.
+                moved = number is None and live_number(workspace) != chosen
+                if not moved or attempt == _OPEN_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+
+def live_number(workspace: Workspace) -> int:
+    """The live generation's number; raises NotReady where none was published."""
+    number = read_pointer(workspace.current)
+    if number is None:
+        raise NotReady(
+            "There is no index yet.",
+            where=str(workspace.root),
+            how="Run `omnisearch index build`.",
+        )
+    return number
+
+
+def folder_of(workspace: Workspace, number: int) -> Path:
+    """The folder of a generation; raises NotReady where it is not there."""
+    folder = workspace.generations / str(number)
+    if not folder.is_dir():
+        raise NotReady(
+            f"There is no generation {number}.",
+            where=str(workspace.generations),
+            how="`omnisearch index status` lists them; `omnisearch index rollback` puts one back.",
+        )
+    return folder
+
+
+def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Generation:
+    manifest = read_manifest(folder, FORMAT)
+    if verify:
+        problems = problems_of(folder, manifest)
+        if problems:
+            raise Corrupt(" ".join(problems), where=str(folder), how=REBUILD)
+    try:
+        rows = {entity: int(manifest["entities"][entity]["rows"]) for entity in ENTITIES}
+        graphs = {
+            (says["entity"], says["space"]): Expected(
+                int(says["dim"]), rows[says["entity"]], int(says["M"])
+            )
+            for says in manifest["spaces"]
+        }
+        checkpoint, name = str(manifest["checkpoint"]), str(manifest["checkpoint_name"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(
+            f"The manifest lacks what it should say ({error!r}).", where=str(folder), how=REBUILD
+        ) from error
+    tables = {entity: open_table(folder / entity, entity) for entity in ENTITIES}
+    for entity, table in tables.items():
+        if len(table) != rows[entity]:
+            raise Corrupt(
+                f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.",
+                where=str(folder),
+                how=REBUILD,
+            )
+    return Generation(
+        number=number,
+        checkpoint=checkpoint,
+        checkpoint_name=name,
+        manifest=manifest,
+        spaces={
+            (entity, space): open_space(folder / entity, space, expected)
+            for (entity, space), expected in graphs.items()
+        },
+        tokens={
+            entity: open_tokens(folder / entity, rows[entity], token_backend)
+            for entity in ITEM_ENTITIES
+        },
+        tables=tables,
+    )

@@ -1,0 +1,288 @@
+"""Writing one generation into a folder of its own, and making it the live one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+
+from data.catalogue import ENTITIES, ITEM_ENTITIES, get_meta
+from data.errors import Corrupt, InputError
+from data.workspace import Workspace, new_folder
+from indexer.folders import (
+    numbers_in,
+    read_manifest,
+    read_pointer,
+    remove_folder,
+    write_manifest,
+    write_pointer,
+)
+from indexer.generation import FORMAT, Generation
+from indexer.hnsw import Space
+from indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
+from indexer.spaces_write import GraphOptions, recall_of, write_space
+from indexer.table_write import Rows, write_table
+from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
+
+Progress = Callable[[int, int], None]
+
+TEXTS_FILE = "texts.npy"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The `[index]` table of `omnisearch.toml`.
+
+    Attributes:
+        m: links of an element in the HNSW graphs.
+        ef_construction: breadth of the search for them.
+        retention: how many generations are kept, the live one among them.
+        recall_ef: breadth of the search for which recall is measured.
+    """
+
+    m: int = 16
+    ef_construction: int = 150
+    retention: int = 3
+    recall_ef: int = 150
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("m", 2, 128),
+            ("ef_construction", 1, 10_000),
+            ("retention", 1, 1_000_000),
+            ("recall_ef", 1, 100_000),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InputError(
+                    f"{value} is not a value for this setting.",
+                    where=f"index {name}",
+                    how=f"Give a number from {least} to {most}.",
+                )
+
+
+@dataclass
+class Job:
+    """One generation to be written.
+
+    Attributes:
+        base: the generation whose rows it keeps; None to number all items anew.
+        fresh: encode every item, changed or not.
+    """
+
+    workspace: Workspace
+    db: sqlite_utils.Database
+    encoder: ItemsAndQueries
+    options: BuildOptions
+    progress: Progress | None = None
+    base: Generation | None = None
+    fresh: bool = False
+    done: int = field(default=0, init=False)
+    total: int = field(default=0, init=False)
+
+    def step(self, items: int) -> None:
+        """Tell how many more items are done."""
+        self.done += items
+        if self.progress:
+            self.progress(min(self.done, self.total), self.total)
+
+    def base_folder(self, entity: str) -> Path | None:
+        """Where the base keeps an entity type's files."""
+        if self.base is None:
+            return None
+        return self.workspace.generations / str(self.base.number) / entity
+
+
+def publish(job: Job) -> int:
+    """Write the job's generation and make it the live one; returns its number.
+
+    Call it under the build lock. A generation that would equal its base is not published again:
+    the base's number is returned.
+    """
+    workspace = job.workspace
+    stats = encode_signals(
+        workspace, job.db, job.encoder, progress=_first_part(job), fresh=job.fresh
+    )
+    signals = read_signals(stats.folder)
+    _count_the_rest(job, signals)
+    number = next_number(workspace)
+    try:
+        with new_folder(workspace.generations / str(number)) as folder:
+            _write(job, folder, number, signals)
+    except _Unchanged:
+        assert job.base is not None
+        return job.base.number
+    write_pointer(workspace.current, number)
+    retain(workspace, job.options.retention, number)
+    return number
+
+
+class _Unchanged(Exception):
+    """The generation written equals its base."""
+
+
+def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals]) -> None:
+    options = job.options
+    graph = GraphOptions(options.m, options.ef_construction)
+    spaces: dict[tuple[str, str], Space] = {}
+    entities = {}
+    for entity in ENTITIES:
+        (folder / entity).mkdir()
+        found = signals[entity]
+        rows = assign_rows(found.ids, job.base, entity)
+        row_of = rows.row_of()
+        places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
+        entities[entity] = {"rows": len(rows), "live": len(found.ids)}
+        _write_items(job, folder / entity, entity, rows, (found.texts, places))
+        job.step(len(found.ids))
+        for name, vectors in sorted(found.spaces.items()):
+            old = None if job.base is None else job.base.spaces.get((entity, name))
+            target = folder / entity / f"{name}.npy"
+            spaces[entity, name] = write_space(
+                target, (vectors, places, len(rows)), graph, old, job.step
+            )
+    write_manifest(
+        folder,
+        {
+            "format": FORMAT,
+            "number": number,
+            "created_at": int(time.time()),
+            "checkpoint": job.encoder.checkpoint,
+            "checkpoint_name": getattr(job.encoder, "name", "default"),
+            "engaged_until": get_meta(job.db, "engaged_until"),
+            "synthetic": bool(get_meta(job.db, "synthetic", False)),
+            "tokens_version": TOKENS_VERSION,
+            "options": asdict(options),
+            "based_on": job.base.number if job.base else None,
+            "entities": entities,
+            "spaces": _describe(options, spaces, signals["query"].spaces[LEARNED]),
+        },
+    )
+    if job.base is not None and _same_content(folder, job.base):
+        raise _Unchanged
+
+
+def assign_rows(ids: list[str], base: Generation | None, entity: str) -> Rows:
+    """Every id's row: by order of `ids`, or as in the base with the new ones after it.
+
+    An id of the base that is not among `ids` keeps its row and is marked deleted; if it comes
+    back later, it has the same row.
+    """
+    if base is None:
+        return Rows(ids, np.zeros(len(ids), dtype=bool))
+    old = base.tables[entity].ids
+    known, live = set(old), set(ids)
+    every = [*old, *(key for key in ids if key not in known)]
+    deleted = np.fromiter((key not in live for key in every), bool, len(every))
+    return Rows(every, deleted)
+
+
+def _write_items(
+    job: Job, folder: Path, entity: str, rows: Rows, texts: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """The table, and of items the tokens: those of unchanged texts are taken from the base."""
+    digests = np.zeros((len(rows), texts[0].shape[1]), dtype=np.uint8)
+    digests[texts[1]] = texts[0]
+    if entity not in ITEM_ENTITIES:
+        write_table(folder, job.db, entity, rows)
+        return
+    np.save(folder / TEXTS_FILE, digests)
+    lines = [""] * len(rows)
+    same = np.zeros(len(rows), dtype=bool)
+    old = job.base_folder(entity)
+    if job.base is not None and old is not None:
+        if job.base.manifest.get("tokens_version") == TOKENS_VERSION:
+            before = np.load(old / TEXTS_FILE, allow_pickle=False)
+            same[: len(before)] = (before == digests[: len(before)]).all(axis=1)
+            same &= ~rows.deleted
+        for row, line in enumerate(read_tokens(old)):
+            if same[row]:
+                lines[row] = line
+
+    def visit(row: int, item: dict[str, Any]) -> None:
+        if not same[row]:
+            lines[row] = " ".join(item_tokens(item))
+
+    write_table(folder, job.db, entity, rows, visit)
+    write_tokens(folder, lines)
+
+
+def _describe(
+    options: BuildOptions, spaces: dict[tuple[str, str], Space], queries: np.ndarray
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "entity": entity,
+            "space": name,
+            "dim": space.dim,
+            "M": options.m,
+            "vectors": space.count,
+            "recall": recall_of(space, queries, options.recall_ef),
+        }
+        for (entity, name), space in spaces.items()
+    ]
+
+
+def _same_content(folder: Path, base: Generation) -> bool:
+    """Whether two generations hold the same; tantivy names its files at random."""
+
+    def content(files: dict[str, Any]) -> dict[str, str]:
+        return {name: says["sha256"] for name, says in files.items() if "/tantivy/" not in name}
+
+    written = read_manifest(folder, FORMAT)
+    told = ("checkpoint", "checkpoint_name", "engaged_until", "synthetic", "tokens_version")
+    return content(written["files"]) == content(base.manifest["files"]) and all(
+        written[name] == base.manifest.get(name) for name in told
+    )
+
+
+def next_number(workspace: Workspace) -> int:
+    """The number of the next generation: above all that there are."""
+    return max([*numbers_in(workspace.generations), read_pointer(workspace.current) or 0, 0]) + 1
+
+
+def retain(workspace: Workspace, keep: int, live: int) -> None:
+    """Remove all but the newest `keep` generations; never the live one.
+
+    Signals of checkpoints that neither a remaining generation nor the live one uses go too.
+    """
+    numbers = numbers_in(workspace.generations)
+    others = [number for number in numbers if number != live]
+    kept = {live, *others[len(others) - (keep - 1) :]} if keep > 1 else {live}
+    for number in numbers:
+        if number not in kept:
+            remove_folder(workspace.generations / str(number))
+    used = {_checkpoint_of(workspace, number) for number in kept}
+    for folder in workspace.signals.iterdir():
+        if folder.is_dir() and folder.name not in used and not folder.name.startswith("."):
+            remove_folder(folder)
+
+
+def _checkpoint_of(workspace: Workspace, number: int) -> str | None:
+    try:
+        return read_manifest(workspace.generations / str(number), FORMAT).get("checkpoint")
+    except Corrupt:
+        return None
+
+
+def _first_part(job: Job) -> Progress:
+    """Progress of the encoding as the first part of the job's: the rest is about as many again
+    for the tables, and twice for the graphs."""
+
+    def progress(done: int, total: int) -> None:
+        job.total = 4 * total
+        job.done = done
+        job.step(0)
+
+    return progress
+
+
+def _count_the_rest(job: Job, signals: dict[str, EntitySignals]) -> None:
+    items = sum(len(found.ids) for found in signals.values())
+    vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
+    job.done, job.total = items, 2 * items + vectors

@@ -1,0 +1,315 @@
+"""Signals: what one checkpoint makes of every item, encoded in batches and kept between builds.
+
+`signals/<checkpoint>/<version>/` holds for each entity type the ids (in order of id), a content
+hash for each, and one array of vectors for each space; `signals/<checkpoint>/CURRENT` names the
+version that is whole. An item whose content hash is the one of the version before is not encoded
+again (§3.6: the batch inference of each day touches what changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+import sqlite_utils
+
+from data.catalogue import ENTITIES, TEXT_FIELDS, count, get_meta, read_items
+from data.errors import Corrupt, InputError
+from data.features import Feature, open_feature
+from data.workspace import Workspace, new_folder
+from indexer.folders import (
+    numbers_in,
+    problems_of,
+    read_manifest,
+    read_pointer,
+    remove_folder,
+    write_manifest,
+    write_pointer,
+)
+
+FORMAT = 1
+HASH_BYTES = 16
+LEARNED = "learned"
+
+_ENCODE_AT_ONCE = 4096
+
+Progress = Callable[[int, int], None]
+
+
+class ItemsAndQueries(Protocol):
+    """What of `encoders.encoder.Encoder` is used here."""
+
+    checkpoint: str
+    dim: int
+    feature_dims: dict[str, int]
+    compat_spaces: dict[str, str]
+
+    def queries(self, texts: list[str]) -> np.ndarray: ...
+    def items(
+        self, items: list[dict[str, Any]], features: Mapping[str, np.ndarray]
+    ) -> np.ndarray: ...
+    def compat(self, space: str, vectors: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class EntitySignals:
+    """The signals of one entity type.
+
+    Attributes:
+        ids: ascending.
+        hashes: uint8 (n, 16), of everything the encoder reads of an item.
+        texts: uint8 (n, 16), of its text fields alone.
+        spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros where an item has none.
+    """
+
+    ids: list[str]
+    hashes: np.ndarray
+    texts: np.ndarray
+    spaces: dict[str, np.ndarray]
+
+
+@dataclass
+class SignalStats:
+    """What a run of `encode_signals` did, by entity type.
+
+    Attributes:
+        items: how many there are; encoded: how many of them were encoded now.
+        folder: where the signals are.
+    """
+
+    folder: Path
+    items: dict[str, int] = field(default_factory=dict)
+    encoded: dict[str, int] = field(default_factory=dict)
+
+
+def encode_signals(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    progress: Progress | None = None,
+    *,
+    fresh: bool = False,
+) -> SignalStats:
+    """Bring the signals of the encoder's checkpoint up to date with the catalogue.
+
+    With `fresh` nothing of older signals is used. Progress counts items.
+
+    Raises:
+        InputError: a feature has another dimension than the encoder was trained with.
+    """
+    home = workspace.signals / encoder.checkpoint
+    old = {} if fresh else _old_signals(home)
+    number = max([*numbers_in(home), 0]) + 1
+    stats = SignalStats(home / str(number))
+    total, done = sum(count(db, entity) for entity in ENTITIES), 0
+
+    def step(items: int) -> None:
+        nonlocal done
+        done += items
+        if progress:
+            progress(min(done, total), total)
+
+    with new_folder(home / str(number)) as folder:
+        for entity in ENTITIES:
+            run = _Run(workspace, db, encoder, entity, folder, old.get(entity))
+            stats.items[entity], stats.encoded[entity] = run.write(step)
+        write_manifest(
+            folder, {"format": FORMAT, "checkpoint": encoder.checkpoint, "items": stats.items}
+        )
+    write_pointer(home / "CURRENT", number)
+    for other in numbers_in(home):
+        if other != number:
+            remove_folder(home / str(other))
+    return stats
+
+
+def read_signals(folder: Path) -> dict[str, EntitySignals]:
+    """The signals in one version's folder, by entity type.
+
+    Raises:
+        Corrupt: a file is not as the manifest says.
+    """
+    manifest = read_manifest(folder, FORMAT)
+    problems = problems_of(folder, manifest)
+    if problems:
+        raise Corrupt(" ".join(problems), where=str(folder), how="Run `omnisearch index rebuild`.")
+    found = {}
+    for entity in ENTITIES:
+        ids = [orjson.loads(line) for line in (folder / f"{entity}.ids").read_bytes().splitlines()]
+        spaces = {
+            path.stem.removeprefix(f"{entity}-"): np.load(path, mmap_mode="r", allow_pickle=False)
+            for path in folder.glob(f"{entity}-*.npy")
+        }
+        hashes, texts = np.asarray(spaces.pop("hashes")), np.asarray(spaces.pop("texts"))
+        found[entity] = EntitySignals(ids, hashes, texts, spaces)
+    return found
+
+
+def _old_signals(home: Path) -> dict[str, EntitySignals]:
+    """The signals there are; none where they are damaged: they can all be made again."""
+    try:
+        number = read_pointer(home / "CURRENT")
+        return {} if number is None else read_signals(home / str(number))
+    except Corrupt:
+        return {}
+
+
+def related_queries(db: sqlite_utils.Database) -> list[str]:
+    """The queries that can be shown as related ones, ascending: those that engaged something.
+
+    Only engagement before the catalogue's engaged_until counts. Where no query engaged anything,
+    all queries of the catalogue are taken.
+    """
+    until = get_meta(db, "engaged_until")
+    condition = "action != 'impression'" + ("" if until is None else " AND time < ?")
+    rows = db.conn.execute(
+        f"SELECT DISTINCT query FROM engagements WHERE {condition} "
+        "AND query IN (SELECT id FROM queries) ORDER BY query",
+        [] if until is None else [until],
+    ).fetchall()
+    if not rows:
+        rows = db.conn.execute("SELECT id FROM queries ORDER BY id").fetchall()
+    return [row[0] for row in rows]
+
+
+@dataclass
+class _Run:
+    """The writing of one entity type's signals."""
+
+    workspace: Workspace
+    db: sqlite_utils.Database
+    encoder: ItemsAndQueries
+    entity: str
+    folder: Path
+    old: EntitySignals | None
+
+    def write(self, step: Callable[[int], None]) -> tuple[int, int]:
+        """Returns how many items there are, and how many were encoded."""
+        features = self._features()
+        batches, total = self._batches()
+        spaces = {LEARNED: self._array(LEARNED, total)}
+        compat = self.encoder.compat_spaces.get(self.entity)
+        older = open_feature(self.workspace, self.db, compat, self.entity) if compat else None
+        if compat and older is not None:
+            spaces[compat] = self._array(compat, total)
+        hashes = np.zeros((total, HASH_BYTES), dtype=np.uint8)
+        texts = np.zeros((total, HASH_BYTES), dtype=np.uint8)
+        ids: list[str] = []
+        encoded = 0
+        for batch in batches:
+            part = slice(len(ids), len(ids) + len(batch))
+            ids.extend(item["id"] for item in batch)
+            given = {name: feature.rows(ids[part])[0] for name, feature in features.items()}
+            texts[part] = _digests(_text_of(self.entity, item) for item in batch)
+            columns = [texts[part], *given.values()]
+            hashes[part] = _digests(
+                b"".join(column[row].tobytes() for column in columns) for row in range(len(batch))
+            )
+            encoded += self._learned(spaces[LEARNED], part, batch, hashes[part], given)
+            if compat and older is not None:
+                rows, has = older.rows(ids[part])
+                if has.any():
+                    rows[has] = self.encoder.compat(compat, rows[has])
+                spaces[compat][part] = rows
+            step(len(batch))
+        np.save(self.folder / f"{self.entity}-hashes.npy", hashes)
+        np.save(self.folder / f"{self.entity}-texts.npy", texts)
+        (self.folder / f"{self.entity}.ids").write_bytes(
+            b"".join(orjson.dumps(key) + b"\n" for key in ids)
+        )
+        return total, encoded
+
+    def _learned(
+        self,
+        target: np.ndarray,
+        part: slice,
+        batch: list[dict[str, Any]],
+        hashes: np.ndarray,
+        given: Mapping[str, np.ndarray],
+    ) -> int:
+        """Fill a part of the learned vectors; returns how many were encoded."""
+        known = self._known([item["id"] for item in batch], hashes)
+        fresh = np.flatnonzero(known < 0)
+        if self.old is not None and len(fresh) < len(batch):
+            kept = np.flatnonzero(known >= 0)
+            target[part.start + kept] = self.old.spaces[LEARNED][known[kept]]
+        if not len(fresh):
+            return 0
+        if self.entity == "query":
+            vectors = self.encoder.queries([batch[row]["id"] for row in fresh])
+        else:
+            vectors = self.encoder.items(
+                [batch[row] for row in fresh], {name: rows[fresh] for name, rows in given.items()}
+            )
+        target[part.start + fresh] = vectors
+        return len(fresh)
+
+    def _known(self, ids: list[str], hashes: np.ndarray) -> np.ndarray:
+        """Int64 (m,): the old row of each item with the same content, else -1."""
+        if self.old is None or not self.old.ids:
+            return np.full(len(ids), -1, dtype=np.int64)
+        rows = np.array([self._old_rows.get(key, -1) for key in ids], dtype=np.int64)
+        same = (self.old.hashes[rows] == hashes).all(axis=1) & (rows >= 0)
+        return np.where(same, rows, -1)
+
+    def __post_init__(self) -> None:
+        old = self.old
+        self._old_rows = {} if old is None else {key: row for row, key in enumerate(old.ids)}
+
+    def _array(self, space: str, rows: int) -> np.ndarray:
+        return np.lib.format.open_memmap(
+            self.folder / f"{self.entity}-{space}.npy",
+            mode="w+",
+            dtype=np.float32,
+            shape=(rows, self.encoder.dim),
+        )
+
+    def _features(self) -> dict[str, Feature]:
+        if self.entity == "query":
+            return {}
+        found = {}
+        for name, dim in sorted(self.encoder.feature_dims.items()):
+            feature = open_feature(self.workspace, self.db, name, self.entity)
+            if feature is None:
+                continue
+            if feature.dim != dim:
+                raise InputError(
+                    f"The feature {name!r} of {self.entity} items has {feature.dim} dimensions, "
+                    f"the checkpoint was trained with {dim}.",
+                    where=f"checkpoint {self.encoder.checkpoint}",
+                    how="Run `omnisearch train` again, or import the vectors it was trained with.",
+                )
+            found[name] = feature
+        return found
+
+    def _batches(self) -> tuple[Iterator[list[dict[str, Any]]], int]:
+        if self.entity != "query":
+            return (
+                read_items(self.db, self.entity, batch_size=_ENCODE_AT_ONCE),
+                count(self.db, self.entity),
+            )
+        ids = related_queries(self.db)
+        parts = range(0, len(ids), _ENCODE_AT_ONCE)
+        return (
+            ([{"id": key} for key in ids[start : start + _ENCODE_AT_ONCE]] for start in parts),
+            len(ids),
+        )
+
+
+def _text_of(entity: str, item: dict[str, Any]) -> bytes:
+    """All that the encoder reads of an item's text, field by field, as bytes."""
+    if entity == "query":
+        return item["id"].encode()
+    engaged = [entry[0] for entry in item.get("engaged_queries") or ()]
+    values = [engaged if name == "engaged_queries" else item.get(name) for name in TEXT_FIELDS]
+    return orjson.dumps(values)
+
+
+def _digests(contents: Iterator[bytes]) -> np.ndarray:
+    joined = b"".join(blake2b(content, digest_size=HASH_BYTES).digest() for content in contents)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, HASH_BYTES)

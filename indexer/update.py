@@ -1,0 +1,38 @@
+"""Updating: a generation of the live one's rows, with what was added, changed and deleted."""
+
+from __future__ import annotations
+
+import sqlite_utils
+
+from data.workspace import Workspace
+from indexer.build import snapshot
+from indexer.folders import build_lock, read_pointer
+from indexer.generation import Generation
+from indexer.publish import BuildOptions, Job, Progress, publish
+from indexer.signals import ItemsAndQueries
+
+
+def update(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    options: BuildOptions | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Publish the catalogue's additions, changes and deletions; returns the number that is live.
+
+    Items keep their rows; new ones come after them, and the rows of deleted ones stay empty in
+    table, tokens and spaces alike until `build` or `rebuild`. Where there is no generation, or
+    the encoder is of another checkpoint, this is `build`. Where nothing changed, nothing is
+    published.
+
+    Raises:
+        NotReady: another process is building in this workspace.
+        Corrupt: the live generation is damaged.
+    """
+    with build_lock(workspace), snapshot(db):
+        job = Job(workspace, db, encoder, options or BuildOptions(), progress)
+        if read_pointer(workspace.current) is not None:
+            base = Generation.open(workspace)
+            job.base = base if base.checkpoint == encoder.checkpoint else None
+        return publish(job)

@@ -1,0 +1,115 @@
+"""Looking after generations: what there is, whether it is whole, and going back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.errors import Corrupt, InputError, NotReady
+from data.workspace import Workspace
+from indexer.folders import (
+    build_lock,
+    numbers_in,
+    problems_of,
+    read_manifest,
+    read_pointer,
+    write_pointer,
+)
+from indexer.generation import FORMAT, Generation, folder_of, live_number
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """What generations there are: {'live': number or None, 'generations': [summary, ...]}.
+
+    A summary, newest first, has number, live (bool), created_at, checkpoint, checkpoint_name,
+    engaged_until, bytes, entities (rows, live and deleted counts), spaces (vectors and measured
+    recall); of a damaged one only number, live and problem.
+    """
+    try:
+        live, problem = read_pointer(workspace.current), None
+    except Corrupt as error:
+        live, problem = None, str(error)
+    found: dict[str, Any] = {"live": live, "generations": []}
+    if problem:
+        found["problem"] = problem
+    for number in reversed(numbers_in(workspace.generations)):
+        summary: dict[str, Any] = {"number": number, "live": number == live}
+        try:
+            summary |= _summary(read_manifest(workspace.generations / str(number), FORMAT))
+        except (Corrupt, KeyError, TypeError, AttributeError) as error:
+            summary["problem"] = str(error)
+        found["generations"].append(summary)
+    return found
+
+
+def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
+    told = ("created_at", "checkpoint", "checkpoint_name", "engaged_until", "synthetic", "based_on")
+    return {
+        **{name: manifest[name] for name in told},
+        "bytes": sum(says["bytes"] for says in manifest["files"].values()),
+        "entities": {
+            entity: {**says, "deleted": says["rows"] - says["live"]}
+            for entity, says in manifest["entities"].items()
+        },
+        "spaces": {
+            f"{says['entity']} {says['space']}": {
+                "vectors": says["vectors"],
+                "recall": says["recall"],
+            }
+            for says in manifest["spaces"]
+        },
+    }
+
+
+def verify(workspace: Workspace, number: int | None = None) -> list[str]:
+    """What is wrong with a generation (the live one by default), in sentences; empty if nothing.
+
+    Every file is compared with the manifest, and all indexes are opened.
+
+    Raises:
+        NotReady: there is no such generation.
+    """
+    chosen = live_number(workspace) if number is None else number
+    folder = folder_of(workspace, chosen)
+    try:
+        problems = problems_of(folder, read_manifest(folder, FORMAT))
+        if not problems:
+            Generation.open(workspace, chosen, verify=False)
+    except Corrupt as error:
+        return [str(error)]
+    return problems
+
+
+def rollback(workspace: Workspace, number: int | None = None) -> int:
+    """Make an earlier generation the live one: `number`, or the newest one before the live one.
+
+    It is verified first. The one that was live stays, so that it can be put back too.
+
+    Raises:
+        NotReady: there is no such generation, or another process is publishing.
+        Corrupt: the chosen one is damaged; the live one stays.
+    """
+    with build_lock(workspace):
+        numbers = numbers_in(workspace.generations)
+        if number is None:
+            live = live_number(workspace)
+            earlier = [other for other in numbers if other < live]
+            if not earlier:
+                raise NotReady(
+                    f"There is no generation before {live}.", where=str(workspace.generations)
+                )
+            number = earlier[-1]
+        elif number not in numbers:
+            raise InputError(
+                f"There is no generation {number}.",
+                where="--number",
+                how=f"There are: {', '.join(map(str, numbers)) or 'none'}.",
+            )
+        problems = verify(workspace, number)
+        if problems:
+            raise Corrupt(
+                " ".join(problems),
+                where=str(workspace.generations / str(number)),
+                how="Choose another with --number.",
+            )
+        write_pointer(workspace.current, number)
+        return number
