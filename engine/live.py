@@ -17,6 +17,7 @@ from engine.filters import Filters, allowed_rows
 from ranker.train import Rankers
 
 _MASKS_KEPT = 32
+_NO_LIMIT = 2**40  # later than any time in seconds
 
 Masks = dict[str, np.ndarray | None]  # entity type → allowed rows, None for all
 
@@ -97,6 +98,14 @@ def open_live(workspace: Workspace, token_backend: str) -> Live:
     return Live(generation, encoder, rankers, data_time(generation), rankers_id)
 
 
+def known_until(generation: Any) -> int:
+    """Until when (exclusive) the generation's counts and engaged queries read the log; 0 unknown,
+    or without end."""
+    until = generation.manifest.get("engaged_until")
+    return until if isinstance(until, int) and until < _NO_LIMIT else 0
+
+
 def data_time(generation: Any) -> int:
-    """The time of the generation's data: until when its engagement counts look, or 0."""
-    return int(generation.manifest.get("engaged_until") or 0)
+    """The time of the generation's data: `known_until`, else that of its newest item."""
+    newest = [int(table.created_at.max(initial=0)) for table in generation.tables.values()]
+    return known_until(generation) or max(newest, default=0)

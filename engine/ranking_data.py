@@ -18,11 +18,11 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
-from data.catalogue import ACTIONS, ITEM_ENTITIES, get_meta
+from data.catalogue import ACTIONS, ITEM_ENTITIES
 from data.pairs import DAY, Split, evaluation_pairs, time_split
 from engine.candidates import KINDS, Candidates, best_first, rrf
 from engine.config import EngineConfig
-from engine.live import Live
+from engine.live import Live, known_until
 from engine.scoring import add_cosines, features, retrieve_all
 from engine.search import SearchEngine
 from engine.sources import Asked
@@ -66,11 +66,14 @@ def collect(
     candidates of a logged query without engagement, and with a lower weight where it was never
     shown. A relevance label is the judges' mean grade; as in trec_eval's measures, what nobody
     judged counts as irrelevant. The label of a kind the query has nothing of is NaN.
+
+    Raises:
+        NotReady: features of the catalogue know of what happened after the end of training.
     """
     live, config = engine.live, engine.config
     split = time_split(db)
     measured = evaluation_queries(db, split)
-    engaged = _logged(db, _window(db, live, split, options), measured, options)
+    engaged = _logged(db, _window(live, split, options), measured, options)
     judged = _judged(db, measured, options)
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
@@ -114,13 +117,11 @@ def evaluation_queries(db: sqlite_utils.Database, split: Split) -> set[str]:
     return found
 
 
-def _window(
-    db: sqlite_utils.Database, live: Live, split: Split, options: RankingOptions
-) -> tuple[int, int]:
+def _window(live: Live, split: Split, options: RankingOptions) -> tuple[int, int]:
     """[from, until): after all that the features know, before the evaluation; may be empty."""
     if not split.evaluates:
         return 0, 0
-    start = max(split.train_until, int(get_meta(db, "engaged_until") or 0), live.now)
+    start = max(split.train_until, known_until(live.generation))
     return start, min(split.train_until + options.window_days * DAY, split.eval_from)
 
 

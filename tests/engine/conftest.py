@@ -28,10 +28,11 @@ UNTIL = 1_700_000_000
 
 def fill(db: Any) -> None:
     """120 pins and 80 products in three languages, some ads, boards, prices, engaged queries."""
+    pins, products = [], []
     for number in range(120):
         style, thing = STYLES[number % 5], THINGS[number % 8]
         engaged = [[f"{style} {thing}", 5.0, UNTIL - DAY]] if number % 3 else []
-        db["pins"].insert(
+        pins.append(
             {
                 "id": f"pin{number}",
                 "title": f"{style} {thing} idea {number}",
@@ -47,7 +48,7 @@ def fill(db: Any) -> None:
         )
     for number in range(80):
         style, thing = STYLES[number % 5], THINGS[number % 8]
-        db["products"].insert(
+        products.append(
             {
                 "id": f"product{number}",
                 "title": f"{thing} {style} for sale {number}",
@@ -58,18 +59,41 @@ def fill(db: Any) -> None:
                 "campaign": "c2" if number % 4 == 3 else None,
             }
         )
+    db["pins"].insert_all(pins)
+    db["products"].insert_all(products)
     db["boards"].insert({"id": "board 1", "title": "Dreams"})
     for entity, number in (("pin", 0), ("pin", 40), ("pin", 5), ("product", 0), ("product", 40)):
         db["board_items"].insert(
             {"board_id": "board 1", "entity": entity, "item_id": f"{entity}{number}"}
         )
-    for style in STYLES:
-        for thing in THINGS:
-            text = f"{style} {thing}"
-            db["queries"].insert({"id": text, "text": text, "language": "en"})
-    db["queries"].insert({"id": "bedroom boho", "text": "Bedroom boho", "language": "en"})
+    texts = [f"{style} {thing}" for style in STYLES for thing in THINGS] + ["bedroom boho"]
+    db["queries"].insert_all({"id": text, "text": text, "language": "en"} for text in texts)
     db.conn.commit()
     set_meta(db, "engaged_until", UNTIL)
+    db.conn.commit()
+
+
+def log_choices(db: Any) -> None:
+    """Searches after UNTIL: of what is shown, people save the products below 200 of any thing.
+
+    The last event makes UNTIL the end of training: a gap of 15 days, 7 days of evaluation.
+    """
+    shown = list(db.query("SELECT id, price FROM products"))
+    rows = []
+    for number, text in enumerate(sorted(row["id"] for row in db["queries"].rows)):
+        for position, row in enumerate(shown[number % 3 :: 3], 1):
+            seen = (UNTIL + number * 600, text, "product", row["id"])
+            rows.append((*seen, "impression", position))
+            if row["price"] and row["price"] < 200:
+                rows.append((*seen, "save", position))
+    rows.append((UNTIL - DAY, "early words", "pin", "pin1", "save", 1))
+    rows.append((UNTIL + 8 * DAY, "late words", "pin", "pin1", "save", 1))
+    rows.append((UNTIL + 22 * DAY - 1, "boho sofa", "pin", "pin1", "save", 1))
+    names = "event, time, query, entity, item_id, action, position, count"
+    db.conn.executemany(
+        f"INSERT INTO engagements ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+        [(event, *row) for event, row in enumerate(rows)],
+    )
     db.conn.commit()
 
 

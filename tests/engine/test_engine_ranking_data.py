@@ -1,0 +1,190 @@
+"""What the rankers learn from, and that they change what a search returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import DAY, UNTIL, fill, index, log_choices
+from engine_fakes import FakeEncoder
+
+from data.catalogue import open_catalogue, set_meta
+from data.errors import NotReady
+from data.pairs import time_split
+from data.workspace import Workspace
+from engine.config import EngineConfig
+from engine.live import Live
+from engine.query_cache import QueryCache
+from engine.ranking_data import RankingOptions, collect, evaluation_queries
+from engine.search import SearchEngine
+from ranker.features import FEATURES
+from ranker.l2 import TreeOptions
+from ranker.labels import UNSEEN_WEIGHT
+from ranker.train import RankerConfig, Rankers, train_rankers
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> tuple[SearchEngine, Any]:
+    """An engine over the small catalogue, and the catalogue, with a log."""
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = open_catalogue(workspace.catalogue, create=True)
+    fill(db)
+    log_choices(db)
+    live = Live(index(workspace, db), FakeEncoder(), None, UNTIL)
+    cache = QueryCache(workspace.query_cache)
+    return SearchEngine(workspace, live, cache, EngineConfig()), db
+
+
+def asked(engine: SearchEngine, db: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """The collected data and the queries that were collected for, in the order of the groups."""
+    queries: list[str] = []
+
+    def watch(encoder: Any, texts: list[str]) -> np.ndarray:
+        queries.extend(texts)
+        return QueryCache.vectors(engine.cache, encoder, texts)
+
+    monkeypatch.setattr(engine.cache, "vectors", watch)
+    return collect(engine, db, RankingOptions(**options)), queries
+
+
+def test_queries_come_from_the_days_after_training_and_not_from_the_evaluation(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    split = time_split(db)
+    assert split.train_until == UNTIL
+    assert evaluation_queries(db, split) == {"boho sofa"}
+    data, queries = asked(engine, db, monkeypatch)
+    assert "boho bedroom" in queries and len(queries) == 40  # 41 texts less the measured one
+    assert not {"early words", "late words", "boho sofa"} & set(queries)
+    assert set(np.unique(data.groups)) == set(range(40))
+    assert np.isnan(data.relevance).all()
+
+
+def test_labels_tell_saved_from_shown_from_never_shown(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    data, queries = asked(engine, db, monkeypatch, best=1000)
+    assert data.X.shape == (len(data), len(FEATURES)) and data.weights is not None
+    query = "rustic rug"
+    shown = {
+        row["item_id"]: row["saved"]
+        for row in db.query(
+            "SELECT item_id, MAX(action = 'save') AS saved FROM engagements WHERE query = ? "
+            "GROUP BY item_id",
+            [query],
+        )
+    }
+    mine = data.groups == queries.index(query)
+    product = data.X[mine][:, FEATURES.index("is_product")] == 1
+    gain, weight = data.engagement[mine], data.weights[mine]
+    assert (gain[~product] == 0).all() and np.allclose(weight[~product], UNSEEN_WEIGHT)
+    assert (gain > 0).sum() == sum(shown.values())  # all products are retrieved
+    assert (weight > UNSEEN_WEIGHT + 1e-6).sum() == len(shown)
+
+
+def test_the_label_is_not_among_the_features(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what was engaged before the end of training matches by engaged query."""
+    engine, db = logged
+    data, _ = asked(engine, db, monkeypatch)
+    assert (data.X[data.engagement > 0][:, FEATURES.index("engaged_match")] == 0).all()
+
+
+def test_features_that_know_the_window_are_refused(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    engine.live.generation.manifest["engaged_until"] = UNTIL + 10 * DAY  # of an older index
+    data, queries = asked(engine, db, monkeypatch)
+    assert not queries and not len(data)
+    with db.conn:
+        set_meta(db, "engaged_until", UNTIL + 10 * DAY)
+    with pytest.raises(NotReady, match="know of what happened"):
+        collect(engine, db, RankingOptions())
+
+
+def test_judged_queries_bring_relevance_but_not_those_of_training_or_test(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    with db.conn:
+        db.conn.execute("DELETE FROM engagements")
+        for text, split in (
+            ("modern sink", "valid"),
+            ("modern rug", "test"),
+            ("modern lamp", None),
+        ):
+            db.conn.execute("UPDATE queries SET split = ? WHERE id = ?", [split, text])
+        db.conn.execute("UPDATE queries SET split = 'train' WHERE id = 'modern sofa'")
+        for text in ("modern sink", "modern rug", "modern lamp", "modern sofa"):
+            for judge, grade in (("a", 1.0), ("b", 0.5)):
+                db.conn.execute(
+                    "INSERT INTO judgments VALUES (?, 'product', 'product1', ?, ?, 0)",
+                    [text, judge, grade],
+                )
+    data, queries = asked(engine, db, monkeypatch)
+    assert queries == ["modern lamp", "modern sink"]
+    assert np.isnan(data.engagement).all()
+    assert np.unique(data.relevance).tolist() == [0.0, 0.75]
+    assert (data.relevance == 0.75).sum() == 2
+
+
+def test_the_same_seed_collects_the_same_rows_within_bounds(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    data, queries = asked(engine, db, monkeypatch, queries=7, best=5, others=6)
+    again, same = asked(engine, db, monkeypatch, queries=7, best=5, others=6)
+    assert len(queries) == 7 and queries == same
+    np.testing.assert_array_equal(data.X, again.X)
+    sizes = np.bincount(data.groups)
+    labelled = np.bincount(data.groups, np.asarray(data.weights) > UNSEEN_WEIGHT + 1e-6)
+    assert (sizes - labelled <= 11).all()
+
+
+@pytest.fixture
+def rankers(logged: tuple[SearchEngine, Any]) -> Rankers:
+    trees = TreeOptions(trees=30, min_rows=5, threads=1)
+    return train_rankers(collect(*logged, RankingOptions()), RankerConfig(trees=trees))
+
+
+def test_trained_rankers_put_what_people_choose_first(
+    logged: tuple[SearchEngine, Any], rankers: Rankers
+) -> None:
+    engine, db = logged
+    cheap = {row["id"] for row in db.query("SELECT id FROM products WHERE price < 200")}
+    live = Live(engine.live.generation, FakeEncoder(), rankers, UNTIL)
+    config = EngineConfig(min_share=0.0, ad_share=1.0)
+    trained = SearchEngine(engine.workspace, live, engine.cache, config)
+    before = [hit.id in cheap for hit in engine.search("boho sofa", k=10).hits]
+    response = trained.search("boho sofa", k=10, explain=True)
+    assert sum(hit.id in cheap for hit in response.hits) > sum(before) + 3
+    assert not response.notes
+    for hit in response.hits:
+        assert hit.explain is not None
+        assert hit.explain["l2"] == pytest.approx(hit.score)
+        assert hit.explain["l2_heads"] == {"engagement": pytest.approx(hit.score, abs=1e-5)}
+        assert hit.explain["l1"] is not None and hit.explain["rrf"] is None
+
+
+def test_l1_passes_on_only_its_best_and_pages_stay_stable(
+    logged: tuple[SearchEngine, Any], rankers: Rankers
+) -> None:
+    engine, _ = logged
+    live = Live(engine.live.generation, FakeEncoder(), rankers, UNTIL)
+    config = EngineConfig(l1_keep=30)
+    trained = SearchEngine(engine.workspace, live, engine.cache, config)
+    l1 = [(e, i) for e, i, _ in trained.rank("nordic garden", "l1", 100)]
+    full = [(e, i) for e, i, _ in trained.rank("nordic garden", "full", 100)]
+    assert len(l1) == 30 and set(full) == set(l1) and full != l1
+    paged = [
+        (hit.entity, hit.id)
+        for page in (1, 2, 3, 4, 5)
+        for hit in trained.search("nordic garden", k=7, page=page).hits
+    ]
+    assert paged == full
