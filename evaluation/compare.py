@@ -35,8 +35,9 @@ class Shown:
     Attributes:
         score: the system's own; scores of different systems do not compare.
         also: the other systems that show this result too.
-        grade: the mean of its judges; None where nobody judged it for this query.
-        relevant: whether the grade reaches the comparison's `level`; None without a grade.
+        gain: the mean of its judges' grades as a share of the data set's highest grade; None
+            where nobody judged it for this query.
+        relevant: whether the gain reaches the comparison's `level`; None without a gain.
     """
 
     rank: int
@@ -51,7 +52,7 @@ class Shown:
     link: str
     is_ad: bool
     also: tuple[str, ...]
-    grade: float | None
+    gain: float | None
     relevant: bool | None
 
 
@@ -74,8 +75,8 @@ class Comparison:
 
     Attributes:
         overlap: "a & b" → how many results two systems share.
-        judged: how many items the judges graded for this query.
-        level: the least mean grade that counts as relevant.
+        judged: how many items have judgments for this query.
+        level: the least gain that counts as relevant.
         notes: what a reader must know about the data, such as that it is synthetic.
     """
 
@@ -162,7 +163,7 @@ def _shown(
     gains: ItemGains,
 ) -> Shown:
     item = (hit.entity, hit.id)
-    grade = gains.get(item)
+    gain = gains.get(item)
     names = (hit.title, row.get("title"), row.get("caption"), row.get("description"))
     return Shown(
         rank=hit.rank,
@@ -177,8 +178,8 @@ def _shown(
         link=hit.link or "",
         is_ad=bool(hit.is_ad),
         also=tuple(other for other, items in found.items() if other != system and item in items),
-        grade=grade,
-        relevant=None if grade is None else grade >= RELEVANT,
+        gain=gain,
+        relevant=None if gain is None else gain >= RELEVANT,
     )
 
 

@@ -1,8 +1,9 @@
 """How good a workspace's search is: recall of each space, and every system on held-out queries.
 
 Two sources say what is good. Held-out engagement: the pairs of the evaluation window (§4.2), as
-gains of 1. Judged sets: the judgments of the queries that a data set keeps for test, averaged
-over judges; one set for each prefix of the items' ids, such as 'esci' of 'esci:B07'.
+gains of 1. Judged sets: the judgments of queries that no ranker learns from (those that a data set
+keeps for test, and those of the evaluation window), averaged over judges and scaled; one set for
+each prefix of the items' ids, such as 'esci' of 'esci:B07'.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ import pyarrow as pa
 import sqlite_utils
 
 from data.pairs import evaluation_pairs, time_split
+from engine.ranking_data import evaluation_queries
 from evaluation.compare import Engine
-from evaluation.judged import RELEVANT, ItemGains, data_notes, engaged_gains, judged_gains
+from evaluation.judged import (
+    RELEVANT,
+    ItemGains,
+    data_notes,
+    engaged_gains,
+    judged_gains,
+    set_of,
+)
 from evaluation.recall import Recall, RecallOptions, evaluate_recall
 from evaluation.significance import Difference, compare_paired, holm
 from evaluation.systems import (
@@ -166,16 +175,16 @@ def _notes(live: Any, tables: Sequence[SystemsTable]) -> list[str]:
 
 
 def judged_sets(db: sqlite_utils.Database) -> dict[str, dict[str, ItemGains]]:
-    """'judged' or 'judged: <prefix>' → query → item → grade, of the queries kept for test.
+    """'judged' or 'judged: <prefix>' → query → item → gain, of the queries kept for evaluation.
 
     Queries to which nothing is relevant are left out.
     """
+    kept_back = evaluation_queries(db, time_split(db))
     sets: dict[str, dict[str, ItemGains]] = {}
-    for query, gains in sorted(judged_gains(db, split="test").items()):
-        for (entity, key), grade in gains.items():
-            prefix, colon, _ = key.partition(":")
-            name = f"{JUDGED}: {prefix}" if colon else JUDGED
-            sets.setdefault(name, {}).setdefault(query, {})[entity, key] = grade
+    for query, gains in sorted(judged_gains(db).items()):
+        for (entity, key), gain in gains.items() if query in kept_back else ():
+            name = f"{JUDGED}: {prefix}" if (prefix := set_of(key)) else JUDGED
+            sets.setdefault(name, {}).setdefault(query, {})[entity, key] = gain
     return {
         name: kept
         for name, by_query in sets.items()

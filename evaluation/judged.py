@@ -12,36 +12,49 @@ from data.catalogue import ITEM_ENTITIES, get_meta
 Item = tuple[str, str]  # (entity, id)
 ItemGains = dict[Item, float]
 
-# The least mean grade that makes an item relevant: of ESCI's gains only "exact", of the three
-# grades of Home Depot "partially relevant" and better, of tags and captions every one.
+# Data sets grade on scales of their own (ESCI to 1, Home Depot to 2, others to 3), so a gain is the
+# mean grade as a share of the highest grade of its data set, and half of that is relevant: of
+# ESCI's labels "exact", of Home Depot's "partially relevant" and better, of tags every one.
 RELEVANT = 0.5
 
-_MEAN_GRADES = """
-    SELECT query, entity, item_id, AVG(grade) FROM judgments
-    {where} GROUP BY query, entity, item_id
+_OF_SET = (
+    "CASE WHEN instr(item_id, ':') THEN substr(item_id, 1, instr(item_id, ':') - 1) ELSE '' END"
+)
+_GAINS = f"""
+    WITH tops AS (
+        SELECT {_OF_SET} AS of_set, MAX(grade) AS top FROM judgments GROUP BY of_set
+    ), means AS (
+        SELECT query, entity, item_id, AVG(grade) AS grade FROM judgments
+        {{where}} GROUP BY query, entity, item_id
+    )
+    SELECT query, entity, item_id, CASE WHEN top > 0 THEN grade / top ELSE 0.0 END
+    FROM means JOIN tops ON of_set = {_OF_SET}
 """
 
 
-def judged_gains(db: sqlite_utils.Database, split: str | None = None) -> dict[str, ItemGains]:
-    """query → item → mean grade of its judges; of one split's queries, or (None) of all."""
-    if split is None:
-        rows = db.conn.execute(_MEAN_GRADES.format(where=""))
-    else:
-        where = "WHERE query IN (SELECT id FROM queries WHERE split = ?)"
-        rows = db.conn.execute(_MEAN_GRADES.format(where=where), [split])
-    return _gather(rows)
+def set_of(item_id: str) -> str:
+    """The data set that an id names by its prefix: 'esci' of 'esci:B07', '' of an id without."""
+    return item_id.partition(":")[0] if ":" in item_id else ""
+
+
+def judged_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
+    """query → item → gain: the mean of its judges' grades over its data set's highest grade.
+
+    Gains are at most 1; RELEVANT and more is relevant.
+    """
+    return _gather(db.conn.execute(_GAINS.format(where="")))
 
 
 def gains_of_query(db: sqlite_utils.Database, query: str) -> ItemGains:
-    """item → mean grade of its judges, for one normalised query; empty where none judged it."""
-    rows = db.conn.execute(_MEAN_GRADES.format(where="WHERE query = ?"), [query])
+    """The same for one normalised query; empty where nobody judged anything for it."""
+    rows = db.conn.execute(_GAINS.format(where="WHERE query = ?"), [query])
     return _gather(rows).get(query, {})
 
 
 def _gather(rows: Iterable[tuple[str, str, str, float]]) -> dict[str, ItemGains]:
     gains: dict[str, ItemGains] = {}
-    for query, entity, item, grade in rows:
-        gains.setdefault(query, {})[entity, item] = grade
+    for query, entity, item, gain in rows:
+        gains.setdefault(query, {})[entity, item] = gain
     return gains
 
 

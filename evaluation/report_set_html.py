@@ -50,7 +50,8 @@ def _metrics(comparison: SetComparison) -> str:
     return f"""<section class="sheet">
 <h2>Metrics</h2>
 <p>Mean over {comparison.measured:,} of {comparison.queries:,} queries, those with
-{text(comparison.gains_from)}; relevant is a mean grade of at least {comparison.level:g}.</p>
+{text(comparison.gains_from)}; relevant is a mean grade of at least
+{comparison.level:.0%} of the highest.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Metrics"><table>
 <thead><tr><th scope="col">System</th>{head}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>

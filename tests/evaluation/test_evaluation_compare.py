@@ -77,7 +77,7 @@ def test_columns_mark_shared_and_judged_results(engine: Any, db: Any) -> None:
     assert [hit.id for hit in token.hits] == ["p9", "p10", "p0", "p3", "s12"]
     # The mean of two judges decides: p0 has 1 and 1, p2 has 0 and 1, p10 has 0.2 and 0.4.
     assert [hit.relevant for hit in token.hits] == [False, False, True, None, None]
-    assert [hit.grade for hit in embedding.hits[:3]] == [1.0, 0.75, 0.5]
+    assert [hit.gain for hit in embedding.hits[:3]] == [1.0, 0.75, 0.5]
     assert (token.relevant, token.irrelevant, token.unjudged) == (1, 2, 2)
     assert token.hits[2].also == ("embedding", "full")
     assert token.hits[3].also == ()

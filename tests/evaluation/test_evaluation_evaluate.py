@@ -99,15 +99,16 @@ def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
     assert "pin/save" in stream.getvalue()
 
 
-def test_only_test_queries_count_as_judged_sets_by_prefix(logged: Any, db: Any) -> None:
+def test_judged_sets_are_of_queries_kept_back_by_prefix(logged: Any, db: Any) -> None:
     rows = [
-        ("copper sink", "train", "p1", 1.0),
+        ("in the gap", "train", "p1", 1.0),
         ("a", "test", "esci:1", 1.0),
         ("a", "test", "esci:2", 0.0),
         ("a", "test", "coco:1", 1.0),
         ("b", "test", "hd:1", 0.0),
         ("c", "valid", "hd:2", 2.0),
         ("d", None, "hd:3", 2.0),
+        ("sink", None, "tate:1", 1.0),  # of the evaluation window
     ]
     db.conn.execute("DELETE FROM judgments")
     for query, split, item, grade in rows:
@@ -117,6 +118,7 @@ def test_only_test_queries_count_as_judged_sets_by_prefix(logged: Any, db: Any) 
     assert judged_sets(db) == {
         "judged: esci": {"a": {("product", "esci:1"): 1.0, ("product", "esci:2"): 0.0}},
         "judged: coco": {"a": {("product", "coco:1"): 1.0}},
+        "judged: tate": {"sink": {("product", "tate:1"): 1.0}},
     }
 
 
