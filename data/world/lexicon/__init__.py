@@ -32,6 +32,16 @@ GROUPS = (
 INTERESTS = (
     "home",
     "fashion",
+    "food",
+    "garden",
+    "weddings",
+    "crafts",
+    "travel",
+    "beauty",
+    "art",
+    "fitness",
+    "children",
+    "technology",
 )
 _FOLDER = Path(__file__).parent
 
