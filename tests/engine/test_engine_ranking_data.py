@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DAY, UNTIL, fill, index, log_choices
+from engine_catalogue import DAY, UNTIL, fill, index, log_choices
 from engine_fakes import FakeEncoder
 
 from data.catalogue import open_catalogue, set_meta
