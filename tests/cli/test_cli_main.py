@@ -1,0 +1,90 @@
+"""Help, start-up, settings and errors of the command line, without a workspace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from commandline import omnisearch
+
+from cli.docs import reference
+from cli.main import app
+
+COMMANDS = (
+    *("world", "import", "enrich", "train", "index", "search", "compare", "evaluate", "rank"),
+    *("cache", "status", "demo"),
+)
+
+
+def leaves(command: typer.main.click.Command, path: tuple[str, ...] = ()) -> list:
+    children = getattr(command, "commands", None)
+    if not children:
+        return [(path, command)]
+    return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
+
+
+def test_all_commands_are_there_and_each_shows_an_example() -> None:
+    root = typer.main.get_command(app)
+    assert set(COMMANDS) <= set(root.commands)
+    for path, command in leaves(root):
+        assert command.help, path
+        assert f"omnisearch {' '.join(path)}" in (command.epilog or ""), path
+
+
+def test_the_reference_in_docs_is_that_of_the_commands() -> None:
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert page.read_text("utf-8") == reference(), "Run `make docs`."
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'lightgbm', 'scipy', 'hnswlib'}"
+    code = f"import sys, cli.main; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_is_quick() -> None:
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        omnisearch("--help")
+        took.append(time.perf_counter() - started)
+    assert min(took) < 1.0  # 0.2 s on a quiet core; the bound allows for a busy one
+
+
+def test_without_a_workspace_the_first_step_is_named(tmp_path: Path) -> None:
+    done = omnisearch("search", "sofa", "-w", tmp_path / "none", check=False)
+    assert done.returncode == 3
+    assert "omnisearch import" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_error_is_an_envelope_too(tmp_path: Path) -> None:
+    done = omnisearch("status", "-w", tmp_path, "--json", check=False)
+    found = json.loads(done.stdout)
+    assert found["schema_version"] == 1
+    assert found["error"]["exit_code"] == done.returncode == 3
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = omnisearch("status", "-w", tmp_path, "--debug", check=False)
+    assert "Traceback" in done.stderr
+
+
+def test_unknown_settings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pins.jsonl").write_text('{"id": "a", "title": "a chair"}\n')
+    omnisearch("import", tmp_path / "pins.jsonl", "-w", tmp_path / "ws")
+    (tmp_path / "ws" / "omnisearch.toml").write_text("[train]\nstepz = 3\n")
+    done = omnisearch("train", "-w", tmp_path / "ws", "--preset", "tiny", check=False)
+    assert done.returncode == 2
+    assert "stepz" in done.stderr
+    (tmp_path / "ws" / "omnisearch.toml").write_text("")
+    monkeypatch.setenv("OMNISEARCH_TRAIN_STEPS", "many")
+    done = omnisearch("train", "-w", tmp_path / "ws", "--preset", "tiny", check=False)
+    assert done.returncode == 2
+    assert "OMNISEARCH_TRAIN_STEPS" in done.stderr
