@@ -23,8 +23,8 @@ from data.importers.adapters.labels import (
     note_derived,
     take,
 )
-from data.importers.files import Progress, Report
 from data.importers.readers import open_source
+from data.importers.record import Progress, Report
 from data.importers.rows import FIELDS
 from data.importers.values import Refused, number
 from data.workspace import Workspace, new_folder

@@ -5,8 +5,7 @@ One file is one transaction: a crash or an error leaves all of it or nothing.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,19 +13,27 @@ from typing import TypeVar
 
 import sqlite_utils
 
-from data.catalogue import open_catalogue
 from data.errors import InputError
 from data.importers.readers import Row, Source, format_of, open_source
+from data.importers.record import (
+    Counts,
+    Progress,
+    Report,
+    check_strict,
+    importing,
+    record,
+    start_anew,
+)
 from data.importers.rejects import Rejects
 from data.importers.rows import FIELDS, KINDS, REQUIRED, Parser, QueryIds, inline_items, parser_of
 from data.importers.store import BlockWriter, Numbered
 from data.importers.values import Refused
-from data.workspace import Workspace, sha256_file
+from data.workspace import Workspace
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None] | None
-BLOCK = 10_000
-_CACHE_KIB = 64 * 1024
+BLOCK = 10_000  # rows that are checked and written together
+SMALL_BLOCK = 1_000
+WIDE_KINDS = ("pins", "products", "boards")  # whose rows may be long
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,6 @@ class ImportOptions:
     mapping: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     format: str | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of a file: `rows` = `taken` + `refused`.
-
-    Attributes:
-        changed: rows that were added or altered something; 0 when a file is imported again.
-        rejects: the file that lists the refused rows, or None.
-        reasons: how many rows were refused for each reason.
-        ignored: columns of the file that its kind does not have.
-    """
-
-    file: str
-    kind: str
-    rows: int
-    taken: int
-    changed: int
-    refused: int
-    rejects: Path | None
-    reasons: dict[str, int]
-    ignored: tuple[str, ...] = ()
 
 
 def kind_of(path: Path) -> str | None:
@@ -112,64 +97,14 @@ def import_rows(
 ) -> Report:
     """Import the rows of an open source, read from `path`, in one transaction."""
     options = options or ImportOptions()
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    digest = sha256_file(path)
-    db = open_catalogue(workspace.catalogue, create=True)
-    rejects = Rejects(workspace, str(path))
-    loading = _Loading(db, path, kind, source, options, rejects, progress)
-    try:
-        db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        db.conn.execute("BEGIN IMMEDIATE")
-        loading.run()
+    counts = Counts(kind, source.format)
+    with importing(workspace, path) as (db, rejects):
+        _Loading(db, path, source, options, counts, rejects, progress).run()
         if options.strict and rejects.refused:
-            db.conn.rollback()
-            db.conn.execute("BEGIN IMMEDIATE")
-            loading.taken = loading.changed = 0
-        number = next_number(db)
-        final = rejects.finish(number)
-        db.conn.execute(
-            "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                *(number, str(path), digest, kind, source.format, int(time.time())),
-                *(loading.rows, loading.taken, loading.changed, rejects.refused),
-                final and final.name,
-            ],
-        )
-        db.conn.commit()
-    except BaseException:
-        db.conn.rollback()
-        rejects.discard()
-        raise
-    finally:
-        db.conn.close()
-    if options.strict and rejects.refused:
-        raise strict_error(path, rejects, loading.rows, final)
-    return Report(
-        str(path),
-        kind,
-        loading.rows,
-        loading.taken,
-        loading.changed,
-        rejects.refused,
-        final,
-        dict(rejects.reasons.most_common()),
-        tuple(sorted(loading.ignored)),
-    )
-
-
-def strict_error(path: Path, rejects: Rejects, rows: int, final: Path | None) -> InputError:
-    """What `strict` says of a file with refused rows."""
-    commonest = "; ".join(f"{n} × {reason}" for reason, n in rejects.reasons.most_common(3))
-    return InputError(
-        f"{rejects.refused} of {rows} rows were refused ({commonest}); nothing was imported.",
-        where=str(path),
-        how=f"Mend the rows that {final} lists, or import without --strict.",
-    )
-
-
-def next_number(db: sqlite_utils.Database) -> int:
-    """The id of the import that is being recorded; call it in the recording transaction."""
-    return db.conn.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM imports").fetchone()[0]
+            start_anew(db)
+            counts.taken = counts.changed = 0
+        report = record(db, path, counts, rejects)
+    return check_strict(report) if options.strict else report
 
 
 @dataclass
@@ -178,39 +113,43 @@ class _Loading:
 
     db: sqlite_utils.Database
     path: Path
-    kind: str
     source: Source
     options: ImportOptions
+    counts: Counts
     rejects: Rejects
     progress: Progress
-    rows: int = 0
-    taken: int = 0
-    changed: int = 0
-    ignored: set[str] = field(default_factory=set)
+    mapped: set[str] = field(default_factory=set)  # our fields whose column a row had
 
     def run(self) -> None:
+        kind = self.counts.kind
         queries = QueryIds()
-        parse = parser_of(self.kind, queries)
-        writer = BlockWriter(self.db.conn, self.kind, queries)
+        parse = parser_of(kind, queries)
+        writer = BlockWriter(self.db.conn, kind, queries)
         inline = None
-        if self.kind == "boards":
+        if kind == "boards":
             inline = BlockWriter(self.db.conn, "board_items", queries, table="seen_items")
-        mapped: set[str] = set()
-        for block in blocks(self.source.rows, BLOCK):
+        size = SMALL_BLOCK if kind in WIDE_KINDS else BLOCK
+        read = -1
+        while read < self.counts.rows:
+            read = self.counts.rows
             items: list[tuple[int, dict]] = []
-            records = self._parse(block, parse, mapped, items)
+            # Parsed as they are read: rows too long to be taken are not held.
+            records = self._parse(islice(self.source.rows, size), parse, items)
             refused = self._write(writer, records)
             if inline is not None:
-                items = [item for item in items if item[0] not in refused]
-                for part in blocks(iter(items), BLOCK):
-                    self.rows += len(part)
-                    self._write(inline, self._parse_items(part))
+                self._write_items(inline, [item for item in items if item[0] not in refused])
             if self.progress:
                 self.progress(self.source.done(), self.source.total)
         writer.close()
         if inline is not None:
             inline.close()
-        self._check_mapped(mapped)
+        self._check_mapped()
+
+    def _write_items(self, writer: BlockWriter, items: list[tuple[int, dict]]) -> None:
+        """The items that boards hold inline: each is a row of its own."""
+        for part in blocks(items, BLOCK):
+            self.counts.rows += len(part)
+            self._write(writer, self._parse_items(part))
 
     def _write(self, writer: BlockWriter, records: list[Numbered]) -> set[int]:
         """Write a block; returns the lines that were refused."""
@@ -221,34 +160,31 @@ class _Loading:
             self.rejects.add(line, refused)
 
         taken, changed = writer.write(records, refuse)
-        self.taken += taken
-        self.changed += changed
+        self.counts.taken += taken
+        self.counts.changed += changed
         return lines
 
     def _parse(
-        self,
-        block: list[Row],
-        parse: Parser,
-        mapped: set[str],
-        items: list[tuple[int, dict]],
+        self, rows: Iterable[Row], parse: Parser, items: list[tuple[int, dict]]
     ) -> list[Numbered]:
-        """The rows of a block that can be read; a board's inline items go to `items`."""
-        fields = frozenset(FIELDS[self.kind])
-        mapping = self.options.mapping
+        """The rows that can be taken; a board's inline items go to `items`."""
+        fields = frozenset(FIELDS[self.counts.kind])
+        ignored, mapping = self.counts.ignored, self.options.mapping
+        holds_items = "items" in fields
         records: list[Numbered] = []
-        self.rows += len(block)
-        for line, values, error, at in block:
+        for line, values, error, at in rows:
+            self.counts.rows += 1
             try:
                 if values is None:
                     raise Refused(at, error or "cannot be read")
                 if mapping:
-                    values = _renamed(values, mapping, mapped)
-                if not values.keys() <= fields and len(self.ignored) < 100:
-                    self.ignored |= {str(name)[:100] for name in values.keys() - fields}
+                    values = _renamed(values, mapping, self.mapped)
+                if not values.keys() <= fields and len(ignored) < 100:
+                    ignored |= {str(name)[:100] for name in values.keys() - fields}
                 record = parse(values)
-                if self.kind == "boards" and "items" in values:
-                    rows = inline_items(record["id"], values["items"])
-                    items.extend((line, row) for row in rows)
+                if holds_items and "items" in values:
+                    inline = inline_items(record["id"], values["items"])
+                    items.extend((line, item) for item in inline)
                 records.append((line, record))
             except Refused as refused:
                 self.rejects.add(line, refused)
@@ -264,9 +200,9 @@ class _Loading:
                 self.rejects.add(line, Refused("items", refused.reason, refused.value))
         return records
 
-    def _check_mapped(self, mapped: set[str]) -> None:
-        unseen = self.options.mapping.keys() - mapped
-        if unseen and self.rows:
+    def _check_mapped(self) -> None:
+        unseen = self.options.mapping.keys() - self.mapped
+        if unseen and self.counts.rows:
             pairs = ", ".join(f"{name}={self.options.mapping[name]}" for name in sorted(unseen))
             raise InputError(
                 f"No row has the column that --map names ({pairs}).",

@@ -8,7 +8,8 @@ import orjson
 
 from data.catalogue import open_catalogue, set_meta
 from data.errors import InputError
-from data.importers.files import ImportOptions, Progress, Report, import_file, import_rows, kind_of
+from data.importers.files import ImportOptions, import_file, import_rows, kind_of
+from data.importers.record import Progress, Report
 from data.importers.rows import FIELDS, KINDS
 from data.importers.vectors import feature_of, import_features
 from data.workspace import Workspace

@@ -13,6 +13,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -25,7 +26,8 @@ import pyarrow.parquet as pq
 from data.errors import InputError
 
 MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being held in memory
-BATCH = 8192
+BATCH = 8192  # rows
+BATCH_BYTES = 64 * 1024 * 1024
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -103,10 +105,11 @@ def _open_text(path: Path, format: str, size: int) -> Source:
     file: BinaryIO = raw
     if magic[:2] == b"\x1f\x8b":
         file = gzip.GzipFile(fileobj=raw, mode="rb")  # type: ignore[assignment]
-        magic = _guarded(path, lambda: file.read(4))
-        file.seek(0)
+        with _damage_told(path):
+            magic = file.read(4)
+            file.seek(0)
     _check_encoding(path, magic)
-    lines = _lines(path, file)
+    lines = _lines(path, raw, file)
     if format == "jsonl":
         rows, columns = _jsonl(lines), None
     else:
@@ -114,10 +117,11 @@ def _open_text(path: Path, format: str, size: int) -> Source:
     return Source(format, rows, columns, size, lambda: size if raw.closed else raw.tell())
 
 
-def _guarded(path: Path, read: Callable[[], bytes]) -> bytes:
-    """Read, with damage of a gzip file told as such."""
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Damage of a gzip file met inside becomes an InputError."""
     try:
-        return read()
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         raise InputError(
             f"The file is damaged or cut short ({error}).",
@@ -144,11 +148,11 @@ def _check_encoding(path: Path, magic: bytes) -> None:
         )
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """(number, line) of a file; None in place of a line longer than MAX_LINE."""
     number = 0
-    try:
-        while line := _guarded(path, lambda: file.readline(MAX_LINE)):
+    with raw, file, _damage_told(path):
+        while line := file.readline(MAX_LINE):
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
@@ -156,10 +160,8 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
                 yield number, line
                 continue
             while line and not line.endswith(b"\n"):
-                line = _guarded(path, lambda: file.readline(MAX_LINE))
+                line = file.readline(MAX_LINE)
             yield number, None
-    finally:
-        file.close()
 
 
 TOO_LONG = "the line is longer than 16 MiB"
@@ -271,7 +273,7 @@ def _parquet_rows(
     path: Path, file: pq.ParquetFile, columns: tuple[str, ...], read: list[int]
 ) -> Iterator[Row]:
     try:
-        for batch in file.iter_batches(batch_size=BATCH):
+        for batch in file.iter_batches(batch_size=_batch_size(file.metadata)):
             values = [_python_values(column) for column in batch.columns]
             start = read[0] + 1
             for line, row in enumerate(zip(*values, strict=True), start):
@@ -285,6 +287,12 @@ def _parquet_rows(
         ) from error
     finally:
         file.close()
+
+
+def _batch_size(metadata: pq.FileMetaData) -> int:
+    """BATCH rows, or fewer of long ones: a batch is held in memory."""
+    groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    return max(1, min(BATCH, BATCH_BYTES * metadata.num_rows // max(1, sum(groups))))
 
 
 def _python_values(column: pa.Array) -> list[Any]:

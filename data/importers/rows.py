@@ -8,6 +8,7 @@ It raises `Refused` for a row that cannot be taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -28,6 +29,8 @@ KINDS = (
     "judgments",
     "deletions",
 )
+
+MAX_ITEMS = 100_000  # of one board, inline
 
 Record = dict[str, Any]
 Parser = Callable[[dict[str, Any]], Record]
@@ -204,7 +207,7 @@ def board_item(values: dict[str, Any]) -> Record:
 def inline_items(board_id: str, value: Any) -> list[dict[str, Any]]:
     """A board's `items` as rows of kind board_items: ids of pins, or {"entity", "id"}."""
     rows = []
-    for entry in v.parts(value, "items") or []:
+    for entry in v.parts(value, "items", MAX_ITEMS) or []:
         given = entry if type(entry) is dict else {"id": entry}
         row = {"board_id": board_id, "item_id": given.get("id", given.get("item_id"))}
         rows.append(row | {k: given[k] for k in ("entity", "added_at") if k in given})
@@ -231,14 +234,15 @@ def engagement(values: dict[str, Any], queries: QueryIds) -> Record:
     if moment is None:
         raise Refused("time", "is missing")
     text = queries.id_of(get("query"), "query")
-    entity = v.choice(get("entity"), "entity", _ENTITIES, "entity")
+    few = (get("entity"), get("action"), get("language"), get("country"), get("surface"))
+    try:
+        words = _few_words(*few)
+    except TypeError:  # lists and the like cannot be remembered
+        words = _few_words.__wrapped__(*few)
+    entity, action, language, country, surface = words
     named = queries.id_of if entity == "query" else v.identifier
     item = named(get("item_id"), "item_id")
-    action = v.choice(get("action"), "action", _ACTIONS, "action")
     count = v.whole(get("count"), "count", 1, 10**9)
-    language = v.code(get("language"), "language")
-    country = v.upper_code(get("country"), "country")
-    surface = v.choice(get("surface") or "search", "surface", _SURFACES, "surface")
     session = v.optional_identifier(get("session"), "session")
     position = v.whole(get("position"), "position", 1, 10**6)
     event = get("event_id")
@@ -265,6 +269,20 @@ def engagement(values: dict[str, Any], queries: QueryIds) -> Record:
         "session": session,
         "position": position,
     }
+
+
+@lru_cache(maxsize=4096)
+def _few_words(
+    entity: Any, action: Any, language: Any, country: Any, surface: Any
+) -> tuple[str, str, str | None, str | None, str]:
+    """The fields of an event that take few values, checked together once."""
+    return (
+        v.choice(entity, "entity", _ENTITIES, "entity"),
+        v.choice(action, "action", _ACTIONS, "action"),
+        v.code(language, "language"),
+        v.upper_code(country, "country"),
+        v.choice(surface or "search", "surface", _SURFACES, "surface"),
+    )
 
 
 def judgment(values: dict[str, Any], queries: QueryIds) -> Record:

@@ -210,7 +210,7 @@ def _in_range(seconds: float, field: str, value: Any) -> int:
     return int(seconds)
 
 
-def parts(value: Any, field: str) -> list[Any] | None:
+def parts(value: Any, field: str, limit: int = MAX_LIST) -> list[Any] | None:
     """A list; a string stands for its JSON array, or for its parts between `|`."""
     if value is None:
         return None
@@ -220,8 +220,8 @@ def parts(value: Any, field: str) -> list[Any] | None:
         value = _split(value, field)
     if type(value) is not list:
         raise Refused(field, "is not a list", value)
-    if len(value) > MAX_LIST:
-        raise Refused(field, "has more than 1,000 entries", value[:3])
+    if len(value) > limit:
+        raise Refused(field, f"has more than {limit:,} entries", value[:3])
     return value
 
 

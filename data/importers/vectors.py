@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlite_utils
 
-from data.catalogue import ENTITIES, open_catalogue
+from data.catalogue import ENTITIES
 from data.errors import InputError
 from data.features import Feature, open_feature, write_feature
 from data.importers import values as v
-from data.importers.files import Progress, Report, blocks, next_number, strict_error
+from data.importers.files import blocks
+from data.importers.record import Counts, Progress, Report, check_strict, importing, record
 from data.importers.rejects import Rejects
 from data.importers.store import Known, table_of_any
 from data.importers.values import Refused
-from data.workspace import Workspace, sha256_file
+from data.workspace import Workspace
 
 _ROWS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -70,50 +70,30 @@ def import_features(
         )
     if not path.is_file():
         raise InputError("There is no such file.", where=str(path))
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    workspace.features.mkdir(exist_ok=True)
+    workspace.features.mkdir(parents=True, exist_ok=True)
     parquet = path.suffix == ".parquet"
-    total, source = _parquet(path) if parquet else _npy(path, ids)
-    rejects = Rejects(workspace, str(path))
-    db = open_catalogue(workspace.catalogue, create=True)
-    try:
-        with tempfile.TemporaryFile(dir=workspace.features) as kept_file:
-            old = open_feature(workspace, db, name, entity)
-            kept = _Kept(db, entity, old, rejects)
-            for block in source:
-                for row in kept.add(block):
-                    kept_file.write(row.tobytes())
-                if progress:
-                    progress(kept.rows, total)
-            kept_file.flush()
-            failed = strict and rejects.refused > 0
-            taken = 0 if failed else kept.rows - rejects.refused
-            changed = 0 if failed else kept.changed
-            db.conn.execute("BEGIN IMMEDIATE")
-            number = next_number(db)
-            final = rejects.finish(number)
-            db.conn.execute(
-                "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    *(number, str(path), sha256_file(path), "features"),
-                    *("parquet" if parquet else "npy", int(time.time())),
-                    *(kept.rows, taken, changed, rejects.refused, final and final.name),
-                ],
-            )
-            if changed:
-                vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
-                write_feature(workspace, db, name, entity, kept.ids, vectors)
-            db.conn.commit()
-    except BaseException:
-        db.conn.rollback()
-        rejects.discard()
-        raise
-    finally:
-        db.conn.close()
-    if failed:
-        raise strict_error(path, rejects, kept.rows, final)
-    reasons = dict(rejects.reasons.most_common())
-    return Report(str(path), "features", kept.rows, taken, changed, rejects.refused, final, reasons)
+    with (
+        importing(workspace, path) as (db, rejects),
+        # Unnamed, so that a kill leaves nothing behind.
+        tempfile.TemporaryFile(dir=workspace.features) as kept_file,
+    ):
+        old = open_feature(workspace, db, name, entity)
+        total, source = _parquet(path) if parquet else _npy(path, ids, old)
+        kept = _Kept(db, entity, old, rejects)
+        for block in source:
+            for row in kept.add(block):
+                kept_file.write(row.tobytes())
+            if progress:
+                progress(kept.rows, total)
+        kept_file.flush()
+        counts = Counts("features", "parquet" if parquet else "npy", kept.rows)
+        if not (strict and rejects.refused):
+            counts.taken, counts.changed = kept.rows - rejects.refused, kept.changed
+        report = record(db, path, counts, rejects)
+        if counts.changed:
+            vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
+            write_feature(workspace, db, name, entity, kept.ids, vectors)
+    return check_strict(report) if strict else report
 
 
 class _Kept:
@@ -188,7 +168,7 @@ class _Kept:
         return where is None or not np.array_equal(self._old.vectors[where], row)  # type: ignore[union-attr]
 
 
-def _npy(path: Path, ids: Path | None) -> tuple[int, Iterator[Block]]:
+def _npy(path: Path, ids: Path | None, old: Feature | None) -> tuple[int, Iterator[Block]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -204,6 +184,12 @@ def _npy(path: Path, ids: Path | None) -> tuple[int, Iterator[Block]]:
         )
     if array.shape[1] == 0 or array.shape[0] == 0:
         raise InputError("The array is empty.", where=str(path))
+    if old is not None and old.dim != array.shape[1]:
+        raise InputError(
+            f"The vectors have {array.shape[1]} dimensions, those already there {old.dim}.",
+            where=str(path),
+            how="Import vectors of the same model, or use another feature name.",
+        )
     beside = [path.with_suffix(suffix) for suffix in (".ids", ".txt")]
     names = ids or next((p for p in beside if p.is_file()), None)
     if names is None or not names.is_file():

@@ -9,7 +9,7 @@ from data.errors import InputError
 from data.workspace import Workspace
 
 if TYPE_CHECKING:
-    from data.importers.files import Progress, Report
+    from data.importers.record import Progress, Report
 
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
 

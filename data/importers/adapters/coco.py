@@ -16,8 +16,9 @@ import orjson
 
 from data.errors import InputError
 from data.importers.adapters.labels import Splits, Values, derived, file_of, note_derived
-from data.importers.files import Progress, Report, import_rows
+from data.importers.files import import_rows
 from data.importers.readers import Row, Source
+from data.importers.record import Progress, Report
 from data.workspace import Workspace
 
 # (pin id, image, captions in order)

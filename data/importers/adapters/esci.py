@@ -17,7 +17,7 @@ from data.importers.adapters.labels import (
     once,
     take,
 )
-from data.importers.files import Progress, Report
+from data.importers.record import Progress, Report
 from data.importers.values import Refused
 from data.workspace import Workspace
 

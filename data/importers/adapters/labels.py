@@ -15,8 +15,9 @@ from typing import Any
 
 from data.catalogue import get_meta, open_catalogue, set_meta
 from data.errors import InputError
-from data.importers.files import Progress, Report, import_rows
+from data.importers.files import import_rows
 from data.importers.readers import Row, Source, open_source
+from data.importers.record import Progress, Report
 from data.importers.values import Refused
 from data.text import normalise_query
 from data.workspace import Workspace

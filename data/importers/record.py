@@ -1,0 +1,137 @@
+"""The transaction around one imported file, and the record that is kept of it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlite_utils
+
+from data.catalogue import open_catalogue
+from data.errors import InputError, OmniError
+from data.importers.rejects import Rejects
+from data.workspace import Workspace, sha256_file
+
+Progress = Callable[[int, int], None] | None
+_CACHE_KIB = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a file: `rows` = `taken` + `refused`.
+
+    Attributes:
+        changed: rows that were added or altered something; 0 when a file is imported again.
+        rejects: the file that lists the refused rows, or None.
+        reasons: how many rows were refused for each reason.
+        ignored: columns of the file that its kind does not have.
+    """
+
+    file: str
+    kind: str
+    rows: int
+    taken: int
+    changed: int
+    refused: int
+    rejects: Path | None
+    reasons: dict[str, int]
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass
+class Counts:
+    """What `record` writes down of a file; see Report."""
+
+    kind: str
+    format: str
+    rows: int = 0
+    taken: int = 0
+    changed: int = 0
+    ignored: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.Database, Rejects]]:
+    """The catalogue inside one write transaction, and where refused rows go.
+
+    Commits at the end. Any error, or a kill, leaves the catalogue as it was.
+    """
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    db = open_catalogue(workspace.catalogue, create=True)
+    rejects = Rejects(workspace, str(path))
+    try:
+        db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        db.conn.execute("BEGIN IMMEDIATE")
+        # No other import is running now: what lies here was left by one that was killed.
+        for partial in workspace.rejects.glob(".partial-*"):
+            partial.unlink()
+        yield db, rejects
+        db.conn.commit()
+    except BaseException as error:
+        db.conn.rollback()
+        rejects.discard()
+        if isinstance(error, sqlite3.Error | OSError):
+            raise _readable(error, path) from error
+        raise
+    finally:
+        db.conn.close()
+
+
+def _readable(error: Exception, path: Path) -> OmniError:
+    if "locked" in str(error):
+        return InputError(
+            "Another process is writing to the catalogue.",
+            where=str(path),
+            how="Wait until it is done, then import again; nothing of this file was imported.",
+        )
+    return OmniError(
+        f"The catalogue could not be written ({error}); nothing of this file was imported.",
+        where=str(path),
+        how="Make room on the disk, or mend what it names, then import again.",
+    )
+
+
+def start_anew(db: sqlite_utils.Database) -> None:
+    """Take back all that the transaction did so far, and go on in a new one."""
+    db.conn.rollback()
+    db.conn.execute("BEGIN IMMEDIATE")
+
+
+def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejects) -> Report:
+    """Add the file to the `imports` table, in the transaction that imports it."""
+    number = db.conn.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM imports").fetchone()[0]
+    final = rejects.finish(number)
+    db.conn.execute(
+        "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *(number, str(path), sha256_file(path), counts.kind, counts.format, int(time.time())),
+            *(counts.rows, counts.taken, counts.changed, rejects.refused, final and final.name),
+        ],
+    )
+    return Report(
+        str(path),
+        counts.kind,
+        counts.rows,
+        counts.taken,
+        counts.changed,
+        rejects.refused,
+        final,
+        dict(rejects.reasons.most_common()),
+        tuple(sorted(counts.ignored)),
+    )
+
+
+def check_strict(report: Report) -> Report:
+    """The report, or InputError if a row was refused (then nothing was taken)."""
+    if not report.refused:
+        return report
+    commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
+    raise InputError(
+        f"{report.refused} of {report.rows} rows were refused ({commonest}); nothing was imported.",
+        where=report.file,
+        how=f"Mend the rows that {report.rejects} lists, or import without --strict.",
+    )
