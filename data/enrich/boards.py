@@ -1,24 +1,33 @@
 """Board titles: what users call the collections they save an item to (§3.2.2).
 
-The score of a title on an item says how far its words are what chance would put there: low is
-good. Let n be the number of boards with a title that the item is on, P(w) the share of all titled
-boards whose title has the word w, and f(w) the number of the item's boards whose title has it:
+The score of a title on an item says how far chance alone explains that its words are there: low
+is good. "Frequency of occurrence" is how many of the item's boards have a word, "prevalence" how
+many of all saves go to boards that have it. Let, for an item on n boards with a title,
 
-    score(title) = mean over its words w of (n * P(w) + 1/2) / f(w)
+    f(w)  the number of its boards whose title has the word w,
+    P(w)  the share of all saves that went to a board whose title has w,
+    R(w)  how far two boards of one item share w by chance only: over all items,
+          R(w) = min(1, (1 + pairs expected) / (1 + pairs there are)), where the pairs there are
+          sum f(w) * (f(w) - 1), and those expected if boards were filled by lot sum
+          f(w) * (n - 1) * P(w).
 
-n * P(w) is how many of the item's boards would carry w if boards were filled by lot, f(w) how many
-do. 'stuff' and 'my board' consist of words prevalent across all boards, so on an item of many
-boards they are there as often as by lot, and score about 1; a title whose words occur frequently
-on this item but seldom elsewhere scores near 0. Since every board with the title carries its
-words, a title that occurs more frequently scores lower. The half is what keeps a word that occurs
-once anywhere (a name, a slip of the pen) from winning by rarity alone: it scores 1/2 at best,
-words on which two boards agree 1/4 at best.
+    score(title) = mean over its words w of (n * P(w) + R(w)) / f(w)
+
+n * P(w) is how many of the item's boards would have w by lot, f(w) how many do. Words prevalent
+across all boards ('stuff', 'my board', 'ideas') are on an item as often as by lot: they score 1
+or more. A word that this item's boards agree on but others lack scores near 0, and a title that
+occurs more often scores lower, as each of its boards has its words. R decides on items of few
+boards, where no counting on the item itself can: where one board says 'lamp', others of the same
+item do too, far more often than by lot (R near 0), where one says 'misc', they do not (R = 1). A
+word seen once (a name, a slip of the pen) has R = 1 too and cannot win by being rare.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -32,6 +41,19 @@ from data.pairs import feature_until
 from data.text import words
 
 TOP = 10
+
+
+@dataclass(frozen=True)
+class WordStatistics:
+    """What is known of the words of board titles; words not there count as never seen.
+
+    Attributes:
+        prevalence: P, the share of saves whose board's title has the word.
+        chance: R, 1 where boards of one item share the word by chance only, near 0 where not.
+    """
+
+    prevalence: Mapping[str, float]
+    chance: Mapping[str, float]
 
 
 def enrich_board_titles(
@@ -51,32 +73,37 @@ def enrich_board_titles(
         if total == 0:
             return 0
         end = feature_until(db) if until is None else until
-        prevalence = word_prevalence(
-            title for (title,) in db.conn.execute("SELECT title FROM boards")
+        statistics = word_statistics(titles for _, _, titles in _items(db, end))
+        changed = replace_column(
+            db, "board_titles", _lists(_items(db, end), statistics, total, progress)
         )
-        rows = db.conn.execute(
-            "SELECT i.entity, i.item_id, b.title FROM board_items i JOIN boards b "
-            "ON b.id = i.board_id WHERE i.added_at IS NULL OR i.added_at < ? "
-            "ORDER BY i.entity, i.item_id",
-            [end],
-        )
-        changed = replace_column(db, "board_titles", _lists(rows, prevalence, total, progress))
         set_meta(db, "boards_until", end)
     return changed
 
 
-def word_prevalence(titles: Iterable[str | None]) -> dict[str, float]:
-    """The share of titles that have each word; titles without a word are not counted."""
-    counts: Counter[str] = Counter()
+def word_statistics(items: Iterable[Sequence[str]]) -> WordStatistics:
+    """P and R of every word, from each item's board titles (one entry a board)."""
+    saves: Counter[str] = Counter()
+    chances: Counter[str] = Counter()  # sum f(w) * (n - 1)
+    agreeing: Counter[str] = Counter()  # sum f(w) * (f(w) - 1)
     titled = 0
-    for title in titles:
-        found = _words(title or "")
-        counts.update(set(found))
-        titled += bool(found)
-    return {word: number / titled for word, number in counts.items()}
+    for titles in items:
+        keys = [key for title in titles if (key := _words(title))]
+        titled += len(keys)
+        for word, number in _frequency(Counter(keys)).items():
+            saves[word] += number
+            chances[word] += number * (len(keys) - 1)
+            if number > 1:
+                agreeing[word] += number * (number - 1)
+    prevalence = {word: number / titled for word, number in saves.items()}
+    chance = {
+        word: min(1.0, (1 + chances[word] * prevalence[word]) / (1 + agreeing[word]))
+        for word in saves
+    }
+    return WordStatistics(prevalence, chance)
 
 
-def best_titles(titles: Sequence[str], prevalence: dict[str, float], top: int = TOP) -> list[str]:
+def best_titles(titles: Sequence[str], statistics: WordStatistics, top: int = TOP) -> list[str]:
     """The best of one item's board titles, unique after normalisation, best first.
 
     `titles` has one entry for each board the item is on. Ordered by (score ascending, word count
@@ -85,18 +112,21 @@ def best_titles(titles: Sequence[str], prevalence: dict[str, float], top: int = 
     """
     forms: dict[tuple[str, ...], Counter[str]] = {}
     for title in titles:
-        if found := _words(title):
-            forms.setdefault(found, Counter())[" ".join(title.split())] += 1
-    boards = sum(form.total() for form in forms.values())
-    frequency: Counter[str] = Counter()
-    for key, form in forms.items():
-        for word in set(key):
-            frequency[word] += form.total()
+        if key := _words(title):
+            forms.setdefault(key, Counter())[" ".join(title.split())] += 1
+    uses = Counter({key: form.total() for key, form in forms.items()})
+    frequency = _frequency(uses)
+    boards = uses.total()
 
     def order(key: tuple[str, ...]) -> tuple[float, int, int, str]:
-        lift = sum((boards * prevalence.get(w, 0.0) + 0.5) / frequency[w] for w in key) / len(key)
+        score = sum(
+            (boards * statistics.prevalence.get(word, 0.0) + statistics.chance.get(word, 1.0))
+            / frequency[word]
+            for word in key
+        )
         text = " ".join(key)
-        return round(lift, 9), -len(key), -len(text), text
+        # Rounded, so that sums equal but for the last bit tie and the next criterion decides.
+        return round(score / len(key), 9), -len(key), -len(text), text
 
     return [
         min(forms[key].items(), key=lambda entry: (-entry[1], entry[0]))[0]
@@ -104,25 +134,46 @@ def best_titles(titles: Sequence[str], prevalence: dict[str, float], top: int = 
     ]
 
 
+def _frequency(uses: Counter[tuple[str, ...]]) -> Counter[str]:
+    """f: in how many boards each word is, from how many boards have each title."""
+    found: Counter[str] = Counter()
+    for key, number in uses.items():
+        for word in set(key):
+            found[word] += number
+    return found
+
+
 @lru_cache(maxsize=100_000)
 def _words(title: str) -> tuple[str, ...]:
     return tuple(words(title))
 
 
+def _items(db: sqlite_utils.Database, end: int) -> Iterator[tuple[str, str, list[str]]]:
+    """(entity, item id, a title for each of its boards), ordered by item."""
+    rows: sqlite3.Cursor = db.conn.execute(
+        "SELECT i.entity, i.item_id, b.title FROM board_items i JOIN boards b "
+        "ON b.id = i.board_id WHERE i.added_at IS NULL OR i.added_at < ? "
+        "ORDER BY i.entity, i.item_id",
+        [end],
+    )
+    for (entity, item_id), group in groupby(rows, key=itemgetter(0, 1)):
+        yield entity, item_id, [title or "" for _, _, title in group]
+
+
 def _lists(
-    rows: Iterable[tuple[str, str, str | None]],
-    prevalence: dict[str, float],
+    items: Iterable[tuple[str, str, list[str]]],
+    statistics: WordStatistics,
     total: int,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[str, str, str]]:
-    """(entity, item id, JSON list) from rows ordered by item."""
-    done = 0
-    for (entity, item_id), group in groupby(rows, key=itemgetter(0, 1)):
-        titles = [title or "" for _, _, title in group]
-        if best := best_titles(titles, prevalence):
+    """(entity, item id, JSON list); reports progress in board items done."""
+    done = shown = 0
+    for entity, item_id, titles in items:
+        if best := best_titles(titles, statistics):
             yield entity, item_id, orjson.dumps(best).decode()
-        if progress and done // 1000 != (done + len(titles)) // 1000:
-            progress(done, total)
         done += len(titles)
+        if progress and done - shown >= 1000:
+            shown = done
+            progress(done, total)
     if progress:
         progress(total, total)

@@ -84,12 +84,16 @@ def enrich_engaged_queries(
             merge with: no earlier run, another window, an earlier `until`, or events imported
             since whose time lies before the last run's.
 
-    One transaction: a crash leaves the old lists and the old `engaged_until`.
+    A catalogue without a log is left as it is: its lists, if any, were imported. With a log, the
+    log is what counts, also for items that came with a list. One transaction: a crash leaves the
+    old lists and the old `engaged_until`.
     """
     with transaction(db):
         last = db.conn.execute("SELECT MAX(time) FROM engagements").fetchone()[0]
+        if last is None:
+            return 0
         end = time_split(db).train_until if until is None else until
-        end = min(end, 0 if last is None else last + 1)
+        end = min(end, last + 1)
         begin = end - window_days * DAY
         since = _merge_point(db, end, window_days) if incremental else None
         if since is None:
