@@ -4,7 +4,12 @@
 log from a simulated production search, judgments and pictures. docs/sample-world.md says how.
 """
 
+from typing import TYPE_CHECKING
+
 from data.world.sizes import Size
+
+if TYPE_CHECKING:
+    from data.world.make import generate
 
 __all__ = ["Size", "generate"]
 

@@ -16,9 +16,8 @@ from data.world.boards import board_id
 from data.world.itemtext import item_id
 from data.world.lexicon import LANGUAGES
 from data.world.population import Population
-from data.world.production import Results
 from data.world.querypool import QueryPool
-from data.world.sessions import Rows, simulate
+from data.world.sessions import Rows, Search, simulate
 from data.world.templates import COUNTRIES
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -49,13 +48,18 @@ BOARD_ITEMS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Log:
-    """What the log is simulated from; `related` (q, r) and `users` (u,) as in their modules."""
+    """What the log is simulated from; `users` (u,) int8 holds each user's language."""
 
-    items: Population
-    queries: QueryPool
-    results: Results
-    related: np.ndarray
+    search: Search
     users: np.ndarray
+
+    @property
+    def items(self) -> Population:
+        return self.search.items
+
+    @property
+    def queries(self) -> QueryPool:
+        return self.search.queries
 
 
 def write_log(
@@ -76,8 +80,7 @@ def write_log(
     path = folder / "engagements.parquet"
     with pq.ParquetWriter(path, LOG_SCHEMA, compression="zstd") as writer:
         first = 0
-        blocks = simulate(log.items, log.queries, log.results, log.related, sessions, rng)
-        for query, rows in blocks:
+        for query, rows in simulate(log.search, sessions, rng):
             user = _users(log, query, by_language, rng)
             names = pa.array([f"u{who:06d}-{first + n:07d}" for n, who in enumerate(user.tolist())])
             here = rows.session - first

@@ -166,18 +166,17 @@ def caption(
         if value >= 0 and rng.random() < chance:
             seen[GROUPS.index(group)] = lexicon.values[value].words["en"][0]
     room = seen.pop(GROUPS.index("room"), "")
-    text = rng.choice(CAPTIONS).format(phrase(theme.words["en"][0], seen, "en"))
-    text = f"{text} in a {room}" if room and " in " not in text else text
-    return _an(text)
+    thing = _article(phrase(theme.words["en"][0], seen, "en"))
+    text = rng.choice(CAPTIONS).format(thing)
+    return f"{text} in {_article(room)}" if room and " in " not in text else text
 
 
-def _an(text: str) -> str:
-    """'a orange armchair' → 'an orange armchair'."""
-    words = text.split(" ")
-    for here, following in enumerate(words[1:]):
-        if words[here] == "a" and following[:1] in "aeio":
-            words[here] = "an"
-    return " ".join(words)
+def _article(text: str) -> str:
+    """'a orange armchair' → 'an orange armchair', 'a black ankle boots' → 'black ankle boots'."""
+    noun = text.split(" ")[-1]
+    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
+        return text
+    return f"an {text}" if text[0] in "aeio" else f"a {text}"
 
 
 def _add_product_fields(

@@ -18,10 +18,11 @@ from data.world.judges import judgments
 from data.world.lexicon import INTERESTS, LANGUAGES, Lexicon, load_lexicon
 from data.world.pictures import draw
 from data.world.population import END, START, Population, make_prior, populate
-from data.world.production import retrieve
+from data.world.production import Pools, retrieve
 from data.world.querypool import QueryPool, make_queries
 from data.world.related import related_queries
 from data.world.relevance import ThemeTree
+from data.world.sessions import Search
 from data.world.sizes import Size, size_of
 from data.world.templates import COUNTRIES
 
@@ -57,9 +58,10 @@ def generate(
     lexicon = load_lexicon()
     tree = ThemeTree.of(lexicon)
     draws = [np.random.default_rng([seed, step]) for step in range(8)]
-    prior = make_prior(lexicon, draws[0])
+    prior = make_prior(lexicon, size, draws[0])
     items = populate(prior, size, draws[1])
-    counts = _write_items(folder, lexicon, items, seed, pictures, steps)
+    counts: dict[str, int | float] = {}
+    counts |= _write_items(folder, lexicon, items, seed, pictures, steps)
     users = boards_.user_languages(size.users, draws[2])
     boards = boards_.make_boards(lexicon, prior, size.boards, users, draws[2])
     write_lines(folder / "boards.jsonl", boards_.board_records(lexicon, boards, seed))
@@ -70,9 +72,10 @@ def generate(
     steps.advance(size.items)
     queries = make_queries(lexicon, prior, size.queries, draws[4])
     write_lines(folder / "queries.jsonl", _query_records(queries, seed))
-    results = retrieve(lexicon, tree, items, queries, draws[5])
+    pools = Pools(lexicon, tree, items)
+    results = retrieve(lexicon, tree, items, queries, pools, draws[5])
     related = related_queries(tree, queries, draws[5])
-    log = engagement_files.Log(items, queries, results, related, users)
+    log = engagement_files.Log(Search(items, queries, results, related, pools, tree), users)
     counts |= {"queries": len(queries), "users": len(users), "sessions": size.sessions}
     counts |= engagement_files.write_log(folder, log, size.sessions, draws[6], steps.advance)
     rows = judgments(tree, items, queries, results, size.judged_queries, draws[7])
@@ -142,12 +145,10 @@ def _write_items(
 
 def _write_pictures(folder: Path, lexicon: Lexicon, items: Population, low: int, high: int) -> None:
     concepts, values = items.concept[low:high].tolist(), items.values[low:high].tolist()
-    base = str(folder)
     for offset, (concept, value) in enumerate(zip(concepts, values, strict=True)):
         row = low + offset
         svg = draw(lexicon, concept, value, row)
-        with open(f"{base}/{picture_path(item_id(items, row))}", "w") as file:
-            file.write(svg)
+        (folder / picture_path(item_id(items, row))).write_text(svg)
 
 
 def _query_records(queries: QueryPool, seed: int) -> Iterable[dict[str, Any]]:

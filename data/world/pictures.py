@@ -65,16 +65,17 @@ SHAPES: Final[dict[str, str]] = {
     'fill="{c}" stroke="{d}"/><circle cx="40" cy="56" r="16" fill="{l}" stroke="{d}"/>',
     "weights": '<path d="M26 76h68" stroke="{d}" stroke-width="8"/><path d="M22 52h14v48H22zM84 52h'
     '14v48H84z" fill="{c}" stroke="{d}"/>',
-    "figure": '<circle cx="60" cy="36" r="13" fill="#e0bd9f"/><path d="M60 50v34l-22 34M60 84l24 32'
-    'M28 62l32 0 30-16" fill="none" stroke="{c}" stroke-width="10" stroke-linecap="round"/>',
-    "toy": '<rect x="22" y="80" width="36" height="36" fill="{c}" stroke="{d}"/><rect x="62" y="80" '
-    'width="36" height="36" fill="{l}" stroke="{d}"/><path d="M42 80l18-36 18 36z" fill="{c}" '
-    'stroke="{d}"/>',
+    "figure": '<circle cx="60" cy="36" r="13" fill="#e0bd9f"/><path d="M60 50v34l-22 34M60 '
+    '84l24 32M28 62l32 0 30-16" fill="none" stroke="{c}" stroke-width="10" '
+    'stroke-linecap="round"/>',
+    "toy": '<rect x="22" y="80" width="36" height="36" fill="{c}" stroke="{d}"/><rect x="62" '
+    'y="80" width="36" height="36" fill="{l}" stroke="{d}"/><path d="M42 80l18-36 18 36z" '
+    'fill="{c}" stroke="{d}"/>',
     "screen": '<rect x="20" y="40" width="80" height="56" rx="5" fill="{d}"/><rect x="26" y="46" '
     'width="68" height="44" fill="{c}"/><path d="M42 112h36M60 96v16" stroke="{d}" '
     'stroke-width="6"/><path d="M32 54h24" stroke="{l}" stroke-width="4"/>',
-    "tent": '<path d="M14 112l46-72 46 72z" fill="{c}" stroke="{d}"/><path d="M48 112l12-30 12 30z" '
-    'fill="{l}"/>',
+    "tent": '<path d="M14 112l46-72 46 72z" fill="{c}" stroke="{d}"/><path d="M48 112l12-30 12 '
+    '30z" fill="{l}"/>',
 }
 _COLOUR, _MATERIAL = GROUPS.index("colour"), GROUPS.index("material")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
+from data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, Lexicon
 from data.world.sizes import Size
 from data.world.wording import PICKS
 
@@ -64,9 +64,12 @@ class Prior:
         return self.concepts[row], attributes
 
 
-def make_prior(lexicon: Lexicon, rng: np.random.Generator) -> Prior:
-    """The prior of one world: interests and concepts by Zipf, tastes by a sparse Dirichlet."""
-    concepts = lexicon.of_level("concept")
+def make_prior(lexicon: Lexicon, size: Size, rng: np.random.Generator) -> Prior:
+    """The prior of one world: interests and concepts by Zipf, tastes by a sparse Dirichlet.
+
+    A small world has fewer concepts (of all interests), so that each still has a dozen items.
+    """
+    concepts = _some_of_each(lexicon, max(2 * len(INTERESTS), size.items // 12))
     interests = np.array([lexicon.themes[c].interest for c in concepts])
     interest_order = rng.permutation(np.unique(interests))
     interest_rank = {theme: rank for rank, theme in enumerate(interest_order)}
@@ -84,6 +87,23 @@ def make_prior(lexicon: Lexicon, rng: np.random.Generator) -> Prior:
                 cdf[row, group, len(allowed) - 1 :] = 1.0
     sold = np.array([lexicon.themes[c].price is not None for c in concepts])
     return Prior(concepts, share / share.sum(), values, cdf, sold)
+
+
+def _some_of_each(lexicon: Lexicon, n: int) -> np.ndarray:
+    """About n concepts (theme numbers), as many of each interest, spread over its families."""
+    concepts = lexicon.of_level("concept")
+    interests = np.array([lexicon.themes[concept].interest for concept in concepts])
+    each = -(-n // len(INTERESTS))
+    kept = []
+    for interest in np.unique(interests):
+        own = concepts[interests == interest]
+        kept.append(own[_spread(len(own), each)])
+    return np.concatenate(kept)
+
+
+def _spread(n: int, k: int) -> np.ndarray:
+    """k of the numbers 0..n-1 at even distances; all where k is n or more."""
+    return np.unique(np.linspace(0, n - 1, min(k, n)).round().astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -48,17 +48,22 @@ class Pools:
         self.starts, self.counts = bounds[:-1], np.diff(bounds)
 
     def draw(
-        self, theme: np.ndarray, value: np.ndarray, draws: int, rng: np.random.Generator
+        self,
+        theme: np.ndarray,
+        value: np.ndarray,
+        draws: int,
+        rng: np.random.Generator,
+        bias: float = 1.3,
     ) -> np.ndarray:
-        """(q, draws) items of each (theme, value) pool, -1 from an empty one; popular ones more.
+        """(q, draws) items of each (theme, value) pool, -1 from an empty one.
 
-        A value of -1 stands for the whole theme.
+        A value of -1 stands for the whole theme. The higher the bias, the more often popular items
+        are drawn; 1.0 is even.
         """
         key = theme.astype(np.int64) * self.width + value + 1
-        place = rng.random((len(key), draws)) ** 1.3 * self.counts[key][:, None]
-        rows = self.rows[
-            np.minimum(self.starts[key][:, None] + place.astype(np.int64), len(self.rows) - 1)
-        ]
+        place = rng.random((len(key), draws)) ** bias * self.counts[key][:, None]
+        at = self.starts[key][:, None] + place.astype(np.int64)
+        rows = self.rows[np.minimum(at, len(self.rows) - 1)]
         return np.where(self.counts[key][:, None] > 0, rows, -1)
 
 
@@ -81,10 +86,10 @@ def retrieve(
     tree: ThemeTree,
     items: Population,
     queries: QueryPool,
+    pools: Pools,
     rng: np.random.Generator,
 ) -> Results:
     """The production candidates of all queries, in chunks; memory is KEPT numbers a query."""
-    pools = Pools(lexicon, tree, items)
     tables = WordTables(lexicon)
     found = Results(
         np.full((len(queries), KEPT), -1, dtype=np.int32),

@@ -16,6 +16,7 @@ ATTRIBUTES_SHARE = (0.22, 0.40, 0.29, 0.09)  # how many attributes an intent nam
 FAMILY_SHARE, INTEREST_SHARE = 0.12, 0.08  # how often its noun is a family or an interest
 ENDING_SHARE = 0.15
 TYPO_SHARE = 0.03
+ZIPF = 0.75  # exponent of the intents' popularity
 PHRASINGS = 2.2  # phrasings of an intent, on average
 
 
@@ -45,7 +46,10 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
     """About n phrasings; those that come out as the same text are one query."""
     intents = max(1, round(n / PHRASINGS))
     theme, wanted = _intents(lexicon, prior, intents, rng)
-    liking = (1.0 + rng.permutation(intents)) ** -0.8
+    # Zipf; intents with few attributes come first, mostly.
+    order = np.argsort((wanted >= 0).sum(axis=1) + rng.normal(0.0, 1.5, intents), kind="stable")
+    liking = np.empty(intents)
+    liking[order] = (10.0 + np.arange(intents)) ** -ZIPF
     intent = np.concatenate(
         [np.arange(intents), rng.choice(intents, n - intents, p=liking / liking.sum())]
     )
@@ -53,8 +57,8 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
     pick = rng.integers(0, PICKS, n)
     ending = np.where(rng.random(n) < ENDING_SHARE, rng.integers(0, 60, n), -1)
     wrong = np.where(rng.random(n) < TYPO_SHARE, rng.integers(0, 1000, n), -1)
-    weight = liking[intent] * rng.lognormal(0.0, 0.7, n) * LANGUAGE_SHARE[language] ** 0.5
-    weight *= np.where(wrong >= 0, 0.3, 1.0)
+    share = rng.lognormal(0.0, 0.8, n) * np.where(wrong >= 0, 0.3, 1.0)
+    weight = liking[intent] * share / np.bincount(intent, weights=share, minlength=intents)[intent]
     first: dict[str, int] = {}
     texts: list[str] = []
     rows: list[int] = []

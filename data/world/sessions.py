@@ -15,11 +15,12 @@ import numpy as np
 
 from data.catalogue import ACTIONS
 from data.world.population import DAY, END, NO_TEXT, START, Population
-from data.world.production import Results
+from data.world.production import Pools, Results
 from data.world.querypool import QueryPool
+from data.world.relevance import ThemeTree, relevance
 
 BLOCK = 20_000  # sessions simulated at once
-SHOWN = (6, 13)  # results shown: from, to (exclusive)
+SHOWN = (5, 11)  # results shown: from, to (exclusive)
 MOOD = 0.35  # scale of the Gumbel noise on the production score in each session
 EXAMINATION = 0.6  # examined with probability position ** -EXAMINATION
 FOREIGN = 0.7  # attractiveness factor of text in another language
@@ -36,7 +37,20 @@ PRODUCT_ACTIONS = {
 }
 OFFSITE = 0.3  # an engaged product is later put into a cart on the merchant's own site
 OFFSITE_CHECKOUT = 0.3  # and then bought
+EXPLORED, EXPLORE_AMONG = 2, 4  # results a page that are explored; each is the least shown of 4
 RELATED_SHARE, RELATED_SHOWN = 0.25, 4  # sessions that look at related queries, and how many
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the simulated search serves from; `related` is (q, r) int64 query numbers."""
+
+    items: Population
+    queries: QueryPool
+    results: Results
+    related: np.ndarray
+    pools: Pools
+    tree: ThemeTree
 
 
 @dataclass(frozen=True)
@@ -72,30 +86,91 @@ def session_times(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate(
-    items: Population,
-    queries: QueryPool,
-    results: Results,
-    related: np.ndarray,
-    sessions: int,
-    rng: np.random.Generator,
+    search: Search, sessions: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, Rows]]:
     """Blocks of the log: (query number of each session of the block, the block's rows by time).
 
-    `related` is (q, r) int64 query numbers. Sessions are numbered through from 0.
+    Sessions are numbered through from 0. One int32 an item remembers how often it was shown.
     """
     times = session_times(sessions, rng)
+    exposures = np.zeros(len(search.items), dtype=np.int32)
     for low in range(0, sessions, BLOCK):
         time = times[low : low + BLOCK]
-        query = _queries(queries, time, rng)
-        number = np.arange(low, low + len(time))
+        query = _queries(search.queries, time, rng)
+        session = (time, np.arange(low, low + len(time)), query)
+        rows, truth = result_pages(search, time, query, exposures, rng)
+        shown = rows >= 0
+        np.add.at(exposures, rows[shown], 1)
         parts = [
-            *_results_shown(items, queries, results, (time, number, query), rng),
-            *_related_shown(related, (time, number, query), rng),
+            *_acts(search, rows, truth, session, rng),
+            *_related_shown(search.related, session, rng),
         ]
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         order = np.argsort(columns[0], kind="stable")
         order = order[columns[0][order] <= END]
         yield query, Rows(*(column[order] for column in columns))
+
+
+def result_pages(
+    search: Search,
+    time: np.ndarray,
+    query: np.ndarray,
+    exposures: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each session is shown: (s, p) item rows, -1 below the last, and their relevance.
+
+    The best of the query's candidates, with a session's noise, and in between EXPLORED little
+    shown items of the query's theme, as a search must try what it does not know yet.
+    """
+    items, results = search.items, search.results
+    rows = results.rows[query]
+    score = results.score[query] + rng.gumbel(0.0, MOOD, rows.shape).astype(np.float32)
+    score[(rows < 0) | (items.created[rows] > time[:, None])] = -np.inf
+    most = SHOWN[1] - 1
+    best = np.argpartition(-score, most, axis=1)[:, :most]
+    best = np.take_along_axis(
+        best, np.argsort(-np.take_along_axis(score, best, 1), axis=1, kind="stable"), 1
+    )
+    page = np.take_along_axis(rows, best, 1).astype(np.int64)
+    page[~np.isfinite(np.take_along_axis(score, best, 1))] = -1
+    truth = np.take_along_axis(results.relevance[query], best, 1)
+
+    lines = np.arange(len(query))
+    place = rng.random((len(query), SHOWN[0])).argsort(axis=1)[:, :EXPLORED]
+    for slot in range(EXPLORED):
+        fresh = _little_shown(search, time, query, exposures, rng)
+        new = (fresh >= 0) & ~(page == fresh[:, None]).any(axis=1)
+        line, row = lines[new], fresh[new]
+        page[line, place[new, slot]] = row
+        truth[line, place[new, slot]] = relevance(
+            search.tree,
+            search.queries.theme[query[new]],
+            search.queries.wanted[query[new]],
+            items.concept[row],
+            items.values[row],
+        )
+    page[np.arange(most) >= rng.integers(*SHOWN, len(query))[:, None]] = -1
+    return page, truth
+
+
+def _little_shown(
+    search: Search,
+    time: np.ndarray,
+    query: np.ndarray,
+    exposures: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(s,) an item for each session, the least shown of a few of its theme, or -1."""
+    wanted = search.queries.wanted[query]
+    some = np.argmax(np.where(wanted >= 0, rng.random(wanted.shape), -1.0), axis=1)
+    value = wanted[np.arange(len(query)), some]
+    drawn = search.pools.draw(search.queries.theme[query], value, EXPLORE_AMONG, rng, bias=1.0)
+    count = exposures[drawn].astype(np.float64)
+    count[(drawn < 0) | (search.items.created[drawn] > time[:, None])] = np.inf
+    best = np.argmin(count, axis=1)
+    lines = np.arange(len(query))
+    return np.where(np.isfinite(count[lines, best]), drawn[lines, best], -1)
 
 
 def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -125,27 +200,18 @@ def _part(
     return [time[which], number[which], query[which], target, np.zeros(n, bool), actions]
 
 
-def _results_shown(
-    items: Population,
-    queries: QueryPool,
-    results: Results,
+def _acts(
+    search: Search,
+    page: np.ndarray,
+    truth: np.ndarray,
     session: Session,
     rng: np.random.Generator,
 ) -> Iterator[Part]:
+    """Impressions of the result pages, and what users do with them by the click model."""
+    items, queries = search.items, search.queries
     time, _, query = session
-    rows = results.rows[query]
-    score = results.score[query] + rng.gumbel(0.0, MOOD, rows.shape).astype(np.float32)
-    score[(rows < 0) | (items.created[rows] > time[:, None])] = -np.inf
-    most = SHOWN[1] - 1
-    best = np.argpartition(-score, most, axis=1)[:, :most]
-    best = np.take_along_axis(
-        best, np.argsort(-np.take_along_axis(score, best, 1), axis=1, kind="stable"), 1
-    )
-    shown = np.isfinite(np.take_along_axis(score, best, 1))
-    shown &= np.arange(most) < rng.integers(*SHOWN, len(query))[:, None]
-    which, place = np.nonzero(shown)
-    row = np.take_along_axis(rows, best, 1)[shown].astype(np.int64)
-    truth = np.take_along_axis(results.relevance[query], best, 1)[shown]
+    which, place = np.nonzero(page >= 0)
+    row, truth = page[which, place], truth[which, place]
     position = place + 1
 
     foreign = (items.language[row] != queries.language[query[which]]) & (items.text[row] != NO_TEXT)

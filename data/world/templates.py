@@ -140,13 +140,13 @@ QUERY_ENDINGS: Final[Patterns] = {
 
 # What a captioning model writes around the thing it sees; always English.
 CAPTIONS: Final = (
-    "a {}",
-    "a {}",
-    "a photo of a {}",
-    "a close up of a {}",
-    "a {} with a white background",
-    "there is a {} in the middle of the picture",
-    "a {} on display",
+    "{}",
+    "{}",
+    "a photo of {}",
+    "a close up of {}",
+    "{} with a white background",
+    "{} in the middle of the picture",
+    "{} on display",
 )
 
 COUNTRIES: Final[dict[str, tuple[str, ...]]] = {

@@ -1,6 +1,7 @@
 """The words of the sample world: themes and attribute values in seven languages.
 
-One TOML file an interest; a file has families, a family has concepts. Interests, families and
+One TOML file an interest; a file has families, a family has concepts. A concept takes its
+family's attributes, except for groups that its own `slots` name. Interests, families and
 concepts are all *themes*: something that a query, a board or an item can be about. The two
 `attributes*.toml` files hold the attribute values by group.
 """
@@ -141,18 +142,24 @@ def _add_family(
     number: dict[tuple[str, str], int],
 ) -> None:
     family = len(themes)
-    slots = tuple(
-        tuple(number[group, value] for value in table["slots"].get(group, "").split())
-        for group in GROUPS
-    )
-    unknown = set(table["slots"]) - set(GROUPS)
-    if unknown:
-        raise ValueError(f"{name} has unknown groups {unknown}")
+    slots = _slots(table["slots"], name, number)
     price = tuple(table["price"]) if "price" in table else None
     words = _words(table["words"], name)
     themes.append(Theme(name, "family", interest, family, words, table["shape"], price, slots))
     for concept, entry in table["concepts"].items():
+        own = _slots(table["slots"] | entry.get("slots", {}), concept, number)
         words = _words(entry, f"{name} {concept}")
         themes.append(
-            Theme(concept, "concept", interest, family, words, table["shape"], price, slots)
+            Theme(concept, "concept", interest, family, words, table["shape"], price, own)
         )
+
+
+def _slots(
+    table: dict[str, str], where: str, number: dict[tuple[str, str], int]
+) -> tuple[tuple[int, ...], ...]:
+    unknown = set(table) - set(GROUPS)
+    if unknown:
+        raise ValueError(f"{where} has unknown groups {unknown}")
+    return tuple(
+        tuple(number[group, value] for value in table.get(group, "").split()) for group in GROUPS
+    )
