@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from data.errors import InputError
+from data.errors import InputError, NotReady
+from data.pairs import time_split
+from engine.ranking_data import evaluation_queries
 from evaluation.compare import SYSTEMS, Engine
+from evaluation.evaluate import held_out_gains
 from evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
 from evaluation.significance import Difference, compare_paired, holm
 from evaluation.systems import (
@@ -30,7 +33,8 @@ from evaluation.systems import (
 
 @dataclass(frozen=True)
 class SetOptions:
-    """`k` is that of the overlap; `held_out` are gains for when no query has judgments."""
+    """`k` is that of the overlap; `held_out` are gains for when no query has judgments, None for
+    those of the evaluation window."""
 
     systems: Sequence[str] = SYSTEMS
     k: int = 10
@@ -96,6 +100,7 @@ def compare_queries(
 
     Raises:
         InputError: fewer than two systems, or one named twice.
+        NotReady: held-out engagement is needed, and features know of it.
     """
     options = options or SetOptions()
     systems = list(options.systems)
@@ -122,29 +127,35 @@ def compare_queries(
     )
 
 
-def _seen(db: sqlite_utils.Database, queries: Sequence[str]) -> list[str]:
-    """A warning where figures flatter: the data set gives these queries to training."""
-    rows = db.conn.execute("SELECT id FROM queries WHERE split = 'train'")
-    number = len({query for (query,) in rows} & set(queries))
+def _seen(db: sqlite_utils.Database, measured: Sequence[str]) -> list[str]:
+    """A warning where figures flatter: training may have learned from these queries."""
+    try:
+        kept_back = evaluation_queries(db, time_split(db))
+    except NotReady:  # features made for serving know of the evaluation window
+        kept_back = set()
+    number = len(set(measured) - kept_back)
     if not number:
         return []
-    return [f"{number} of the {len(queries)} measured queries belong to the training split."]
+    return [
+        f"{number} of the {len(measured)} measured queries are not kept for evaluation: encoders "
+        "and rankers may have learned from them."
+    ]
 
 
 def _gains(
     db: sqlite_utils.Database, queries: Sequence[str], options: SetOptions
 ) -> tuple[dict[str, ItemGains], str]:
-    sources = {"judgments": judged_gains(db), "held-out engagement": options.held_out or {}}
-    wanted = set(queries)
-    for name, source in sources.items():
-        gains = {
-            query: items
-            for query, items in source.items()
-            if query in wanted and has_relevant(items)
-        }
-        if gains:
-            return gains, name
+    if gains := _of_queries(judged_gains(db), queries):
+        return gains, "judgments"
+    held_out = held_out_gains(db) if options.held_out is None else options.held_out
+    if gains := _of_queries(held_out, queries):
+        return gains, "held-out engagement"
     return {}, ""
+
+
+def _of_queries(gains: Mapping[str, ItemGains], queries: Sequence[str]) -> dict[str, ItemGains]:
+    """Those of the queries to which something is relevant."""
+    return {query: gains[query] for query in queries if has_relevant(gains.get(query, {}))}
 
 
 def _overlaps(

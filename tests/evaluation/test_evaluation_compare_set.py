@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from data.errors import InputError
+from data.catalogue import set_meta
+from data.errors import InputError, NotReady
 from evaluation.compare_set import SetOptions, compare_queries
 from evaluation.metrics import ndcg
 from evaluation.query_file import read_queries
@@ -98,11 +99,31 @@ def test_without_any_gains_only_the_overlap_is_told(filled: Any, db: Any) -> Non
     assert "None of the queries" in printed(comparison)
 
 
-def test_queries_of_the_training_split_are_named(filled: Any, db: Any) -> None:
-    for number in range(3):
-        db["queries"].insert({"id": f"query {number}", "split": "train"})
-    notes = compare_queries(filled, db, QUERIES[:10]).notes
-    assert notes == ["3 of the 10 measured queries belong to the training split."]
+def test_queries_that_training_may_have_seen_are_counted(filled: Any, db: Any) -> None:
+    def said() -> list[str]:
+        notes = compare_queries(filled, db, QUERIES[:10]).notes
+        return [note.split(" are not")[0] for note in notes]
+
+    assert said() == ["10 of the 10 measured queries"]
+    for number in range(10):
+        db["queries"].insert({"id": f"query {number}", "split": "test"})
+    assert said() == []
+    db["queries"].update("query 3", {"split": "train"})
+    assert said() == ["1 of the 10 measured queries"]
+
+
+def test_features_made_for_serving_do_not_stop_a_comparison(filled: Any, db: Any) -> None:
+    for number, day in enumerate((0, 50, 100)):
+        row = {"event": number, "time": day * 86_400, "query": "query 1", "entity": "pin"}
+        row |= {"item_id": "p1", "action": "save", "count": 1}
+        db["engagements"].insert(row)
+    with db.conn:
+        set_meta(db, "engaged_until", 101 * 86_400)
+    comparison = compare_queries(filled, db, QUERIES)
+    assert comparison.measured == 40 and "40 of the 40 measured" in comparison.notes[0]
+    db.conn.execute("DELETE FROM judgments")
+    with pytest.raises(NotReady, match="leak"):
+        compare_queries(filled, db, QUERIES)
 
 
 @pytest.mark.parametrize("systems", [("token",), ("token", "token"), ()])
