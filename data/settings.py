@@ -40,6 +40,10 @@ def load_section(
             raise InputError(
                 f"The settings file is not valid TOML ({error}).", where=str(path)
             ) from error
+    if not isinstance(table, dict):
+        raise InputError(
+            f"{section!r} is a section, not a value.", where=str(path), how=f"Write [{section}]."
+        )
     known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
@@ -65,10 +69,12 @@ def _coerce(value: Any, like: Any, where: str) -> Any:
         if kind is bool and isinstance(value, str):
             return {"1": True, "true": True, "0": False, "false": False}[value.casefold()]
         if kind in (int, float) and not isinstance(value, bool):
-            return kind(value)
-        if isinstance(value, kind):
+            number = kind(value)
+            if isinstance(value, str) or number == value:  # 2.5 is no whole number
+                return number
+        elif isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
             return value
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         pass
     raise InputError(
         f"{value!r} is not a value for this setting.", where=where, how=f"Give a {kind.__name__}."

@@ -179,7 +179,7 @@ def time(value: Any, field: str) -> int | None:
         return _time(value, field)
     if isinstance(value, date):  # Parquet dates
         return _time(value.isoformat(), field)
-    found = number(value, field, -MAX_NUMBER, MAX_NUMBER)
+    found = number(value, field, float("-inf"), float("inf"))
     return None if found is None else _in_range(found, field, value)
 
 

@@ -1,0 +1,59 @@
+"""Settings: the file, the environment and options, in rising order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from data.errors import InputError
+from data.settings import load_section
+
+
+@dataclass(frozen=True)
+class Search:
+    depth: int = 100
+    weight: float = 0.5
+    related: bool = True
+    backend: str = "tantivy"
+
+
+def test_the_file_the_environment_and_options_in_rising_order(tmp_path, monkeypatch):
+    path = tmp_path / "omnisearch.toml"
+    assert load_section("search", Search(), path) == Search()
+    path.write_text("[search]\ndepth = 7\nweight = 1\nrelated = false\n[other]\nx = 1\n")
+    assert load_section("search", Search(), path) == Search(7, 1.0, False)
+    monkeypatch.setenv("OMNISEARCH_SEARCH_DEPTH", "8")
+    monkeypatch.setenv("OMNISEARCH_SEARCH_RELATED", "True")
+    assert load_section("search", Search(), path) == Search(8, 1.0, True)
+    options = {"depth": 9, "weight": None}
+    assert load_section("search", Search(), path, options) == Search(9, 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[search]\ndeepness = 1\n", "Unknown setting 'deepness'"),
+        ('[search]\ndepth = "many"\n', "'many' is not a value"),
+        ("[search]\ndepth = true\n", "True is not a value"),
+        ("[search]\ndepth = 2.5\n", "2.5 is not a value"),
+        ("[search]\ndepth = [1]\n", "is not a value"),
+        ("[search]\nbackend = 1\n", "1 is not a value"),
+        ("[search]\nrelated = 1\n", "1 is not a value"),
+        ("[search\n", "not valid TOML"),
+        ("search = 5\n", "'search' is a section"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, content, said):
+    path = tmp_path / "omnisearch.toml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=said) as error:
+        load_section("search", Search(), path)
+    assert str(path) in error.value.where
+
+
+def test_a_wrong_variable_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNISEARCH_SEARCH_WEIGHT", "heavy")
+    with pytest.raises(InputError) as error:
+        load_section("search", Search(), tmp_path / "none.toml")
+    assert error.value.where == "OMNISEARCH_SEARCH_WEIGHT"
