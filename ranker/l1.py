@@ -56,7 +56,7 @@ class Linear:
         X = np.concatenate([part.X for part in lists])[:, _columns(names)]
         weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
         sizes = np.concatenate([part.sizes for part in lists])
-        y = np.concatenate([_shares(part) for part in lists])
+        y = np.concatenate([part.shares() for part in lists])
         known = ~np.isnan(X)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, X, 0).sum(axis=0, dtype=np.float64) / count
@@ -115,9 +115,3 @@ class Linear:
 
 def _columns(names: Sequence[str]) -> list[int]:
     return [FEATURES.index(name) for name in names]
-
-
-def _shares(lists: Lists) -> np.ndarray:
-    """(n,) gains as shares of their query's sum."""
-    y = lists.y.astype(np.float64)
-    return y / np.repeat(np.add.reduceat(y, lists.starts), lists.sizes)

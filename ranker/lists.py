@@ -49,6 +49,22 @@ class Lists:
     def starts(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
 
+    def first(self, queries: int) -> Lists:
+        """The lists of the first so many queries."""
+        rows = int(self.sizes[:queries].sum())
+        return Lists(
+            self.X[:rows],
+            self.y[:rows],
+            self.weights[:rows],
+            self.sizes[:queries],
+            self.queries[:queries],
+        )
+
+    def shares(self) -> np.ndarray:
+        """(n,) float64, labels as shares of their query's sum."""
+        y = self.y.astype(np.float64)
+        return y / np.repeat(np.add.reduceat(y, self.starts), self.sizes)
+
 
 def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = None) -> Lists:
     """The queries whose known labels differ, with only their labelled rows.

@@ -1,17 +1,17 @@
-"""Rankers on disk: JSON and LightGBM's text, in `rankers/<hash>/`, the live one in `CURRENT`.
+"""Rankers on disk: JSON, in `rankers/<hash>/`, the live one in `CURRENT`.
 
 `CURRENT` holds the hash of the manifest, the manifest the hash of each file, so nothing is parsed
-before it is known to be what was written. No pickle.
+before it is known to be what was written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import orjson
 
 from data.errors import Corrupt, NotReady
@@ -30,18 +30,17 @@ def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
 
     A crash leaves the earlier rankers live and whole.
     """
-    heads = {label: getattr(rankers.l2, label) for label in LABELS}
-    heads = {label: head for label, head in heads.items() if head is not None}
-    files = {
-        f"{label}.txt": head.booster.model_to_string().encode() for label, head in heads.items()
-    }
-    files["l1.json"] = orjson.dumps(rankers.l1.to_json())
+    models: dict[str, Any] = {"l1": rankers.l1.to_json()}
+    for label in LABELS:
+        head = getattr(rankers.l2, label)
+        if head is not None:
+            models[label] = head.to_json()
+    files = {f"{name}.json": orjson.dumps(model) for name, model in models.items()}
     files["report.json"] = orjson.dumps(rankers.report, option=orjson.OPT_INDENT_2)
     manifest = orjson.dumps(
         {
             "format": FORMAT,
             "features": FEATURES,
-            "spread": {label: head.spread for label, head in heads.items()},
             "sha256": {name: _sha256(content) for name, content in sorted(files.items())},
         },
         option=orjson.OPT_INDENT_2,
@@ -70,31 +69,45 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
     if not re.fullmatch("[0-9a-f]{16}", name):
         raise Corrupt("The name of the live rankers is damaged.", where=str(pointer), how=_RETRAIN)
     folder = workspace.rankers / name
-    manifest = orjson.loads(_read(folder / "manifest.json", name))
+    manifest = _parse(folder / "manifest.json", name, _manifest)
     if manifest["format"] != FORMAT or tuple(manifest["features"]) != FEATURES:
         raise NotReady(
             "The rankers were trained on other features than this version computes.",
             where=str(folder),
             how=_RETRAIN,
         )
-    files = {file: _read(folder / file, digest) for file, digest in manifest["sha256"].items()}
-    heads = {label: _head(files, label, manifest["spread"], folder) for label in LABELS}
+    digests = manifest["sha256"]
+
+    def parse(model: str, build: Callable[[Any], Any]) -> Any:
+        file = f"{model}.json"
+        return _parse(folder / file, digests[file], build) if file in digests else None
+
+    heads = L2(*(parse(label, Head.from_json) for label in LABELS))
+    return Rankers(parse("l1", Linear.from_json), heads, parse("report", dict))
+
+
+def _manifest(values: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError unless it names the files that there must be, and no others."""
+    files = set(values["sha256"])
+    heads = {f"{label}.json" for label in LABELS}
+    if not {"l1.json", "report.json"} <= files or not files & heads or len(files - heads) != 2:
+        raise ValueError("other files than those of rankers")
+    if {"format", "features"} - set(values) or not all(
+        re.fullmatch("[0-9a-f]{64}", digest) for digest in values["sha256"].values()
+    ):
+        raise ValueError("no whole manifest")
+    return values
+
+
+def _parse(path: Path, digest: str, build: Callable[[Any], Any]) -> Any:
+    """What `build` makes of a JSON file, once its content is known to be what was written."""
+    content = _read(path, digest)
     try:
-        l1 = Linear.from_json(orjson.loads(files["l1.json"]))
+        return build(orjson.loads(content))
     except (KeyError, TypeError, ValueError) as error:
-        raise Corrupt("L1 cannot be read.", where=str(folder / "l1.json"), how=_RETRAIN) from error
-    return Rankers(
-        l1, L2(heads["engagement"], heads["relevance"]), orjson.loads(files["report.json"])
-    )
-
-
-def _head(files: dict[str, bytes], label: str, spread: dict[str, Any], folder: Path) -> Head | None:
-    if f"{label}.txt" not in files:
-        return None
-    booster = lightgbm.Booster(model_str=files[f"{label}.txt"].decode())
-    if tuple(booster.feature_name()) != FEATURES:
-        raise Corrupt(f"The {label} head has other features.", where=str(folder), how=_RETRAIN)
-    return Head(booster, float(spread[label]))
+        raise Corrupt(
+            f"A file of the rankers cannot be read ({error}).", where=str(path), how=_RETRAIN
+        ) from error
 
 
 def _read(path: Path, digest: str) -> bytes:

@@ -11,10 +11,12 @@ import numpy as np
 from data.errors import InputError, NotReady
 from ranker.features import FEATURES
 from ranker.l1 import L1_FEATURES, Linear
-from ranker.l2 import L2, Head, TreeOptions
+from ranker.l2 import L2, Head
 from ranker.lists import Lists, RankingData, informative_lists, ndcg
+from ranker.network import NetworkOptions
 
 LABELS = ("engagement", "relevance")
+IMPORTANCE_QUERIES = 300  # are enough to tell what matters
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class RankerConfig:
         l1_l2: L2 regularisation of L1.
     """
 
-    trees: TreeOptions = field(default_factory=TreeOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
     held_out: float = 0.2
     relevance_weight: float = 0.5
     l1_l2: float = 1e-3
@@ -74,7 +76,7 @@ def train_rankers(
     steps(1, total)
     heads: dict[str, Head] = {}
     for label, lists in usable.items():
-        heads[label] = Head.fit(lists, config.trees)
+        heads[label] = Head.fit(lists, config.network)
         steps(len(heads) + 1, total)
     l2 = L2(heads.get("engagement"), heads.get("relevance"))
     report = {
@@ -88,7 +90,10 @@ def train_rankers(
             for label, lists in test.items()
             if len(lists.sizes)
         },
-        "importance": {label: head.importance() for label, head in heads.items()},
+        "importance": {
+            label: _importance(test[label] if len(test[label].sizes) else usable[label], head)
+            for label, head in heads.items()
+        },
     }
     return Rankers(l1, l2, report)
 
@@ -104,6 +109,20 @@ def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[
         name: float(ndcg(lists, lists.X[:, column]).mean()) for column, name in enumerate(FEATURES)
     }
     yield from sorted(single.items(), key=lambda pair: -pair[1])
+
+
+def _importance(lists: Lists, head: Head) -> dict[str, float]:
+    """By how much nDCG@10 falls when a feature is shuffled within each query, highest first."""
+    lists = lists.first(IMPORTANCE_QUERIES)
+    whole = ndcg(lists, head.score(lists.X)).mean()
+    query = np.repeat(np.arange(len(lists.sizes)), lists.sizes)
+    order = np.lexsort((np.random.default_rng(0).random(len(query)), query))
+    falls = {}
+    for column, name in enumerate(FEATURES):
+        X = lists.X.copy()
+        X[:, column] = X[order, column]
+        falls[name] = float(whole - ndcg(lists, head.score(X)).mean())
+    return dict(sorted(falls.items(), key=lambda pair: -pair[1]))
 
 
 def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ranker.features import QueryInfo, feature_matrix
-from ranker.l2 import TreeOptions
 from ranker.lists import RankingData
+from ranker.network import NetworkOptions
 from ranker.train import RankerConfig
 
 NOW = 1_700_000_000
 DAY = 86_400
 
-# Small forests, so that a test takes a moment.
-FAST = RankerConfig(trees=TreeOptions(trees=30, min_rows=10))
+# A small network, so that a test takes a moment.
+FAST = RankerConfig(network=NetworkOptions(hidden=8))
 
 
 def candidate_columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -1,0 +1,168 @@
+"""Training both rankers, what the report says, and data that is too thin to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ranking_samples import FAST, ranking_data
+
+from data.errors import InputError, NotReady
+from ranker.features import FEATURES
+from ranker.lists import RankingData, informative_lists, ndcg
+from ranker.train import Rankers, train_rankers
+
+nan = np.nan
+
+
+@pytest.fixture(scope="module")
+def rankers() -> Rankers:
+    return train_rankers(ranking_data(150), FAST)
+
+
+def unknown(data: RankingData) -> np.ndarray:
+    return np.full(len(data), nan, np.float32)
+
+
+def test_each_head_orders_unseen_queries_better_than_any_single_feature(rankers: Rankers) -> None:
+    unseen = ranking_data(60, seed=1)
+    for label in ("engagement", "relevance"):
+        lists = informative_lists(unseen, label)
+        best = max(ndcg(lists, lists.X[:, column]).mean() for column in range(len(FEATURES)))
+        scores = rankers.l2.scores(lists.X)[label]
+        assert ndcg(lists, scores).mean() > best + 0.01, label
+
+
+def test_the_report_measures_held_out_queries_and_every_ordering(rankers: Rankers) -> None:
+    report = rankers.report
+    assert report["rows"] == 6000 and report["queries"] == 150
+    for label in ("engagement", "relevance"):
+        learned, measured = report["trained_on"][label], report["held_out"][label]
+        assert learned > 100 and 15 < measured < 50
+        assert learned + measured >= 148  # a query may happen to have one grade only
+        figures = report["ndcg@10"][label]
+        assert set(FEATURES) <= set(figures)
+        assert figures["l2"] > figures["bm25"] and figures["l1"] > figures["bm25"]
+    importance = report["importance"]
+    assert next(iter(importance["engagement"])) in ("learned", "learned_gap", "language_match")
+    assert next(iter(importance["relevance"])) in ("learned", "learned_gap", "compat", "compat_gap")
+    assert abs(importance["engagement"]["log_checkout"]) < 0.05
+
+
+def test_held_out_queries_are_not_trained_on() -> None:
+    """Labels of the held-out queries turned upside down leave the models as they were."""
+    data = ranking_data(60)
+    config = replace(FAST, held_out=0.4)
+    rankers = train_rankers(data, config)
+    kept = np.random.default_rng(config.seed).random(60) < config.held_out
+    engagement = np.where(kept[data.groups], 3 - data.engagement, data.engagement)
+    changed = train_rankers(replace(data, engagement=engagement), config)
+    np.testing.assert_array_equal(rankers.l2.score(data.X), changed.l2.score(data.X))
+    np.testing.assert_array_equal(rankers.l1.score(data.X), changed.l1.score(data.X))
+    ours, theirs = (each.report["ndcg@10"]["engagement"]["l2"] for each in (rankers, changed))
+    assert ours > theirs + 0.2
+
+
+def test_the_same_data_gives_the_same_rankers(rankers: Rankers) -> None:
+    again = train_rankers(ranking_data(150), FAST)
+    X = ranking_data(5, seed=2).X
+    np.testing.assert_array_equal(rankers.l2.score(X), again.l2.score(X))
+    np.testing.assert_array_equal(rankers.l1.score(X), again.l1.score(X))
+    assert rankers.report == again.report
+
+
+def test_the_weight_mixes_heads_of_one_scale(rankers: Rankers) -> None:
+    X = ranking_data(30, seed=3).X
+    heads = rankers.l2.scores(X)
+    np.testing.assert_allclose(rankers.l2.score(X, 0), heads["engagement"])
+    np.testing.assert_allclose(rankers.l2.score(X, 1), heads["relevance"])
+    np.testing.assert_allclose(
+        rankers.l2.score(X, 0.25), 0.75 * heads["engagement"] + 0.25 * heads["relevance"]
+    )
+    for scores in heads.values():
+        within = scores.reshape(30, 40).std(axis=1)
+        assert 0.6 < within.mean() < 1.6
+
+
+def test_the_heads_scale_does_not_depend_on_the_size_of_the_grades() -> None:
+    data = ranking_data(60)
+    graded_in_percent = replace(data, relevance=data.relevance * 33)
+    ours, theirs = (train_rankers(each, FAST) for each in (data, graded_in_percent))
+    X = ranking_data(5, seed=4).X
+    np.testing.assert_allclose(ours.l2.score(X, 1), theirs.l2.score(X, 1), atol=0.3)
+
+
+@pytest.mark.parametrize("label", ["engagement", "relevance"])
+def test_one_kind_of_label_alone_trains_that_head_alone(label: str) -> None:
+    data = ranking_data(60)
+    other = "relevance" if label == "engagement" else "engagement"
+    rankers = train_rankers(replace(data, **{other: unknown(data)}), FAST)
+    assert getattr(rankers.l2, other) is None
+    assert set(rankers.report["ndcg@10"]) == {label}
+    for weight in (0.0, 0.5, 1.0):
+        np.testing.assert_array_equal(
+            rankers.l2.score(data.X, weight), getattr(rankers.l2, label).score(data.X)
+        )
+
+
+def test_one_query_trains_and_orders_it() -> None:
+    data = ranking_data(1)
+    rankers = train_rankers(data, FAST)
+    lists = informative_lists(data, "engagement")
+    assert rankers.report["ndcg@10"] == {}  # nothing is held out of one query
+    assert ndcg(lists, rankers.l1.score(lists.X))[0] > 0.6
+    assert ndcg(lists, rankers.l2.score(lists.X))[0] > 0.6
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, nan])
+def test_labels_that_never_differ_are_refused(value: float) -> None:
+    data = ranking_data(8)
+    same = np.full(len(data), value, np.float32)
+    with pytest.raises(NotReady, match="nothing to train"):
+        train_rankers(replace(data, engagement=same, relevance=same), FAST)
+
+
+def test_no_rows_are_refused() -> None:
+    data = ranking_data(1)
+    empty = RankingData(data.X[:0], data.groups[:0], data.engagement[:0], data.relevance[:0])
+    with pytest.raises(NotReady, match="nothing to train"):
+        train_rankers(empty, FAST)
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_that_are_all_unknown_do_no_harm() -> None:
+    data = ranking_data(40)
+    X = data.X.copy()
+    X[:, [FEATURES.index(name) for name in ("bm25", "compat", "log_price", "is_ad")]] = nan
+    rankers = train_rankers(replace(data, X=X), FAST)
+    assert np.isfinite(rankers.l1.score(X)).all() and np.isfinite(rankers.l2.score(X)).all()
+    X[:] = nan
+    blind = train_rankers(replace(data, X=X), FAST)
+    assert np.ptp(blind.l2.score(X)) == 0
+
+
+def test_an_unknown_feature_at_serving_that_training_always_knew_is_finite(
+    rankers: Rankers,
+) -> None:
+    X = np.full((3, len(FEATURES)), nan, np.float32)
+    assert np.isfinite(rankers.l1.score(X)).all() and np.isfinite(rankers.l2.score(X)).all()
+    assert rankers.l1.score(X[:0]).shape == (0,) and rankers.l2.score(X[:0]).shape == (0,)
+
+
+def test_shapes_that_do_not_agree_are_refused() -> None:
+    data = ranking_data(3)
+    for broken in (
+        replace(data, X=data.X[:, 1:]),
+        replace(data, groups=data.groups[1:]),
+        replace(data, weights=np.ones(2)),
+    ):
+        with pytest.raises(InputError, match="features"):
+            train_rankers(broken, FAST)
+
+
+def test_progress_ends_at_its_total() -> None:
+    calls: list[tuple[int, int]] = []
+    train_rankers(ranking_data(6), FAST, lambda done, total: calls.append((done, total)))
+    assert calls and calls[-1][0] == calls[-1][1]
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
