@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.catalogue import TEXT_FIELDS
 from encoders.config import Config
 from encoders.dataset import ENGAGED, Items, TrainingData
 from encoders.hash_embedding import Levels
@@ -96,6 +97,7 @@ class BatchStream:
     Args:
         pieces: word piece ids of every query of `data.queries`.
         feature_dims: the item encoder's continuous features.
+        recurrence: how often an engaged pair had been engaged before.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class BatchStream:
         pieces: list[list[int]],
         pad_piece: int,
         feature_dims: dict[str, int],
+        recurrence: float = 0.0,
     ) -> None:
         self.data, self.config = data, config
+        self.keep_own = config.keep_own_query if config.keep_own_query >= 0 else recurrence
         self.pieces, self.pad_piece = pieces, pad_piece
         self.feature_dims = feature_dims
         shares = {name: share for name, share in config.mix.items() if name in data.pairs}
@@ -218,7 +222,8 @@ class BatchStream:
 
     def _item_chunks(self, step: int, rows: np.ndarray, own: np.ndarray) -> list[ItemChunk]:
         generator = np.random.default_rng([self.config.seed, _DROPOUT, step])
-        strings = visible_strings(self.data.items, rows, own, self.config, generator)
+        hiding = Hiding(self.keep_own, self.config.field_dropout, generator)
+        strings = visible_strings(self.data.items, rows, own, hiding)
         features = self.data.items.gather(rows, self.feature_dims)
         if self.config.feature_dropout:
             at = 0
@@ -234,30 +239,35 @@ class BatchStream:
         )
 
 
+@dataclass(frozen=True)
+class Hiding:
+    """How text is hidden in training: at these rates, by this generator."""
+
+    keep_own: float
+    field: float
+    generator: np.random.Generator
+
+
 def visible_strings(
-    items: Items,
-    rows: np.ndarray,
-    own: np.ndarray,
-    config: Config | None = None,
-    generator: np.random.Generator | None = None,
+    items: Items, rows: np.ndarray, own: np.ndarray, hiding: Hiding | None = None
 ) -> Ragged:
     """The strings of item rows, less the own query of each row among its engaged queries.
 
-    When a new query comes, it is not yet among the engaged queries of what it is to find; an item
-    that shows its own query in training would teach the model to wait for it. With a config,
-    fields are dropped too, and own queries kept, at its rates.
+    When a new query comes, it is not among the engaged queries of what it is to find; items that
+    always showed their own query in training would teach the model to wait for it. Where queries
+    come again, though, it often is: so `hiding` keeps own queries at a rate. It drops fields too.
+
+    Args:
+        own: (n,) int64 number of each row's own query among the strings, -1 for none.
     """
     where, offsets = items.strings.positions(rows)
     strings = Ragged(items.strings.flat[where], offsets)
     fields, row_of = items.fields[where], strings.row_of
-    is_own = (fields == ENGAGED) & (strings.flat == own[row_of])
-    if config is None or generator is None:
-        return strings.keep(~is_own)
-    keeps_own = generator.random(len(rows)) < config.keep_own_query
-    hidden = is_own & ~keeps_own[row_of]
-    if config.field_dropout:
-        dropped = generator.random((len(rows), int(fields.max(initial=0)) + 1))
-        hidden |= dropped[row_of, fields] < config.field_dropout
+    hidden = (fields == ENGAGED) & (strings.flat == own[row_of])
+    if hiding is not None:
+        hidden &= (hiding.generator.random(len(rows)) >= hiding.keep_own)[row_of]
+        dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < hiding.field
+        hidden |= dropped[row_of, fields]
     return strings.keep(~hidden)
 
 

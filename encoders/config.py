@@ -36,7 +36,8 @@ class Config:
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
         field_dropout: chance that a text field of an item is hidden in training.
         feature_dropout: chance that a continuous feature of an item is hidden in training.
-        keep_own_query: chance that a pair's own query stays among the item's engaged queries.
+        keep_own_query: chance that a pair's own query stays among the item's engaged queries in
+            training; below 0: as often as pairs of the validation week had been engaged before.
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak rates of the new layers, of a named backbone (0 freezes
             it), and of the hash table.
@@ -79,7 +80,7 @@ class Config:
     sketch_bits: int = 26
     field_dropout: float = 0.0
     feature_dropout: float = 0.0
-    keep_own_query: float = 0.0
+    keep_own_query: float = -1.0
     optimiser: str = "lamb"
     lr: float = 10**-2.7
     backbone_lr: float = 10**-2.7

@@ -45,7 +45,7 @@ from encoders.optim import (
 )
 from encoders.prepare import Prepared, prepare
 from encoders.step import Stepper, count_and_correct, takes_bf16
-from encoders.validate import Validator
+from encoders.validate import Validator, recurrence
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,12 @@ class _Training:
         self.bf16 = takes_bf16(config.precision, self.device)
         self.optimisers = build_optimisers(self.model, config)
         self.stream = BatchStream(
-            self.data, config, prepared.pieces, prepared.pad, self.model.item.feature_dims
+            self.data,
+            config,
+            prepared.pieces,
+            prepared.pad,
+            self.model.item.feature_dims,
+            recurrence(prepared.valid),
         )
         self.datasets = sorted(self.data.pairs)
         self.counts = StreamCounts(len(self.datasets), config.sketch_bits)

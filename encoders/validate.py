@@ -22,69 +22,87 @@ _LARGEST_SHARE = 0.1  # of the training pairs
 _ITEMS_AT_ONCE = 2048
 
 
+Pair = tuple[str, str]  # query, item id
+
+
 def carve(
     db: sqlite_utils.Database, split: Split, tables: dict[str, pa.Table], config: Config
 ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-    """Take validation pairs out of the training pairs.
+    """Draw validation pairs, and take those out of the training pairs that were new then.
 
     They are drawn from the last 7 days before `split.train_until`, at most `valid_pairs` an
     entity type and at most a tenth of its training pairs.
 
     Returns:
-        What is left of `tables`, and entity → validation pairs.
+        What is left of `tables`; and entity → validation pairs, with a column 'seen': whether the
+        pair had been engaged before these 7 days.
     """
-    window = Split(split.train_until, split.train_until - _DAYS * DAY, split.train_until)
+    begins = split.train_until - _DAYS * DAY
+    window = Split(split.train_until, begins, split.train_until)
     found = evaluation_pairs(db, window, seed=config.seed, sample=config.valid_pairs)
-    held: dict[str, pa.Table] = {}
+    left = {name: table for name, table in tables.items() if table.num_rows}
+    valid: dict[str, pa.Table] = {}
     for entity in ("pin", "product", "query"):
-        parts = [table for key, table in found.items() if key.startswith(f"{entity}/")]
-        trainable = {
-            pair
-            for table in tables.values()
-            if table.num_rows and table["entity"][0].as_py() == entity
-            for pair in zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
-        }
+        mine = [name for name, table in left.items() if table["entity"][0].as_py() == entity]
+        trainable = {pair for name in mine for pair in _pairs(left[name])}
         most = min(config.valid_pairs, int(_LARGEST_SHARE * len(trainable)))
-        chosen = _distinct(parts, trainable, most)
-        if chosen:
-            held[entity] = chosen
-    left = {}
-    for name, table in tables.items():
-        if not table.num_rows:
+        drawn = [table for key, table in found.items() if key.startswith(f"{entity}/")]
+        chosen = sorted(_in_turn(drawn, trainable, most))
+        if not chosen:
             continue
-        taken = held.get(table["entity"][0].as_py(), set())
-        keep = [
-            pair not in taken
-            for pair in zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
-        ]
-        left[name] = table.filter(pa.array(keep))
-    valid = {
-        entity: pa.table(
-            {
-                "query": [query for query, _ in sorted(chosen)],
-                "entity": [entity] * len(chosen),
-                "item_id": [item for _, item in sorted(chosen)],
-            }
+        seen = _engaged_before(db, entity, begins, chosen)
+        queries, ids = zip(*chosen, strict=True)
+        valid[entity] = pa.table(
+            {"query": queries, "item_id": ids, "seen": [pair in seen for pair in chosen]}
         )
-        for entity, chosen in held.items()
-    }
-    return left, valid
+        new = set(chosen) - seen
+        for name in mine:
+            keep = [pair not in new for pair in _pairs(left[name])]
+            left[name] = left[name].filter(pa.array(keep, pa.bool_()))
+    return {name: table for name, table in left.items() if table.num_rows}, valid
 
 
-def _distinct(
-    parts: list[pa.Table], trainable: set[tuple[str, str]], most: int
-) -> set[tuple[str, str]]:
-    """At most `most` pairs, in turn from each table, that training would else have seen."""
-    columns = [
-        list(zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True))
-        for table in parts
-    ]
-    chosen: set[tuple[str, str]] = set()
+def recurrence(valid: Mapping[str, pa.Table]) -> float:
+    """The share of validation pairs of items that had been engaged before; 0 without any."""
+    seen = [flag for key, table in valid.items() if key != "query" for flag in _seen(table)]
+    return sum(seen) / len(seen) if seen else 0.0
+
+
+def _seen(table: pa.Table) -> list[bool]:
+    return table["seen"].to_pylist()
+
+
+def _pairs(table: pa.Table) -> list[Pair]:
+    return list(zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True))
+
+
+def _in_turn(tables: list[pa.Table], trainable: set[Pair], most: int) -> set[Pair]:
+    """At most `most` pairs, in turn from each table, that are training pairs too."""
+    columns = [_pairs(table) for table in tables]
+    chosen: set[Pair] = set()
     for place in range(max((len(column) for column in columns), default=0)):
         for column in columns:
             if len(chosen) < most and place < len(column) and column[place] in trainable:
                 chosen.add(column[place])
     return chosen
+
+
+def _engaged_before(
+    db: sqlite_utils.Database, entity: str, time: int, pairs: list[Pair]
+) -> set[Pair]:
+    """Which of the pairs had an action other than an impression before `time`."""
+    statement = """
+        SELECT EXISTS (SELECT 1 FROM pairs_before WHERE query = ? AND item_id = ?)"""
+    db.conn.execute("DROP TABLE IF EXISTS temp.pairs_before")
+    db.conn.execute(
+        """CREATE TEMP TABLE pairs_before AS SELECT DISTINCT query, item_id FROM engagements
+        WHERE entity = ? AND time < ? AND action <> 'impression'""",
+        [entity, time],
+    )
+    db.conn.execute("CREATE INDEX temp.pairs_before_pair ON pairs_before (query, item_id)")
+    seen = {pair for pair in pairs if db.conn.execute(statement, pair).fetchone()[0]}
+    db.conn.execute("DROP TABLE temp.pairs_before")
+    return seen
 
 
 @dataclass(frozen=True)
@@ -93,19 +111,21 @@ class ValidationSet:
 
     Attributes:
         queries, targets: (n,) int64 rows of each pair.
+        seen: (n,) bool: pairs engaged before the validation week.
         corpus: (m,) int64 rows, rising.
     """
 
     queries: np.ndarray
     targets: np.ndarray
+    seen: np.ndarray
     corpus: np.ndarray
 
 
 class Validator:
     """Measures Recall@10 of each entity type.
 
-    A pair's positive is encoded without the pair's own query among its engaged queries, as in
-    training: the bags of the catalogue have seen the validation week.
+    The catalogue's engaged queries have seen the validation week. So a pair's positive is encoded
+    without the pair's own query among them, unless the pair had been engaged before that week.
     """
 
     def __init__(
@@ -121,22 +141,20 @@ class Validator:
         for number, (entity, table) in enumerate(valid.items()):
             rows = data.query_row if entity == "query" else data.items.row_of[entity]
             pairs = [
-                (data.query_row[query], rows[target])
-                for query, target in zip(
-                    table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True
-                )
+                (data.query_row[query], rows[target], seen)
+                for (query, target), seen in zip(_pairs(table), _seen(table), strict=True)
                 if query in data.query_row and target in rows
             ]
             if not pairs:
                 continue
-            queries, targets = np.array(pairs, dtype=np.int64).T
+            queries, targets, seen = np.array(pairs, dtype=np.int64).T
             pool = data.catalogue_queries
             if entity != "query":
                 pool = np.arange(*data.items.span[entity])
             generator = np.random.default_rng([config.seed, 5, number])
             size = min(config.valid_corpus, len(pool))
             corpus = np.sort(generator.choice(pool, size=size, replace=False))
-            self.sets[entity] = ValidationSet(queries, targets, corpus)
+            self.sets[entity] = ValidationSet(queries, targets, seen > 0, corpus)
 
     def __call__(self, model: OmniModel, device: torch.device) -> dict[str, float]:
         """Entity type → Recall@10; leaves the model in training mode."""
@@ -159,6 +177,7 @@ class Validator:
             own = np.array(
                 [self.data.items.index.find(self.data.queries[row]) for row in chosen.queries]
             )
+            own[chosen.seen] = -1
             positives = self._encode_items(model, device, chosen.targets, own)
             nothing = np.full(len(chosen.corpus), -1)
             corpus = self._encode_items(model, device, chosen.corpus, nothing)
