@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from data.catalogue import ITEM_ENTITIES
 from data.errors import NotReady
 from data.workspace import Workspace
 from engine.filters import Filters, allowed_rows
+from ranker.store import load_rankers
 from ranker.train import Rankers
 
 _MASKS_KEPT = 32
@@ -41,8 +42,8 @@ class Live:
     now: int
     rankers_id: str = ""
     arrays: Mapping[tuple[str, str], np.ndarray] = field(init=False)
-    _masks: OrderedDict[Filters, Masks] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _masks: OrderedDict[Filters, Masks] = field(init=False, default_factory=OrderedDict)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         # Gathers on a memmap cost twice those on a plain view of the same pages.
@@ -71,8 +72,8 @@ class Live:
         return masks
 
 
-def open_live(workspace: Workspace, token_backend: str) -> Live:
-    """The live generation with the checkpoint it was built from, and the rankers.
+def open_live(workspace: Workspace, token_backend: str, with_rankers: bool = True) -> Live:
+    """The live generation with the checkpoint it was built from, and the rankers if wanted.
 
     Raises:
         NotReady: there is no generation, or its checkpoint is not the one that is live now.
@@ -80,7 +81,6 @@ def open_live(workspace: Workspace, token_backend: str) -> Live:
     """
     from encoders.checkpoint import load_encoder
     from indexer.generation import Generation
-    from ranker.store import load_rankers
 
     generation = Generation.open(workspace, token_backend=token_backend)
     encoder = load_encoder(workspace, generation.checkpoint_name)
@@ -92,10 +92,12 @@ def open_live(workspace: Workspace, token_backend: str) -> Live:
             where=str(workspace.current),
             how="Run `omnisearch index build`.",
         )
+    live = Live(generation, encoder, None, data_time(generation))
     pointer = workspace.rankers / "CURRENT"
-    rankers_id = pointer.read_text("utf-8", errors="replace") if pointer.exists() else ""
-    rankers = load_rankers(workspace)
-    return Live(generation, encoder, rankers, data_time(generation), rankers_id)
+    if not with_rankers or not pointer.exists():
+        return live
+    named = pointer.read_text("utf-8", errors="replace")
+    return replace(live, rankers=load_rankers(workspace), rankers_id=named)
 
 
 def known_until(generation: Any) -> int:

@@ -46,10 +46,10 @@ class RankingOptions:
             how many of the rest are kept a query.
     """
 
-    window_days: int = 7
-    queries: int = 1500
-    best: int = 40
-    others: int = 40
+    window_days: int = 14
+    queries: int = 1000
+    best: int = 100
+    others: int = 100
     seed: int = 7
 
 

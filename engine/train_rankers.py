@@ -8,6 +8,9 @@ from pathlib import Path
 from data.catalogue import open_catalogue
 from data.errors import NotReady
 from data.workspace import Workspace
+from engine.config import engine_config
+from engine.live import open_live
+from engine.query_cache import QueryCache
 from engine.ranking_data import RankingOptions, collect
 from engine.search import SearchEngine
 from ranker.store import save_rankers
@@ -31,7 +34,10 @@ def train(
         NotReady: no generation yet, or neither a log after the end of training nor judgments.
         Corrupt: a file of the generation or the checkpoint was damaged.
     """
-    engine = SearchEngine.open(workspace)
+    # Rankers that are there already may be the damaged ones that this training is to replace.
+    live = open_live(workspace, "tantivy", with_rankers=False)
+    settings = engine_config(workspace)
+    engine = SearchEngine(workspace, live, QueryCache.open_default(workspace, settings), settings)
     db = open_catalogue(workspace.catalogue)
     try:
         data = collect(engine, db, options or RankingOptions(), progress)
