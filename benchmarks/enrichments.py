@@ -190,7 +190,7 @@ def report(figures: np.ndarray) -> None:
         cells = []
         for column in range(len(COLUMNS)):
             cell = f"{means[row, column]:.3f} ± {spreads[row, column]:.3f}"
-            if row:
+            if row and means[row - 1, column] > 0:
                 cell += f" ({means[row, column] / means[row - 1, column] - 1:+.0%})"
             cells.append(f"{cell:>24}")
         print(f"{name:32}" + "".join(cells))
