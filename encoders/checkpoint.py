@@ -239,6 +239,7 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
         QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
         identity(hashes),
         parts.compat_spaces,
+        name=name,
     )
 
 

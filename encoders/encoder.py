@@ -26,6 +26,7 @@ class Encoder:
 
     Attributes:
         checkpoint: 16 hex digits of the hash of weights and configuration; a key for caches.
+        name: the folder of `checkpoints/` that it came from.
         dim: size of the vectors.
         feature_dims: continuous features of items that the encoder reads, sorted by name.
         compat_spaces: entity type → space it was trained for, such as {'pin': 'pinsage'}.
@@ -40,6 +41,7 @@ class Encoder:
         checkpoint: str,
         compat_spaces: Mapping[str, str],
         device: torch.device | None = None,
+        name: str = "default",
     ) -> None:
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device)
@@ -47,6 +49,7 @@ class Encoder:
         self.index = index
         self.tokeniser = tokeniser
         self.checkpoint = checkpoint
+        self.name = name
         self.dim = config.dim
         self.feature_dims = dict(model.item.feature_dims)
         self.compat_spaces = dict(compat_spaces)

@@ -10,11 +10,12 @@ import numpy as np
 from data.errors import Corrupt, InputError
 from indexer.hnsw_file import Expected, check_hnsw_file
 
-# Below this share of allowed vectors, scoring them all is faster than asking about each that the
-# graph meets, and misses none.
+# Below this share or this number of allowed vectors, scoring them all is faster than asking about
+# each that the graph meets, and misses none.
 EXACT_SHARE = 0.2
+EXACT_ROWS = 4_000
 
-_GATHER_AT_ONCE = 16384
+_GATHER_AT_ONCE = 4096
 
 
 class Space:
@@ -52,8 +53,8 @@ class Space:
         Args:
             query: float32 (d,), unit length.
             ef: breadth of the search in the graph; at least k is used.
-            allowed: bool (n,) rows that may be returned, or None for all. When under a fifth of
-                the vectors is allowed, the search is exact.
+            allowed: bool (n,) rows that may be returned, or None for all. When few are allowed
+                (EXACT_SHARE, EXACT_ROWS), the search is exact.
 
         Returns:
             rows int64 (m,), best first, and cosines float32 (m,); m is k, or fewer where there
@@ -72,7 +73,7 @@ class Space:
             if not self._everyone:
                 allowed = allowed & self.present
             kept = int(np.count_nonzero(allowed))
-            if kept < EXACT_SHARE * self.count:
+            if kept < EXACT_SHARE * self.count or kept <= min(EXACT_ROWS, self.count - 1):
                 return self.exact(query, k, allowed)
             # Called for each element that the graph meets: a C function, not a lambda.
             accept = allowed.tobytes().__getitem__ if kept < self.count else None
@@ -96,7 +97,9 @@ class Space:
         scores = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), _GATHER_AT_ONCE):
             part = slice(start, start + _GATHER_AT_ONCE)
-            scores[part] = self._plain[rows[part]] @ query
+            # Not a matrix product: OpenBLAS would wake its threads for it, and wait for them.
+            gathered = np.take(self._plain, rows[part], axis=0)
+            scores[part] = np.einsum("nd,d->n", gathered, query)
         if k < len(rows):
             threshold = np.partition(scores, len(rows) - k)[len(rows) - k] if k > 0 else np.inf
             best = np.flatnonzero(scores >= threshold)

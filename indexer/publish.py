@@ -153,7 +153,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             "number": number,
             "created_at": int(time.time()),
             "checkpoint": job.encoder.checkpoint,
-            "checkpoint_name": getattr(job.encoder, "name", "default"),
+            "checkpoint_name": job.encoder.name,
             "engaged_until": get_meta(job.db, "engaged_until"),
             "synthetic": bool(get_meta(job.db, "synthetic", False)),
             "tokens_version": TOKENS_VERSION,

@@ -45,6 +45,7 @@ class ItemsAndQueries(Protocol):
     """What of `encoders.encoder.Encoder` is used here."""
 
     checkpoint: str
+    name: str
     dim: int
     feature_dims: dict[str, int]
     compat_spaces: dict[str, str]

@@ -1,0 +1,228 @@
+"""What the indexer adds to the libraries under it, on one synthetic corpus.
+
+    python benchmarks/index.py [--rows 100000] [--dim 256]
+
+Prints the cores and sizes, then: search in a space beside the bare hnswlib call (without a
+filter, and with one), filtered search beside exact search at several shares, recall against exact
+search, token search in tantivy beside rank-bm25, and the times to build, update and open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import hnswlib
+import numpy as np
+import sqlite_utils
+
+from data.catalogue import open_catalogue
+from data.workspace import Workspace
+from indexer.build import build
+from indexer.generation import Generation
+from indexer.hnsw import Space
+from indexer.tokens import TokenIndex, open_tokens
+from indexer.update import update
+
+K = 100
+EF = 150
+FILTERED = (0.5, 0.25, 0.1, 0.02)
+REFERENCE_QUERIES = 20  # rank-bm25 takes its time
+
+
+class Vectors:
+    """Stands for an encoder: item i has row i of a mixture of many narrow clusters."""
+
+    checkpoint = "benchmark0000000"
+    name = "benchmark"
+    feature_dims: Mapping[str, int] = {}
+    compat_spaces: Mapping[str, str] = {}
+
+    def __init__(self, rows: int, dim: int) -> None:
+        random = np.random.default_rng(0)
+        centres = random.standard_normal((max(rows // 50, 1), dim), dtype=np.float32)
+        vectors = centres[random.integers(0, len(centres), rows)]
+        vectors += 0.7 * random.standard_normal((rows, dim), dtype=np.float32)
+        self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.dim = dim
+
+    def queries(self, texts: list[str]) -> np.ndarray:
+        return self.near([int(text) for text in texts])
+
+    def items(self, items: list[dict[str, Any]], features: object) -> np.ndarray:
+        return self.vectors[[int(item["id"]) for item in items]]
+
+    def compat(self, space: str, vectors: np.ndarray) -> np.ndarray:
+        return vectors
+
+    def near(self, rows: list[int]) -> np.ndarray:
+        """Queries: other points near those rows."""
+        noise = np.random.default_rng(1).standard_normal((len(rows), self.dim), dtype=np.float32)
+        found = self.vectors[rows] + 0.5 * noise / np.sqrt(np.float32(self.dim))
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def fill(db: sqlite_utils.Database, rows: int) -> list[str]:
+    """A catalogue of titles of 4 to 15 words, Zipf-distributed; returns some queries."""
+    random = np.random.default_rng(2)
+    lengths = random.integers(4, 16, rows)
+    words = np.minimum(random.zipf(1.2, int(lengths.sum())), 60_000)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    titles = [
+        " ".join(f"word{word}" for word in words[start:stop]) for start, stop in pairwise(starts)
+    ]
+    with db.conn:
+        db.conn.executemany(
+            "INSERT INTO pins (id, title) VALUES (?, ?)",
+            ((f"{row:08}", title) for row, title in enumerate(titles)),
+        )
+        db.conn.executemany(
+            "INSERT INTO queries (id, text) VALUES (?, ?)",
+            ((f"{row:08}", str(row)) for row in range(0, rows, max(rows // 1000, 1))),
+        )
+    chosen = random.integers(0, rows, 300)
+    return [" ".join(random.choice(titles[row].split(), 3)) for row in chosen]
+
+
+def median_us(call: Callable[[int], object], n: int) -> float:
+    """The median time of n calls, in microseconds."""
+    times = []
+    for turn in range(n):
+        start = perf_counter()
+        call(turn)
+        times.append(perf_counter() - start)
+    return statistics.median(times) * 1e6
+
+
+def ratio(one: Callable[[int], object], other: Callable[[int], object], n: int) -> float:
+    """The ratio of the median times of two calls made in turn, so that other load meets both.
+
+    Each turn begins with a call that is not timed, so that both find the same data in the caches.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(n):
+        other(turn)
+        for which in (0, 1) if turn % 2 else (1, 0):
+            call = (one, other)[which]
+            start = perf_counter()
+            call(turn)
+            times[which].append(perf_counter() - start)
+    return statistics.median(times[0]) / statistics.median(times[1])
+
+
+def dense(space: Space, queries: np.ndarray, ids: list[str]) -> None:
+    index: hnswlib.Index = space.index
+    n = len(queries)
+    index.set_ef(EF)
+
+    def bare(turn: int) -> object:
+        return index.knn_query(queries[turn % n], K, num_threads=1)
+
+    def ours(turn: int) -> object:
+        rows, cosines = space.search(queries[turn % n], K, EF)
+        return list(map(ids.__getitem__, rows.tolist())), cosines
+
+    print(f"dense, k {K}, ef {EF}: bare hnswlib {median_us(bare, n):.0f} us")
+    print(f"  search with ids: {ratio(ours, bare, 5 * n) - 1:+.1%}; {recall_of(space, queries)}")
+    random = np.random.default_rng(3)
+    for share in FILTERED:
+        allowed = random.random(len(space.present)) < share
+        filtered(space, queries, ids, allowed)
+
+
+def filtered(space: Space, queries: np.ndarray, ids: list[str], allowed: np.ndarray) -> None:
+    n = len(queries)
+    kept = allowed.tobytes()
+
+    def bare(turn: int) -> object:
+        query = queries[turn % n]
+        return space.index.knn_query(query, K, num_threads=1, filter=kept.__getitem__)
+
+    def ours(turn: int) -> object:
+        rows, cosines = space.search(queries[turn % n], K, EF, allowed)
+        return list(map(ids.__getitem__, rows.tolist())), cosines
+
+    print(
+        f"  filter that keeps {allowed.mean():.0%}: {median_us(ours, n):.0f} us, "
+        f"{ratio(ours, bare, n) - 1:+.1%} over hnswlib with the same filter; "
+        f"{recall_of(space, queries, allowed)}"
+    )
+
+
+def recall_of(space: Space, queries: np.ndarray, allowed: np.ndarray | None = None) -> str:
+    shares = []
+    for query in queries[:50]:
+        found = set(space.search(query, K, EF, allowed)[0].tolist())
+        shares.append(len(found & set(space.exact(query, K, allowed)[0].tolist())) / K)
+    return f"recall@{K} {statistics.mean(shares):.4f}"
+
+
+def token(indexes: tuple[TokenIndex, TokenIndex], texts: list[str], rows: int) -> None:
+    serving, reference = indexes
+    n = len(texts)
+
+    def search(index: TokenIndex, k: int, allowed: np.ndarray | None = None) -> Callable:
+        return lambda turn: index.search(texts[turn % n], k, allowed)
+
+    for k in (10, 150, 500):
+        print(f"tokens, k {k}: tantivy {median_us(search(serving, k), n):.0f} us")
+    for share in FILTERED:
+        allowed = np.random.default_rng(3).random(rows) < share
+        took = median_us(search(serving, 150, allowed), n)
+        print(f"  k 150, filter that keeps {share:.0%}: {took:.0f} us")
+    slow = median_us(search(reference, 10), REFERENCE_QUERIES)
+    times = slow / median_us(search(serving, 10), n)
+    print(f"  rank-bm25, k 10: {slow / 1000:.1f} ms, {times:.0f} times tantivy's")
+    same = 0
+    for text in texts[:REFERENCE_QUERIES]:
+        one, other = serving.search(text, 10)[1], reference.search(text, 10)[1]
+        same += bool(len(one) == len(other) and np.allclose(one, other, rtol=1e-4))
+    print(f"  the same ten best scores: {same} of {REFERENCE_QUERIES} queries")
+
+
+def timed(what: str, call: Callable[[], object]) -> None:
+    start = perf_counter()
+    call()
+    print(f"{what}: {perf_counter() - start:.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=256)
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{options.rows} items, {options.dim} dimensions")
+    with tempfile.TemporaryDirectory() as root:
+        workspace = Workspace.create(Path(root))
+        db = open_catalogue(workspace.catalogue, create=True)
+        texts = fill(db, options.rows)
+        encoder = Vectors(options.rows, options.dim)
+        timed("build", lambda: build(workspace, db, encoder))
+        timed("update, nothing changed", lambda: update(workspace, db, encoder))
+        with db.conn:
+            db.conn.execute("DELETE FROM pins WHERE id LIKE '%77'")
+            db.conn.execute("UPDATE pins SET title = title || ' word1' WHERE id LIKE '%33'")
+        timed("update, 1% deleted and 1% changed", lambda: update(workspace, db, encoder))
+        timed("open and verify", lambda: Generation.open(workspace))
+        timed("open, hashes left out", lambda: Generation.open(workspace, verify=False))
+        generation = Generation.open(workspace)
+        for says in generation.manifest["spaces"]:
+            print(f"measured recall, {says['entity']}: {says['recall']}")
+        random = np.random.default_rng(4)
+        queries = encoder.near(random.integers(0, options.rows, 200).tolist())
+        dense(generation.spaces["pin", "learned"], queries, generation.tables["pin"].ids)
+        folder = workspace.generations / str(generation.number) / "pin"
+        reference = open_tokens(folder, options.rows, "rank-bm25")
+        token((generation.tokens["pin"], reference), texts, options.rows)
+
+
+if __name__ == "__main__":
+    main()
