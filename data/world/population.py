@@ -116,7 +116,7 @@ class Population:
         pick: (n,) int8 in 0..11, which synonyms they use.
         mentions: (n, G) bool, which attributes their text names.
         text: (n,) int8, one of NO_TEXT, TITLE, DESCRIPTION, BOTH. vague: (n,) bool.
-        popularity: (n,) float32, standard normal. quality: (n,) float32 in 0.2..1.
+        popularity: (n,) float32, standard normal. quality: (n,) float32 in 0.3..1.
         dark: (n,) bool, never retrieved. created: (n,) int64 seconds.
     """
 
@@ -164,7 +164,7 @@ def populate(prior: Prior, size: Size, rng: np.random.Generator) -> Population:
         text=text.astype(np.int8),
         vague=rng.random(n, dtype=np.float32) < 0.12,
         popularity=rng.standard_normal(n, dtype=np.float32),
-        quality=(0.2 + 0.8 * rng.beta(3, 2, n)).astype(np.float32),
+        quality=(0.3 + 0.7 * rng.beta(3, 2, n)).astype(np.float32),
         dark=rng.random(n, dtype=np.float32) < DARK,
         created=created,
     )

@@ -16,9 +16,9 @@ from data.world.population import NO_TEXT, Population
 from data.world.querypool import QueryPool
 from data.world.relevance import ThemeTree, relevance
 
-KEPT = 48  # candidates kept for each query
-TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 1.2, 1.5, 0.25, 0.35  # weights of the score
-OLD_EMBEDDING_NOISE = 0.3
+KEPT = 64  # candidates kept for each query
+TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.7, 1.5, 0.2, 0.2  # weights of the score
+OLD_EMBEDDING_NOISE = 0.2
 DRAWS = {"theme": 20, "attribute": 14, "interest": 8, "family": 8}
 CHUNK = 2_000
 

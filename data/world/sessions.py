@@ -21,9 +21,9 @@ from data.world.relevance import ThemeTree, relevance
 
 BLOCK = 20_000  # sessions simulated at once
 SHOWN = (5, 11)  # results shown: from, to (exclusive)
-MOOD = 0.35  # scale of the Gumbel noise on the production score in each session
+MOOD = 0.5  # scale of the Gumbel noise on the production score in each session
 EXAMINATION = 0.6  # examined with probability position ** -EXAMINATION
-FOREIGN = 0.7  # attractiveness factor of text in another language
+FOREIGN = 0.8  # attractiveness factor of text in another language
 ENGAGED = 0.95  # engagement probability of a perfect result at position 1
 ACCIDENT = 0.03  # click without interest
 # Of the engaged: chance of each action (several may happen).
@@ -76,9 +76,9 @@ class Rows:
 
 
 def session_times(n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) int64 sorted start times: traffic triples over the log, with busier weekends."""
+    """(n,) int64 sorted start times: traffic grows fivefold over the log, weekends busier."""
     u = rng.random(n)
-    share = (np.sqrt(1.0 + 8.0 * u) - 1.0) / 2.0  # density 1 + 2x on 0..1, inverted
+    share = (np.sqrt(1.0 + 24.0 * u) - 1.0) / 4.0  # density 1 + 4x on 0..1, inverted
     time = START + (share * (END - START - DAY)).astype(np.int64)
     weekday = (time // DAY + 3) % 7
     moved = (weekday < 4) & (rng.random(n) < 0.12)

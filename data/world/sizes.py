@@ -43,7 +43,7 @@ class Size:
     @property
     def queries(self) -> int:
         """Phrasings drawn for the query pool; distinct ones are somewhat fewer."""
-        return max(40, round(11_000 * (self.items / 25_000) ** 0.8))
+        return max(40, round(18_000 * (self.items / 25_000) ** 0.8))
 
     @property
     def users(self) -> int:
