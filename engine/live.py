@@ -50,6 +50,8 @@ class Live:
         self.arrays = {
             key: np.asarray(space.vectors) for key, space in self.generation.spaces.items()
         }
+        # Rows by id are made when first asked for: here, and not during the first search.
+        len(self.generation.tables["query"].row_of)
 
     def masks(self, filters: Filters | None) -> Masks:
         """The allowed rows of each entity type; those of recent filters are kept."""

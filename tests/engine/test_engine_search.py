@@ -340,10 +340,10 @@ def test_the_notes_say_that_no_ranker_is_trained(engine: SearchEngine) -> None:
     assert not engine.search("boho", system="embedding").notes
 
 
-def test_stages_add_up_to_the_time_taken(engine: SearchEngine) -> None:
+def test_stages_are_parts_of_the_time_taken(engine: SearchEngine) -> None:
     response = engine.search("boho bedroom")
     assert {"query", "retrieve", "blend", "related", "response"} <= set(response.stages)
-    assert sum(response.stages.values()) == pytest.approx(response.took_ms, rel=0.2, abs=1.0)
+    assert 0 < sum(response.stages.values()) <= response.took_ms
 
 
 def test_settings_out_of_range_are_refused(make_engine: Any) -> None:

@@ -134,6 +134,22 @@ def test_reload_takes_a_new_generation_while_searches_go_on(served: Workspace) -
     engine.close()
 
 
+def test_a_corpus_of_one_item_answers(served: Workspace) -> None:
+    db = open_catalogue(served.catalogue)
+    with db.conn:
+        db.conn.execute("DELETE FROM pins WHERE id <> (SELECT MIN(id) FROM pins)")
+        db.conn.execute("DELETE FROM products")
+        db.conn.execute("DELETE FROM queries")
+    db.conn.close()
+    _rebuild(served)
+    engine = SearchEngine.open(served)
+    for system in SYSTEMS:
+        assert engine.search("boho bedroom", system=system).total <= 1
+    response = engine.search("boho bedroom", explain=True)
+    assert [hit.entity for hit in response.hits] == ["pin"]
+    engine.close()
+
+
 def test_a_reload_that_fails_leaves_what_was_served(served: Workspace) -> None:
     engine = SearchEngine.open(served)
     before = engine.rank("boho bedroom")
