@@ -1,0 +1,52 @@
+"""A small catalogue shared by the tests of this room, and encoders trained on it for a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlite_utils
+import torch
+from small_catalogue import fill
+
+from data.workspace import Workspace
+from encoders.config import Config, preset_config
+from encoders.train import StepReport, train
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+@dataclass
+class Small:
+    """The workspace of the small catalogue. Train under your own name in it; change nothing."""
+
+    workspace: Workspace
+    db: sqlite_utils.Database
+
+    def train(self, name: str, config: Config, **options: object) -> tuple[Path, list[StepReport]]:
+        reports: list[StepReport] = []
+        folder = train(
+            self.workspace, self.db, config, name=name, on_step=reports.append, **options
+        )
+        return folder, reports
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    workspace = Workspace.create(tmp_path_factory.mktemp("small") / "workspace")
+    return Small(workspace, fill(workspace))
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    """Small enough to train in a second; PinSage (16) is projected, ItemSage (32) is not."""
+    return preset_config("tiny", dim=32, steps=30, valid_every=10, table_rows=500)
+
+
+@pytest.fixture(scope="session")
+def trained(small: Small, config: Config) -> tuple[Path, list[StepReport]]:
+    """The checkpoint 'default' of `small`, and its steps."""
+    return small.train("default", config)
