@@ -16,8 +16,9 @@ TANTIVY_FOLDER = "tantivy"
 # The writer flushes a segment when its heap is full; with one thread and one segment, a document's
 # address is its row. The heap is a bound, it is not taken at once.
 _HEAP_BYTES = 1_000_000_000
-# So few rows are given to tantivy as a set; more are sifted out of a deeper result.
-_FEW_ROWS = 2_000
+# A filter can be given to tantivy as a set of rows, or be sifted out of a deeper result: a row in
+# the set costs about as much as so many results.
+_SET_ROW_COST = 12
 
 
 def write_tantivy(folder: Path, lines: list[str]) -> None:
@@ -84,26 +85,27 @@ class TantivyIndex:
         if allowed is None:
             return self._top(query, k)
         kept = int(np.count_nonzero(allowed))
-        if kept <= _FEW_ROWS:
-            rows = np.flatnonzero(allowed).tolist()
-            return self._top(_within(self._schema, query, rows), min(k, kept))
-        return self._sift(query, k, allowed, kept)
+        if kept == 0:
+            return empty_result()
+        matching = sum(self._searcher.doc_freq("text", term) for term in terms)
+        depth = min(64 + 2 * k * self._rows // kept, self._rows)
+        if _SET_ROW_COST * kept < min(depth, matching):
+            within = _within(self._schema, query, np.flatnonzero(allowed).tolist())
+            return self._top(within, min(k, kept))
+        return self._sift(query, k, allowed, depth)
 
     def _sift(
-        self, query: tantivy.Query, k: int, allowed: np.ndarray, kept: int
+        self, query: tantivy.Query, k: int, allowed: np.ndarray, depth: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first k allowed ones of ever deeper results."""
-        depth = 64 + 2 * k * self._rows // kept
         while True:
-            rows, scores = self._top(query, min(depth, self._rows))
+            rows, scores = self._top(query, depth)
             inside = np.flatnonzero(allowed[rows])[:k]
-            if len(inside) == k or len(rows) < depth:
+            if len(inside) == k or len(rows) < depth or depth == self._rows:
                 return rows[inside], scores[inside]
-            depth *= 8
+            depth = min(8 * depth, self._rows)
 
     def _top(self, query: tantivy.Query, k: int) -> tuple[np.ndarray, np.ndarray]:
-        if k == 0:
-            return empty_result()
         hits = self._searcher.search(query, k, count=False).hits
         scores = np.array([score for score, _ in hits], dtype=np.float32)
         if self._in_order:
