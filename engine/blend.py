@@ -5,14 +5,15 @@ one, and paging is stable. At place p (1 is the first) the best candidate left i
 
 1. while fewer than floor(p * min_share) places hold an entity type of which candidates are left,
    the best of that type is taken;
-2. an ad is passed over while ads hold floor(p * ad_share) places or more and something that is
-   no ad is left.
+2. an ad is passed over while ads hold ceil(p * ad_share) places already and something that is no
+   ad is left.
 
 The first rule goes before the second only among candidates that the second permits.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def blend(
     for place in range(1, places + 1):
         next_of = [queue[head] for queue, head in zip(queues, heads, strict=True)]
         best = chosen = min(next_of)
-        ads_full = ads >= int(place * shares.ad_share + _EPSILON)
+        ads_full = ads >= math.ceil(place * shares.ad_share - _EPSILON)
         if ads_full:
             chosen = min(next_of[0], next_of[2])
         due = int(place * shares.min_share + _EPSILON)

@@ -101,7 +101,7 @@ def test_the_blend_is_a_permutation_that_keeps_its_bounds(
             for ad in (False, True):
                 same = [i for i in head.tolist() if entity[i] == code and ads[i] == ad]
                 assert same == sorted(same)
-        allowed = math.floor(place * shares.ad_share + 1e-9)
+        allowed = math.ceil(place * shares.ad_share - 1e-9)
         if ads[head[-1]] and ads[head].sum() > allowed:
             assert ads[tail].all()  # an ad above its share only where nothing else is left
     if not bounded.any():
@@ -125,13 +125,11 @@ def test_each_entity_type_gets_its_least_share() -> None:
 def test_ads_wait_for_their_share() -> None:
     entity, ads = np.zeros(20, np.uint8), np.arange(20) < 10
     feed, bounded = blend(np.arange(20), entity, ads, Shares(0.25, 0.0), 20)
-    assert np.flatnonzero(ads[feed])[:3].tolist() == [3, 7, 11]
-    assert feed[:4].tolist() == [10, 11, 12, 0] and bounded[:4].tolist() == [
-        True,
-        True,
-        True,
-        False,
-    ]
+    assert np.flatnonzero(ads[feed])[:4].tolist() == [0, 4, 8, 12]
+    assert feed[:5].tolist() == [0, 10, 11, 12, 1]
+    assert bounded[:5].tolist() == [False, True, True, True, False]
+    none, _ = blend(np.arange(20), entity, ads, Shares(0.0, 0.0), 10)
+    assert not ads[none].any()
 
 
 def test_related_queries_leave_out_the_query_and_its_variants() -> None:

@@ -238,7 +238,7 @@ def test_the_feed_keeps_its_shares_but_not_against_a_filter(make_engine: Any) ->
     hits = engine.search("sofa", k=40).hits
     for place in range(1, 41):
         head = hits[:place]
-        assert sum(hit.is_ad for hit in head) <= place * 0.1
+        assert sum(hit.is_ad for hit in head) <= -(-place // 10)
         for entity in ("pin", "product"):
             assert sum(hit.entity == entity for hit in head) >= int(place * 0.25)
     assert all(hit.is_ad for hit in engine.search("sofa", k=10, filters=Filters(ads=True)).hits)
