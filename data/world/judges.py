@@ -6,7 +6,7 @@ a language other than the query's; each errs by a step now and then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from data.world.population import END, NO_TEXT, Population
 from data.world.production import Results
 from data.world.querypool import QueryPool
 from data.world.relevance import ThemeTree, relevance
+from data.world.showcase import SHOWCASES
 
 GRADES = (0.05, 0.25, 0.75)  # relevance from which the true grade is 1, 2, 3
 
@@ -42,7 +43,8 @@ JUDGES = {
     "j2": Judge(slip=0.08, lenient=0.25),
     "j3": Judge(slip=0.10, strict=0.18, foreign=0.3),
 }
-TOP, RANDOM_CANDIDATES, RANDOM_ITEMS = 14, 8, 4  # what is judged for a query
+TOP, RANDOM_CANDIDATES, BEST, RANDOM_ITEMS = 12, 6, 8, 4  # how many of each are judged
+MOST_LOOKED_AT = 4_000  # items of a theme among which the best are sought
 
 
 def judgments(
@@ -53,22 +55,26 @@ def judgments(
     judged: int,
     rng: np.random.Generator,
 ) -> Iterator[dict[str, Any]]:
-    """The import rows: for `judged` queries, frequent ones more likely, a pool of items."""
+    """The import rows: for `judged` queries, frequent ones likelier, and the showcases.
+
+    A query's pool: the first production candidates, some of the others, the truly best items of
+    its theme whether they were retrieved or not, and a few items of any kind.
+    """
+    members = _members(tree, items)
     judged = min(judged, len(queries))
     chosen = rng.choice(len(queries), judged, replace=False, p=queries.weight)
-    for query in np.sort(chosen):
+    for query in np.union1d(chosen, np.arange(min(len(SHOWCASES), len(queries)))):
         rows = results.rows[query]
         rows = rows[rows >= 0]
         extra = rng.permutation(rows[TOP:])[:RANDOM_CANDIDATES]
         anything = rng.integers(0, len(items), RANDOM_ITEMS)
-        pool = np.unique(np.concatenate([rows[:TOP], extra, anything]))
-        truth = relevance(
-            tree,
-            queries.theme[query],
-            queries.wanted[query],
-            items.concept[pool],
-            items.values[pool],
-        )
+        theme, wanted = queries.theme[query], queries.wanted[query]
+        own = members(int(theme))
+        own = own if len(own) <= MOST_LOOKED_AT else rng.choice(own, MOST_LOOKED_AT, replace=False)
+        fit = relevance(tree, theme, wanted, items.concept[own], items.values[own])
+        best = own[np.argsort(-fit, kind="stable")[:BEST]]
+        pool = np.unique(np.concatenate([rows[:TOP], extra, best, anything]))
+        truth = relevance(tree, theme, wanted, items.concept[pool], items.values[pool])
         grade = np.digitize(truth, GRADES)
         foreign = (items.language[pool] != queries.language[query]) & (items.text[pool] != NO_TEXT)
         for name, judge in JUDGES.items():
@@ -82,6 +88,19 @@ def judgments(
                     "judge": name,
                     "time": END,
                 }
+
+
+def _members(tree: ThemeTree, items: Population) -> Callable[[int], np.ndarray]:
+    """theme number → the rows of its items."""
+    order = np.argsort(items.concept, kind="stable")
+    bounds = np.searchsorted(items.concept[order], np.arange(len(tree.level) + 1))
+
+    def members(theme: int) -> np.ndarray:
+        level = (np.arange(len(tree.level)), tree.family, tree.interest)[tree.level[theme]]
+        concepts = np.flatnonzero(level == theme)
+        return np.concatenate([order[bounds[c] : bounds[c + 1]] for c in concepts])
+
+    return members
 
 
 def grade_by(

@@ -8,11 +8,13 @@ later (titles, captions, boards, pictures, engagement) is a noisy view of this t
 from __future__ import annotations
 
 from calendar import timegm
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, Lexicon
+from data.world.showcase import LIKED, SHOWCASES
 from data.world.sizes import Size
 from data.world.wording import PICKS
 
@@ -75,6 +77,7 @@ def make_prior(lexicon: Lexicon, size: Size, rng: np.random.Generator) -> Prior:
     interest_rank = {theme: rank for rank, theme in enumerate(interest_order)}
     share = np.array([(1.0 + interest_rank[interest]) ** -0.35 for interest in interests])
     share *= (1.0 + rng.permutation(len(concepts)) % 24) ** -0.5
+    liked = {theme: set(wanted.tolist()) for theme, wanted in _meanings(lexicon)}
     widest = max(len(slot) for c in concepts for slot in lexicon.themes[c].slots)
     values = np.full((len(concepts), len(GROUPS), widest), -1, dtype=np.int16)
     cdf = np.ones(values.shape, dtype=np.float32)
@@ -83,6 +86,7 @@ def make_prior(lexicon: Lexicon, size: Size, rng: np.random.Generator) -> Prior:
             if allowed:
                 values[row, group, : len(allowed)] = allowed
                 taste = rng.dirichlet(np.full(len(allowed), 0.9))
+                taste = _with_liking(taste, allowed, liked.get(concept, ()))
                 cdf[row, group, : len(allowed)] = np.cumsum(taste)
                 cdf[row, group, len(allowed) - 1 :] = 1.0
     sold = np.array([lexicon.themes[c].price is not None for c in concepts])
@@ -94,11 +98,23 @@ def _some_of_each(lexicon: Lexicon, n: int) -> np.ndarray:
     concepts = lexicon.of_level("concept")
     interests = np.array([lexicon.themes[concept].interest for concept in concepts])
     each = -(-n // len(INTERESTS))
+    shown = [theme for theme, _ in _meanings(lexicon)]
     kept = []
     for interest in np.unique(interests):
         own = concepts[interests == interest]
         kept.append(own[_spread(len(own), each)])
-    return np.concatenate(kept)
+        kept.append(np.intersect1d(own, shown))
+    return np.unique(np.concatenate(kept))
+
+
+def _meanings(lexicon: Lexicon) -> list[tuple[int, np.ndarray]]:
+    return [showcase.meaning(lexicon) for showcase in SHOWCASES]
+
+
+def _with_liking(taste: np.ndarray, allowed: tuple[int, ...], liked: Collection[int]) -> np.ndarray:
+    """The taste with a share of LIKED moved to a liked value, if one is among the allowed."""
+    favourite = np.array([value in liked for value in allowed])
+    return (1.0 - LIKED) * taste + LIKED * favourite if favourite.sum() == 1 else taste
 
 
 def _spread(n: int, k: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from data.text import normalise_query
 from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
 from data.world.population import LANGUAGE_SHARE, Prior
+from data.world.showcase import SHARE, SHOWCASES
 from data.world.templates import QUERY_ENDINGS
 from data.world.wording import PICKS, attribute_words, phrase, pick_word, typo
 
@@ -43,7 +44,10 @@ class QueryPool:
 
 
 def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generator) -> QueryPool:
-    """About n phrasings; those that come out as the same text are one query."""
+    """About n phrasings; those that come out as the same text are one query.
+
+    The showcases are the first ones.
+    """
     intents = max(1, round(n / PHRASINGS))
     theme, wanted = _intents(lexicon, prior, intents, rng)
     # Zipf; intents with few attributes come first, mostly.
@@ -59,12 +63,20 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
     wrong = np.where(rng.random(n) < TYPO_SHARE, rng.integers(0, 1000, n), -1)
     share = rng.lognormal(0.0, 0.8, n) * np.where(wrong >= 0, 0.3, 1.0)
     weight = liking[intent] * share / np.bincount(intent, weights=share, minlength=intents)[intent]
+    theme, wanted = theme[intent], wanted[intent]
     first: dict[str, int] = {}
     texts: list[str] = []
     rows: list[int] = []
     total: list[float] = []
-    for row in range(n):
-        text = _phrase(lexicon, theme[intent[row]], wanted[intent[row]], language[row], pick[row])
+    for row, showcase in enumerate(SHOWCASES[:n]):
+        theme[row], wanted[row] = showcase.meaning(lexicon)
+        language[row], pick[row] = LANGUAGES.index(showcase.language), 0
+        first[normalise_query(showcase.text)] = len(texts)
+        texts.append(showcase.text)
+        rows.append(row)
+        total.append(SHARE * weight.sum())
+    for row in range(len(rows), n):
+        text = _phrase(lexicon, theme[row], wanted[row], language[row], pick[row])
         if ending[row] >= 0:
             endings = QUERY_ENDINGS[LANGUAGES[language[row]]]
             text = f"{text} {endings[ending[row] % len(endings)]}"
@@ -80,15 +92,14 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
         rows.append(row)
         total.append(weight[row])
     kept = np.array(rows)
-    wanted = wanted[intent[kept]]
     return QueryPool(
         text=texts,
-        theme=theme[intent[kept]].astype(np.int16),
-        wanted=wanted,
+        theme=theme[kept].astype(np.int16),
+        wanted=wanted[kept],
         language=language[kept].astype(np.int8),
         pick=pick[kept].astype(np.int8),
         weight=np.array(total) / sum(total),
-        months=_months(lexicon, wanted),
+        months=_months(lexicon, wanted[kept]),
     )
 
 
