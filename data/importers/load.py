@@ -10,7 +10,7 @@ from data.catalogue import open_catalogue, set_meta
 from data.errors import InputError
 from data.importers.files import ImportOptions, import_file, import_rows, kind_of
 from data.importers.record import Progress, Report
-from data.importers.rows import FIELDS, KINDS
+from data.importers.rows import KINDS
 from data.importers.vectors import feature_of, import_features
 from data.workspace import Workspace
 
@@ -38,12 +38,18 @@ def import_folder(
     {"synthetic": true} marks the catalogue as synthetic. Other files are left alone.
 
     Raises:
-        InputError: as `import_file`, or the folder holds no such file.
+        InputError: as `import_file`, the folder holds no such file, or a mapping is given.
     """
     options = options or ImportOptions()
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError("There is no such folder.", where=str(folder))
+    if options.mapping:
+        raise InputError(
+            "A mapping is of one file's columns, not of a folder's.",
+            where="--map",
+            how="Import that file by its name.",
+        )
     files = sorted(path for path in folder.iterdir() if path.is_file())
     rows = sorted(
         ((kind, path) for path in files if (kind := kind_of(path))),
@@ -59,10 +65,7 @@ def import_folder(
     _mark_synthetic(workspace, folder / "meta.json")
     reports = []
     for kind, path in rows:
-        # A mapping names fields of one kind; the other files keep their own columns.
-        mapping = {k: c for k, c in options.mapping.items() if k in FIELDS[kind]}
-        own = ImportOptions(mapping, options.strict, options.format)
-        reports.append(import_file(workspace, path, kind, own, progress))
+        reports.append(import_file(workspace, path, kind, options, progress))
     for (name, entity), path in vectors:
         strict = options.strict
         report = import_features(workspace, path, name, entity, strict=strict, progress=progress)

@@ -276,6 +276,12 @@ def test_a_catalogue_that_another_process_writes_is_waited_for_or_named(
     assert import_file(workspace, tmp_path / "pins.jsonl").taken == 2
 
 
+def test_a_mapping_is_not_of_a_folder(workspace, tmp_path):
+    jsonl(tmp_path / "pins.jsonl", {"id": "p1"})
+    with pytest.raises(InputError, match="one file's columns"):
+        import_folder(workspace, tmp_path, ImportOptions({"title": "name"}))
+
+
 def test_a_folder_stops_at_a_strict_refusal(workspace, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
