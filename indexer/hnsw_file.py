@@ -32,6 +32,7 @@ _HEADER = np.dtype(
     ]
 )
 _MAX_LEVEL = 64
+_BLOCK = 65536
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def _check(content: np.ndarray, expected: Expected) -> int:
     start, stop = _HEADER.itemsize, _HEADER.itemsize + count * element_bytes
     _need(len(content) >= stop + 4 * count, "shorter than its elements")
     elements = content[start:stop].reshape(count, element_bytes)
-    _check_links(elements[:, :links0_bytes], 2 * M, count)
+    for first in range(0, count, _BLOCK):
+        _neighbours(elements[first : first + _BLOCK, :links0_bytes], 2 * M, count)
     labels = np.ascontiguousarray(elements[:, -8:]).view("<u8")[:, 0]
     _need((labels < expected.rows).all(), "label out of bounds")
     _need(len(np.unique(labels)) == count, "a label twice")
@@ -111,14 +113,14 @@ def _check(content: np.ndarray, expected: Expected) -> int:
     return count
 
 
-def _check_links(lists: np.ndarray, most: int, count: int) -> np.ndarray:
-    """Lists (m, bytes) name at most `most` neighbours below `count`; returns (m, most) and -1s."""
+def _neighbours(lists: np.ndarray, most: int, count: int) -> np.ndarray:
+    """All neighbours that lists (m, bytes) name: at most `most` each, and below `count`."""
     words = np.ascontiguousarray(lists).view("<u4")
     lengths = words[:, 0] & 0xFFFF
     _need((lengths <= most).all(), "a list longer than its room")
-    used = np.arange(most) < lengths[:, None]
-    _need((words[:, 1:][used] < count).all(), "neighbour out of bounds")
-    return np.where(used, words[:, 1:].astype(np.int64), -1)
+    found = words[:, 1:][np.arange(most) < lengths[:, None]]
+    _need((found < count).all(), "neighbour out of bounds")
+    return found
 
 
 def _check_upper(tail: np.ndarray, header: dict, count: int) -> None:
@@ -155,6 +157,5 @@ def _check_upper(tail: np.ndarray, header: dict, count: int) -> None:
         there = np.flatnonzero(levels >= level)
         first = starts[there] + (level - 1) * list_words
         lists = words[first[:, None] + np.arange(list_words)]
-        neighbours = _check_links(lists.view(np.uint8), M, count)
-        used = neighbours >= 0
-        _need((levels[neighbours[used]] >= level).all(), "a neighbour below its level")
+        found = _neighbours(lists.view(np.uint8), M, count)
+        _need((levels[found] >= level).all(), "a neighbour below its level")
