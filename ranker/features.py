@@ -31,6 +31,7 @@ FEATURES: tuple[str, ...] = (
     "bm25_rr",
     "sources",  # how many sources returned it
     "engaged_match",  # log1p of the query's weight among the item's engaged queries (§3.2.3)
+    "engaged",  # 1 if the query is among them at all, 0 if not
     *(f"log_{action}" for action in ACTIONS),  # log1p of the item's count before the split
     "save_rate",  # smoothed, of impressions: see _rate
     "click_rate",
@@ -86,41 +87,52 @@ def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.nd
     """
     product = np.asarray(columns["entity"]) == 1
     n = len(product)
-    out = np.empty((len(FEATURES), n), dtype=np.float32)
 
     def column(name: str) -> np.ndarray:
         values = columns.get(name)
         return np.full(n, np.nan, np.float32) if values is None else np.asarray(values)
 
-    rank = [column(f"{source}_rank") for source in SOURCES]
-    returned = [~np.isnan(values) for values in rank]
+    ranks = {source: column(f"{source}_rank") for source in SOURCES}
+    returned = {source: ~np.isnan(rank) for source, rank in ranks.items()}
     counts = columns.get("counts")
     counts = np.full((n, len(ACTIONS)), np.nan) if counts is None else np.asarray(counts)
     by_action = dict(zip(ACTIONS, counts.astype(np.float32).T, strict=True))
-    created = column("created_at").astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out[0] = product
-        for row, name in enumerate(SOURCES, start=1):
-            out[row] = column(name)
-        out[4] = out[1] - _best(out[1], product)
-        out[5] = out[2] - _best(out[2], product)
-        out[6] = out[3] / np.maximum(_best(out[3], product), 1e-6)
-        for row, (values, present) in enumerate(zip(rank, returned, strict=True), start=7):
-            out[row] = np.where(present, (RANK_OFFSET + 1) / (RANK_OFFSET + values), 0)
-        out[10] = np.sum(returned, axis=0)
-        out[11] = np.log1p(column("engaged_match"))
-        out[12 : 12 + len(ACTIONS)] = np.log1p(counts.T)
-        out[18] = _rate(by_action["save"], by_action["impression"])
-        out[19] = _rate(by_action["click"] + by_action["long_click"], by_action["impression"])
-        out[20] = _rate(by_action["add_to_cart"] + by_action["checkout"], by_action["impression"])
-        out[21] = column("coverage")
-        out[22] = np.log1p(column("price"))
-        age = np.log1p(np.maximum(query.now - created, 0) / _DAY)
-        out[23] = np.where(created > 0, age, np.nan)
-        out[24] = column("language_match")
-        out[25] = column("is_ad")
-        out[26] = query.words
-    return np.ascontiguousarray(out.T)
+    impressions = by_action["impression"]
+    matched, created = column("engaged_match"), column("created_at").astype(np.float64)
+    learned, compat, bm25 = (column(source) for source in SOURCES)
+    with np.errstate(invalid="ignore"):
+        values = {
+            "is_product": product,
+            "learned": learned,
+            "compat": compat,
+            "bm25": bm25,
+            "learned_gap": learned - _best(learned, product),
+            "compat_gap": compat - _best(compat, product),
+            "bm25_share": bm25 / np.maximum(_best(bm25, product), 1e-6),
+            **{
+                f"{source}_rr": np.where(known, (RANK_OFFSET + 1) / (RANK_OFFSET + rank), 0)
+                for (source, rank), known in zip(ranks.items(), returned.values(), strict=True)
+            },
+            "sources": np.sum(list(returned.values()), axis=0),
+            "engaged_match": np.log1p(matched),
+            "engaged": np.where(np.isnan(matched), np.nan, matched > 0),
+            **{f"log_{action}": np.log1p(count) for action, count in by_action.items()},
+            "save_rate": _rate(by_action["save"], impressions),
+            "click_rate": _rate(by_action["click"] + by_action["long_click"], impressions),
+            "cart_rate": _rate(by_action["add_to_cart"] + by_action["checkout"], impressions),
+            "coverage": column("coverage"),
+            "log_price": np.log1p(np.maximum(column("price"), 0)),
+            "log_age": np.where(
+                created > 0, np.log1p(np.maximum(query.now - created, 0) / _DAY), np.nan
+            ),
+            "language_match": column("language_match"),
+            "is_ad": column("is_ad"),
+            "query_words": np.full(n, query.words),
+        }
+    X = np.empty((len(FEATURES), n), dtype=np.float32)
+    for row, name in enumerate(FEATURES):
+        X[row] = values[name]
+    return np.ascontiguousarray(X.T)
 
 
 def _best(values: np.ndarray, product: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@
 
 The linear part is the optimum of its own, convex, problem. The correction starts at zero and
 takes a few passes over the queries, so few queries leave the head close to linear and many let
-it bend. `docs/ranking.md` has the figures against LightGBM.
+it bend. It is the mean of a few networks, which lie side by side in W, b and v.
+`docs/ranking.md` has the figures against LightGBM.
 """
 
 from __future__ import annotations
@@ -19,27 +20,40 @@ from ranker.features import FEATURES
 from ranker.l1 import Linear
 from ranker.lists import Lists
 
-CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one odd price moves nothing far
+CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one odd price shifts nothing far
 _ARRAYS = ("mean", "std", "W", "b", "v")
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How the correction is trained: AdamW, batches of whole queries, the rate rising over a
-    tenth of the steps and falling to zero."""
+    """How the correction is trained.
 
+    Attributes:
+        members: networks trained from different seeds, whose mean is the correction.
+        hidden: units of each.
+        epochs, batch, rate, decay: of AdamW; a batch is of whole queries, the rate rises over a
+            tenth of the steps and falls to zero.
+        prior: L2 regularisation of the linear part, over the number of queries.
+    """
+
+    members: int = 4
     hidden: int = 32
     epochs: int = 10
-    batch: int = 32
-    rate: float = 3e-3
+    batch: int = 16
+    rate: float = 1e-2
     decay: float = 1e-2
-    linear_l2: float = 1e-3
+    prior: float = 4.0
     seed: int = 7
 
 
 @dataclass(frozen=True)
 class Network:
-    """Attributes: linear: over all FEATURES. mean, std: (F,). W: (2F, H). b, v: (H,). float32."""
+    """The members side by side as one network.
+
+    Attributes:
+        linear: over all FEATURES. mean, std: (F,). W: (2F, H). b, v: (H,); all float32, with
+        H = members * hidden.
+    """
 
     linear: Linear
     mean: np.ndarray
@@ -54,42 +68,24 @@ class Network:
 
         The same input gives the same model on one machine.
         """
-        linear = Linear.fit([lists], FEATURES, options.linear_l2)
+        linear = Linear.fit([lists], FEATURES, options.prior / len(lists.sizes))
         known = ~np.isnan(lists.X)
         count = np.maximum(known.sum(axis=0), 1)
         centred = np.where(known, lists.X - linear.fill, 0)
         std = np.sqrt(np.square(centred, dtype=np.float64).sum(axis=0) / count)
         std = np.where(std > 1e-6, std, 1).astype(np.float32)
-        rng = np.random.default_rng(options.seed)
-        inputs = 2 * len(FEATURES)
-        bound = inputs**-0.5
-        W = rng.uniform(-bound, bound, (inputs, options.hidden)).astype(np.float32)
-        b = rng.uniform(-bound, bound, options.hidden).astype(np.float32)
-        network = cls(linear, linear.fill, std, W, b, np.zeros(options.hidden, np.float32))
-        z, base = network._inputs(lists.X), linear.score(lists.X)
-        steps = options.epochs * -(-len(lists.sizes) // options.batch)
-        optimiser = _AdamW([network.W, network.b, network.v], options, steps)
-        share = lists.shares()
-        for rows, starts, sizes in _batches(lists, options, rng):
-            x = z[rows]
-            hidden = np.maximum(x @ network.W + network.b, 0)
-            scores = base[rows] + hidden @ network.v
-            slope = _softmax(scores, lists.weights[rows], starts, sizes) - share[rows]
-            slope = (slope / len(sizes)).astype(np.float32)
-            back = np.where(hidden > 0, slope[:, None] * network.v, 0)
-            optimiser.step([x.T @ back, back.sum(axis=0), hidden.T @ slope])
-        return network
+        z, base = _inputs(lists.X, linear.fill, std), linear.score(lists.X)
+        members = [
+            _train_member(lists, z, base, options, options.seed + number)
+            for number in range(options.members)
+        ]
+        W, b, v = (np.concatenate(parts, axis=-1) for parts in zip(*members, strict=True))
+        return cls(linear, linear.fill, std, W, b, v / np.float32(options.members))
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """(n,) float32 scores of feature rows (n, F)."""
-        hidden = np.maximum(self._inputs(X) @ self.W + self.b, 0)
+        hidden = np.maximum(_inputs(X, self.mean, self.std) @ self.W + self.b, 0)
         return self.linear.score(X) + hidden @ self.v
-
-    def _inputs(self, X: np.ndarray) -> np.ndarray:
-        """(n, 2F) float32: standardised values, 0 where unknown, then presence flags."""
-        known = ~np.isnan(X)
-        z = np.clip((X - self.mean) / self.std, -CLIP, CLIP)
-        return np.concatenate([np.where(known, z, 0), known], axis=1, dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
@@ -109,6 +105,35 @@ class Network:
         ):
             raise ValueError("the shapes of the network differ from its features")
         return cls(linear, *arrays)
+
+
+def _inputs(X: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(n, 2F) float32: standardised values, 0 where unknown, then presence flags."""
+    known = ~np.isnan(X)
+    z = np.clip((X - mean) / std, -CLIP, CLIP)
+    return np.concatenate([np.where(known, z, 0), known], axis=1, dtype=np.float32)
+
+
+def _train_member(
+    lists: Lists, z: np.ndarray, base: np.ndarray, options: NetworkOptions, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W (2F, hidden), b and v (hidden,) of one network; z is (n, 2F), base (n,) linear scores."""
+    rng = np.random.default_rng(seed)
+    bound = z.shape[1] ** -0.5
+    W = rng.uniform(-bound, bound, (z.shape[1], options.hidden)).astype(np.float32)
+    b = rng.uniform(-bound, bound, options.hidden).astype(np.float32)
+    v = np.zeros(options.hidden, np.float32)
+    optimiser = _AdamW([W, b, v], options, options.epochs * -(-len(lists.sizes) // options.batch))
+    share = lists.shares()
+    for rows, starts, sizes in _batches(lists, options, rng):
+        x = z[rows]
+        hidden = np.maximum(x @ W + b, 0)
+        scores = base[rows] + hidden @ v
+        slope = _softmax(scores, lists.weights[rows], starts, sizes) - share[rows]
+        slope = (slope / len(sizes)).astype(np.float32)
+        back = np.where(hidden > 0, slope[:, None] * v, 0)
+        optimiser.step([x.T @ back, back.sum(axis=0), hidden.T @ slope])
+    return W, b, v
 
 
 def _softmax(

@@ -69,14 +69,14 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
     if not re.fullmatch("[0-9a-f]{16}", name):
         raise Corrupt("The name of the live rankers is damaged.", where=str(pointer), how=_RETRAIN)
     folder = workspace.rankers / name
-    manifest = _parse(folder / "manifest.json", name, _manifest)
-    if manifest["format"] != FORMAT or tuple(manifest["features"]) != FEATURES:
+    manifest = _parse(folder / "manifest.json", name, dict)
+    if manifest.get("format") != FORMAT or tuple(manifest.get("features", ())) != FEATURES:
         raise NotReady(
             "The rankers were trained on other features than this version computes.",
             where=str(folder),
             how=_RETRAIN,
         )
-    digests = manifest["sha256"]
+    digests = _parse(folder / "manifest.json", name, _digests)
 
     def parse(model: str, build: Callable[[Any], Any]) -> Any:
         file = f"{model}.json"
@@ -86,17 +86,15 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
     return Rankers(parse("l1", Linear.from_json), heads, parse("report", dict))
 
 
-def _manifest(values: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError unless it names the files that there must be, and no others."""
-    files = set(values["sha256"])
-    heads = {f"{label}.json" for label in LABELS}
-    if not {"l1.json", "report.json"} <= files or not files & heads or len(files - heads) != 2:
+def _digests(manifest: dict[str, Any]) -> dict[str, str]:
+    """Raises ValueError unless exactly the files are named that there must be."""
+    digests = manifest["sha256"]
+    heads = {f"{label}.json" for label in LABELS} & set(digests)
+    if not heads or set(digests) - heads != {"l1.json", "report.json"}:
         raise ValueError("other files than those of rankers")
-    if {"format", "features"} - set(values) or not all(
-        re.fullmatch("[0-9a-f]{64}", digest) for digest in values["sha256"].values()
-    ):
-        raise ValueError("no whole manifest")
-    return values
+    if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests.values()):
+        raise ValueError("hashes that are none")
+    return digests
 
 
 def _parse(path: Path, digest: str, build: Callable[[Any], Any]) -> Any:

@@ -13,7 +13,7 @@ NOW = 1_700_000_000
 DAY = 86_400
 
 # A small network, so that a test takes a moment.
-FAST = RankerConfig(network=NetworkOptions(hidden=8))
+FAST = RankerConfig(network=NetworkOptions(members=2, hidden=8))
 
 
 def candidate_columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

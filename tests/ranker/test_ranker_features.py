@@ -45,6 +45,7 @@ def test_values_of_a_small_table() -> None:
         "compat_rr": [0, 0, 0],
         "sources": [1, 2, 1],
         "engaged_match": [0, np.log(3), 0],
+        "engaged": [0, 1, 0],
         "log_save": [0, np.log(6), np.log(2)],
         "log_impression": [0, np.log(81), 0],
         "save_rate": [0.05, 6 / 100, 2 / 21],
