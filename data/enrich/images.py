@@ -16,7 +16,7 @@ from data.catalogue import ITEM_ENTITIES, get_meta, set_meta
 from data.enrich.image_jobs import HAS_IMAGE, Job, Tally, summary
 from data.enrich.pictures import require_pillow
 from data.enrich.vision import Cache, load_model, pixels
-from data.errors import InputError
+from data.errors import Corrupt, InputError
 from data.features import open_feature, write_feature
 from data.workspace import Workspace
 
@@ -77,10 +77,18 @@ def embed_images(
     )  # fmt: skip
     tally = Tally()
     ids: dict[str, list[str]] = {entity: [] for entity in ITEM_ENTITIES}
+    dim = 0
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
             for batch in job.run(tally, progress):
                 for entity, item_id, vector in batch:
+                    dim = dim or len(vector) // 4
+                    if len(vector) != 4 * dim:
+                        raise Corrupt(
+                            "The image cache holds vectors of different sizes for one model.",
+                            where=str(cache.path),
+                            how="Delete it: what it held is computed again.",
+                        )
                     ids[entity].append(item_id)
                     file.write(vector)
             embedded = _write(workspace, db, ids, file, replace=overwrite)
