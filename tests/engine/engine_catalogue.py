@@ -81,7 +81,7 @@ def log_choices(db: Any) -> None:
             if row["price"] and row["price"] < 200:
                 rows.append((*seen, "save", position))
     rows.append((UNTIL - DAY, "early words", "pin", "pin1", "save", 1))
-    rows.append((UNTIL + 8 * DAY, "late words", "pin", "pin1", "save", 1))
+    rows.append((UNTIL + 14 * DAY, "late words", "pin", "pin1", "save", 1))
     rows.append((UNTIL + 22 * DAY - 1, "boho sofa", "pin", "pin1", "save", 1))
     names = "event, time, query, entity, item_id, action, position, count"
     db.conn.executemany(

@@ -20,9 +20,8 @@ from engine.query_cache import QueryCache
 from engine.ranking_data import RankingOptions, collect, evaluation_queries
 from engine.search import SearchEngine
 from ranker.features import FEATURES
-from ranker.l2 import TreeOptions
 from ranker.labels import UNSEEN_WEIGHT
-from ranker.train import RankerConfig, Rankers, train_rankers
+from ranker.train import Rankers, train_rankers
 
 
 @pytest.fixture
@@ -149,8 +148,7 @@ def test_the_same_seed_collects_the_same_rows_within_bounds(
 
 @pytest.fixture
 def rankers(logged: tuple[SearchEngine, Any]) -> Rankers:
-    trees = TreeOptions(trees=30, min_rows=5, threads=1)
-    return train_rankers(collect(*logged, RankingOptions()), RankerConfig(trees=trees))
+    return train_rankers(collect(*logged, RankingOptions()))
 
 
 def test_trained_rankers_put_what_people_choose_first(
