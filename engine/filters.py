@@ -41,6 +41,10 @@ class Filters:
                 where="filter entity",
                 how=f"Use {' or '.join(ITEM_ENTITIES)}.",
             )
+        for name in ("language", "country", "brand", "board"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InputError(f"{value!r} is no text to filter by.", where=f"filter {name}")
         for name in ("price_min", "price_max"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | float) or math.isnan(value)):

@@ -275,7 +275,13 @@ def test_bad_arguments_are_named(
 
 @pytest.mark.parametrize(
     "values",
-    [{"entity": "board"}, {"price_min": float("nan")}, {"price_min": 5, "price_max": 4}],
+    [
+        {"entity": "board"},
+        {"brand": 5},
+        {"price_max": "cheap"},
+        {"price_min": float("nan")},
+        {"price_min": 5, "price_max": 4},
+    ],
 )
 def test_bad_filters_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
