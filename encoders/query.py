@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from transformers import (
 from data.errors import InputError
 from data.text import normalise_query
 from encoders.config import Config
+
+_ORIGIN = {"is_local", "local_files_only", "name_or_path"}
 
 
 class QueryEncoder(nn.Module):
@@ -61,7 +64,8 @@ class QueryTokeniser:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """The word piece ids of each text, [CLS] first."""
-        plain = [normalise_query(text) for text in texts]
+        # Half of a surrogate pair, which no encoding holds, becomes a question mark.
+        plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
         if not plain:
             return []
         # Tokenised whole and cut here: setting truncation would change the shared tokeniser.
@@ -137,6 +141,12 @@ def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
     """The architecture and the tokeniser, without weights, for `read_backbone`."""
     model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
     tokeniser.save_pretrained(folder)
+    # Where it was loaded from says nothing of what it does: equal encoders have equal files.
+    path = folder / "tokenizer_config.json"
+    if path.exists():
+        settings = orjson.loads(path.read_bytes())
+        settings = {key: settings[key] for key in settings.keys() - _ORIGIN}
+        path.write_bytes(orjson.dumps(settings, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
 
 
 def read_backbone(folder: Path) -> tuple[nn.Module, Any]:

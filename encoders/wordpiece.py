@@ -63,14 +63,21 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def _characters(words: Counter[str], most: int) -> list[str]:
-    """The most frequent single characters, those inside words marked, in a fixed order."""
+    """The most frequent single characters, those inside words marked, in a fixed order.
+
+    The trainer takes in the unmarked form of each character too, so both are counted.
+    """
     counts: Counter[str] = Counter()
     for word, times in words.items():
         counts[word[0]] += times
         for character in word[1:]:
             counts[_INSIDE + character] += times
-    ranked = sorted(counts, key=lambda piece: (-counts[piece], piece))
-    return sorted(ranked[:most])
+    chosen: set[str] = set()
+    for piece in sorted(counts, key=lambda piece: (-counts[piece], piece)):
+        forms = {piece, piece.removeprefix(_INSIDE)}
+        if len(chosen | forms) <= most:
+            chosen |= forms
+    return sorted(chosen)
 
 
 def _spellable(words: Counter[str], singles: set[str]) -> Iterator[str]:
