@@ -9,7 +9,7 @@ each prefix of the items' ids, such as 'esci' of 'esci:B07'.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ from evaluation.systems import (
     Values,
     estimates,
     has_relevant,
+    judged_shares,
     rank_all,
     values_of,
 )
@@ -71,6 +72,9 @@ class SystemsTable:
         queries: how many were measured, of `available`.
         against: each other system → the last system's nDCG@10 minus that one's.
         p_holm: the p-values of these differences, corrected for their number.
+        judged_at_10: system → the share of its first 10 results that has a judgment; what has
+            none counts as irrelevant, so a low share makes a system look worse than it is. Empty
+            for engagement.
     """
 
     name: str
@@ -79,6 +83,7 @@ class SystemsTable:
     metrics: dict[str, dict[str, Estimate]]
     against: dict[str, Difference]
     p_holm: dict[str, float]
+    judged_at_10: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ def evaluate(
         if queries:
             rankings = rank_all(engine, queries, options.systems, advance)
             values = values_of(rankings, sets[name], queries, RELEVANT)
-            tables.append(_table(name, values, (len(queries), len(sets[name])), options))
+            table = _table(name, values, (len(queries), len(sets[name])), options)
+            if name != ENGAGEMENT:
+                table = replace(table, judged_at_10=judged_shares(rankings, sets[name]))
+            tables.append(table)
         done += len(queries)
     recall = evaluate_recall(
         live.generation,
@@ -216,4 +224,5 @@ def _table(
         metrics=estimates(values, options.seed),
         against=against,
         p_holm=dict(zip(against, corrected, strict=True)),
+        judged_at_10={},
     )

@@ -147,6 +147,9 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
             for other, found in table.against.items()
         )
         lines.append(Text(f"nDCG@10 of {last} minus that of " + ", ".join(told), "dim"))
+        if table.judged_at_10:
+            shares = (f"{system} {share:.0%}" for system, share in table.judged_at_10.items())
+            lines.append(Text("first 10 that judges saw: " + ", ".join(shares), "dim"))
     lines.extend(Text(note, "yellow") for note in evaluation.notes)
     return Group(*lines)
 

@@ -84,6 +84,15 @@ def _estimate(column: np.ndarray, seed: int) -> Estimate:
     return Estimate(float(column.mean()), *bootstrap_interval(column, seed=seed))
 
 
+def judged_shares(rankings: Rankings, gains: Mapping[str, ItemGains]) -> dict[str, float]:
+    """system → the share of its first 10 results, over all queries, that has a judgment."""
+    shares = {}
+    for system, found in rankings.items():
+        seen = [item in gains[query] for query, items in found.items() for item in items[:10]]
+        shares[system] = sum(seen) / len(seen) if seen else float("nan")
+    return shares
+
+
 def overlap(a: Sequence[Item], b: Sequence[Item], k: int) -> float:
     """The share of the first k places that two rankings have in common, whatever the order.
 

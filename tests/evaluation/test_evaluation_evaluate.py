@@ -92,11 +92,16 @@ def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
     assert recall["pin/save", "learned", ""] == 0.5
     assert result.generation == 3 and result.checkpoint == "c" * 16
     assert any("No rankers" in note for note in result.notes)
+    assert engaged.judged_at_10 == {}
+    # Of 7 token results p9, p10 and p0 have judgments; of 9 of the full stack p0, p1, p2, p10.
+    shares = tables["judged"].judged_at_10
+    assert shares["token"] == pytest.approx(3 / 7) and shares["full"] == pytest.approx(4 / 9)
     orjson.dumps(result.to_json())
     stream = StringIO()
     Console(file=stream, width=160).print(evaluation_tables(result))
     assert "held-out engagement: 2 of 2 queries" in stream.getvalue()
     assert "pin/save" in stream.getvalue()
+    assert "judges saw: token 43%" in stream.getvalue()
 
 
 def test_judged_sets_are_of_queries_kept_back_by_prefix(logged: Any, db: Any) -> None:
