@@ -242,8 +242,15 @@ def _same_content(folder: Path, base: Generation) -> bool:
 
 
 def next_number(workspace: Workspace) -> int:
-    """The number of the next generation: above all that there are."""
-    return max([*numbers_in(workspace.generations), read_pointer(workspace.current) or 0, 0]) + 1
+    """The number of the next generation: above all that there are.
+
+    A damaged pointer does not stop a build: it will be replaced.
+    """
+    try:
+        live = read_pointer(workspace.current) or 0
+    except Corrupt:
+        live = 0
+    return max([*numbers_in(workspace.generations), live]) + 1
 
 
 def retain(workspace: Workspace, keep: int, live: int) -> None:

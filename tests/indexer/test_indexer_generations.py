@@ -183,6 +183,9 @@ def test_the_pointer_names_a_generation_or_nothing(small: Small) -> None:
         Generation.open(workspace)
     assert rollback(workspace, 1) == 1
     assert Generation.open(workspace).number == 1
+    workspace.current.write_text("nonsense")
+    assert build(workspace, db, FakeEncoder()) == 2
+    assert Generation.open(workspace).number == 2
 
 
 def test_reading_changes_nothing(small: Small) -> None:
