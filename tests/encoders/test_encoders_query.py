@@ -22,7 +22,7 @@ TEXTS += ["ソファ", "диван", "café-table"]
 def test_the_same_texts_give_the_same_word_pieces() -> None:
     found = [train_wordpiece(TEXTS, 60).get_vocab() for _ in range(5)]
     assert all(vocabulary == found[0] for vocabulary in found)
-    assert len(found[0]) == 60
+    assert len(found[0]) <= 60
 
 
 def test_every_word_that_was_seen_can_be_spelled_and_the_unseen_is_unknown() -> None:
