@@ -1,0 +1,230 @@
+"""The rankers beside LightGBM's LambdaMART: milliseconds of a query, and order of unseen queries.
+
+    python benchmarks/rank.py [--workspace demo] [--folds 5]
+
+Latency: features and L1 of 1,000 candidates, both heads of L2 of 200, on one core, for our heads
+and for LambdaMART of two sizes, turn by turn in one run. Quality (with --workspace): the
+candidates that `omnisearch rank train` learns from, whose queries are none that the evaluation
+measures; every query is ordered by models that were trained on the other folds. Differences are
+paired, with their standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from ranker.features import FEATURES, QueryInfo, feature_matrix
+from ranker.l1 import L1_FEATURES, Linear
+from ranker.l2 import L2, Head
+from ranker.lists import Lists, RankingData, informative_lists, ndcg
+from ranker.network import Network, NetworkOptions
+from ranker.train import LABELS
+
+Score = Callable[[np.ndarray], np.ndarray]
+NOW = 1_700_000_000
+
+
+def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0.05) -> Score:
+    """LightGBM's ranker on the same rows: deterministic, row-wise, one thread."""
+    gains = np.unique(lists.y)
+    if len(gains) > 31:
+        gains = np.unique(np.quantile(gains, np.linspace(0, 1, 31)))
+    level = np.searchsorted((gains[1:] + gains[:-1]) / 2, lists.y)
+    parameters = {
+        "objective": "lambdarank",
+        "label_gain": gains.tolist(),
+        "learning_rate": rate,
+        "num_leaves": leaves,
+        "min_data_in_leaf": 50,
+        "lambda_l2": 5.0,
+        "feature_fraction": 0.8,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "bagging_by_query": True,
+        "seed": 7,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    rows = lightgbm.Dataset(lists.X, level, group=lists.sizes, weight=lists.weights)
+    booster = lightgbm.train(parameters, rows, trees)
+    return lambda X: np.asarray(
+        booster.predict(X, raw_score=True, num_threads=1, validate_features=False)
+    )
+
+
+def alone(name: str) -> Callable[[Lists], Score]:
+    """The order of one feature; nothing is trained."""
+    column = FEATURES.index(name)
+    return lambda lists: lambda X: X[:, column]
+
+
+def columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Candidates as retrieval gives them, of random numbers."""
+
+    def sometimes(values: np.ndarray, share: float) -> np.ndarray:
+        return np.where(rng.random(n) < share, values, np.nan).astype(np.float32)
+
+    return {
+        "entity": np.sort(rng.integers(0, 2, n)).astype(np.uint8),
+        "learned": rng.random(n, dtype=np.float32),
+        "compat": sometimes(rng.random(n), 0.9),
+        "bm25": sometimes(rng.random(n) * 20, 0.4),
+        **{
+            f"{source}_rank": sometimes(rng.integers(1, 150, n), 0.4)
+            for source in ("learned", "compat", "bm25")
+        },
+        "engaged_match": sometimes(rng.random(n), 0.9),
+        "counts": rng.poisson(3, (n, 6)).astype(np.float32),
+        "coverage": rng.integers(1, 12, n).astype(np.uint8),
+        "price": sometimes(rng.random(n) * 100, 0.3),
+        "created_at": NOW - rng.integers(0, 10**8, n),
+        "language_match": sometimes(rng.integers(0, 2, n), 0.9),
+        "is_ad": rng.random(n) < 0.1,
+    }
+
+
+def random_lists(queries: int = 200, n: int = 100) -> Lists:
+    """Queries whose labels follow two features, so that models of full size grow."""
+    rng = np.random.default_rng(0)
+    query = QueryInfo.of("boho bedroom", NOW)
+    X = np.concatenate([feature_matrix(columns(n, rng), query) for _ in range(queries)])
+    liked = X[:, 1] * (1 + np.nan_to_num(X[:, 2])) + rng.normal(0, 0.2, len(X))
+    y = np.digitize(liked, [1.0, 1.4, 1.7]).astype(np.float32)
+    data = RankingData(X, np.repeat(np.arange(queries), n), y, y)
+    return informative_lists(data, "engagement")
+
+
+def median_ms(calls: dict[str, Callable[[], object]], rounds: int = 500) -> dict[str, float]:
+    """Median milliseconds of each, called in turn."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append((time.perf_counter() - start) * 1000)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def latency() -> None:
+    lists = random_lists()
+    l1 = Linear.fit([lists], L1_FEATURES)
+    head = Head.fit(lists, NetworkOptions())
+    l2 = L2(head, head)
+    small, large = lambdamart(lists), lambdamart(lists, trees=300, leaves=31)
+    table, query = columns(1000, np.random.default_rng(1)), QueryInfo.of("boho bedroom", NOW)
+    X = feature_matrix(table, query)
+    some = X[:200]
+    ours = "L2, 200 rows, both heads"
+    found = median_ms(
+        {
+            "features, 1,000 rows": lambda: feature_matrix(table, query),
+            "L1, 1,000 rows": lambda: l1.score(X),
+            ours: lambda: l2.score(some),
+            "LambdaMART 100 x 15, both heads": lambda: (small(some), small(some)),
+            "LambdaMART 300 x 31, both heads": lambda: (large(some), large(some)),
+        }
+    )
+    print(f"median of 500 calls on one of {os.cpu_count()} cores")
+    for name, value in found.items():
+        ratio = f"{value / found[ours]:8.1f} x L2" if name.startswith("Lambda") else ""
+        print(f"  {name:34}{value:8.3f} ms{ratio}")
+
+
+def quality(workspace: Path, folds: int) -> None:
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace
+    from engine.ranking_data import RankingOptions, collect
+    from engine.search import SearchEngine
+
+    engine = SearchEngine.open(Workspace.open(workspace))
+    db = open_catalogue(engine.workspace.catalogue)
+    data = collect(engine, db, RankingOptions())
+    models: dict[str, Callable[[Lists], Score]] = {
+        "L2 head": lambda lists: Network.fit(lists).score,
+        "its linear part": lambda lists: Network.fit(lists, NetworkOptions(epochs=0)).score,
+        "L1": lambda lists: Linear.fit([lists], L1_FEATURES).score,
+        "LambdaMART 100 x 15": lambdamart,
+        "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
+        **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},
+    }
+    for label in LABELS:
+        compare(data, label, models, folds)
+    mixes(data, folds)
+
+
+def compare(
+    data: RankingData, label: str, models: dict[str, Callable[[Lists], Score]], folds: int
+) -> None:
+    fold = folds_of(data, folds)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    seconds = dict.fromkeys(models, 0.0)
+    for number in range(folds):
+        train = informative_lists(data, label, fold != number)
+        test = informative_lists(data, label, fold == number)
+        if not len(train.sizes) or not len(test.sizes):
+            print(f"\n{label}: too few queries with labels")
+            return
+        for name, fit in models.items():
+            start = time.perf_counter()
+            score = fit(train)
+            seconds[name] += time.perf_counter() - start
+            found[name].append(ndcg(test, score(test.X)))
+    values = {name: np.concatenate(parts) for name, parts in found.items()}
+    first = values["L2 head"]
+    print(f"\n{label}: {len(first)} queries, {folds} folds; training in seconds a fold")
+    print(f"  {'':24}{'nDCG@10':>8}{'less L2 head':>20}{'seconds':>10}")
+    for name, value in values.items():
+        less = value - first
+        error = less.std() / len(less) ** 0.5
+        print(
+            f"  {name:24}{value.mean():8.4f}{less.mean():+11.4f} ± {error:.4f}"
+            f"{seconds[name] / folds:10.1f}"
+        )
+
+
+def folds_of(data: RankingData, folds: int) -> np.ndarray:
+    """(n,) the fold of each row's query."""
+    queries = np.unique(data.groups)
+    fold_of = np.random.default_rng(3).integers(0, folds, len(queries))
+    return fold_of[np.searchsorted(queries, data.groups)]
+
+
+def mixes(data: RankingData, folds: int) -> None:
+    """What the weight of the relevance head does to either label."""
+    weights, fold = (0.0, 0.25, 0.5, 0.75, 1.0), folds_of(data, folds)
+    found: dict[str, list[list[np.ndarray]]] = {label: [] for label in LABELS}
+    for number in range(folds):
+        train = [informative_lists(data, label, fold != number) for label in LABELS]
+        if not all(len(lists.sizes) for lists in train):
+            return
+        l2 = L2(*(Head.fit(lists, NetworkOptions()) for lists in train))
+        for label in LABELS:
+            test = informative_lists(data, label, fold == number)
+            found[label].append([ndcg(test, l2.score(test.X, w)) for w in weights])
+    print("\nnDCG@10 by weight of the relevance head" + "".join(f"{w:9}" for w in weights))
+    for label, parts in found.items():
+        means = [np.concatenate(values).mean() for values in zip(*parts, strict=True)]
+        print(f"  {label:37}" + "".join(f"{mean:9.4f}" for mean in means))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--folds", type=int, default=5)
+    options = parser.parse_args()
+    latency()
+    if options.workspace:
+        quality(options.workspace, options.folds)
+
+
+if __name__ == "__main__":
+    main()
