@@ -51,6 +51,7 @@ class Config:
             Recall@10 end the training.
         valid_pairs, valid_corpus: sizes of the validation sample, per entity type.
         save_every: steps between checkpoints beside those at validations; 0 is none.
+        tensorboard: write logs for TensorBoard beside the checkpoints.
     """
 
     preset: str = "paper"
@@ -98,6 +99,7 @@ class Config:
     valid_pairs: int = 10_000
     valid_corpus: int = 100_000
     save_every: int = 0
+    tensorboard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from data.catalogue import get_meta
 from data.errors import InputError
 from data.workspace import Workspace, write_atomic
 from encoders.batches import BatchStream
+from encoders.board import open_board
 from encoders.card import write_card
 from encoders.checkpoint import (
     TrainingState,
@@ -44,29 +45,9 @@ from encoders.optim import (
     set_rates,
 )
 from encoders.prepare import Prepared, prepare
+from encoders.report import StepReport
 from encoders.step import Stepper, count_and_correct, takes_bf16
 from encoders.validate import Validator, recurrence
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What `on_step` gets after each step.
-
-    Attributes:
-        step: steps done, from 1.
-        losses: task → loss.
-        norm: the gradient's norm before clipping.
-        recalls: entity type → Recall@10, where this step was followed by a validation.
-    """
-
-    step: int
-    loss: float
-    losses: dict[str, float]
-    pairs_per_second: float
-    lr_factor: float
-    norm: float
-    recalls: dict[str, float] | None = None
-
 
 OnStep = Callable[[StepReport], None]
 
@@ -135,7 +116,7 @@ def _only_one(base: Path) -> Iterator[None]:
 
 def _check_same(old: Config, new: Config, folder: Path) -> None:
     before, now = asdict(old), asdict(new)
-    changed = [key for key in before if before[key] != now[key]]
+    changed = [key for key in before if before[key] != now[key] and key != "tensorboard"]
     if changed:
         raise InputError(
             f"The checkpoint was trained with another {', '.join(changed)}.",
@@ -194,7 +175,9 @@ class _Training:
     def run(self) -> Path:
         config = self.config
         stepper = Stepper(self.model, self.data.items, config, self.device, self.bf16)
-        with ThreadPoolExecutor(1) as ahead:  # makes the next batch while this one is learned
+        board = open_board(self.base / "tensorboard", self.at.step, wanted=config.tensorboard)
+        # The thread makes the next batch while this one is learned.
+        with ThreadPoolExecutor(1) as ahead, board as log:
             coming = ahead.submit(self.stream.batch, self.at.step)
             while not self._over():
                 started = time.perf_counter()
@@ -212,11 +195,11 @@ class _Training:
                 self.at.step += 1
                 rate = batch.pairs / (time.perf_counter() - started)
                 recalls = self._after_step()
+                loss = losses.pop("loss")
+                report = StepReport(self.at.step, loss, losses, rate, factor, norm, recalls)
+                log.write(report)
                 if self.on_step:
-                    loss = losses.pop("loss")
-                    self.on_step(
-                        StepReport(self.at.step, loss, losses, rate, factor, norm, recalls)
-                    )
+                    self.on_step(report)
         best = self.base / self.at.best_folder
         publish_best(self.base, best)
         return best

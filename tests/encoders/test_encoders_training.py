@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,37 @@ def test_only_one_process_trains_under_a_name(small, config) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="Another process"):
             small.train("locked", config)
+
+
+def test_tensorboard_logs_are_written_or_the_missing_extra_is_named(
+    small, config, monkeypatch
+) -> None:
+    config = replace(config, steps=2, valid_every=2, tensorboard=True)
+    written: list[tuple[str, float, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert folder.endswith("tensorboard") and purge_step == 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            written.append(("closed", 0.0, 0))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # cannot be imported
+    with pytest.raises(InputError, match=r"omnisearch\[tensorboard\]"):
+        small.train("board", config)
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    _, reports = small.train("board", config)
+    assert ("loss/total", reports[1].loss, 2) in written
+    assert ("Recall@10/pin", reports[1].recalls["pin"], 2) in written
+    assert written[-1][0] == "closed"
 
 
 @pytest.mark.parametrize("name", ["", "../other", "a/b", ".hidden"])

@@ -1,0 +1,25 @@
+"""What a training tells after each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What `on_step` gets after each step.
+
+    Attributes:
+        step: steps done, from 1.
+        losses: task → loss.
+        norm: the gradient's norm before clipping.
+        recalls: entity type → Recall@10, where this step was followed by a validation.
+    """
+
+    step: int
+    loss: float
+    losses: dict[str, float]
+    pairs_per_second: float
+    lr_factor: float
+    norm: float
+    recalls: dict[str, float] | None = None
