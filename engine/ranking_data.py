@@ -44,12 +44,15 @@ class RankingOptions:
         queries: most queries of either kind, chosen by a hash of the seed and the query.
         best, others: of the candidates without a label, how many of the first by rank fusion and
             how many of the rest are kept a query.
+        as_new: share of the queries that are shown to the rankers as if nobody had searched for
+            them before: a log repeats its queries, but what a person types is often new.
     """
 
     window_days: int = 14
     queries: int = 1000
     best: int = 100
     others: int = 100
+    as_new: float = 0.5
     seed: int = 7
 
 
@@ -84,7 +87,8 @@ def collect(
         asked = Asked(query, vectors[number])
         candidates = retrieve_all(live, asked, SYSTEMS["full"], config)
         add_cosines(live, candidates, vectors[number])
-        X = features(live, candidates, query)
+        as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
+        X = features(live, candidates, query, as_new)
         gain, weight, grade = _labels(live, candidates, query, engaged, judged)
         if query not in logged_queries:
             gain[:] = np.nan

@@ -90,8 +90,11 @@ def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
         candidates.columns[name] = column
 
 
-def features(live: Live, candidates: Candidates, query: str) -> np.ndarray:
-    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`)."""
+def features(live: Live, candidates: Candidates, query: str, as_new: bool = False) -> np.ndarray:
+    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`).
+
+    With `as_new`, as if nobody had searched for this before: no item was engaged by the query.
+    """
     columns = {
         "entity": candidates.entity,
         "learned": candidates.columns["learned"],
@@ -102,6 +105,8 @@ def features(live: Live, candidates: Candidates, query: str) -> np.ndarray:
         "bm25_rank": candidates.columns["token_rank"],
         **item_columns(live.generation.tables, candidates, query),
     }
+    if as_new:
+        columns["engaged_match"] = np.zeros(len(candidates), np.float32)
     return feature_matrix(columns, QueryInfo.of(query, live.now))
 
 

@@ -94,6 +94,19 @@ def test_the_label_is_not_among_the_features(
     assert (data.X[data.engagement > 0][:, FEATURES.index("engaged_match")] == 0).all()
 
 
+def test_a_share_of_the_queries_is_shown_as_new(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    known = {}
+    for share in (0.0, 0.5, 1.0):
+        data, queries = asked(engine, db, monkeypatch, as_new=share)
+        matched = data.X[:, FEATURES.index("engaged_match")] > 0
+        known[share] = {queries[group] for group in data.groups[matched]}
+    assert not known[1.0] and known[0.5] < known[0.0]
+    assert len(known[0.0]) > len(known[0.5]) > 0
+
+
 def test_features_that_know_the_window_are_refused(
     logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
