@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,23 +59,24 @@ def compare(
     db = open_catalogue(space.catalogue)
     names = systems.split(",")
     engine = SearchEngine.open(space)
+    data: dict[str, Any]
     if query is not None:
-        result = one.compare_query(engine, db, query, k, names)
-        page = comparison_page(result, [space.root, *picture_folders(db)]) if html else ""
-        shown = terminal.comparison_table(result)
+        comparison = one.compare_query(engine, db, query, k, names)
+        data, shown = comparison.to_json(), terminal.comparison_table(comparison)
+        page = comparison_page(comparison, picture_folders(db))
     else:
         assert queries is not None
         options = compare_set.SetOptions(systems=names, k=k, held_out=evaluate.held_out_gains(db))
         with progress("queries") as advance:
-            result = compare_set.compare_queries(
+            found = compare_set.compare_queries(
                 engine, db, query_file.read_queries(queries), options, advance
             )
-        page = set_page(result) if html else ""
-        shown = terminal.set_tables(result)
+        data, shown = found.to_json(), terminal.set_tables(found)
+        page = set_page(found)
     if html:
         write_atomic(html, page.encode())
     if json:
-        return emit_json("compare", result.to_json())
+        return emit_json("compare", data)
     out.print(shown)
     if html:
         err.print(f"Wrote {html}.", markup=False)

@@ -28,7 +28,8 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="Results a page.")] = 20,
     page: Annotated[int, typer.Option(min=1)] = 1,
     system: Annotated[
-        str, typer.Option(help="full, or one stage of it: token, embedding, compat, rrf, l1.")
+        str,
+        typer.Option(help="full, token, embedding, pinsage, itemsage, compat, rrf, l1."),
     ] = "full",
     entity: Annotated[str | None, typer.Option(help="pin or product.")] = None,
     language: Annotated[str | None, typer.Option(help="Such as en.")] = None,
@@ -88,8 +89,10 @@ def show(response: Response) -> None:
 
 
 def _stages(explain: dict) -> str:
-    return "  ".join(
-        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in explain.items()
-        if value is not None
-    )
+    parts = []
+    for name, value in explain.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} ({_stages(value)})")
+        elif value is not None:
+            parts.append(f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}")
+    return "  ".join(parts)

@@ -172,15 +172,23 @@ def training_pairs(
 def evaluation_pairs(
     db: sqlite_utils.Database, split: Split, seed: int = 0, sample: int = 80_000
 ) -> dict[str, pa.Table]:
-    """The pairs of the evaluation window by '<entity>/<action>', such as 'pin/save' (§4.2).
-
-    Each table has PAIR_SCHEMA and holds at most `sample` unique pairs, drawn by an order hashed
-    from the seed and the pair. Impressions are no engagement; keys without a pair are left out.
+    """The pairs of the evaluation window by '<entity>/<action>', as `window_pairs` (§4.2).
 
     Raises:
         NotReady: the features leak (see `check_leak`).
     """
     check_leak(db, split)
+    return window_pairs(db, split.eval_from, split.eval_until, seed, sample)
+
+
+def window_pairs(
+    db: sqlite_utils.Database, begins: int, ends: int, seed: int = 0, sample: int = 80_000
+) -> dict[str, pa.Table]:
+    """The pairs engaged in [begins, ends) by '<entity>/<action>', such as 'pin/save'.
+
+    Each table has PAIR_SCHEMA and holds at most `sample` unique pairs, drawn by an order hashed
+    from the seed and the pair. Impressions are no engagement; keys without a pair are left out.
+    """
     _register_order(db, seed)
     tables = {}
     for entity in ENTITIES:
@@ -188,7 +196,7 @@ def evaluation_pairs(
             cursor = db.conn.execute(
                 f"SELECT * FROM ({_pairs_sql(entity, (action,), train=False)}) "
                 "ORDER BY pair_order(query, item_id, action), query, item_id LIMIT ?",
-                [split.eval_from, split.eval_until, sample],
+                [begins, ends, sample],
             )
             table = _table(cursor)
             if table.num_rows:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from data.pairs import DAY, Split, evaluation_pairs
+from data.pairs import DAY, Split, window_pairs
 from encoders.batches import item_chunks, query_chunks, visible_strings
 from encoders.config import Config
 from encoders.dataset import TrainingData
@@ -38,8 +38,7 @@ def carve(
         pair had been engaged before these 7 days.
     """
     begins = split.train_until - _DAYS * DAY
-    window = Split(split.train_until, begins, split.train_until)
-    found = evaluation_pairs(db, window, seed=config.seed, sample=config.valid_pairs)
+    found = window_pairs(db, begins, split.train_until, config.seed, config.valid_pairs)
     left = {name: table for name, table in tables.items() if table.num_rows}
     valid: dict[str, pa.Table] = {}
     for entity in ("pin", "product", "query"):
