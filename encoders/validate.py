@@ -89,19 +89,21 @@ def _in_turn(tables: list[pa.Table], trainable: set[Pair], most: int) -> set[Pai
 def _engaged_before(
     db: sqlite_utils.Database, entity: str, time: int, pairs: list[Pair]
 ) -> set[Pair]:
-    """Which of the pairs had an action other than an impression before `time`."""
-    statement = """
-        SELECT EXISTS (SELECT 1 FROM pairs_before WHERE query = ? AND item_id = ?)"""
-    db.conn.execute("DROP TABLE IF EXISTS temp.pairs_before")
+    """Which of the pairs had an action other than an impression before `time`: one scan."""
+    db.conn.execute("DROP TABLE IF EXISTS temp.drawn")
     db.conn.execute(
-        """CREATE TEMP TABLE pairs_before AS SELECT DISTINCT query, item_id FROM engagements
-        WHERE entity = ? AND time < ? AND action <> 'impression'""",
-        [entity, time],
+        "CREATE TEMP TABLE drawn (query TEXT, item_id TEXT, PRIMARY KEY (query, item_id))"
     )
-    db.conn.execute("CREATE INDEX temp.pairs_before_pair ON pairs_before (query, item_id)")
-    seen = {pair for pair in pairs if db.conn.execute(statement, pair).fetchone()[0]}
-    db.conn.execute("DROP TABLE temp.pairs_before")
-    return seen
+    db.conn.executemany("INSERT INTO drawn VALUES (?, ?)", pairs)
+    found = db.conn.execute(
+        """SELECT DISTINCT e.query, e.item_id FROM engagements e
+        CROSS JOIN drawn d ON d.query = e.query AND d.item_id = e.item_id
+        WHERE e.entity = ? AND e.time < ? AND e.action <> 'impression'""",
+        [entity, time],
+    ).fetchall()
+    db.conn.execute("DROP TABLE temp.drawn")
+    db.conn.commit()
+    return set(found)
 
 
 @dataclass(frozen=True)
