@@ -230,6 +230,11 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
             where=str(base),
             how="Run `omnisearch train --resume`." if begun else "Run `omnisearch train`.",
         )
+    return open_encoder(folder, name)
+
+
+def open_encoder(folder: Path, name: str) -> Encoder:
+    """The encoder of the files in `folder`; raises Corrupt if they differ from their manifest."""
     hashes = verify(folder)
     parts = load_parts(folder)
     return Encoder(
@@ -240,6 +245,7 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
         identity(hashes),
         parts.compat_spaces,
         name=name,
+        folder=folder,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ class Encoder:
     Attributes:
         checkpoint: 16 hex digits of the hash of weights and configuration; a key for caches.
         name: the folder of `checkpoints/` that it came from.
+        folder: its files.
         dim: size of the vectors.
         feature_dims: continuous features of items that the encoder reads, sorted by name.
         compat_spaces: entity type → space it was trained for, such as {'pin': 'pinsage'}.
@@ -42,6 +46,7 @@ class Encoder:
         compat_spaces: Mapping[str, str],
         device: torch.device | None = None,
         name: str = "default",
+        folder: Path | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device)
@@ -50,10 +55,27 @@ class Encoder:
         self.tokeniser = tokeniser
         self.checkpoint = checkpoint
         self.name = name
+        self.folder = folder
         self.dim = config.dim
         self.feature_dims = dict(model.item.feature_dims)
         self.compat_spaces = dict(compat_spaces)
         self._items_lock = threading.Lock()
+
+    def copy_to(self, target: Path) -> None:
+        """Put the files that inference needs into the new folder `target`, as hard links.
+
+        Checkpoint files never change, so a link is a copy that costs nothing; where the file
+        system has no links, they are copied.
+        """
+        assert self.folder is not None
+        for path in sorted(self.folder.rglob("*")):
+            place = path.relative_to(self.folder)
+            if path.is_file() and place.parts[0] != "training":
+                (target / place).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(path, target / place)
+                except OSError:
+                    shutil.copyfile(path, target / place)
 
     @torch.inference_mode()
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:

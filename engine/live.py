@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
-from data.errors import NotReady
+from data.errors import Corrupt
 from data.workspace import Workspace
 from engine.filters import Filters, allowed_rows
 from ranker.store import load_rankers
@@ -78,20 +78,21 @@ def open_live(workspace: Workspace, token_backend: str, with_rankers: bool = Tru
     """The live generation with the checkpoint it was built from, and the rankers if wanted.
 
     Raises:
-        NotReady: there is no generation, or its checkpoint is not the one that is live now.
-        Corrupt: a file of either was damaged.
+        NotReady: there is no generation.
+        Corrupt: a file of it or of the rankers was damaged.
     """
-    from encoders.checkpoint import load_encoder
-    from indexer.generation import Generation
+    from encoders.checkpoint import open_encoder
+    from indexer.generation import Generation, folder_of
+    from indexer.publish import ENCODER
 
     generation = Generation.open(workspace, token_backend=token_backend)
-    encoder = load_encoder(workspace, generation.checkpoint_name)
+    folder = folder_of(workspace, generation.number) / ENCODER
+    encoder = open_encoder(folder, generation.checkpoint_name)
     if encoder.checkpoint != generation.checkpoint:
-        raise NotReady(
-            f"Generation {generation.number} was built from checkpoint {generation.checkpoint}, "
-            f"but {generation.checkpoint_name!r} is now {encoder.checkpoint}: their vectors do "
-            "not compare.",
-            where=str(workspace.current),
+        raise Corrupt(
+            f"Generation {generation.number} holds vectors of checkpoint {generation.checkpoint} "
+            f"and an encoder of {encoder.checkpoint}: they do not compare.",
+            where=str(folder),
             how="Run `omnisearch index build`.",
         )
     live = Live(generation, encoder, None, data_time(generation))

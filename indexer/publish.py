@@ -32,6 +32,7 @@ from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_token
 Progress = Callable[[int, int], None]
 
 TEXTS_FILE = "texts.npy"
+ENCODER = "encoder"  # the query encoder of these vectors: a training or rollback never parts them
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             spaces[entity, name] = write_space(
                 target, (vectors, places, len(rows)), graph, old, job.step
             )
+    (folder / ENCODER).mkdir()
+    job.encoder.copy_to(folder / ENCODER)
     write_manifest(
         folder,
         {

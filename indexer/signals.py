@@ -50,6 +50,7 @@ class ItemsAndQueries(Protocol):
     feature_dims: dict[str, int]
     compat_spaces: dict[str, str]
 
+    def copy_to(self, target: Path) -> None: ...
     def queries(self, texts: list[str]) -> np.ndarray: ...
     def items(
         self, items: list[dict[str, Any]], features: Mapping[str, np.ndarray]

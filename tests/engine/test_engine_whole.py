@@ -61,9 +61,6 @@ def test_what_is_missing_is_named(tmp_path: Path, served: Workspace) -> None:
     served.current.unlink()
     with pytest.raises(NotReady, match="index"):
         SearchEngine.open(served)
-    shutil.rmtree(served.checkpoints)
-    with pytest.raises(NotReady):
-        SearchEngine.open(served)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +76,22 @@ def test_a_damaged_generation_is_not_served(served: Workspace, pattern: str) -> 
     assert str(served.generations / "1") in str(caught.value)
 
 
+def test_a_generation_serves_with_its_own_encoder_whatever_is_trained_since(
+    served: Workspace,
+) -> None:
+    before = SearchEngine.open(served).rank("boho bedroom", "embedding", 5)
+    shutil.rmtree(served.checkpoints)
+    served.query_cache.unlink()
+    assert SearchEngine.open(served).rank("boho bedroom", "embedding", 5) == before
+
+
 def test_vectors_of_another_checkpoint_are_not_mixed(
     served: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = load_encoder(served)
     encoder.checkpoint = "0123456789abcdef"
-    monkeypatch.setattr("encoders.checkpoint.load_encoder", lambda *_: encoder)
-    with pytest.raises(NotReady, match="do not compare"):
+    monkeypatch.setattr("encoders.checkpoint.open_encoder", lambda *_: encoder)
+    with pytest.raises(Corrupt, match="do not compare"):
         SearchEngine.open(served)
 
 

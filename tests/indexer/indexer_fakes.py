@@ -34,6 +34,9 @@ class FakeEncoder:
         self.items_seen: list[str] = []
         self.queries_seen: list[str] = []
 
+    def copy_to(self, target: Path) -> None:
+        (target / "weights").write_text(self.checkpoint)
+
     def queries(self, texts: list[str], batch_size: int = 256) -> np.ndarray:
         self.queries_seen.extend(texts)
         return self._unit([text.split() for text in texts])
