@@ -22,11 +22,11 @@ START = timegm((2022, 1, 1, 0, 0, 0))  # the log's first second
 END = timegm((2024, 3, 31, 23, 59, 59))  # and its last
 DAY = 86_400
 
-LANGUAGE_SHARE = np.array([0.44, 0.11, 0.10, 0.13, 0.06, 0.09, 0.07])  # as LANGUAGES
+LANGUAGE_SHARE = np.array([0.56, 0.08, 0.08, 0.10, 0.05, 0.07, 0.06])  # as LANGUAGES
 BLOCK = 100_000
 
 # How often a person's title or description names an attribute.
-MENTION = dict(zip(GROUPS, (0.4, 0.4, 0.45, 0.4, 0.4, 0.5, 0.4, 0.5, 0.7, 0.8, 0.5), strict=True))
+MENTION = dict(zip(GROUPS, (0.5, 0.5, 0.5, 0.45, 0.5, 0.55, 0.5, 0.6, 0.75, 0.85, 0.55), strict=True))
 PRESENT = 0.88  # chance that an item has a value for a group that its family knows
 DARK = 0.27  # share of items that the simulated production search never retrieves
 

@@ -17,7 +17,7 @@ from data.world.querypool import QueryPool
 from data.world.relevance import ThemeTree, relevance
 
 KEPT = 64  # candidates kept for each query
-TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.7, 1.5, 0.2, 0.2  # weights of the score
+TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.8, 1.5, 0.2, 0.8  # weights of the score
 OLD_EMBEDDING_NOISE = 0.2
 DRAWS = {"theme": 20, "attribute": 14, "interest": 8, "family": 8}
 CHUNK = 2_000

@@ -21,9 +21,9 @@ from data.world.relevance import ThemeTree, relevance
 
 BLOCK = 20_000  # sessions simulated at once
 SHOWN = (5, 11)  # results shown: from, to (exclusive)
-MOOD = 0.5  # scale of the Gumbel noise on the production score in each session
+MOOD = 0.7  # scale of the Gumbel noise on the production score in each session
 EXAMINATION = 0.6  # examined with probability position ** -EXAMINATION
-FOREIGN = 0.8  # attractiveness factor of text in another language
+FOREIGN = 0.55  # attractiveness factor of text in another language
 ENGAGED = 0.95  # engagement probability of a perfect result at position 1
 ACCIDENT = 0.03  # click without interest
 # Of the engaged: chance of each action (several may happen).
