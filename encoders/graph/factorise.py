@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import sqlite_utils
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import svds
 
 from data.catalogue import set_meta
 from data.features import Feature
@@ -31,27 +31,18 @@ class Factors:
     values: np.ndarray
 
 
-def truncated_svd(
-    matrix: sp.csr_matrix,
-    rank: int,
-    seed: int,
-    centre: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Factors:
-    """The `rank` greatest singular triples of `matrix`, or of matrix - outer(*centre).
+def truncated_svd(matrix: sp.csr_matrix, rank: int, seed: int) -> Factors:
+    """The `rank` greatest singular values of `matrix` and their left vectors.
 
-    The centre (u (n,), v (m,)) is never multiplied out. The signs of the vectors are fixed, so the
-    same matrix and seed give the same factors.
+    The signs of the vectors are fixed, so the same matrix and seed give the same factors.
     """
     matrix = matrix.astype(np.float32)
     side = min(matrix.shape)
     if side <= _DENSE_SIDE and np.prod(matrix.shape) <= _DENSE_SIZE:
-        dense = matrix.toarray()
-        if centre is not None:
-            dense -= np.outer(*centre).astype(np.float32)
-        rows, values, _ = _dense_svd(dense)
+        rows, values, _ = _dense_svd(matrix.toarray())
     else:
         start = np.random.default_rng(seed).standard_normal(side).astype(np.float32)
-        rows, values, _ = svds(_operator(matrix, centre), k=min(rank, side - 1), v0=start)
+        rows, values, _ = svds(matrix, k=min(rank, side - 1), v0=start)
     order = np.argsort(-values, kind="stable")[:rank]
     order = order[values[order] > _NOTHING]
     rows, values = rows[:, order], values[order]
@@ -72,30 +63,6 @@ def _dense_svd(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values[values < 1e-5 * max(values.max(initial=0.0), _NOTHING)] = 0.0
     rows = dense @ (right / np.maximum(values, _NOTHING))
     return rows, values, right.T
-
-
-def _operator(
-    matrix: sp.csr_matrix, centre: tuple[np.ndarray, np.ndarray] | None
-) -> sp.csr_matrix | LinearOperator:
-    if centre is None:
-        return matrix
-    u, v = (side.astype(np.float32) for side in centre)
-    turned = matrix.T.tocsr()
-
-    def forward(x: np.ndarray) -> np.ndarray:
-        return matrix @ x - np.multiply.outer(u, v @ x)
-
-    def backward(y: np.ndarray) -> np.ndarray:
-        return turned @ y - np.multiply.outer(v, u @ y)
-
-    return LinearOperator(
-        matrix.shape,
-        matvec=lambda x: forward(x.ravel()),
-        rmatvec=lambda y: backward(y.ravel()),
-        matmat=forward,
-        rmatmat=backward,
-        dtype=np.float32,
-    )
 
 
 def unit_rows(vectors: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
