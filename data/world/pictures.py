@@ -31,7 +31,8 @@ SHAPES: Final[dict[str, str]] = {
     'd="M18 112h86" stroke="{d}" stroke-width="6"/>',
     "bag": '<path d="M40 60q0-30 20-30t20 30" fill="none" stroke="{d}" stroke-width="5"/><path '
     'd="M24 58h72l8 60H16z" fill="{c}" stroke="{d}"/><circle cx="60" cy="76" r="5" fill="{l}"/>',
-    "ring": '<circle cx="60" cy="86" r="32" fill="none" stroke="{c}" stroke-width="9"/><path '
+    "ring": '<circle cx="60" cy="86" r="32" fill="none" stroke="{d}" stroke-width="11"/><circle '
+    'cx="60" cy="86" r="32" fill="none" stroke="{c}" stroke-width="9"/><path '
     'd="M46 34h28l10 12-24 22-24-22z" fill="{l}" stroke="{d}"/>',
     "plate": '<circle cx="60" cy="76" r="46" fill="#fff" stroke="{d}"/><circle cx="60" cy="76" '
     'r="30" fill="{c}"/><circle cx="50" cy="68" r="8" fill="{l}"/><circle cx="70" cy="82" r="7" '

@@ -26,7 +26,9 @@ LANGUAGE_SHARE = np.array([0.56, 0.08, 0.08, 0.10, 0.05, 0.07, 0.06])  # as LANG
 BLOCK = 100_000
 
 # How often a person's title or description names an attribute.
-MENTION = dict(zip(GROUPS, (0.5, 0.5, 0.5, 0.45, 0.5, 0.55, 0.5, 0.6, 0.75, 0.85, 0.55), strict=True))
+MENTION = dict(
+    zip(GROUPS, (0.5, 0.5, 0.5, 0.45, 0.5, 0.55, 0.5, 0.6, 0.75, 0.85, 0.55), strict=True)
+)
 PRESENT = 0.88  # chance that an item has a value for a group that its family knows
 DARK = 0.27  # share of items that the simulated production search never retrieves
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
+
 import numpy as np
 import pytest
 
 from data.world.itemtext import Relatives, caption
 from data.world.judges import JUDGES, grade_by
 from data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, load_lexicon
+from data.world.pictures import draw
 from data.world.relevance import ThemeTree, relevance
 from data.world.sessions import EXAMINATION, session_times
 from data.world.sizes import PRESETS
@@ -128,6 +131,15 @@ def test_captions_are_english_say_what_is_seen_and_are_sometimes_wrong() -> None
     assert not any("boho" in text for text in written)  # a style is not seen
     assert any("an orange velvet armchair" in text for text in written)
     assert not any("a orange" in text for text in written)
+
+
+def test_every_concept_can_be_drawn_in_every_colour() -> None:
+    colours = [wanted(colour=v.name) for v in LEXICON.values if GROUPS[v.group] == "colour"]
+    for concept in LEXICON.of_level("concept").tolist():
+        for number, values in enumerate([*colours, wanted()]):
+            svg = draw(LEXICON, concept, values.tolist(), number)
+            ElementTree.fromstring(svg)
+            assert len(svg) < 1024
 
 
 def test_a_judge_without_faults_gives_the_true_grade_and_the_three_err_their_own_way() -> None:

@@ -1,9 +1,9 @@
 """The words of the sample world: themes and attribute values in seven languages.
 
 One TOML file an interest; a file has families, a family has concepts. A concept takes its
-family's attributes, except for groups that its own `slots` name. Interests, families and
-concepts are all *themes*: something that a query, a board or an item can be about. The two
-`attributes*.toml` files hold the attribute values by group.
+family's shape and attributes, except for a `shape` and groups of `slots` of its own. Interests,
+families and concepts are all *themes*: something that a query, a board or an item can be about.
+The two `attributes*.toml` files hold the attribute values by group.
 """
 
 from __future__ import annotations
@@ -149,9 +149,8 @@ def _add_family(
     for concept, entry in table["concepts"].items():
         own = _slots(table["slots"] | entry.get("slots", {}), concept, number)
         words = _words(entry, f"{name} {concept}")
-        themes.append(
-            Theme(concept, "concept", interest, family, words, table["shape"], price, own)
-        )
+        shape = entry.get("shape", table["shape"])
+        themes.append(Theme(concept, "concept", interest, family, words, shape, price, own))
 
 
 def _slots(
