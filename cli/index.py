@@ -88,7 +88,18 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     found = index_status(Workspace.open(workspace))
     if json:
         return emit_json("index status", found)
-    table("Generations", ["part", "state"], [[key, str(value)] for key, value in found.items()])
+    rows = []
+    for each in found["generations"]:
+        number = f"{each['number']}{' (live)' if each['live'] else ''}"
+        if "problem" in each:
+            rows.append([number, each["problem"], None, None])
+            continue
+        counts = ", ".join(f"{says['live']:,} {name}" for name, says in each["entities"].items())
+        recalls = [
+            space["recall"]["recall"] for space in each["spaces"].values() if space["recall"]
+        ]
+        rows.append([number, counts, min(recalls, default=None), each["checkpoint"]])
+    table("Generations", ["number", "items", "least recall", "checkpoint"], rows)
 
 
 @app.command(epilog=example("omnisearch index verify"))
