@@ -115,18 +115,18 @@ def best_titles(titles: Sequence[str], statistics: WordStatistics, top: int = TO
         if key := _words(title):
             forms.setdefault(key, Counter())[" ".join(title.split())] += 1
     uses = Counter({key: form.total() for key, form in forms.items()})
-    frequency = _frequency(uses)
     boards = uses.total()
+    score = {
+        word: (boards * statistics.prevalence.get(word, 0.0) + statistics.chance.get(word, 1.0))
+        / number
+        for word, number in _frequency(uses).items()
+    }
 
     def order(key: tuple[str, ...]) -> tuple[float, int, int, str]:
-        score = sum(
-            (boards * statistics.prevalence.get(word, 0.0) + statistics.chance.get(word, 1.0))
-            / frequency[word]
-            for word in key
-        )
         text = " ".join(key)
         # Rounded, so that sums equal but for the last bit tie and the next criterion decides.
-        return round(score / len(key), 9), -len(key), -len(text), text
+        mean = sum(score[word] for word in key) / len(key)
+        return round(mean, 9), -len(key), -len(text), text
 
     return [
         min(forms[key].items(), key=lambda entry: (-entry[1], entry[0]))[0]
