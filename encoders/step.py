@@ -59,7 +59,16 @@ class Stepper:
     bf16: bool
 
     def backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
-        """Add the batch's gradients to the parameters; returns each task's loss and 'loss'."""
+        """Set the parameters' gradients to the batch's; returns each task's loss and 'loss'."""
+        self.model.zero_grad(set_to_none=True)
+        losses = self._backward(batch, corrections)
+        for parameter in self.model.item.hash.parameters():
+            # One chunk's rows rise and are all different, but accumulation forgets that it knew.
+            if parameter.grad is not None and len(batch.item_chunks) == 1:
+                parameter.grad._coalesced_(True)  # type: ignore[attr-defined]
+        return losses
+
+    def _backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
         queries, items = self._query_encoders(batch), self._item_encoders(batch)
         if not self.config.cached_gradients:
             total, losses = self.loss(

@@ -184,8 +184,6 @@ class _Training:
                 batch = coming.result()
                 coming = ahead.submit(self.stream.batch, self.at.step + 1)
                 corrections = count_and_correct(self.counts, batch, self.datasets)
-                for optimiser in self.optimisers:
-                    optimiser.zero_grad(set_to_none=True)
                 losses = stepper.backward(batch, corrections)
                 norm = clip_gradients(self.model.parameters(), config.clip)
                 factor = schedule(self.at.step, config)
