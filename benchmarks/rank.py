@@ -25,10 +25,11 @@ from ranker.l1 import L1_FEATURES, Linear
 from ranker.l2 import L2, Head
 from ranker.lists import Lists, RankingData, informative_lists, ndcg
 from ranker.network import Network, NetworkOptions
-from ranker.train import LABELS
+from ranker.train import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
 NOW = 1_700_000_000
+PRIOR = RankerConfig().l1_prior
 
 
 def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0.05) -> Score:
@@ -151,7 +152,7 @@ def quality(workspace: Path, folds: int) -> None:
     models: dict[str, Callable[[Lists], Score]] = {
         "L2 head": lambda lists: Network.fit(lists).score,
         "its linear part": lambda lists: Network.fit(lists, NetworkOptions(epochs=0)).score,
-        "L1": lambda lists: Linear.fit([lists], L1_FEATURES).score,
+        "L1": lambda lists: Linear.fit([lists], L1_FEATURES, PRIOR / len(lists.sizes)).score,
         "LambdaMART 100 x 15": lambdamart,
         "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
         **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},

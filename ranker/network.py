@@ -42,7 +42,7 @@ class NetworkOptions:
     batch: int = 16
     rate: float = 1e-2
     decay: float = 1e-2
-    prior: float = 4.0
+    prior: float = 20.0
     seed: int = 7
 
 

@@ -26,13 +26,13 @@ class RankerConfig:
     Attributes:
         held_out: share of the queries kept back for measuring; fewer than 5 queries keep none.
         relevance_weight: the mix that the report measures.
-        l1_l2: L2 regularisation of L1.
+        l1_prior: L2 regularisation of L1, over the number of queries.
     """
 
     network: NetworkOptions = field(default_factory=NetworkOptions)
     held_out: float = 0.2
     relevance_weight: float = 0.5
-    l1_l2: float = 1e-3
+    l1_prior: float = 20.0
     seed: int = 7
 
 
@@ -72,7 +72,8 @@ def train_rankers(
             how="Import engagements or judgments of queries that retrieve more than one item.",
         )
     steps, total = _steps(progress), len(usable) + 1
-    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_l2)
+    learned_from = sum(len(lists.sizes) for lists in usable.values())
+    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_prior / learned_from)
     steps(1, total)
     heads: dict[str, Head] = {}
     for label, lists in usable.items():
