@@ -35,7 +35,7 @@ def compare(
     queries: Annotated[
         Path | None, typer.Option(help="A file of queries: figures over all of them instead.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 12,
     systems: Annotated[
         str, typer.Option(help="Names with commas: token, embedding, compat, rrf, l1, full.")
     ] = "token,embedding,full",
@@ -44,10 +44,10 @@ def compare(
 ) -> None:
     """Show what each system finds, what they share, and which results judges found relevant."""
     from data.catalogue import open_catalogue
-    from data.workspace import Workspace, write_atomic
+    from data.workspace import Workspace
     from engine.search import SearchEngine
     from evaluation import compare as one
-    from evaluation import compare_set, evaluate, query_file
+    from evaluation import compare_set, query_file
     from evaluation import render_terminal as terminal
     from evaluation.pictures import picture_folders
     from evaluation.report_html import comparison_page
@@ -66,7 +66,7 @@ def compare(
         page = comparison_page(comparison, picture_folders(db))
     else:
         assert queries is not None
-        options = compare_set.SetOptions(systems=names, k=k, held_out=evaluate.held_out_gains(db))
+        options = compare_set.SetOptions(systems=names, k=k)
         with progress("queries") as advance:
             found = compare_set.compare_queries(
                 engine, db, query_file.read_queries(queries), options, advance
@@ -74,9 +74,19 @@ def compare(
         data, shown = found.to_json(), terminal.set_tables(found)
         page = set_page(found)
     if html:
-        write_atomic(html, page.encode())
+        write_page(html, page)
     if json:
         return emit_json("compare", data)
     out.print(shown)
     if html:
         err.print(f"Wrote {html}.", markup=False)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write an HTML file; raises InputError where that is not possible."""
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as error:
+        raise InputError(
+            f"The page cannot be written ({error.strerror}).", where=str(path)
+        ) from error

@@ -14,7 +14,6 @@ from cli.common import (
     example,
     out,
     progress,
-    table,
 )
 
 if TYPE_CHECKING:
@@ -59,20 +58,6 @@ def evaluate(
 
 def show(found: Evaluation) -> None:
     """Print the recall of the spaces and a table of the systems for each set of queries."""
-    from evaluation.render_terminal import metrics_table
+    from evaluation.render_terminal import evaluation_tables
 
-    whole = [recall for recall in found.recall if not recall.group]
-    if whole:
-        table(
-            "Recall@10 of the engaged entity, held-out pairs",
-            ["pairs", "space", "recall", "95%", "pairs", "among"],
-            [
-                [r.pairs_of, r.space, r.recall, f"{r.low:.3f}–{r.high:.3f}", r.pairs, r.corpus]
-                for r in whole
-            ],
-        )
-    for systems in found.tables:
-        title = f"{systems.name}: {systems.queries:,} of {systems.available:,} queries"
-        out.print(metrics_table(systems.metrics, title))
-    for note in found.notes:
-        out.print(note, style="yellow", markup=False)
+    out.print(evaluation_tables(found))

@@ -12,6 +12,7 @@ class Hit:
 
     Attributes:
         rank: its place in the feed, 1 is the first of the first page.
+        title: the item's title; its caption or description where it has none.
         score: what the system orders by; scores of different systems do not compare.
         explain: the score of every stage and source, where it was asked for (see
             `engine.explain`).

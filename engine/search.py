@@ -26,6 +26,8 @@ from engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_a
 from engine.sources import RELATED, Asked, retrieve
 from engine.systems import System, system_named
 
+_NAMES = ("title", "caption", "description")  # what a hit is called: the first that it has
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -271,7 +273,7 @@ def _hits(live: Live, ranking: Ranking, shown: range) -> list[Hit]:
                 entity=entity,
                 id=table.ids[row],
                 score=scores[at],
-                title=text.get("title") or "",
+                title=next((text[name] for name in _NAMES if text.get(name)), ""),
                 image=text.get("image"),
                 link=text.get("link"),
                 price=text.get("price"),
