@@ -13,6 +13,7 @@ from encoders.ragged import Ragged
 
 _PRIME = 2**31 - 1  # above every token id, and a * id stays below 2**63
 HASHES = 2
+_TOKENS_AT_ONCE = 512  # in the backward pass, to stay in the processor's cache
 
 
 class HashEmbedding(nn.Module):
@@ -74,8 +75,13 @@ class _HashRows(torch.autograd.Function):
         to_table = torch.sparse_coo_tensor(
             rows[None], values, table.shape, is_coalesced=True, check_invariants=False
         )
-        to_used = torch.stack(
-            [(gradient * table.index_select(0, hashes[:, h])).sum(1) for h in range(HASHES)], 1
+        to_used = torch.cat(
+            [
+                torch.einsum("td,thd->th", part, F.embedding(where, table))
+                for part, where in zip(
+                    gradient.split(_TOKENS_AT_ONCE), hashes.split(_TOKENS_AT_ONCE), strict=True
+                )
+            ]
         )
         # Bags list their tokens in rising order and once each: this is coalesced.
         to_weights = torch.sparse_coo_tensor(

@@ -20,6 +20,7 @@ from encoders.config import Config
 from encoders.model import OmniModel
 
 _BETAS = (0.9, 0.999)
+_ROWS_AT_ONCE = 512  # what all steps of an update do in the processor's cache
 
 
 class Lamb(Optimizer):
@@ -77,15 +78,20 @@ class LazyAdam(Optimizer):
         state["step"] += 1
         count = state["step"].item()
         gradient = parameter.grad.coalesce()  # type: ignore[union-attr]
-        rows, values = gradient.indices()[0], gradient.values()
-        mean = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - _BETAS[0])
-        square = state["exp_avg_sq"].index_select(0, rows).mul_(_BETAS[1])
-        square.addcmul_(values, values, value=1 - _BETAS[1])
-        state["exp_avg"].index_copy_(0, rows, mean)
-        state["exp_avg_sq"].index_copy_(0, rows, square)
         bias = math.sqrt(1 - _BETAS[1] ** count) / (1 - _BETAS[0] ** count)
-        update = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-group["lr"] * bias)
-        parameter.index_add_(0, rows, update)
+        blocks = zip(
+            gradient.indices()[0].split(_ROWS_AT_ONCE),
+            gradient.values().split(_ROWS_AT_ONCE),
+            strict=True,
+        )
+        for rows, values in blocks:
+            mean = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - _BETAS[0])
+            square = state["exp_avg_sq"].index_select(0, rows).mul_(_BETAS[1])
+            square.addcmul_(values, values, value=1 - _BETAS[1])
+            state["exp_avg"].index_copy_(0, rows, mean)
+            state["exp_avg_sq"].index_copy_(0, rows, square)
+            update = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-group["lr"] * bias)
+            parameter.index_add_(0, rows, update)
 
 
 def build_optimisers(model: OmniModel, config: Config) -> list[Optimizer]:
