@@ -18,6 +18,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# One thread a process: two test processes, and those that tests start, share two cores.
+unit slow: export OMP_NUM_THREADS = 1
+
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
