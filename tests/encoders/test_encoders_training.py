@@ -290,5 +290,5 @@ def test_a_training_killed_by_force_resumes_to_the_same_losses(small, config, tm
 
 @pytest.mark.slow
 def test_a_training_killed_many_times_resumes_to_the_same_losses(small, config, tmp_path) -> None:
-    config = replace(config, steps=40, valid_every=20, save_every=1)
-    check_killed(small, config, tmp_path, "killed-often", 8)
+    config = replace(config, steps=24, valid_every=12, save_every=1)
+    check_killed(small, config, tmp_path, "killed-often", 4)
