@@ -17,13 +17,13 @@ from data.world.wording import PICKS, attribute_words, phrase, pick_word, title_
 
 # What a board collects: a concept, a concept with an attribute, an interest with an attribute
 # ('boho home decor'), a family, an interest.
-KINDS = {"concept": 0.30, "concept+": 0.22, "interest+": 0.26, "family": 0.12, "interest": 0.10}
+KINDS = {"concept": 0.22, "concept+": 0.42, "interest+": 0.20, "family": 0.09, "interest": 0.07}
 USELESS = 0.26  # boards whose title says nothing; what they collect is as coherent
 NO_BOARD = 0.09
 MISPLACED = 0.1  # saves onto a board of the same interest that does not fit
 MOST_BOARDS = 10
 # Groups that people collect by.
-COLLECTED = ("style", "colour", "room", "occasion", "season", "taste", "place", "manner")
+COLLECTED = tuple(group for group in GROUPS if group not in ("material", "pattern"))
 
 
 @dataclass(frozen=True)
@@ -103,39 +103,53 @@ def place_items(
     popular items go to more boards.
     """
     tree = ThemeTree.of(lexicon)
-    width = len(lexicon.values) + 1
-    key = boards.theme.astype(np.int64) * width + boards.value + 1
-    order = np.argsort(key, kind="stable")
-    bounds = np.searchsorted(key[order], np.arange(len(lexicon.themes) * width + 1))
-    starts, counts = bounds[:-1], np.diff(bounds)
-    by_interest = np.argsort(tree.interest[boards.theme], kind="stable")
-    interest_bounds = np.searchsorted(
-        tree.interest[boards.theme][by_interest], np.arange(len(lexicon.themes) + 1)
-    )
+    shelves = _Shelves(lexicon, boards)
+    by_interest = _Shelves(lexicon, boards, tree.interest[boards.theme])
     for low in range(0, len(items), BLOCK):
         rows = np.arange(low, min(low + BLOCK, len(items)))
-        wanted = 1 + rng.poisson(np.exp(0.55 + 0.5 * items.popularity[rows]).clip(max=6.0))
+        wanted = 1 + rng.poisson(np.exp(0.8 + 0.5 * items.popularity[rows]).clip(max=6.0))
         wanted = np.where(rng.random(len(rows)) < NO_BOARD, 0, wanted.clip(max=MOST_BOARDS))
         row = np.repeat(rows, wanted)
         if not len(row):
             continue
         theme, value = _where_to(lexicon, tree, items, row, rng)
-        place = theme.astype(np.int64) * width + value + 1
-        found = counts[place] > 0
-        at = starts[place] + (rng.random(len(row)) * counts[place]).astype(np.int64)
-        board = order[np.minimum(at, len(order) - 1)]
-        # No such board, or misplaced: any board of the interest, else any board.
-        interest = tree.interest[items.concept[row]]
-        first, last = interest_bounds[interest], interest_bounds[interest + 1]
-        anywhere = first + (rng.random(len(row)) * (last - first)).astype(np.int64)
-        stray = by_interest[np.minimum(anywhere, len(boards) - 1)]
-        board = np.where(found & (rng.random(len(row)) >= MISPLACED), board, stray)
+        concept = items.concept[row]
+        nothing = np.full(len(row), -1)
+        board = shelves.draw(theme, value, rng)
+        # Where there is no such board: one of the concept, of the family, of the interest, any.
+        for wider in (concept, tree.family[concept], tree.interest[concept]):
+            board = np.where(board >= 0, board, shelves.draw(wider, nothing, rng))
+        misplaced = (board < 0) | (rng.random(len(row)) < MISPLACED)
+        stray = by_interest.draw(tree.interest[concept], nothing, rng)
+        stray = np.where(stray >= 0, stray, rng.integers(0, len(boards), len(row)))
+        board = np.where(misplaced, stray, board)
         _, once = np.unique(board * len(items) + row, return_index=True)
         once.sort()
         board, row = board[once], row[once]
         earliest = np.maximum(items.created[row], START - 365 * DAY)
         time = earliest + (rng.random(len(row)) * (END - earliest)).astype(np.int64)
         yield board, row, time
+
+
+class _Shelves:
+    """Boards by what they collect (or by a theme given for each), without a value or with one."""
+
+    def __init__(self, lexicon: Lexicon, boards: Boards, theme: np.ndarray | None = None) -> None:
+        self.width = len(lexicon.values) + 1
+        value = boards.value if theme is None else np.int64(-1)
+        theme = boards.theme if theme is None else theme
+        key = theme.astype(np.int64) * self.width + value + 1
+        self.rows = np.argsort(key, kind="stable")
+        ends = np.arange(len(lexicon.themes) * self.width + 1)
+        bounds = np.searchsorted(key[self.rows], ends)
+        self.starts, self.counts = bounds[:-1], np.diff(bounds)
+
+    def draw(self, theme: np.ndarray, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(n,) a board for each (theme, value), or -1 where there is none."""
+        key = theme.astype(np.int64) * self.width + value + 1
+        at = self.starts[key] + (rng.random(len(key)) * self.counts[key]).astype(np.int64)
+        board = self.rows[np.minimum(at, len(self.rows) - 1)]
+        return np.where(self.counts[key] > 0, board, -1)
 
 
 def _where_to(

@@ -16,8 +16,9 @@ from data.world.boards import board_id
 from data.world.itemtext import item_id
 from data.world.lexicon import LANGUAGES
 from data.world.population import Population
+from data.world.production import Production
 from data.world.querypool import QueryPool
-from data.world.sessions import Rows, Search, simulate
+from data.world.sessions import Rows, simulate
 from data.world.templates import COUNTRIES
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -48,18 +49,20 @@ BOARD_ITEMS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Log:
-    """What the log is simulated from; `users` (u,) int8 holds each user's language."""
+    """What the log is simulated from; `related` is (q, r) int64 query numbers, `users` (u,) int8
+    each user's language."""
 
-    search: Search
+    production: Production
+    related: np.ndarray
     users: np.ndarray
 
     @property
     def items(self) -> Population:
-        return self.search.items
+        return self.production.items
 
     @property
     def queries(self) -> QueryPool:
-        return self.search.queries
+        return self.production.queries
 
 
 def write_log(
@@ -80,7 +83,7 @@ def write_log(
     path = folder / "engagements.parquet"
     with pq.ParquetWriter(path, LOG_SCHEMA, compression="zstd") as writer:
         first = 0
-        for query, rows in simulate(log.search, sessions, rng):
+        for query, rows in simulate(log.production, log.related, sessions, rng):
             user = _users(log, query, by_language, rng)
             names = pa.array([f"u{who:06d}-{first + n:07d}" for n, who in enumerate(user.tolist())])
             here = rows.session - first

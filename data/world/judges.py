@@ -14,9 +14,8 @@ import numpy as np
 
 from data.world.itemtext import item_id
 from data.world.population import END, NO_TEXT, Population
-from data.world.production import Results
-from data.world.querypool import QueryPool
-from data.world.relevance import ThemeTree, relevance
+from data.world.production import Production
+from data.world.relevance import ThemeTree
 from data.world.showcase import SHOWCASES
 
 GRADES = (0.05, 0.25, 0.75)  # relevance from which the true grade is 1, 2, 3
@@ -48,33 +47,29 @@ MOST_LOOKED_AT = 4_000  # items of a theme among which the best are sought
 
 
 def judgments(
-    tree: ThemeTree,
-    items: Population,
-    queries: QueryPool,
-    results: Results,
-    judged: int,
-    rng: np.random.Generator,
+    production: Production, judged: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
     """The import rows: for `judged` queries, frequent ones likelier, and the showcases.
 
     A query's pool: the first production candidates, some of the others, the truly best items of
     its theme whether they were retrieved or not, and a few items of any kind.
     """
-    members = _members(tree, items)
+    items, queries = production.items, production.queries
+    members = _members(production.tree, items)
     judged = min(judged, len(queries))
     chosen = rng.choice(len(queries), judged, replace=False, p=queries.weight)
-    for query in np.union1d(chosen, np.arange(min(len(SHOWCASES), len(queries)))):
-        rows = results.rows[query]
+    chosen = np.union1d(chosen, np.arange(min(len(SHOWCASES), len(queries))))
+    candidates = production.retrieve(chosen, END, rng).rows
+    for query, rows in zip(chosen.tolist(), candidates, strict=True):
         rows = rows[rows >= 0]
         extra = rng.permutation(rows[TOP:])[:RANDOM_CANDIDATES]
         anything = rng.integers(0, len(items), RANDOM_ITEMS)
-        theme, wanted = queries.theme[query], queries.wanted[query]
-        own = members(int(theme))
+        own = members(int(queries.theme[query]))
         own = own if len(own) <= MOST_LOOKED_AT else rng.choice(own, MOST_LOOKED_AT, replace=False)
-        fit = relevance(tree, theme, wanted, items.concept[own], items.values[own])
+        fit = production.relevance(np.array([query]), own)
         best = own[np.argsort(-fit, kind="stable")[:BEST]]
         pool = np.unique(np.concatenate([rows[:TOP], extra, best, anything]))
-        truth = relevance(tree, theme, wanted, items.concept[pool], items.values[pool])
+        truth = production.relevance(np.array([query]), pool)
         grade = np.digitize(truth, GRADES)
         foreign = (items.language[pool] != queries.language[query]) & (items.text[pool] != NO_TEXT)
         for name, judge in JUDGES.items():

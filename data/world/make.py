@@ -18,11 +18,9 @@ from data.world.judges import judgments
 from data.world.lexicon import INTERESTS, LANGUAGES, Lexicon, load_lexicon
 from data.world.pictures import draw
 from data.world.population import END, START, Population, make_prior, populate
-from data.world.production import Pools, retrieve
+from data.world.production import Production
 from data.world.querypool import QueryPool, make_queries
 from data.world.related import related_queries
-from data.world.relevance import ThemeTree
-from data.world.sessions import Search
 from data.world.sizes import Size, size_of
 from data.world.templates import COUNTRIES
 
@@ -56,7 +54,6 @@ def generate(
     folder.mkdir(parents=True, exist_ok=True)
     steps = _Steps(progress, size.items * 2 + size.sessions)
     lexicon = load_lexicon()
-    tree = ThemeTree.of(lexicon)
     draws = [np.random.default_rng([seed, step]) for step in range(8)]
     prior = make_prior(lexicon, size, draws[0])
     items = populate(prior, size, draws[1])
@@ -72,13 +69,12 @@ def generate(
     steps.advance(size.items)
     queries = make_queries(lexicon, prior, size.queries, draws[4])
     write_lines(folder / "queries.jsonl", _query_records(queries, seed))
-    pools = Pools(lexicon, tree, items)
-    results = retrieve(lexicon, tree, items, queries, pools, draws[5])
-    related = related_queries(tree, queries, draws[5])
-    log = engagement_files.Log(Search(items, queries, results, related, pools, tree), users)
+    production = Production.of(lexicon, items, queries)
+    related = related_queries(production.tree, queries, draws[5])
+    log = engagement_files.Log(production, related, users)
     counts |= {"queries": len(queries), "users": len(users), "sessions": size.sessions}
     counts |= engagement_files.write_log(folder, log, size.sessions, draws[6], steps.advance)
-    rows = judgments(tree, items, queries, results, size.judged_queries, draws[7])
+    rows = judgments(production, size.judged_queries, draws[7])
     counts |= {"judgments": write_lines(folder / "judgments.jsonl", rows)}
     summary = {
         "synthetic": True,

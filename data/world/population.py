@@ -22,7 +22,7 @@ START = timegm((2022, 1, 1, 0, 0, 0))  # the log's first second
 END = timegm((2024, 3, 31, 23, 59, 59))  # and its last
 DAY = 86_400
 
-LANGUAGE_SHARE = np.array([0.56, 0.08, 0.08, 0.10, 0.05, 0.07, 0.06])  # as LANGUAGES
+LANGUAGE_SHARE = np.array([0.47, 0.10, 0.09, 0.12, 0.06, 0.09, 0.07])  # as LANGUAGES
 BLOCK = 100_000
 
 # How often a person's title or description names an attribute.

@@ -17,7 +17,7 @@ from data.world.querypool import QueryPool
 from data.world.relevance import ThemeTree, relevance
 
 KEPT = 64  # candidates kept for each query
-TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.8, 1.5, 0.2, 0.8  # weights of the score
+TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.4, 1.5, 0.25, 0.2  # weights of the score
 OLD_EMBEDDING_NOISE = 0.2
 DRAWS = {"theme": 20, "attribute": 14, "interest": 8, "family": 8}
 CHUNK = 2_000
@@ -69,7 +69,7 @@ class Pools:
 
 @dataclass(frozen=True)
 class Results:
-    """Production candidates of each query.
+    """Production candidates of some queries, one row each.
 
     Attributes:
         rows: (q, KEPT) int32 item rows, -1 where fewer. score: (q, KEPT) float32, -inf there.
@@ -80,46 +80,70 @@ class Results:
     score: np.ndarray
     relevance: np.ndarray
 
+    def of(self, lines: np.ndarray) -> Results:
+        """The results of those rows."""
+        return Results(self.rows[lines], self.score[lines], self.relevance[lines])
 
-def retrieve(
-    lexicon: Lexicon,
-    tree: ThemeTree,
-    items: Population,
-    queries: QueryPool,
-    pools: Pools,
-    rng: np.random.Generator,
-) -> Results:
-    """The production candidates of all queries, in chunks; memory is KEPT numbers a query."""
-    tables = WordTables(lexicon)
-    found = Results(
-        np.full((len(queries), KEPT), -1, dtype=np.int32),
-        np.full((len(queries), KEPT), -np.inf, dtype=np.float32),
-        np.zeros((len(queries), KEPT), dtype=np.float32),
-    )
-    for low in range(0, len(queries), CHUNK):
-        chunk = np.arange(low, min(low + CHUNK, len(queries)))
-        rows = _candidates(pools, tree, queries, chunk, rng)
-        truth = relevance(
-            tree,
-            queries.theme[chunk, None],
-            queries.wanted[chunk, None, :],
-            items.concept[rows],
-            items.values[rows],
+
+@dataclass(frozen=True)
+class Production:
+    """What the simulated search serves from."""
+
+    tree: ThemeTree
+    items: Population
+    queries: QueryPool
+    pools: Pools
+    tables: WordTables
+
+    @classmethod
+    def of(cls, lexicon: Lexicon, items: Population, queries: QueryPool) -> Production:
+        tree = ThemeTree.of(lexicon)
+        return cls(tree, items, queries, Pools(lexicon, tree, items), WordTables(lexicon))
+
+    def retrieve(self, asked: np.ndarray, now: int, rng: np.random.Generator) -> Results:
+        """Candidates of the query numbers `asked`: of what exists, what is popular just `now`.
+
+        Another call draws others, as an index that is built anew does.
+        """
+        n = len(asked)
+        found = Results(
+            np.full((n, KEPT), -1, dtype=np.int32),
+            np.full((n, KEPT), -np.inf, dtype=np.float32),
+            np.zeros((n, KEPT), dtype=np.float32),
         )
-        score = (
-            TOKENS * tables.overlap(items, queries, chunk, rows)
-            + OLD_EMBEDDING
-            * (truth**0.5 + rng.normal(0, OLD_EMBEDDING_NOISE, rows.shape)).astype(np.float32)
-            + POPULARITY * items.popularity[rows]
-            + SAME_LANGUAGE * (items.language[rows] == queries.language[chunk, None])
+        fashion = rng.standard_normal(len(self.items), dtype=np.float32)
+        popularity = 0.5**0.5 * (self.items.popularity + fashion)
+        for low in range(0, n, CHUNK):
+            chunk = asked[low : low + CHUNK]
+            rows = _candidates(self.pools, self.tree, self.queries, chunk, rng)
+            truth = self.relevance(chunk[:, None], rows)
+            noise = rng.normal(0.0, OLD_EMBEDDING_NOISE, rows.shape).astype(np.float32)
+            same = self.items.language[rows] == self.queries.language[chunk, None]
+            score = (
+                TOKENS * self.tables.overlap(self.items, self.queries, chunk, rows)
+                + OLD_EMBEDDING * (truth**0.5 + noise)
+                + POPULARITY * popularity[rows]
+                + SAME_LANGUAGE * same
+            )
+            score[(rows < 0) | (self.items.created[rows] > now)] = -np.inf
+            best = np.argsort(-score, axis=1, kind="stable")[:, :KEPT]
+            kept = np.take_along_axis(score, best, axis=1)
+            rows = np.take_along_axis(rows, best, axis=1)
+            here = slice(low, low + len(chunk))
+            found.score[here] = kept
+            found.rows[here] = np.where(np.isfinite(kept), rows, -1)
+            found.relevance[here] = np.take_along_axis(truth, best, axis=1)
+        return found
+
+    def relevance(self, query: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """The true relevance of item rows to query numbers (shapes broadcast)."""
+        return relevance(
+            self.tree,
+            self.queries.theme[query],
+            self.queries.wanted[query],
+            self.items.concept[row],
+            self.items.values[row],
         )
-        score[rows < 0] = -np.inf
-        best = np.argsort(-score, axis=1, kind="stable")[:, :KEPT]
-        kept = np.take_along_axis(score, best, axis=1)
-        found.score[chunk] = kept
-        found.rows[chunk] = np.where(np.isfinite(kept), np.take_along_axis(rows, best, axis=1), -1)
-        found.relevance[chunk] = np.take_along_axis(truth, best, axis=1)
-    return found
 
 
 def _candidates(

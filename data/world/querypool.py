@@ -13,12 +13,12 @@ from data.world.showcase import SHARE, SHOWCASES
 from data.world.templates import QUERY_ENDINGS
 from data.world.wording import PICKS, attribute_words, phrase, pick_word, typo
 
-ATTRIBUTES_SHARE = (0.10, 0.32, 0.38, 0.20)  # how many attributes an intent names: 0, 1, 2, 3
+ATTRIBUTES_SHARE = (0.06, 0.27, 0.41, 0.26)  # how many attributes an intent names: 0, 1, 2, 3
 FAMILY_SHARE, INTEREST_SHARE = 0.12, 0.08  # how often its noun is a family or an interest
 ENDING_SHARE = 0.15
 TYPO_SHARE = 0.03
-ZIPF = 0.7  # exponent of the intents' popularity
-PHRASINGS = 2.2  # phrasings of an intent, on average
+ZIPF = 0.45  # exponent of the intents' popularity
+PHRASINGS = 2.5  # phrasings of an intent, on average
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
     intents = max(1, round(n / PHRASINGS))
     theme, wanted = _intents(lexicon, prior, intents, rng)
     # Zipf; intents with few attributes come first, mostly.
-    order = np.argsort((wanted >= 0).sum(axis=1) + rng.normal(0.0, 2.5, intents), kind="stable")
+    order = np.argsort((wanted >= 0).sum(axis=1) + rng.normal(0.0, 3.5, intents), kind="stable")
     liking = np.empty(intents)
     liking[order] = (40.0 + np.arange(intents)) ** -ZIPF
     intent = np.concatenate(

@@ -8,9 +8,9 @@ import numpy as np
 
 from data.world.lexicon import Lexicon
 
-SAME_FAMILY = 0.3  # a query for a sofa, an armchair shown
+SAME_FAMILY = 0.2  # a query for a sofa, an armchair shown
 SAME_INTEREST = 0.07
-MISSED_ATTRIBUTE = 0.4  # factor for each attribute that the query names and the item has not
+MISSED_ATTRIBUTE = 0.3  # factor for each attribute that the query names and the item has not
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def relevance(
     concept: np.ndarray,
     values: np.ndarray,
 ) -> np.ndarray:
-    """Relevance in 0..1: how near the concept is, times 0.4 for each wanted attribute missed.
+    """Relevance in 0..1: how near the concept is, times 0.3 for each wanted attribute missed.
 
     `theme` (...,) and `wanted` (..., G) are the query's, `concept` (...,) and `values` (..., G) the
     item's; shapes broadcast. All parts of a query must meet in one item: that is what a token

@@ -14,16 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.catalogue import ACTIONS
-from data.world.population import DAY, END, NO_TEXT, START, Population
-from data.world.production import Pools, Results
+from data.world.population import DAY, END, NO_TEXT, START
+from data.world.production import Production, Results
 from data.world.querypool import QueryPool
-from data.world.relevance import ThemeTree, relevance
+
+Session = tuple[np.ndarray, np.ndarray, np.ndarray]  # time, session number, query number
+Part = tuple[np.ndarray, ...]  # the columns of Rows
 
 BLOCK = 20_000  # sessions simulated at once
 SHOWN = (5, 11)  # results shown: from, to (exclusive)
+PERIOD = 30 * DAY  # after which the simulated search builds its index anew
 MOOD = 0.7  # scale of the Gumbel noise on the production score in each session
 EXAMINATION = 0.6  # examined with probability position ** -EXAMINATION
-FOREIGN = 0.55  # attractiveness factor of text in another language
+FOREIGN = 0.8  # attractiveness factor of text in another language
 ENGAGED = 0.95  # engagement probability of a perfect result at position 1
 ACCIDENT = 0.03  # click without interest
 # Of the engaged: chance of each action (several may happen).
@@ -39,18 +42,6 @@ OFFSITE = 0.3  # an engaged product is later put into a cart on the merchant's o
 OFFSITE_CHECKOUT = 0.3  # and then bought
 EXPLORED, EXPLORE_AMONG = 2, 4  # results a page that are explored; each is the least shown of 4
 RELATED_SHARE, RELATED_SHOWN = 0.25, 4  # sessions that look at related queries, and how many
-
-
-@dataclass(frozen=True)
-class Search:
-    """What the simulated search serves from; `related` is (q, r) int64 query numbers."""
-
-    items: Population
-    queries: QueryPool
-    results: Results
-    related: np.ndarray
-    pools: Pools
-    tree: ThemeTree
 
 
 @dataclass(frozen=True)
@@ -86,47 +77,58 @@ def session_times(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate(
-    search: Search, sessions: int, rng: np.random.Generator
+    production: Production, related: np.ndarray, sessions: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, Rows]]:
     """Blocks of the log: (query number of each session of the block, the block's rows by time).
 
-    Sessions are numbered through from 0. One int32 an item remembers how often it was shown.
+    Off-site actions come up to two days later, so blocks overlap a little in time.
+
+    Sessions are numbered through from 0. The search's candidates are drawn anew each PERIOD.
+    `related` is (q, r) int64 query numbers.
     """
     times = session_times(sessions, rng)
-    exposures = np.zeros(len(search.items), dtype=np.int32)
-    for low in range(0, sessions, BLOCK):
-        time = times[low : low + BLOCK]
-        query = _queries(search.queries, time, rng)
-        session = (time, np.arange(low, low + len(time)), query)
-        rows, truth = result_pages(search, time, query, exposures, rng)
-        shown = rows >= 0
-        np.add.at(exposures, rows[shown], 1)
-        parts = [
-            *_acts(search, rows, truth, session, rng),
-            *_related_shown(search.related, session, rng),
-        ]
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        order = np.argsort(columns[0], kind="stable")
-        order = order[columns[0][order] <= END]
-        yield query, Rows(*(column[order] for column in columns))
+    exposures = np.zeros(len(production.items), dtype=np.int32)
+    for start in range(START, END, PERIOD):
+        first, last = np.searchsorted(times, [start, start + PERIOD])
+        if first == last:
+            continue
+        query = _queries(production.queries, times[first:last], rng)
+        asked, line = np.unique(query, return_inverse=True)
+        results = production.retrieve(asked, start + PERIOD, rng)
+        for low in range(first, last, BLOCK):
+            here = slice(low - first, min(low + BLOCK, last) - first)
+            time = times[first:last][here]
+            session = (time, np.arange(low, low + len(time)), query[here])
+            found = results.of(line[here])
+            rows, truth = result_pages(production, found, session, exposures, rng)
+            np.add.at(exposures, rows[rows >= 0], 1)
+            parts = [
+                *_acts(production, rows, truth, session, rng),
+                *_related_shown(related, session, rng),
+            ]
+            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            order = np.argsort(columns[0], kind="stable")
+            order = order[columns[0][order] <= END]
+            yield query[here], Rows(*(column[order] for column in columns))
 
 
 def result_pages(
-    search: Search,
-    time: np.ndarray,
-    query: np.ndarray,
+    production: Production,
+    results: Results,
+    session: Session,
     exposures: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What each session is shown: (s, p) item rows, -1 below the last, and their relevance.
 
     The best of the query's candidates, with a session's noise, and in between EXPLORED little
-    shown items of the query's theme, as a search must try what it does not know yet.
+    shown items of the query's theme, as a search must try what it does not know yet. `results`
+    has a row for each session; `exposures` (n,) int32 counts how often each item was shown before.
     """
-    items, results = search.items, search.results
-    rows = results.rows[query]
-    score = results.score[query] + rng.gumbel(0.0, MOOD, rows.shape).astype(np.float32)
-    score[(rows < 0) | (items.created[rows] > time[:, None])] = -np.inf
+    time, _, query = session
+    rows = results.rows
+    score = results.score + rng.gumbel(0.0, MOOD, rows.shape).astype(np.float32)
+    score[(rows < 0) | (production.items.created[rows] > time[:, None])] = -np.inf
     most = SHOWN[1] - 1
     best = np.argpartition(-score, most, axis=1)[:, :most]
     best = np.take_along_axis(
@@ -134,40 +136,35 @@ def result_pages(
     )
     page = np.take_along_axis(rows, best, 1).astype(np.int64)
     page[~np.isfinite(np.take_along_axis(score, best, 1))] = -1
-    truth = np.take_along_axis(results.relevance[query], best, 1)
+    truth = np.take_along_axis(results.relevance, best, 1)
 
     lines = np.arange(len(query))
     place = rng.random((len(query), SHOWN[0])).argsort(axis=1)[:, :EXPLORED]
     for slot in range(EXPLORED):
-        fresh = _little_shown(search, time, query, exposures, rng)
+        fresh = _little_shown(production, time, query, exposures, rng)
         new = (fresh >= 0) & ~(page == fresh[:, None]).any(axis=1)
-        line, row = lines[new], fresh[new]
-        page[line, place[new, slot]] = row
-        truth[line, place[new, slot]] = relevance(
-            search.tree,
-            search.queries.theme[query[new]],
-            search.queries.wanted[query[new]],
-            items.concept[row],
-            items.values[row],
-        )
+        line = lines[new]
+        page[line, place[new, slot]] = fresh[new]
+        truth[line, place[new, slot]] = production.relevance(query[new], fresh[new])
     page[np.arange(most) >= rng.integers(*SHOWN, len(query))[:, None]] = -1
     return page, truth
 
 
 def _little_shown(
-    search: Search,
+    production: Production,
     time: np.ndarray,
     query: np.ndarray,
     exposures: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(s,) an item for each session, the least shown of a few of its theme, or -1."""
-    wanted = search.queries.wanted[query]
+    wanted = production.queries.wanted[query]
     some = np.argmax(np.where(wanted >= 0, rng.random(wanted.shape), -1.0), axis=1)
     value = wanted[np.arange(len(query)), some]
-    drawn = search.pools.draw(search.queries.theme[query], value, EXPLORE_AMONG, rng, bias=1.0)
+    theme = production.queries.theme[query]
+    drawn = production.pools.draw(theme, value, EXPLORE_AMONG, rng, bias=1.0)
     count = exposures[drawn].astype(np.float64)
-    count[(drawn < 0) | (search.items.created[drawn] > time[:, None])] = np.inf
+    count[(drawn < 0) | (production.items.created[drawn] > time[:, None])] = np.inf
     best = np.argmin(count, axis=1)
     lines = np.arange(len(query))
     return np.where(np.isfinite(count[lines, best]), drawn[lines, best], -1)
@@ -187,10 +184,6 @@ def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> 
     return query
 
 
-Session = tuple[np.ndarray, np.ndarray, np.ndarray]  # time, session number, query number
-Part = tuple[np.ndarray, ...]  # the columns of Rows
-
-
 def _part(
     session: Session, which: np.ndarray, target: np.ndarray, action: int | np.ndarray
 ) -> list[np.ndarray]:
@@ -201,14 +194,14 @@ def _part(
 
 
 def _acts(
-    search: Search,
+    production: Production,
     page: np.ndarray,
     truth: np.ndarray,
     session: Session,
     rng: np.random.Generator,
 ) -> Iterator[Part]:
     """Impressions of the result pages, and what users do with them by the click model."""
-    items, queries = search.items, search.queries
+    items, queries = production.items, production.queries
     time, _, query = session
     which, place = np.nonzero(page >= 0)
     row, truth = page[which, place], truth[which, place]

@@ -33,7 +33,7 @@ class Size:
 
     @property
     def boards(self) -> int:
-        return max(4, self.items // 9)
+        return max(4, self.items // 6)
 
     @property
     def sessions(self) -> int:
@@ -43,7 +43,7 @@ class Size:
     @property
     def queries(self) -> int:
         """Phrasings drawn for the query pool; distinct ones are somewhat fewer."""
-        return max(40, round(18_000 * (self.items / 25_000) ** 0.8))
+        return max(40, round(32_000 * (self.items / 25_000) ** 0.8))
 
     @property
     def users(self) -> int:

@@ -10,26 +10,28 @@ from data.world.itemtext import item_id
 from data.world.lexicon import GROUPS, Lexicon
 from data.world.population import Population
 
-DIM = 64
+DIM = 128
 BLOCK = 50_000
-FAMILY, CONCEPT, NOISE = 0.8, 0.7, 1.0
-# How visible an attribute is.
+FAMILY, CONCEPT, NOISE = 0.8, 0.7, 0.4
+# How visible an attribute is; what cannot be seen at all is not named.
 SEEN = {
     "colour": 0.6,
     "pattern": 0.5,
-    "material": 0.35,
-    "style": 0.35,
-    "room": 0.3,
-    "place": 0.4,
-    "season": 0.2,
-    "occasion": 0.2,
+    "material": 0.5,
+    "style": 0.45,
+    "room": 0.4,
+    "place": 0.6,
+    "season": 0.3,
+    "occasion": 0.35,
+    "audience": 0.35,
+    "taste": 0.4,
 }
 
 
 def write_features(
     folder: Path, lexicon: Lexicon, items: Population, rng: np.random.Generator
 ) -> None:
-    """features-image-pin.npy and features-image-product.npy, float32 (n, 64), with .ids files."""
+    """features-image-pin.npy and features-image-product.npy, float32 (n, 128), with .ids files."""
     themes = _directions(len(lexicon.themes), rng)
     values = _directions(len(lexicon.values) + 1, rng)
     values[-1] = 0.0

@@ -148,11 +148,13 @@ def test_boards_have_tidy_and_useless_titles(tiny_world: Path) -> None:
     assert all(board["owner"] for board in lines(tiny_world / "boards.jsonl"))
 
 
-def test_the_log_spans_over_two_years_in_order_of_time(tiny_world: Path) -> None:
+def test_the_log_spans_over_two_years_roughly_in_order_of_time(tiny_world: Path) -> None:
     times = np.array([row["time"] for row in log(tiny_world)])
     assert times.min() >= START and times.max() <= END
     assert times.max() - times.min() > 2 * 365 * 86_400
-    assert (np.diff(times) >= 0).all()
+    assert (
+        np.diff(times).min() > -3 * 86_400
+    )  # off-site actions are logged with their session's block
 
 
 def test_each_act_follows_an_impression_of_the_same_item_at_the_same_place(
@@ -225,7 +227,7 @@ def test_visual_features_are_nearest_to_items_of_the_same_kind(tiny_world: Path)
     np.fill_diagonal(likeness, -1.0)
     hits = np.mean(kind[likeness.argmax(axis=1)] == kind)
     chance = np.mean(kind[:, None] == kind[None, :])
-    assert vectors.shape == (100, 64) and vectors.dtype == np.float32
+    assert vectors.shape == (100, 128) and vectors.dtype == np.float32
     assert 3 * chance < hits < 1.0
 
 
