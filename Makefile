@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test lint types unit slow docs clean
 
+# The demo's matrices are small: a second BLAS thread costs more than it brings.
+demo: export OMP_NUM_THREADS = 1
 demo: $(VENV)/.installed
 	$(BIN)/omnisearch demo --workspace demo
 
