@@ -52,6 +52,9 @@ class Vectors:
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         self.dim = dim
 
+    def copy_to(self, target: Path) -> None:
+        (target / "encoder.txt").write_text(self.checkpoint)
+
     def queries(self, texts: list[str]) -> np.ndarray:
         return self.near([int(text) for text in texts])
 
