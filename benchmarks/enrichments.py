@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workspace", type=Path, help="an enriched workspace instead")
     options = Options(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         run(options, Path(folder))
 
 

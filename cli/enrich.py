@@ -119,6 +119,7 @@ def image_embeddings(
     model: ModelOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     images: ImagesOption = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace embeddings that are there.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Image embeddings by any vision model, as the feature `image`."""
@@ -129,7 +130,7 @@ def image_embeddings(
     space = Workspace.open(workspace)
     with progress("image embeddings") as advance:
         counts = embed_images(
-            space, open_catalogue(space.catalogue), model, images, progress=advance
+            space, open_catalogue(space.catalogue), model, images, overwrite, progress=advance
         )
     _report("enrich images", counts, json)
 

@@ -108,7 +108,8 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
     db.conn.execute(
         "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(number, str(path), sha256_file(path), counts.kind, counts.format, int(time.time())),
+            *(number, str(path.absolute()), sha256_file(path), counts.kind, counts.format),
+            int(time.time()),
             *(counts.rows, counts.taken, counts.changed, rejects.refused, final and final.name),
         ],
     )

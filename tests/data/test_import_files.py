@@ -87,6 +87,14 @@ def test_every_format_gives_the_same_product(workspace, tmp_path, name, write):
     assert recorded == (str(path), sha256_file(path), "products", suffix, 1, 1, 1, 0, None)
 
 
+def test_an_import_is_recorded_by_its_absolute_path(workspace, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pins.csv").write_text("id,title,image\np1,A,pictures/1.svg\n")
+    taken(workspace, Path("pins.csv"))
+    columns = "file, kind, rows"
+    assert table(workspace, "imports", columns) == [(str(tmp_path / "pins.csv"), "pins", 1)]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_field(workspace, tmp_path):
     path = tmp_path / "pins.csv"
     path.write_bytes(b"\xef\xbb\xbfid,title\np1,Caf\xc3\xa9\n")
