@@ -47,8 +47,9 @@ def options(
     pass
 
 
-for module in (world, importing, export, train, search, compare, evaluate, status, demo):
+for module in (world, importing, train, search, compare, evaluate, status, demo):
     module.register(app)
+app.add_typer(export.app, name="export")
 app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")

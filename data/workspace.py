@@ -64,6 +64,11 @@ class Workspace:
         return self.root / "generations"
 
     @property
+    def exports(self) -> Path:
+        """Query towers as ONNX, by checkpoint."""
+        return self.root / "exports"
+
+    @property
     def current(self) -> Path:
         """The file that names the live generation."""
         return self.root / "CURRENT"

@@ -34,6 +34,7 @@ class EngineConfig:
         cache_days: time to live of a cached query embedding.
         cache_entries: most embeddings the cache on disk holds.
         cache_memory: most embeddings held in memory in front of it.
+        model_threads: threads of one call of an exported query tower; 0 takes all cores.
     """
 
     token_pins: int = 150
@@ -52,7 +53,8 @@ class EngineConfig:
     rrf_k: int = 60
     cache_days: float = 30.0
     cache_entries: int = 200_000
-    cache_memory: int = 4096
+    cache_memory: int = 65_536
+    model_threads: int = 0
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -61,6 +63,8 @@ class EngineConfig:
             ("l1_keep", 1, 100_000),
             ("rrf_k", 1, 1_000_000),
             ("cache_entries", 1, 1_000_000_000),
+            ("cache_memory", 1, 1_000_000_000),
+            ("model_threads", 0, 1024),
             ("relevance_weight", 0, 1),
             ("ad_share", 0, 1),
             ("min_share", 0, 0.5),

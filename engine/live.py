@@ -28,7 +28,8 @@ class Live:
     """An immutable view that a search holds on to while another may be put in its place.
 
     Attributes:
-        generation: `indexer.generation.Generation`; encoder: `encoders.checkpoint.Encoder`.
+        generation: `indexer.generation.Generation`.
+        encoder: the query tower of its checkpoint, exported or as it was trained.
         rankers: None where none were trained.
         arrays: (entity, space) → float32 (n, d), rows as in the entity's table.
         rankers_id: the hash that names the rankers, empty without any.
@@ -74,18 +75,42 @@ class Live:
         return masks
 
 
-def open_live(workspace: Workspace, token_backend: str, with_rankers: bool = True) -> Live:
+def open_live(
+    workspace: Workspace, token_backend: str, with_rankers: bool = True, threads: int = 0
+) -> Live:
     """The live generation with the checkpoint it was built from, and the rankers if wanted.
+
+    Queries are encoded by the checkpoint's export where there is one (`omnisearch export onnx`);
+    PyTorch is not even imported then.
+
+    Args:
+        threads: of one call of an exported query tower; 0 takes all cores.
 
     Raises:
         NotReady: there is no generation.
         Corrupt: a file of it or of the rankers was damaged.
     """
-    from encoders.checkpoint import open_encoder
-    from indexer.generation import Generation, folder_of
-    from indexer.publish import ENCODER
+    from encoders.onnx_query import open_export
+    from indexer.generation import Generation
 
     generation = Generation.open(workspace, token_backend=token_backend)
+    encoder = open_export(workspace, generation.checkpoint, threads)
+    if encoder is None:
+        encoder = _trained_encoder(workspace, generation)
+    live = Live(generation, encoder, None, data_time(generation))
+    pointer = workspace.rankers / "CURRENT"
+    if not with_rankers or not pointer.exists():
+        return live
+    named = pointer.read_text("utf-8", errors="replace")
+    return replace(live, rankers=load_rankers(workspace), rankers_id=named)
+
+
+def _trained_encoder(workspace: Workspace, generation: Any) -> Any:
+    """The generation's own copy of its checkpoint, in PyTorch."""
+    from encoders.checkpoint import open_encoder
+    from indexer.generation import folder_of
+    from indexer.publish import ENCODER
+
     folder = folder_of(workspace, generation.number) / ENCODER
     encoder = open_encoder(folder, generation.checkpoint_name)
     if encoder.checkpoint != generation.checkpoint:
@@ -95,12 +120,7 @@ def open_live(workspace: Workspace, token_backend: str, with_rankers: bool = Tru
             where=str(folder),
             how="Run `omnisearch index build`.",
         )
-    live = Live(generation, encoder, None, data_time(generation))
-    pointer = workspace.rankers / "CURRENT"
-    if not with_rankers or not pointer.exists():
-        return live
-    named = pointer.read_text("utf-8", errors="replace")
-    return replace(live, rankers=load_rankers(workspace), rankers_id=named)
+    return encoder
 
 
 def known_until(generation: Any) -> int:

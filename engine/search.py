@@ -76,7 +76,7 @@ class SearchEngine:
         if not isinstance(workspace, Workspace):
             workspace = Workspace.open(workspace)
         config = config or engine_config(workspace)
-        live = open_live(workspace, token_backend)
+        live = open_live(workspace, token_backend, threads=config.model_threads)
         return cls(
             workspace, live, QueryCache.open_default(workspace, config), config, token_backend
         )
@@ -98,7 +98,8 @@ class SearchEngine:
         what it has, and the error is raised: NotReady or Corrupt, as for `open`.
         """
         with self._reloading:
-            old, new = self._live, open_live(self.workspace, self._token_backend)
+            old = self._live
+            new = open_live(self.workspace, self._token_backend, threads=self.config.model_threads)
             self._live = new
         return (
             old.generation.number != new.generation.number
