@@ -78,6 +78,23 @@ class EngineConfig:
                 )
 
 
+@dataclass(frozen=True)
+class CacheConfig:
+    """Where query embeddings are shared; the `[cache]` table of `omnisearch.toml`.
+
+    Attributes:
+        url: of a Redis server, such as redis://localhost:6379/0; empty is the workspace's own
+            SQLite file.
+    """
+
+    url: str = ""
+
+
+def cache_config(workspace: Workspace, **options: object) -> CacheConfig:
+    """As `engine_config`, of the `[cache]` table."""
+    return load_section("cache", CacheConfig(), workspace.settings, options)
+
+
 def engine_config(workspace: Workspace, **options: object) -> EngineConfig:
     """The settings of a workspace: defaults, `omnisearch.toml`, environment, then `options`."""
     return load_section("engine", EngineConfig(), workspace.settings, options)

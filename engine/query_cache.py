@@ -1,23 +1,17 @@
-"""The query-embedding cache of §3.6: SQLite on disk, a small memory in front of it.
+"""The query-embedding cache of §3.6: a table in memory, a store behind it that processes share.
 
-A cached embedding is never needed for an answer, so nothing here may fail a search: a damaged
-file is put aside and begun anew, a full disk or a lock that does not clear counts as a miss, and
-each is said once as a warning.
+A cached embedding is never needed for an answer, so nothing here may fail a search: what the
+store cannot give is encoded, and what it cannot take is lost.
 """
 
 from __future__ import annotations
 
 import atexit
-import fcntl
-import logging
-import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,27 +19,14 @@ import numpy as np
 
 from data.text import normalise_query
 from data.workspace import Workspace
-from engine.config import EngineConfig, engine_config
+from engine.config import CacheConfig, EngineConfig, cache_config, engine_config
+from engine.query.sqlite_store import SqliteStore
+from engine.query.store import DAY, Store
+from engine.query.table import VectorTable
 
-DAY = 86_400.0
 _FLUSH_SECONDS = 5.0
-_LOCK_SECONDS = 2.0  # waited for another process
-_USER_VERSION = 1
 _BATCH = 256
-
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS entries (
-    checkpoint TEXT NOT NULL, query TEXT NOT NULL,
-    vector BLOB NOT NULL,   -- float32, little endian, unit length
-    created REAL NOT NULL,
-    PRIMARY KEY (checkpoint, query)
-);
-CREATE INDEX IF NOT EXISTS entries_by_age ON entries (created);
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-PRAGMA user_version={_USER_VERSION};
-"""
-
-logger = logging.getLogger("omnisearch.query_cache")
+_CHECKPOINTS = 2  # in memory: the live one, and one that searches under way may hold on to
 
 
 class QueryEncoder(Protocol):
@@ -59,8 +40,12 @@ class QueryEncoder(Protocol):
 class QueryCache:
     """Query embeddings by checkpoint and normalised query.
 
-    Safe for several threads, and for several processes on one file. Entries older than the time
-    to live are misses; above `max_entries` the oldest are dropped.
+    Safe for several threads, and for several processes on one store. Entries older than the time
+    to live are misses; above `max_entries` the oldest are dropped. A failure is never cached.
+
+    Attributes:
+        store: what processes share.
+        memory: most vectors of a checkpoint in memory, those least recently used go first.
     """
 
     def __init__(
@@ -70,305 +55,257 @@ class QueryCache:
         ttl: float = 30 * DAY,
         max_entries: int = 200_000,
         memory: int = 4096,
+        store: Store | None = None,
     ) -> None:
-        self.path, self.ttl, self.max_entries, self.memory = path, ttl, max_entries, memory
-        self._recent: OrderedDict[tuple[str, str], tuple[np.ndarray, float]] = OrderedDict()
-        self._lock = threading.RLock()
-        self._encoding = threading.Lock()  # fast tokenizers must not be called from two threads
-        self._connection: sqlite3.Connection | None = None
-        self._process = os.getpid()
+        """A cache on the SQLite file `path`, or on another `store`."""
+        self.ttl, self.max_entries, self.memory = ttl, max_entries, memory
+        self.store: Store = store or SqliteStore(path, ttl=ttl, max_entries=max_entries)
+        self._tables: OrderedDict[str, VectorTable] = OrderedDict()
+        self._lock = threading.Lock()
+        self._encoding = threading.Lock()  # one call of the model at a time
         self._pending = {"hits": 0, "misses": 0}
         self._flushed = time.monotonic()
-        self._puts = 0
-        self._said: set[str] = set()
         atexit.register(_close_at_exit, weakref.ref(self))
 
     @classmethod
     def open_default(
-        cls, workspace: Workspace | Path | str, config: EngineConfig | None = None
+        cls,
+        workspace: Workspace | Path | str,
+        config: EngineConfig | None = None,
+        shared: CacheConfig | None = None,
     ) -> QueryCache:
-        """The cache of a workspace (its folder or path), with the workspace's settings."""
+        """The cache of a workspace (its folder or path), with the workspace's settings.
+
+        Raises:
+            InputError: settings that cannot be used, such as a URL that is none.
+        """
         if not isinstance(workspace, Workspace):
             workspace = Workspace(Path(workspace))
         config = config or engine_config(workspace)
-        return cls(
-            workspace.query_cache,
-            ttl=config.cache_days * DAY,
-            max_entries=config.cache_entries,
-            memory=config.cache_memory,
-        )
+        shared = shared or cache_config(workspace)
+        ttl, most = config.cache_days * DAY, config.cache_entries
+        store: Store | None = None
+        if shared.url:
+            from engine.query.redis_store import RedisStore
+
+            store = RedisStore(shared.url, ttl=ttl, max_entries=most)
+        path, memory = workspace.query_cache, config.cache_memory
+        return cls(path, ttl=ttl, max_entries=most, memory=memory, store=store)
 
     def vector(self, encoder: QueryEncoder, query: str) -> tuple[np.ndarray, bool]:
         """The embedding of one query, float32 (d,), and whether it was cached."""
-        key = _key(encoder, query)
-        found = self._get(key)
-        if found is not None:
-            return found, True
-        with self._encoding:
-            encoded = encoder.queries([key[1]])[0]
-        self._put([key], encoded[None])
-        return encoded, False
+        found = self.remembered(encoder.checkpoint, query)
+        if found is None:
+            rows, missed = self._looked_up(encoder, [query])
+            if missed:
+                return rows[0], False
+            found = rows[0]
+        self.counted(hits=1)
+        return found, True
 
     def vectors(self, encoder: QueryEncoder, queries: Sequence[str]) -> np.ndarray:
         """The embeddings of many queries, float32 (n, d); those not cached are encoded in batches.
 
         Rows follow `queries`; an empty list gives shape (0, 0).
         """
-        keys = [_key(encoder, query) for query in queries]
-        found = {key: self._get(key) for key in dict.fromkeys(keys)}
-        missing = [key for key, value in found.items() if value is None]
-        for start in range(0, len(missing), _BATCH):
-            part = missing[start : start + _BATCH]
-            with self._encoding:
-                encoded = encoder.queries([key[1] for key in part])
-            self._put(part, encoded)
-            found.update(zip(part, encoded, strict=True))
-        rows = [found[key] for key in keys]
-        return np.stack(rows) if rows else np.zeros((0, 0), np.float32)  # type: ignore[arg-type]
+        if not len(queries):
+            return np.zeros((0, 0), np.float32)
+        rows, missing = self.all_remembered(encoder.checkpoint, queries)
+        if not len(missing):
+            self.counted(hits=len(queries))
+            return rows
+        found, missed = self._looked_up(encoder, [queries[at] for at in missing.tolist()])
+        self.counted(hits=len(queries) - len(missing) + len(found) - missed)
+        if len(missing) == len(queries):
+            return found
+        rows[missing] = found
+        return rows
 
     def warm(self, encoder: QueryEncoder, queries: Sequence[str]) -> int:
         """Encode ahead those of the queries that are not cached; returns how many these were.
 
         Looking them up counts neither as hits nor as misses.
         """
-        keys = dict.fromkeys(_key(encoder, query) for query in queries)
-        missing = [key for key in keys if key[1] and self._get(key, count=False) is None]
-        for start in range(0, len(missing), _BATCH):
-            part = missing[start : start + _BATCH]
-            with self._encoding:
-                encoded = encoder.queries([key[1] for key in part])
-            self._put(part, encoded)
-        return len(missing)
+        wanted = [query for query in dict.fromkeys(map(key_of, queries)) if query]
+        encoded = 0
+        for start in range(0, len(wanted), _BATCH):
+            part = wanted[start : start + _BATCH]
+            _, missing = self.all_remembered(encoder.checkpoint, part)
+            left = [part[at] for at in missing.tolist()]
+            encoded += self._looked_up(encoder, left, count=False)[1] if left else 0
+        return encoded
+
+    def remembered(self, checkpoint: str, query: str) -> np.ndarray | None:
+        """A copy of what memory holds of one query, float32 (d,): no store, no model, no count."""
+        table = self._tables.get(checkpoint)
+        if table is None:
+            return None
+        oldest = time.time() - self.ttl
+        row = table.row(query, oldest)
+        if row is None:
+            key = key_of(query)
+            row = table.row(key, oldest) if key != query else None
+            if row is not None:
+                table.also(query, key)
+        return row
+
+    def all_remembered(
+        self, checkpoint: str, queries: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What memory holds of many queries, as they were typed: no store, no model, no count.
+
+        Returns:
+            (n, d) float32, of which the rows of missing queries mean nothing; and the places of
+            the missing ones, int64, rising. Without any entry, d is 0.
+        """
+        table = self._tables.get(checkpoint)
+        if table is None:
+            return np.zeros((len(queries), 0), np.float32), np.arange(len(queries))
+        oldest = time.time() - self.ttl
+        rows, missing = table.rows(queries, oldest)
+        if not len(missing):
+            return rows, missing
+        raw = [queries[at] for at in missing.tolist()]
+        keys = [key_of(query) for query in raw]
+        again, still = table.rows(keys, oldest)
+        rows[missing] = again
+        absent = set(still.tolist())
+        for place, (query, key) in enumerate(zip(raw, keys, strict=True)):
+            if place not in absent:
+                table.also(query, key)
+        return rows, missing[still]
+
+    def stored(self, checkpoint: str, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of the normalised queries that the store holds; memory takes them in."""
+        found = self.store.get(checkpoint, keys, time.time() - self.ttl)
+        if found:
+            made = np.array([created for _, created in found.values()])
+            vectors = np.stack([vector for vector, _ in found.values()])
+            self._table(checkpoint, vectors.shape[1]).put(list(found), vectors, made)
+        return {query: vector for query, (vector, _) in found.items()}
+
+    def remember(self, checkpoint: str, keys: Sequence[str], vectors: np.ndarray) -> None:
+        """Take vectors of normalised queries into memory."""
+        made = np.full(len(keys), time.time())
+        self._table(checkpoint, vectors.shape[1]).put(keys, vectors, made)
+
+    def share(self, checkpoint: str, keys: Sequence[str], vectors: np.ndarray) -> None:
+        """Put vectors of normalised queries into the store."""
+        self.store.put(checkpoint, keys, vectors, time.time())
+
+    def in_memory(self, checkpoint: str) -> int:
+        """How many vectors of a checkpoint memory holds."""
+        table = self._tables.get(checkpoint)
+        return len(table) if table else 0
+
+    def ages(self, checkpoint: str) -> tuple[float, float] | None:
+        """Seconds since the oldest and the newest vector in memory were made; None without any."""
+        table = self._tables.get(checkpoint)
+        return table.ages(time.time()) if table else None
+
+    def counted(self, hits: int = 0, misses: int = 0, flush: bool = True) -> None:
+        """Count look-ups; they are written every few seconds, unless `flush` is off."""
+        with self._lock:
+            self._pending["hits"] += hits
+            self._pending["misses"] += misses
+            due = flush and time.monotonic() - self._flushed > _FLUSH_SECONDS
+        if due:
+            self.flush()
 
     def stats(self) -> dict[str, Any]:
         """Hits and misses of all processes since the cache was cleared, entries, age and size.
 
         `oldest_days` and `newest_days` are None where there is no entry; `hit_rate` is None where
-        there was no lookup.
+        there was no lookup. `in_memory` counts the rows of this process.
         """
         self.flush()
-        counters = {"hits": 0, "misses": 0}
-        entries, oldest, newest = 0, None, None
-        with self._using("read") as connection:
-            if connection is not None:
-                counters |= dict(connection.execute("SELECT name, value FROM counters"))
-                entries, oldest, newest = connection.execute(
-                    "SELECT COUNT(*), MIN(created), MAX(created) FROM entries"
-                ).fetchone()
-        now, lookups = time.time(), counters["hits"] + counters["misses"]
+        found = self.store.contents()
+        now, lookups = time.time(), found.hits + found.misses
         return {
-            "entries": entries,
-            "hits": counters["hits"],
-            "misses": counters["misses"],
-            "hit_rate": counters["hits"] / lookups if lookups else None,
-            "oldest_days": None if oldest is None else (now - oldest) / DAY,
-            "newest_days": None if newest is None else (now - newest) / DAY,
-            "bytes": self.path.stat().st_size if self.path.exists() else 0,
+            "store": self.store.where,
+            "entries": found.entries,
+            "in_memory": sum(len(table) for table in list(self._tables.values())),
+            "hits": found.hits,
+            "misses": found.misses,
+            "hit_rate": found.hits / lookups if lookups else None,
+            "oldest_days": None if found.oldest is None else (now - found.oldest) / DAY,
+            "newest_days": None if found.newest is None else (now - found.newest) / DAY,
+            "bytes": found.size,
             "ttl_days": self.ttl / DAY,
             "max_entries": self.max_entries,
         }
 
     def clear(self) -> int:
-        """Drop all entries and counters; returns how many entries there were."""
-        dropped = 0
+        """Drop all entries and counters; returns how many entries the store had.
+
+        Other processes keep what they have in memory.
+        """
         with self._lock:
-            self._recent.clear()
+            self._tables.clear()
             self._pending = {"hits": 0, "misses": 0}
-            with self._using("clear") as connection:
-                if connection is not None:
-                    dropped = connection.execute("DELETE FROM entries").rowcount
-                    connection.execute("DELETE FROM counters")
-        return dropped
+        return self.store.clear()
 
     def flush(self) -> None:
-        """Write the counted hits and misses to the file."""
+        """Write the counted hits and misses to the store."""
         with self._lock:
             pending = {name: value for name, value in self._pending.items() if value}
             self._pending = {"hits": 0, "misses": 0}
             self._flushed = time.monotonic()
-            if not pending:
-                return
-            with self._using("write") as connection:
-                if connection is not None:
-                    connection.executemany(
-                        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) "
-                        "DO UPDATE SET value = value + excluded.value",
-                        list(pending.items()),
-                    )
+        if pending:
+            self.store.count(pending)
 
     def close(self) -> None:
-        """Write what is pending and close the file; the cache opens it again when used again."""
+        """Write what is pending and close the store; it opens again when used again."""
+        self.flush()
+        self.store.close()
+
+    def _looked_up(
+        self, encoder: QueryEncoder, queries: Sequence[str], *, count: bool = True
+    ) -> tuple[np.ndarray, int]:
+        """(n, d) of queries that are not in memory, and how many of them were no hits."""
+        checkpoint = encoder.checkpoint
+        keys = [key_of(query) for query in queries]
+        unique = list(dict.fromkeys(keys))
+        found: dict[str, np.ndarray] = self.stored(checkpoint, unique)
+        missing = [key for key in unique if key not in found]
+        encoded = 0
+        for start in range(0, len(missing), _BATCH):
+            part = missing[start : start + _BATCH]
+            with self._encoding:
+                # What another thread encoded in the meantime is not encoded again.
+                rows, left = self.all_remembered(checkpoint, part)
+                if len(left) == len(part):
+                    rows = encoder.queries(part)
+                elif len(left):
+                    rows[left] = encoder.queries([part[at] for at in left.tolist()])
+                new = [part[at] for at in left.tolist()]
+                if new:
+                    self.remember(checkpoint, new, rows[left])
+            if new:
+                self.share(checkpoint, new, rows[left])
+            encoded += len(new)
+            found.update(zip(part, rows, strict=True))
+        table = self._tables.get(checkpoint)
+        for query, key in zip(queries, keys, strict=True):
+            if table is not None:
+                table.also(query, key)
+        if count:
+            self.counted(misses=encoded)
+        return np.stack([found[key] for key in keys]), encoded
+
+    def _table(self, checkpoint: str, dim: int) -> VectorTable:
         with self._lock:
-            self.flush()
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _get(self, key: tuple[str, str], *, count: bool = True) -> np.ndarray | None:
-        with self._lock:
-            found = self._lookup(key)
-            if count:
-                self._pending["misses" if found is None else "hits"] += 1
-                if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-                    self.flush()
-        return found
-
-    def _lookup(self, key: tuple[str, str]) -> np.ndarray | None:
-        oldest = time.time() - self.ttl
-        if key in self._recent:
-            vector, created = self._recent[key]
-            if created >= oldest:
-                self._recent.move_to_end(key)
-                return vector
-            del self._recent[key]
-        row = None
-        with self._using("read") as connection:
-            if connection is not None:
-                row = connection.execute(
-                    "SELECT vector, created FROM entries WHERE checkpoint = ? AND query = ?", key
-                ).fetchone()
-        if row is None or row[1] < oldest or len(row[0]) % 4:
-            return None
-        vector = np.frombuffer(row[0], dtype="<f4").astype(np.float32)
-        # A blob that is no unit vector was damaged on disk; it is encoded again and replaced.
-        if not abs(float(vector @ vector) - 1.0) < 1e-2:
-            return None
-        self._remember(key, vector, row[1])
-        return vector
-
-    def _remember(self, key: tuple[str, str], vector: np.ndarray, created: float) -> None:
-        vector.setflags(write=False)
-        self._recent[key] = (vector, created)
-        self._recent.move_to_end(key)
-        while len(self._recent) > self.memory:
-            self._recent.popitem(last=False)
-
-    def _put(self, keys: Sequence[tuple[str, str]], vectors: np.ndarray) -> None:
-        now = time.time()
-        rows = [
-            (*key, np.ascontiguousarray(vector, dtype="<f4").tobytes(), now)
-            for key, vector in zip(keys, vectors, strict=True)
-        ]
-        with self._lock:
-            for key, vector in zip(keys, vectors, strict=True):
-                self._remember(key, np.array(vector, dtype=np.float32), now)
-            self._puts += len(rows)
-            # Counting is linear in the entries, so the bound is checked at every hundredth part.
-            check = self._puts >= max(1, self.max_entries // 100)
-            self._puts = 0 if check else self._puts
-            with self._using("write") as connection:
-                if connection is None:
-                    return
-                connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
-                if check:
-                    self._evict(connection, now)
-
-    def _evict(self, connection: sqlite3.Connection, now: float) -> None:
-        connection.execute("DELETE FROM entries WHERE created < ?", [now - self.ttl])
-        (entries,) = connection.execute("SELECT COUNT(*) FROM entries").fetchone()
-        if entries > self.max_entries:
-            connection.execute(
-                "DELETE FROM entries WHERE rowid IN "
-                "(SELECT rowid FROM entries ORDER BY created, rowid LIMIT ?)",
-                [entries - self.max_entries],
-            )
-
-    @contextmanager
-    def _using(self, purpose: str) -> Iterator[sqlite3.Connection | None]:
-        """The connection in one transaction, or None where the file cannot be used."""
-        with self._lock:
-            connection = None
-            try:
-                connection = self._open()
-                with connection:
-                    yield connection
-            except sqlite3.DatabaseError as error:
-                if connection is None:
-                    self._warn(f"The query cache cannot be opened ({error}).")
-                    yield None
-                elif isinstance(error, sqlite3.OperationalError) and not _damaged(error):
-                    self._warn(f"The query cache cannot {purpose} ({error}).")
-                else:
-                    connection.close()
-                    self._connection = None
-                    with suppress(sqlite3.DatabaseError, OSError):
-                        self._connection = self._connect(begin_anew=str(error))
-            except OSError as error:
-                if connection is not None:
-                    raise
-                self._warn(f"The query cache cannot be opened ({error}).")
-                yield None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._process != os.getpid():  # a fork: SQLite connections must not cross it
-            self._process, self._connection = os.getpid(), None
-            self._pending = {"hits": 0, "misses": 0}
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _connect(self, begin_anew: str = "") -> sqlite3.Connection:
-        """Open the file; one that is damaged is put aside first, by one process at a time."""
-        with (self.path.with_suffix(".lock")).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                connection = _connect(self.path)
-                if not begin_anew:
-                    return connection
-                # Another process may have replaced the file already: then it is whole.
-                whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-                if whole:
-                    return connection
-                connection.close()
-            except sqlite3.DatabaseError as error:
-                if not _damaged(error):
-                    raise
-                begin_anew = str(error)
-            logger.warning(
-                "%s: The query cache is damaged (%s). It was put aside and begins anew; queries "
-                "are encoded again.",
-                self.path,
-                begin_anew,
-            )
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-            self.path.replace(self.path.with_suffix(".damaged"))
-            return _connect(self.path)
-
-    def _warn(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
-            logger.warning("%s: %s Queries are encoded without it.", self.path, message)
+            table = self._tables.get(checkpoint)
+            if table is None or table.dim != dim:
+                table = self._tables[checkpoint] = VectorTable(self.memory, dim)
+                while len(self._tables) > _CHECKPOINTS:
+                    self._tables.popitem(last=False)
+            return table
 
 
-def _key(encoder: QueryEncoder, query: str) -> tuple[str, str]:
-    """Checkpoint and normalised query; lone surrogates, which SQLite refuses, become "?"."""
-    return encoder.checkpoint, normalise_query(query).encode("utf-8", "replace").decode()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        # A lost cache entry costs one encoding: no fsync at commit.
-        connection.execute("PRAGMA synchronous=NORMAL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _USER_VERSION):
-            raise sqlite3.DatabaseError(f"it has version {version}, not {_USER_VERSION}")
-        if version == 0:
-            connection.executescript(_SCHEMA)
-        connection.execute("SELECT checkpoint, query, vector, created FROM entries LIMIT 1")
-        connection.execute("SELECT name, value FROM counters LIMIT 1")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _damaged(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is to blame, not a lock, a full disk or a folder without permission."""
-    busy = ("locked", "busy", "readonly", "read-only", "unable to open", "full", "disk i/o")
-    return not any(word in str(error).casefold() for word in busy)
+def key_of(query: str) -> str:
+    """The normalised query; lone surrogates, which no store takes, become "?"."""
+    return normalise_query(query).encode("utf-8", "replace").decode()
 
 
 def _close_at_exit(reference: weakref.ref[QueryCache]) -> None:

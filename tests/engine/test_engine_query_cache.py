@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_written_only_costs_the_cache(
 def test_a_locked_file_only_costs_the_cache(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.query_cache._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("engine.query.sqlite_store._LOCK_SECONDS", 0.05)
     QueryCache(path).vector(CountingEncoder(), "lamp")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
