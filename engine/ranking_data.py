@@ -22,6 +22,7 @@ from data.catalogue import ACTIONS, ITEM_ENTITIES
 from data.pairs import DAY, Split, evaluation_pairs, time_split
 from engine.candidates import KINDS, Candidates, best_first, rrf
 from engine.config import EngineConfig
+from engine.given import Given
 from engine.live import Live, known_until
 from engine.scoring import add_cosines, features, retrieve_all
 from engine.search import SearchEngine
@@ -85,7 +86,7 @@ def collect(
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
         asked = Asked(query, vectors[number])
-        candidates = retrieve_all(live, asked, SYSTEMS["full"], config)
+        candidates = retrieve_all(asked, SYSTEMS["full"], config, None, Given(live, asked.vector))
         add_cosines(live, candidates, vectors[number])
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
         X = features(live, candidates, query, as_new)

@@ -53,6 +53,7 @@ class Response:
         cached: whether the query's embedding was cached; None where none was needed.
         stages: milliseconds of each stage.
         notes: what the user should know about this answer.
+        degraded: sources and stages that were left out to keep a deadline.
     """
 
     query: str
@@ -66,6 +67,7 @@ class Response:
     cached: bool | None = None
     stages: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""

@@ -12,6 +12,7 @@ from engine.blend import Shares, blend
 from engine.candidates import KINDS, Candidates, best_first, merge, rrf
 from engine.config import EngineConfig
 from engine.filters import Filters
+from engine.given import Given
 from engine.item_columns import item_columns
 from engine.live import Live
 from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
@@ -53,22 +54,29 @@ class Ranking:
     total: int
     features: np.ndarray | None = None
 
+    def first(self, places: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The entity codes, rows and scores of those places of the order."""
+        chosen = self.order[places.start : places.stop]
+        candidates = self.candidates
+        return candidates.entity[chosen], candidates.row[chosen], self.scores[chosen]
+
 
 def retrieve_all(
-    live: Live,
     query: Asked,
     system: System,
     config: EngineConfig,
-    filters: Filters | None = None,
+    filters: Filters | None,
+    given: Given,
 ) -> Candidates:
-    """The merged candidates of a system's sources, with exact cosines where it has a vector."""
-    masks = live.masks(filters)
-    found = [
-        retrieve(live.generation, source, query, config, masks.get(source.entity))
-        for source in SOURCES
-        if source.kind in system.kinds and source.entity in system.entities
-    ]
-    return merge(found)
+    """The merged candidates of a system's sources, those left out that `given` does not allow."""
+    live = given.live
+    masks = {} if given.rescuing else live.masks(filters)
+    for source in SOURCES:
+        wanted = source.kind in system.kinds and source.entity in system.entities
+        if wanted and source.name not in given.found and not given.skips(source):
+            allowed = masks.get(source.entity)
+            given.found[source.name] = retrieve(live.generation, source, query, config, allowed)
+    return merge(given.found.values())
 
 
 def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
@@ -120,18 +128,19 @@ def rank_candidates(
 ) -> Ranking:
     """Order the candidates as a system does.
 
-    Without trained rankers, 'l1' and 'full' order by reciprocal rank fusion of all sources. L1
-    keeps `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
+    Without trained rankers, or without the query's vector, 'l1' and 'full' order by reciprocal
+    rank fusion of all sources. L1 keeps `config.l1_keep` candidates, and 'full' orders these by
+    L2; the blend comes after.
     """
     columns = candidates.columns
     if system.order == "rrf":
         columns["rrf"] = rrf(candidates, system.kinds, config.rrf_k)
     if system.order not in ("l1", "full"):
         return _by(candidates, columns[system.order], len(candidates))
-    assert query.vector is not None
-    add_cosines(live, candidates, query.vector)
+    if query.vector is not None:
+        add_cosines(live, candidates, query.vector)
     stages.lap("cosines")
-    if live.rankers is None:
+    if live.rankers is None or query.vector is None:
         scores = columns["rrf"] = rrf(candidates, KINDS, config.rrf_k)
         ranking = _by(candidates, scores, config.l1_keep)
         stages.lap("l1")

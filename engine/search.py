@@ -18,22 +18,21 @@ from engine.blend import Shares
 from engine.config import EngineConfig, engine_config
 from engine.explain import explain_hit
 from engine.filters import Filters
+from engine.given import Given
+from engine.hits import hits_of
 from engine.live import Live, open_live
 from engine.query_cache import QueryCache
 from engine.related import choose_related
-from engine.response import Hit, Related, Response
+from engine.response import Related, Response
 from engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_all
 from engine.sources import RELATED, Asked, retrieve
 from engine.systems import System, system_named
-
-_NAMES = ("title", "caption", "description")  # what a hit is called: the first that it has
 
 
 @dataclass(frozen=True)
 class _Answer:
     ranking: Ranking
     query: Asked
-    cached: bool | None
 
 
 class SearchEngine:
@@ -99,13 +98,21 @@ class SearchEngine:
         """
         with self._reloading:
             old = self._live
-            new = open_live(self.workspace, self._token_backend, threads=self.config.model_threads)
-            self._live = new
+            new = self.open_next()
+            self.swap(new)
         return (
             old.generation.number != new.generation.number
             or old.encoder.checkpoint != new.encoder.checkpoint
             or old.rankers_id != new.rankers_id
         )
+
+    def open_next(self) -> Live:
+        """The generation and rankers that are live by now, verified; raises as `open` does."""
+        return open_live(self.workspace, self._token_backend, threads=self.config.model_threads)
+
+    def swap(self, live: Live) -> None:
+        """Answer the searches that begin from now on from this view."""
+        self._live = live
 
     def close(self) -> None:
         """Write the cache's counters and close its file."""
@@ -119,6 +126,7 @@ class SearchEngine:
         filters: Filters | None = None,
         explain: bool = False,
         system: str = "full",
+        given: Given | None = None,
     ) -> Response:
         """One page of results for a query, with related queries beside them.
 
@@ -130,13 +138,15 @@ class SearchEngine:
             k: results a page, at least 1. page: 1 is the first.
             explain: give each hit the scores of all stages and sources.
             system: one of `engine.systems.SYSTEMS`.
+            given: the view, embedding and deadline to search with; None takes the newest view,
+                encodes the query, and has no deadline.
 
         Raises:
             InputError: an empty query, k or page below 1, a filter or system that is not known.
         """
         start = time.perf_counter()
         stages = Stages()
-        text, notes = _asked(query)
+        text, notes = asked(query)
         for name, value in (("k", k), ("page", page)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(
@@ -144,17 +154,25 @@ class SearchEngine:
                     where=name,
                     how="Give a whole number from 1 on.",
                 )
-        chosen, live = system_named(system), self._live
-        answer = self._answer(live, text, chosen, filters, page * k, stages)
+        chosen = system_named(system)
+        if given is None:
+            given = Given(self._live)
+            if chosen.needs_vector:
+                given.vector, given.cached = self.cache.vector(given.live.encoder, text)
+        stages.lap("query")
+        live = given.live
+        if chosen.needs_vector and given.vector is None:
+            given.left_out.append("query_embedding")
+        answer = self._answer(given, text, chosen, filters, page * k, stages)
         if chosen.order in ("l1", "full") and live.rankers is None:
             notes.append(
                 "No rankers are trained: results are ordered by rank fusion of the sources."
             )
         ranking = answer.ranking
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
-        related = self._related(live, answer.query)
+        related = self._related(given, answer.query)
         stages.lap("related")
-        hits = _hits(live, ranking, shown)
+        hits = hits_of(live, *ranking.first(shown), first_rank=shown.start + 1)
         if explain:
             hits = [
                 replace(hit, explain=explain_hit(live.rankers, ranking, place))
@@ -170,9 +188,10 @@ class SearchEngine:
             total=ranking.total,
             page=page,
             system=system,
-            cached=answer.cached,
+            cached=given.cached if chosen.needs_vector else None,
             stages=stages.ms,
             notes=notes,
+            degraded=given.left_out,
         )
 
     def rank(
@@ -182,48 +201,52 @@ class SearchEngine:
 
         Raises InputError as `search` does.
         """
-        text, _ = _asked(query)
-        live = self._live
-        ranking = self._answer(live, text, system_named(system), filters, k, Stages()).ranking
-        first = ranking.order[:k]
-        codes, rows = ranking.candidates.entity[first], ranking.candidates.row[first]
-        ids = [live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
+        text, _ = asked(query)
+        chosen, given = system_named(system), Given(self._live)
+        if chosen.needs_vector:
+            given.vector, given.cached = self.cache.vector(given.live.encoder, text)
+        ranking = self._answer(given, text, chosen, filters, k, Stages()).ranking
+        codes, rows, scores = ranking.first(range(min(k, len(ranking.order))))
+        ids = [given.live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
         return [
             (ITEM_ENTITIES[code], ids[code][row], score)
-            for code, row, score in zip(
-                codes.tolist(), rows.tolist(), ranking.scores[first].tolist(), strict=True
-            )
+            for code, row, score in zip(codes.tolist(), rows.tolist(), scores.tolist(), strict=True)
         ]
 
     def warm(self, queries: Sequence[str]) -> int:
         """Cache the embeddings of these queries; returns how many were not cached before."""
         return self.cache.warm(self._live.encoder, queries)
 
+    def related(self, query: str, given: Given) -> list[Related]:
+        """The related queries of a query alone; none where its embedding is not given.
+
+        Raises InputError for an empty query.
+        """
+        return self._related(given, Asked(asked(query)[0], given.vector))
+
     def _answer(
         self,
-        live: Live,
+        given: Given,
         text: str,
         system: System,
         filters: Filters | None,
         places: int,
         stages: Stages,
     ) -> _Answer:
-        vector, cached = None, None
-        if system.needs_vector:
-            vector, cached = self.cache.vector(live.encoder, text)
-        stages.lap("query")
-        query = Asked(text, vector)
-        candidates = retrieve_all(live, query, system, self.config, filters)
+        live = given.live
+        query = Asked(text, given.vector if system.needs_vector else None)
+        candidates = retrieve_all(query, system, self.config, filters, given)
         stages.lap("retrieve")
         ranking = rank_candidates(live, candidates, query, system, self.config, stages)
         if system.order == "full":
             ranking = blended(live, ranking, _shares(self.config, filters), places)
             stages.lap("blend")
-        return _Answer(ranking, query, cached)
+        return _Answer(ranking, query)
 
-    def _related(self, live: Live, query: Asked) -> list[Related]:
-        if query.vector is None or not self.config.related:
+    def _related(self, given: Given, query: Asked) -> list[Related]:
+        if query.vector is None or not self.config.related or given.skips(RELATED):
             return []
+        live = given.live
         found = retrieve(live.generation, RELATED, query, self.config, None)
         if not len(found.rows):
             return []
@@ -232,7 +255,7 @@ class SearchEngine:
         return choose_related(query.text, texts, found.scores, self.config.related)
 
 
-def _asked(query: str) -> tuple[str, list[str]]:
+def asked(query: str) -> tuple[str, list[str]]:
     """The query as it is searched, and notes on what was done to it."""
     if not isinstance(query, str):
         raise InputError(f"A query is text, not {type(query).__name__}.", where="query")
@@ -254,32 +277,3 @@ def _shares(config: EngineConfig, filters: Filters | None) -> Shares:
         ad_share=1.0 if filters.ads else config.ad_share,
         min_share=0.0 if filters.entity else config.min_share,
     )
-
-
-def _hits(live: Live, ranking: Ranking, shown: range) -> list[Hit]:
-    chosen = ranking.order[shown.start : shown.stop]
-    codes, rows = ranking.candidates.entity[chosen], ranking.candidates.row[chosen]
-    scores = ranking.scores[chosen].tolist()
-    hits: list[Hit | None] = [None] * len(chosen)
-    for code, entity in enumerate(ITEM_ENTITIES):
-        where = np.flatnonzero(codes == code)
-        if not len(where):
-            continue
-        table = live.generation.tables[entity]
-        of_entity = rows[where].tolist()
-        texts = table.display(of_entity)
-        for at, row, text in zip(where.tolist(), of_entity, texts, strict=True):
-            hits[at] = Hit(
-                rank=shown.start + at + 1,
-                entity=entity,
-                id=table.ids[row],
-                score=scores[at],
-                title=next((text[name] for name in _NAMES if text.get(name)), ""),
-                image=text.get("image"),
-                link=text.get("link"),
-                price=text.get("price"),
-                currency=text.get("currency"),
-                brand=text.get("brand"),
-                is_ad=bool(table.is_ad[row]),
-            )
-    return [hit for hit in hits if hit is not None]

@@ -1,0 +1,48 @@
+"""Items like one item: its neighbours in the learned space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.catalogue import ITEM_ENTITIES
+from data.errors import InputError, OmniError
+from engine.config import EngineConfig
+from engine.hits import hits_of
+from engine.live import Live
+from engine.response import Hit
+
+
+class NoSuchItem(OmniError):
+    """The generation holds no item of that id. Exit status 2."""
+
+    exit_code = 2
+
+
+def similar_items(live: Live, entity: str, key: str, k: int, config: EngineConfig) -> list[Hit]:
+    """The k items of the same type nearest to an item, itself left out; scores are cosines.
+
+    Empty where the item has no vector in the learned space.
+
+    Raises:
+        InputError: an unknown entity type.
+        NoSuchItem: no item has this id, or it was deleted.
+    """
+    if entity not in ITEM_ENTITIES:
+        raise InputError(
+            f"There is no entity type {entity!r} of items.",
+            where="entity",
+            how=f"Use {' or '.join(ITEM_ENTITIES)}.",
+        )
+    row = live.generation.tables[entity].row_of.get(key)
+    if row is None:
+        raise NoSuchItem(
+            f"There is no {entity} {key!r} in generation {live.generation.number}.", where="id"
+        )
+    space = live.generation.spaces.get((entity, "learned"))
+    if space is None or not space.present[row]:
+        return []
+    vector = np.array(live.arrays[entity, "learned"][row])
+    rows, scores = space.search(vector, k + 1, max(config.ef, k + 1))
+    others = np.flatnonzero(rows != row)[:k]
+    codes = np.full(len(others), ITEM_ENTITIES.index(entity), np.uint8)
+    return hits_of(live, codes, rows[others], scores[others])
