@@ -135,6 +135,32 @@ def image_embeddings(
     _report("enrich images", counts, json)
 
 
+@app.command(
+    epilog=example("omnisearch enrich text", "omnisearch enrich text --backbone path/to/encoder")
+)
+def text(
+    backbone: Annotated[
+        str,
+        typer.Option(help="A folder or hub name of a text encoder; minilm is the extra's."),
+    ] = "minilm",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    pooling: Annotated[str, typer.Option(help="mean or cls, as the encoder was trained.")] = "mean",
+    max_tokens: Annotated[int, typer.Option(min=2, help="Longer texts are cut.")] = 64,
+    json: JsonOption = False,
+) -> None:
+    """Items' own text through a pretrained encoder: the feature that training starts from."""
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace
+    from encoders.text_feature import embed_texts
+
+    space = Workspace.open(workspace)
+    with progress("text embeddings") as advance:
+        counts = embed_texts(
+            space, open_catalogue(space.catalogue), backbone, pooling, max_tokens, advance
+        )
+    _report("enrich text", counts, json)
+
+
 @app.command(epilog=example("omnisearch enrich graph"))
 def graph(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

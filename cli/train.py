@@ -40,6 +40,9 @@ def train(
     ] = None,
     pooling: Annotated[str | None, typer.Option(help="cls (the paper's) or mean.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    warm_start: Annotated[
+        bool, typer.Option(help="Begin with the encoder of `enrich text`, where that was run.")
+    ] = True,
     seed: Annotated[int | None, typer.Option(help="Same seed, same losses.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     json: JsonOption = False,
@@ -53,6 +56,7 @@ def train(
 
     space = Workspace.open(workspace)
     options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}
+    options["warm_steps"] = None if warm_start else 0
     config = load_section("train", preset_config(preset), space.settings, options)
     with training_bar(config.steps) as on_step:
         folder = train_encoders(

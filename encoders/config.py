@@ -38,6 +38,8 @@ class Config:
         feature_dropout: chance that a continuous feature of an item is hidden in training.
         keep_own_query: chance that a pair's own query stays among the item's engaged queries in
             training; below 0: as often as pairs of the validation week had been engaged before.
+        warm_steps: steps of the warm start (`encoders.warm`), 0 for none; it needs the feature
+            'text', and no other backbone than the one that made it.
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak rates of the new layers, of a named backbone (0 freezes
             it), and of the hash table.
@@ -82,6 +84,7 @@ class Config:
     field_dropout: float = 0.0
     feature_dropout: float = 0.0
     keep_own_query: float = -1.0
+    warm_steps: int = 1_000
     optimiser: str = "lamb"
     lr: float = 10**-2.7
     backbone_lr: float = 10**-2.7
@@ -144,7 +147,7 @@ _PRESETS = {
         backbone="",
         query_layers=2,
         query_heads=4,
-        query_width=256,
+        query_width=128,
         wordpieces=8_000,
         max_query_tokens=32,
         unigrams=50_000,
@@ -156,14 +159,15 @@ _PRESETS = {
         sketch_bits=20,
         field_dropout=0.1,
         feature_dropout=0.1,
+        warm_steps=300,
         optimiser="adamw",
-        lr=1e-3,
+        lr=2e-3,
         backbone_lr=5e-5,
         table_lr=2e-3,
         warmup_steps=40,
-        steps=400,
+        steps=600,
         chunk_queries=256,
-        valid_every=100,
+        valid_every=150,
         patience=4,
         valid_pairs=1_000,
         valid_corpus=4_000,
@@ -185,6 +189,7 @@ _PRESETS = {
         batch_pairs=64,
         negatives_per_pair=1.0,
         sketch_bits=12,
+        warm_steps=20,
         optimiser="adamw",
         lr=5e-3,
         backbone_lr=5e-3,

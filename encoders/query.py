@@ -44,12 +44,14 @@ class QueryEncoder(nn.Module):
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """(n, dim) float32 unit rows for (n, length) int64 word pieces and their mask."""
         states = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        if self.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            shown = mask[..., None].to(states.dtype)
-            pooled = (states * shown).sum(1) / shown.sum(1)
+        pooled = states[:, 0] if self.pooling == "cls" else mean_of(states, mask)
         return F.normalize(self.projection(pooled).float(), dim=1)
+
+
+def mean_of(states: Tensor, mask: Tensor) -> Tensor:
+    """(n, width): the mean of the states (n, length, width) that the mask (n, length) shows."""
+    shown = mask[..., None].to(states.dtype)
+    return (states * shown).sum(1) / shown.sum(1)
 
 
 class QueryTokeniser:
@@ -65,8 +67,12 @@ class QueryTokeniser:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """The word piece ids of each text, [CLS] first."""
+        return self.pieces([normalise_query(text) for text in texts])
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same for texts that are no queries: as they stand."""
         # Half of a surrogate pair, which no encoding holds, becomes a question mark.
-        plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
+        plain = [text.encode("utf-8", "replace").decode() for text in texts]
         if not plain:
             return []
         # Tokenised whole and cut here: setting truncation would change the shared tokeniser.

@@ -48,6 +48,7 @@ from encoders.prepare import Prepared, prepare
 from encoders.report import StepReport
 from encoders.step import Stepper, count_and_correct, takes_bf16
 from encoders.validate import Validator, recurrence
+from encoders.warm import warm_config, warm_start
 
 OnStep = Callable[[StepReport], None]
 
@@ -88,6 +89,7 @@ def train(
     """
     base = folder_of(workspace, name)
     base.mkdir(parents=True, exist_ok=True)
+    config = warm_config(db, config)
     with _only_one(base):
         last = pointed(base, "LAST") if resume else None
         parts = None
@@ -158,6 +160,8 @@ class _Training:
         self.at = Progressing(uuid4().hex[:8], self.data.fingerprint())
         if last is not None:
             self._restore(last)
+        elif config.warm_steps:
+            warm_start(self.model, self.data.items, config, self.device)
 
     def _restore(self, last: Path) -> None:
         state = load_state(last)
@@ -178,6 +182,8 @@ class _Training:
         board = open_board(self.base / "tensorboard", self.at.step, wanted=config.tensorboard)
         # The thread makes the next batch while this one is learned.
         with ThreadPoolExecutor(1) as ahead, board as log:
+            if self.config.warm_steps and not self.at.step:
+                self._validate()  # what the joint training starts from may be the best there is
             coming = ahead.submit(self.stream.batch, self.at.step)
             while not self._over():
                 started = time.perf_counter()
@@ -210,19 +216,23 @@ class _Training:
         step, config = self.at.step, self.config
         ends = step == config.steps
         if step % config.valid_every == 0 or ends:
-            recalls = self.validator(self.model, self.device)
-            mean = sum(recalls.values()) / len(recalls) if recalls else 0.0
-            better = mean > self.at.best or not recalls
-            self.at.since_best = 0 if better else self.at.since_best + 1
-            self.at.recalls = recalls
-            self.at.history.append({"step": step, "recall": mean})
-            if better:
-                self.at.best, self.at.best_folder = mean, self._folder_name()
-            self._save()
-            return recalls
+            return self._validate()
         if config.save_every and step % config.save_every == 0:
             self._save()
         return None
+
+    def _validate(self) -> dict[str, float]:
+        """Validate, and save; returns the recalls."""
+        recalls = self.validator(self.model, self.device)
+        mean = sum(recalls.values()) / len(recalls) if recalls else 0.0
+        better = mean > self.at.best or not recalls
+        self.at.since_best = 0 if better else self.at.since_best + 1
+        self.at.recalls = recalls
+        self.at.history.append({"step": self.at.step, "recall": mean})
+        if better:
+            self.at.best, self.at.best_folder = mean, self._folder_name()
+        self._save()
+        return recalls
 
     def _folder_name(self) -> str:
         return f"{self.at.run}-{self.at.step:07d}"

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 import torch
-from small_catalogue import fill
+from small_catalogue import COLOURS, THEMES, fill
+from transformers import BertConfig, BertModel
 
 from data.workspace import Workspace
 from encoders.config import Config, preset_config
 from encoders.train import StepReport, train
+from encoders.wordpiece import train_wordpiece
 
 
 def pytest_configure() -> None:
@@ -50,3 +52,23 @@ def config() -> Config:
 def trained(small: Small, config: Config) -> tuple[Path, list[StepReport]]:
     """The checkpoint 'default' of `small`, and its steps."""
     return small.train("default", config)
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with weights in a folder, as a hub would give it."""
+    folder = tmp_path_factory.mktemp("backbone")
+    words = [word for theme, names in THEMES.items() for word in (theme, *names)]
+    tokeniser = train_wordpiece([*words, *COLOURS, "a picture of"], 200)
+    torch.manual_seed(0)
+    shape = BertConfig(
+        vocab_size=len(tokeniser),
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=32,
+    )
+    BertModel(shape).save_pretrained(folder)
+    tokeniser.save_pretrained(folder)
+    return folder

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 from data.errors import InputError
 from encoders.checkpoint import load_encoder, load_parts
@@ -43,25 +43,6 @@ def test_long_queries_are_cut_but_keep_their_end_mark() -> None:
     assert len(long) == 8
     assert long[0] == short[0] and long[-1] == short[-1]
     assert tokeniser([]) == []
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
-    """A BERT with weights in a folder, as a hub would give it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    tokeniser = train_wordpiece(TEXTS, 200)
-    torch.manual_seed(0)
-    shape = BertConfig(
-        vocab_size=len(tokeniser),
-        hidden_size=24,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=32,
-    )
-    BertModel(shape).save_pretrained(folder)
-    tokeniser.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.parametrize(("pooling", "rate"), [("cls", 1e-3), ("mean", 0.0)])

@@ -1,0 +1,170 @@
+"""Items' own text through a pretrained encoder, as the continuous feature 'text' (§3.3).
+
+Beside PinSage and ItemSage it is one more vector that the item encoder reads. With it, training can
+start from what the pretrained encoder knows of the language: see `encoders.warm`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+import torch
+
+from data.catalogue import ITEM_ENTITIES, count, field_texts, get_meta, read_items, set_meta
+from data.errors import InputError
+from data.features import write_feature
+from data.workspace import Workspace
+from encoders.batches import query_chunks
+from encoders.query import QueryTokeniser, mean_of, named_backbone
+from encoders.step import takes_bf16
+
+FEATURE = "text"
+FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
+_NOTE = "text_encoder"
+_BATCH = 64
+
+
+def own_text(item: dict[str, Any]) -> str:
+    """What the pretrained encoder reads of an item: what says most comes first."""
+    return ". ".join(field_texts(item, FIELDS))
+
+
+def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
+    """The backbone and pooling that the feature 'text' was made with, or None without one."""
+    note = get_meta(db, _NOTE)
+    return (note["backbone"], note["pooling"]) if note else None
+
+
+def embed_texts(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    backbone: str = "minilm",
+    pooling: str = "mean",
+    max_tokens: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
+
+    Vectors of texts that were embedded before are taken from `text_cache.db` in the workspace: a
+    killed run goes on where it was, and after an import only new texts are computed.
+
+    Args:
+        backbone: folder or hub name of an encoder, or 'minilm' (English, by the extra `minilm`).
+        pooling: 'mean' or 'cls', as the encoder was trained.
+        max_tokens: longer texts are cut.
+
+    Returns:
+        Counts: items, computed, dim.
+
+    Raises:
+        InputError: there is no such encoder, or no item has text.
+    """
+    tower = _Tower(backbone, pooling, max_tokens)
+    total = sum(count(db, entity) for entity in ITEM_ENTITIES)
+    found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
+    done = computed = 0
+    with _Cache(workspace, f"{backbone} {pooling} {max_tokens}") as cache:
+        for entity in ITEM_ENTITIES:
+            ids, vectors = found.setdefault(entity, ([], []))
+            for items in read_items(db, entity, batch_size=1024):
+                texts = {item["id"]: text for item in items if (text := own_text(item))}
+                rows, new = cache.vectors(list(texts.values()), tower)
+                ids.extend(texts)
+                vectors.append(rows)
+                computed += new
+                done += len(items)
+                if progress:
+                    progress(done, total)
+    embedded = sum(len(ids) for ids, _ in found.values())
+    if not embedded:
+        raise InputError(
+            "No item has text to embed.", how="Import titles, descriptions or captions first."
+        )
+    for entity, (ids, vectors) in found.items():
+        if ids:
+            rows = np.concatenate(vectors)
+            write_feature(workspace, db, FEATURE, entity, ids, rows, replace=True)
+    with db.conn:
+        set_meta(db, _NOTE, {"backbone": backbone, "pooling": pooling})
+    return {"items": embedded, "computed": computed, "dim": tower.dim}
+
+
+class _Tower:
+    """A pretrained encoder, its pooling, L2."""
+
+    def __init__(self, backbone: str, pooling: str, max_tokens: int) -> None:
+        if pooling not in ("cls", "mean"):
+            raise InputError(f"{pooling!r} is not a pooling.", how="Choose mean or cls.")
+        self.model, tokeniser = named_backbone(backbone)
+        self.model.eval()
+        self.tokeniser = QueryTokeniser(tokeniser, max_tokens)
+        self.pooling = pooling
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device)
+        self.bf16 = takes_bf16("auto", self.device)
+        self.dim: int = self.model.config.hidden_size  # type: ignore[assignment, union-attr]
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) float32 unit rows."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        pieces = self.tokeniser.pieces(texts)
+        for chunk in query_chunks(pieces, self.tokeniser.pad, _BATCH):
+            mask = chunk.mask.to(self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                ids = chunk.input_ids.to(self.device)
+                states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            pooled = states[:, 0] if self.pooling == "cls" else mean_of(states, mask)
+            found = torch.nn.functional.normalize(pooled.float(), dim=1)
+            vectors[chunk.places.numpy()] = found.cpu().numpy()
+        return vectors
+
+
+class _Cache:
+    """Vectors by encoder and text, float16 in SQLite; it may be deleted."""
+
+    def __init__(self, workspace: Workspace, encoder: str) -> None:
+        self.path, self.encoder = workspace.root / "text_cache.db", encoder
+
+    def __enter__(self) -> _Cache:
+        self.connection = sqlite3.connect(self.path, timeout=60)
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        self.connection.execute("PRAGMA synchronous=NORMAL")
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) "
+            "WITHOUT ROWID"
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def vectors(self, texts: Sequence[str], tower: _Tower) -> tuple[np.ndarray, int]:
+        """(n, dim) float32 unit rows, and how many were computed for it."""
+        keys = [self._key(text) for text in texts]
+        known = {key: vector for key in set(keys) if (vector := self._get(key, tower.dim))}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            rows = tower(list(missing.values())).astype("<f2")
+            new = {key: row.tobytes() for key, row in zip(missing, rows, strict=True)}
+            with self.connection:
+                self.connection.executemany(
+                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)", new.items()
+                )
+            known |= new
+        joined = b"".join(known[key] for key in keys)
+        found = np.frombuffer(joined, dtype="<f2").reshape(len(keys), tower.dim)
+        return found.astype(np.float32), len(missing)
+
+    def _key(self, text: str) -> bytes:
+        named = f"{self.encoder}\n{text}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(named, digest_size=16).digest()
+
+    def _get(self, key: bytes, dim: int) -> bytes | None:
+        row = self.connection.execute("SELECT vector FROM vectors WHERE key = ?", [key]).fetchone()
+        return row[0] if row and len(row[0]) == 2 * dim else None

@@ -1,0 +1,154 @@
+"""The warm start: items' texts through a pretrained encoder, and training that begins there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_catalogue import fill
+from transformers import AutoModel, AutoTokenizer
+
+from data.catalogue import read_items
+from data.errors import InputError
+from data.features import open_feature
+from data.workspace import Workspace
+from encoders.checkpoint import load_encoder, load_parts
+from encoders.config import Config
+from encoders.hash_embedding import Levels
+from encoders.item import ItemEncoder
+from encoders.ngrams import NgramIndex, build_vocabulary
+from encoders.text_feature import embed_texts, own_text, text_encoder
+from encoders.train import train
+from encoders.warm import pass_through, projection, warm_config
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory, backbone):
+    """A workspace of its own with the feature 'text', and its database."""
+    workspace = Workspace.create(tmp_path_factory.mktemp("warm") / "workspace")
+    db = fill(workspace)
+    db["pins"].insert({"id": "wordless"})
+    counts = embed_texts(workspace, db, str(backbone))
+    assert counts == {"items": 180, "computed": 120, "dim": 24}  # 60 twins
+    return workspace, db
+
+
+def plain(backbone: Path, texts: list[str]) -> np.ndarray:
+    """Mean pooling as its authors write it down, one text at a time."""
+    model, tokeniser = AutoModel.from_pretrained(backbone), AutoTokenizer.from_pretrained(backbone)
+    with torch.inference_mode():
+        rows = [
+            model(**tokeniser(text, return_tensors="pt")).last_hidden_state[0].mean(0)
+            for text in texts
+        ]
+    return torch.nn.functional.normalize(torch.stack(rows), dim=1).numpy()
+
+
+def test_the_feature_is_what_the_encoder_says_of_each_text(texts, backbone) -> None:
+    workspace, db = texts
+    feature = open_feature(workspace, db, "text", "pin")
+    items = [item for batch in read_items(db, "pin", ids=["pin0003", "pin0077"]) for item in batch]
+    expected = plain(backbone, [own_text(item) for item in items])
+    found, present = feature.rows(["pin0003", "pin0077"])
+    assert present.all()
+    # The model may compute in bfloat16, and rows are kept as float16.
+    assert ((found * expected).sum(1) > 0.99).all()
+    assert "wordless" not in feature.index
+    assert text_encoder(db) == (str(backbone), "mean")
+
+
+def test_only_new_texts_are_computed_again(tmp_path, backbone) -> None:
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=20, products=5)
+    embed_texts(workspace, db, str(backbone))
+    before = open_feature(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
+    db["pins"].update("pin0001", {"title": "baby crib"})
+    assert embed_texts(workspace, db, str(backbone))["computed"] == 1
+    after = open_feature(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
+    assert not np.allclose(before[0], after[0], atol=1e-3)
+    np.testing.assert_array_equal(before[1], after[1])
+
+
+def test_what_cannot_be_embedded_is_said(tmp_path, backbone) -> None:
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=1, products=1)
+    with pytest.raises(InputError, match="pooling"):
+        embed_texts(workspace, db, str(backbone), pooling="max")
+    for table in ("pins", "products"):
+        db.conn.execute(f"UPDATE {table} SET title = NULL, caption = ''")
+    with pytest.raises(InputError, match="No item has text"):
+        embed_texts(workspace, db, str(backbone))
+    assert text_encoder(db) is None
+
+
+def test_the_projection_keeps_cosines_and_its_prefixes_keep_most(texts) -> None:
+    workspace, db = texts
+    vectors = np.asarray(open_feature(workspace, db, "text", "pin").vectors)
+    exact = vectors @ vectors.T
+    whole = vectors @ projection([vectors], 32).T
+    assert whole.shape == (120, 32)
+    np.testing.assert_allclose(whole @ whole.T, exact, atol=1e-4)
+    errors = [np.abs(part @ part.T - exact).mean() for part in (whole[:, :4], whole[:, :12])]
+    random = np.linalg.qr(np.random.default_rng(0).normal(size=(24, 12)))[0].astype("f4")
+    assert errors[1] < errors[0] < np.abs(vectors @ random @ (vectors @ random).T - exact).mean()
+
+
+def test_training_begins_where_the_pretrained_encoder_stands(texts, backbone, config) -> None:
+    workspace, db = texts
+    config = replace(
+        config, warm_steps=200, warmup_steps=10**9, steps=1, valid_every=1, backbone_lr=0.0
+    )
+    folder = train(workspace, db, config, name="warm")
+    assert load_parts(folder).config.backbone == str(backbone)
+    encoder = load_encoder(workspace, "warm")
+    queries = ["red settee", "bridal", "blue keyboard"]
+    found, known = encoder.queries(queries), plain(backbone, queries)
+    np.testing.assert_allclose(found @ found.T, known @ known.T, atol=2e-3)
+
+    items = [item for batch in read_items(db, "product") for item in batch]
+    vectors, present = open_feature(workspace, db, "text", "product").rows([i["id"] for i in items])
+    assert present.all()
+    weights = load_parts(folder).model.query.projection.weight.detach().numpy()
+    target = vectors @ weights.T
+    target /= np.linalg.norm(target, axis=1, keepdims=True)
+    # A random encoder gives all texts much the same vector: what matters is where they differ.
+    target -= target.mean(0)
+    seen = encoder.items(items, {"text": vectors})
+    unseen = encoder.items(items, {})
+    assert correlation(seen - seen.mean(0), target) > 0.5
+    # With the vectors hidden, the n-grams tell much of it.
+    assert correlation(unseen - unseen.mean(0), target) > 0.2
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+def test_a_warm_start_is_left_out_where_it_cannot_be_or_is_not_wanted(
+    small, texts, config: Config, tmp_path, backbone
+) -> None:
+    assert warm_config(small.db, config).backbone == ""
+    _, db = texts
+    assert warm_config(db, config).backbone == str(backbone)
+    assert warm_config(db, replace(config, warm_steps=0)).backbone == ""
+    other = warm_config(db, replace(config, backbone="another"))
+    assert (other.backbone, other.warm_steps) == ("another", 0)
+
+
+def test_before_any_step_an_item_is_the_projection_of_its_text_vector(config) -> None:
+    torch.manual_seed(1)
+    item = ItemEncoder(config, 50, {"image": 8, "text": 24, "zzz": 3})
+    item.feature_scale[8:32] = 24**0.5
+    vectors = torch.nn.functional.normalize(torch.randn(40, 24), dim=1)
+    teacher = torch.from_numpy(projection([vectors.numpy()], config.dim))
+    pass_through(item, teacher, vectors)
+    features = torch.zeros(40, 35)
+    features[:, 8:32] = vectors
+    nothing = NgramIndex(build_vocabulary(Counter(), 1, 1, 1)).bags_of([[]] * 40)
+    found = item(Levels(nothing, backward=False), features).detach()
+    target = torch.nn.functional.normalize(vectors @ teacher.T, dim=1)
+    assert (found * target).sum(1).min() > 0.97
