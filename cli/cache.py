@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,26 +17,42 @@ from cli.common import (
     table,
 )
 
+if TYPE_CHECKING:
+    from engine.query_cache import QueryCache
+
+CacheUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-url",
+        envvar="OMNISEARCH_CACHE_URL",
+        help="A Redis server that holds the cache, such as redis://localhost:6379/0.",
+    ),
+]
+
 app = typer.Typer(help="The query-embedding cache (30 days by default).", no_args_is_help=True)
 
 
 @app.command(epilog=example("omnisearch cache stats"))
-def stats(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+def stats(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    cache_url: CacheUrlOption = None,
+    json: JsonOption = False,
+) -> None:
     """Entries, age, hits and misses."""
-    from engine.query_cache import QueryCache
-
-    found = QueryCache.open_default(workspace).stats()
+    found = _opened(workspace, cache_url).stats()
     if json:
         return emit_json("cache stats", found)
     table("Query cache", ["figure", "value"], [[key, value] for key, value in found.items()])
 
 
 @app.command(epilog=example("omnisearch cache clear"))
-def clear(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+def clear(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    cache_url: CacheUrlOption = None,
+    json: JsonOption = False,
+) -> None:
     """Drop all cached embeddings."""
-    from engine.query_cache import QueryCache
-
-    dropped = QueryCache.open_default(workspace).clear()
+    dropped = _opened(workspace, cache_url).clear()
     if json:
         return emit_json("cache clear", {"dropped": dropped})
     out.print(f"Dropped {dropped:,} embeddings.")
@@ -47,6 +63,7 @@ def warm(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     head: Annotated[int, typer.Option(min=1, help="So many of the log's head queries.")] = 1000,
     queries: Annotated[Path | None, typer.Option(help="A file of queries instead.")] = None,
+    cache_url: CacheUrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encode queries ahead of time."""
@@ -60,8 +77,17 @@ def warm(
         read_queries(queries) if queries else head_queries(open_catalogue(space.catalogue), head)
     )
     engine = SearchEngine.open(space)
+    engine.cache = _opened(space.root, cache_url)
     encoded = engine.warm(wanted)
     engine.close()
     if json:
         return emit_json("cache warm", {"asked": len(wanted), "encoded": encoded})
     out.print(f"Encoded {encoded:,} of {len(wanted):,} queries; the others were cached.")
+
+
+def _opened(workspace: Path, url: str | None) -> QueryCache:
+    from data.workspace import Workspace
+    from engine.config import cache_config
+    from engine.query_cache import QueryCache
+
+    return QueryCache.open_default(workspace, shared=cache_config(Workspace(workspace), url=url))

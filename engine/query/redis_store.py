@@ -71,7 +71,8 @@ class RedisStore:
                 retry=Retry(NoBackoff(), 1),  # once: the server may have closed an idle connection
             )
             parts = urlsplit(url)
-            self.where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+            port = f":{parts.port}" if parts.port else ""
+            self.where = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
         except ValueError as error:
             raise InputError(
                 "The cache's URL cannot be used.",
