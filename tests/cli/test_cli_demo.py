@@ -49,6 +49,18 @@ def test_every_command_answers_in_the_envelope(demo: Path) -> None:
     assert envelope("evaluate", "-w", demo, "--queries", 20)["tables"]
 
 
+def test_the_query_tower_is_exported_and_measured(demo: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "ws"
+    shutil.copytree(demo, workspace, ignore=shutil.ignore_patterns("world"))
+    data = envelope("export", "onnx", "-w", workspace)
+    assert data["float32"]["cosine"] > 0.999 and data["int8"]["pairs"] > 100
+    assert data["serves"] == ("int8" if data["int8"]["kept"] else "float32")
+    assert data["int8"]["kept"] == (data["int8"]["recall_loss"] < 0.005)
+    assert (Path(data["folder"]) / "query.onnx").is_file()
+    assert envelope("search", "sofa", "-w", workspace)["hits"]
+    assert envelope("export", "beir", tmp_path / "beir", "-w", workspace)["documents"] > 0
+
+
 def test_the_comparison_page_stands_alone(demo: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     data = envelope("compare", "wool coat", "-w", demo, "--html", page)
