@@ -89,6 +89,9 @@ def _write(
         "pad": encoder.tokeniser.pad,
         "pooling": encoder.model.query.pooling,
         "serves": "float32",
+        "float32": {},
+        "int8": {},
+        "check": {},
         "sample": len(texts),
         "versions": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
     }
@@ -101,6 +104,8 @@ def _write(
             where=f"checkpoint {encoder.checkpoint}",
             how="PyTorch goes on encoding queries. Please report the backbone's name.",
         )
+    checked = [*texts[:4], *_ODD[:4]]
+    facts["check"] = {"texts": checked, "vectors": whole.queries(checked).tolist()}
     facts["float32"] = {"cosine": least_cosine(wanted, whole.queries(texts))}
     if not facts["float32"]["cosine"] >= LEAST_COSINE:
         raise OmniError(

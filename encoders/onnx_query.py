@@ -30,6 +30,7 @@ FORMAT = 1
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
 TOKENISER = "tokenizer.json"
 MANIFEST = "export.json"
+_DRIFT = 0.002  # of a cosine, between the exporting processor and this one
 _HOW = "Run `omnisearch export onnx` again."
 
 logger = logging.getLogger("omnisearch.encoders")
@@ -81,6 +82,14 @@ class OnnxQueries:
                 f"The tokenizer cannot be read ({error}).", where=str(folder), how=_HOW
             ) from error
         self._session = open_session(read_verified(folder, name, self.facts), threads, folder)
+        if not precision and self.precision == "int8" and not self._as_when_exported():
+            logger.warning(
+                "%s: int8 gives other vectors on this processor; float32 serves.", folder
+            )
+            self.precision = "float32"
+            self._session = open_session(
+                read_verified(folder, FLOAT32, self.facts), threads, folder
+            )
 
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """(n, dim) float32 unit rows; short texts are encoded together to spare padding.
@@ -97,6 +106,13 @@ class OnnxQueries:
             feeds = {"input_ids": ids, "attention_mask": mask}
             vectors[places] = self._session.run(None, feeds)[0]
         return vectors
+
+    def _as_when_exported(self) -> bool:
+        """Whether a few texts get the vectors they had: older processors round int8 otherwise."""
+        check = self.facts["check"]
+        found = self.queries(check["texts"])
+        cosines = (found * np.array(check["vectors"], np.float32)).sum(axis=1)
+        return bool(cosines.min() >= self.facts["int8"]["cosine"] - _DRIFT)
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """The word piece ids of each text, as `encoders.query.QueryTokeniser` gives them."""
@@ -160,6 +176,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         facts = orjson.loads((folder / MANIFEST).read_bytes())
         version = facts["format"]
         types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
+        types |= {"check": dict, "int8": dict}
         whole = all(isinstance(facts[name], kind) for name, kind in types.items())
         files = {name: entry["sha256"] for name, entry in facts["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

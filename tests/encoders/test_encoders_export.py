@@ -250,6 +250,19 @@ def test_without_onnx_runtime_the_encoder_itself_answers(
         exporting.export_query_tower(exported, encoder, [])
 
 
+def test_int8_that_rounds_otherwise_on_this_processor_gives_way_to_float32(
+    encoder: Encoder, copy: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = export_folder(copy, encoder.checkpoint)
+    assert OnnxQueries(folder, 1).precision == "int8"
+    facts = orjson.loads((folder / MANIFEST).read_bytes())
+    facts["check"]["vectors"] = np.roll(facts["check"]["vectors"], 1, axis=1).tolist()
+    (folder / MANIFEST).write_bytes(orjson.dumps(facts))
+    tower = OnnxQueries(folder, 1)
+    assert tower.precision == "float32" and "on this processor" in caplog.text
+    assert (tower.queries(QUERIES) * encoder.queries(QUERIES)).sum(1).min() > 0.99999
+
+
 def test_threads_share_a_tower(encoder: Encoder, exported: Workspace) -> None:
     tower = OnnxQueries(export_folder(exported, encoder.checkpoint), 1, "float32")
     wanted = encoder.queries(QUERIES)
