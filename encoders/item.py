@@ -53,3 +53,12 @@ class ItemEncoder(nn.Module):
         text = self.text_norm(sum_bags(self.hash, levels))
         mixed = self.mlp(torch.cat((text, features * self.feature_scale), dim=1))
         return F.normalize(mixed.float(), dim=1)
+
+    def inputs_of(self, feature: str) -> slice:
+        """Where a continuous feature lies among the MLP's inputs."""
+        start = self.text_norm.normalized_shape[0]
+        for name, dim in self.feature_dims.items():
+            if name == feature:
+                return slice(start, start + dim)
+            start += dim
+        raise KeyError(feature)

@@ -74,11 +74,12 @@ def warm_start(
     `on_step` is called with the step (from 1) and its mean cosine.
     """
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
-    teacher = torch.from_numpy(projection(known, config.dim))
+    teacher = torch.from_numpy(projection(known, config.dim)).to(device)
+    sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
     with torch.no_grad():
         model.query.projection.weight.copy_(teacher)
         model.query.projection.bias.zero_()
-        pass_through(model.item, teacher, torch.from_numpy(np.array(known[0][:_CALIBRATE])))
+    pass_through(model.item, teacher, sample)
     rows = _with_text(items, teacher.shape[1])
     run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
     optimisers = build_optimisers(model, run)
@@ -88,7 +89,7 @@ def warm_start(
         generator = np.random.default_rng([config.seed, _STREAM, step])
         drawn = np.unique(generator.choice(rows, size=2 * config.batch_pairs))
         taught = items.gather_one(drawn, FEATURE, teacher.shape[1])[0]
-        target = F.normalize(torch.from_numpy(taught) @ teacher.T, dim=1).to(device)
+        target = F.normalize(torch.from_numpy(taught).to(device) @ teacher.T, dim=1)
         chunk = _pupil_sees(model, items, config, drawn, generator)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             found = model.item(chunk.levels.to(device), chunk.features.to(device))
@@ -121,29 +122,22 @@ def pass_through(item: ItemEncoder, teacher: Tensor, sample: Tensor) -> None:
         teacher: (dim, d) the projection.
         sample: (n, d) text vectors, to know LayerNorm's typical mean and deviation.
     """
-    first, norm1, second, norm2, third = (item.mlp[layer] for layer in (0, 2, 3, 5, 6))
+    layers: Any = item.mlp
+    first, norm1, second, norm2, third = (layers[number] for number in (0, 2, 3, 5, 6))
     half = min(len(teacher), first.out_features // 2)
-    start = item.text_norm.normalized_shape[0]
-    for name, dim in item.feature_dims.items():
-        if name == FEATURE:
-            break
-        start += dim
-    at = slice(start, start + teacher.shape[1])
-    scale = item.feature_scale[at.start - item.text_norm.normalized_shape[0]].item()
-    first.weight[: 2 * half] *= _FAINT
-    first.bias[: 2 * half] = 0
-    first.weight[:half, at] = teacher[:half]
-    first.weight[half : 2 * half, at] = -teacher[:half]
-    second.weight[: 2 * half] *= _FAINT
-    second.bias[: 2 * half] = 0
-    second.weight[: 2 * half, : 2 * half] += torch.eye(2 * half)
+    both = slice(0, 2 * half)
+    eye = torch.eye(half, device=teacher.device)
+    at = item.inputs_of(FEATURE)
+    for linear in (first, second):
+        linear.weight[both] *= _FAINT
+        linear.bias[both] = 0
+    first.weight[both, at] = torch.cat((teacher[:half], -teacher[:half]))
+    second.weight[both, both] += torch.eye(2 * half, device=teacher.device)
     third.weight.zero_()
     third.bias.zero_()
-    third.weight[:half, :half] = torch.eye(half)
-    third.weight[:half, half : 2 * half] = -torch.eye(half)
-    hidden = sample.new_zeros(len(sample), start + teacher.shape[1])
-    hidden = torch.nn.functional.pad(hidden, (0, first.in_features - hidden.shape[1]))
-    hidden[:, at] = sample * scale
+    third.weight[:half, both] = torch.cat((eye, -eye), dim=1)
+    hidden = sample.new_zeros(len(sample), first.in_features)
+    hidden[:, at] = sample / sample.square().mean().sqrt()  # scaled as the item encoder does
     for linear, norm in ((first, norm1), (second, norm2)):
         hidden = torch.relu(linear(hidden))
         norm.weight.fill_(hidden.std(1, correction=0).mean())
