@@ -19,6 +19,7 @@ from cli import (
     index,
     rank,
     search,
+    serve,
     status,
     train,
     world,
@@ -47,7 +48,7 @@ def options(
     pass
 
 
-for module in (world, importing, train, search, compare, evaluate, status, demo):
+for module in (world, importing, train, search, compare, evaluate, serve, status, demo):
     module.register(app)
 app.add_typer(export.app, name="export")
 app.add_typer(enrich.app, name="enrich")

@@ -27,6 +27,8 @@ class Given:
         until: `time.monotonic()` after which no other source or stage begins; None for no end.
         found: what each source returned so far, by its name.
         left_out: names of the sources and stages that the answer does without.
+        retrieved: whether all sources are done: what is left is quick.
+        rescuing: no source is asked any more.
     """
 
     live: Any
@@ -35,6 +37,7 @@ class Given:
     until: float | None = None
     found: dict[str, Found] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    retrieved: bool = False
     rescuing: bool = False
 
     def late(self) -> bool:

@@ -76,6 +76,7 @@ def retrieve_all(
         if wanted and source.name not in given.found and not given.skips(source):
             allowed = masks.get(source.entity)
             given.found[source.name] = retrieve(live.generation, source, query, config, allowed)
+    given.retrieved = True
     return merge(given.found.values())
 
 

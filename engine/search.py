@@ -170,7 +170,7 @@ class SearchEngine:
             )
         ranking = answer.ranking
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
-        related = self._related(given, answer.query)
+        related = self._related(given, answer.query, self.config.related)
         stages.lap("related")
         hits = hits_of(live, *ranking.first(shown), first_rank=shown.start + 1)
         if explain:
@@ -217,12 +217,14 @@ class SearchEngine:
         """Cache the embeddings of these queries; returns how many were not cached before."""
         return self.cache.warm(self._live.encoder, queries)
 
-    def related(self, query: str, given: Given) -> list[Related]:
+    def related(self, query: str, given: Given, most: int) -> list[Related]:
         """The related queries of a query alone; none where its embedding is not given.
+
+        At most `most`, of the neighbours that `EngineConfig.related_queries` reads.
 
         Raises InputError for an empty query.
         """
-        return self._related(given, Asked(asked(query)[0], given.vector))
+        return self._related(given, Asked(asked(query)[0], given.vector), most)
 
     def _answer(
         self,
@@ -243,8 +245,8 @@ class SearchEngine:
             stages.lap("blend")
         return _Answer(ranking, query)
 
-    def _related(self, given: Given, query: Asked) -> list[Related]:
-        if query.vector is None or not self.config.related or given.skips(RELATED):
+    def _related(self, given: Given, query: Asked, most: int) -> list[Related]:
+        if query.vector is None or not most or given.skips(RELATED):
             return []
         live = given.live
         found = retrieve(live.generation, RELATED, query, self.config, None)
@@ -252,7 +254,7 @@ class SearchEngine:
             return []
         ids = live.generation.tables["query"].ids
         texts = [ids[row] for row in found.rows.tolist()]
-        return choose_related(query.text, texts, found.scores, self.config.related)
+        return choose_related(query.text, texts, found.scores, most)
 
 
 def asked(query: str) -> tuple[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,28 @@ def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
     db = open_catalogue(workspace.catalogue)
     enrich_board_titles(db)
     enrich_engaged_queries(db)
+    db.conn.close()
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_workspace: Workspace, tmp_path_factory: Any) -> Workspace:
+    """The tiny world, barely trained, and indexed: generation 1. Read only."""
+    from data.catalogue import open_catalogue
+    from encoders.checkpoint import load_encoder
+    from encoders.config import preset_config
+    from encoders.graph.itemsage import fit_itemsage
+    from encoders.graph.pinsage import fit_pinsage
+    from encoders.train import train
+    from indexer.build import BuildOptions, build
+
+    workspace = Workspace(tmp_path_factory.mktemp("trained") / "workspace")
+    shutil.copytree(tiny_workspace.root, workspace.root)
+    db = open_catalogue(workspace.catalogue)
+    fit_pinsage(workspace, db)
+    fit_itemsage(workspace, db)
+    train(workspace, db, preset_config("tiny", steps=4))
+    build(workspace, db, load_encoder(workspace), BuildOptions())
     db.conn.close()
     return workspace
 

@@ -12,16 +12,10 @@ from engine_fakes import FakeEncoder, FakeGeneration
 
 from data.catalogue import open_catalogue
 from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.config import preset_config
-from encoders.graph.itemsage import fit_itemsage
-from encoders.graph.pinsage import fit_pinsage
-from encoders.train import train
 from engine.config import EngineConfig
 from engine.live import Live
 from engine.query_cache import QueryCache
 from engine.search import SearchEngine
-from indexer.build import BuildOptions, build
 
 
 @pytest.fixture(scope="session")
@@ -52,20 +46,6 @@ def make_engine(small: tuple[Workspace, FakeGeneration], tmp_path: Path) -> Any:
 def engine(make_engine: Any) -> SearchEngine:
     """One without trained rankers."""
     return make_engine()
-
-
-@pytest.fixture(scope="session")
-def trained(tiny_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The tiny world, barely trained, and indexed: generation 1. Read only."""
-    workspace = Workspace(tmp_path_factory.mktemp("trained") / "workspace")
-    shutil.copytree(tiny_workspace.root, workspace.root)
-    db = open_catalogue(workspace.catalogue)
-    fit_pinsage(workspace, db)
-    fit_itemsage(workspace, db)
-    train(workspace, db, preset_config("tiny", steps=4))
-    build(workspace, db, load_encoder(workspace), BuildOptions())
-    db.conn.close()
-    return workspace
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""`omnisearch serve`: the HTTP service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.common import DEFAULT_WORKSPACE, WorkspaceOption, example
+from data.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=example(
+            "omnisearch serve",
+            "omnisearch serve --port 8080 --workers 2 --api-keys keys.txt",
+        )
+    )(serve)
+
+
+def serve(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; by default only this machine can connect.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.  [default: 1]")] = None,
+    api_keys: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The sha256 of each API key, a line each.")
+    ] = None,
+    cors: Annotated[
+        str | None,
+        typer.Option(metavar="ORIGINS", help="Sites whose pages may call the API."),
+    ] = None,
+    image_origins: Annotated[
+        str | None,
+        typer.Option("--image-origin", metavar="ORIGINS", help="Whence remote pictures are shown."),
+    ] = None,
+    cache_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A Redis that shares query embeddings.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second of one client; 0 without a limit.")
+    ] = None,
+    log_requests: Annotated[
+        bool | None, typer.Option("--log-requests/--no-log-requests", help="A line each.")
+    ] = None,
+    log_queries: Annotated[
+        bool | None, typer.Option("--log-queries", help="Write queries into the log.")
+    ] = None,
+) -> None:
+    """Serve query embeddings, search, feedback and pages over HTTP until interrupted.
+
+    The log is JSON on stderr. Settings are in the [service] table of omnisearch.toml.
+    """
+    import os
+
+    try:
+        from service.supervisor import Supervisor
+    except ImportError as error:
+        raise InputError(
+            f"The service needs a package that is not installed ({error.name}).",
+            how="Install the extra: pip install 'omnisearch[serve]'.",
+        ) from error
+    from data.workspace import Workspace
+    from service.config import service_config
+
+    space = Workspace.open(workspace)
+    config = service_config(
+        space,
+        host=host,
+        port=port,
+        workers=workers,
+        api_keys=api_keys,
+        cors=cors,
+        image_origins=image_origins,
+        rate=rate,
+        log_requests=log_requests,
+        log_queries=log_queries,
+    )
+    if cache_url is not None:
+        os.environ["OMNISEARCH_CACHE_URL"] = cache_url
+    Supervisor(space, config).run()

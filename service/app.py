@@ -1,0 +1,116 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from data.errors import OmniError
+from data.workspace import Workspace
+from service import routes_embed, routes_ops, routes_search
+from service.board import Board
+from service.config import ServiceConfig, read_keys, service_config
+from service.errors import Refusal, error_body, error_headers, status_of
+from service.gate import Gate
+from service.log import JsonLog
+from service.models import ErrorAnswer
+from service.serving import Serving
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": what}
+    for status, what in (
+        (400, "The request cannot be read"),
+        (401, "An API key is needed"),
+        (404, "There is no such thing"),
+        (413, "The body is too large"),
+        (422, "A value is not usable"),
+        (429, "Too many requests"),
+        (503, "Too busy; Retry-After says when to ask again"),
+    )
+}
+
+
+def create_app(
+    workspace: Workspace | Path | str,
+    config: ServiceConfig | None = None,
+    board: Board | None = None,
+) -> Gate:
+    """The service over a workspace, for any ASGI server; it opens the index at its startup.
+
+    Args:
+        config: None reads the workspace's settings.
+        board: the counters shared with other workers; None counts alone.
+
+    Raises:
+        InputError: a setting or the file of API keys is not usable.
+    """
+    if not isinstance(workspace, Workspace):
+        workspace = Workspace.open(workspace)
+    config = config or service_config(workspace)
+    board = board or Board(Board.make(1, workspace.root), 1)
+    serving = Serving(workspace, config, board, JsonLog())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if not serving.opened:
+            serving.open()
+        await serving.start()
+        yield
+        await serving.close()
+
+    app = FastAPI(
+        title="OmniSearch",
+        version="1",
+        description="Query embeddings, search and feedback over one workspace.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=_ERRORS,
+        redirect_slashes=False,
+    )
+    app.state.serving = serving
+    for router in (routes_search.router, routes_embed.router, routes_ops.router):
+        app.include_router(router)
+    app.add_exception_handler(OmniError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    return Gate(app, serving, config, read_keys(config.api_keys))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OmniError)
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(error_body(error), status_of(error), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Values of the wrong kind, field by field; 400 where the body is not even JSON."""
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        {"where": " ".join(str(part) for part in found["loc"]), "what": str(found["msg"])}
+        for found in error.errors()[:50]
+    ]
+    unreadable = any(found["type"] == "json_invalid" for found in error.errors())
+    first = fields[0] if fields else {"where": "", "what": "The request is not usable."}
+    status = 400 if unreadable else 422
+    what = "The body is not JSON." if unreadable else f"{first['what']}."
+    refusal = Refusal(status, what, where=first["where"], how="See /docs.", fields=fields)
+    return await _refused(request, refusal)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What the router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    what = {404: "There is nothing here.", 405: "This address does not take this method."}
+    said = what.get(error.status_code, str(error.detail))
+    refusal = Refusal(error.status_code, said, where=request.url.path, how="See /docs.")
+    answer = await _refused(request, refusal)
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,86 @@
+"""Errors as answers: {"error": {"what", "where", "how"}} with the status that fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from data.errors import Corrupt, InputError, NotReady, OmniError
+from engine.query.embedder import Overloaded
+from engine.similar import NoSuchItem
+
+
+class Refusal(OmniError):
+    """A request that is not answered.
+
+    Attributes:
+        status: of the answer.
+        retry_after: seconds after which it is worth asking again; None where it is not.
+        close: whether the connection ends with the answer.
+        fields: what is wrong, where there may be more than one thing.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        what: str,
+        *,
+        where: str = "",
+        how: str = "",
+        retry_after: int | None = None,
+        close: bool = False,
+        fields: list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(what, where=where, how=how)
+        self.status, self.retry_after, self.close, self.fields = status, retry_after, close, fields
+
+
+def busy(what: str, retry_after: int = 1) -> Refusal:
+    """503 with Retry-After."""
+    how = f"Ask again in {retry_after} s."
+    return Refusal(503, what, how=how, retry_after=retry_after)
+
+
+def status_of(error: OmniError) -> int:
+    """The status that an error is answered with."""
+    if isinstance(error, Refusal):
+        return error.status
+    if isinstance(error, NoSuchItem):
+        return 404
+    if isinstance(error, InputError):
+        return 422
+    return 503 if isinstance(error, Overloaded | NotReady | Corrupt) else 500
+
+
+def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
+    """The headers that go with an error."""
+    headers = [(b"content-type", b"application/json")]
+    seconds = getattr(error, "retry_after", None)
+    if seconds is None and status_of(error) == 503:
+        seconds = 5
+    if seconds is not None:
+        headers.append((b"retry-after", str(seconds).encode()))
+    if status_of(error) == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if getattr(error, "close", False):
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+def error_body(error: OmniError) -> bytes:
+    """The body that says what an error is. Of a damaged file only that it is damaged."""
+    what, where, how = error.what, error.where, error.how
+    if isinstance(error, Corrupt | NotReady):  # their text names files of this machine
+        what, where, how = "The index cannot be used.", "", "The service's operator can tell why."
+    said: dict[str, Any] = {"what": what, "where": where, "how": how}
+    fields = getattr(error, "fields", None)
+    if fields:
+        said["fields"] = fields
+    return orjson.dumps({"error": said}, default=str)
+
+
+def internal_body() -> bytes:
+    """What is said of an error that is our own fault: nothing that helps an attacker."""
+    what, how = "Something went wrong here.", "The service's log has the details by request id."
+    return orjson.dumps({"error": {"what": what, "where": "", "how": how}})

@@ -1,0 +1,125 @@
+"""Who may ask, how often, and with how much: API keys, rates and bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from service.errors import Refusal, busy
+
+COOKIE = "omnisearch_key"
+_CLIENTS = 10_000  # whose buckets are remembered
+_ALL_BODIES = 256_000_000  # bytes of bodies that a worker holds at a time
+
+
+class Keys:
+    """The API keys, as sha256 digests."""
+
+    def __init__(self, digests: tuple[bytes, ...]) -> None:
+        self._digests = digests
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def client(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """A name of the key that a request shows, None where it shows none that is known.
+
+        All keys are compared, each in constant time: how long it takes tells nothing.
+        """
+        shown = sha256(_shown_key(headers)).digest()
+        found = None
+        for digest in self._digests:
+            if hmac.compare_digest(digest, shown):
+                found = digest
+        return None if found is None else found.hex()[:12]
+
+
+def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, word = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer" and word:
+        return word.strip()
+    if b"x-api-key" in headers:
+        return headers[b"x-api-key"].strip()
+    for part in headers.get(b"cookie", b"").split(b";"):
+        name, _, value = part.strip().partition(b"=")
+        if name == COOKIE.encode():
+            return value
+    return b""
+
+
+class Rates:
+    """A token bucket for each client; those seen least recently are forgotten."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate, self.burst = rate, float(burst)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> None:
+        """Count a request of a client; raises Refusal 429 where there were too many."""
+        now = time.monotonic()
+        left, since = self._buckets.pop(client, (self.burst, now))
+        left = min(self.burst, left + (now - since) * self.rate)
+        refused = left < 1.0
+        self._buckets[client] = (left if refused else left - 1.0, now)
+        if len(self._buckets) > _CLIENTS:
+            self._buckets.popitem(last=False)
+        if refused:
+            wait = max(1, int((1.0 - left) / self.rate + 0.999))
+            raise Refusal(
+                429, "Too many requests.", how=f"Ask again in {wait} s.", retry_after=wait
+            )
+
+
+class Bodies:
+    """Reads bodies whole, within bounds of size, time and memory."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._held = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Any, most: int) -> bytes | None:
+        """The body of a request, None where the client has gone.
+
+        Raises:
+            Refusal: 413 too large, 408 too slow, 503 too many large ones at a time.
+        """
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        content = bytearray()
+        try:
+            async with asyncio.timeout(self._seconds):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    part = message.get("body", b"")
+                    content += part
+                    self._held += len(part)
+                    more = message.get("more_body", False)
+                    if len(content) > most:
+                        raise _too_large(most)
+                    if self._held > _ALL_BODIES:
+                        raise busy("Too many large requests at a time.")
+        except TimeoutError:
+            raise Refusal(
+                408, "The body of the request did not arrive in time.", close=True
+            ) from None
+        finally:
+            self._held -= len(content)
+        return bytes(content)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(
+        413,
+        f"The body of the request is larger than {most:,} bytes.",
+        how="Send it in parts.",
+        close=True,
+    )

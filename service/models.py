@@ -1,0 +1,139 @@
+"""The shapes of requests and answers, for validation and for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TEXT = 4096  # characters of a query that are looked at; the engine cuts it to 512
+
+Query = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Id = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class Said(BaseModel):
+    what: str = Field(description="What happened, in one sentence.")
+    where: str = Field(description="The field, header or place it happened at; may be empty.")
+    how: str = Field(description="What the caller can do about it; may be empty.")
+    fields: list[dict[str, Any]] | None = Field(
+        None, description="What is wrong with each field, where several may be."
+    )
+
+
+class ErrorAnswer(BaseModel):
+    error: Said
+
+
+class Hit(BaseModel):
+    rank: int
+    entity: Literal["pin", "product"]
+    id: str
+    score: float
+    title: str
+    image: str | None = Field(
+        description="A path of this service, or a URL of an origin that the service may show."
+    )
+    link: str | None
+    price: float | None
+    currency: str | None
+    brand: str | None
+    is_ad: bool
+    explain: dict[str, Any] | None
+
+
+class RelatedQuery(BaseModel):
+    query: str
+    score: float
+
+
+class SearchAnswer(BaseModel):
+    query: str = Field(description="The query as it was searched: normalised.")
+    hits: list[Hit]
+    related: list[RelatedQuery]
+    generation: int = Field(description="The number of the index generation that answered.")
+    took_ms: float
+    total: int
+    page: int
+    system: str
+    cached: bool | None
+    stages: dict[str, float]
+    notes: list[str]
+    degraded: list[str] = Field(description="Sources and stages left out to keep the deadline.")
+    request_id: str
+
+
+class EmbedAnswer(BaseModel):
+    query: str
+    checkpoint: str
+    dim: int
+    embedding: list[float]
+    cached: bool
+
+
+class EmbedRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    queries: list[Query] = Field(min_length=1)
+
+
+class EmbedBatchAnswer(BaseModel):
+    checkpoint: str
+    dim: int
+    count: int
+    embeddings: list[list[float]]
+
+
+class RelatedAnswer(BaseModel):
+    query: str
+    generation: int
+    related: list[RelatedQuery]
+    degraded: list[str]
+    request_id: str
+
+
+class SimilarAnswer(BaseModel):
+    entity: str
+    id: str
+    generation: int
+    hits: list[Hit]
+    request_id: str
+
+
+class ComparedHit(BaseModel):
+    rank: int
+    entity: Literal["pin", "product"]
+    id: str
+    score: float
+    title: str
+    brand: str
+    price: float | None
+    currency: str
+    image: str | None
+    link: str
+    is_ad: bool
+    also: list[str] = Field(description="The other systems that show this result too.")
+    gain: float | None
+    relevant: bool | None
+
+
+class ComparedColumn(BaseModel):
+    system: str
+    took_ms: float
+    hits: list[ComparedHit]
+    relevant: int
+    irrelevant: int
+    unjudged: int
+    ndcg: float | None
+
+
+class CompareAnswer(BaseModel):
+    query: str
+    k: int
+    generation: int
+    columns: list[ComparedColumn]
+    overlap: dict[str, int]
+    related: list[str]
+    judged: int
+    level: float
+    notes: list[str]
+    request_id: str

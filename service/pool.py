@@ -1,0 +1,48 @@
+"""The threads in which searches run: few, and few may wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from service.errors import busy
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Runs functions in threads; refuses with 503 what would wait too long.
+
+    Attributes:
+        under_way: how many run or wait.
+    """
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._most = threads + waiting
+        # A thread more than asked for: to answer for one that hangs.
+        self._threads = ThreadPoolExecutor(threads + 1, "engine")
+        self.under_way = 0
+
+    def run(self, call: Callable[..., T], *args: Any, urgent: bool = False) -> asyncio.Future[T]:
+        """The future of a call; `urgent` ones are never refused.
+
+        Raises:
+            Refusal: too many wait already.
+        """
+        if self.under_way >= self._most and not urgent:
+            raise busy("Too many requests wait for the engine.")
+        self.under_way += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self.under_way -= 1
+        if not future.cancelled():
+            future.exception()  # an abandoned one's error is nobody's
+
+    def close(self) -> None:
+        """Let go of the threads; what hangs is left behind."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

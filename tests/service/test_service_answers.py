@@ -1,0 +1,157 @@
+"""What each address answers, asked of a real server."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from server_process import Server
+
+
+def test_a_search_answers_with_hits_related_queries_and_its_generation(server: Server) -> None:
+    found = server.json("/v1/search?q=boho+bedroom&k=5")
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3, 4, 5]
+    assert found["generation"] == 1 and found["degraded"] == [] and found["request_id"]
+    assert {"query", "related", "total", "took_ms", "page", "system"} <= set(found)
+
+
+def test_pages_neither_repeat_nor_lose_results(server: Server) -> None:
+    whole = [hit["id"] for hit in server.json("/v1/search?q=lamp&k=20")["hits"]]
+    pages = [server.json(f"/v1/search?q=lamp&k=10&page={page}")["hits"] for page in (1, 2)]
+    assert [hit["id"] for page in pages for hit in page] == whole
+
+
+def test_filters_reach_the_engine(server: Server) -> None:
+    found = server.json("/v1/search?q=lamp&entity=product&max_price=300&ads=false&explain=true")
+    assert found["hits"]
+    for hit in found["hits"]:
+        assert hit["entity"] == "product" and hit["price"] <= 300 and not hit["is_ad"]
+        assert hit["explain"]["sources"]
+
+
+def test_one_embedding_is_a_unit_vector_and_cached_the_second_time(server: Server) -> None:
+    first = server.json("/v1/embed?q=a+query+nobody+asked")
+    second = server.json("/v1/embed?q=a+query+nobody+asked")
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["embedding"] == second["embedding"] and len(first["embedding"]) == first["dim"]
+    assert np.linalg.norm(first["embedding"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_batch_as_json_and_as_float16_rows_say_the_same(server: Server) -> None:
+    queries = ["boho bedroom", "lamp", "boho bedroom"]
+    status, _, body = server.post("/v1/embed", {"queries": queries})
+    found = json.loads(body)
+    assert status == 200 and (found["count"], len(found["embeddings"])) == (3, 3)
+    status, headers, body = server.post(
+        "/v1/embed",
+        "\n".join(queries).encode(),
+        **{"Content-Type": "text/plain", "Accept": "application/octet-stream"},
+    )
+    shape = int(headers["x-count"]), int(headers["x-dim"])
+    rows = np.frombuffer(body, "<f2").reshape(shape)
+    assert status == 200 and headers["x-checkpoint"] == found["checkpoint"]
+    assert np.allclose(rows, found["embeddings"], atol=1e-3)
+    assert (rows[0] == rows[2]).all()
+
+
+def test_related_queries(server: Server) -> None:
+    found = server.json("/v1/related?q=boho+bedroom&k=3")
+    assert len(found["related"]) == 3 and found["degraded"] == []
+
+
+def test_items_like_an_item_leave_it_out(server: Server) -> None:
+    hit = server.json("/v1/search?q=lamp&k=1&entity=pin")["hits"][0]
+    found = server.json(f"/v1/similar?entity=pin&id={quote(hit['id'])}&k=5")
+    assert len(found["hits"]) == 5 and hit["id"] not in {like["id"] for like in found["hits"]}
+    scores = [like["score"] for like in found["hits"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_two_systems_side_by_side(server: Server) -> None:
+    found = server.json("/v1/compare?q=boho+bedroom&a=token&b=full&k=4")
+    assert [column["system"] for column in found["columns"]] == ["token", "full"]
+    assert all(len(column["hits"]) <= 4 for column in found["columns"])
+    assert server.json("/v1/compare?q=lamp&a=full&b=full")["columns"]
+
+
+def test_status_tells_what_is_served(server: Server) -> None:
+    server.json("/v1/search?q=lamp")
+    found = server.json("/v1/status")
+    assert found["generation"] == 1 and found["items"]["pin"] > 0
+    assert found["latency"]["search"]["requests"] > 0 and found["workers"][0]["ready"]
+
+
+def test_probes_and_metrics(server: Server) -> None:
+    assert server.get("/healthz")[0] == server.get("/readyz")[0] == 200
+    server.json("/v1/search?q=lamp")
+    text = server.get("/metrics")[2].decode()
+    assert 'omnisearch_requests_total{endpoint="search",status="200"}' in text
+    assert 'omnisearch_request_seconds_bucket{endpoint="search",le="+Inf"}' in text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/search", 422),
+        ("/v1/search?q=", 422),
+        ("/v1/search?q=%20%20", 422),
+        ("/v1/search?q=lamp&k=0", 422),
+        ("/v1/search?q=lamp&system=none", 422),
+        ("/v1/search?q=lamp&min_price=9&max_price=1", 422),
+        ("/v1/search?q=lamp&min_price=nan", 422),
+        ("/v1/embed?q=", 422),
+        ("/v1/embed?q=%00", 422),
+        ("/v1/similar?entity=pin&id=nothing", 404),
+        ("/v1/similar?entity=query&id=lamp", 422),
+        ("/v1/nothing", 404),
+        ("/v1/search/", 404),
+    ],
+)
+def test_what_cannot_be_answered_says_what_where_and_how(
+    server: Server, path: str, status: int
+) -> None:
+    found, headers, body = server.get(path)
+    assert found == status and headers["content-type"] == "application/json"
+    error = json.loads(body)["error"]
+    assert error["what"] and {"where", "how"} <= set(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b'{"queries": []}', "application/json", 422),
+        (b'{"queries": [""]}', "application/json", 422),
+        (b'{"queries": [1]}', "application/json", 422),
+        (b'{"queries": ["\\ud800"]}', "application/json", 400),
+        (b'{"queries": ["\xff"]}', "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b"lamp\n\nrug", "text/plain", 422),
+        (b"\xff\xfe", "text/plain", 400),
+        (b"", "text/plain", 422),
+    ],
+)
+def test_a_batch_that_cannot_be_read(server: Server, body: bytes, kind: str, status: int) -> None:
+    found, _, answer = server.post("/v1/embed", body, **{"Content-Type": kind})
+    assert found == status, answer
+
+
+@pytest.mark.parametrize("query", ["%ff%fe", "%F0%9F%9B%8B", "沙发", "%ed%a0%80", "a%00b", "%25"])
+def test_any_bytes_as_a_query_get_an_answer(server: Server, query: str) -> None:
+    for path in ("search", "embed", "related"):
+        assert server.get(f"/v1/{path}?q={quote(query, safe='%')}")[0] in (200, 422)
+
+
+def test_every_answer_carries_the_security_headers_and_an_id(server: Server) -> None:
+    for path in ("/healthz", "/v1/search?q=lamp", "/v1/embed?q=lamp", "/v1/nothing"):
+        headers = server.get(path)[1]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-request-id"] and "access-control-allow-origin" not in headers
+
+
+def test_a_request_id_is_taken_over_where_it_is_harmless(server: Server) -> None:
+    assert server.get("/healthz", **{"X-Request-Id": "abc-1"})[1]["x-request-id"] == "abc-1"
+    assert server.get("/healthz", **{"X-Request-Id": "a b"})[1]["x-request-id"] != "a b"
