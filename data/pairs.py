@@ -132,7 +132,12 @@ def check_leak(db: sqlite_utils.Database, split: Split) -> None:
 
 
 def training_pairs(
-    db: sqlite_utils.Database, split: Split, caps: Caps | None = None, seed: int = 0
+    db: sqlite_utils.Database,
+    split: Split,
+    caps: Caps | None = None,
+    seed: int = 0,
+    *,
+    may_be_none: bool = False,
 ) -> dict[str, pa.Table]:
     """The pairs of each data set from before `split.train_until` (§4.1, Table 1).
 
@@ -143,7 +148,8 @@ def training_pairs(
     the catalogue, and pairs of a query with itself are left out.
 
     Raises:
-        NotReady: the features leak (see `check_leak`), or there is no pair at all.
+        NotReady: the features leak (see `check_leak`), or there is no pair at all, unless there
+            `may_be_none`.
     """
     check_leak(db, split)
     caps = caps or Caps()
@@ -160,7 +166,7 @@ def training_pairs(
             [-NO_LIMIT, split.train_until],
         )
         tables[name] = _table(cursor)
-    if not any(table.num_rows for table in tables.values()):
+    if not may_be_none and not any(table.num_rows for table in tables.values()):
         raise NotReady(
             "The log holds no engagement to train on.",
             where=f"engagements before {split.train_until}",

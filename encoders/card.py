@@ -11,6 +11,8 @@ _TASKS = {
     "product": "products that users saved or looked at for over 10 seconds",
     "offsite": "products that users put into a cart or bought",
     "query": "related queries that users clicked",
+    "pseudo_pin": "pins, for some words of their own text",
+    "pseudo_product": "products, for some words of their own text",
 }
 
 

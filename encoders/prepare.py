@@ -14,6 +14,7 @@ from data.catalogue import ITEM_ENTITIES
 from data.errors import InputError
 from data.features import Feature
 from data.pairs import time_split, training_pairs
+from data.pseudo import pseudo_pairs
 from data.workspace import Workspace
 from encoders.checkpoint import Parts
 from encoders.config import Config
@@ -66,7 +67,11 @@ def prepare(
 ) -> Prepared:
     """Read the catalogue; make a new model from the config's seed, or go on with a saved one."""
     split = time_split(db)
-    tables, valid = carve(db, split, training_pairs(db, split, seed=config.seed), config)
+    pseudo = config.warm_steps > 0 and config.mix_pseudo > 0
+    pairs = training_pairs(db, split, seed=config.seed, may_be_none=pseudo)
+    tables, valid = carve(db, split, pairs, config)
+    if pseudo:
+        tables |= pseudo_pairs(db, config.seed)
     texts = read_texts(db, progress)
     features = all_features(workspace, db)
     if saved is not None:

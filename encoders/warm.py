@@ -29,6 +29,7 @@ from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
 from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
 
+GENTLE = 0.2  # of the config's rates, in the joint training
 HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to imitate it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
 _FAINT = 0.1  # what is left of the random weights beside those that hand on
@@ -40,12 +41,14 @@ _SAMPLE = 200_000  # rows of each entity type that the projection is fitted to
 def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     """The config with the backbone of the feature 'text', where a warm start is wanted and can be.
 
-    It can be where items have that feature, and no other backbone was named.
+    It can be where items have that feature, and no other backbone was named. The joint training then
+    has gentler rates: it starts from something that is worth keeping.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
         return replace(config, warm_steps=0)
-    return replace(config, backbone=encoder[0], pooling=encoder[1])
+    rates = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
+    return replace(config, backbone=encoder[0], pooling=encoder[1], **rates)
 
 
 def projection(parts: Sequence[np.ndarray], dim: int) -> np.ndarray:

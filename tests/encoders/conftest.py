@@ -45,7 +45,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 @pytest.fixture(scope="session")
 def config() -> Config:
     """Small enough to train in a second; PinSage (16) is projected, ItemSage (32) is not."""
-    return preset_config("tiny", dim=32, steps=40, valid_every=20, table_rows=500)
+    return preset_config("tiny", dim=32, steps=40, valid_every=20, table_rows=500, warm_steps=0)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
 from data.catalogue import read_items
-from data.errors import InputError
+from data.errors import InputError, NotReady
 from data.features import open_feature
 from data.workspace import Workspace
 from encoders.checkpoint import load_encoder, load_parts
@@ -24,6 +24,11 @@ from encoders.ngrams import NgramIndex, build_vocabulary
 from encoders.text_feature import embed_texts, own_text, text_encoder
 from encoders.train import train
 from encoders.warm import pass_through, projection, warm_config
+
+
+@pytest.fixture(scope="module")
+def config(config: Config) -> Config:
+    return replace(config, warm_steps=20)
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +157,18 @@ def test_before_any_step_an_item_is_the_projection_of_its_text_vector(config) ->
     found = item(Levels(nothing, backward=False), features).detach()
     target = torch.nn.functional.normalize(vectors @ teacher.T, dim=1)
     assert (found * target).sum(1).min() > 0.97
+
+
+def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) -> None:
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=40, products=20)
+    db.conn.execute("DELETE FROM engagements")
+    db.conn.commit()
+    with pytest.raises(NotReady, match="no engagement"):
+        train(workspace, db, replace(config, steps=2, valid_every=1))
+    embed_texts(workspace, db, str(backbone))
+    reports = []
+    train(workspace, db, replace(config, steps=2, valid_every=1), on_step=reports.append)
+    assert {"pseudo_pin", "pseudo_product"} <= reports[0].losses.keys()
+    vectors = load_encoder(workspace, "default").queries(["red settee"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
