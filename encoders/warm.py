@@ -41,8 +41,8 @@ _SAMPLE = 200_000  # rows of each entity type that the projection is fitted to
 def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     """The config with the backbone of the feature 'text', where a warm start is wanted and can be.
 
-    It can be where items have that feature, and no other backbone was named. The joint training then
-    has gentler rates: it starts from something that is worth keeping.
+    It can be where items have that feature, and no other backbone was named. The joint training
+    then has gentler rates: it starts from something that is worth keeping.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
