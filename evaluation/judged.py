@@ -37,6 +37,14 @@ def set_of(item_id: str) -> str:
     return item_id.partition(":")[0] if ":" in item_id else ""
 
 
+def top_grades(db: sqlite_utils.Database) -> dict[str, float]:
+    """Data set (as `set_of` names it) → the highest grade on its scale, that somebody gave."""
+    rows = db.conn.execute(
+        f"SELECT {_OF_SET} AS of_set, MAX(grade) FROM judgments GROUP BY of_set HAVING MAX(grade) > 0"
+    )
+    return dict(rows.fetchall())
+
+
 def judged_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
     """query → item → gain: the mean of its judges' grades over its data set's highest grade.
 

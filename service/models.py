@@ -136,4 +136,7 @@ class CompareAnswer(BaseModel):
     judged: int
     level: float
     notes: list[str]
+    top_grades: dict[str, float] = Field(
+        description="The highest grade of each data set, by the prefix of its ids before ':'."
+    )
     request_id: str

@@ -16,6 +16,7 @@ from engine.given import Given
 from engine.similar import similar_items
 from engine.systems import SYSTEMS
 from evaluation.compare import compare_query
+from evaluation.judged import top_grades
 from service.models import MAX_TEXT, CompareAnswer, RelatedAnswer, SearchAnswer, SimilarAnswer
 from service.searching import Search, given_for, in_time, search
 from service.serving import Serving
@@ -157,6 +158,7 @@ def _compare(
     try:
         pinned = _Pinned(serving, given)
         found = asdict(compare_query(pinned, db, query, k, tuple(dict.fromkeys(systems))))
+        found["top_grades"] = top_grades(db)
     finally:
         db.conn.close()
     for column in found["columns"]:

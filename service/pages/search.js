@@ -31,6 +31,7 @@ async function show({ focus = false } = {}) {
   document.getElementById("to-compare").href = asked.q ? `/compare?q=${encodeURIComponent(asked.q)}` : "/compare";
   document.getElementById("filters").hidden = Boolean(like);
   if (!asked.q && !like) return showStart();
+  area.classList.remove("start");
   document.title = `${plain(asked.q) || "More like this"} · OmniSearch`;
   heading.replaceChildren(...(like ? ["More like this"] : ["“", said(asked.q), "”"]));
   await load(() => (like ? findLike(given) : find(asked, page)), {}, (answer) => {
@@ -100,6 +101,9 @@ function showFailure(error, again) {
 
 /** Show one page of results; the first replaces what was there. */
 function render(answer, asked, page) {
+  if (!answer.hits.length && answer.degraded?.length) {
+    throw new Failure("busy", "No source answered in time.", "", "The service may just have started.", 1);
+  }
   const total = answer.total ?? answer.hits.length;
   board.add(answer.hits.map((hit, place) => boardCard(hit, likeAddress(hit), place)));
   showNotes(notes, [degradedText(answer.degraded), ...(answer.notes ?? []), ...world.notes]);
@@ -159,6 +163,7 @@ function showStart() {
   running.abort();
   clearBoard();
   document.title = "OmniSearch";
+  area.classList.add("start");
   heading.textContent = "What are you looking for?";
   showNotes(notes, world.notes);
   const held = world.items && `${counted(world.items.pin ?? 0, "pin")} and ${counted(world.items.product ?? 0, "product")} are searched by words and by meaning, in any language they are written in.`;

@@ -13,11 +13,14 @@ const HEADINGS = {
 };
 const LEFT_OUT = {
   query_embedding: "the query’s embedding",
-  related: "related queries",
-  l1: "the first ranker",
-  l2: "the second ranker",
+  token_pins: "pins by their words",
+  token_products: "products by their words",
+  learned_pins: "pins by meaning",
+  learned_products: "products by meaning",
+  pinsage_pins: "pins in the PinSage space",
+  itemsage_products: "products in the ItemSage space",
+  related_queries: "related searches",
 };
-const SPACES = { learned: "by meaning", token: "by words", tokens: "by words", pinsage: "by PinSage", itemsage: "by ItemSage", compat: "by the older embedding" };
 
 /** A card about a failure, with a button that tries again. */
 export function failurePanel(failure, again) {
@@ -71,10 +74,7 @@ export function degradedText(names) {
 }
 
 function leftOut(name) {
-  if (LEFT_OUT[name]) return LEFT_OUT[name];
-  const [entity, space] = plain(name).split("_");
-  if (SPACES[space]) return `${entity} ${SPACES[space]}`;
-  return plain(name).replaceAll("_", " ");
+  return LEFT_OUT[name] ?? plain(name).replaceAll("_", " ");
 }
 
 /** Fill a list of notes, each said once. */
