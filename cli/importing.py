@@ -23,6 +23,7 @@ from data.errors import InputError
 if TYPE_CHECKING:
     from data.importers.load import Report
 
+FEEDBACK = Path("feedback")  # the word, where no file has this name
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
 
 
@@ -34,12 +35,15 @@ def register(app: typer.Typer) -> None:
             "omnisearch import products.csv --kind products --map title=product_title",
             "omnisearch import pinsage.npy --feature pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
+            "omnisearch import feedback",
         ),
     )(import_)
 
 
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of conventional names.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files, folders of conventional names, or `feedback`.")
+    ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     kind: Annotated[
         str | None,
@@ -64,8 +68,12 @@ def import_(
     strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import files. Bad rows are refused with line, field and reason; the rest is taken."""
+    """Import files. Bad rows are refused with line, field and reason; the rest is taken.
+
+    The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
+    """
     from data.importers.adapters import import_published
+    from data.importers.feedback import import_feedback
     from data.importers.load import ImportOptions, import_features, import_file, import_folder
     from data.workspace import Workspace
 
@@ -75,7 +83,7 @@ def import_(
         )
     options = ImportOptions(mapping=_mapping(map_ or []), strict=strict)
     for path in paths:
-        if not path.exists():
+        if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
     space = Workspace.create(workspace)
     reports: list[Report] = []
@@ -85,6 +93,8 @@ def import_(
                 reports += import_published(space, path, format_, advance)
             elif feature is not None:
                 reports.append(import_features(space, path, feature, entity, ids, strict, advance))
+            elif path == FEEDBACK and not path.exists():
+                reports += import_feedback(space, advance)
             elif path.is_dir():
                 reports += import_folder(space, path, options, advance)
             else:

@@ -48,6 +48,11 @@ class Workspace:
         return self.root / "query_cache.db"
 
     @property
+    def feedback(self) -> Path:
+        """Events and judgments that a service has acknowledged."""
+        return self.root / "feedback.db"
+
+    @property
     def settings(self) -> Path:
         return self.root / "omnisearch.toml"
 

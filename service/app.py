@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from data.errors import OmniError
 from data.workspace import Workspace
-from service import routes_embed, routes_ops, routes_search
+from service import routes_embed, routes_feedback, routes_ops, routes_search
 from service.board import Board
 from service.config import ServiceConfig, read_keys, service_config
 from service.errors import Refusal, error_body, error_headers, status_of
@@ -76,8 +76,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.serving = serving
-    for router in (routes_search.router, routes_embed.router, routes_ops.router):
-        app.include_router(router)
+    for routes in (routes_search, routes_embed, routes_feedback, routes_ops):
+        app.include_router(routes.router)
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -16,7 +16,7 @@ _HELD = 64 * 1024  # bytes of lines that wait to be written together
 
 
 class JsonLog:
-    """Writes lines, many at a time; `flush` is called every so often by whoever made it."""
+    """Writes lines; those of requests many at a time, and `flush` is called every so often."""
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
@@ -32,7 +32,7 @@ class JsonLog:
         )
         self._lines.append(line)
         self._held += len(line)
-        if self._held > _HELD:
+        if event != "request" or self._held > _HELD:
             self.flush()
 
     def flush(self) -> None:

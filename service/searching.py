@@ -81,7 +81,11 @@ async def search(serving: Serving, wanted: Search) -> Response:
 
     future = serving.pool.run(run, given)
     try:
-        return await asyncio.wait_for(asyncio.shield(future), max(0.001, end - time.monotonic()))
+        left = max(0.001, end - time.monotonic())
+        found = await asyncio.wait_for(asyncio.shield(future), left)
+        if not given.found:  # all began too late
+            raise busy("No source answered in time.")
+        return found
     except TimeoutError:
         if given.retrieved:  # it only has to be put in order
             return await future

@@ -14,10 +14,12 @@ import orjson
 
 from data.errors import OmniError
 from data.workspace import Workspace
+from engine.given import Given
 from engine.query.embedder import QueryEmbedder
 from engine.search import SearchEngine
 from service.board import Board
 from service.config import ServiceConfig
+from service.feedback import FeedbackLog
 from service.log import JsonLog
 from service.pictures import Pictures
 from service.pool import Pool
@@ -30,13 +32,14 @@ class Serving:
     """Everything that requests share. Opened and closed on the event loop.
 
     Attributes:
-        engine, embedder, pool: there from `open` to `close`.
+        engine, embedder, pool, feedback: there from `open` to `close`.
         live: what requests that begin now answer from.
     """
 
     engine: SearchEngine
     embedder: QueryEmbedder
     pool: Pool
+    feedback: FeedbackLog
 
     def __init__(
         self, workspace: Workspace, config: ServiceConfig, board: Board, log: JsonLog
@@ -56,8 +59,10 @@ class Serving:
         """Open the workspace; raises NotReady or Corrupt as `SearchEngine.open` does."""
         self._seen = pointers(self.workspace)
         self.engine = SearchEngine.open(self.workspace)
+        warm(self.engine, self.live)
         self.embedder = QueryEmbedder(self.engine.cache, self.live.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
+        self.feedback = FeedbackLog(self.workspace.feedback, self.log)
         self.opened = True
 
     async def start(self) -> None:
@@ -78,6 +83,7 @@ class Serving:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await asyncio.to_thread(self.feedback.close)
         self.pool.close()
         self.embedder.close()
         self.engine.close()
@@ -94,6 +100,11 @@ class Serving:
         """Log an error that is our own."""
         trace = "".join(traceback.format_exception(error))
         self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
+
+    def _open_next(self) -> Any:
+        live = self.engine.open_next()
+        warm(self.engine, live)
+        return live
 
     def _embedder_counts(self) -> dict[str, int]:
         stats = self.embedder.stats()
@@ -129,7 +140,7 @@ class Serving:
             if now == self._seen or (now == refused and time.monotonic() < again):
                 continue
             try:
-                live = await asyncio.to_thread(self.engine.open_next)
+                live = await asyncio.to_thread(self._open_next)
             except (OmniError, OSError) as error:
                 self.board.add("swap_failures")
                 self.log.line("generation_refused", error=str(error))
@@ -142,6 +153,15 @@ class Serving:
             self.board.add("swaps")
             self.board.put("generation", live.generation.number)
             self.log.line("generation", number=live.generation.number)
+
+
+def warm(engine: SearchEngine, live: Any) -> None:
+    """Search once, so that the first request does not pay for what is made at first use."""
+    text = "warm up"
+    given = Given(live, live.encoder.queries([text])[0])
+    engine.search(text, given=given)
+    for table in live.generation.tables.values():
+        len(table.row_of)
 
 
 def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool) -> bytes:

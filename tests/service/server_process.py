@@ -16,6 +16,8 @@ from typing import Any
 
 MAIN = "from cli.main import main; main()"
 START_SECONDS = 120.0
+# A busy machine must not make answers that lack a source.
+PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
 
 
 class Server:
@@ -28,7 +30,7 @@ class Server:
             [str(word) for word in (*command, *options)],
             stderr=self._log,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, **PATIENT, **environment},
         )
         self.url = self._wait_until_listening()
         self.port = int(self.url.rpartition(":")[2])
