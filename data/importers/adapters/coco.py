@@ -2,7 +2,8 @@
 
 Images are pins. Of an image's captions, ordered by annotation id, the first is kept wholly aside
 as an evaluation query (split 'test', its image a judgment of grade 1), the second is the pin's
-title, the third its machine caption, and the others are queries through which it was saved.
+title, the third its machine caption, and the others are queries through which it was saved, but
+for a tenth of these, by a hash of the text: validation queries, judged as the first caption is.
 """
 
 from __future__ import annotations
@@ -15,10 +16,18 @@ from pathlib import Path
 import orjson
 
 from data.errors import InputError
-from data.importers.adapters.labels import Splits, Values, derived, file_of, note_derived
+from data.importers.adapters.labels import (
+    Splits,
+    Values,
+    derived,
+    file_of,
+    note_derived,
+    split_of,
+)
 from data.importers.files import import_rows
 from data.importers.readers import Row, Source
 from data.importers.record import Progress, Report
+from data.text import normalise_query
 from data.workspace import Workspace
 
 # (pin id, image, captions in order)
@@ -35,6 +44,10 @@ def import_coco(workspace: Workspace, folder: Path, progress: Progress = None) -
     splits = Splits(workspace)
     for _, _, captions in pictures:
         splits.hold_out(captions[0], "test")
+    for _, _, captions in pictures:
+        for text in captions[3:]:
+            if split_of(normalise_query(text)) == "valid":
+                splits.hold_out(text, "valid")
     note_derived(workspace, "coco")
 
     def take(kind: str, rows: Iterable[Values]) -> Report:
@@ -43,7 +56,7 @@ def import_coco(workspace: Workspace, folder: Path, progress: Progress = None) -
     return [
         take("pins", (_pin(picture) for picture in pictures)),
         take("queries", _queries(pictures, splits)),
-        take("judgments", (_judgment(picture) for picture in pictures)),
+        take("judgments", _judgments(pictures, splits)),
         take("engagements", _engagements(pictures, splits)),
     ]
 
@@ -99,9 +112,11 @@ def _queries(pictures: list[Picture], splits: Splits) -> Iterator[Values]:
                 yield {"text": text, "language": "en", "split": splits.of(text, "train")}
 
 
-def _judgment(picture: Picture) -> Values:
-    key, _, captions = picture
-    return {"query": captions[0], "entity": "pin", "item_id": key, "grade": 1, "judge": "coco"}
+def _judgments(pictures: list[Picture], splits: Splits) -> Iterator[Values]:
+    for key, _, captions in pictures:
+        held_out = [text for text in captions[3:] if splits.of(text, "train") == "valid"]
+        for text in dict.fromkeys([captions[0], *held_out]):
+            yield {"query": text, "entity": "pin", "item_id": key, "grade": 1, "judge": "coco"}
 
 
 def _engagements(pictures: list[Picture], splits: Splits) -> Iterator[Values]:
