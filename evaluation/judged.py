@@ -40,7 +40,8 @@ def set_of(item_id: str) -> str:
 def top_grades(db: sqlite_utils.Database) -> dict[str, float]:
     """Data set (as `set_of` names it) → the highest grade on its scale, that somebody gave."""
     rows = db.conn.execute(
-        f"SELECT {_OF_SET} AS of_set, MAX(grade) FROM judgments GROUP BY of_set HAVING MAX(grade) > 0"
+        f"SELECT {_OF_SET} AS of_set, MAX(grade) AS top FROM judgments "
+        "GROUP BY of_set HAVING top > 0"
     )
     return dict(rows.fetchall())
 
