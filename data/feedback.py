@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS judgments (
     seq INTEGER PRIMARY KEY,
     key TEXT NOT NULL,          -- JSON [query, entity, item_id, judge]; the last one counts
     received INTEGER NOT NULL,
-    row TEXT NOT NULL           -- JSON, as a file of judgments has it
+    row TEXT NOT NULL           -- JSON, as a file of judgments has it; a null grade takes it back
 );
 CREATE INDEX IF NOT EXISTS judgments_by_key ON judgments (key, seq);
 PRAGMA user_version={_VERSION};
@@ -38,8 +38,13 @@ PRAGMA user_version={_VERSION};
 _ROWS = {
     "engagements": "SELECT seq, row FROM events ORDER BY seq",
     "judgments": "SELECT seq, row FROM judgments "
-    "WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) ORDER BY seq",
+    "WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) "
+    "AND json_extract(row, '$.grade') IS NOT NULL ORDER BY seq",
 }
+_TAKEN_BACK = (
+    "SELECT key FROM judgments WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) "
+    "AND json_extract(row, '$.grade') IS NULL"
+)
 
 
 def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
@@ -133,3 +138,12 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
             connection.close()
 
     return total, rows()
+
+
+def taken_back(workspace: Workspace) -> list[tuple[str, str, str, str]]:
+    """(query, entity, item_id, judge) of the judgments that their judges took back."""
+    connection = open_feedback(workspace.feedback)
+    try:
+        return [tuple(orjson.loads(key)) for (key,) in connection.execute(_TAKEN_BACK)]
+    finally:
+        connection.close()

@@ -44,7 +44,9 @@ class Judgment(BaseModel):
     query: Query
     entity: Entity
     id: Id
-    grade: float = Field(ge=-1000, le=1000)
+    grade: Annotated[float, Field(ge=-1000, le=1000)] | None = Field(
+        description="More is better, 0 and less is irrelevant; null takes the judgment back."
+    )
     judge: Annotated[str, Field(min_length=1, max_length=512)] = "unnamed"
     time: Time = None
 
@@ -81,7 +83,10 @@ async def feedback(request: Request, body: FeedbackRequest) -> Response:
 
 @router.post("/judgments", response_model=FeedbackAnswer)
 async def judgments(request: Request, body: JudgmentsRequest) -> Response:
-    """Judgments of results. The last one of a judge on an item for a query counts."""
+    """Judgments of results. The last one of a judge on an item for a query counts.
+
+    A grade of null takes it back.
+    """
     serving: Serving = request.app.state.serving
     rows = _checked(body.judgments, "judgments", "judgments")
     names = ("query", "entity", "item_id", "judge")
@@ -109,9 +114,11 @@ def _checked(
         row["item_id"] = row.pop("id")
         row.setdefault("time", now)
         try:
-            parsed = parse(row)
+            taken_back = kind == "judgments" and "grade" not in row
+            parsed = parse({**row, "grade": 0} if taken_back else row)
             if parsed["time"] > now + _AHEAD_SECONDS:
                 raise Refused("time", "is in the future")
+            row |= {"grade": None} if taken_back else {}
             rows.append(({**row, "time": parsed["time"]}, parsed))
         except Refused as refused:
             name = "id" if refused.field == "item_id" else refused.field

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from data.feedback import KINDS, feedback_rows
+from data.catalogue import open_catalogue
+from data.feedback import KINDS, feedback_rows, taken_back
 from data.importers.files import import_rows
 from data.importers.readers import Row, Source
 from data.importers.record import Progress, Report
@@ -14,15 +15,31 @@ from data.workspace import Workspace
 def import_feedback(workspace: Workspace, progress: Progress = None) -> list[Report]:
     """Import all events and judgments of the feedback log; those imported before change nothing.
 
-    Rows are checked and refused as those of a file are; their numbers stand for lines.
+    Rows are checked and refused as those of a file are; their numbers stand for lines. Judgments
+    that were taken back since leave the catalogue.
 
     Raises:
         InputError: there is no feedback log. Corrupt: it is damaged.
     """
-    return [
+    reports = [
         import_rows(workspace, workspace.feedback, kind, _source(workspace, kind), None, progress)
         for kind in KINDS
     ]
+    _forget(workspace, taken_back(workspace))
+    return reports
+
+
+def _forget(workspace: Workspace, judgments: list[tuple[str, str, str, str]]) -> None:
+    db = open_catalogue(workspace.catalogue)
+    try:
+        with db.conn:
+            db.conn.executemany(
+                "DELETE FROM judgments "
+                "WHERE query = ? AND entity = ? AND item_id = ? AND judge = ?",
+                judgments,
+            )
+    finally:
+        db.conn.close()
 
 
 def _source(workspace: Workspace, kind: str) -> Source:

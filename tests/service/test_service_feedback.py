@@ -68,6 +68,19 @@ def test_events_and_judgments_reach_the_catalogue_once(served: Workspace) -> Non
     assert grade == [(0.0,)]
 
 
+def test_a_judgment_that_is_taken_back_leaves_the_catalogue(served: Workspace) -> None:
+    db = sqlite3.connect(served.catalogue)
+    count = "SELECT COUNT(*) FROM judgments WHERE judge = 'a'"
+    with Server(served.root) as server:
+        judged = {"query": "Boho  lamp", "entity": "pin", "id": a_pin(server), "judge": "a"}
+        for grade, accepted, kept in ((None, 0, 0), (3, 1, 1), (None, 1, 0), (None, 0, 0)):
+            body = {"judgments": [judged | {"grade": grade}]}
+            assert json.loads(server.post("/v1/judgments", body)[2])["accepted"] == accepted
+            import_feedback(served)
+            assert db.execute(count).fetchone() == (kept,)
+        assert server.post("/v1/judgments", {"judgments": [judged]})[0] == 422
+
+
 @pytest.mark.parametrize(
     "fields",
     [
