@@ -42,7 +42,7 @@ def picture(image: str, folders: Sequence[Path]) -> Picture | None:
         for path in (Path(image), *(folder / image for folder in folders)):
             if path.is_file() and path.stat().st_size <= MAX_BYTES:
                 content = path.read_bytes()
-                kind = _kind(content)
+                kind = picture_kind(content)
                 if kind:
                     encoded = base64.b64encode(content).decode("ascii")
                     return Picture(f"data:{kind};base64,{encoded}", remote=False)
@@ -51,7 +51,8 @@ def picture(image: str, folders: Sequence[Path]) -> Picture | None:
     return None
 
 
-def _kind(content: bytes) -> str | None:
+def picture_kind(content: bytes) -> str | None:
+    """The media type of a PNG, JPEG, GIF, WebP or SVG by its first bytes; None for others."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from data.errors import OmniError
 from data.workspace import Workspace
-from service import routes_embed, routes_feedback, routes_ops, routes_search
+from service import routes_embed, routes_feedback, routes_ops, routes_pages, routes_search
 from service.board import Board
 from service.config import ServiceConfig, read_keys, service_config
 from service.errors import Refusal, error_body, error_headers, status_of
@@ -76,7 +76,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.serving = serving
-    for routes in (routes_search, routes_embed, routes_feedback, routes_ops):
+    for routes in (routes_search, routes_embed, routes_feedback, routes_ops, routes_pages):
         app.include_router(routes.router)
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -46,7 +46,7 @@ class Serving:
     ) -> None:
         self.workspace, self.config, self.board, self.log = workspace, config, board, log
         self.ready = self.opened = False
-        self.pictures = Pictures(config.image_origins)
+        self.pictures = Pictures(config.image_origins, workspace)
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: tuple[Any, ...] = ()
         self._base: dict[str, int] = {}
@@ -60,6 +60,7 @@ class Serving:
         self._seen = pointers(self.workspace)
         self.engine = SearchEngine.open(self.workspace)
         warm(self.engine, self.live)
+        self.pictures.refresh()
         self.embedder = QueryEmbedder(self.engine.cache, self.live.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
         self.feedback = FeedbackLog(self.workspace.feedback, self.log)
@@ -104,6 +105,7 @@ class Serving:
     def _open_next(self) -> Any:
         live = self.engine.open_next()
         warm(self.engine, live)
+        self.pictures.refresh()
         return live
 
     def _embedder_counts(self) -> dict[str, int]:
