@@ -9,6 +9,8 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from data.catalogue import open_catalogue
+from evaluation.judged import data_notes
 from service.board import BOUNDS, STATES, Board, quantile
 from service.serving import Serving
 
@@ -64,6 +66,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for entity, table in live.generation.tables.items()
         },
         "encoder": type(live.encoder).__name__,
+        "notes": _notes(serving),
         "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
         "latency": _latency(board),
         "history": _history(board),
@@ -85,6 +88,15 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for worker in workers
         ],
     }
+
+
+def _notes(serving: Serving) -> list[str]:
+    """What a reader must know about the data, such as that it is synthetic."""
+    db = open_catalogue(serving.workspace.catalogue)
+    try:
+        return data_notes(db)
+    finally:
+        db.conn.close()
 
 
 def _cache(workers: list[dict[str, int]]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ export function failurePanel(failure, again) {
     el("p", {}, said(failure.what), " ", said(failure.how)),
     failure.where && el("p", {}, "Where: ", el("code", {}, plain(failure.where))),
   );
-  panel.append(failure.kind === "key" ? keyForm(again) : retryButton(failure, again));
+  if (failure.kind === "key") panel.append(keyForm(again));
+  else if (failure.kind !== "input") panel.append(retryButton(failure, again));
   return panel;
 }
 
