@@ -66,16 +66,20 @@ class Gate:
         origin = headers.get(b"origin", b"")
         if origin in self._origins:
             extra += cors_headers(origin)
-        status, sent = 0, 0
+        status, sent, gone = 0, 0, False
 
         async def answer(message: Any) -> None:
-            nonlocal status, sent
+            nonlocal status, sent, gone
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *extra]
             else:
                 sent += len(message.get("body", b""))
-            await send(message)
+            try:
+                await send(message)
+            except (RuntimeError, OSError):  # what servers raise once the connection is closed
+                gone = True
+                raise
 
         try:
             client = self._admit(scope, headers, endpoint)
@@ -93,9 +97,12 @@ class Gate:
                 self.serving.log.line("refused", request_id=request_id, error=str(error))
         except Exception as error:
             client = None
-            self.serving.say_fault(request_id, error)
+            if not gone:
+                self.serving.say_fault(request_id, error)
             if status:
-                raise
+                if not gone:
+                    raise
+                return
             kind = [(b"content-type", b"application/json")]
             await _send(answer, 500, kind, internal_body())
         seconds = time.perf_counter() - start

@@ -1,0 +1,228 @@
+"""Clients that are not friendly: without a key, too many, too slow, too large, or broken."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from server_process import Server
+
+from data.errors import InputError
+from data.workspace import Workspace
+from service.config import ServiceConfig, read_keys
+
+KEY = "a-long-enough-key"
+
+
+@pytest.fixture(scope="module")
+def guarded(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One with a key and tight bounds."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(trained.root, folder / "workspace")
+    digest = sha256(KEY.encode()).hexdigest()
+    (folder / "keys.txt").write_text(f"# ours\n{'0' * 64}\n{digest}  # the pages\n")
+    options = ("--api-keys", folder / "keys.txt", "--cors", "https://app.example.com")
+    bounds = {
+        "HEADER_SECONDS": "1",
+        "BODY_SECONDS": "1",
+        "WRITE_SECONDS": "1",
+        "IDLE_SECONDS": "1",
+        "BODY_BYTES": "20000",
+        "CONNECTIONS": "300",
+    }
+    environment = {f"OMNISEARCH_SERVICE_{name}": value for name, value in bounds.items()}
+    with Server(folder / "workspace", *options, **environment) as server:
+        yield server
+
+
+def connect(server: Server, data: bytes = b"", timeout: float = 10.0) -> socket.socket:
+    found = socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
+    found.sendall(data)
+    return found
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def alive(server: Server) -> bool:
+    return server.get("/v1/search?q=lamp", Authorization=f"Bearer {KEY}")[0] == 200
+
+
+def test_without_a_key_nothing_but_probes_and_pages(guarded: Server) -> None:
+    for path in (
+        "/v1/search?q=lamp",
+        "/v1/embed?q=lamp",
+        "/v1/status",
+        "/metrics",
+        "/pictures/a/b",
+    ):
+        status, headers, body = guarded.get(path)
+        assert status == 401 and headers["www-authenticate"] == "Bearer", path
+        assert b"error" in body
+        assert guarded.get(path, Authorization="Bearer wrong")[0] == 401
+    assert guarded.post("/v1/feedback", {"events": []})[0] == 401
+    for path in ("/healthz", "/readyz", "/", "/docs", "/assets/docs.css"):
+        assert guarded.get(path)[0] == 200
+
+
+def test_a_key_may_be_shown_in_three_ways(guarded: Server) -> None:
+    for headers in (
+        {"Authorization": f"Bearer {KEY}"},
+        {"X-API-Key": KEY},
+        {"Cookie": f"a=b; omnisearch_key={KEY}"},
+    ):
+        assert guarded.get("/v1/embed?q=lamp", **headers)[0] == 200
+    answer = guarded.post("/v1/session", b"", Authorization=f"Bearer {KEY}")
+    cookie = answer[1]["set-cookie"]
+    assert answer[0] == 204 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+    assert KEY not in guarded.log and sha256(KEY.encode()).hexdigest() not in guarded.log
+
+
+def test_only_named_origins_may_read_answers(guarded: Server) -> None:
+    mine = {"Origin": "https://app.example.com", "Authorization": f"Bearer {KEY}"}
+    headers = guarded.get("/v1/embed?q=lamp", **mine)[1]
+    assert headers["access-control-allow-origin"] == "https://app.example.com"
+    for origin in ("https://evil.example.com", "null", "https://app.example.com.evil"):
+        headers = guarded.get("/v1/embed?q=lamp", **mine | {"Origin": origin})[1]
+        assert "access-control-allow-origin" not in headers
+
+
+def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_itself(guarded: Server) -> None:
+    head = f"POST /v1/feedback HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\n"
+    head += "Content-Type: application/json\r\n"
+    said = connect(guarded, f"{head}Content-Length: 99999999\r\n\r\n".encode())
+    assert b" 413 " in read_all(said).split(b"\r\n")[0]
+    chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
+    unsaid = connect(guarded, f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + 4 * chunk)
+    assert b" 413 " in read_all(unsaid).split(b"\r\n")[0]
+    assert alive(guarded)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /v1/search?q=lamp HTTP/1.1\r\nHost: a\r\n",
+        b"",
+        b"POST /v1/embed HTTP/1.1\r\nHost: a\r\nX-Api-Key: " + KEY.encode() + b"\r\n"
+        b"Content-Length: 100\r\n\r\n{",
+    ],
+)
+def test_who_sends_too_slowly_is_let_go(guarded: Server, data: bytes) -> None:
+    started = time.monotonic()
+    slow = connect(guarded, data)
+    answer = read_all(slow)
+    assert time.monotonic() - started < 5
+    assert answer == b"" or b" 408 " in answer.split(b"\r\n")[0]
+
+
+def test_a_head_that_drips_is_let_go(guarded: Server) -> None:
+    slow, started = connect(guarded, b"GET / HTTP/1.1\r\n"), time.monotonic()
+    with contextlib.suppress(OSError):
+        while time.monotonic() - started < 8:
+            slow.sendall(b"X-A: b\r\n")
+            time.sleep(0.1)
+    assert time.monotonic() - started < 5
+
+
+def test_who_does_not_read_is_let_go(guarded: Server) -> None:
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect(("127.0.0.1", guarded.port))
+    ask = (
+        f"GET /v1/search?q=lamp&k=200&explain=true HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\n\r\n"
+    )
+    lazy.settimeout(10)
+    started = time.monotonic()
+    with contextlib.suppress(OSError):
+        while time.monotonic() - started < 8:
+            lazy.sendall(ask.encode())
+            time.sleep(0.02)
+    assert time.monotonic() - started < 7
+    assert alive(guarded)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n" + b"X-A: " + b"b" * 200_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /%ff%fe?q=%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /v1/embed HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/embed HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/embed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /v1/embed?q=a HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://other/v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_does_no_harm(guarded: Server, data: bytes) -> None:
+    connection = connect(guarded)
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+    answer = read_all(connection)
+    assert not answer or answer.startswith(b"HTTP/1.1 4"), answer[:200]
+    assert alive(guarded) and not guarded.events("fault")
+
+
+def test_too_many_connections_are_refused_and_idle_ones_let_go(guarded: Server) -> None:
+    idle = []
+    for _ in range(400):
+        with contextlib.suppress(OSError):
+            idle.append(connect(guarded))
+    refused = [c for c in idle[-50:] if b" 503 " in read_all(c).split(b"\r\n")[0]]
+    assert refused
+    for connection in idle:
+        read_all(connection)  # ends: all are let go
+        connection.close()
+    assert alive(guarded)
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(served: Workspace) -> None:
+    environment = {"OMNISEARCH_SERVICE_BURST": "20"}
+    with Server(served.root, "--rate", 5, **environment) as server:
+        answers = [server.get("/v1/embed?q=lamp") for _ in range(60)]
+        statuses = [status for status, _, _ in answers]
+        assert statuses[:15] == [200] * 15 and 429 in statuses
+        refused = next(headers for status, headers, _ in answers if status == 429)
+        assert int(refused["retry-after"]) >= 1
+        assert server.get("/healthz")[0] == 200
+
+
+def test_the_log_has_no_query_unless_asked_for(served: Workspace) -> None:
+    for options, expected in (((), 0), (("--log-queries",), 1)):
+        with Server(served.root, *options) as server:
+            server.get("/v1/search?q=secretwish")
+            server.get("/v1/embed?q=secretwish")
+            server.stop()
+            assert bool(server.log.count("secretwish")) == bool(expected)
+            assert len(server.events("request")) >= 2
+
+
+def test_settings_that_cannot_be(tmp_path: Path) -> None:
+    for settings in ({"port": 70_000}, {"cors": "*"}, {"image_origins": "https://a.example/x"}):
+        with pytest.raises(InputError):
+            ServiceConfig(**settings)  # type: ignore[arg-type]
+    for text in ("", "# none\n", "abc\n", "a-plain-key\n"):
+        (tmp_path / "keys").write_text(text)
+        with pytest.raises(InputError):
+            read_keys(str(tmp_path / "keys"))
+    assert ServiceConfig().client_rate == 0 and ServiceConfig(host="0.0.0.0").client_rate == 100
