@@ -7,8 +7,7 @@ import numpy as np
 from data.catalogue import ITEM_ENTITIES
 from engine.live import Live
 from engine.response import Hit
-
-_NAMES = ("title", "caption", "description")  # what a hit is called: the first that it has
+from indexer.table import name_of
 
 
 def hits_of(
@@ -35,7 +34,7 @@ def hits_of(
                 entity=entity,
                 id=table.ids[row],
                 score=float(scores[at]),
-                title=next((text[name] for name in _NAMES if text.get(name)), ""),
+                title=name_of(text),
                 image=text.get("image"),
                 link=text.get("link"),
                 price=text.get("price"),

@@ -8,7 +8,8 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from engine.candidates import Candidates
-from indexer.table import Codes, ItemTable
+from indexer.table import Codes, ItemTable, word_keys
+from indexer.tokens import query_tokens
 
 _GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
 
@@ -20,9 +21,11 @@ def item_columns(
 
     `counts` (n, 6) by ACTIONS, `coverage`, `price` (NaN unknown), `created_at`, `is_ad`;
     `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
+    `name_share`, `name_cover`: how the query's words and the item's name meet (`Names.match`);
     `language_match`: 1 same language as the query, 0 another, NaN where either is not known.
     """
     language = _query_language(tables, query)
+    asked = word_keys(query_tokens(query))
     parts = []
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
@@ -31,6 +34,7 @@ def item_columns(
         table, rows = tables[entity], candidates.row[part]
         columns = {name: np.take(getattr(table, name), rows, axis=0) for name in _GATHERED}
         columns["engaged_match"] = table.engaged.match(query, rows)
+        columns["name_share"], columns["name_cover"] = table.names.match(asked, rows)
         columns["language_match"] = _same(table.language, rows, language)
         parts.append(columns)
     if not parts:

@@ -19,7 +19,7 @@ from indexer.hnsw_file import Expected
 from indexer.table import ItemTable, open_table
 from indexer.tokens import TokenIndex, open_tokens
 
-FORMAT = 1
+FORMAT = 2
 
 _OPEN_TRIES = 3
 

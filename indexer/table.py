@@ -5,9 +5,9 @@ Row r of every column, of every space and of the token index is one and the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ DISPLAYED = (
     "brand",
     "campaign",
 )
+NAMES = ("title", "caption", "description")  # an item is called by the first that it has
 COLUMNS_FILE = "columns.safetensors"
 IDS_FILE = "ids.jsonl"
 VOCABULARY_FILE = "vocabulary.json"
@@ -43,6 +44,59 @@ def key_of(text: str) -> int:
     """The 64-bit key of a board id or of a query's id in `Postings`."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def name_of(item: Mapping[str, Any]) -> str:
+    """What an item is called."""
+    return next((item[name] for name in NAMES if item.get(name)), "")
+
+
+def word_keys(tokens: Iterable[str]) -> np.ndarray:
+    """The distinct 32-bit keys of tokens, uint32, ascending."""
+    return np.array(sorted({_word_key(token) for token in tokens}), dtype=np.uint32)
+
+
+@lru_cache(maxsize=1_000_000)
+def _word_key(token: str) -> int:
+    return key_of(token) & 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Names:
+    """The words of what each item is called, stemmed, each once.
+
+    Attributes:
+        keys: uint32, `word_keys` of row after row. offsets: int64 (n + 1,), where each row begins.
+    """
+
+    keys: np.ndarray
+    offsets: np.ndarray
+
+    def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How a query's words and the words of names meet.
+
+        Args:
+            query: `word_keys` of the query's tokens.
+            rows: int64 (m,).
+
+        Returns:
+            float32 (m,): the share of the query's words that stand in the name, and the share of
+            the name's words that stand in the query; NaN where either has no word.
+        """
+        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        ends = np.cumsum(lengths)
+        where = np.repeat(starts - ends + lengths, lengths) + np.arange(
+            ends[-1] if len(ends) else 0
+        )
+        keys = self.keys[where]
+        at = np.minimum(np.searchsorted(query, keys), max(len(query) - 1, 0))
+        same = (query[at] == keys) if len(query) else np.zeros(len(keys), bool)
+        sums = np.concatenate(([0], np.cumsum(same)))
+        hits = (sums[ends] - sums[ends - lengths]).astype(np.float32)
+        known = (lengths > 0) & (len(query) > 0)
+        asked = np.where(known, hits / np.float32(max(len(query), 1)), np.float32(np.nan))
+        named = np.where(known, hits / np.maximum(lengths, 1), np.nan)
+        return asked.astype(np.float32), named.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -129,6 +183,7 @@ class ItemTable:
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).
+        names: the words of what each is called.
     """
 
     entity: str
@@ -144,6 +199,7 @@ class ItemTable:
     brand: Codes
     boards: Postings
     engaged: Postings
+    names: Names
     _display: np.ndarray
     _display_ends: np.ndarray
 
@@ -202,11 +258,12 @@ def _assemble(
     n = len(ids)
     _check(all(isinstance(key, str) for key in ids), "an id is not a string")
     for name, column in columns.items():
-        if not name.startswith(("boards_", "engaged_")):
+        if not name.startswith(("boards_", "engaged_")) and name != "name_keys":
             _check(len(column) == n, f"column {name} has {len(column)} rows, not {n}")
     ends = columns["display_ends"]
-    ordered = not n or (ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(display))
-    _check(ordered, "the index of what is displayed")
+    _check(_partition(ends, len(display)), "the index of what is displayed")
+    names = columns["name_keys"], columns["name_ends"]
+    _check(_partition(names[1], len(names[0])), "the index of names")
     codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
     for name, code in codes.items():
         _check(not n or code.codes.max() < len(code.vocab), f"codes of {name}")
@@ -224,9 +281,17 @@ def _assemble(
         brand=codes["brand"],
         boards=_postings("boards", columns, n),
         engaged=_postings("engaged", columns, n),
+        names=Names(names[0], np.concatenate(([0], names[1]))),
         _display=display,
         _display_ends=ends,
     )
+
+
+def _partition(ends: np.ndarray, total: int) -> bool:
+    """Whether the ends of consecutive parts rise to the total."""
+    if not len(ends):
+        return total == 0
+    return bool(ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == total)
 
 
 def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:

@@ -21,8 +21,11 @@ from indexer.table import (
     IDS_FILE,
     VOCABULARY_FILE,
     key_of,
+    name_of,
     postings_columns,
+    word_keys,
 )
+from indexer.tokens import tokens
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def write_table(
     }
     vocabulary: dict[str, dict[str, int]] = {name: {} for name in CODED}
     engaged: list[tuple[int, int, float]] = []
+    names: list[np.ndarray] = [np.zeros(0, dtype=np.uint32)] * n
     sizes = np.zeros(n, dtype=np.int64)
     with (folder / DISPLAY_FILE).open("wb") as display:
         for batch in read_items(db, entity, ids=rows.live_ids()):
@@ -79,12 +83,15 @@ def write_table(
                 _fill(columns, vocabulary, row, item)
                 for query, weight, *_ in item.get("engaged_queries") or ():
                     engaged.append((key_of(query), row, weight))
+                names[row] = word_keys(tokens(name_of(item)))
                 line = orjson.dumps(_displayed(item), option=orjson.OPT_APPEND_NEWLINE)
                 sizes[row] = display.write(line)
                 if visit:
                     visit(row, item)
     # Items are read in the order of their rows, so the lines lie in that order too.
     columns["display_ends"] = np.cumsum(sizes)
+    columns["name_ends"] = np.cumsum([len(keys) for keys in names], dtype=np.int64)
+    columns["name_keys"] = np.concatenate([np.zeros(0, dtype=np.uint32), *names])
     columns["counts"] = _counts(db, entity, row_of)
     columns |= postings_columns("engaged", engaged)
     columns |= postings_columns("boards", _boards(db, entity, row_of))

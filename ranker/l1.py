@@ -22,6 +22,8 @@ L1_FEATURES = (
     "compat_rr",
     "bm25_rr",
     "engaged_match",
+    "name_share",
+    "name_cover",
     "log_save",
     "log_click",
     "language_match",
