@@ -40,7 +40,7 @@ export function frame(hit, { eager = false } = {}) {
 /** The title as a heading, linked to the item's own page where it has one. */
 export function heading(hit, level = "h3") {
   const link = webAddress(hit.link);
-  const name = said(titleOf(hit));
+  const name = titleOf(hit); // no bdi: it would not count for the direction of what is around it
   if (!link) return el(level, { class: "name", dir: "auto" }, name);
   const anchor = el("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow" }, name);
   return el(level, { class: "name", dir: "auto" }, anchor);
