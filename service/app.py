@@ -17,7 +17,7 @@ from data.workspace import Workspace
 from service import routes_embed, routes_feedback, routes_ops, routes_pages, routes_search
 from service.board import Board
 from service.config import ServiceConfig, read_keys, service_config
-from service.errors import Refusal, error_body, error_headers, status_of
+from service.errors import Refusal, error_body, error_headers, internal_body, status_of
 from service.gate import Gate
 from service.log import JsonLog
 from service.models import ErrorAnswer
@@ -81,6 +81,7 @@ def create_app(
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
     return Gate(app, serving, config, read_keys(config.api_keys))
 
 
@@ -103,6 +104,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     what = "The body is not JSON." if unreadable else f"{first['what']}."
     refusal = Refusal(status, what, where=first["where"], how="See /docs.", fields=fields)
     return await _refused(request, refusal)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """Our own mistakes; the gate logs them."""
+    return Response(internal_body(), 500, media_type="application/json")
 
 
 async def _http(request: Request, error: Exception) -> Response:

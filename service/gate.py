@@ -66,15 +66,16 @@ class Gate:
         origin = headers.get(b"origin", b"")
         if origin in self._origins:
             extra += cors_headers(origin)
-        status, sent, gone = 0, 0, False
+        status, sent, gone, ended = 0, 0, False, False
 
         async def answer(message: Any) -> None:
-            nonlocal status, sent, gone
+            nonlocal status, sent, gone, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *extra]
             else:
                 sent += len(message.get("body", b""))
+                ended = not message.get("more_body", False)
             try:
                 await send(message)
             except (RuntimeError, OSError):  # what servers raise once the connection is closed
@@ -99,12 +100,11 @@ class Gate:
             client = None
             if not gone:
                 self.serving.say_fault(request_id, error)
-            if status:
-                if not gone:
-                    raise
-                return
+            if status and not (ended or gone):
+                raise  # half an answer: the server must end the connection
             kind = [(b"content-type", b"application/json")]
-            await _send(answer, 500, kind, internal_body())
+            if not status:
+                await _send(answer, 500, kind, internal_body())
         seconds = time.perf_counter() - start
         self.serving.board.observe(_PLACES.get(endpoint, len(ENDPOINTS) - 1), status, seconds)
         if self.config.log_requests:

@@ -112,14 +112,16 @@ def _checked(
     for number, each in enumerate(given):
         row = {name: value for name, value in each.model_dump().items() if value is not None}
         row["item_id"] = row.pop("id")
-        row.setdefault("time", now)
+        if not str(row.get("time", "")).strip():
+            row["time"] = now
         try:
             taken_back = kind == "judgments" and "grade" not in row
             parsed = parse({**row, "grade": 0} if taken_back else row)
-            if parsed["time"] > now + _AHEAD_SECONDS:
-                raise Refused("time", "is in the future")
+            moment = parsed["time"]
+            if moment is None or moment > now + _AHEAD_SECONDS:
+                raise Refused("time", "is missing" if moment is None else "is in the future")
             row |= {"grade": None} if taken_back else {}
-            rows.append(({**row, "time": parsed["time"]}, parsed))
+            rows.append(({**row, "time": moment}, parsed))
         except Refused as refused:
             name = "id" if refused.field == "item_id" else refused.field
             faults.append({"where": f"{field} {number} {name}".strip(), "what": refused.reason})

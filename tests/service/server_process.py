@@ -47,7 +47,7 @@ class Server:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log's lines of one kind."""
-        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log.split("\n") if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
