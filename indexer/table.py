@@ -178,8 +178,8 @@ class ItemTable:
         deleted: bool, the item is no longer in the catalogue; no search returns it.
         price: float32, NaN unknown. created_at: int64 seconds, 0 unknown. is_ad: bool.
         counts: float32 (n, 6), engagement by ACTIONS before the catalogue's engaged_until; of a
-            query, the engagement that it led to.
-        coverage: uint8, how many text fields are filled.
+            query, the engagement that it led to. NaN where the log was derived from labels.
+        coverage: uint8, how many text fields are filled, engaged queries left out.
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).

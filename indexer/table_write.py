@@ -12,7 +12,7 @@ import orjson
 import sqlite_utils
 from safetensors.numpy import save_file
 
-from data.catalogue import ACTIONS, TEXT_FIELDS, get_meta, read_items
+from data.catalogue import ACTIONS, ITEM_ENTITIES, TEXT_FIELDS, get_meta, read_items
 from indexer.table import (
     CODED,
     COLUMNS_FILE,
@@ -26,6 +26,9 @@ from indexer.table import (
     word_keys,
 )
 from indexer.tokens import tokens
+
+# Engaged queries tell of engagement, which the counts do.
+_COVERED = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _fill(
         columns["price"][row] = item["price"]
     columns["created_at"][row] = item.get("created_at") or 0
     columns["is_ad"][row] = bool(item.get("campaign"))
-    columns["coverage"][row] = sum(1 for field in TEXT_FIELDS if item.get(field))
+    columns["coverage"][row] = sum(1 for field in _COVERED if item.get(field))
     for name, codes in vocabulary.items():
         value = item.get(name)
         if value:
@@ -127,7 +130,13 @@ def _displayed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(db: sqlite_utils.Database, entity: str, row_of: dict[str, int]) -> np.ndarray:
-    """Engagement by action before engaged_until: later engagement is what search is judged by."""
+    """Engagement by action before engaged_until: later engagement is what search is judged by.
+
+    NaN where the log was derived from labels: there an item is known by the label that was kept
+    aside for validation, and rankers would learn to look for what is missing.
+    """
+    if entity in ITEM_ENTITIES and get_meta(db, "derived_from_labels"):
+        return np.full((len(row_of), len(ACTIONS)), np.nan, dtype=np.float32)
     until = get_meta(db, "engaged_until")
     subject, condition, values = ("item_id", "entity = ?", [entity])
     if entity == "query":

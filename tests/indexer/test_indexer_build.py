@@ -86,7 +86,7 @@ def test_columns_say_what_the_catalogue_says(small: Small) -> None:
     assert table.price[row] == np.float32(19.5) and np.isnan(table.price[other])
     assert table.created_at[row] == 5 * DAY and table.created_at[other] == 0
     assert table.is_ad[row] and not table.is_ad[other]
-    assert table.coverage[row] == 4 and table.coverage[other] == 1
+    assert table.coverage[row] == 3 and table.coverage[other] == 1
     assert np.flatnonzero(table.brand.mask("ACME")).tolist() == [row]
     assert np.flatnonzero(table.language.mask("de")).tolist() == [row]
     assert not table.country.mask("CH").any()
@@ -275,3 +275,13 @@ def test_recall_is_measured(tmp_path: Path) -> None:
     )
     assert pin["recall"]["recall"] > 0.95
     assert (pin["recall"]["k"], pin["recall"]["sample"], pin["recall"]["of"]) == (10, 10, "queries")
+
+
+def test_counts_of_a_log_that_was_made_of_labels_are_unknown(small: Small) -> None:
+    workspace, db = small
+    set_meta(db, "derived_from_labels", ["some set"])
+    db.conn.commit()
+    build(workspace, db, FakeEncoder())
+    tables = Generation.open(workspace).tables
+    assert np.isnan(tables["pin"].counts).all() and np.isnan(tables["product"].counts).all()
+    assert np.isfinite(tables["query"].counts).all()
