@@ -66,9 +66,21 @@ function drawBars(drawing, minutes, x) {
 }
 
 function drawLine(drawing, line, minutes, x, y) {
-  const points = minutes.map((minute) => [x(minute.time), y(minute[`${line}_ms`])].map((at) => at.toFixed(1)));
-  if (points.length > 1) {
-    drawing.append(svg("polyline", { class: `line ${line}`, points: points.map((point) => point.join(",")).join(" ") }));
+  const point = (minute) => [x(minute.time), y(minute[`${line}_ms`])].map((at) => at.toFixed(1));
+  for (const run of runs(minutes)) {
+    const points = run.map((minute) => point(minute).join(",")).join(" ");
+    drawing.append(svg("polyline", { class: `line ${line}`, points }));
+    const [cx, cy] = point(run.at(-1));
+    if (run.length === 1 || run.at(-1) === minutes.at(-1)) drawing.append(svg("circle", { class: `dot ${line}`, cx, cy, r: 3.5 }));
   }
-  for (const [cx, cy] of points.slice(-1)) drawing.append(svg("circle", { class: `dot ${line}`, cx, cy, r: 3.5 }));
+}
+
+/** Minutes that follow one another; a line across a minute without requests would be invented. */
+function runs(minutes) {
+  const found = [];
+  for (const minute of minutes) {
+    if (minute.time - (found.at(-1)?.at(-1).time ?? -Infinity) > 60) found.push([]);
+    found.at(-1).push(minute);
+  }
+  return found;
 }

@@ -14,11 +14,11 @@ export const WHAT = {
   itemsage: "nearest products in the space of an older embedding",
   compat: "nearest items in the older spaces",
 };
-const SIGNS = { relevant: ["✓", "good"], irrelevant: ["✗", "bad"], skipped: ["–", "skipped"] };
+const SIGNS = { relevant: ["✓", "good"], irrelevant: ["✗", "bad"] };
 
-/** What is known of a result: the reader's own verdict, else that of the judges. */
+/** What is known of a result: the reader's own verdict, else that of the judges; a skip is none. */
 export function verdictOf(hit, mine) {
-  if (mine) return { verdict: mine, own: true };
+  if (mine && mine !== "skipped") return { verdict: mine, own: true };
   if (hit.relevant === null) return { verdict: null, own: false };
   return { verdict: hit.relevant ? "relevant" : "irrelevant", own: false };
 }
@@ -60,7 +60,7 @@ function showTally(share, counts, verdicts, ndcg) {
       good && el("span", { class: "good" }, `✓ ${good} relevant`),
       bad && el("span", { class: "bad" }, `✗ ${bad} irrelevant`),
       none && el("span", {}, `${none} not judged`),
-      ndcg !== null && el("span", {}, `nDCG@10 of the catalogue’s judges ${ndcg.toFixed(3)}`),
+      ndcg !== null && el("span", { title: "by the judgments in the catalogue" }, `nDCG@10 ${ndcg.toFixed(3)}`),
     ].filter(Boolean),
   );
 }
@@ -100,9 +100,12 @@ export function mark(card, mine) {
   const { verdict, own } = verdictOf(card.hit, mine);
   const [sign, name] = SIGNS[verdict] ?? ["", ""];
   card.element.classList.remove("good", "bad", "skipped");
+  const skipped = mine === "skipped";
   if (name) card.element.classList.add(name);
-  card.sign.hidden = !verdict;
-  card.sign.textContent = verdict ? `${sign} ${own ? "you: " : ""}${verdict}` : "";
+  if (skipped) card.element.classList.add("skipped");
+  const words = [verdict && `${sign} ${own ? "you: " : ""}${verdict}`, skipped && "skipped"].filter(Boolean);
+  card.sign.hidden = !words.length;
+  card.sign.textContent = words.join(" · ");
   card.buttons.forEach((button, place) => {
     button.setAttribute("aria-pressed", String(mine === ["relevant", "irrelevant"][place]));
   });

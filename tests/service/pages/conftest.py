@@ -50,7 +50,7 @@ def world(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
     return workspace
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(world: Workspace) -> Iterator[Server]:
     with Server(world.root) as running:
         running.get("/v1/search?q=warm&deadline_ms=20000")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Tab
+from browser import Tab, until
 from server_process import Server
+
+from data.workspace import Workspace
 
 PAGES = {
     "/": "#state .hero",
@@ -60,6 +64,23 @@ def test_what_a_page_says_when_the_service_cannot_answer(tabs: Callable[..., Tab
         if status == 503:
             assert "in 7 s" in text or "in 6 s" in text
         tab.forget("the server responded with a status of")
+
+
+def test_an_api_key_opens_pages_and_their_pictures(
+    chromium: Any, world: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text(sha256(b"a-key").hexdigest() + "\n")
+    with Server(world.root, "--api-keys", tmp_path / "keys") as guarded:
+        guarded.get("/v1/search?q=warm&deadline_ms=20000", Authorization="Bearer a-key")
+        tab = Tab(chromium, guarded.url)
+        page = tab.open("/?q=dress", "#api-key")
+        page.fill("#api-key", "a-key")
+        page.press("#api-key", "Enter")
+        page.wait_for_selector("#board img")
+        until(page, "document.querySelector('#board img').naturalWidth > 0")
+        tab.forget("401")
+        assert tab.faults == [] and tab.foreign() == []
+        tab.close()
 
 
 def test_a_price_range_the_wrong_way_round_is_explained(tabs: Callable[..., Tab]) -> None:
