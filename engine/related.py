@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from data.text import words
 from engine.response import Related
 
 
+@lru_cache(maxsize=65_536)  # neighbours recur from search to search
 def variant_key(query: str) -> tuple[str, ...]:
     """What two trivially equal queries share: their words, in any order, without a final s."""
     return tuple(sorted(word.removesuffix("s") or word for word in words(query))) or (query,)

@@ -219,10 +219,11 @@ class ItemTable:
 
         Nothing for a deleted item.
         """
+        text = self._display.data  # slices of a memmap are costly
+        ends = self._display_ends[np.asarray(rows, np.int64)].tolist()
         found = []
-        for row in rows:
-            start = int(self._display_ends[row - 1]) if row else 0
-            line = self._display[start : int(self._display_ends[row])].tobytes()
+        for row, end in zip(rows, ends, strict=True):
+            line = text[int(self._display_ends[row - 1]) if row else 0 : end]
             found.append(orjson.loads(line) if line else {})
         return found
 

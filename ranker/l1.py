@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Linear:
         pairwise logistic loss drawn over the whole list at once. Queries weigh the same. Row
         weights scale what a row adds to the softmax's sum.
         """
-        X = np.concatenate([part.X for part in lists])[:, _columns(names)]
+        X = np.concatenate([part.X for part in lists])[:, _columns(tuple(names))]
         weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
         sizes = np.concatenate([part.sizes for part in lists])
         y = np.concatenate([part.shares() for part in lists])
@@ -115,5 +116,6 @@ class Linear:
         return cls(names, *arrays)
 
 
-def _columns(names: Sequence[str]) -> list[int]:
+@lru_cache(maxsize=64)
+def _columns(names: tuple[str, ...]) -> list[int]:
     return [FEATURES.index(name) for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from data.catalogue import open_catalogue
 from engine.filters import Filters
 from engine.given import Given
+from engine.response import Hit
 from engine.similar import similar_items
 from engine.systems import SYSTEMS
 from evaluation.compare import compare_query
@@ -39,7 +40,7 @@ Deadline = Annotated[
 ]
 
 
-def filters(
+async def filters(  # async, or FastAPI would send each request through a thread for it
     entity: Annotated[Literal["pin", "product"] | None, Parameter()] = None,
     language: Word = None,
     country: Word = None,
@@ -70,8 +71,7 @@ async def search_(
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     found = await search(serving, Search(q, seconds, k, page, system, chosen, explain))
-    shown = [replace(hit, image=serving.pictures.shown(hit)) for hit in found.hits]
-    return answer(request, {**vars(found), "hits": shown})
+    return answer(request, {**vars(found), "hits": _shown(serving, found.hits)})
 
 
 @router.get("/related", response_model=RelatedAnswer)
@@ -111,8 +111,7 @@ async def similar(
     hits = await in_time(
         serving, seconds, similar_items, live, entity, id, k, serving.engine.config
     )
-    shown = [replace(hit, image=serving.pictures.shown(hit)) for hit in hits]
-    number = live.generation.number
+    shown, number = _shown(serving, hits), live.generation.number
     return answer(request, {"entity": entity, "id": id, "generation": number, "hits": shown})
 
 
@@ -165,6 +164,11 @@ def _compare(
         for hit in column["hits"]:
             hit["image"] = serving.pictures.shown_as(hit["entity"], hit["id"], hit["image"])
     return found
+
+
+def _shown(serving: Serving, hits: list[Hit]) -> list[dict[str, Any]]:
+    """Hits as answers have them, with pictures that a page may show."""
+    return [{**vars(hit), "image": serving.pictures.shown(hit)} for hit in hits]
 
 
 def answer(request: Request, fields: dict[str, Any]) -> Response:
