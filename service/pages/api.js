@@ -10,10 +10,9 @@ export class Failure extends Error {
   }
 }
 
-/** Show an API key with all that follows, pictures too, until the browser closes. */
-export function useKey(key) {
-  const only = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `omnisearch_key=${key.trim()}; Path=/; SameSite=Strict${only}`;
+/** Show an API key with all that follows, pictures too: the service keeps it in a cookie. */
+export async function useKey(key) {
+  await call("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${key.trim()}` } });
 }
 
 /** The JSON that a path answers with. An aborted call throws the signal's AbortError. */
@@ -47,6 +46,7 @@ async function call(address, { signal, ...options }) {
   if (signal?.aborted) stop.abort();
   try {
     const response = await fetch(address, { ...options, signal: stop.signal });
+    if (response.status === 204) return null;
     const answer = await response.json().catch(() => null);
     if (response.ok && answer !== null) return answer;
     throw failureOf(response, answer);

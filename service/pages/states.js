@@ -38,9 +38,9 @@ export function failurePanel(failure, again) {
 
 function keyForm(again) {
   const field = el("input", { id: "api-key", type: "password", autocomplete: "off", required: true });
-  const send = (event) => {
+  const send = async (event) => {
     event.preventDefault();
-    useKey(field.value);
+    await useKey(field.value).catch(() => {}); // a wrong key: asking again says so
     again();
   };
   return el(
