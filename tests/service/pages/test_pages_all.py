@@ -110,14 +110,14 @@ def test_degraded_and_slow_answers_are_said_to_be(tabs: Callable[..., Tab], serv
 
 def test_offline_and_back(tabs: Callable[..., Tab]) -> None:
     tab = tabs()
-    page = tab.open("/?q=dress", "#board .card")
+    page = tab.open("/?q=dress", "#board .card:not(.blank)")
     tab.context.set_offline(True)
     page.fill("#q", "sofa")
     page.press("#q", "Enter")
     page.wait_for_selector("#state .message")
     assert page.is_visible("#offline") and "No connection" in page.inner_text("#state")
     tab.context.set_offline(False)
-    page.wait_for_selector("#board .card")
+    page.wait_for_selector("#board .card:not(.blank)")
     assert page.is_hidden("#offline") and "sofa" in page.inner_text("h1")
     tab.forget("ERR_INTERNET_DISCONNECTED")
 
