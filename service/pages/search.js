@@ -4,6 +4,7 @@ import { Failure, get } from "./api.js";
 import { packed } from "./board.js";
 import { blankCard, boardCard, SYSTEM_NAMES } from "./card.js";
 import { counted, el, msText, plain, said } from "./dom.js";
+import { opened } from "./engagement.js";
 import { addressOf, fillForm, fromAddress, fromForm, NAMES, showActive } from "./filters.js";
 import { announce, degradedText, failurePanel, showNotes, watchConnection } from "./states.js";
 
@@ -105,7 +106,13 @@ function render(answer, asked, page) {
     throw new Failure("busy", "No source answered in time.", "", "The service may just have started.", 1);
   }
   const total = answer.total ?? answer.hits.length;
-  board.add(answer.hits.map((hit, place) => boardCard(hit, likeAddress(hit), place)));
+  board.add(
+    answer.hits.map((hit, place) => {
+      const card = boardCard(hit, likeAddress(hit), place);
+      if (asked.q) card.querySelector(".name a")?.addEventListener("click", () => opened(asked.q, hit));
+      return card;
+    }),
+  );
   showNotes(notes, [degradedText(answer.degraded), ...(answer.notes ?? []), ...world.notes]);
   meta.textContent = metaText(answer, total);
   showRelated(answer.related ?? [], asked);

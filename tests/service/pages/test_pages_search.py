@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 from collections.abc import Callable
 from itertools import pairwise
 
 from browser import Tab, focused, shown, until
 from server_process import Server
+
+from data.workspace import Workspace
 
 BOXES = """cards => cards.map(card => {
     const box = card.getBoundingClientRect();
@@ -171,3 +175,16 @@ def test_right_to_left_text_runs_its_own_way(tabs: Callable[..., Tab]) -> None:
     page.fill("#q", "هاتف")
     assert page.eval_on_selector("#q", "field => field.matches(':dir(rtl)')")
     tab.forget("404")
+
+
+def test_opening_a_result_is_a_click_in_the_log(tabs: Callable[..., Tab], world: Workspace) -> None:
+    page = tabs().open("/?q=dress", "#board .name a")
+    # The links of the sample world lead nowhere: the click itself is what counts.
+    page.evaluate("() => addEventListener('click', (event) => event.preventDefault())")
+    with page.expect_response("**/v1/feedback") as response:
+        page.locator("#board .name a").first.click()
+    assert response.value.json() == {"accepted": 1, "duplicates": 0}
+    db = sqlite3.connect(world.feedback)
+    row = json.loads(db.execute("SELECT row FROM events ORDER BY seq DESC").fetchone()[0])
+    db.close()
+    assert (row["query"], row["action"]) == ("dress", "click") and row["position"] >= 1
