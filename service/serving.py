@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import time
 import traceback
@@ -25,6 +26,7 @@ from service.pictures import Pictures
 from service.pool import Pool
 
 _BEAT_SECONDS = 1.0
+_TRIM_SECONDS = 2.0  # after a change: searches under way hold on to the old view
 _AGAIN_SECONDS = 30.0  # after a generation that could not be opened
 
 
@@ -155,6 +157,9 @@ class Serving:
             self.board.add("swaps")
             self.board.put("generation", live.generation.number)
             self.log.line("generation", number=live.generation.number)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
+            del live
 
 
 def warm(engine: SearchEngine, live: Any) -> None:
@@ -196,6 +201,16 @@ def _stamp(path: Any) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def trim_memory() -> None:
+    """Hand freed memory back to the system, where the C library is glibc.
+
+    What a generation held lies in many pieces, which glibc keeps: a worker would come to hold
+    those of several.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_kib() -> int:

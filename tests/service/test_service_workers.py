@@ -86,7 +86,7 @@ def test_generations_change_under_load_without_a_failed_request(served: Workspac
         finally:
             load.end()
         assert not load.wrong and not load.answers["broken"]
-        assert {worker["generation"] for worker in server.json("/v1/status")["workers"]} == {2}
+        wait_for(lambda: {w["generation"] for w in server.json("/v1/status")["workers"]} == {2})
 
 
 @pytest.mark.slow

@@ -1,0 +1,185 @@
+"""The other side of `soak.py`: publishes generations, and works out in process what each answers.
+
+Everything here runs in a process of its own. A question is a request and the same question put to
+the engine; `said` makes of either's answer bytes that are equal only if the answers are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from load import asked, get, post
+
+from data.catalogue import head_queries, open_catalogue
+from data.workspace import Workspace
+from encoders.checkpoint import load_encoder
+from engine.filters import Filters
+from engine.given import Given
+from engine.search import SearchEngine
+from engine.similar import similar_items
+from indexer.build import rebuild
+from indexer.update import update
+
+MARK = " soak "  # and the round's number, at the end of a changed title
+_LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request.
+
+    Attributes:
+        kind: 'search', 'embed', 'batch', 'related' or 'similar'.
+        request: its bytes. text, options: what the engine is asked.
+    """
+
+    kind: str
+    request: bytes
+    text: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Truth:
+    """What one generation answers.
+
+    Attributes:
+        generation: its number. published: when it was, seconds since 1970.
+        answers: a digest by the question's place.
+        titles: (entity, id) → title, of all items that were ever changed.
+        seconds: what publishing and working out took.
+    """
+
+    generation: int
+    published: float
+    answers: list[str]
+    titles: dict[tuple[str, str], str]
+    seconds: tuple[float, float]
+
+
+def questions(workspace: Path, most: int) -> list[Question]:
+    """Of the log's head queries: searches of several kinds, embeddings, related queries; and
+    neighbours of what they find."""
+    engine = SearchEngine.open(workspace)
+    db = open_catalogue(Workspace(workspace).catalogue)
+    texts = head_queries(db, most)
+    db.conn.close()
+    engine.warm(texts)
+    found: list[Question] = []
+    for turn, text in enumerate(texts):
+        variants: tuple[dict[str, Any], ...] = (
+            {"k": 20},
+            {"k": 10, "page": 2},
+            {"k": 10, "entity": "product", "max_price": 100.0},
+            {"k": 10, "system": "token"},
+            {"k": 10, "system": "embedding"},
+        )
+        options = variants[0] if turn % 2 else variants[turn // 2 % len(variants)]
+        path = asked("/v1/search", text, **options)
+        found.append(Question("search", get(path), text, options))
+        if turn % 4 == 0:
+            found.append(Question("embed", get(asked("/v1/embed", text)), text))
+            found.append(Question("related", get(asked("/v1/related", text, k=8)), text))
+        if turn % 4 == 1:
+            hit = engine.search(text, k=1).hits[0]
+            options = {"entity": hit.entity, "id": hit.id}
+            path = f"/v1/similar?entity={hit.entity}&id={hit.id}&k=10"
+            found.append(Question("similar", get(path), "", options))
+    lines = "\n".join(texts)
+    batch = post("/v1/embed", lines.encode(), "text/plain", "application/octet-stream")
+    found.append(Question("batch", batch, lines))
+    engine.close()
+    return found
+
+
+def answer_of(engine: SearchEngine, question: Question) -> Any:
+    """What the engine answers, in process, as the service writes it."""
+    live, text = engine.live, question.text
+    if question.kind == "search":
+        options = dict(question.options)
+        names = {"entity": options.pop("entity", None), "price_max": options.pop("max_price", None)}
+        return asdict(engine.search(text, filters=Filters(**names), **options))
+    if question.kind == "batch":
+        rows = engine.cache.vectors(live.encoder, text.split("\n"))
+        return rows.astype("<f2").tobytes()
+    if question.kind == "similar":
+        wanted = question.options
+        hits = similar_items(live, wanted["entity"], wanted["id"], 10, engine.config)
+        return {**wanted, "hits": [asdict(hit) for hit in hits]}
+    vector = engine.cache.vector(live.encoder, text)[0]
+    if question.kind == "embed":
+        checkpoint = live.encoder.checkpoint
+        return {"query": text, "checkpoint": checkpoint, "dim": len(vector), "embedding": vector}
+    related = engine.related(text, Given(live, vector), 8)
+    return {"query": text, "related": [asdict(each) for each in related], "degraded": []}
+
+
+def said(answer: Any) -> str:
+    """A digest of an answer, of what must agree; of a dict, `_LEFT_OUT` need not."""
+    if not isinstance(answer, bytes):
+        read = orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
+        kept = {name: value for name, value in read.items() if name not in _LEFT_OUT}
+        for hit in kept.get("hits", ()):
+            hit.pop("image")
+        answer = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+    return blake2b(answer, digest_size=12).hexdigest()
+
+
+def truth(
+    workspace: Path, asked: Sequence[Question], changed: dict[tuple[str, str], str], spent: float
+) -> Truth:
+    """What the live generation answers; `changed` has the items that were ever changed."""
+    start, published = time.perf_counter(), time.time()
+    engine = SearchEngine.open(workspace)
+    answers = [said(answer_of(engine, question)) for question in asked]
+    tables = engine.live.generation.tables
+    titles = {
+        (entity, key): tables[entity].display([tables[entity].row_of[key]])[0].get("title", "")
+        for entity, key in changed
+    }
+    number = engine.generation
+    engine.close()
+    return Truth(number, published, answers, titles, (spent, time.perf_counter() - start))
+
+
+def publish(
+    workspace: Path,
+    asked: Sequence[Question],
+    changed: dict[tuple[str, str], str],
+    round_number: int,
+    anew: bool,
+) -> tuple[Truth, dict[tuple[str, str], str]]:
+    """Rename what the questions find, publish that, and say what the new generation answers.
+
+    Args:
+        changed: (entity, id) → the title before any change; comes back with those of this round.
+        anew: rebuild everything, instead of an update.
+    """
+    start = time.perf_counter()
+    space = Workspace(workspace)
+    changed = dict(changed)
+    engine = SearchEngine.open(workspace)
+    chosen: dict[tuple[str, str], str] = {}
+    some = np.random.default_rng(round_number).permutation(len(asked))
+    for question in [asked[at] for at in some if asked[at].kind == "search"][:40]:
+        for hit in engine.search(question.text, k=3).hits:
+            chosen[hit.entity, hit.id] = hit.title
+    engine.close()
+    db = open_catalogue(space.catalogue)
+    with db.conn:
+        for (entity, key), title in chosen.items():
+            base = changed.setdefault((entity, key), title)
+            db.conn.execute(
+                f"UPDATE {entity}s SET title = ? WHERE id = ?",
+                [f"{base}{MARK}{round_number}", key],
+            )
+    (rebuild if anew else update)(space, db, load_encoder(space))
+    db.conn.close()
+    return truth(workspace, asked, changed, time.perf_counter() - start), changed

@@ -1,0 +1,94 @@
+"""Every program in benchmarks/ runs, with tiny sizes: their figures are not looked at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.catalogue import open_catalogue
+from data.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "benchmarks"
+# A busy machine must not make answers that lack a source.
+PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
+NO_PROGRAMS = {"load", "service_process", "soak_truth", "plain_service"}  # what others start
+
+QUICK = {
+    "index": "--rows 10000 --dim 16",
+    "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
+    "recall": "--queries 100 --corpus 2000 --dim 16",
+}
+WITH_WORKSPACE = {
+    "encode": "--items 50",
+    "search": "--queries 10 --rounds 1",
+}
+SLOW = {
+    "query_tower": "--rounds 2",
+    "rank": "--folds 2",
+    "enrichments": "--steps 2 --seeds 1",
+}
+SERVED = {
+    "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
+    "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
+}
+
+
+def ran(name: str, options: str, *more: object) -> str:
+    """What a program printed; it must have ended well."""
+    command = [sys.executable, FOLDER / f"{name}.py", *options.split(), *more]
+    found = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **PATIENT, "PYTHONPATH": str(ROOT)},
+    )
+    assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
+    return found.stdout
+
+
+def test_every_program_is_tried() -> None:
+    programs = {path.stem for path in FOLDER.glob("*.py")} - NO_PROGRAMS
+    assert programs == {*QUICK, *WITH_WORKSPACE, *SLOW, *SERVED}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_programs_on_synthetic_data_run(name: str) -> None:
+    assert ran(name, QUICK[name])
+
+
+@pytest.mark.parametrize("name", WITH_WORKSPACE)
+def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
+    assert ran(name, WITH_WORKSPACE[name], "--workspace", trained.root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_longer_programs_run(name: str, trained: Workspace) -> None:
+    assert ran(name, SLOW[name], "--workspace", trained.root)
+
+
+@pytest.mark.slow
+def test_serve_measures_both_services(trained: Workspace) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    before = {path.name for path in trained.root.iterdir()}
+    printed = ran("serve", SERVED["serve"], "--workspace", trained.root)
+    assert "OmniSearch, 1 worker" in printed and "times the plain throughput" in printed
+    assert "failed" not in printed
+    assert {path.name for path in trained.root.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_soak_finds_nothing_wrong(trained: Workspace) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    db = open_catalogue(trained.catalogue)
+    titles = db.conn.execute("SELECT count(*) FROM pins WHERE title LIKE '% soak %'").fetchone()[0]
+    db.conn.close()
+    printed = ran("soak", SERVED["soak"], "--workspace", trained.root)
+    assert "wrong answers: 0" in printed and "faults: 0" in printed
+    assert titles == 0
