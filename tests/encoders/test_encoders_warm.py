@@ -16,12 +16,13 @@ from data.catalogue import read_items
 from data.errors import InputError, NotReady
 from data.features import open_feature
 from data.workspace import Workspace
+from encoders import text_feature
 from encoders.checkpoint import load_encoder, load_parts
 from encoders.config import Config
 from encoders.hash_embedding import Levels
 from encoders.item import ItemEncoder
 from encoders.ngrams import NgramIndex, build_vocabulary
-from encoders.text_feature import embed_texts, own_text, text_encoder
+from encoders.text_feature import embed_texts, own_text, text_encoder, usual_encoder
 from encoders.train import train
 from encoders.warm import pass_through, projection, warm_config
 
@@ -172,3 +173,18 @@ def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) ->
     assert {"pseudo_pin", "pseudo_product"} <= reports[0].losses.keys()
     vectors = load_encoder(workspace, "default").queries(["red settee"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_the_usual_encoder_is_the_one_used_before_or_minilm_for_english(
+    texts, backbone, tmp_path, monkeypatch
+) -> None:
+    assert usual_encoder(texts[1]) == {
+        "backbone": str(backbone), "pooling": "mean", "max_tokens": 64,
+    }  # fmt: skip
+    db = fill(Workspace.create(tmp_path / "workspace"), pins=4, products=0)
+    monkeypatch.setattr(text_feature, "find_spec", lambda name: None)
+    assert usual_encoder(db) is None
+    monkeypatch.setattr(text_feature, "find_spec", lambda name: object())
+    assert usual_encoder(db) == {"backbone": "minilm"}  # languages are not known
+    db.conn.execute("UPDATE pins SET language = 'de' WHERE id > 'pin0000'")
+    assert usual_encoder(db) is None
