@@ -1,7 +1,7 @@
 """What every request passes before and after its route: checks, headers, counts, the log.
 
-Plain ASGI around the FastAPI application. A cached query embedding, the commonest request, is
-answered here without going further.
+Plain ASGI around the FastAPI application. The commonest requests are answered here, without going
+further (`service.quick`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
-from urllib.parse import unquote_plus
 
 from data.errors import OmniError
 from service.board import ENDPOINTS
@@ -20,6 +19,7 @@ from service.config import ServiceConfig
 from service.errors import Refusal, error_body, error_headers, internal_body, status_of
 from service.guard import Bodies, Keys, Rates
 from service.headers import PREFLIGHT, common_headers, cors_headers
+from service.quick import quick_answer
 from service.serving import Serving
 
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
@@ -30,7 +30,6 @@ _PATHS = {
 }
 _OPEN = frozenset(("pages", "probes"))  # need no key
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
-_SIMPLE_QUERY = re.compile(rb"q=[^&]+\Z")
 
 
 class Gate:
@@ -86,7 +85,7 @@ class Gate:
             client = self._admit(scope, headers, endpoint)
             if scope["method"] == "OPTIONS" and origin in self._origins:
                 await _send(answer, 204, PREFLIGHT, b"")
-            elif not await self._cached_embedding(scope, endpoint, answer):
+            elif not await self._quick(scope, endpoint, request_id, answer):
                 inside = await self._inside(scope, headers, endpoint, receive)
                 if inside is not None:
                     await self.app(scope, inside, answer)
@@ -126,16 +125,12 @@ class Gate:
             self._rates.take(name or (scope.get("client") or ("",))[0])
         return name
 
-    async def _cached_embedding(self, scope: Any, endpoint: str, answer: Any) -> bool:
-        """Answer GET /v1/embed?q= from memory; returns whether it could."""
-        if (
-            endpoint != "embed"
-            or scope["method"] != "GET"
-            or not _SIMPLE_QUERY.match(scope["query_string"])
-        ):
+    async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:
+        """Answer one of the commonest requests; returns whether it was one."""
+        if scope["method"] != "GET":
             return False
-        text = unquote_plus(scope["query_string"][2:].decode("latin-1"))
-        body = self.serving.cached_embedding(text)
+        query = scope["query_string"]
+        body = await quick_answer(self.serving, endpoint, query, request_id)
         if body is None:
             return False
         kind = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]

@@ -21,12 +21,14 @@ class Pool:
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._most = threads + waiting
-        # A thread more than asked for: to answer for one that hangs.
-        self._threads = ThreadPoolExecutor(threads + 1, "engine")
+        self._threads = ThreadPoolExecutor(threads, "engine")
+        # A thread more than asked for: to answer for one that hangs. More at work at a time would
+        # only contend for the interpreter.
+        self._spare = ThreadPoolExecutor(1, "spare")
         self.under_way = 0
 
     def run(self, call: Callable[..., T], *args: Any, urgent: bool = False) -> asyncio.Future[T]:
-        """The future of a call; `urgent` ones are never refused.
+        """The future of a call; `urgent` ones are never refused, and have a thread of their own.
 
         Raises:
             Refusal: too many wait already.
@@ -34,7 +36,8 @@ class Pool:
         if self.under_way >= self._most and not urgent:
             raise busy("Too many requests wait for the engine.")
         self.under_way += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+        threads = self._spare if urgent else self._threads
+        future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
         future.add_done_callback(self._done)
         return future
 
@@ -45,4 +48,5 @@ class Pool:
 
     def close(self) -> None:
         """Let go of the threads; what hangs is left behind."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._spare):
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -14,6 +14,7 @@ from data.catalogue import open_catalogue
 from engine.filters import Filters
 from engine.given import Given
 from engine.response import Hit
+from engine.response import Response as Found
 from engine.similar import similar_items
 from engine.systems import SYSTEMS
 from evaluation.compare import compare_query
@@ -71,7 +72,7 @@ async def search_(
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     found = await search(serving, Search(q, seconds, k, page, system, chosen, explain))
-    return answer(request, {**vars(found), "hits": _shown(serving, found.hits)})
+    return _json(search_answer(serving, found, request.scope.get("omnisearch.id", "")))
 
 
 @router.get("/related", response_model=RelatedAnswer)
@@ -171,11 +172,17 @@ def _shown(serving: Serving, hits: list[Hit]) -> list[dict[str, Any]]:
     return [{**vars(hit), "image": serving.pictures.shown(hit)} for hit in hits]
 
 
+def search_answer(serving: Serving, found: Found, request_id: str) -> bytes:
+    """The answer to /v1/search."""
+    fields = {**vars(found), "hits": _shown(serving, found.hits), "request_id": request_id}
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def answer(request: Request, fields: dict[str, Any]) -> Response:
     """A JSON answer with the request's id."""
-    body = orjson.dumps(
-        {**fields, "request_id": request.scope.get("omnisearch.id", "")},
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
-    headers = {"cache-control": "no-store"}
-    return Response(body, media_type="application/json", headers=headers)
+    named = {**fields, "request_id": request.scope.get("omnisearch.id", "")}
+    return _json(orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
