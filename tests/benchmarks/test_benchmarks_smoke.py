@@ -19,10 +19,10 @@ PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
 NO_PROGRAMS = {"load", "service_process", "soak_truth", "plain_service"}  # what others start
 
 QUICK = {
-    "index": "--rows 10000 --dim 16",
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
     "recall": "--queries 100 --corpus 2000 --dim 16",
 }
+LONGER = {"index": "--rows 10000 --dim 16"}
 WITH_WORKSPACE = {
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
@@ -54,12 +54,18 @@ def ran(name: str, options: str, *more: object) -> str:
 
 def test_every_program_is_tried() -> None:
     programs = {path.stem for path in FOLDER.glob("*.py")} - NO_PROGRAMS
-    assert programs == {*QUICK, *WITH_WORKSPACE, *SLOW, *SERVED}
+    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED}
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_programs_on_synthetic_data_run(name: str) -> None:
     assert ran(name, QUICK[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONGER)
+def test_longer_programs_on_synthetic_data_run(name: str) -> None:
+    assert ran(name, LONGER[name])
 
 
 @pytest.mark.parametrize("name", WITH_WORKSPACE)
@@ -69,7 +75,7 @@ def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_longer_programs_run(name: str, trained: Workspace) -> None:
+def test_longer_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
     assert ran(name, SLOW[name], "--workspace", trained.root)
 
 
