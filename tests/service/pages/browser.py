@@ -22,7 +22,6 @@ class Tab:
 
     Attributes:
         page: Playwright's.
-        faults: errors of scripts and of the console, and what the page's policy blocked.
         requests: addresses of all requests.
     """
 
@@ -31,15 +30,16 @@ class Tab:
         self.context = browser.new_context(**options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
-        self.faults: list[str] = []
+        self._faults: list[str] = []
+        self._expected: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+        self.page.on("pageerror", lambda error: self._faults.append(f"script: {error}"))
         self.page.on("console", self._console)
         self.context.on("request", lambda request: self.requests.append(request.url))
 
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
-            self.faults.append(f"console: {message.text}")
+            self._faults.append(f"console: {message.text}")
 
     def open(self, path: str, wait_for: str | None = None) -> Any:
         """Load a path of the service, and wait for a selector."""
@@ -55,8 +55,18 @@ class Tab:
         ]
 
     def forget(self, words: str) -> None:
-        """Drop faults that are expected: Chromium itself reports answers that are errors."""
-        self.faults = [fault for fault in self.faults if words not in fault]
+        """Pass over faults that are expected: Chromium itself reports answers that are errors.
+
+        Those that are still to come too: a picture may be asked for late.
+        """
+        self._expected.append(words)
+
+    @property
+    def faults(self) -> list[str]:
+        """Errors of scripts and of the console, and what the page's policy blocked."""
+        return [
+            fault for fault in self._faults if not any(words in fault for words in self._expected)
+        ]
 
     def close(self) -> None:
         self.context.close()
