@@ -25,7 +25,7 @@ from data.catalogue import (
     set_meta,
     table_of,
 )
-from data.errors import InputError
+from data.errors import Corrupt, InputError
 from data.features import write_feature
 from data.workspace import Workspace
 from encoders.batches import query_chunks
@@ -90,6 +90,7 @@ def embed_texts(
 
     Raises:
         InputError: there is no such encoder, or no item has text.
+        Corrupt: `text_cache.db` is damaged.
     """
     tower = _Tower(backbone, pooling, max_tokens)
     total = sum(count(db, entity) for entity in ITEM_ENTITIES)
@@ -161,16 +162,25 @@ class _Cache:
 
     def __enter__(self) -> _Cache:
         self.connection = sqlite3.connect(self.path, timeout=60)
-        self.connection.execute("PRAGMA journal_mode=WAL")
-        self.connection.execute("PRAGMA synchronous=NORMAL")
-        self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) "
-            "WITHOUT ROWID"
-        )
+        try:
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+            self.connection.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) "
+                "WITHOUT ROWID"
+            )
+        except sqlite3.DatabaseError as error:
+            self.__exit__(type(error), error, None)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.connection.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise Corrupt(
+                f"The cache of text embeddings cannot be used ({error}).",
+                where=str(self.path),
+                how="Delete it: what it held is computed again.",
+            ) from error
 
     def vectors(self, texts: Sequence[str], tower: _Tower) -> tuple[np.ndarray, int]:
         """(n, dim) float32 unit rows, and how many were computed for it."""

@@ -13,7 +13,7 @@ from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
 from data.catalogue import read_items
-from data.errors import InputError, NotReady
+from data.errors import Corrupt, InputError, NotReady
 from data.features import open_feature
 from data.workspace import Workspace
 from encoders import text_feature
@@ -89,6 +89,17 @@ def test_what_cannot_be_embedded_is_said(tmp_path, backbone) -> None:
     with pytest.raises(InputError, match="No item has text"):
         embed_texts(workspace, db, str(backbone))
     assert text_encoder(db) is None
+
+
+def test_a_damaged_cache_is_named_and_can_be_deleted(tmp_path, backbone) -> None:
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=5, products=2)
+    cache = workspace.root / "text_cache.db"
+    cache.write_bytes(b"not a database" * 1000)
+    with pytest.raises(Corrupt, match=r"text_cache\.db.*Delete it"):
+        embed_texts(workspace, db, str(backbone))
+    cache.unlink()
+    assert embed_texts(workspace, db, str(backbone))["items"] == 7
 
 
 def test_the_projection_keeps_cosines_and_its_prefixes_keep_most(texts) -> None:
