@@ -47,12 +47,14 @@ def _pointer(path: Any) -> str | None:
 
 
 def _next(found: dict[str, Any]) -> str | None:
-    if not found["catalogue"]["pins"] + found["catalogue"]["products"]:
+    catalogue = found["catalogue"]
+    if not catalogue["pins"] + catalogue["products"]:
         return "omnisearch import FILES"
+    log, labels = catalogue["engagements"], catalogue["judgments"]
     steps = (
-        (found["engaged_until"], "omnisearch enrich"),
+        (found["engaged_until"] if log else found["features"], "omnisearch enrich"),
         (found["checkpoints"], "omnisearch train"),
         (found["generation"], "omnisearch index build"),
-        (found["rankers"], "omnisearch rank train"),
+        (found["rankers"] or not (log or labels), "omnisearch rank train"),
     )
     return next((command for done, command in steps if not done), None)
