@@ -57,6 +57,7 @@ def pseudo_query(text: str, generator: np.random.Generator) -> str:
 
 
 def _words(text: str) -> Iterator[str]:
+    # Not `data.text.words`: signs of a script without spaces must stay together.
     for word in normalise_query(text).split():
         bare = word.strip(".,;:!?()[]\"'«»„“”。、！？（）")
         if bare:

@@ -5,6 +5,7 @@ No generator state lives between steps, so a resumed training sees the very same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,11 +227,8 @@ class BatchStream:
         strings = visible_strings(self.data.items, rows, own, hiding)
         features = self.data.items.gather(rows, self.feature_dims)
         if self.config.feature_dropout:
-            at = 0
-            for dim in self.feature_dims.values():
-                hidden = generator.random(len(rows)) < self.config.feature_dropout
-                features[hidden, at : at + dim] = 0
-                at += dim
+            rates = dict.fromkeys(self.feature_dims, self.config.feature_dropout)
+            hide_features(features, self.feature_dims, rates, generator)
         return item_chunks(self.data.items, strings, features, self.config.chunk_items)
 
     def _query_chunks(self, rows: np.ndarray) -> list[QueryChunk]:
@@ -269,6 +267,19 @@ def visible_strings(
         dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < hiding.field
         hidden |= dropped[row_of, fields]
     return strings.keep(~hidden)
+
+
+def hide_features(
+    features: np.ndarray,
+    dims: Mapping[str, int],
+    rates: Mapping[str, float],
+    generator: np.random.Generator,
+) -> None:
+    """Zero each continuous feature of some rows of `features` (n, sum of dims), at its rate."""
+    at = 0
+    for name, dim in dims.items():
+        features[generator.random(len(features)) < rates[name], at : at + dim] = 0
+        at += dim
 
 
 def item_chunks(

@@ -44,12 +44,13 @@ class QueryEncoder(nn.Module):
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """(n, dim) float32 unit rows for (n, length) int64 word pieces and their mask."""
         states = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        pooled = states[:, 0] if self.pooling == "cls" else mean_of(states, mask)
-        return F.normalize(self.projection(pooled).float(), dim=1)
+        return F.normalize(self.projection(pooled(states, mask, self.pooling)).float(), dim=1)
 
 
-def mean_of(states: Tensor, mask: Tensor) -> Tensor:
-    """(n, width): the mean of the states (n, length, width) that the mask (n, length) shows."""
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """(n, width) of states (n, length, width): the first, or the mean of what the mask shows."""
+    if pooling == "cls":
+        return states[:, 0]
     shown = mask[..., None].to(states.dtype)
     return (states * shown).sum(1) / shown.sum(1)
 

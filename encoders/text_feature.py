@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 import torch
+import torch.nn.functional as F
 
 from data.catalogue import (
     ITEM_ENTITIES,
@@ -29,7 +30,7 @@ from data.errors import Corrupt, InputError
 from data.features import write_feature
 from data.workspace import Workspace
 from encoders.batches import query_chunks
-from encoders.query import QueryTokeniser, mean_of, named_backbone
+from encoders.query import QueryTokeniser, named_backbone, pooled
 from encoders.step import takes_bf16
 
 FEATURE = "text"
@@ -96,7 +97,7 @@ def embed_texts(
     total = sum(count(db, entity) for entity in ITEM_ENTITIES)
     found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
     done = computed = 0
-    with _Cache(workspace, f"{backbone} {pooling} {max_tokens}") as cache:
+    with _Cache(workspace, f"{tower.digest()} {pooling} {max_tokens}") as cache:
         for entity in ITEM_ENTITIES:
             ids, vectors = found.setdefault(entity, ([], []))
             for items in read_items(db, entity, batch_size=1024):
@@ -138,6 +139,14 @@ class _Tower:
         self.bf16 = takes_bf16("auto", self.device)
         self.dim: int = self.model.config.hidden_size  # type: ignore[assignment, union-attr]
 
+    def digest(self) -> str:
+        """Names the weights: another model in the same folder has another."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) float32 unit rows."""
@@ -148,8 +157,7 @@ class _Tower:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
                 ids = chunk.input_ids.to(self.device)
                 states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            pooled = states[:, 0] if self.pooling == "cls" else mean_of(states, mask)
-            found = torch.nn.functional.normalize(pooled.float(), dim=1)
+            found = F.normalize(pooled(states, mask, self.pooling).float(), dim=1)
             vectors[chunk.places.numpy()] = found.cpu().numpy()
         return vectors
 

@@ -10,7 +10,7 @@ of the pretrained encoder, and the item tower stays what §3.4.2 describes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.batches import Hiding, ItemChunk, item_chunks, visible_strings
+from encoders.batches import Hiding, ItemChunk, hide_features, item_chunks, visible_strings
 from encoders.config import Config
 from encoders.dataset import Items
 from encoders.item import ItemEncoder
@@ -70,12 +70,8 @@ def warm_start(
     items: Items,
     config: Config,
     device: torch.device,
-    on_step: Callable[[int, float], None] | None = None,
-) -> float:
-    """Set the query tower's projection, and teach the item tower; returns the last mean cosine.
-
-    `on_step` is called with the step (from 1) and its mean cosine.
-    """
+) -> None:
+    """Set the query tower's projection, and teach the item tower."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
     teacher = torch.from_numpy(projection(known, config.dim)).to(device)
     sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
@@ -87,7 +83,6 @@ def warm_start(
     run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
     optimisers = build_optimisers(model, run)
     bf16 = takes_bf16(config.precision, device)
-    mean = 0.0
     for step in range(config.warm_steps):
         generator = np.random.default_rng([config.seed, _STREAM, step])
         drawn = np.unique(generator.choice(rows, size=2 * config.batch_pairs))
@@ -106,10 +101,6 @@ def warm_start(
         set_rates(optimisers, schedule(step, run))
         for optimiser in optimisers:
             optimiser.step()
-        mean = cosine.item()  # of the whole size, which comes last
-        if on_step:
-            on_step(step + 1, mean)
-    return mean
 
 
 @torch.no_grad()
@@ -166,9 +157,6 @@ def _pupil_sees(
     strings = visible_strings(items, rows, nobody, Hiding(1.0, config.field_dropout, generator))
     dims = model.item.feature_dims
     features = items.gather(rows, dims)
-    at = 0
-    for name, dim in dims.items():
-        rate = HIDDEN if name == FEATURE else config.feature_dropout
-        features[generator.random(len(rows)) < rate, at : at + dim] = 0
-        at += dim
+    rates = dict.fromkeys(dims, config.feature_dropout) | {FEATURE: HIDDEN}
+    hide_features(features, dims, rates, generator)
     return item_chunks(items, strings, features, 0)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,20 @@ def test_what_cannot_be_embedded_is_said(tmp_path, backbone) -> None:
     with pytest.raises(InputError, match="No item has text"):
         embed_texts(workspace, db, str(backbone))
     assert text_encoder(db) is None
+
+
+def test_another_model_in_the_same_folder_computes_anew(tmp_path, backbone) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(backbone, folder)
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=6, products=0)
+    assert embed_texts(workspace, db, str(folder))["computed"] == 6
+    assert embed_texts(workspace, db, str(folder))["computed"] == 0
+    model = AutoModel.from_pretrained(folder)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight.mul_(2)
+    model.save_pretrained(folder)
+    assert embed_texts(workspace, db, str(folder))["computed"] == 6
 
 
 def test_a_damaged_cache_is_named_and_can_be_deleted(tmp_path, backbone) -> None:
