@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -95,29 +96,36 @@ def embed_texts(
     """
     tower = _Tower(backbone, pooling, max_tokens)
     total = sum(count(db, entity) for entity in ITEM_ENTITIES)
-    found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
+    found: dict[str, list[str]] = {}
     done = computed = 0
-    with _Cache(workspace, f"{tower.digest()} {pooling} {max_tokens}") as cache:
+    with (
+        _Cache(workspace, f"{tower.digest()} {pooling} {max_tokens}") as cache,
+        tempfile.TemporaryFile(dir=workspace.root) as file,
+    ):
         for entity in ITEM_ENTITIES:
-            ids, vectors = found.setdefault(entity, ([], []))
+            ids = found.setdefault(entity, [])
             for items in read_items(db, entity, batch_size=1024):
                 texts = {item["id"]: text for item in items if (text := own_text(item))}
                 rows, new = cache.vectors(list(texts.values()), tower)
                 ids.extend(texts)
-                vectors.append(rows)
+                file.write(rows.tobytes())
                 computed += new
                 done += len(items)
                 if progress:
                     progress(done, total)
-    embedded = sum(len(ids) for ids, _ in found.values())
-    if not embedded:
-        raise InputError(
-            "No item has text to embed.", how="Import titles, descriptions or captions first."
-        )
-    for entity, (ids, vectors) in found.items():
-        if ids:
-            rows = np.concatenate(vectors)
-            write_feature(workspace, db, FEATURE, entity, ids, rows, replace=True)
+        embedded = sum(len(ids) for ids in found.values())
+        if not embedded:
+            raise InputError(
+                "No item has text to embed.", how="Import titles, descriptions or captions first."
+            )
+        file.flush()
+        vectors = np.memmap(file, np.float32, "r", shape=(embedded, tower.dim))
+        start = 0
+        for entity, ids in found.items():
+            if ids:
+                part = vectors[start : start + len(ids)]
+                write_feature(workspace, db, FEATURE, entity, ids, part, replace=True)
+            start += len(ids)
     with db.conn:
         note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
         set_meta(db, _NOTE, note)
