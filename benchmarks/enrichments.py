@@ -40,7 +40,7 @@ from encoders.graph.pinsage import fit_pinsage
 from encoders.train import train
 from evaluation.evaluate import held_out_pairs
 from evaluation.judged import RELEVANT, judged_gains
-from evaluation.recall import exact_ranks
+from evaluation.ranks import exact_ranks
 
 BOARDS, QUERIES = "board_titles", "engaged_queries"
 OWN = tuple(field for field in TEXT_FIELDS if field not in (BOARDS, QUERIES))

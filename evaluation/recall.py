@@ -14,15 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from evaluation.ranks import Progress, exact_ranks
 from evaluation.significance import bootstrap_interval
 
-Progress = Callable[[int, int], None]
 Encode = Callable[[Sequence[str]], np.ndarray]
-
-# Rounding differs between the places of a matrix product, by some 1e-7 for unit vectors. Scores
-# this close are one score, so that a copy of the engaged entity never passes for a lesser one.
-TIE = 1e-6
-QUERIES_AT_ONCE = ENTITIES_AT_ONCE = 4096  # 64 MiB of scores; smaller blocks multiply slower
 
 
 @dataclass(frozen=True)
@@ -63,60 +58,6 @@ class Generation(Protocol):
     spaces: Mapping[tuple[str, str], Any]
     tokens: Mapping[str, Any]
     tables: Mapping[str, Any]
-
-
-def exact_ranks(
-    queries: np.ndarray,
-    targets: np.ndarray,
-    vectors: np.ndarray,
-    corpus: np.ndarray,
-    skip: np.ndarray | None = None,
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """The rank of each query's target among a corpus: 1 + how many others score as high or higher.
-
-    Args:
-        queries: (n, d) float32.
-        targets: (n,) rows of `vectors`; below 0 where the target has no vector.
-        vectors: (N, d) float32, possibly memory-mapped.
-        corpus: (m,) distinct rows of `vectors`; a target in it does not count against itself.
-        skip: (n,) rows that do not count either (a query's own row), or None.
-
-    Returns:
-        (n,) int64; m + 1 for targets without a vector. Memory is bounded: scores exist in blocks
-        of QUERIES_AT_ONCE x ENTITIES_AT_ONCE.
-    """
-    queries = np.ascontiguousarray(queries, dtype=np.float32)
-    known = targets >= 0
-    thresholds = _target_scores(queries, targets, vectors) - np.float32(TIE)
-    place = np.full(len(vectors) + 1, -1, dtype=np.int64)  # row → column of the corpus
-    place[corpus] = np.arange(len(corpus))
-    out = [place[np.where(known, targets, len(vectors))]]
-    if skip is not None:
-        out.append(place[np.where(skip >= 0, skip, len(vectors))])
-    above = np.zeros(len(queries), dtype=np.int64)
-    for start in range(0, len(corpus), ENTITIES_AT_ONCE):
-        stop = min(start + ENTITIES_AT_ONCE, len(corpus))
-        block = np.asarray(vectors[corpus[start:stop]], dtype=np.float32).T
-        for first in range(0, len(queries), QUERIES_AT_ONCE):
-            part = slice(first, first + QUERIES_AT_ONCE)
-            scores = queries[part] @ block
-            for columns in out:
-                inside = np.flatnonzero((columns[part] >= start) & (columns[part] < stop))
-                scores[inside, columns[part][inside] - start] = -np.inf
-            above[part] += (scores >= thresholds[part, None]).sum(axis=1)
-        if progress:
-            progress(stop, len(corpus))
-    return np.where(known, above + 1, len(corpus) + 1)
-
-
-def _target_scores(queries: np.ndarray, targets: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    scores = np.empty(len(queries), dtype=np.float32)
-    for first in range(0, len(queries), 8192):
-        part = slice(first, first + 8192)
-        found = np.asarray(vectors[np.maximum(targets[part], 0)], dtype=np.float32)
-        scores[part] = np.einsum("nd,nd->n", queries[part], found)
-    return scores
 
 
 def token_ranks(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from evaluation.recall import exact_ranks
+from evaluation.ranks import exact_ranks
 
 K = 10
 _TOGETHER = 64  # queries a batch, the most that are gathered while serving

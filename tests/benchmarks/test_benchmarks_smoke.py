@@ -20,7 +20,7 @@ NO_PROGRAMS = {"load", "service_process", "soak_truth", "plain_service"}  # what
 
 QUICK = {
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
-    "recall": "--queries 100 --corpus 2000 --dim 16",
+    "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
 }
 LONGER = {"index": "--rows 10000 --dim 16"}
 WITH_WORKSPACE = {

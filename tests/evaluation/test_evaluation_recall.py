@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import recall
-from evaluation.recall import RecallOptions, evaluate_recall, exact_ranks, summarise, token_ranks
+from evaluation import ranks
+from evaluation.ranks import exact_ranks
+from evaluation.recall import RecallOptions, evaluate_recall, summarise, token_ranks
 
 
 def unit(seed: int, shape: tuple[int, int]) -> np.ndarray:
@@ -40,14 +44,35 @@ def test_blocks_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = np.random.default_rng(3).integers(0, 700, 90)
     corpus, own = np.arange(0, 700, 2), np.arange(90)
     whole = exact_ranks(queries, targets, vectors, corpus, own)
-    monkeypatch.setattr(recall, "QUERIES_AT_ONCE", 7)
-    monkeypatch.setattr(recall, "ENTITIES_AT_ONCE", 11)
+    monkeypatch.setattr(ranks, "QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(ranks, "ENTITIES_AT_ONCE", 11)
     seen: list[tuple[int, int]] = []
     blocked = exact_ranks(
         queries, targets, vectors, corpus, own, lambda done, total: seen.append((done, total))
     )
     assert blocked.tolist() == whole.tolist()
     assert seen[-1] == (350, 350) and len(seen) == 32
+
+
+def test_the_gpus_way_of_counting_finds_the_same_on_any_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, queries = unit(1, (700, 16)), unit(2, (90, 16))
+    targets, own = np.random.default_rng(3).integers(0, 700, 90), np.arange(90)
+    corpus = np.arange(0, 700, 2)
+    on_cpu = exact_ranks(queries, targets, vectors, corpus, own)
+    counters: list[ranks.TorchCounter] = []
+
+    @contextmanager
+    def by_torch(wanted: Any) -> Iterator[Any]:
+        counters.append(ranks.TorchCounter(wanted, torch.device("cpu")))
+        yield counters[0].count
+
+    monkeypatch.setattr(ranks, "_counter", by_torch)
+    monkeypatch.setattr(ranks, "QUERIES_AT_ONCE", 3)
+    monkeypatch.setattr(ranks, "ENTITIES_AT_ONCE", 11)
+    assert exact_ranks(queries, targets, vectors, corpus, own).tolist() == on_cpu.tolist()
+    assert len(counters[0].parts) == 2
 
 
 def test_copies_of_the_engaged_entity_count_against_it() -> None:

@@ -1,0 +1,160 @@
+"""Exact ranks among a large corpus: a matrix product in blocks, each counted as it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from threadpoolctl import ThreadpoolController
+
+Progress = Callable[[int, int], None]
+
+# Rounding differs between the places of a matrix product, by some 1e-7 for unit vectors. Scores
+# this close are one score, so that a copy of the engaged entity never passes for a lesser one.
+TIE = 1e-6
+QUERIES_AT_ONCE, ENTITIES_AT_ONCE = 512, 2048  # a thread's 4 MiB of scores stay in the cache
+_ON_GPU = 16  # times as many of both: 1 GiB of scores
+_BYTE = 255  # so many flags can be summed in a byte
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is counted for n queries.
+
+    Attributes:
+        queries: (n, d) float32.
+        thresholds: (n,) float32, the score from which an entity counts.
+        out: (n,) int64 arrays of corpus columns that do not count, -1 for none.
+    """
+
+    queries: np.ndarray
+    thresholds: np.ndarray
+    out: list[np.ndarray]
+
+    def part(self, first: int, size: int) -> _Wanted:
+        rows = slice(first, first + size)
+        out = [columns[rows] for columns in self.out]
+        return _Wanted(self.queries[rows], self.thresholds[rows], out)
+
+    def left_out(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places (rows of a block that begins at `start`, queries) that do not count."""
+        for columns in self.out:
+            inside = np.flatnonzero((columns >= start) & (columns < stop))
+            yield columns[inside] - start, inside
+
+
+def exact_ranks(
+    queries: np.ndarray,
+    targets: np.ndarray,
+    vectors: np.ndarray,
+    corpus: np.ndarray,
+    skip: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The rank of each query's target among a corpus: 1 + how many others score as high or higher.
+
+    Runs on the GPU where there is one, else on the threads that numpy's matrix product has.
+
+    Args:
+        queries: (n, d) float32.
+        targets: (n,) rows of `vectors`; below 0 where the target has no vector.
+        vectors: (N, d) float32, possibly memory-mapped.
+        corpus: (m,) distinct rows of `vectors`; a target in it does not count against itself.
+        skip: (n,) rows that do not count either (a query's own row), or None.
+
+    Returns:
+        (n,) int64; m + 1 for targets without a vector. Memory is bounded: scores exist in blocks
+        of QUERIES_AT_ONCE x ENTITIES_AT_ONCE a thread.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    known = targets >= 0
+    thresholds = _target_scores(queries, targets, vectors) - np.float32(TIE)
+    place = np.full(len(vectors) + 1, -1, dtype=np.int64)  # row → column of the corpus
+    place[corpus] = np.arange(len(corpus))
+    out = [place[np.where(known, targets, len(vectors))]]
+    if skip is not None:
+        out.append(place[np.where(skip >= 0, skip, len(vectors))])
+    wanted = _Wanted(queries, thresholds, out)
+    size = ENTITIES_AT_ONCE * (_ON_GPU if torch.cuda.is_available() else 1)
+    above = np.zeros(len(queries), dtype=np.int64)
+    with _counter(wanted) as count:
+        for start in range(0, len(corpus), size):
+            block = np.asarray(vectors[corpus[start : start + size]], dtype=np.float32)
+            above += count(block, start)
+            if progress:
+                progress(start + len(block), len(corpus))
+    return np.where(known, above + 1, len(corpus) + 1)
+
+
+def _target_scores(queries: np.ndarray, targets: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    scores = np.empty(len(queries), dtype=np.float32)
+    for first in range(0, len(queries), 8192):
+        part = slice(first, first + 8192)
+        found = np.asarray(vectors[np.maximum(targets[part], 0)], dtype=np.float32)
+        scores[part] = np.einsum("nd,nd->n", queries[part], found)
+    return scores
+
+
+@contextmanager
+def _counter(wanted: _Wanted) -> Iterator[Callable[[np.ndarray, int], np.ndarray]]:
+    """A function from a block of entities and its first column to (n,) counts."""
+    if torch.cuda.is_available():
+        yield TorchCounter(wanted, torch.device("cuda")).count
+        return
+    blas = ThreadpoolController().select(user_api="blas")
+    threads = max([pool["num_threads"] for pool in blas.info()], default=os.cpu_count() or 1)
+    parts = [
+        wanted.part(first, QUERIES_AT_ONCE)
+        for first in range(0, len(wanted.queries), QUERIES_AT_ONCE)
+    ]
+    # One product a thread, so that each counts its own scores while they are in its cache.
+    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+
+        def count(block: np.ndarray, start: int) -> np.ndarray:
+            found = pool.map(lambda part: _count(part, block, start), parts)
+            return np.concatenate([np.zeros(0, np.int64), *found])
+
+        yield count
+
+
+def _count(wanted: _Wanted, block: np.ndarray, start: int) -> np.ndarray:
+    """(n,) int64: how many rows of a block (b, d) reach each query's threshold."""
+    scores = block @ wanted.queries.T  # (b, n)
+    for rows, columns in wanted.left_out(start, start + len(block)):
+        scores[rows, columns] = -np.inf
+    reached = (scores >= wanted.thresholds).view(np.uint8)
+    counts = np.zeros(len(wanted.queries), dtype=np.int64)
+    for first in range(0, len(reached), _BYTE):
+        counts += reached[first : first + _BYTE].sum(axis=0, dtype=np.uint8)
+    return counts
+
+
+class TorchCounter:
+    """`_count` on a device that holds all queries."""
+
+    def __init__(self, wanted: _Wanted, device: torch.device) -> None:
+        self.device = device
+        size = QUERIES_AT_ONCE * _ON_GPU
+        self.parts = [
+            (part, torch.from_numpy(part.queries).to(device), self._tensor(part.thresholds))
+            for part in (wanted.part(at, size) for at in range(0, len(wanted.queries), size))
+        ]
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def count(self, block: np.ndarray, start: int) -> np.ndarray:
+        """(n,) int64 counts over a block (b, d) that begins at a column."""
+        entities = self._tensor(block)
+        found = [torch.zeros(0, dtype=torch.int64, device=self.device)]
+        for part, queries, thresholds in self.parts:
+            scores = queries @ entities.T  # (n, b)
+            for rows, columns in part.left_out(start, start + len(block)):
+                scores[self._tensor(columns), self._tensor(rows)] = -torch.inf
+            found.append((scores >= thresholds[:, None]).sum(1))
+        return torch.cat(found).cpu().numpy()
