@@ -17,6 +17,7 @@ from cli import (
     export,
     importing,
     index,
+    judge,
     rank,
     search,
     serve,
@@ -55,6 +56,7 @@ app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(cache.app, name="cache")
+app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:

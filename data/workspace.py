@@ -90,6 +90,11 @@ class Workspace:
     def rejects(self) -> Path:
         return self.root / "rejects"
 
+    @property
+    def judging(self) -> Path:
+        """What people are asked about results, and their answers; a folder for each judging."""
+        return self.root / "judging"
+
 
 def fsync_folder(folder: Path) -> None:
     """Make the names inside `folder` durable."""

@@ -37,11 +37,15 @@ def set_of(item_id: str) -> str:
     return item_id.partition(":")[0] if ":" in item_id else ""
 
 
-def top_grades(db: sqlite_utils.Database) -> dict[str, float]:
-    """Data set (as `set_of` names it) → the highest grade on its scale, that somebody gave."""
+def top_grades(db: sqlite_utils.Database, without: str = "") -> dict[str, float]:
+    """Data set (as `set_of` names it) → the highest grade on its scale, that somebody gave.
+
+    Judges whose names begin with `without` are left out.
+    """
     rows = db.conn.execute(
         f"SELECT {_OF_SET} AS of_set, MAX(grade) AS top FROM judgments "
-        "GROUP BY of_set HAVING top > 0"
+        "WHERE ?1 = '' OR substr(judge, 1, length(?1)) <> ?1 GROUP BY of_set HAVING top > 0",
+        [without],
     )
     return dict(rows.fetchall())
 

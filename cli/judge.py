@@ -1,0 +1,218 @@
+"""`omnisearch judge`: people judge the results of two systems without knowing whose they are."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    err,
+    example,
+    out,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from data.workspace import Workspace
+    from evaluation.judging.folder import Judging
+    from evaluation.judging.sheets import SheetReport
+
+app = typer.Typer(
+    help="Human relevance evaluation (§5.1): draw results of two systems, mix them blind, collect "
+    "three judgments a pair, report.",
+    no_args_is_help=True,
+)
+NameArgument = Annotated[str, typer.Argument(help="The judging's name.", show_default=False)]
+JudgeOption = Annotated[str, typer.Option("--judge", help="Who judges.", show_default=False)]
+_SHOWN = 20  # refused rows that are printed
+
+
+@app.command(
+    epilog=example(
+        "omnisearch judge draw spring --systems token,full",
+        "omnisearch judge draw spring --queries queries.txt",
+    )
+)
+def draw(
+    name: NameArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    systems: Annotated[
+        str, typer.Option(help="Two names with a comma; the second is measured against the first.")
+    ] = "token,full",
+    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 8,
+    number: Annotated[
+        int, typer.Option(min=1, help="Queries to draw, as many of head, torso and tail.")
+    ] = 300,
+    queries: Annotated[
+        Path | None, typer.Option(help="A file of queries: all of them instead.")
+    ] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Draw queries over head and tail, and mix the first results of both systems blind."""
+    from collections import Counter
+
+    from data.catalogue import open_catalogue
+    from data.workspace import Workspace
+    from engine.search import SearchEngine
+    from evaluation.judging.draw import DrawOptions
+    from evaluation.judging.draw import draw as draw_judging
+    from evaluation.judging.queries import STRATA, UNLOGGED
+    from evaluation.judging.scale import WANTED
+
+    space = Workspace.open(workspace)
+    db = open_catalogue(space.catalogue)
+    options = DrawOptions(systems.split(","), k, number, queries, seed)
+    engine = SearchEngine.open(space)
+    with progress("queries") as advance:
+        judging = draw_judging(space, name, engine, db, options, advance)
+    engine.close()
+    counts = Counter(entry.stratum for entry in judging.queries)
+    strata = {name: counts[name] for name in (*STRATA, UNLOGGED) if name in counts}
+    if json:
+        figures = {"queries": len(judging.queries), "strata": strata, "pairs": len(judging.pairs)}
+        return emit_json("judge draw", {"folder": judging.folder, **figures})
+    told = ", ".join(f"{count:,} {stratum}" for stratum, count in strata.items())
+    out.print(
+        f"{len(judging.queries):,} queries ({told}), {len(judging.pairs):,} pairs to judge, "
+        f"{WANTED} judgments each, in {judging.folder}.",
+        markup=False,
+    )
+
+
+@app.command(epilog=example("omnisearch judge ask spring --judge anna"))
+def ask(
+    name: NameArgument, judge: JudgeOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE
+) -> None:
+    """Judge in the terminal, a key for each grade. Quit at any time; nothing given is lost."""
+    from data.catalogue import open_catalogue
+    from evaluation.judging.session import ask as ask_about
+    from evaluation.pictures import picture_folders
+
+    space, judging = _opened(workspace, name)
+    folders = picture_folders(open_catalogue(space.catalogue))
+    left = ask_about(judging, judge, folders, _read_key, out.print)
+    if left:
+        out.print(f"\n{left:,} pairs are left for {judge}. Run this again to go on.", markup=False)
+    else:
+        out.print(f"\nNothing is left to judge for {judge}. Thank you.", markup=False)
+
+
+@app.command(epilog=example("omnisearch judge export spring --judge anna -o anna.csv"))
+def export(
+    name: NameArgument,
+    judge: JudgeOption,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Write the sheet here.", show_default=False)
+    ],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Write the pairs that a judge is still to be asked about as CSV, with a column to fill in."""
+    from evaluation.judging.sheets import export_sheet
+
+    pairs = export_sheet(_opened(workspace, name)[1], judge, output)
+    if json:
+        return emit_json("judge export", {"file": output, "pairs": pairs})
+    out.print(f"{pairs:,} pairs for {judge} in {output}.", markup=False)
+
+
+@app.command("import", epilog=example("omnisearch judge import spring anna.csv"))
+def import_(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="A sheet that was filled in.", show_default=False)],
+    judge: Annotated[
+        str | None, typer.Option(help="Who judged, where the sheet does not say.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace the judge's earlier grades."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take the grades of a sheet. Bad rows are refused with line and field; the rest is taken."""
+    from evaluation.judging.sheets import import_sheet
+
+    report = import_sheet(_opened(workspace, name)[1], file, judge, replace)
+    if json:
+        return emit_json("judge import", asdict(report))
+    _show_sheet(report)
+
+
+def _show_sheet(report: SheetReport) -> None:
+    out.print(
+        f"{report.judge}, {report.rows:,} rows: {report.taken:,} taken, {report.unchanged:,} known "
+        f"before, {report.blank:,} without a grade, {len(report.refused):,} refused.",
+        markup=False,
+    )
+    for row in report.refused[:_SHOWN]:
+        value = f" ({row.value})" if row.value else ""
+        out.print(
+            f"{report.file}:{row.line}: {row.field} {row.reason}{value}",
+            markup=False,
+            highlight=False,
+        )
+    if len(report.refused) > _SHOWN:
+        out.print(f"See {report.rejects} for all of them.", markup=False)
+
+
+@app.command(epilog=example("omnisearch judge report spring > report.md"))
+def report(
+    name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
+) -> None:
+    """Agreement of the judges and relevance of both systems, as Markdown."""
+    from evaluation.judging.markdown import markdown
+    from evaluation.judging.report import report as make_report
+
+    found = make_report(_opened(workspace, name)[1])
+    if json:
+        return emit_json("judge report", found.to_json())
+    sys.stdout.write(markdown(found))
+
+
+@app.command(epilog=example("omnisearch judge apply spring"))
+def apply(
+    name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
+) -> None:
+    """Put the judgments of finished pairs into the catalogue, for rankers and evaluation."""
+    from data.catalogue import open_catalogue
+    from evaluation.judging.apply import apply as apply_judging
+
+    space, judging = _opened(workspace, name)
+    done = apply_judging(judging, open_catalogue(space.catalogue))
+    if json:
+        return emit_json("judge apply", asdict(done))
+    out.print(
+        f"{done.pairs:,} finished pairs: {done.added:,} judgments added, {done.changed:,} changed, "
+        f"{done.removed:,} removed."
+    )
+    if done.gone:
+        err.print(f"{done.gone:,} pairs were left out: the catalogue has lost their items.")
+
+
+def _opened(workspace: Path, name: str) -> tuple[Workspace, Judging]:
+    from data.workspace import Workspace
+    from evaluation.judging.folder import Judging
+
+    space = Workspace.open(workspace)
+    return space, Judging.open(space, name)
+
+
+def _read_key() -> str:
+    """One key from a terminal, where what was typed ahead is dropped; from a pipe, one line."""
+    if not sys.stdin.isatty():
+        line = sys.stdin.readline()
+        return line.strip()[:1] or " " if line else ""
+    try:
+        return typer.getchar()[:1]
+    except EOFError:
+        return ""

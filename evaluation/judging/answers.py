@@ -1,0 +1,146 @@
+"""What judges said: one file a judge, a line an answer, synced to the disk before the next one.
+
+A line is {"pair", "grade", "time"}: the grade 1 to 5, or null for "cannot tell". The last line
+about a pair counts; {"pair", "undone": true, "time"} takes the answer back. A last line that a
+crash cut short is no answer and is cut off when the judge goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from data.errors import Corrupt, InputError
+from data.workspace import fsync_folder
+from evaluation.judging.folder import Judging, Pair, check_name
+from evaluation.judging.scale import VALUES, WANTED
+
+Answers = dict[str, int | None]  # pair → grade, None for "cannot tell"; the latest answer last
+
+
+def answers_of(judging: Judging, judge: str) -> Answers:
+    """What a judge has said and not taken back; nothing for a judge who has not begun.
+
+    Raises:
+        Corrupt: a whole line is not what was written.
+    """
+    path = _path(judging, judge)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    answers: Answers = {}
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            entry = orjson.loads(line)
+            pair, undone = str(entry["pair"]), entry.get("undone") is True
+            grade = None if undone else entry["grade"]
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, number) from error
+        if pair not in judging.pairs or (grade is not None and grade not in VALUES):
+            raise _damaged(path, number)
+        answers.pop(pair, None)
+        if not undone:
+            answers[pair] = grade
+    return answers
+
+
+def all_answers(judging: Judging) -> dict[str, Answers]:
+    """judge → answers, judges in the order of their names; those without an answer are left out."""
+    judges = sorted(path.stem for path in judging.answers.glob("*.jsonl"))
+    return {judge: found for judge in judges if (found := answers_of(judging, judge))}
+
+
+def still_to_ask(judging: Judging, judge: str) -> list[Pair]:
+    """The pairs that this judge has not answered and that have less than WANTED judgments, in the
+    order of the judging. "Cannot tell" is an answer, and no judgment."""
+    answers = all_answers(judging)
+    own = answers.get(judge, {})
+    grades = count_grades(answers)
+    return [
+        pair
+        for key, pair in judging.pairs.items()
+        if key not in own and grades.get(key, 0) < WANTED
+    ]
+
+
+def count_grades(answers: Mapping[str, Answers]) -> dict[str, int]:
+    """pair → judgments that it has, from all judges; pairs without any are not in it."""
+    counts: dict[str, int] = {}
+    for of_judge in answers.values():
+        for pair, grade in of_judge.items():
+            if grade is not None:
+                counts[pair] = counts.get(pair, 0) + 1
+    return counts
+
+
+class AnswerLog:
+    """The file of one judge, open for adding to it; no other process can open it meanwhile."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def add(self, answers: Mapping[str, int | None]) -> None:
+        """Add answers; they are on the disk when this returns."""
+        now = int(time.time())
+        self._write([{"pair": pair, "grade": g, "time": now} for pair, g in answers.items()])
+
+    def undo(self, pair: str) -> None:
+        """Take back the answer to a pair."""
+        self._write([{"pair": pair, "undone": True, "time": int(time.time())}])
+
+    def _write(self, entries: list[dict]) -> None:
+        self._file.write(b"".join(orjson.dumps(entry) + b"\n" for entry in entries))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def open_log(judging: Judging, judge: str) -> Iterator[AnswerLog]:
+    """The log of a judge, made if there is none.
+
+    Raises:
+        InputError: the judge's name is no file name, or another process has the log open.
+    """
+    path = _path(judging, judge)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{judge} is judging in another window, or a file of {judge}'s is being imported.",
+                where=str(path),
+                how="End that first, or judge under a name of your own.",
+            ) from error
+        _cut_torn_line(file)
+        fsync_folder(path.parent)
+        yield AnswerLog(file)
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    file.seek(0)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        file.truncate(whole)
+        os.fsync(file.fileno())
+
+
+def _path(judging: Judging, judge: str) -> Path:
+    return judging.answers / f"{check_name(judge, 'judge')}.jsonl"
+
+
+def _damaged(path: Path, number: int) -> Corrupt:
+    return Corrupt(
+        "The line is not an answer about a pair of this judging.",
+        where=f"{path}:{number}",
+        how="Delete this line; the answers in the others stay.",
+    )

@@ -1,0 +1,110 @@
+"""Finished judgments into the catalogue, for the rankers and the evaluation to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+import sqlite_utils
+
+from data.catalogue import ITEM_ENTITIES, table_of
+from evaluation.judged import set_of, top_grades
+from evaluation.judging.answers import all_answers
+from evaluation.judging.folder import Judging, Pair
+from evaluation.judging.scale import GRADES
+from evaluation.judging.verdicts import verdicts_of
+
+JUDGES = "judging:"  # how the names of our judges begin in the catalogue
+_GAINS = {grade.value: grade.gain for grade in GRADES}
+
+Key = tuple[str, str, str, str]  # query, entity, item id, judge
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the judgments.
+
+    Attributes:
+        pairs: finished pairs, whose judgments the catalogue now holds.
+        added, changed, removed: rows of the catalogue; all 0 where nothing is new.
+        gone: finished pairs whose item the catalogue no longer has.
+    """
+
+    pairs: int
+    added: int
+    changed: int
+    removed: int
+    gone: int
+
+
+def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
+    """Make the catalogue's judgments of this judging those of its finished pairs, in one
+    transaction.
+
+    A pair is finished when it is settled (`evaluation.judging.verdicts`). Rows carry the judge
+    'judging:<name>:<judge>', so that they replace nobody else's, and a second call changes
+    nothing. A grade is written as its gain (`evaluation.judging.scale`) times the highest grade
+    that other judges gave in the item's data set, so that it means the same as theirs; times 1
+    where there are no others.
+    """
+    answers = all_answers(judging)
+    verdicts = verdicts_of(judging, answers)
+    finished = [pair for key, pair in judging.pairs.items() if verdicts[key].settled]
+    prefix = f"{JUDGES}{judging.name}:"
+    with db.conn:
+        db.conn.execute("BEGIN IMMEDIATE")
+        kept = _in_catalogue(db, finished)
+        tops = top_grades(db, without=JUDGES)
+        rows: dict[Key, float] = {}
+        for judge, given in answers.items():
+            for pair in kept:
+                grade = given.get(pair.id)
+                if grade is not None:
+                    key = (pair.query, pair.entity, pair.item_id, prefix + judge)
+                    rows[key] = _GAINS[grade] * tops.get(set_of(pair.item_id), 1.0)
+        added, changed, removed = _replace(db, prefix, rows, judging.design.drawn_at)
+        db.conn.executemany(
+            "INSERT OR IGNORE INTO queries (id, text) VALUES (?, ?)",
+            sorted({(pair.query, pair.text) for pair in kept}),
+        )
+    return Applied(len(kept), added, changed, removed, gone=len(finished) - len(kept))
+
+
+def _in_catalogue(db: sqlite_utils.Database, pairs: Iterable[Pair]) -> list[Pair]:
+    kept: list[Pair] = []
+    for entity in ITEM_ENTITIES:
+        of_entity = [pair for pair in pairs if pair.entity == entity]
+        found = db.conn.execute(
+            f"SELECT id FROM {table_of(entity)} WHERE id IN (SELECT value FROM json_each(?))",
+            [orjson.dumps([pair.item_id for pair in of_entity]).decode()],
+        )
+        ids = {key for (key,) in found}
+        kept += [pair for pair in of_entity if pair.item_id in ids]
+    return kept
+
+
+def _replace(
+    db: sqlite_utils.Database, prefix: str, rows: dict[Key, float], time: int
+) -> tuple[int, int, int]:
+    """Make `rows` those of the judges whose names begin with `prefix`; returns how many were
+    added, changed and removed."""
+    found = db.conn.execute(
+        "SELECT query, entity, item_id, judge, grade FROM judgments "
+        "WHERE substr(judge, 1, length(?1)) = ?1",
+        [prefix],
+    )
+    before: dict[Key, float] = {row[:4]: row[4] for row in found}
+    new = {key: grade for key, grade in rows.items() if before.get(key) != grade}
+    removed = before.keys() - rows.keys()
+    db.conn.executemany(
+        "DELETE FROM judgments WHERE query = ? AND entity = ? AND item_id = ? AND judge = ?",
+        sorted(removed),
+    )
+    db.conn.executemany(
+        "INSERT OR REPLACE INTO judgments (query, entity, item_id, judge, grade, time) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [(*key, grade, time) for key, grade in new.items()],
+    )
+    changed = len(new.keys() & before.keys())
+    return len(new) - changed, changed, len(removed)

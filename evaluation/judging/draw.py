@@ -1,0 +1,183 @@
+"""Drawing a judging: the first results of two systems, mixed so that nobody can tell them apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from data.catalogue import ITEM_ENTITIES, read_items
+from data.errors import InputError, NotReady
+from data.workspace import Workspace
+from engine.systems import system_named
+from evaluation.evaluate import LiveEngine
+from evaluation.judged import Item, data_notes
+from evaluation.judging.folder import (
+    Design,
+    Judging,
+    Pair,
+    Shown,
+    check_name,
+    name_taken,
+    write_judging,
+)
+from evaluation.judging.queries import DrawnQuery, draw_queries, given_queries, traffic_of
+from evaluation.query_file import read_queries
+from evaluation.wording import plain
+
+Progress = Callable[[int, int], None]
+DESCRIPTION = 300  # characters of a description that judges see
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What to draw: the first `k` results of two systems for `queries` queries of the log, or for
+    all those of a file."""
+
+    systems: Sequence[str] = ("token", "full")
+    k: int = 8
+    queries: int = 300
+    file: Path | None = None
+    seed: int = 0
+
+
+def draw(
+    workspace: Workspace,
+    name: str,
+    engine: LiveEngine,
+    db: sqlite_utils.Database,
+    options: DrawOptions,
+    progress: Progress | None = None,
+) -> Judging:
+    """Draw a new judging and write its folder.
+
+    Raises:
+        InputError: a bad name or one that is taken, not two different systems, an unusable file.
+        NotReady: the log has no query.
+    """
+    folder = workspace.judging / check_name(name, "judging")
+    if folder.exists():
+        raise name_taken(folder)
+    _check_systems(options.systems)
+    queries = _queries(db, options)
+    results: dict[tuple[str, str], list[Item]] = {}
+    engine.warm([entry.query for entry in queries])
+    for done, entry in enumerate(queries, 1):
+        for system in options.systems:
+            found = engine.rank(entry.query, system, options.k)
+            results[entry.query, system] = [(entity, key) for entity, key, _ in found]
+        if progress:
+            progress(done, len(queries))
+    shown = [
+        Shown(query, system, [pair_id(query, item) for item in items])
+        for (query, system), items in results.items()
+    ]
+    pairs = _mixed(db, queries, results, options.seed)
+    write_judging(folder, _design(engine.live, db, options), queries, pairs, shown)
+    return Judging.open(workspace, name)
+
+
+def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery]:
+    traffic = traffic_of(db)
+    if options.file:
+        return given_queries(read_queries(options.file), traffic)
+    queries = draw_queries(traffic, options.queries, options.seed)
+    if not queries:
+        raise NotReady(
+            "The log has no query to draw.",
+            where="engagements",
+            how="Import engagements, or give a file with --queries.",
+        )
+    return queries
+
+
+def _design(live: Any, db: sqlite_utils.Database, options: DrawOptions) -> Design:
+    notes = data_notes(db)
+    if live.rankers is None and {"l1", "full"} & set(options.systems):
+        notes.append("No rankers are trained: 'l1' and 'full' are rank fusion of the sources.")
+    return Design(
+        systems=list(options.systems),
+        k=options.k,
+        seed=options.seed,
+        generation=live.generation.number,
+        checkpoint=live.generation.checkpoint,
+        drawn_at=int(time.time()),
+        notes=notes,
+    )
+
+
+def pair_id(query: str, item: Item) -> str:
+    """A name for a query and an item that tells nothing else."""
+    return "p" + _hash("pair", query, *item)[:12]
+
+
+def _check_systems(systems: Sequence[str]) -> None:
+    if len(systems) != 2 or len(set(systems)) != 2:
+        raise InputError(
+            "A judging compares two different systems.",
+            where=", ".join(systems),
+            how="Give --systems token,full.",
+        )
+    for system in systems:
+        system_named(system)
+
+
+def _mixed(
+    db: sqlite_utils.Database,
+    queries: Sequence[DrawnQuery],
+    results: Mapping[tuple[str, str], list[Item]],
+    seed: int,
+) -> list[Pair]:
+    """Each query's items once, whoever found them, ordered by a hash of the seed and the pair."""
+    items: dict[str, set[Item]] = {entry.query: set() for entry in queries}
+    for (query, _), found in results.items():
+        items[query].update(found)
+    rows = _rows(db, {item for of_query in items.values() for item in of_query})
+    texts = {row[0]: row[1] for row in db.conn.execute("SELECT id, text FROM queries")}
+    pairs = []
+    for query, of_query in items.items():
+        for item in sorted(of_query, key=lambda item: _hash(str(seed), query, *item)):
+            pairs.append(_pair(query, texts.get(query) or query, item, rows.get(item, {})))
+    return pairs
+
+
+def _rows(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
+    rows: dict[Item, dict[str, Any]] = {}
+    for entity in ITEM_ENTITIES:
+        ids = sorted(key for kind, key in wanted if kind == entity)
+        for batch in read_items(db, entity, ids=ids):
+            rows |= {(entity, row["id"]): row for row in batch}
+    return rows
+
+
+def _pair(query: str, text: str, item: Item, row: Mapping[str, Any]) -> Pair:
+    def of(field: str) -> str:
+        return plain(row.get(field) or "")
+
+    description = of("description") if of("title") else ""
+    if len(description) > DESCRIPTION:
+        description = description[:DESCRIPTION].rstrip() + "…"
+    return Pair(
+        id=pair_id(query, item),
+        query=query,
+        text=plain(text),
+        entity=item[0],
+        item_id=item[1],
+        title=of("title") or of("description") or of("caption"),
+        description=description,
+        brand=of("brand"),
+        price=row.get("price"),
+        currency=of("currency"),
+        image=of("image"),
+        link=of("link"),
+    )
+
+
+def _hash(*parts: str) -> str:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=8).hexdigest()

@@ -1,0 +1,123 @@
+"""The report on a judging as Markdown that also reads well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evaluation.judging.report import GroupRow, JudgingReport
+from evaluation.judging.scale import RELEVANT_FROM, WANTED
+from evaluation.systems import Estimate
+from evaluation.wording import p_text, system_name
+
+_METRICS = {
+    "relevant": "Share of relevant results in the first {k}",
+    "grade": "Mean grade of the first {k} results (1 to 5)",
+}
+
+
+def markdown(report: JudgingReport) -> str:
+    """The whole report."""
+    a, b = (system_name(system) for system in report.systems)
+    parts = [
+        f"# Human relevance: {a} and {b}",
+        *(f"> {note}" for note in report.notes),
+        _progress(report),
+        "## Agreement",
+        _agreement(report),
+        "## Judges",
+        _judges(report),
+    ]
+    for metric, title in _METRICS.items():
+        parts += [f"## {title.format(k=report.k)}", _groups(report, metric)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _progress(report: JudgingReport) -> str:
+    lines = [
+        f"Judging `{report.name}`: {report.queries:,} queries, {report.pairs:,} pairs, "
+        f"{report.judgments:,} judgments.",
+        f"{report.lacking:,} pairs still lack judgments (they have fewer than {WANTED}).",
+    ]
+    if report.more:
+        lines.append(f"{report.more:,} pairs have more than {WANTED}.")
+    if report.undecided:
+        lines.append(f"{report.undecided:,} pairs nobody could judge; they count for no system.")
+    if report.measured < report.queries:
+        lines.append(
+            f"Only {report.measured:,} of {report.queries:,} queries are finished: the figures of "
+            "the systems are over these."
+        )
+    return " ".join(lines)
+
+
+def _agreement(report: JudgingReport) -> str:
+    kappa = f"Fleiss' kappa ({report.grades.kappa_pairs:,} pairs with exactly {WANTED} judgments)"
+    alpha = f"({report.grades.pairs:,} pairs with 2 or more)"
+    rows = [
+        [
+            f"agreement of two judges {alpha}",
+            _number(report.grades.raw),
+            _number(report.relevant.raw),
+        ],
+        [kappa, _number(report.grades.kappa), _number(report.relevant.kappa)],
+    ]
+    for level, figure in report.grades.alpha.items():
+        two_ways = report.relevant.alpha.get(level)
+        name = f"Krippendorff's alpha, {level} {alpha}"
+        rows.append([name, _number(figure), _number(two_ways)])
+    return _table(["measure", "five grades", f"relevant or not ({RELEVANT_FROM} and up)"], rows)
+
+
+def _judges(report: JudgingReport) -> str:
+    head = ["judge", "judgments", "cannot tell", "mean grade", "relevant", "agrees with others"]
+    rows = [
+        [
+            *(row.judge, f"{row.judgments:,}", f"{row.cannot_tell:,}"),
+            *(_number(row.mean_grade), _number(row.relevant), _number(row.agrees)),
+        ]
+        for row in report.judges
+    ]
+    return _table(head, rows) if rows else "Nobody has judged yet."
+
+
+def _groups(report: JudgingReport, metric: str) -> str:
+    if not report.measured:
+        return "No query is finished: all its pairs must have their judgments."
+    names = [system_name(system) for system in report.systems]
+    head = ["queries of", "number", *names, "difference", "gain", "p", "better / level / worse"]
+    return _table(head, [_group(row) for row in report.metrics[metric]])
+
+
+def _group(row: GroupRow) -> list[str]:
+    found = row.difference
+    return [
+        row.group,
+        f"{row.queries:,}",
+        *(_interval(estimate) for estimate in row.systems.values()),
+        f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})",
+        "–" if row.gain != row.gain else f"{row.gain:+.0%}",
+        p_text(found.p_value),
+        f"{found.wins} / {found.ties} / {found.losses}",
+    ]
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with its columns lined up, figures to the right."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        return f"| {' | '.join(padded)} |"
+
+    first, *others = widths
+    rule = f"|{'-' * (first + 2)}|{'|'.join('-' * (width + 1) + ':' for width in others)}|"
+    return "\n".join([line(head), rule, *(line(row) for row in rows)])

@@ -1,0 +1,97 @@
+"""The queries of a judging: drawn over head and tail by how often the log has them (§5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlite_utils
+
+from data.pairs import time_split
+
+STRATA = ("head", "torso", "tail")
+UNLOGGED = "not in the log"
+
+
+@dataclass(frozen=True)
+class DrawnQuery:
+    """One query to judge.
+
+    Attributes:
+        query: its normalised text.
+        stratum: one of STRATA, or UNLOGGED.
+        traffic: the log's events of the query.
+        weight: the traffic it stands for: its own, times the queries of its stratum over those
+            drawn from it. 1 for every query that was given and not drawn.
+    """
+
+    query: str
+    stratum: str
+    traffic: int
+    weight: float
+
+
+def traffic_of(db: sqlite_utils.Database) -> dict[str, int]:
+    """query → events in the whole log, most first, of the queries that may be drawn.
+
+    These are the queries of the evaluation window, whose engagement no training has seen (§4.2);
+    all of the log's where it has no such window.
+    """
+    split = time_split(db)
+    since = split.eval_from if split.evaluates else 0
+    rows = db.conn.execute(
+        "SELECT query, SUM(count) AS events FROM engagements GROUP BY query "
+        "HAVING MAX(time) >= ? ORDER BY events DESC, query",
+        [since],
+    )
+    return dict(rows.fetchall())
+
+
+def strata_of(traffic: Mapping[str, int]) -> dict[str, str]:
+    """query → stratum: the most frequent queries that make up a third of all traffic are the head,
+    the next third the torso, the others the tail. `traffic` has the most frequent first."""
+    total, before = sum(traffic.values()), 0
+    strata = {}
+    for query, events in traffic.items():
+        strata[query] = STRATA[min(3 * before // total, 2)]
+        before += events
+    return strata
+
+
+def draw_queries(traffic: Mapping[str, int], number: int, seed: int) -> list[DrawnQuery]:
+    """`number` queries, as many of each stratum, each of a stratum as likely; in random order.
+
+    A stratum with too few gives all it has, and the others make up for it.
+    """
+    members: dict[str, list[str]] = {}
+    for query, stratum in strata_of(traffic).items():
+        members.setdefault(stratum, []).append(query)
+    shares = equal_shares([len(members.get(stratum, ())) for stratum in STRATA], number)
+    random = np.random.default_rng(seed)
+    drawn = []
+    for stratum, share in zip(STRATA, shares, strict=True):
+        queries = members.get(stratum, [])
+        for row in random.choice(len(queries), share, replace=False).tolist() if share else ():
+            events = traffic[queries[row]]
+            stands_for = events * len(queries) / share
+            drawn.append(DrawnQuery(queries[row], stratum, events, stands_for))
+    return [drawn[row] for row in random.permutation(len(drawn)).tolist()]
+
+
+def equal_shares(sizes: Sequence[int], number: int) -> list[int]:
+    """How many to take of groups of these sizes: alike, none more than it has, `number` in all."""
+    shares = [0] * len(sizes)
+    for _ in range(min(number, sum(sizes))):
+        with_more = [group for group, size in enumerate(sizes) if shares[group] < size]
+        shares[min(with_more, key=lambda group: shares[group])] += 1
+    return shares
+
+
+def given_queries(queries: Sequence[str], traffic: Mapping[str, int]) -> list[DrawnQuery]:
+    """The queries of a file, all of them and all of one weight, in the strata of the log."""
+    strata = strata_of(traffic)
+    return [
+        DrawnQuery(query, strata.get(query, UNLOGGED), traffic.get(query, 0), 1.0)
+        for query in queries
+    ]

@@ -1,0 +1,100 @@
+"""Judging in the terminal: one pair after the other, a key for each grade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from evaluation.judging.answers import AnswerLog, answers_of, open_log, still_to_ask
+from evaluation.judging.folder import Judging, Pair
+from evaluation.judging.scale import CANNOT_TELL, GRADES
+from evaluation.wording import price_text
+
+UNDO, QUIT = "u", "q"
+_ENDS = ("", QUIT, "\x03", "\x04")  # end of input, q, Ctrl-C, Ctrl-D
+_GRADES: dict[str, int | None] = {str(grade.value): grade.value for grade in GRADES}
+_KEYS = _GRADES | {CANNOT_TELL: None}
+
+ReadKey = Callable[[], str]
+Show = Callable[[RenderableType], None]
+
+
+def ask(
+    judging: Judging, judge: str, folders: Sequence[Path], read_key: ReadKey, show: Show
+) -> int:
+    """Ask about pairs until none is left or the judge quits; returns how many still are.
+
+    Each answer is on the disk before the next question. What other judges answer meanwhile is
+    seen: a pair that has got its judgments is not asked about.
+
+    Args:
+        folders: where relative paths of pictures start.
+        read_key: the next key; "" at the end of input.
+
+    Raises:
+        InputError: a bad name, or the judge is at work in another window.
+    """
+    with open_log(judging, judge) as log:
+        show(_legend())
+        while left := still_to_ask(judging, judge):
+            show(question(judging, left[0], len(left), folders))
+            if not _answered(judging, judge, log, left[0], read_key, show):
+                break
+    return len(left)
+
+
+def _answered(
+    judging: Judging, judge: str, log: AnswerLog, pair: Pair, read_key: ReadKey, show: Show
+) -> bool:
+    """Read keys until one of them means something; False to quit."""
+    while True:
+        key = read_key().lower()
+        if key in _ENDS:
+            return False
+        if key in _KEYS:
+            log.add({pair.id: _KEYS[key]})
+            return True
+        if key == UNDO:
+            given = answers_of(judging, judge)
+            if given:
+                log.undo(list(given)[-1])
+                show(Text("Taken back.", "yellow"))
+                return True
+            show(Text("There is no answer to take back.", "yellow"))
+        else:
+            show(Text(f"Press 1 to 5, {CANNOT_TELL}, {UNDO} or {QUIT}.", "yellow"))
+
+
+def question(judging: Judging, pair: Pair, left: int, folders: Sequence[Path]) -> RenderableType:
+    """A pair as the judge sees it; all of it is text, never markup."""
+    total = len(judging.pairs)
+    lines = [
+        Text(f"\n{total - left:,} of {total:,} pairs done", "dim"),
+        Text.assemble("Query  ", (pair.text, "bold cyan")),
+        Text.assemble("Result ", (pair.title or f"untitled {pair.entity}", "bold")),
+    ]
+    about = [pair.brand, price_text(pair.price, pair.currency)]
+    lines += [Text(f"       {part}") for part in (pair.description, *about) if part]
+    places = [picture_place(pair.image, folders), pair.link]
+    lines += [Text(f"       {place}", "dim") for place in places if place]
+    return Group(*lines)
+
+
+def picture_place(image: str, folders: Sequence[Path]) -> str:
+    """The address of a picture, or the path of its file where it is on this machine."""
+    try:
+        paths = (folder / image for folder in folders)
+        return next((str(path) for path in paths if image and path.is_file()), image)
+    except (OSError, ValueError):
+        return image
+
+
+def _legend() -> RenderableType:
+    lines = [Text(f"{grade.value}  {grade.name}: {grade.meaning}") for grade in reversed(GRADES)]
+    lines.append(Text(f"{CANNOT_TELL}  cannot tell"))
+    lines.append(Text(f"{UNDO}  take back the last answer"))
+    lines.append(Text(f"{QUIT}  quit; go on at any time"))
+    return Group(*lines)

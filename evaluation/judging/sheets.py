@@ -1,0 +1,175 @@
+"""Judgments as CSV: a sheet to fill in, and what came back from a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from data.errors import InputError
+from data.importers.values import Refused
+from data.text import normalise
+from data.workspace import write_atomic
+from evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
+from evaluation.judging.folder import Judging
+from evaluation.judging.scale import LEGEND, parse_grade
+from evaluation.judging.sheet_reader import SheetRow, read_rows
+from evaluation.wording import price_text
+
+COLUMNS = ("pair", "judge", "query", "title", "description", "brand", "price", "picture", "link")
+GRADE = f"grade ({LEGEND})"
+# A cell that begins so may be run as a formula; the last four are their full-width forms. The
+# apostrophe is escaped too, so that reading can take back exactly what writing did.
+_FORMULA = tuple("=+-@\t\r'＝＋－＠")
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that was not taken; `line` is where it begins in the file, from 1."""
+
+    line: int
+    field: str
+    reason: str
+    value: str
+
+
+@dataclass(frozen=True)
+class SheetReport:
+    """What became of a sheet: `rows` = `taken` + `unchanged` + `blank` + `refused`.
+
+    Attributes:
+        taken: answers that are new, or replaced an earlier one.
+        unchanged: rows that say what the judge had said before.
+        blank: rows without a grade.
+        rejects: the file that lists the refused rows, or None.
+    """
+
+    file: str
+    judge: str
+    rows: int
+    taken: int
+    unchanged: int
+    blank: int
+    refused: list[RefusedRow]
+    rejects: Path | None
+
+
+def escape(text: str) -> str:
+    """A cell that no spreadsheet runs as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def unescape(cell: str) -> str:
+    """What `escape` was given, also where a spreadsheet dropped the apostrophe."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def export_sheet(judging: Judging, judge: str, path: Path) -> int:
+    """Write the pairs that this judge is still to be asked about; returns how many.
+
+    Raises:
+        InputError: a bad name, or the file cannot be written.
+    """
+    pairs = still_to_ask(judging, judge)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*COLUMNS, GRADE])
+    for pair in pairs:
+        price = price_text(pair.price, pair.currency)
+        cells = (pair.id, judge, pair.text, pair.title, pair.description, pair.brand, price)
+        writer.writerow([escape(cell) for cell in (*cells, pair.image, pair.link)] + [""])
+    try:
+        # Excel takes a file for UTF-8 only where it begins with this mark.
+        write_atomic(path, text.getvalue().encode("utf-8-sig", "replace"))
+    except OSError as error:
+        raise InputError(
+            f"The sheet cannot be written ({error.strerror}).", where=str(path)
+        ) from error
+    return len(pairs)
+
+
+def import_sheet(
+    judging: Judging, path: Path, judge: str | None = None, replace: bool = False
+) -> SheetReport:
+    """Take the grades of a sheet; what cannot be taken is refused row by row.
+
+    A row needs its `pair` and `grade`. A `judge` must be the judge whose sheet it is, and a `query`
+    that of the pair, which tells a sheet whose columns were sorted apart. A grade that contradicts
+    an earlier row or an earlier answer is refused; with `replace` it takes the place of the earlier
+    answer.
+
+    Args:
+        judge: None for the one that the first row with a `judge` names.
+
+    Raises:
+        InputError: the file as a whole is unusable, or the judge is at work in another window.
+    """
+    rows = list(read_rows(path))
+    judge = judge or _judge_of(path, rows)
+    with open_log(judging, judge) as log:
+        before = answers_of(judging, judge)
+        found: Answers = {}
+        refused = []
+        blank = 0
+        for row in rows:
+            try:
+                if row.error:
+                    raise Refused("", row.error)
+                if not row.cells["grade"].strip():
+                    blank += 1
+                    continue
+                pair, grade = _answer(judging, judge, row.cells)
+                earlier = found if pair in found or replace else before
+                if earlier.get(pair, grade) != grade:
+                    raise Refused("grade", "contradicts an earlier one", f"{row.cells['grade']}")
+                found[pair] = grade
+            except Refused as error:
+                shown = str(error.value or "")[:200]
+                refused.append(RefusedRow(row.line, error.field, error.reason, shown))
+        new = {p: g for p, g in found.items() if p not in before or before[p] != g}
+        if new:
+            log.add(new)
+    return SheetReport(
+        file=str(path),
+        judge=judge,
+        rows=len(rows),
+        taken=len(new),
+        unchanged=len(rows) - len(new) - blank - len(refused),
+        blank=blank,
+        refused=refused,
+        rejects=_write_rejects(judging, judge, refused),
+    )
+
+
+def _judge_of(path: Path, rows: list[SheetRow]) -> str:
+    for row in rows:
+        if name := unescape(row.cells.get("judge", "").strip()):
+            return name
+    raise InputError("The file names no judge.", where=str(path), how="Give --judge.")
+
+
+def _answer(judging: Judging, judge: str, cells: dict[str, str]) -> tuple[str, int | None]:
+    named = unescape(cells.get("judge", "").strip())
+    if named and named != judge:
+        raise Refused("judge", f"is not {judge}, whose sheet this is", named)
+    key = unescape(cells["pair"].strip())
+    pair = judging.pairs.get(key)
+    if pair is None:
+        raise Refused("pair", "is not a pair of this judging" if key else "is missing", key)
+    query = cells.get("query")
+    if query is not None and normalise(unescape(query)) != normalise(pair.text):
+        raise Refused("query", "is not that of the pair", query)
+    return pair.id, parse_grade(unescape(cells["grade"].strip()))
+
+
+def _write_rejects(judging: Judging, judge: str, refused: list[RefusedRow]) -> Path | None:
+    """The refused rows of this judge's last sheet; no file where there are none."""
+    path = judging.folder / f"rejects-{judge}.jsonl"
+    if not refused:
+        path.unlink(missing_ok=True)
+        return None
+    write_atomic(path, b"".join(orjson.dumps(asdict(row)) + b"\n" for row in refused))
+    return path
