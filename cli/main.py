@@ -10,6 +10,7 @@ import typer
 
 from cli import (
     cache,
+    classify,
     compare,
     demo,
     enrich,
@@ -19,6 +20,7 @@ from cli import (
     index,
     judge,
     rank,
+    reproduce,
     search,
     serve,
     status,
@@ -49,7 +51,8 @@ def options(
     pass
 
 
-for module in (world, importing, train, search, compare, evaluate, serve, status, demo):
+ONE_COMMAND = (world, importing, train, search, compare, evaluate, reproduce, serve, status, demo)
+for module in ONE_COMMAND:
     module.register(app)
 app.add_typer(export.app, name="export")
 app.add_typer(enrich.app, name="enrich")
@@ -57,6 +60,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
+app.add_typer(classify.app, name="classify")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ No generator state lives between steps, so a resumed training sees the very same
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from data.catalogue import TEXT_FIELDS
 from encoders.config import Config
 from encoders.dataset import ENGAGED, Items, TrainingData
 from encoders.hash_embedding import Levels
+from encoders.parallel import ALONE, Group
 from encoders.query import pad
 from encoders.ragged import Ragged
 
@@ -24,8 +25,17 @@ _ORDER, _NEGATIVES, _DROPOUT = 1, 2, 3  # what a random stream is for
 
 @dataclass(frozen=True)
 class ItemChunk:
-    """Items that are encoded together: text levels and (n, F) float32 features."""
+    """Items that are encoded together.
 
+    Attributes:
+        number: of the chunk in the batch.
+        places: (n,) int64 among the batch's items.
+        levels: their text.
+        features: (n, F) float32.
+    """
+
+    number: int
+    places: Tensor
     levels: Levels
     features: Tensor
 
@@ -34,6 +44,7 @@ class ItemChunk:
 class QueryChunk:
     """Queries that are encoded together: their places in the batch, word pieces and mask."""
 
+    number: int
     places: Tensor
     input_ids: Tensor
     mask: Tensor
@@ -68,6 +79,7 @@ class Batch:
 
     Attributes:
         item_rows: (n,) int64 catalogue rows of the batch's items.
+        item_chunks, query_chunks: those that this process encodes.
     """
 
     step: int
@@ -99,6 +111,7 @@ class BatchStream:
         pieces: word piece ids of every query of `data.queries`.
         feature_dims: the item encoder's continuous features.
         recurrence: how often an engaged pair had been engaged before.
+        group: the processes that share each batch.
     """
 
     def __init__(
@@ -109,8 +122,9 @@ class BatchStream:
         pad_piece: int,
         feature_dims: dict[str, int],
         recurrence: float = 0.0,
+        group: Group = ALONE,
     ) -> None:
-        self.data, self.config = data, config
+        self.data, self.config, self.group = data, config, group
         self.keep_own = config.keep_own_query if config.keep_own_query >= 0 else recurrence
         self.pieces, self.pad_piece = pieces, pad_piece
         self.feature_dims = feature_dims
@@ -222,19 +236,28 @@ class BatchStream:
         return np.concatenate(rows), np.concatenate(own), places, negative_places
 
     def _item_chunks(self, step: int, rows: np.ndarray, own: np.ndarray) -> list[ItemChunk]:
+        if not self.config.weight_learned:
+            return []
         generator = np.random.default_rng([self.config.seed, _DROPOUT, step])
         hiding = Hiding(self.keep_own, self.config.field_dropout, generator)
         strings = visible_strings(self.data.items, rows, own, hiding)
-        features = self.data.items.gather(rows, self.feature_dims)
-        if self.config.feature_dropout:
-            rates = dict.fromkeys(self.feature_dims, self.config.feature_dropout)
-            hide_features(features, self.feature_dims, rates, generator)
-        return item_chunks(self.data.items, strings, features, self.config.chunk_items)
+        rates = dict.fromkeys(self.feature_dims, self.config.feature_dropout)
+        hidden = hidden_features(len(rows), rates, generator)
+        size = self.group.chunk_size(len(rows), self.config.chunk_items)
+        mine = self.group.places(len(rows), size)
+        features = self.data.items.gather(rows[mine], self.feature_dims)
+        hide_features(features, self.feature_dims, hidden[:, mine])
+        chunks = item_chunks(self.data.items, strings.take(mine), features, size)
+        first, step_ = self.group.rank, self.group.size
+        return [
+            replace(chunk, number=first + at * step_, places=torch.from_numpy(mine)[chunk.places])
+            for at, chunk in enumerate(chunks)
+        ]
 
     def _query_chunks(self, rows: np.ndarray) -> list[QueryChunk]:
-        return query_chunks(
-            [self.pieces[row] for row in rows], self.pad_piece, self.config.chunk_queries
-        )
+        size = self.group.chunk_size(len(rows), self.config.chunk_queries)
+        chunks = query_chunks([self.pieces[row] for row in rows], self.pad_piece, size)
+        return chunks[self.group.rank :: self.group.size]
 
 
 @dataclass(frozen=True)
@@ -269,16 +292,18 @@ def visible_strings(
     return strings.keep(~hidden)
 
 
-def hide_features(
-    features: np.ndarray,
-    dims: Mapping[str, int],
-    rates: Mapping[str, float],
-    generator: np.random.Generator,
-) -> None:
-    """Zero each continuous feature of some rows of `features` (n, sum of dims), at its rate."""
+def hidden_features(
+    count: int, rates: Mapping[str, float], generator: np.random.Generator
+) -> np.ndarray:
+    """(features, count) bool: which rows each continuous feature is hidden in, at its rate."""
+    return np.array([generator.random(count) < rate for rate in rates.values()]).reshape(-1, count)
+
+
+def hide_features(features: np.ndarray, dims: Mapping[str, int], hidden: np.ndarray) -> None:
+    """Zero each continuous feature of `features` (n, sum of dims) in the rows that hide it."""
     at = 0
-    for name, dim in dims.items():
-        features[generator.random(len(features)) < rates[name], at : at + dim] = 0
+    for rows, dim in zip(hidden, dims.values(), strict=True):
+        features[rows, at : at + dim] = 0
         at += dim
 
 
@@ -291,7 +316,9 @@ def item_chunks(
     for start in range(0, total, size or max(total, 1)):
         rows = np.arange(start, min(start + (size or total), total))
         bags = items.index.bags(strings.take(rows))
-        chunks.append(ItemChunk(Levels(bags, backward=backward), torch.from_numpy(features[rows])))
+        levels = Levels(bags, backward=backward)
+        places = torch.from_numpy(rows)
+        chunks.append(ItemChunk(len(chunks), places, levels, torch.from_numpy(features[rows])))
     return chunks
 
 
@@ -302,5 +329,5 @@ def query_chunks(pieces: list[list[int]], pad_piece: int, size: int) -> list[Que
     for start in range(0, len(order), size or max(len(order), 1)):
         places = order[start : start + (size or len(order))]
         ids, mask = pad([pieces[place] for place in places], pad_piece)
-        chunks.append(QueryChunk(torch.from_numpy(places), ids, mask))
+        chunks.append(QueryChunk(len(chunks), torch.from_numpy(places), ids, mask))
     return chunks

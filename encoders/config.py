@@ -225,6 +225,16 @@ def preset_config(name: str, **changes: Any) -> Config:
     return replace(_PRESETS[name], **changes)
 
 
+def searchsage_config(config: Config) -> Config:
+    """The baseline of §4.3.1 at the same budget: SearchSage.
+
+    A query tower alone, trained against the fixed vectors of pins and products (PinSage and
+    ItemSage); no item encoder, no pairs of queries. It is there to be compared with, and has no
+    learned space to serve.
+    """
+    return replace(config, weight_learned=0.0, mix_query=0.0, mix_pseudo=0.0)
+
+
 def config_to_json(config: Config) -> dict[str, Any]:
     return asdict(config)
 

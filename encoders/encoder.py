@@ -100,8 +100,15 @@ class Encoder:
                 encoder does not know are ignored, those that are missing count as zeros.
 
         Raises:
-            InputError: a feature has another shape than in training.
+            InputError: a feature has another shape than in training, or the checkpoint has no
+                item encoder (`searchsage_config`).
         """
+        if not self.config.weight_learned:
+            raise InputError(
+                "This checkpoint has no item encoder: it is a baseline to compare with.",
+                where=f"checkpoint {self.name}",
+                how="Train with a weight_learned above 0 to index and search.",
+            )
         self.model.eval()
         vectors = np.zeros((len(items), self.dim), dtype=np.float32)
         matrix = self._features(len(items), features)

@@ -11,7 +11,7 @@ import sqlite_utils
 import torch
 
 from data.catalogue import ITEM_ENTITIES
-from data.errors import InputError
+from data.errors import InputError, NotReady
 from data.features import Feature
 from data.pairs import time_split, training_pairs
 from data.pseudo import pseudo_pairs
@@ -109,6 +109,12 @@ def _new_parts(
         if space in features[entity]
         and any(pairs.entity == entity for pairs in data.pairs.values())
     }
+    if not (config.weight_learned or spaces):
+        raise NotReady(
+            "There is nothing to train against: no item has PinSage or ItemSage vectors.",
+            where="features",
+            how="Run `omnisearch enrich graph`, or import such vectors.",
+        )
     tasks = []
     for name, pairs in data.pairs.items():
         tasks.append(name)

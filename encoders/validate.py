@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from data.pairs import DAY, Split, window_pairs
 from encoders.batches import item_chunks, query_chunks, visible_strings
 from encoders.config import Config
 from encoders.dataset import TrainingData
-from encoders.model import OmniModel
+from encoders.model import COMPAT_FEATURES, OmniModel
 from encoders.retrieval_eval import recall_at
 
 _DAYS = 7
@@ -123,7 +124,10 @@ class ValidationSet:
 
 
 class Validator:
-    """Measures Recall@10 of each entity type.
+    """Measures Recall@10 of each entity type that is trained on.
+
+    A training without a learned space (`searchsage_config`) is measured in the spaces that it
+    has: of pins and products the pre-existing ones.
 
     The catalogue's engaged queries have seen the validation week. So a pair's positive is encoded
     without the pair's own query among them, unless the pair had been engaged before that week.
@@ -139,7 +143,13 @@ class Validator:
     ) -> None:
         self.data, self.config, self.pieces, self.pad_piece = data, config, pieces, pad_piece
         self.sets: dict[str, ValidationSet] = {}
+        trained = {data.pairs[name].entity for name in data.pairs if config.mix[name] > 0}
+        if not config.weight_learned:
+            given = data.items.features
+            trained = {e for e in trained if COMPAT_FEATURES.get(e) in given.get(e, {})}
         for number, (entity, table) in enumerate(valid.items()):
+            if entity not in trained:
+                continue
             rows = data.query_row if entity == "query" else data.items.row_of[entity]
             pairs = [
                 (data.query_row[query], rows[target], seen)
@@ -174,6 +184,9 @@ class Validator:
         if entity == "query":
             positives = self._encode_queries(model, device, chosen.targets)
             corpus = self._encode_queries(model, device, chosen.corpus)
+        elif not self.config.weight_learned:
+            positives = self._encode_given(model, device, entity, chosen.targets)
+            corpus = self._encode_given(model, device, entity, chosen.corpus)
         else:
             own = np.array(
                 [self.data.items.index.find(self.data.queries[row]) for row in chosen.queries]
@@ -196,6 +209,15 @@ class Validator:
             found = model.query(chunk.input_ids.to(device), chunk.mask.to(device))
             vectors[chunk.places.numpy()] = found.cpu().numpy()
         return vectors[inverse]
+
+    @torch.inference_mode()
+    def _encode_given(
+        self, model: OmniModel, device: torch.device, entity: str, rows: np.ndarray
+    ) -> np.ndarray:
+        """Pre-existing vectors by their compatibility encoder."""
+        encoder: Any = model.compat[COMPAT_FEATURES[entity]]
+        found, _ = self.data.items.gather_one(rows, COMPAT_FEATURES[entity], encoder.dim_in)
+        return encoder(torch.from_numpy(found).to(device)).cpu().numpy()
 
     @torch.inference_mode()
     def _encode_items(

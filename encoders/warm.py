@@ -20,7 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.batches import Hiding, ItemChunk, hide_features, item_chunks, visible_strings
+from encoders.batches import (
+    Hiding,
+    ItemChunk,
+    hidden_features,
+    hide_features,
+    item_chunks,
+    visible_strings,
+)
 from encoders.config import Config
 from encoders.dataset import Items
 from encoders.item import ItemEncoder
@@ -78,6 +85,8 @@ def warm_start(
     with torch.no_grad():
         model.query.projection.weight.copy_(teacher)
         model.query.projection.bias.zero_()
+    if not config.weight_learned:
+        return
     pass_through(model.item, teacher, sample)
     rows = _with_text(items, teacher.shape[1])
     run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
@@ -158,5 +167,5 @@ def _pupil_sees(
     dims = model.item.feature_dims
     features = items.gather(rows, dims)
     rates = dict.fromkeys(dims, config.feature_dropout) | {FEATURE: HIDDEN}
-    hide_features(features, dims, rates, generator)
+    hide_features(features, dims, hidden_features(len(rows), rates, generator))
     return item_chunks(items, strings, features, 0)[0]

@@ -22,7 +22,7 @@ from data.catalogue import read_items
 from data.errors import InputError, NotReady
 from data.workspace import Workspace
 from encoders.checkpoint import load_encoder, pointed
-from encoders.config import preset_config
+from encoders.config import preset_config, searchsage_config
 
 
 def losses(reports) -> list[float]:
@@ -292,3 +292,34 @@ def test_a_training_killed_by_force_resumes_to_the_same_losses(small, config, tm
 def test_a_training_killed_many_times_resumes_to_the_same_losses(small, config, tmp_path) -> None:
     config = replace(config, steps=24, valid_every=12, save_every=1)
     check_killed(small, config, tmp_path, "killed-often", 4)
+
+
+def test_searchsage_trains_a_query_tower_alone_and_has_nothing_to_index(small, config) -> None:
+    _, reports = small.train("searchsage", searchsage_config(config))
+    assert set(reports[0].losses) == {"pin/pinsage", "product/itemsage", "offsite/itemsage"}
+    assert reports[-1].loss < 0.9 * reports[0].loss
+    measured = [report.recalls for report in reports if report.recalls]
+    assert set(measured[-1]) == {"pin", "product"}  # in the spaces that it is trained against
+    assert measured[-1]["pin"] > 0.3
+    encoder = load_encoder(small.workspace, "searchsage")
+    items = next(iter(read_items(small.db, "pin")))
+    with pytest.raises(InputError, match="no item encoder"):
+        encoder.items(items, {})
+
+
+def test_searchsage_needs_vectors_to_train_against(config, tmp_path) -> None:
+    from encoders.train import train
+
+    workspace = Workspace.create(tmp_path)
+    db = fill(workspace)
+    with db.conn:
+        db.conn.execute("DELETE FROM features WHERE name IN ('pinsage', 'itemsage')")
+    with pytest.raises(NotReady, match="PinSage or ItemSage"):
+        train(workspace, db, searchsage_config(config))
+
+
+def test_a_data_set_without_a_share_is_neither_trained_nor_measured(small, config) -> None:
+    pins_only = replace(config, steps=4, mix_product=0.0, mix_offsite=0.0, mix_query=0.0)
+    _, reports = small.train("pins", pins_only)
+    assert set(reports[0].losses) == {"pin", "pin/pinsage"}
+    assert set(reports[-1].recalls) == {"pin"}

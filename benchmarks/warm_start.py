@@ -1,0 +1,283 @@
+"""The warm start on a public data set, beside BM25, MiniLM and the usual fusion of both.
+
+    python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
+        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again]
+
+`labels` is warm-started and learns from the labels of the training queries; `no-labels` is
+warm-started on the bare catalogue: no engagement, no judgments, no rankers; `from-nothing` has the
+labels and no warm start. Baselines on the same items and queries, without training: BM25 in
+Lucene's form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM by exact search (it reads what
+`enrich text` reads), and reciprocal rank fusion of their first hundred. Prints nDCG@10 on test
+queries, means over the seeds and paired intervals. Finished trainings are kept in --out and not
+repeated; `--again` trains rankers and measures anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
+from data.enrich.boards import enrich_board_titles
+from data.enrich.engaged import enrich_engaged_queries
+from data.errors import NotReady
+from data.features import open_features
+from data.importers.adapters import import_published
+from data.workspace import Workspace, write_atomic
+from encoders.checkpoint import load_encoder
+from encoders.config import preset_config
+from encoders.text_feature import _Tower, embed_texts, own_text
+from encoders.train import train
+from engine.search import SearchEngine
+from engine.train_rankers import train as train_rankers
+from evaluation.evaluate import judged_sets
+from evaluation.judged import RELEVANT, Item
+from evaluation.significance import bootstrap_interval
+from evaluation.systems import DEPTH, rank_all, values_of
+from indexer.build import build
+
+SYSTEMS = ("token", "embedding", "rrf", "l1", "full")
+MODELS = ("labels", "no-labels", "from-nothing")
+METRIC = "nDCG@10"
+
+
+@dataclass(frozen=True)
+class Options:
+    source: Path
+    format: str
+    out: Path
+    models: list[str]
+    seeds: int
+    steps: int
+    batch: int
+    queries: int
+    again: bool
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def base_workspace(options: Options, labels: bool) -> Workspace:
+    """The imported, enriched set; without labels every judged query is a test query."""
+    folder = options.out / ("base" if labels else "base-no-labels")
+    done = folder / "done"
+    if done.exists():
+        return Workspace.open(folder)
+    workspace = Workspace.create(folder)
+    import_published(workspace, options.source, options.format, None)
+    cache = options.out / "base" / "text_cache.db"
+    if cache.exists() and not labels:
+        shutil.copyfile(cache, folder / "text_cache.db")
+    db = open_catalogue(workspace.catalogue)
+    if not labels:
+        with db.conn:
+            db.conn.execute("DELETE FROM engagements")
+            db.conn.execute("UPDATE queries SET split = 'test'")
+    enrich_board_titles(db)
+    enrich_engaged_queries(db)
+    embed_texts(workspace, db)
+    db.conn.close()
+    done.touch()
+    return workspace
+
+
+def trained(options: Options, model: str, seed: int) -> Workspace:
+    """A copy of the base with a checkpoint and an index, made once."""
+    base = base_workspace(options, labels=model != "no-labels")
+    folder = options.out / f"{model}-{seed}"
+    workspace = Workspace(folder)
+    if (folder / "CURRENT").exists():
+        return workspace
+    shutil.rmtree(folder, ignore_errors=True)
+    left_out = shutil.ignore_patterns("text_cache.db*", "done")
+    shutil.copytree(base.root, folder, ignore=left_out)
+    db = open_catalogue(workspace.catalogue)
+    changes: dict[str, Any] = {
+        "batch_pairs": options.batch,
+        "steps": options.steps,
+        "warmup_steps": options.steps // 10,
+        "valid_every": max(1, options.steps // 3),
+        "seed": seed,
+    }
+    if model == "from-nothing":
+        changes["warm_steps"] = 0
+    train(workspace, db, preset_config("demo", **changes))
+    build(workspace, db, load_encoder(workspace))
+    db.conn.close()
+    return workspace
+
+
+def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, float]]:
+    """System → query → nDCG@10."""
+    result = options.out / "results" / f"{model}-{seed}.json"
+    if result.exists() and not options.again:
+        return orjson.loads(result.read_bytes())
+    workspace = trained(options, model, seed)
+    try:
+        train_rankers(workspace)
+    except NotReady:
+        tell(f"{model}: no rankers without labels")
+    db = open_catalogue(workspace.catalogue)
+    gains, queries = test_queries(db, options)
+    engine = SearchEngine.open(workspace)
+    rankings = rank_all(engine, queries, SYSTEMS)
+    engine.close()
+    db.conn.close()
+    values = values_of(rankings, gains, queries, RELEVANT)
+    found = {
+        system: dict(zip(queries, values[system][METRIC].tolist(), strict=True))
+        for system in SYSTEMS
+    }
+    result.parent.mkdir(exist_ok=True)
+    write_atomic(result, orjson.dumps(found))
+    return found
+
+
+def test_queries(db: Any, options: Options) -> tuple[dict[str, dict[Item, float]], list[str]]:
+    """The gains of all test queries, and those that are measured."""
+    (gains,) = judged_sets(db).values()
+    queries = sorted(gains)
+    if len(queries) > options.queries:
+        chosen = np.random.default_rng(0).choice(len(queries), options.queries, replace=False)
+        queries = [queries[row] for row in sorted(chosen)]
+    return gains, queries
+
+
+def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
+    """BM25, MiniLM and their fusion: system → query → nDCG@10."""
+    import bm25s
+
+    workspace = base_workspace(options, labels)
+    db = open_catalogue(workspace.catalogue)
+    gains, queries = test_queries(db, options)
+    items: list[Item] = []
+    texts = []
+    for entity in ITEM_ENTITIES:
+        for batch in read_items(db, entity):
+            items += [(entity, item["id"]) for item in batch]
+            texts += [own_text(item) for item in batch]
+    tokens = bm25s.tokenize(texts, stopwords="en", show_progress=False)
+    index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
+    index.index(tokens, show_progress=False)
+    asked = bm25s.tokenize(queries, stopwords="en", show_progress=False)
+    rows, scores = index.retrieve(asked, k=DEPTH, show_progress=False)
+    lists = {
+        "BM25": [row[score > 0].tolist() for row, score in zip(rows, scores, strict=True)],
+        "MiniLM": minilm_lists(workspace, db, items, queries),
+    }
+    lists["RRF"] = [fused(pair) for pair in zip(*lists.values(), strict=True)]
+    rankings = {
+        name: {
+            query: [items[row] for row in found]
+            for query, found in zip(queries, of_query, strict=True)
+        }
+        for name, of_query in lists.items()
+    }
+    values = values_of(rankings, gains, queries, RELEVANT)
+    db.conn.close()
+    return {name: dict(zip(queries, values[name][METRIC].tolist(), strict=True)) for name in lists}
+
+
+def minilm_lists(
+    workspace: Workspace, db: Any, items: list[Item], queries: list[str]
+) -> list[list[int]]:
+    dims = {
+        name: f.dim for e in ITEM_ENTITIES for name, f in open_features(workspace, db, e).items()
+    }
+    vectors = np.zeros((len(items), dims["text"]), np.float32)
+    at = 0
+    for entity in ITEM_ENTITIES:
+        keys = [key for kind, key in items if kind == entity]
+        feature = open_features(workspace, db, entity).get("text")
+        if feature is not None:
+            vectors[at : at + len(keys)] = feature.rows(keys)[0]
+        at += len(keys)
+    tower = _Tower("minilm", "mean", 64)
+    found = []
+    for start in range(0, len(queries), 256):
+        scores = tower(queries[start : start + 256]) @ vectors.T
+        top = np.argpartition(-scores, DEPTH, axis=1)[:, :DEPTH]
+        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
+        found += np.take_along_axis(top, order, 1).tolist()
+    return found
+
+
+def fused(lists: tuple[list[int], ...], k: int = 60) -> list[int]:
+    scores: dict[int, float] = {}
+    for rows in lists:
+        for rank, row in enumerate(rows, 1):
+            scores[row] = scores.get(row, 0.0) + 1 / (k + rank)
+    return sorted(scores, key=lambda row: -scores[row])[:DEPTH]
+
+
+def report(
+    options: Options, labels: bool, runs: dict[str, list[dict[str, dict[str, float]]]]
+) -> None:
+    plain = baselines(options, labels)
+    queries = sorted(next(iter(plain.values())))
+
+    def column(values: dict[str, float]) -> np.ndarray:
+        return np.array([values[query] for query in queries])
+
+    print(f"\n{options.format}, {len(queries):,} test queries, {METRIC}", flush=True)
+    means = {name: column(values).mean() for name, values in plain.items()}
+    for name, mean in means.items():
+        low, high = bootstrap_interval(column(plain[name]), seed=0)
+        print(f"  {name:24} {mean:.3f} ({low:.3f}–{high:.3f})")
+    best = max(means, key=lambda name: means[name])
+    for model, found in runs.items():
+        for system in SYSTEMS:
+            seeds = np.array([column(run[system]) for run in found])
+            mean, spread = seeds.mean(), seeds.mean(1).std(ddof=1) if len(seeds) > 1 else 0.0
+            gain = seeds.mean(0) - column(plain[best])
+            low, high = bootstrap_interval(gain, seed=0)
+            print(
+                f"  {model + ' ' + system:24} {mean:.3f} ± {spread:.3f} over {len(seeds)} seeds; "
+                f"{mean / means[best] - 1:+.0%} of {best} ({low:+.3f} to {high:+.3f})",
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--format", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
+    parser.add_argument("--again", action="store_true", help="train rankers and measure anew")
+    options = Options(**vars(parser.parse_args()))
+    if not options.source.is_dir():
+        print(f"Skipped: there is no data in {options.source}.")
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    runs: dict[str, list[dict[str, dict[str, float]]]] = {model: [] for model in options.models}
+    for seed in range(options.seeds):
+        for model in options.models:
+            runs[model].append(measured(options, model, seed))
+            tell(
+                f"seed {seed} {model}: "
+                + ", ".join(
+                    f"{name} {np.mean(list(values.values())):.3f}"
+                    for name, values in runs[model][-1].items()
+                )
+            )
+    for labels in (True, False):
+        some = {model: found for model, found in runs.items() if (model != "no-labels") == labels}
+        if some:
+            report(options, labels, some)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""`omnisearch reproduce`: the paper's tables on the sample world or on a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.common import JsonOption, emit_json, err, example, out
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=example(
+            "omnisearch reproduce table2",
+            "omnisearch reproduce table4 --workspace shop --out shop-tables --seeds 5",
+        )
+    )(reproduce)
+
+
+def reproduce(
+    table: Annotated[
+        str,
+        typer.Argument(help="table2, table3, table4, table5 or table6; with --config any name."),
+    ],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", "-w", help="Data to take, copied; the table's sample world otherwise."
+        ),
+    ] = None,
+    out_: Annotated[
+        Path,
+        typer.Option("--out", help="Folder of data, runs and reports; it may be gone on with."),
+    ] = Path("reproduction"),
+    config: Annotated[
+        Path | None, typer.Option(help="A table of your own, as TOML; see docs/reproduce.md.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each training; the table's otherwise.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train what a table of the paper compares, under equal budgets, and measure it (§4)."""
+    from data.workspace import Workspace
+    from evaluation.reproduce.report import markdown
+    from evaluation.reproduce.reproduce import Reproduce, reproduce_table
+    from evaluation.reproduce.spec import load_table
+
+    chosen = load_table(table, config)
+    source = None if workspace is None else Workspace.open(workspace)
+    options = Reproduce(out_, source, seeds, steps)
+    made = reproduce_table(table, chosen, options, _told)
+    if json:
+        return emit_json("reproduce", made.to_json())
+    out.print(markdown(made), markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Written to {out_ / table}.md, .json and, with matplotlib, .svg.", markup=False)
+
+
+def _told(number: int, total: int, name: str) -> Callable[[Any], None]:
+    err.print(f"{number} of {total}: {name}", markup=False)
+
+    def on_step(report: Any) -> None:
+        if report.recalls:
+            recalls = ", ".join(f"{key} {value:.3f}" for key, value in report.recalls.items())
+            err.print(f"  step {report.step}: validation Recall@10 {recalls}", markup=False)
+
+    return on_step

@@ -1,0 +1,62 @@
+"""The held-out pairs that a table's columns are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlite_utils
+
+from data.catalogue import get_meta
+from evaluation.evaluate import held_out_pairs, judged_sets
+from evaluation.judged import RELEVANT, ItemGains, judged_gains
+
+Pair = tuple[str, str]  # query, id of the item or text of the related query
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: pairs whose entity is looked for among all of its type."""
+
+    entity: str
+    pairs: list[Pair]
+
+
+def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
+    """Name → column, of all that there are held-out pairs for.
+
+    'pin/save' and the like are the pairs of the evaluation window (§4.2). 'pin/relevance' are
+    pairs of a query and an item that its judges found relevant, 'pin/relevance FR' those of the
+    queries of one country. 'pin/save, no text' are those of pins that lack a title or a
+    description (§4.3.2). No encoder learns from judgments; where engagement was made of labels,
+    only the queries kept for test are measured.
+    """
+    columns: dict[str, Column] = {}
+    for name, table in held_out_pairs(db).items():
+        pairs = zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
+        columns[name] = Column(name.partition("/")[0], list(pairs))
+    country = dict(db.conn.execute("SELECT id, country FROM queries"))
+    for entity, key, query in _relevant(db):
+        for name in (f"{entity}/relevance", f"{entity}/relevance {country.get(query)}"):
+            columns.setdefault(name, Column(entity, [])).pairs.append((query, key))
+    rows = db.conn.execute(
+        "SELECT id FROM pins WHERE COALESCE(title, '') = '' OR COALESCE(description, '') = ''"
+    )
+    bare = {key for (key,) in rows}
+    for name, column in list(columns.items()):
+        pairs_of_bare = [pair for pair in column.pairs if pair[1] in bare]
+        if column.entity == "pin" and pairs_of_bare:
+            columns[f"{name}, no text"] = Column("pin", pairs_of_bare)
+    return columns
+
+
+def _relevant(db: sqlite_utils.Database) -> Iterable[tuple[str, str, str]]:
+    """(entity, item, query) of all relevant pairs."""
+    sets: list[dict[str, ItemGains]] = [judged_gains(db)]
+    if get_meta(db, "derived_from_labels"):
+        sets = list(judged_sets(db).values())
+    for gains in sets:
+        for query, of_item in sorted(gains.items()):
+            for (entity, key), gain in sorted(of_item.items()):
+                if gain >= RELEVANT:
+                    yield entity, key, query

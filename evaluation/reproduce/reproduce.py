@@ -1,0 +1,105 @@
+"""`reproduce_table`: all models of a table, all seeds, one report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from data.catalogue import open_catalogue
+from data.errors import NotReady
+from data.workspace import Workspace, write_atomic
+from encoders.config import Config, preset_config
+from evaluation.judged import data_notes
+from evaluation.reproduce.base import base_workspace
+from evaluation.reproduce.pairs import all_columns
+from evaluation.reproduce.plot import svg
+from evaluation.reproduce.report import Reproduction, markdown, reproduction
+from evaluation.reproduce.runs import Hits, Run, run_hits
+from evaluation.reproduce.spec import Model, Table
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """How to reproduce.
+
+    Attributes:
+        folder: where data, runs and reports go.
+        source: the workspace to take the data from; None for the table's sample world.
+        steps: of every training; None for the table's.
+    """
+
+    folder: Path
+    source: Workspace | None = None
+    seeds: int = 3
+    steps: int | None = None
+
+
+OnRun = Callable[[int, int, str], Callable[[Any], None] | None]
+
+
+def reproduce_table(
+    name: str, table: Table, options: Reproduce, on_run: OnRun | None = None
+) -> Reproduction:
+    """Train and measure every model of a table with every seed, and write the report.
+
+    Writes `<name>.md`, `<name>.json` and, with matplotlib, `<name>.svg` into the folder. Models
+    that were trained before, for this table or another, are not trained again. `on_run` is called
+    before each training with its number, how many there are, and its name.
+
+    Raises:
+        NotReady: none of the table's columns has held-out pairs.
+    """
+    base = base_workspace(options.folder, options.source, table.pins)
+    with closing(open_catalogue(base.catalogue)) as db:
+        columns, notes = all_columns(db), data_notes(db)
+    if not columns.keys() & set(table.columns):
+        raise NotReady(
+            "There is nothing to measure: the data has no held-out pairs for this table.",
+            where=", ".join(table.columns),
+            how="Import a log of more than 22 days, or judgments of queries kept for test.",
+        )
+    hits: dict[str, list[Hits]] = {model.name: [] for model in table.models}
+    total = len(table.models) * options.seeds
+    for seed in range(options.seeds):
+        for number, model in enumerate(table.models):
+            at = seed * len(table.models) + number + 1
+            run = Run(model.fields, _config(table, model, options, seed))
+            on_step = on_run(at, total, f"{model.name}, seed {seed}") if on_run else None
+            hits[model.name].append(run_hits(options.folder, base, columns, run, on_step))
+    about = {
+        "seeds": options.seeds,
+        "steps": _config(table, table.models[0], options, 0).steps,
+        "data": str(options.source.root) if options.source else f"sample world, {table.pins} pins",
+        "cores": os.cpu_count(),
+    }
+    notes.append(
+        f"{about['data']}; {about['seeds']} seeds, {about['steps']} steps each, "
+        f"{about['cores']} cores."
+    )
+    made = replace(reproduction(name, table, columns, hits, notes), about=about)
+    write_report(options.folder, name, made)
+    return made
+
+
+def write_report(folder: Path, name: str, made: Reproduction) -> None:
+    """Write the report as Markdown, JSON and, where matplotlib is installed, as a plot."""
+    write_atomic(folder / f"{name}.md", markdown(made).encode())
+    content = orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2)
+    write_atomic(folder / f"{name}.json", content)
+    picture = svg(made)
+    if picture is not None:
+        write_atomic(folder / f"{name}.svg", picture)
+
+
+def _config(table: Table, model: Model, options: Reproduce, seed: int) -> Config:
+    changes: dict[str, Any] = table.train | model.train | {"seed": seed}
+    if options.steps is not None:
+        changes |= {"steps": options.steps, "warmup_steps": options.steps // 10}
+        changes["valid_every"] = max(1, options.steps // 2)
+    return preset_config(table.preset, **changes)

@@ -1,0 +1,152 @@
+"""Training one model of a table with one seed and measuring it: done once, kept, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlite_utils
+
+from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
+from data.errors import Corrupt
+from data.features import open_features
+from data.workspace import Workspace, new_folder
+from encoders.checkpoint import load_encoder
+from encoders.config import Config
+from encoders.encoder import Encoder
+from encoders.model import COMPAT_FEATURES
+from encoders.train import train
+from evaluation.recall import exact_ranks
+from evaluation.reproduce.base import copy_workspace, hide_fields
+from evaluation.reproduce.pairs import Column
+
+K = 10
+CORPUS = 1_500_000
+Hits = dict[str, np.ndarray]  # '<space>:<column>' → (pairs,) bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        fields: the text fields that items keep; None for all.
+        config: of the training, its seed in it.
+    """
+
+    fields: tuple[str, ...] | None
+    config: Config
+
+    @property
+    def key(self) -> str:
+        """Names the run: trainings that are alike are done once, whatever table they stand in."""
+        fields = None if self.fields is None else sorted(self.fields)
+        content = orjson.dumps([fields, asdict(self.config)], option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def run_hits(
+    folder: Path,
+    base: Workspace,
+    columns: Mapping[str, Column],
+    run: Run,
+    on_step: Callable[[Any], None] | None = None,
+) -> Hits:
+    """Which pairs of every column the run's model finds among its first ten, in either space.
+
+    What is there in `folder/runs` is read; otherwise the model is trained in `folder/work`, where
+    a killed training goes on from its last checkpoint.
+
+    Raises:
+        Corrupt: a finished run cannot be read.
+    """
+    place = folder / "runs" / run.key
+    if not place.exists():
+        workspace = _workspace(folder / "work" / run.key, base, run)
+        with closing(open_catalogue(workspace.catalogue)) as db:
+            train(workspace, db, run.config, resume=True, on_step=on_step)
+            found = _measure(workspace, db, load_encoder(workspace), columns)
+        with new_folder(place) as unfinished:
+            np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]
+            (unfinished / "run.json").write_bytes(orjson.dumps(asdict(run)))
+        shutil.rmtree(workspace.root)
+    try:
+        with np.load(place / "hits.npz", allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise Corrupt(
+            f"A finished run cannot be read ({error}).",
+            where=str(place),
+            how="Delete that folder: the run is made again.",
+        ) from error
+
+
+def _workspace(folder: Path, base: Workspace, run: Run) -> Workspace:
+    """The run's own copy of the base, with the fields that it may see."""
+    if not folder.exists():
+        with new_folder(folder) as unfinished:
+            copy = copy_workspace(base, unfinished)
+            if run.fields is not None:
+                hide_fields(copy, run.fields)
+    return Workspace.open(folder)
+
+
+def _measure(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: Encoder,
+    columns: Mapping[str, Column],
+) -> Hits:
+    texts = sorted({query for column in columns.values() for query, _ in column.pairs})
+    row_of_text = {text: row for row, text in enumerate(texts)}
+    asked = encoder.queries(texts)
+    found: Hits = {}
+    for entity in (*ITEM_ENTITIES, "query"):
+        mine = {name: column for name, column in columns.items() if column.entity == entity}
+        for space, (ids, vectors) in (
+            _spaces(workspace, db, encoder, entity).items() if mine else ()
+        ):
+            row_of = {key: row for row, key in enumerate(ids)}
+            # A column's figure does not depend on which others there are: a seed of its own.
+            corpus = np.sort(np.random.default_rng(0).permutation(len(ids))[:CORPUS])
+            for name, column in mine.items():
+                queries = asked[[row_of_text[query] for query, _ in column.pairs]]
+                targets = np.array([row_of.get(key, -1) for _, key in column.pairs])
+                own = np.array([row_of.get(query, -1) for query, _ in column.pairs])
+                skip = own if entity == "query" else None
+                ranks = exact_ranks(queries, targets, vectors, corpus, skip)
+                found[f"{space}:{name}"] = ranks <= K
+    return found
+
+
+def _spaces(
+    workspace: Workspace, db: sqlite_utils.Database, encoder: Encoder, entity: str
+) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Space → ids and (n, dim) vectors of all entities of a type that have one there."""
+    if entity == "query":
+        rows = db.conn.execute("SELECT id FROM queries ORDER BY id")
+        ids = [key for (key,) in rows]
+        vectors = encoder.queries(ids)
+        return {"learned": (ids, vectors), "compat": (ids, vectors)}
+    features = open_features(workspace, db, entity)
+    spaces = {}
+    if encoder.config.weight_learned:
+        ids, parts = [], []
+        for batch in read_items(db, entity):
+            keys = [item["id"] for item in batch]
+            named = {name: f.rows(keys)[0] for name, f in features.items()}
+            parts.append(encoder.items(batch, named))
+            ids += keys
+        spaces["learned"] = (ids, np.concatenate(parts))
+    feature = features.get(COMPAT_FEATURES[entity])
+    if feature is not None and entity in encoder.compat_spaces:
+        vectors = encoder.compat(feature.name, feature.vectors)
+        spaces["compat"] = (feature.ids, vectors)
+    return spaces

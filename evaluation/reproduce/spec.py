@@ -1,0 +1,150 @@
+"""What a table compares, read from one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from data.catalogue import TEXT_FIELDS
+from data.errors import InputError
+from encoders.config import preset_config
+
+TABLES = ("table2", "table3", "table4", "table5", "table6")
+SPACES = ("learned", "compat")
+_FOLDER = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of a table.
+
+    Attributes:
+        space: where it is measured: 'learned' or 'compat' (PinSage for pins, ItemSage for
+            products).
+        fields: the text fields of items that it may read; None for all. With a choice of fields
+            the feature 'text' is left out, since it holds the text.
+        train: settings of the training that differ from the table's.
+    """
+
+    name: str
+    space: str = "learned"
+    fields: tuple[str, ...] | None = None
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the paper says of a table: `model` finds more than `than`.
+
+    Attributes:
+        columns: those it speaks of; empty for all.
+        margin: relative gain that is asked for; -0.01 is "loses less than 1%".
+    """
+
+    claim: str
+    model: str
+    than: str
+    columns: tuple[str, ...] = ()
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole table.
+
+    Attributes:
+        pins: size of the sample world that is taken where no workspace is named.
+        columns: what is measured (`pairs.all_columns`); those without held-out pairs are left out.
+        train: settings of every training, over those of the preset.
+        paper: column → model → the paper's figure.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    models: tuple[Model, ...]
+    findings: tuple[Finding, ...] = ()
+    pins: int = 6000
+    preset: str = "demo"
+    train: dict[str, Any] = field(default_factory=dict)
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def load_table(name: str, path: Path | None = None) -> Table:
+    """The table of that name, or of the file `path`.
+
+    Raises:
+        InputError: there is no such table, or the file is not one; it names the entry.
+    """
+    if path is None:
+        if name not in TABLES:
+            raise InputError(
+                f"There is no table {name!r}.", how=f"One of {', '.join(TABLES)}, or --config FILE."
+            )
+        path = _FOLDER / f"{name}.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The table cannot be read ({error}).", where=str(path)) from error
+    models = tuple(_made(Model, row, path, "models") for row in _rows(values, "models", path))
+    findings = tuple(_made(Finding, row, path, "findings") for row in values.pop("findings", []))
+    table: Table = _made(Table, values | {"models": models, "findings": findings}, path, "")
+    _check(table, path)
+    return table
+
+
+def _rows(values: dict[str, Any], key: str, path: Path) -> list[Any]:
+    rows = values.pop(key, [])
+    if not rows:
+        raise InputError(f"The table has no {key}.", where=str(path), how=f"Add a [[{key}]].")
+    return rows
+
+
+def _made(kind: Any, values: Any, path: Path, where: str) -> Any:
+    """A dataclass from a table of TOML; lists become tuples."""
+    place = f"{path} {where}".strip()
+    if not isinstance(values, dict):
+        raise InputError("This is not a table.", where=place)
+    unknown = values.keys() - {entry.name for entry in fields(kind)}
+    if unknown:
+        raise InputError(f"Unknown entries: {', '.join(sorted(unknown))}.", where=place)
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise InputError(f"Something is missing ({error}).", where=place) from error
+
+
+def _check(table: Table, path: Path) -> None:
+    names = {model.name for model in table.models}
+    for model in table.models:
+        if model.space not in SPACES:
+            raise InputError(
+                f"{model.space!r} is not a space.",
+                where=f"{path} {model.name}",
+                how="One of learned, compat.",
+            )
+        unknown = set(model.fields or ()) - set(TEXT_FIELDS)
+        if unknown:
+            raise InputError(
+                f"Unknown text fields: {', '.join(sorted(unknown))}.",
+                where=f"{path} {model.name}",
+                how=f"Choose from {', '.join(TEXT_FIELDS)}.",
+            )
+        _config(table, model, path)
+    for finding in table.findings:
+        missing = {finding.model, finding.than} - names
+        if missing:
+            raise InputError(
+                f"A finding speaks of {', '.join(sorted(missing))}, which is no model.",
+                where=str(path),
+            )
+
+
+def _config(table: Table, model: Model, path: Path) -> None:
+    try:
+        preset_config(table.preset, **(table.train | model.train))
+    except TypeError as error:
+        raise InputError(
+            f"Unknown settings of the training ({error}).", where=f"{path} {model.name}"
+        ) from error

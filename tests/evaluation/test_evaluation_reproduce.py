@@ -1,0 +1,206 @@
+"""Reproducing tables: specs, what columns hold, resuming, verdicts, reports."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from data.catalogue import open_catalogue, read_items
+from data.errors import InputError
+from data.features import open_features
+from data.workspace import Workspace
+from encoders.config import preset_config
+from evaluation.judged import RELEVANT, judged_gains
+from evaluation.reproduce.base import base_workspace, copy_workspace, hide_fields
+from evaluation.reproduce.pairs import Column, all_columns
+from evaluation.reproduce.plot import svg
+from evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
+from evaluation.reproduce.reproduce import Reproduce, reproduce_table
+from evaluation.reproduce.runs import Run, run_hits
+from evaluation.reproduce.spec import TABLES, Finding, Model, Table, load_table
+
+TINY = {"steps": 6, "warmup_steps": 1, "valid_every": 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A reproduction's folder with a base of 300 pins."""
+    found = tmp_path_factory.mktemp("reproduction")
+    base_workspace(found, None, 300)
+    return found
+
+
+def small_table(**changes) -> Table:
+    models = (
+        Model("SearchSage", "compat", train={"weight_learned": 0.0, "mix_query": 0.0}),
+        Model("OmniSearchSage"),
+    )
+    finding = Finding("it finds more", "OmniSearchSage", "SearchSage")
+    columns = ("pin/relevance", "query/click", "pin/of nothing")
+    values = {"title": "A table", "columns": columns, "models": models, "findings": (finding,)}
+    values |= {"pins": 300, "preset": "tiny", "train": TINY}
+    return Table(**(values | changes))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_the_paper_are_there_and_their_settings_are_known(name) -> None:
+    table = load_table(name)
+    for model in table.models:
+        preset_config(table.preset, **(table.train | model.train))
+    assert set(table.paper) <= set(table.columns)
+    assert {name for of in table.paper.values() for name in of} <= {m.name for m in table.models}
+    budgets = {(preset_config(table.preset, **(table.train | m.train)).steps) for m in table.models}
+    assert len(budgets) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title = ", "cannot be read"),
+        ('title = "x"\ncolumns = []\n', "no models"),
+        ('title = "x"\ncolumns = []\n[[models]]\nspace = "learned"\n', "missing"),
+        ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nspice = 1\n', "spice"),
+        ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nspace = "x"\n', "not a space"),
+        ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nfields = ["titel"]\n', "titel"),
+        ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\ntrain = {stepps = 1}\n', "stepps"),
+        (
+            'title = "x"\ncolumns = []\n[[models]]\nname = "a"\n[[findings]]\nclaim = "c"\n'
+            'model = "a"\nthan = "b"\n',
+            "no model",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_says_what_is_wrong(tmp_path, text, said) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_table("mine", path)
+    assert said in caught.value.what
+    assert str(path) in (caught.value.where or "")
+
+
+def test_an_unknown_table_is_named() -> None:
+    with pytest.raises(InputError, match="table9"):
+        load_table("table9")
+
+
+def test_columns_hold_the_held_out_pairs(folder) -> None:
+    db = open_catalogue(folder / "base" / "catalogue.db")
+    columns = all_columns(db)
+    pins = {item["id"]: item for batch in read_items(db, "pin") for item in batch}
+    relevant = {
+        (query, key)
+        for query, gains in judged_gains(db).items()
+        for (entity, key), gain in gains.items()
+        if entity == "pin" and gain >= RELEVANT
+    }
+    assert set(columns["pin/relevance"].pairs) == relevant
+    by_country = [c.pairs for n, c in columns.items() if n.startswith("pin/relevance ")]
+    assert {pair for pairs in by_country for pair in pairs} == relevant
+    bare = columns["pin/relevance, no text"].pairs
+    assert 0 < len(bare) < len(relevant)
+    assert all(not (pins[key]["title"] and pins[key]["description"]) for _, key in bare)
+
+
+def test_hidden_fields_are_gone_from_the_copy_alone(folder, tmp_path) -> None:
+    base = Workspace.open(folder / "base")
+    copy = copy_workspace(base, tmp_path / "copy")
+    hide_fields(copy, ("title",))
+    with closing(open_catalogue(copy.catalogue)) as db:
+        items = [item for batch in read_items(db, "pin") for item in batch]
+        assert any(item["title"] for item in items)
+        assert not any(item["board_titles"] or item["engaged_queries"] for item in items)
+        assert set(open_features(copy, db, "pin")) == {"image", "pinsage"}
+    with closing(open_catalogue(base.catalogue)) as db:
+        assert any(item["board_titles"] for batch in read_items(db, "pin") for item in batch)
+
+
+def test_a_table_is_trained_once_and_written(folder) -> None:
+    table = small_table()
+    trainings: list[str] = []
+
+    def on_run(number: int, total: int, name: str):
+        def on_step(report) -> None:
+            trainings.append(name)
+
+        return on_step
+
+    made = reproduce_table("mine", table, Reproduce(folder, seeds=2), on_run)
+    assert len(set(trainings)) == 4
+    trainings.clear()
+    assert reproduce_table("mine", table, Reproduce(folder, seeds=2), on_run) == made
+    assert not trainings
+    assert set(made.figures) == {"SearchSage", "OmniSearchSage"}
+    assert set(made.figures["SearchSage"]) == {"pin/relevance", "query/click"}
+    assert not list((folder / "work").iterdir())
+    stored = orjson.loads((folder / "mine.json").read_bytes())
+    figure = stored["figures"]["OmniSearchSage"]["pin/relevance"]
+    assert figure["mean"] == pytest.approx(np.mean(figure["seeds"]))
+    text = (folder / "mine.md").read_text()
+    assert text.startswith("# A table\n") and "Synthetic data" in text
+    assert "pin/of nothing" not in text
+
+
+def test_a_killed_training_goes_on(folder) -> None:
+    run = Run(None, preset_config("tiny", **(TINY | {"seed": 9})))
+    base = Workspace.open(folder / "base")
+    with closing(open_catalogue(base.catalogue)) as db:
+        columns = {"pin/relevance": all_columns(db)["pin/relevance"]}
+    steps: list[int] = []
+
+    def stop(report) -> None:
+        steps.append(report.step)
+        if report.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_hits(folder, base, columns, run, stop)
+    run_hits(folder, base, columns, run, lambda report: steps.append(report.step))
+    assert steps == [1, 2, 3, 4, 4, 5, 6]
+
+
+def test_runs_of_other_data_are_not_mixed_in(folder) -> None:
+    with pytest.raises(InputError, match="other data"):
+        base_workspace(folder, None, 301)
+
+
+def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 4000) -> str:
+    random = np.random.default_rng(0)
+    column = Column("pin", [(f"q{n // 2}", str(n)) for n in range(pairs)])
+    models = (Model("a"), Model("b"))
+    table = small_table(
+        columns=("c",), models=models, findings=(Finding("a is better", "a", "b", (), margin),)
+    )
+    hits = {
+        name: [{"learned:c": random.random(pairs) < rate} for _ in range(3)]
+        for name, rate in (("a", better), ("b", worse))
+    }
+    made = reproduction("t", table, {"c": column}, hits, [])
+    (verdict,) = made.verdicts
+    assert verdict.gain == pytest.approx(better / worse - 1, abs=0.08)
+    assert "a is better" in markdown(made)
+    return verdict.verdict
+
+
+def test_a_finding_is_confirmed_only_where_the_interval_and_every_seed_agree() -> None:
+    assert verdict_of(0.5, 0.4) == CONFIRMED
+    assert verdict_of(0.4, 0.5) == CONTRADICTED
+    assert verdict_of(0.5, 0.5) == OPEN
+    assert verdict_of(0.5, 0.5, margin=-0.1) == CONFIRMED
+    assert verdict_of(0.5, 0.48, pairs=60) == OPEN
+
+
+def test_the_plot_shows_ours_and_the_papers() -> None:
+    pytest.importorskip("matplotlib")
+    column = Column("pin", [("q", "1"), ("q", "2")])
+    table = small_table(columns=("c",), paper={"c": {"SearchSage": 0.4}})
+    hits = {
+        "SearchSage": [{"compat:c": np.array([True, False])}],
+        "OmniSearchSage": [{"learned:c": np.array([True, True])}],
+    }
+    picture = svg(reproduction("t", table, {"c": column}, hits, []))
+    assert picture is not None and picture.startswith(b"<?xml") and b"</svg>" in picture
