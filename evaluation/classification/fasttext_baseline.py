@@ -1,0 +1,107 @@
+"""fastText, the paper's baseline (§5.4): supervised, from the words and their character n-grams."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from data.text import words
+from evaluation.classification.measures import hits_at_1, precision
+
+_LABEL = "__label__"
+_FIXED = {"dim": 100, "bucket": 200_000, "minCount": 1, "thread": 1, "verbose": 0}
+
+
+@dataclass(frozen=True)
+class FastTextSettings:
+    """What the validation part chooses; the names are fastText's own."""
+
+    loss: str = "softmax"
+    lr: float = 0.5
+    epoch: int = 25
+    minn: int = 3
+    maxn: int = 6
+    wordNgrams: int = 2
+
+
+_TRIED: tuple[dict[str, Any], ...] = (
+    {"minn": 2, "maxn": 5},
+    {"minn": 0, "maxn": 0},
+    {"loss": "ova"},
+    {"wordNgrams": 1},
+    {"lr": 0.1},
+    {"lr": 1.0},
+    {"epoch": 10},
+    {"epoch": 50},
+    {"epoch": 100},
+)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """texts: n queries; targets: (n, m) bool; levels: their columns in m."""
+
+    texts: Sequence[str]
+    targets: csr_matrix
+    levels: Sequence[slice]
+
+
+def available() -> bool:
+    """Whether a package that gives the module `fasttext` is installed (extra `classify`)."""
+    return find_spec("fasttext") is not None
+
+
+def choose_fasttext(
+    train: Texts, valid: Texts, progress: Callable[[int, int], None] | None = None
+) -> FastTextSettings:
+    """The best mean precision@1 over levels on the validation part, one setting after another."""
+    wanted = valid.targets.toarray()
+
+    def value(settings: FastTextSettings) -> float:
+        found = fasttext_scores(fit_fasttext(train, settings, 0), valid.texts, wanted.shape[1])
+        return float(precision(hits_at_1(found, wanted, valid.levels)).mean())
+
+    chosen = FastTextSettings()
+    best = value(chosen)
+    for done, change in enumerate(_TRIED, 1):
+        settings = replace(chosen, **change)
+        if (found := value(settings)) > best:
+            best, chosen = found, settings
+        if progress:
+            progress(done, len(_TRIED))
+    return chosen
+
+
+def fit_fasttext(train: Texts, settings: FastTextSettings, seed: int) -> Any:
+    """fastText's model of the training part; nodes are labels by their number."""
+    import fasttext
+
+    with tempfile.TemporaryDirectory(prefix="omnisearch-") as folder:
+        path = Path(folder) / "train.txt"
+        with path.open("w", encoding="utf-8") as file:
+            nodes_of = np.split(train.targets.indices, train.targets.indptr[1:-1])
+            for text, nodes in zip(train.texts, nodes_of, strict=True):
+                names = " ".join(f"{_LABEL}{node}" for node in nodes)
+                file.write(f"{names} {_line(text)}\n")
+        return fasttext.train_supervised(str(path), seed=seed, **_FIXED, **asdict(settings))
+
+
+def fasttext_scores(model: Any, texts: Sequence[str], nodes: int) -> np.ndarray:
+    """(n, nodes) float32 logits, -inf for nodes that the model never saw."""
+    output = model.get_output_matrix()  # (labels, dim)
+    vectors = np.stack([model.get_sentence_vector(_line(text)) for text in texts])
+    columns = [int(name.removeprefix(_LABEL)) for name in model.get_labels()]
+    found = np.full((len(texts), nodes), -np.inf, dtype=np.float32)
+    found[:, columns] = vectors @ output.T
+    return found
+
+
+def _line(text: str) -> str:
+    return " ".join(words(text))
