@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "omnisearch train --preset demo",
             "omnisearch train --preset demo --backbone path/to/model --name warm",
+            "torchrun --nproc-per-node 2 --no-python omnisearch train --preset paper",
         )
     )(train)
 
@@ -47,18 +48,24 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5)."""
+    """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5).
+
+    Started by torchrun, the processes share each batch.
+    """
+    from contextlib import nullcontext
+
     from data.catalogue import open_catalogue
     from data.settings import load_section
     from data.workspace import Workspace
     from encoders.config import preset_config
+    from encoders.parallel import reports
     from encoders.train import train as train_encoders
 
     space = Workspace.open(workspace)
     options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}
     options["warm_steps"] = None if warm_start else 0
     config = load_section("train", preset_config(preset), space.settings, options)
-    with training_bar(config.steps) as on_step:
+    with training_bar(config.steps) if reports() else nullcontext() as on_step:
         folder = train_encoders(
             space,
             open_catalogue(space.catalogue),
@@ -67,6 +74,8 @@ def train(
             resume=resume,
             on_step=on_step,
         )
+    if not reports():
+        return None
     if json:
         return emit_json("train", {"checkpoint": str(folder), "name": name})
     out.print(f"Trained encoder in {folder}; its card is README.md there.", markup=False)

@@ -312,7 +312,7 @@ def item_chunks(
 ) -> list[ItemChunk]:
     """Items in chunks of at most `size` (0: all at once), in order."""
     total = len(strings)
-    chunks = []
+    chunks: list[ItemChunk] = []
     for start in range(0, total, size or max(total, 1)):
         rows = np.arange(start, min(start + (size or total), total))
         bags = items.index.bags(strings.take(rows))
@@ -325,7 +325,7 @@ def item_chunks(
 def query_chunks(pieces: list[list[int]], pad_piece: int, size: int) -> list[QueryChunk]:
     """Queries in chunks of at most `size` (0: all at once), the short ones first: less padding."""
     order = np.argsort([len(row) for row in pieces], kind="stable")
-    chunks = []
+    chunks: list[QueryChunk] = []
     for start in range(0, len(order), size or max(len(order), 1)):
         places = order[start : start + (size or len(order))]
         ids, mask = pad([pieces[place] for place in places], pad_piece)

@@ -61,7 +61,8 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
         "## How it was trained",
         "",
         f"- {facts['parameters']:,} parameters; device {facts['device']}"
-        f"{', bfloat16' if facts['bf16'] else ''}; seed {config.seed}.",
+        f"{', bfloat16' if facts['bf16'] else ''}; processes: {facts['processes']}; "
+        f"seed {config.seed}.",
         "- Temperatures learned: "
         + ", ".join(f"{task} {value:.3f}" for task, value in facts["temperatures"].items())
         + ".",

@@ -14,14 +14,18 @@ from torch import Tensor
 class Sampling:
     """What the loss of one task needs to know of how its candidates were sampled.
 
+    The loss is that of b pairs, or of the r of them that this process is to compute (`own`); the
+    positives of all b are candidates in either case, and r is b where `own` is None.
+
     Attributes:
-        log_positive: (b,) log P(p | q) of each pair.
+        log_positive: (r,) log P(p | q) of each row.
         log_in_batch: (b,) log P(n) of each pair's entity as a negative of other rows.
         log_random: (m,) log P(n) of the random negatives.
-        mask_in_batch: (b, b) bool, true where column j is no negative of row i; the diagonal is
-            the positive and is not looked at.
-        mask_random: (b, m) bool, the same for the random negatives.
-        valid: (b,) bool, or None for all: rows whose entity has a vector in this task's space.
+        mask_in_batch: (r, b) bool, true where column j is no negative of row i; a row's own
+            positive is not looked at.
+        mask_random: (r, m) bool, the same for the random negatives.
+        valid: (b,) bool, or None for all: pairs whose entity has a vector in this task's space.
+        own: (r,) int64 places of the rows among the pairs, or None for all in order.
     """
 
     log_positive: Tensor
@@ -30,6 +34,7 @@ class Sampling:
     mask_in_batch: Tensor
     mask_random: Tensor
     valid: Tensor | None = None
+    own: Tensor | None = None
 
 
 def sampled_softmax(
@@ -39,28 +44,32 @@ def sampled_softmax(
     temperature: Tensor,
     sampling: Sampling,
 ) -> Tensor:
-    """The in-batch term plus the random-negative term (formulas 2 to 5), averaged over the rows.
+    """The in-batch term plus the random-negative term (formulas 2 to 5), averaged over the pairs.
+
+    Where only some rows are computed, theirs is the share of the average.
 
     Logits are cosines over the temperature; the positive's is lowered by log P(p | q), those of
     negatives by log P(n). The positive stands in the denominator of both terms.
 
     Args:
-        queries, positives: (b, d) unit rows.
+        queries: (r, d) unit rows.
+        positives: (b, d) unit rows.
         negatives: (m, d) unit rows; m may be 0, which leaves that term 0.
     """
     rows = torch.arange(len(queries), device=queries.device)
+    own = rows if sampling.own is None else sampling.own
     cosines = queries @ positives.T
-    positive = cosines.diagonal() / temperature - sampling.log_positive
+    positive = cosines[rows, own] / temperature - sampling.log_positive
     in_batch = cosines / temperature - sampling.log_in_batch
     in_batch = in_batch.masked_fill(sampling.mask_in_batch, -torch.inf)
-    in_batch = in_batch.index_put((rows, rows), positive)
+    in_batch = in_batch.index_put((rows, own), positive)
     random = queries @ negatives.T / temperature - sampling.log_random
     random = random.masked_fill(sampling.mask_random, -torch.inf)
     losses = in_batch.logsumexp(1) - positive
     losses = losses + torch.cat((positive[:, None], random), 1).logsumexp(1) - positive
     if sampling.valid is None:
-        return losses.mean()
-    return (losses * sampling.valid).sum() / sampling.valid.sum().clamp(min=1)
+        return losses.sum() / len(positives)
+    return (losses * sampling.valid[own]).sum() / sampling.valid.sum().clamp(min=1)
 
 
 def nested_loss(
@@ -84,8 +93,10 @@ def nested_loss(
     return total
 
 
-def false_negatives(queries: Tensor, entities: Tensor, candidates: Tensor) -> Tensor:
-    """(b, m) bool: which candidates are no negatives of which rows.
+def false_negatives(
+    queries: Tensor, entities: Tensor, candidates: Tensor, own: Tensor | None = None
+) -> Tensor:
+    """(r, m) bool: which candidates are no negatives of which rows.
 
     A candidate is masked where it is the row's own positive, or another positive of the same
     query in the batch.
@@ -93,6 +104,7 @@ def false_negatives(queries: Tensor, entities: Tensor, candidates: Tensor) -> Te
     Args:
         queries, entities: (b,) int64 numbers of each pair's query and entity.
         candidates: (m,) int64 numbers of entities.
+        own: (r,) int64 places of the rows among the pairs, or None for all in order.
     """
     _, query = queries.unique(return_inverse=True)
     known, entity = entities.unique(return_inverse=True)
@@ -101,4 +113,4 @@ def false_negatives(queries: Tensor, entities: Tensor, candidates: Tensor) -> Te
     column = torch.searchsorted(known, candidates)
     hit = known[column.clamp(max=len(known) - 1)] == candidates
     column = torch.where(hit, column, len(known))  # the last column is all false
-    return positive[query][:, column]
+    return positive[query if own is None else query[own]][:, column]

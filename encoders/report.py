@@ -12,6 +12,9 @@ class StepReport:
     Attributes:
         step: steps done, from 1.
         losses: task → loss.
+        pairs: in the step's batch, over all processes.
+        seconds: the whole step took, without validation and saving.
+        waited: seconds of these until the batch was there.
         norm: the gradient's norm before clipping.
         recalls: entity type → Recall@10, where this step was followed by a validation.
     """
@@ -19,7 +22,13 @@ class StepReport:
     step: int
     loss: float
     losses: dict[str, float]
-    pairs_per_second: float
+    pairs: int
+    seconds: float
+    waited: float
     lr_factor: float
     norm: float
     recalls: dict[str, float] | None = None
+
+    @property
+    def pairs_per_second(self) -> float:
+        return self.pairs / self.seconds

@@ -1,9 +1,10 @@
 """One training step: encode a batch, sum the tasks' losses, leave gradients.
 
-With cached gradients a batch's items and queries are encoded in chunks twice: first without a
-graph, to get all vectors and from the loss their gradients; then chunk by chunk with a graph, into
-which those gradients are fed. Each chunk seeds dropout from (seed, step, chunk) before it is
-encoded, so both passes drop the same units and the gradients equal those of the plain way.
+A batch's items and queries are encoded in chunks, each process its own; the loss gives the vectors'
+gradients, and those are fed into each chunk's graph. With cached gradients the chunks are encoded
+twice: first without a graph, then one by one with it. Each chunk seeds dropout from (seed, step,
+chunk) before it is encoded, so both passes drop the same units, the gradients equal those of the
+plain way, and they do not depend on how many processes there are.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from encoders.dataset import Items
 from encoders.logq import StreamCounts
 from encoders.loss import Sampling, false_negatives, nested_loss
 from encoders.model import COMPAT_FEATURES, OmniModel
+from encoders.parallel import ALONE, Group
 
-Encode = Callable[[], Tensor]
+# A chunk's places among the batch's vectors, and what encodes it.
+Encoder = tuple[Tensor, Callable[[], Tensor]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Stepper:
 
     Attributes:
         bf16: whether the encoders compute in bfloat16 (the loss never does).
+        group: the processes that share the step; all get the same gradients and losses.
     """
 
     model: OmniModel
@@ -57,6 +61,7 @@ class Stepper:
     config: Config
     device: torch.device
     bf16: bool
+    group: Group = ALONE
 
     def backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
         """Set the parameters' gradients to the batch's; returns each task's loss and 'loss'."""
@@ -66,44 +71,52 @@ class Stepper:
             # One chunk's rows rise and are all different, but accumulation forgets that it knew.
             if parameter.grad is not None and len(batch.item_chunks) == 1:
                 parameter.grad._coalesced_(True)  # type: ignore[attr-defined]
+        self.group.sum_gradients(self.model.parameters())
         return losses
 
     def _backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
-        queries, items = self._query_encoders(batch), self._item_encoders(batch)
-        if not self.config.cached_gradients:
-            total, losses = self.loss(
-                batch, self._joined(queries, batch), self._stacked(items), corrections
-            )
-            total.backward()
-            return losses
-        with torch.no_grad():
-            leaves = [self._joined(queries, batch), self._stacked(items)]
-        for leaf in leaves:
-            leaf.requires_grad_()
+        sides = (self._query_encoders(batch), self._item_encoders(batch))
+        counts = (batch.query_count, len(batch.item_rows))
+        cached = self.config.cached_gradients
+        with torch.set_grad_enabled(not cached):
+            kept = [[encode() for _, encode in encoders] for encoders in sides]
+        leaves = [
+            self._whole(encoders, vectors, count)
+            for encoders, vectors, count in zip(sides, kept, counts, strict=True)
+        ]
         total, losses = self.loss(batch, leaves[0], leaves[1], corrections)
         total.backward()
-        for (places, encode), _ in zip(queries, batch.query_chunks, strict=True):
-            if leaves[0].grad is not None:
-                encode().backward(leaves[0].grad[places])
-        at = 0
-        for encode in items:
-            vectors_of_chunk = encode()
-            stop = at + len(vectors_of_chunk)
-            if leaves[1].grad is not None:
-                vectors_of_chunk.backward(leaves[1].grad[at:stop])
-            at = stop
+        for leaf, encoders, vectors in zip(leaves, sides, kept, strict=True):
+            if leaf.grad is None:
+                continue
+            self.group.sum_(leaf.grad)
+            for number, (places, encode) in enumerate(encoders):
+                found = encode() if cached else vectors[number]
+                found.backward(leaf.grad[places])
         return losses
+
+    def _whole(self, encoders: list[Encoder], vectors: list[Tensor], count: int) -> Tensor:
+        """(count, dim) all processes' vectors of one side, a leaf of the loss."""
+        leaf = torch.zeros(count, self.config.dim, device=self.device)
+        for (places, _), part in zip(encoders, vectors, strict=True):
+            leaf[places] = part.detach()
+        return self.group.sum_(leaf).requires_grad_()
 
     def loss(
         self, batch: Batch, queries: Tensor, items: Tensor, corrections: list[Corrections]
     ) -> tuple[Tensor, dict[str, float]]:
-        """The sum over the tasks (formula 6), for all query and item vectors of the batch."""
+        """The sum over the tasks (formula 6), for all query and item vectors of the batch.
+
+        Returns:
+            The share of this process' rows, to derive; and the losses over all rows.
+        """
         total = queries.new_zeros(())
         losses: dict[str, Tensor] = {}
         for part, correction in zip(batch.parts, corrections, strict=True):
-            sampling = self._sampling(part, correction)
+            own = self.group.rows(len(part.queries))
+            sampling = self._sampling(part, correction, own)
             encoded = queries if part.entity == "query" else items
-            source = queries[self._tensor(part.queries)]
+            source = queries[self._tensor(part.queries[own])]
             if self.config.weight_learned:
                 losses[part.dataset] = nested_loss(
                     source,
@@ -119,7 +132,8 @@ class Stepper:
                 task = f"{part.dataset}/{space}"
                 losses[task] = self._compat_loss(part, source, sampling, task, space)
                 total = total + self.config.weight_compat * losses[task]
-        return total, {"loss": total.item()} | {task: loss.item() for task, loss in losses.items()}
+        figures = self.group.sum_(torch.stack([total, *losses.values()]).detach()).tolist()
+        return total, dict(zip(("loss", *losses), figures, strict=True))
 
     def _compat_loss(
         self, part: Part, queries: Tensor, sampling: Sampling, task: str, space: str
@@ -137,6 +151,7 @@ class Stepper:
             sampling.mask_in_batch | ~valid[None, :],
             sampling.mask_random | ~self._tensor(has_random)[None, :],
             valid,
+            sampling.own,
         )
         return nested_loss(
             queries,
@@ -147,56 +162,48 @@ class Stepper:
             {self.config.dim: 1.0},
         )
 
-    def _sampling(self, part: Part, correction: Corrections) -> Sampling:
+    def _sampling(self, part: Part, correction: Corrections, own: np.ndarray) -> Sampling:
         queries, targets = self._tensor(part.query_rows), self._tensor(part.target_rows)
-        random = self._tensor(part.negative_rows)
+        random, rows = self._tensor(part.negative_rows), self._tensor(own)
         return Sampling(
-            self._tensor(correction.log_positive),
+            self._tensor(correction.log_positive[own]),
             self._tensor(correction.log_in_batch),
             torch.full((len(random),), part.log_random, device=self.device),
-            false_negatives(queries, targets, targets),
-            false_negatives(queries, targets, random),
+            false_negatives(queries, targets, targets, rows),
+            false_negatives(queries, targets, random, rows),
+            own=rows,
         )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
-    def _query_encoders(self, batch: Batch) -> list[tuple[Tensor, Encode]]:
-        encoders: list[tuple[Tensor, Encode]] = []
-        for number, chunk in enumerate(batch.query_chunks):
+    def _query_encoders(self, batch: Batch) -> list[Encoder]:
+        encoders: list[Encoder] = []
+        for chunk in batch.query_chunks:
 
-            def encode(chunk: QueryChunk = chunk, number: int = number) -> Tensor:
-                torch.manual_seed(chunk_seed(self.config.seed, batch.step, number))
+            def encode(chunk: QueryChunk = chunk) -> Tensor:
+                torch.manual_seed(chunk_seed(self.config.seed, batch.step, chunk.number))
                 with self._autocast():
-                    return self.model.query(
-                        chunk.input_ids.to(self.device), chunk.mask.to(self.device)
-                    )
+                    return self.model.query(self._moved(chunk.input_ids), self._moved(chunk.mask))
 
-            encoders.append((chunk.places.to(self.device), encode))
+            encoders.append((self._moved(chunk.places), encode))
         return encoders
 
-    def _item_encoders(self, batch: Batch) -> list[Encode]:
-        encoders: list[Encode] = []
-        for number, chunk in enumerate(batch.item_chunks):
+    def _item_encoders(self, batch: Batch) -> list[Encoder]:
+        encoders: list[Encoder] = []
+        for chunk in batch.item_chunks:
 
-            def encode(chunk: ItemChunk = chunk, number: int = number) -> Tensor:
-                torch.manual_seed(chunk_seed(self.config.seed, batch.step, -1 - number))
-                levels, features = chunk.levels.to(self.device), chunk.features.to(self.device)
+            def encode(chunk: ItemChunk = chunk) -> Tensor:
+                torch.manual_seed(chunk_seed(self.config.seed, batch.step, -1 - chunk.number))
+                levels = chunk.levels.to(self.device)
                 with self._autocast():
-                    return self.model.item(levels, features)
+                    return self.model.item(levels, self._moved(chunk.features))
 
-            encoders.append(encode)
+            encoders.append((self._moved(chunk.places), encode))
         return encoders
 
-    def _joined(self, encoders: list[tuple[Tensor, Encode]], batch: Batch) -> Tensor:
-        order = torch.cat([places for places, _ in encoders])
-        vectors = torch.cat([encode() for _, encode in encoders])
-        return vectors[order.argsort()]
-
-    def _stacked(self, encoders: list[Encode]) -> Tensor:
-        if not encoders:
-            return torch.zeros(0, self.config.dim, device=self.device)
-        return torch.cat([encode() for encode in encoders])
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

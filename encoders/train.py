@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,18 +33,11 @@ from encoders.checkpoint import (
     write_checkpoint,
 )
 from encoders.config import Config
-from encoders.logq import StreamCounts
-from encoders.optim import (
-    build_optimisers,
-    clip_gradients,
-    optimiser_tensors,
-    restore_optimisers,
-    schedule,
-    set_rates,
-)
+from encoders.learner import Learner, batches_ahead
+from encoders.optim import optimiser_tensors, restore_optimisers
+from encoders.parallel import Group, joined, this_device
 from encoders.prepare import Prepared, prepare
 from encoders.report import StepReport
-from encoders.step import Stepper, count_and_correct, takes_bf16
 from encoders.validate import Validator, recurrence
 from encoders.warm import warm_config, warm_start
 
@@ -82,6 +73,9 @@ def train(
     and its further losses are those that it would have had; where there is none, a new one
     begins. `progress` is called while the catalogue is read, `on_step` after each step.
 
+    Under `torchrun` the processes share each batch (`encoders.parallel`); the first one alone
+    validates, writes, and calls `on_step`.
+
     Raises:
         InputError: another process trains under this name, or the catalogue or the config
             changed since the checkpoint that is to be resumed.
@@ -90,7 +84,7 @@ def train(
     base = folder_of(workspace, name)
     base.mkdir(parents=True, exist_ok=True)
     config = warm_config(db, config)
-    with _only_one(base):
+    with joined() as group, _only_one(base) if group.first else nullcontext():
         last = pointed(base, "LAST") if resume else None
         parts = None
         if last is not None:
@@ -99,7 +93,7 @@ def train(
             _check_same(parts.config, config, last)
         torch.manual_seed(config.seed)
         prepared = prepare(workspace, db, config, parts, progress)
-        return _Training(base, db, config, prepared, last, on_step).run()
+        return _Training(base, db, config, prepared, last, on_step, group).run()
 
 
 @contextmanager
@@ -138,13 +132,13 @@ class _Training:
         prepared: Prepared,
         last: Path | None,
         on_step: OnStep | None,
+        group: Group,
     ) -> None:
         self.base, self.db, self.config, self.on_step = base, db, config, on_step
-        self.parts, self.data = prepared.parts, prepared.data
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = self.parts.model.to(self.device).train()
-        self.bf16 = takes_bf16(config.precision, self.device)
-        self.optimisers = build_optimisers(self.model, config)
+        self.parts, self.data, self.group = prepared.parts, prepared.data, group
+        self.device = this_device()
+        self.model = self.parts.model
+        self.learner = Learner(self.model, self.data, config, self.device, group)
         self.stream = BatchStream(
             self.data,
             config,
@@ -152,16 +146,17 @@ class _Training:
             prepared.pad,
             self.model.item.feature_dims,
             recurrence(prepared.valid),
+            group,
         )
-        self.datasets = sorted(self.data.pairs)
-        self.counts = StreamCounts(len(self.datasets), config.sketch_bits)
         self.validator = Validator(self.data, prepared.valid, config, prepared.pieces, prepared.pad)
         self.train_until = prepared.train_until
         self.at = Progressing(uuid4().hex[:8], self.data.fingerprint())
+        group.check_same(self.at.fingerprint, self.device)
         if last is not None:
             self._restore(last)
-        elif config.warm_steps:
+        elif config.warm_steps and group.first:
             warm_start(self.model, self.data.items, config, self.device)
+        group.share(self.model)
 
     def _restore(self, last: Path) -> None:
         state = load_state(last)
@@ -173,39 +168,27 @@ class _Training:
             )
         self.at = Progressing(**state.values)
         moments = {k: v for k, v in state.tensors.items() if not k.startswith("counts:")}
-        restore_optimisers(self.model, self.optimisers, moments)
-        self.counts.restore(arrays_of(state.tensors, "counts"))
+        restore_optimisers(self.model, self.learner.optimisers, moments)
+        self.learner.counts.restore(arrays_of(state.tensors, "counts"))
 
     def run(self) -> Path:
-        config = self.config
-        stepper = Stepper(self.model, self.data.items, config, self.device, self.bf16)
-        board = open_board(self.base / "tensorboard", self.at.step, wanted=config.tensorboard)
-        # The thread makes the next batch while this one is learned.
-        with ThreadPoolExecutor(1) as ahead, board as log:
+        wanted = self.config.tensorboard and self.group.first
+        with open_board(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
             if self.config.warm_steps and not self.at.step:
                 self._validate()  # what the joint training starts from may be the best there is
-            coming = ahead.submit(self.stream.batch, self.at.step)
-            while not self._over():
-                started = time.perf_counter()
-                batch = coming.result()
-                coming = ahead.submit(self.stream.batch, self.at.step + 1)
-                corrections = count_and_correct(self.counts, batch, self.datasets)
-                losses = stepper.backward(batch, corrections)
-                norm = clip_gradients(self.model.parameters(), config.clip)
-                factor = schedule(self.at.step, config)
-                set_rates(self.optimisers, factor)
-                for optimiser in self.optimisers:
-                    optimiser.step()
-                self.at.step += 1
-                rate = batch.pairs / (time.perf_counter() - started)
-                recalls = self._after_step()
-                loss = losses.pop("loss")
-                report = StepReport(self.at.step, loss, losses, rate, factor, norm, recalls)
-                log.write(report)
-                if self.on_step:
-                    self.on_step(report)
+            coming = batches_ahead(self.stream, self.at.step)
+            with closing(coming):
+                while not self._over():
+                    report = self.learner.learn(*next(coming))
+                    self.at.step = report.step
+                    report = replace(report, recalls=self._after_step())
+                    if self.group.first:
+                        log.write(report)
+                        if self.on_step:
+                            self.on_step(report)
         best = self.base / self.at.best_folder
-        publish_best(self.base, best)
+        if self.group.first:
+            publish_best(self.base, best)
         return best
 
     def _over(self) -> bool:
@@ -222,10 +205,11 @@ class _Training:
         return None
 
     def _validate(self) -> dict[str, float]:
-        """Validate, and save; returns the recalls."""
-        recalls = self.validator(self.model, self.device)
+        """Validate, and save; returns the recalls. Only the first process does, all hear of it."""
+        recalls = self.validator(self.model, self.device) if self.group.first else {}
         mean = sum(recalls.values()) / len(recalls) if recalls else 0.0
-        better = mean > self.at.best or not recalls
+        mean = self.group.of_first(mean, self.device)
+        better = mean > self.at.best or not self.validator.sets
         self.at.since_best = 0 if better else self.at.since_best + 1
         self.at.recalls = recalls
         self.at.history.append({"step": self.at.step, "recall": mean})
@@ -238,8 +222,10 @@ class _Training:
         return f"{self.at.run}-{self.at.step:07d}"
 
     def _save(self) -> None:
-        tensors = optimiser_tensors(self.model, self.optimisers)
-        tensors |= tensors_of(self.counts.state(), "counts")
+        if not self.group.first:
+            return
+        tensors = optimiser_tensors(self.model, self.learner.optimisers)
+        tensors |= tensors_of(self.learner.counts.state(), "counts")
         tensors = {key: value.cpu() for key, value in tensors.items()}
         folder = self.base / self._folder_name()
         card = write_card(self.config, self._facts())
@@ -259,7 +245,8 @@ class _Training:
             "temperatures": {task: model.temperature(task).item() for task in model.tasks},
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "device": self.device.type,
-            "bf16": self.bf16,
+            "bf16": self.learner.stepper.bf16,
+            "processes": self.group.size,
             "synthetic": bool(get_meta(self.db, "synthetic")),
             "train_until": self.train_until,
         }

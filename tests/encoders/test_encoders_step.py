@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from one_step import gradients, stream_of
 
-from encoders.batches import BatchStream, Hiding, composition, visible_strings
+from encoders.batches import Hiding, composition, visible_strings
 from encoders.dataset import ENGAGED
 from encoders.logq import StreamCounts
 from encoders.prepare import prepare
@@ -18,27 +19,6 @@ from encoders.step import Stepper, chunk_seed, count_and_correct, takes_bf16
 @pytest.fixture(scope="module")
 def prepared(small, config):
     return prepare(small.workspace, small.db, config, None)
-
-
-def stream_of(prepared, config, **options) -> BatchStream:
-    dims = prepared.parts.model.item.feature_dims
-    return BatchStream(prepared.data, config, prepared.pieces, prepared.pad, dims, **options)
-
-
-def gradients(prepared, config, step: int = 3) -> dict[str, torch.Tensor]:
-    """The gradients of one step, dense, and the loss under 'loss'."""
-    model = prepared.parts.model.train()
-    model.zero_grad(set_to_none=True)
-    batch = stream_of(prepared, config).batch(step)
-    counts = StreamCounts(4, config.sketch_bits)
-    corrections = count_and_correct(counts, batch, sorted(prepared.data.pairs))
-    stepper = Stepper(model, prepared.data.items, config, torch.device("cpu"), False)
-    loss = stepper.backward(batch, corrections)["loss"]
-    found = {"loss": torch.tensor(loss)}
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            found[name] = parameter.grad.to_dense().clone()
-    return found
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -164,7 +144,7 @@ def test_pairs_without_a_compat_vector_add_nothing_to_that_task(prepared, config
     queries = torch.nn.functional.normalize(torch.randn(len(part.queries), 32), dim=1)
 
     def loss_of(chosen) -> float:
-        sampling = stepper._sampling(chosen, correction)
+        sampling = stepper._sampling(chosen, correction, np.arange(len(chosen.queries)))
         task = "product/itemsage"
         return stepper._compat_loss(chosen, queries, sampling, task, "itemsage").item()
 

@@ -1,0 +1,80 @@
+"""What a step over a batch does to the model: gradients, clipping, rates, optimisers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from encoders.batches import Batch, BatchStream
+from encoders.config import Config
+from encoders.dataset import TrainingData
+from encoders.logq import StreamCounts
+from encoders.model import OmniModel
+from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
+from encoders.parallel import ALONE, Group
+from encoders.report import StepReport
+from encoders.step import Stepper, count_and_correct, takes_bf16
+
+
+class Learner:
+    """The model, its optimisers and the counts behind logQ.
+
+    Attributes:
+        counts: of the pairs of all batches, the same in every process.
+    """
+
+    def __init__(
+        self,
+        model: OmniModel,
+        data: TrainingData,
+        config: Config,
+        device: torch.device,
+        group: Group = ALONE,
+    ) -> None:
+        self.model, self.config = model.to(device).train(), config
+        bf16 = takes_bf16(config.precision, device)
+        self.stepper = Stepper(self.model, data.items, config, device, bf16, group)
+        self.optimisers = build_optimisers(self.model, config)
+        self.datasets = sorted(data.pairs)
+        self.counts = StreamCounts(len(self.datasets), config.sketch_bits)
+
+    def learn(self, batch: Batch, waited: float = 0.0) -> StepReport:
+        """One step, over a batch that was waited for so many seconds."""
+        began = time.perf_counter()
+        corrections = count_and_correct(self.counts, batch, self.datasets)
+        losses = self.stepper.backward(batch, corrections)
+        norm = clip_gradients(self.model.parameters(), self.config.clip)
+        factor = schedule(batch.step, self.config)
+        set_rates(self.optimisers, factor)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        loss = losses.pop("loss")
+        seconds = waited + time.perf_counter() - began
+        return StepReport(
+            step=batch.step + 1,
+            loss=loss,
+            losses=losses,
+            pairs=batch.pairs,
+            seconds=seconds,
+            waited=waited,
+            lr_factor=factor,
+            norm=norm,
+        )
+
+
+def batches_ahead(stream: BatchStream, step: int) -> Generator[tuple[Batch, float], None, None]:
+    """The batches from a step on, each with the seconds that it was waited for.
+
+    A thread makes the next one while this one is learned.
+    """
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(stream.batch, step)
+        while True:
+            began = time.perf_counter()
+            batch = coming.result()
+            step += 1
+            coming = ahead.submit(stream.batch, step)
+            yield batch, time.perf_counter() - began

@@ -1,0 +1,54 @@
+"""One process of several, started by test_encoders_parallel.py: `steps` or `train`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from one_step import gradients
+from safetensors.torch import save_file
+
+from cli.common import fail
+from data.catalogue import open_catalogue
+from data.errors import OmniError
+from data.workspace import Workspace
+from encoders.config import Config
+from encoders.parallel import joined
+from encoders.prepare import prepare
+from encoders.train import train
+
+
+def steps(root: str, folder: str, configs: str) -> None:
+    """Write this process' gradients of a step under each config."""
+    workspace = Workspace.open(root)
+    with joined() as group:
+        for number, values in enumerate(json.loads(configs)):
+            config = Config(**values)
+            prepared = prepare(workspace, open_catalogue(workspace.catalogue), config, None)
+            found = gradients(prepared, config, group=group)
+            save_file(found, Path(folder) / f"{number}-{group.rank}.safetensors")
+
+
+def training(root: str, log: str, config: str) -> None:
+    """Train with --resume; the first process logs its losses."""
+    workspace = Workspace.open(root)
+
+    def on_step(report) -> None:
+        with Path(log).open("a") as file:
+            file.write(json.dumps([report.step, report.loss]) + "\n")
+        time.sleep(0.02)  # so that there is time to kill
+
+    db = open_catalogue(workspace.catalogue)
+    train(workspace, db, Config(**json.loads(config)), resume=True, on_step=on_step)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    try:
+        {"steps": steps, "train": training}[sys.argv[1]](*sys.argv[2:])
+    except OmniError as error:
+        sys.exit(fail(error, f"process {os.environ['RANK']}"))
