@@ -16,8 +16,8 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
     """Everything known of the hit at a place of the feed (0 is the first), as plain values.
 
     `sources` holds, for each source that returned it, its `rank` there and its `score` (a cosine
-    or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `l1`
-    and `l2` are scores of these stages; `l2_heads` those of the heads before they are mixed.
+    or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `fused`,
+    `l1` and `l2` are scores of these stages; `l2_heads` those of the heads before they are mixed.
     `blend` says whether the score or a bound (of ads, or of an entity type) decided the place.
     What is unknown, or did not run for this system, is None.
     """
@@ -46,6 +46,7 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         "compat": value("compat") if "compat" in columns else value("compat_score"),
         "bm25": value("token_score"),
         "rrf": value("rrf"),
+        "fused": value("fused"),
         "l1": value("l1"),
         "l2": value("l2"),
         "l2_heads": heads,

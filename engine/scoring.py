@@ -9,7 +9,7 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from engine.blend import Shares, blend
-from engine.candidates import KINDS, Candidates, best_first, merge, rrf
+from engine.candidates import KINDS, Candidates, best_first, merge, rrf, weighted
 from engine.config import EngineConfig
 from engine.filters import Filters
 from engine.given import Given
@@ -17,6 +17,7 @@ from engine.item_columns import item_columns
 from engine.live import Live
 from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
 from engine.systems import System
+from indexer.tokens import query_tokens
 from ranker.features import QueryInfo, feature_matrix
 from ranker.train import Rankers
 
@@ -129,8 +130,8 @@ def rank_candidates(
 ) -> Ranking:
     """Order the candidates as a system does.
 
-    Without trained rankers, or without the query's vector, 'l1' and 'full' order by reciprocal
-    rank fusion of all sources. L1 keeps `config.l1_keep` candidates, and 'full' orders these by
+    Without trained rankers 'l1' and 'full' order by the weighted sum of token score and cosine,
+    without the query's vector by reciprocal rank fusion of what was found. L1 keeps `config.l1_keep` candidates, and 'full' orders these by
     L2; the blend comes after.
     """
     columns = candidates.columns
@@ -141,9 +142,13 @@ def rank_candidates(
     if query.vector is not None:
         add_cosines(live, candidates, query.vector)
     stages.lap("cosines")
-    if live.rankers is None or query.vector is None:
-        scores = columns["rrf"] = rrf(candidates, KINDS, config.rrf_k)
-        ranking = _by(candidates, scores, config.l1_keep)
+    if query.vector is None:
+        columns["rrf"] = rrf(candidates, KINDS, config.rrf_k)
+        ranking = _by(candidates, columns["rrf"], config.l1_keep)
+        stages.lap("l1")
+    elif live.rankers is None:
+        columns["fused"] = weighted(candidates, len(query_tokens(query.text)))
+        ranking = _by(candidates, columns["fused"], config.l1_keep)
         stages.lap("l1")
     else:
         X = features(live, candidates, query.text)

@@ -166,7 +166,8 @@ class SearchEngine:
         answer = self._answer(given, text, chosen, filters, page * k, stages)
         if chosen.order in ("l1", "full") and live.rankers is None:
             notes.append(
-                "No rankers are trained: results are ordered by rank fusion of the sources."
+                "No rankers are trained: results are ordered by a weighted sum of token score "
+                "and cosine."
             )
         ranking = answer.ranking
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))

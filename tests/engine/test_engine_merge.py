@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.blend import Shares, blend
-from engine.candidates import KINDS, Found, best_first, merge, rrf
+from engine.candidates import KINDS, Found, best_first, merge, rrf, weighted
 from engine.related import choose_related
 
 ENTITIES = ("pin", "product")
@@ -64,6 +64,19 @@ def test_rank_fusion_equals_the_formula(lists: dict) -> None:
         for rank, item in enumerate(sorted(scores, key=lambda i: (-scores[i], i)), 1):
             expected[item] += 1 / (60 + rank)
     np.testing.assert_allclose(rrf(merged, KINDS), list(expected.values()), rtol=1e-5)
+
+
+def test_the_weighted_sum_keeps_by_how_much_and_trusts_words_less_in_a_sentence() -> None:
+    tokens = Found("pin", "token", np.array([1, 2]), np.array([8.0, 4.0], np.float32))
+    merged = merge([tokens, Found("pin", "learned", np.array([3]), np.array([0.7], np.float32))])
+    merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)  # of rows 1, 2, 3
+    short = [0.6 * 0.5 + 0.4 * 1.0, 0.4 * 0.5, 0.6 * 0.7]
+    np.testing.assert_allclose(weighted(merged, words=2), short, rtol=1e-6)
+    np.testing.assert_allclose(weighted(merged, words=0), short, rtol=1e-6)
+    long = [0.9 * 0.5 + 0.1 * 1.0, 0.1 * 0.5, 0.9 * 0.7]
+    np.testing.assert_allclose(weighted(merged, words=10), long, rtol=1e-6)
+    assert list(best_first(weighted(merged, 2))) == [0, 2, 1]
+    assert list(best_first(weighted(merged, 10))) == [2, 0, 1]
 
 
 def test_nothing_found_is_an_empty_table() -> None:
