@@ -4,8 +4,8 @@
 
 The paper's size is `--queries 80000`. Prints the time, the speed of the fastest blocks as a share
 of the bare matrix product's fastest in the same run (other programs may run beside it), and the
-peak memory, the mapped file included. The ranks of some queries are compared with those of the plain
-full product.
+peak memory, the mapped file included. The ranks of some queries are compared with those of the
+plain full product.
 """
 
 from __future__ import annotations

@@ -16,9 +16,18 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
 # A busy machine must not make answers that lack a source.
 PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
-NO_PROGRAMS = {"load", "service_process", "soak_truth", "plain_service"}  # what others start
+NO_PROGRAMS = {
+    "synthetic_catalogue",
+    "plain_training",
+    "load",
+    "service_process",
+    "soak_truth",
+    "plain_service",
+}  # what others start
 
 QUICK = {
+    "ngrams": "--preset tiny --items 200",
+    "train": "--preset tiny --steps 2 --items 200 --pairs 16 --plain",
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
 }

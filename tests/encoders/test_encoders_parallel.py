@@ -141,5 +141,5 @@ def test_torchrun_starts_the_command_line(tmp_path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["checkpoint"]  # one process speaks
+    assert json.loads(done.stdout)["data"]["checkpoint"]  # one process speaks
     assert "processes: 2" in (load_encoder(workspace).folder / "README.md").read_text()
