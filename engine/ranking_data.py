@@ -50,7 +50,7 @@ class RankingOptions:
     """
 
     window_days: int = 14
-    queries: int = 1000
+    queries: int = 2000
     best: int = 100
     others: int = 100
     as_new: float = 0.5

@@ -46,10 +46,10 @@ def changed_again(workspace, folder, name):
     return sum(report.changed for report in import_published(workspace, folder, name))
 
 
-def test_splits_are_seventy_ten_twenty():
+def test_half_train_three_tenths_are_for_rankers_a_fifth_is_measured():
     found = [split_of(f"query {i}") for i in range(10_000)]
     shares = [found.count(split) / 10_000 for split in ("train", "valid", "test")]
-    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.015)
+    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.015)
 
 
 def test_esci(workspace, tmp_path):
@@ -307,8 +307,8 @@ def test_the_published_files(workspace, shared_data):
     assert len(table(workspace, "pins", "id, title, caption")) == 5000
     judged = table(workspace, "judgments", "query, entity, item_id")
     assert sum(entity == "product" for _, entity, _ in judged) == 6678
-    # Of each image its first caption, and a tenth of the 10,014 from the fourth on.
-    assert 0.09 < (sum(entity == "pin" for _, entity, _ in judged) - 5000) / 10_014 < 0.11
+    # Of each image its first caption, and three tenths of the 10,014 from the fourth on.
+    assert 0.29 < (sum(entity == "pin" for _, entity, _ in judged) - 5000) / 10_014 < 0.31
 
 
 @pytest.mark.slow
