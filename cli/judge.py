@@ -22,6 +22,7 @@ from cli.common import (
 
 if TYPE_CHECKING:
     from data.workspace import Workspace
+    from engine.search import SearchEngine
     from evaluation.judging.folder import Judging
     from evaluation.judging.sheets import SheetReport
 
@@ -62,19 +63,22 @@ def draw(
 
     from data.catalogue import open_catalogue
     from data.workspace import Workspace
-    from engine.search import SearchEngine
     from evaluation.judging.draw import DrawOptions
     from evaluation.judging.draw import draw as draw_judging
+    from evaluation.judging.folder import Judging
     from evaluation.judging.queries import STRATA, UNLOGGED
     from evaluation.judging.scale import WANTED
 
+    def open_engine() -> SearchEngine:
+        from engine.search import SearchEngine
+
+        return SearchEngine.open(space)
+
     space = Workspace.open(workspace)
-    db = open_catalogue(space.catalogue)
+    judging = Judging.new(space, name)
     options = DrawOptions(systems.split(","), k, number, queries, seed)
-    engine = SearchEngine.open(space)
     with progress("queries") as advance:
-        judging = draw_judging(space, name, engine, db, options, advance)
-    engine.close()
+        draw_judging(judging, open_catalogue(space.catalogue), open_engine, options, advance)
     counts = Counter(entry.stratum for entry in judging.queries)
     strata = {name: counts[name] for name in (*STRATA, UNLOGGED) if name in counts}
     if json:

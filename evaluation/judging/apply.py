@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
 import sqlite_utils
 
 from data.catalogue import ITEM_ENTITIES, table_of
+from data.errors import InputError
 from evaluation.judged import set_of, top_grades
 from evaluation.judging.answers import all_answers
 from evaluation.judging.folder import Judging, Pair
@@ -47,13 +50,15 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
     nothing. A grade is written as its gain (`evaluation.judging.scale`) times the highest grade
     that other judges gave in the item's data set, so that it means the same as theirs; times 1
     where there are no others.
+
+    Raises:
+        InputError: another process is writing to the catalogue.
     """
     answers = all_answers(judging)
     verdicts = verdicts_of(judging, answers)
     finished = [pair for key, pair in judging.pairs.items() if verdicts[key].settled]
     prefix = f"{JUDGES}{judging.name}:"
-    with db.conn:
-        db.conn.execute("BEGIN IMMEDIATE")
+    with _transaction(db):
         kept = _in_catalogue(db, finished)
         tops = top_grades(db, without=JUDGES)
         rows: dict[Key, float] = {}
@@ -69,6 +74,20 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
             sorted({(pair.query, pair.text) for pair in kept}),
         )
     return Applied(len(kept), added, changed, removed, gone=len(finished) - len(kept))
+
+
+@contextmanager
+def _transaction(db: sqlite_utils.Database) -> Iterator[None]:
+    try:
+        db.conn.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        raise InputError(
+            f"Another process is writing to the catalogue ({error}).",
+            where="catalogue",
+            how="Wait until it is done, then run this again.",
+        ) from error
+    with db.conn:
+        yield
 
 
 def _in_catalogue(db: sqlite_utils.Database, pairs: Iterable[Pair]) -> list[Pair]:

@@ -7,28 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlite_utils
 
 from data.catalogue import ITEM_ENTITIES, read_items
 from data.errors import InputError, NotReady
-from data.workspace import Workspace
 from engine.systems import system_named
-from evaluation.evaluate import LiveEngine
 from evaluation.judged import Item, data_notes
 from evaluation.judging.folder import (
     Design,
     Judging,
     Pair,
     Shown,
-    check_name,
-    name_taken,
     write_judging,
 )
 from evaluation.judging.queries import DrawnQuery, draw_queries, given_queries, traffic_of
 from evaluation.query_file import read_queries
 from evaluation.wording import plain
+
+if TYPE_CHECKING:
+    from evaluation.evaluate import LiveEngine
 
 Progress = Callable[[int, int], None]
 DESCRIPTION = 300  # characters of a description that judges see
@@ -47,24 +46,21 @@ class DrawOptions:
 
 
 def draw(
-    workspace: Workspace,
-    name: str,
-    engine: LiveEngine,
+    judging: Judging,
     db: sqlite_utils.Database,
+    open_engine: Callable[[], LiveEngine],
     options: DrawOptions,
     progress: Progress | None = None,
-) -> Judging:
-    """Draw a new judging and write its folder.
+) -> None:
+    """Draw a new judging and write its folder. The engine is opened when all else is in order.
 
     Raises:
-        InputError: a bad name or one that is taken, not two different systems, an unusable file.
+        InputError: not two different systems, an unusable file of queries, a name that is taken.
         NotReady: the log has no query.
     """
-    folder = workspace.judging / check_name(name, "judging")
-    if folder.exists():
-        raise name_taken(folder)
     _check_systems(options.systems)
     queries = _queries(db, options)
+    engine = open_engine()
     results: dict[tuple[str, str], list[Item]] = {}
     engine.warm([entry.query for entry in queries])
     for done, entry in enumerate(queries, 1):
@@ -78,8 +74,7 @@ def draw(
         for (query, system), items in results.items()
     ]
     pairs = _mixed(db, queries, results, options.seed)
-    write_judging(folder, _design(engine.live, db, options), queries, pairs, shown)
-    return Judging.open(workspace, name)
+    write_judging(judging.folder, _design(engine.live, db, options), queries, pairs, shown)
 
 
 def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery]:
@@ -99,7 +94,9 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
 def _design(live: Any, db: sqlite_utils.Database, options: DrawOptions) -> Design:
     notes = data_notes(db)
     if live.rankers is None and {"l1", "full"} & set(options.systems):
-        notes.append("No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine.")
+        notes.append(
+            "No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine."
+        )
     return Design(
         systems=list(options.systems),
         k=options.k,

@@ -100,6 +100,14 @@ class Judging:
             )
         return judging
 
+    @classmethod
+    def new(cls, workspace: Workspace, name: str) -> Judging:
+        """A judging that is to be drawn; raises InputError for a bad name or one that is taken."""
+        judging = cls(check_name(name, "judging"), workspace.judging / name)
+        if judging.folder.exists():
+            raise name_taken(judging.folder)
+        return judging
+
     @property
     def answers(self) -> Path:
         return self.folder / "answers"

@@ -1,0 +1,131 @@
+"""A whole judging (§5.1) on the sample world, with its three simulated judges filling in sheets.
+
+    python benchmarks/judging.py --workspace demo [--number 300] [--systems token,full]
+
+Draws a judging in the workspace, which must hold a sample world in `world/` (`omnisearch demo`
+makes one), lets each judge fill in an exported sheet from the true relevance that only the
+simulation knows, imports the sheets and prints the report. Below it stands what judges who never
+err would have found, to compare the report with. The judging is named after its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from data.text import normalise_query
+from data.workspace import Workspace
+from data.world.itemtext import item_id
+from data.world.judges import GRADES, JUDGES, grade_by
+from data.world.lexicon import load_lexicon
+from data.world.population import NO_TEXT, make_prior, populate
+from data.world.production import Production
+from data.world.querypool import make_queries
+from data.world.sizes import Size
+from evaluation.judging.folder import Judging, Pair
+from evaluation.judging.scale import VALUES, WANTED
+from evaluation.judging.verdicts import Verdict, query_values
+
+MAIN = "from cli.main import main; main()"
+FULL = len(GRADES)  # the sample world's highest grade: all that the query asks for
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The hidden side of a sample world."""
+
+    production: Production
+    query_of: dict[str, int]
+    item_of: dict[str, int]
+
+    @classmethod
+    def of(cls, folder: Path) -> Truth:
+        """Made again from the seed and the size that the world's meta.json names."""
+        meta = orjson.loads((folder / "meta.json").read_bytes())
+        size, lexicon = Size(meta["pins"]), load_lexicon()
+        draws = [np.random.default_rng([meta["seed"], step]) for step in range(8)]
+        prior = make_prior(lexicon, size, draws[0])
+        items = populate(prior, size, draws[1])
+        queries = make_queries(lexicon, prior, size.queries, draws[4])
+        texts = [normalise_query(text) for text in queries.text]
+        ids = [item_id(items, row) for row in range(len(items))]
+        return cls(
+            Production.of(lexicon, items, queries),
+            {text: row for row, text in reversed(list(enumerate(texts)))},
+            {key: row for row, key in enumerate(ids)},
+        )
+
+    def grades(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) the sample world's grades 0..3, and whether the text is in another language."""
+        items, queries = self.production.items, self.production.queries
+        query = np.array([self.query_of[pair.query] for pair in pairs])
+        row = np.array([self.item_of[pair.item_id] for pair in pairs])
+        foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
+        return np.digitize(self.production.relevance(query, row), GRADES), foreign
+
+
+def five_grades(grade: np.ndarray, foreign: np.ndarray) -> np.ndarray:
+    """0..3 on the scale of 1 to 5; what fits but is in another language could be better: 4."""
+    return np.where((grade == FULL) & foreign, 4, np.array([1, 2, 3, 5])[grade])
+
+
+def fill_in(sheet: Path, grades: dict[str, int]) -> None:
+    """Put a judge's grades into the last column of an exported sheet."""
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        head, *rows = csv.reader(file)
+    with sheet.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([head, *([*row[:-1], str(grades[row[0]])] for row in rows)])
+
+
+def omnisearch(*words: object) -> str:
+    command = [sys.executable, "-c", MAIN, *map(str, words)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--workspace", type=Path, default=Path("demo"))
+    parser.add_argument("--number", type=int, default=300)
+    parser.add_argument("--systems", default="token,full")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    workspace, name = Workspace.open(options.workspace), f"simulated-{options.seed}"
+    where = ("--workspace", options.workspace)
+    started = time.perf_counter()
+    drawn = ("--systems", options.systems, "--number", options.number, "--seed", options.seed)
+    print(omnisearch("judge", "draw", name, *drawn, *where))
+    judging = Judging.open(workspace, name)
+    pairs = list(judging.pairs.values())
+    grade, foreign = Truth.of(options.workspace / "world").grades(pairs)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (judge, habits) in enumerate(JUDGES.items()):
+            random = np.random.default_rng([options.seed, number])
+            given = five_grades(grade_by(habits, grade, foreign, random), foreign)
+            sheet = Path(folder) / f"{judge}.csv"
+            omnisearch("judge", "export", name, "--judge", judge, "-o", sheet, *where)
+            fill_in(sheet, {pair.id: int(g) for pair, g in zip(pairs, given, strict=True)})
+            print(omnisearch("judge", "import", name, sheet, *where).strip())
+    print("\n" + omnisearch("judge", "report", name, *where))
+    true = five_grades(grade, foreign).tolist()
+    sure = {
+        pair.id: Verdict(tuple(WANTED * (value == given) for value in VALUES), cannot_tell=0)
+        for pair, given in zip(pairs, true, strict=True)
+    }
+    means = np.mean([of["relevant"] for of in query_values(judging, sure).values()], axis=0)
+    told = ", ".join(f"{s} {m:.3f}" for s, m in zip(judging.design.systems, means, strict=True))
+    print(f"Judges who never err would have found relevant, over all queries: {told}.")
+    print(f"All of it in {time.perf_counter() - started:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()
