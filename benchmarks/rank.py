@@ -1,12 +1,13 @@
 """The rankers beside LightGBM's LambdaMART: milliseconds of a query, and order of unseen queries.
 
-    python benchmarks/rank.py [--workspace demo] [--folds 5]
+    python benchmarks/rank.py [--workspace demo] [--folds 5] [--ablate]
 
 Latency: features and L1 of 1,000 candidates, both heads of L2 of 200, on one core, for our heads
 and for LambdaMART of two sizes, turn by turn in one run. Quality (with --workspace): the
 candidates that `omnisearch rank train` learns from, whose queries are none that the evaluation
 measures; every query is ordered by models that were trained on the other folds. Differences are
-paired, with their standard error.
+paired, with their standard error. `--ablate` trains the heads without one group of features
+after the other instead, and with one group alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
 import numpy as np
 
+from data.catalogue import ACTIONS
 from ranker.features import FEATURES, QueryInfo, feature_matrix
 from ranker.l1 import L1_FEATURES, Linear
 from ranker.l2 import L2, Head
@@ -28,6 +31,18 @@ from ranker.network import Network, NetworkOptions
 from ranker.train import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
+GROUPS = {
+    "learned space": ("learned", "learned_gap", "learned_rr"),
+    "pre-existing spaces": ("compat", "compat_gap", "compat_rr"),
+    "BM25": ("bm25", "bm25_share", "bm25_rr"),
+    "engaged queries": ("engaged", "engaged_match"),
+    "name": ("name_share", "name_cover"),
+    "counts and rates": tuple(
+        name for name in FEATURES if name.endswith("_rate") or name[4:] in ACTIONS
+    ),
+    "item": ("is_product", "coverage", "log_price", "log_age", "is_ad"),
+    "language": ("language_match",),
+}
 NOW = 1_700_000_000
 PRIOR = RankerConfig().l1_prior
 
@@ -140,7 +155,30 @@ def latency() -> None:
         print(f"  {name:34}{value:8.3f} ms{ratio}")
 
 
-def quality(workspace: Path, folds: int) -> None:
+def unseen(names: tuple[str, ...], *, keep: bool) -> Callable[[Lists], Score]:
+    """The L2 head with these features alone (`keep`), or without them: the others are unknown."""
+    hidden = np.array([(name in names) != keep for name in FEATURES])
+
+    def fit(lists: Lists) -> Score:
+        blind = np.where(hidden, np.float32(np.nan), lists.X)
+        network = Network.fit(replace(lists, X=blind))
+        return lambda X: network.score(np.where(hidden, np.float32(np.nan), X))
+
+    return fit
+
+
+def ablations() -> dict[str, Callable[[Lists], Score]]:
+    models: dict[str, Callable[[Lists], Score]] = {
+        "L2 head": lambda lists: Network.fit(lists).score
+    }
+    for group, names in GROUPS.items():
+        models[f"without {group}"] = unseen(names, keep=False)
+    for group, names in GROUPS.items():
+        models[f"{group} alone"] = unseen(names, keep=True)
+    return models
+
+
+def quality(workspace: Path, folds: int, ablate: bool) -> None:
     from data.catalogue import open_catalogue
     from data.workspace import Workspace
     from engine.ranking_data import RankingOptions, collect
@@ -158,8 +196,9 @@ def quality(workspace: Path, folds: int) -> None:
         **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},
     }
     for label in LABELS:
-        compare(data, label, models, folds)
-    mixes(data, folds)
+        compare(data, label, ablations() if ablate else models, folds)
+    if not ablate:
+        mixes(data, folds)
 
 
 def compare(
@@ -182,12 +221,12 @@ def compare(
     values = {name: np.concatenate(parts) for name, parts in found.items()}
     first = values["L2 head"]
     print(f"\n{label}: {len(first)} queries, {folds} folds; training in seconds a fold")
-    print(f"  {'':24}{'nDCG@10':>8}{'less L2 head':>20}{'seconds':>10}")
+    print(f"  {'':30}{'nDCG@10':>8}{'less L2 head':>20}{'seconds':>10}")
     for name, value in values.items():
         less = value - first
         error = less.std() / len(less) ** 0.5
         print(
-            f"  {name:24}{value.mean():8.4f}{less.mean():+11.4f} ± {error:.4f}"
+            f"  {name:30}{value.mean():8.4f}{less.mean():+11.4f} ± {error:.4f}"
             f"{seconds[name] / folds:10.1f}"
         )
 
@@ -221,10 +260,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--ablate", action="store_true")
     options = parser.parse_args()
-    latency()
+    if not options.ablate:
+        latency()
     if options.workspace:
-        quality(options.workspace, options.folds)
+        quality(options.workspace, options.folds, options.ablate)
 
 
 if __name__ == "__main__":

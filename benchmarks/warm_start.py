@@ -33,7 +33,7 @@ from data.importers.adapters import import_published
 from data.workspace import Workspace, write_atomic
 from encoders.checkpoint import load_encoder
 from encoders.config import preset_config
-from encoders.text_feature import _Tower, embed_texts, own_text
+from encoders.text_feature import TextTower, embed_texts, own_text
 from encoders.train import train
 from engine.search import SearchEngine
 from engine.train_rankers import train as train_rankers
@@ -200,7 +200,7 @@ def minilm_lists(
         if feature is not None:
             vectors[at : at + len(keys)] = feature.rows(keys)[0]
         at += len(keys)
-    tower = _Tower("minilm", "mean", 64)
+    tower = TextTower("minilm", "mean", 64)
     found = []
     for start in range(0, len(queries), 256):
         scores = tower(queries[start : start + 256]) @ vectors.T

@@ -35,6 +35,7 @@ from encoders.query import (
     named_backbone,
     small_backbone,
 )
+from encoders.text_feature import check_encoder
 from encoders.validate import carve
 from encoders.wordpiece import train_wordpiece
 
@@ -84,6 +85,8 @@ def prepare(
     if saved is None:
         strings = {text for entries in texts.values() for _, item in entries for _, text in item}
         saved = _new_parts(config, vocabulary, data, features, sorted(strings))
+        if config.warm_steps:
+            check_encoder(db, config.backbone, saved.model.query.backbone)
     tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens)
     pieces = tokeniser(data.queries)
     return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until)

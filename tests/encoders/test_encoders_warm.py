@@ -19,7 +19,7 @@ from data.features import open_feature
 from data.workspace import Workspace
 from encoders import text_feature
 from encoders.checkpoint import load_encoder, load_parts
-from encoders.config import Config
+from encoders.config import Config, preset_config
 from encoders.hash_embedding import Levels
 from encoders.item import ItemEncoder
 from encoders.ngrams import NgramIndex, build_vocabulary
@@ -103,7 +103,11 @@ def test_another_model_in_the_same_folder_computes_anew(tmp_path, backbone) -> N
     with torch.no_grad():
         model.embeddings.word_embeddings.weight.mul_(2)
     model.save_pretrained(folder)
+    tiny = preset_config("tiny", dim=16, steps=2, warm_steps=2)
+    with pytest.raises(InputError, match="another than the one that embedded"):
+        train(workspace, db, tiny)
     assert embed_texts(workspace, db, str(folder))["computed"] == 6
+    train(workspace, db, tiny)
 
 
 def test_a_damaged_cache_is_named_and_can_be_deleted(tmp_path, backbone) -> None:
