@@ -12,13 +12,31 @@ import unicodedata
 MAX_QUERY_CHARS = 512
 
 # Scripts written without spaces: each character stands alone (CJK ideographs, kana, Thai, Lao,
-# Khmer, Myanmar); every other run of letters, marks and digits is one word.
+# Khmer, Myanmar), with the marks on it; every other run of letters, marks and digits is one word.
 _ALONE = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"
     "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003134f"
 )
-_WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}](?:[^\W_{_ALONE}]|[\u0300-\u036f\u0900-\u0dff])*")
+_STACKS = "\u1039\u17d2"  # writes the next consonant below: Myanmar's virama, Khmer's coeng
+_MARKS = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == "M")
+_WORD = re.compile(
+    rf"(?=[\w{_MARKS}])[{_ALONE}](?:[{_STACKS}][{_ALONE}]|[{_MARKS}])*"
+    rf"|[^\W_{_ALONE}](?:[^\W_{_ALONE}]|[{_MARKS}])*"
+)
+_UNSPACED = re.compile(rf"[{_ALONE}]")
+
+# What writers leave out as they please: Hebrew and Arabic vowel points and Arabic's long line,
+# soft hyphens, invisible joiners (ZWNJ in Indic scripts only: in Persian it parts two words), and
+# the dot that casefolding leaves of Turkish İ.
+_SILENT = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u00ad\u200d\u2060\ufeff]"
+    "|(?<=[\u0900-\u0dff])\u200c|(?<=i)\u0307"
+)
+_MAY_DIFFER = re.compile("[\u00ad\u0131\u0307\u0591-\u06ff\u0900-\u0dff\u200c\u200d\u2060\ufeff]")
+# Letters that writers of Arabic script, and capitals in Turkish, do not keep apart.
+_ALIKE = str.maketrans("أإآٱىیکة" + "ı", "ااااييكه" + "i")
 _SPACE = re.compile(r"\s+")
 
 
@@ -36,6 +54,15 @@ def normalise_query(text: str) -> str:
 def words(text: str) -> list[str]:
     """The words of a text: split at white space and punctuation after `normalise`.
 
-    Characters of scripts without spaces are words of their own.
+    Characters of scripts without spaces are words of their own, with their marks. Vowel points,
+    invisible joiners and letters that are written either way make no difference.
     """
-    return _WORD.findall(normalise(text))
+    text = normalise(text)
+    if not text.isascii() and _MAY_DIFFER.search(text):
+        text = _SILENT.sub("", text).translate(_ALIKE)
+    return _WORD.findall(text)
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether one of `words` is a character of a script without spaces."""
+    return _UNSPACED.match(word) is not None

@@ -9,6 +9,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, train
 from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerFast
 
+from data.text import MAX_QUERY_CHARS, is_unspaced, normalise
+
 # How transformers calls the special word pieces.
 _SPECIAL = {
     "pad_token": "[PAD]",
@@ -41,7 +43,10 @@ def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 
 
 def _tokeniser(pieces: dict[str, int]) -> Tokenizer:
-    model = WordPiece(pieces, unk_token=_SPECIAL["unk_token"], max_input_chars_per_word=64)
+    # A query of a script without spaces is one long word.
+    model = WordPiece(
+        pieces, unk_token=_SPECIAL["unk_token"], max_input_chars_per_word=MAX_QUERY_CHARS
+    )
     tokeniser = Tokenizer(model)
     tokeniser.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
     tokeniser.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -57,7 +62,8 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
     plain = _tokeniser({"[UNK]": 0})
     counts: Counter[str] = Counter()
     for text in texts:
-        folded = plain.normalizer.normalize_str(text)
+        # Queries are read normalised (`encoders.query`), so that is how they must be spelled.
+        folded = plain.normalizer.normalize_str(normalise(text))
         counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(folded))
     return counts
 
@@ -65,7 +71,8 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
 def _characters(words: Counter[str], most: int) -> list[str]:
     """The most frequent single characters, those inside words marked, in a fixed order.
 
-    The trainer takes in the unmarked form of each character too, so both are counted.
+    The trainer takes in the unmarked form of each character too, so both are counted. In scripts
+    without spaces a query may begin anywhere in a title, so both forms are taken of each.
     """
     counts: Counter[str] = Counter()
     for word, times in words.items():
@@ -74,7 +81,8 @@ def _characters(words: Counter[str], most: int) -> list[str]:
             counts[_INSIDE + character] += times
     chosen: set[str] = set()
     for piece in sorted(counts, key=lambda piece: (-counts[piece], piece)):
-        forms = {piece, piece.removeprefix(_INSIDE)}
+        plain = piece.removeprefix(_INSIDE)
+        forms = {piece, plain, _INSIDE + plain} if is_unspaced(plain) else {piece, plain}
         if len(chosen | forms) <= most:
             chosen |= forms
     return sorted(chosen)

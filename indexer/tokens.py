@@ -1,14 +1,19 @@
 """Tokens for BM25: how items and queries become words, and the index they are searched in.
 
 The words of a text are those of `data.text.words`, so a character of a script without spaces is
-a word. Words of plain a-z are stemmed by the English Snowball stemmer, whatever their language:
+a word; neighbours of them are a token too, and so are the neighbouring syllables of a Korean word:
+then a part of an unspaced text finds it, and what has the same characters elsewhere ranks below.
+A query of several letters of such a script is searched by their pairs alone.
+Words of plain a-z are stemmed by the English Snowball stemmer, whatever their language:
 item and query meet in the same stem, and no other script is touched. English stop words are left
 out of a query that has other words too; items keep them, so that "the who" finds something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,9 +22,9 @@ import tantivy
 
 from data.catalogue import field_texts
 from data.errors import Corrupt, InputError
-from data.text import normalise_query, words
+from data.text import is_unspaced, normalise_query, words
 
-TOKENS_VERSION = 1  # raise it when `tokens` changes: stored tokens are reused by updates
+TOKENS_VERSION = 2  # raise it when `tokens` changes: stored tokens are reused by updates
 TOKENS_FILE = "tokens.txt"
 MAX_TOKEN_CHARS = 64
 
@@ -35,6 +40,9 @@ _STOP_WORDS = (
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 TokenBackend = Literal["tantivy", "rank-bm25"]
+
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_HANGUL = re.compile("[\uac00-\ud7a3]+")
 
 _STEMMER = (
     tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
@@ -65,7 +73,18 @@ class TokenIndex(Protocol):
 
 def tokens(text: str) -> list[str]:
     """The tokens of a text, in order, repeated ones included."""
-    return [_stem(word) for word in words(text)]
+    found = words(text)
+    plain = [_stem(word) for word in found]
+    return plain if text.isascii() else [*plain, *_neighbours(found)]
+
+
+def _neighbours(found: Sequence[str]) -> list[str]:
+    """Pairs of neighbouring characters of scripts without spaces, and of Hangul inside a word."""
+    pairs = [a + b for a, b in pairwise(found) if is_unspaced(a) and is_unspaced(b)]
+    for word in found:
+        if len(word) > 2 and _HANGUL.fullmatch(word):
+            pairs += [a + b for a, b in pairwise(word)]
+    return pairs
 
 
 def item_tokens(item: dict[str, Any]) -> list[str]:
@@ -75,9 +94,15 @@ def item_tokens(item: dict[str, Any]) -> list[str]:
 
 def query_tokens(text: str) -> list[str]:
     """The distinct tokens a query is searched by; of a very long query, its beginning."""
-    found = dict.fromkeys(words(normalise_query(text)))
-    kept = [word for word in found if word not in STOP_WORDS] or list(found)
-    return list(dict.fromkeys(_stem(word) for word in kept))
+    found = words(normalise_query(text))
+    kept = [word for word in found if word not in STOP_WORDS] or found
+    if text.isascii():
+        return list(dict.fromkeys(map(_stem, kept)))
+    pairs = _neighbours(found)
+    # A letter says nothing beside its pairs, and half the shop has it; an ideograph is a word.
+    letters = {word for pair in pairs for word in words(pair) if is_unspaced(word)}
+    kept = [word for word in kept if word not in letters or _IDEOGRAPH.match(word)]
+    return list(dict.fromkeys([*map(_stem, kept), *pairs]))
 
 
 def _stem(word: str) -> str:
