@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from data.importers.load import Report
 
 FEEDBACK = Path("feedback")  # the word, where no file has this name
-PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
+PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
 
 
 def register(app: typer.Typer) -> None:

@@ -11,14 +11,14 @@ from data.workspace import Workspace
 if TYPE_CHECKING:
     from data.importers.record import Progress, Report
 
-PUBLISHED = ("esci", "home_depot", "tate", "coco", "beir")
+PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
 
 
 def import_published(
     workspace: Workspace, folder: Path, name: str, progress: Progress = None
 ) -> list[Report]:
     """Import a folder that holds one of PUBLISHED; raises InputError for an unknown name."""
-    from data.importers.adapters import coco, esci, home_depot, tate
+    from data.importers.adapters import coco, esci, home_depot, iconclass, tate
     from data.importers.beir import import_beir
 
     run = {
@@ -26,6 +26,7 @@ def import_published(
         "home_depot": home_depot.import_home_depot,
         "tate": tate.import_tate,
         "coco": coco.import_coco,
+        "iconclass": iconclass.import_iconclass,
         "beir": import_beir,
     }.get(name)
     if run is None:
