@@ -1,11 +1,11 @@
 """A whole judging (§5.1) on the sample world, with its three simulated judges filling in sheets.
 
-    python benchmarks/judging.py --workspace demo [--number 300] [--systems token,full]
+    python benchmarks/judging.py --workspace demo [--world demo/world] [--systems token,full]
 
-Draws a judging in the workspace, which must hold a sample world in `world/` (`omnisearch demo`
-makes one), lets each judge fill in an exported sheet from the true relevance that only the
-simulation knows, imports the sheets and prints the report. Below it stands what judges who never
-err would have found, to compare the report with. The judging is named after its seed.
+Draws a judging in a workspace of the sample world (`omnisearch demo` makes one), lets each judge
+fill in an exported sheet from the true relevance that only the simulation knows, imports the sheets
+and prints the report. Below it stands what judges who never err would have found, to compare the
+report with. The judging is named after its systems and its seed.
 """
 
 from __future__ import annotations
@@ -95,18 +95,20 @@ def omnisearch(*words: object) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workspace", type=Path, default=Path("demo"))
+    parser.add_argument("--world", type=Path, help="by default `world` in the workspace")
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--systems", default="token,full")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    workspace, name = Workspace.open(options.workspace), f"simulated-{options.seed}"
+    workspace = Workspace.open(options.workspace)
+    name = f"{options.systems.replace(',', '-')}-{options.seed}"
     where = ("--workspace", options.workspace)
     started = time.perf_counter()
     drawn = ("--systems", options.systems, "--number", options.number, "--seed", options.seed)
     print(omnisearch("judge", "draw", name, *drawn, *where))
     judging = Judging.open(workspace, name)
     pairs = list(judging.pairs.values())
-    grade, foreign = Truth.of(options.workspace / "world").grades(pairs)
+    grade, foreign = Truth.of(options.world or options.workspace / "world").grades(pairs)
     with tempfile.TemporaryDirectory() as folder:
         for number, (judge, habits) in enumerate(JUDGES.items()):
             random = np.random.default_rng([options.seed, number])

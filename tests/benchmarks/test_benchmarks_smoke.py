@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def ran(name: str, options: str, *more: object) -> str:
 
 def test_every_program_is_tried() -> None:
     programs = {path.stem for path in FOLDER.glob("*.py")} - NO_PROGRAMS
-    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED}
+    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED, "judging"}
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -107,3 +108,13 @@ def test_soak_finds_nothing_wrong(trained: Workspace) -> None:
     printed = ran("soak", SERVED["soak"], "--workspace", trained.root)
     assert "wrong answers: 0" in printed and "faults: 0" in printed
     assert titles == 0
+
+
+@pytest.mark.slow
+def test_judging_prints_the_report_of_three_judges(
+    trained: Workspace, tiny_world: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.root, tmp_path / "ws")
+    printed = ran("judging", "--number 9", "--workspace", tmp_path / "ws", "--world", tiny_world)
+    assert "0 pairs still lack judgments" in printed and "| j3 " in printed
+    assert "Judges who never err" in printed
