@@ -8,6 +8,7 @@ everything with AdamW. It is ordinary and not slowed down; `train.py` measures i
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from encoders.batches import Batch, Part
 from encoders.config import Config
 from encoders.logq import StreamCounts
 from encoders.model import COMPAT_FEATURES
+
+
+class Step(NamedTuple):
+    """A step's loss, the seconds that it took, and those of the processor."""
+
+    loss: float
+    seconds: float
+    processor: float
 
 
 class PlainTraining:
@@ -36,9 +45,9 @@ class PlainTraining:
         ]
         self.queries = np.array(made.data.queries, dtype=object)
 
-    def learn(self, batch: Batch) -> tuple[float, float]:
-        """The loss and the seconds of a step over a batch's pairs and random negatives."""
-        began = time.perf_counter()
+    def learn(self, batch: Batch) -> Step:
+        """A step over a batch's pairs and random negatives."""
+        began, busy = time.perf_counter(), time.process_time()
         self.optimiser.zero_grad()
         rows = [part.query_rows for part in batch.parts]
         for part in batch.parts:
@@ -51,7 +60,7 @@ class PlainTraining:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimiser.step()
-        return loss.item(), time.perf_counter() - began
+        return Step(loss.item(), time.perf_counter() - began, time.process_time() - busy)
 
     def _encode_queries(self, texts: list[str]) -> Tensor:
         found = self.made.tokeniser.hub_tokeniser(

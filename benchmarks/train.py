@@ -4,9 +4,10 @@
     python benchmarks/train.py --preset demo --steps 10 --plain        # beside a plain loop
     python benchmarks/train.py --preset demo --pairs 4096 --steps 3 --chunk 512 --cached
 
-Prints pairs a second (the median step), the share of the time that steps waited for their batch,
-and the peak memory. With `--plain` a plain PyTorch loop takes as many steps over the same batches
-from the same weights. A process has one peak memory: compare settings over several runs.
+Prints pairs a second (the median step), processor seconds a step (of all threads; other programs
+change them little), the share of the time that steps waited for their batch, and the peak memory.
+With `--plain` a plain PyTorch loop takes as many steps over the same batches from the same weights.
+A process has one peak memory: compare settings over several runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import copy
 import os
 import resource
 import statistics
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -70,10 +72,12 @@ def main() -> None:
     weights = copy.deepcopy(made.model.state_dict()) if options.plain else {}
     learner = Learner(made.model, made.data, config, device)
     before = peak_memory(device)
-    reports = []
+    reports, clock = [], []
     with closing(batches_ahead(made.stream, 0)) as coming:
         for _ in range(config.steps):
+            clock.append(time.process_time())
             reports.append(learner.learn(*next(coming)))
+    busy = (time.process_time() - clock[WARM_UP]) / len(reports[WARM_UP:])
     timed = reports[WARM_UP:]
     seconds = statistics.median(report.seconds for report in timed)
     waited = sum(report.waited for report in timed) / sum(report.seconds for report in timed)
@@ -86,17 +90,20 @@ def main() -> None:
     print(f"{sum(parameter.numel() for parameter in made.model.parameters()):,} parameters")
     print(f"device {device}, bf16 {learner.stepper.bf16}, {os.cpu_count()} cores, ", end="")
     print(f"{torch.get_num_threads()} threads, load before {load:.1f}")
-    print(f"throughput   {pairs / seconds:10,.0f} pairs/s  ({seconds:.2f} s a step)")
+    print(f"throughput   {pairs / seconds:10,.0f} pairs/s  ({seconds:.2f} s a step, ", end="")
+    print(f"{busy:.2f} processor seconds)")
     print(f"waiting      {waited:10.1%} of the time, for batches")
     print(f"peak memory  {peak_memory(device)}; before the first step {before}")
     if options.plain:
         made.model.load_state_dict(weights)
         plain = PlainTraining(made, config, device)
         found = [plain.learn(made.stream.batch(step)) for step in range(config.steps)]
-        slow = statistics.median(seconds for _, seconds in found[WARM_UP:])
-        print(f"plain loop   {pairs / slow:10,.0f} pairs/s  ({slow:.2f} s a step)")
-        print(f"ratio        {slow / seconds:10.1f}")
-        print(f"first losses {reports[0].loss:10.5f} and plain {found[0][0]:.5f}")
+        slow = statistics.median(step.seconds for step in found[WARM_UP:])
+        slow_busy = statistics.median(step.processor for step in found[WARM_UP:])
+        print(f"plain loop   {pairs / slow:10,.0f} pairs/s  ({slow:.2f} s a step, ", end="")
+        print(f"{slow_busy:.2f} processor seconds)")
+        print(f"ratio        {slow / seconds:10.1f}, of processor seconds {slow_busy / busy:.1f}")
+        print(f"first losses {reports[0].loss:10.5f} and plain {found[0].loss:.5f}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,19 @@ class Batch:
         return sum(len(part.queries) for part in self.parts)
 
 
+def pinned(batch: Batch) -> Batch:
+    """The batch with its large tensors in memory that a GPU copies from by itself."""
+    items = [
+        replace(chunk, levels=chunk.levels.pinned(), features=chunk.features.pin_memory())
+        for chunk in batch.item_chunks
+    ]
+    queries = [
+        replace(chunk, input_ids=chunk.input_ids.pin_memory(), mask=chunk.mask.pin_memory())
+        for chunk in batch.query_chunks
+    ]
+    return replace(batch, item_chunks=items, query_chunks=queries)
+
+
 def composition(shares: dict[str, float], batch_pairs: int) -> dict[str, int]:
     """How many pairs of each data set a batch holds: proportional, at least one of each.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import torch
@@ -13,7 +15,8 @@ from encoders.ragged import Ragged
 
 _PRIME = 2**31 - 1  # above every token id, and a * id stays below 2**63
 HASHES = 2
-_TOKENS_AT_ONCE = 512  # in the backward pass, to stay in the processor's cache
+_TOKENS_AT_ONCE = 512  # in the backward pass on a CPU, to stay in its cache
+_TOKENS_ON_GPU = 65_536
 
 
 class HashEmbedding(nn.Module):
@@ -75,12 +78,11 @@ class _HashRows(torch.autograd.Function):
         to_table = torch.sparse_coo_tensor(
             rows[None], values, table.shape, is_coalesced=True, check_invariants=False
         )
+        size = _TOKENS_AT_ONCE if table.is_cpu else _TOKENS_ON_GPU
         to_used = torch.cat(
             [
                 torch.einsum("td,thd->th", part, F.embedding(where, table))
-                for part, where in zip(
-                    gradient.split(_TOKENS_AT_ONCE), hashes.split(_TOKENS_AT_ONCE), strict=True
-                )
+                for part, where in zip(gradient.split(size), hashes.split(size), strict=True)
             ]
         )
         # Bags list their tokens in rising order and once each: this is coalesced.
@@ -105,17 +107,23 @@ class Levels:
         ]
 
     def to(self, device: torch.device) -> Levels:
-        """The same on a device."""
-        if device.type == "cpu":
-            return self
-        self.tokens = self.tokens.to(device)
-        self.levels = [
-            tuple(  # type: ignore[misc]
-                None if pair is None else (pair[0].to(device), pair[1].to(device)) for pair in level
-            )
+        """The same on a device; pinned memory is copied while the program goes on."""
+        return (
+            self if device.type == "cpu" else self._each(lambda t: t.to(device, non_blocking=True))
+        )
+
+    def pinned(self) -> Levels:
+        """The same in memory that a GPU copies from by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, moved: Callable[[Tensor], Tensor]) -> Levels:
+        found = copy(self)
+        found.tokens = moved(self.tokens)
+        found.levels = [
+            tuple(None if pair is None else (moved(pair[0]), moved(pair[1])) for pair in level)  # type: ignore[misc]
             for level in self.levels
         ]
-        return self
+        return found
 
 
 def _tensors(ragged: Ragged) -> tuple[Tensor, Tensor]:

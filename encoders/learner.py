@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from encoders.batches import Batch, BatchStream
+from encoders.batches import Batch, BatchStream, pinned
 from encoders.config import Config
 from encoders.dataset import TrainingData
 from encoders.logq import StreamCounts
@@ -70,11 +70,16 @@ def batches_ahead(stream: BatchStream, step: int) -> Generator[tuple[Batch, floa
 
     A thread makes the next one while this one is learned.
     """
+
+    def make(number: int) -> Batch:
+        batch = stream.batch(number)
+        return pinned(batch) if torch.cuda.is_available() else batch
+
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(stream.batch, step)
+        coming = ahead.submit(make, step)
         while True:
             began = time.perf_counter()
             batch = coming.result()
             step += 1
-            coming = ahead.submit(stream.batch, step)
+            coming = ahead.submit(make, step)
             yield batch, time.perf_counter() - began

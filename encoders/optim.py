@@ -20,7 +20,7 @@ from encoders.config import Config
 from encoders.model import OmniModel
 
 _BETAS = (0.9, 0.999)
-_ROWS_AT_ONCE = 512  # what all steps of an update do in the processor's cache
+_ROWS_AT_ONCE = 512  # on a CPU, what all steps of an update do in its cache
 
 
 class Lamb(Optimizer):
@@ -51,9 +51,11 @@ class Lamb(Optimizer):
             (square / (1 - _BETAS[1] ** count)).sqrt() + group["eps"]
         )
         update.add_(parameter, alpha=group["weight_decay"])
-        weight_norm, update_norm = parameter.norm().item(), update.norm().item()
-        ratio = weight_norm / update_norm if weight_norm > 0 and update_norm > 0 else 1.0
-        parameter.sub_(update, alpha=group["lr"] * ratio)
+        # No number leaves the device, so that a GPU is not waited for.
+        weight_norm, update_norm = parameter.norm(), update.norm()
+        both = (weight_norm > 0) & (update_norm > 0)
+        ratio = torch.where(both, weight_norm / update_norm, 1.0)
+        parameter.sub_(update.mul_(ratio * group["lr"]))
 
 
 class LazyAdam(Optimizer):
@@ -79,11 +81,8 @@ class LazyAdam(Optimizer):
         count = state["step"].item()
         gradient = parameter.grad.coalesce()  # type: ignore[union-attr]
         bias = math.sqrt(1 - _BETAS[1] ** count) / (1 - _BETAS[0] ** count)
-        blocks = zip(
-            gradient.indices()[0].split(_ROWS_AT_ONCE),
-            gradient.values().split(_ROWS_AT_ONCE),
-            strict=True,
-        )
+        size = _ROWS_AT_ONCE if parameter.is_cpu else parameter.shape[0]
+        blocks = zip(gradient.indices()[0].split(size), gradient.values().split(size), strict=True)
         for rows, values in blocks:
             mean = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - _BETAS[0])
             square = state["exp_avg_sq"].index_select(0, rows).mul_(_BETAS[1])

@@ -9,8 +9,9 @@ import pytest
 import torch
 from one_step import gradients, stream_of
 
-from encoders.batches import Hiding, composition, visible_strings
+from encoders.batches import Hiding, composition, pinned, visible_strings
 from encoders.dataset import ENGAGED
+from encoders.hash_embedding import sum_bags
 from encoders.logq import StreamCounts
 from encoders.prepare import prepare
 from encoders.step import Stepper, chunk_seed, count_and_correct, takes_bf16
@@ -33,7 +34,8 @@ def test_cached_gradients_equal_plain_ones_with_dropout_on(prepared, config) -> 
     cached = gradients(prepared, replace(chunked, cached_gradients=True))
     assert_same(plain, cached)
     assert {"item.hash.table", "item.hash.weights", "log_temperature"} <= plain.keys()
-    assert "compat.pinsage.projection.weight" in plain
+    assert "compat.pinsage.projection.weight" in plain and "loss of pin/pinsage" in plain
+    assert len(chunked.sizes) > 1
     # Dropout was on: another chunking draws other units, and the query side's gradients move.
     other = gradients(prepared, replace(config, chunk_items=17, chunk_queries=0))
     name = "query.projection.weight"
@@ -150,6 +152,26 @@ def test_pairs_without_a_compat_vector_add_nothing_to_that_task(prepared, config
 
     assert loss_of(without) == 0.0
     assert loss_of(part) > 0.0
+
+
+def test_a_pinned_batch_is_the_same_batch(prepared, config, monkeypatch) -> None:
+    """Pinning needs a GPU: here it only copies, and what it leaves out would be seen."""
+    copied: list[int] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        copied.append(tensor.numel())
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    batch = stream_of(prepared, config).batch(3)
+    same = pinned(batch)
+    assert len(copied) == 1 + 3 * 4 + 1 + 2  # tokens, levels and their transposes; features; ids
+    for chunk, other in zip(batch.item_chunks, same.item_chunks, strict=True):
+        assert chunk.levels is not other.levels
+        assert torch.equal(chunk.features, other.features)
+        a, b = (sum_bags(prepared.parts.model.item.hash, one.levels) for one in (chunk, other))
+        assert torch.equal(a, b)
+    assert torch.equal(batch.query_chunks[0].input_ids, same.query_chunks[0].input_ids)
 
 
 def test_bf16_is_taken_only_where_asked_for_or_computed_in() -> None:
