@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,7 +92,11 @@ class Terminal:
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
     def press(self, key: str) -> None:
-        time.sleep(0.2)  # keys typed before the question is on the screen are dropped
+        """Type a key once one is waited for; keys typed ahead of that are dropped."""
+        until = time.monotonic() + SECONDS
+        while termios.tcgetattr(self._main)[3] & termios.ICANON:
+            assert time.monotonic() < until, self.seen
+            time.sleep(0.01)
         os.write(self._main, key.encode())
 
     def close(self) -> None:
