@@ -27,6 +27,7 @@ from evaluation.judged import (
     judged_gains,
     set_of,
 )
+from evaluation.languages import language_pairs
 from evaluation.recall import Recall, RecallOptions, evaluate_recall
 from evaluation.significance import Difference, compare_paired, holm
 from evaluation.systems import (
@@ -88,13 +89,18 @@ class SystemsTable:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of `omnisearch evaluate`; `notes` say what the data is."""
+    """All figures of `omnisearch evaluate`; `notes` say what the data is.
+
+    `languages` is the recall of held-out pairs, judged ones too, by the language of the query and
+    of the item; empty where none crosses languages.
+    """
 
     generation: int
     checkpoint: str
     eval_from: int
     eval_until: int
     recall: list[Recall]
+    languages: list[Recall]
     tables: list[SystemsTable]
     notes: list[str]
 
@@ -156,18 +162,18 @@ def evaluate(
                 table = replace(table, judged_at_10=judged_shares(rankings, sets[name]))
             tables.append(table)
         done += len(queries)
-    recall = evaluate_recall(
-        live.generation,
-        live.encoder.queries,
-        pairs,
-        RecallOptions(corpus=options.corpus, seed=options.seed),
-    )
+    among = RecallOptions(corpus=options.corpus, seed=options.seed)
+    towards = language_pairs(db, sets.values(), seed=options.seed)
+    encode = live.encoder.queries
+    recall = evaluate_recall(live.generation, encode, pairs, among)
+    languages = evaluate_recall(live.generation, encode, towards, among)
     return Evaluation(
         generation=live.generation.number,
         checkpoint=live.generation.checkpoint,
         eval_from=split.eval_from,
         eval_until=split.eval_until,
         recall=recall,
+        languages=languages,
         tables=tables,
         notes=data_notes(db) + _notes(live, tables),
     )
@@ -176,7 +182,9 @@ def evaluate(
 def _notes(live: Any, tables: Sequence[SystemsTable]) -> list[str]:
     notes = []
     if live.rankers is None:
-        notes.append("No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine.")
+        notes.append(
+            "No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine."
+        )
     if not tables:
         notes.append("Nothing is held out: no evaluation window and no judgments of test queries.")
     return notes

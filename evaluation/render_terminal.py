@@ -9,6 +9,7 @@ from rich.text import Text
 from evaluation.compare import Column, Comparison, Shown
 from evaluation.compare_set import PairOfSystems, SetComparison
 from evaluation.evaluate import Evaluation
+from evaluation.languages import ACROSS
 from evaluation.recall import Recall
 from evaluation.systems import METRICS, Estimate
 from evaluation.wording import p_text, plain, price_text, system_name
@@ -138,6 +139,7 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     lines: list[RenderableType] = []
     if evaluation.recall:
         lines.append(_recall_table(evaluation.recall))
+    lines += _language_tables(evaluation.languages)
     for table in evaluation.tables:
         title = f"{table.name}: {table.queries:,} of {table.available:,} queries"
         lines.append(metrics_table(table.metrics, title))
@@ -176,3 +178,33 @@ def _recall_table(rows: list[Recall]) -> Table:
         ]
         grid.add_row(kind, f"{next(iter(found.values())).pairs:,}", *cells)
     return grid
+
+
+def _language_tables(rows: list[Recall]) -> list[RenderableType]:
+    """For each entity, learned space and BM25: query languages down, item languages across."""
+    tables: list[RenderableType] = []
+    cells = {}
+    for row in rows:
+        entity, _, languages = row.pairs_of.partition("/")
+        if row.space in ("learned", "bm25"):
+            cells[entity, row.space, *languages.split(ACROSS)] = row
+    for entity, space in dict.fromkeys(key[:2] for key in cells):
+        asked = sorted({key[2] for key in cells if key[:2] == (entity, space)})
+        answered = sorted({key[3] for key in cells if key[:2] == (entity, space)})
+        title = f"Recall@10 by language, {entity}s, {space}: the query's down, the item's across"
+        grid = Table(title=Text(title, "bold"), title_justify="left")
+        for name in ("", *answered):
+            grid.add_column(Text(name), justify="right" if name else "left")
+        for one in asked:
+            found = [cells.get((entity, space, one, other)) for other in answered]
+            grid.add_row(
+                Text(one),
+                *(
+                    Text.assemble(f"{row.recall:.3f}", (f" {row.low:.3f}–{row.high:.3f}", "dim"))
+                    if row
+                    else Text("–")
+                    for row in found
+                ),
+            )
+        tables.append(grid)
+    return tables
