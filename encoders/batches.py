@@ -309,7 +309,8 @@ def hidden_features(
     count: int, rates: Mapping[str, float], generator: np.random.Generator
 ) -> np.ndarray:
     """(features, count) bool: which rows each continuous feature is hidden in, at its rate."""
-    return np.array([generator.random(count) < rate for rate in rates.values()]).reshape(-1, count)
+    drawn = [generator.random(count) < rate for rate in rates.values()]
+    return np.array(drawn, dtype=bool).reshape(len(rates), count)
 
 
 def hide_features(features: np.ndarray, dims: Mapping[str, int], hidden: np.ndarray) -> None:
