@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.common import JsonOption, emit_json, err, example, out
+
+if TYPE_CHECKING:
+    from evaluation.reproduce.reproduce import Reproduce
 
 
 def register(app: typer.Typer) -> None:
@@ -44,20 +47,32 @@ def reproduce(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train what a table of the paper compares, under equal budgets, and measure it (§4)."""
+    """Train what a table of the paper compares, under equal budgets, and measure it (§4, §5)."""
     from data.workspace import Workspace
-    from evaluation.reproduce.report import markdown
-    from evaluation.reproduce.reproduce import Reproduce, reproduce_table
-    from evaluation.reproduce.spec import load_table
+    from evaluation.reproduce.reproduce import Reproduce
 
-    chosen = load_table(table, config)
     source = None if workspace is None else Workspace.open(workspace)
-    options = Reproduce(out_, source, seeds, steps)
-    made = reproduce_table(table, chosen, options, _told)
+    text, found = _reproduce(table, config, Reproduce(out_, source, seeds, steps))
     if json:
-        return emit_json("reproduce", made.to_json())
-    out.print(markdown(made), markup=False, highlight=False, soft_wrap=True)
-    out.print(f"Written to {out_ / table}.md, .json and, with matplotlib, .svg.", markup=False)
+        return emit_json("reproduce", found)
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Written into {out_}: {table}.md and .json, of recalls .svg too.", markup=False)
+
+
+def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str, Any]:
+    """Markdown, and plain values."""
+    from evaluation.reproduce.report import markdown
+    from evaluation.reproduce.reproduce import reproduce_table
+    from evaluation.reproduce.spec import STUDIES, load_study, load_table
+
+    if table not in STUDIES:
+        made = reproduce_table(table, load_table(table, config), options, _told)
+        return markdown(made), made.to_json()
+    from evaluation.reproduce.studies import reproduce_classification, reproduce_relevance
+
+    study = load_study(table, config)
+    run = reproduce_relevance if table == "relevance" else reproduce_classification
+    return run(study, options, _told)
 
 
 def _told(number: int, total: int, name: str) -> Callable[[Any], None]:

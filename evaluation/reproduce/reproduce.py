@@ -39,6 +39,14 @@ class Reproduce:
     seeds: int = 3
     steps: int | None = None
 
+    def changes(self, train: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a training, with the number of steps that was asked for."""
+        if self.steps is None:
+            return train
+        validate = max(1, self.steps // 2)
+        mine = {"steps": self.steps, "warmup_steps": self.steps // 10, "valid_every": validate}
+        return train | mine
+
 
 OnRun = Callable[[int, int, str], Callable[[Any], None] | None]
 
@@ -98,8 +106,5 @@ def write_report(folder: Path, name: str, made: Reproduction) -> None:
 
 
 def _config(table: Table, model: Model, options: Reproduce, seed: int) -> Config:
-    changes: dict[str, Any] = table.train | model.train | {"seed": seed}
-    if options.steps is not None:
-        changes |= {"steps": options.steps, "warmup_steps": options.steps // 10}
-        changes["valid_every"] = max(1, options.steps // 2)
-    return preset_config(table.preset, **changes)
+    changes = options.changes(table.train | model.train)
+    return preset_config(table.preset, **changes | {"seed": seed})

@@ -12,6 +12,7 @@ from data.errors import InputError
 from encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
+STUDIES = ("relevance", "classification")
 SPACES = ("learned", "compat")
 _FOLDER = Path(__file__).parent / "tables"
 
@@ -71,6 +72,26 @@ class Table:
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Study:
+    """What of §5 is no table of recalls: judged relevance, or classification.
+
+    Attributes:
+        systems, queries, k: of the judging (`evaluation.judging`).
+        labels: a labels file (`evaluation.classification.labels`); '' for the interests that the
+            sample world's queries are about.
+    """
+
+    title: str
+    pins: int = 6000
+    preset: str = "demo"
+    train: dict[str, Any] = field(default_factory=dict)
+    systems: tuple[str, ...] = ("token", "embedding")
+    queries: int = 300
+    k: int = 8
+    labels: str = ""
+
+
 def load_table(name: str, path: Path | None = None) -> Table:
     """The table of that name, or of the file `path`.
 
@@ -79,19 +100,32 @@ def load_table(name: str, path: Path | None = None) -> Table:
     """
     if path is None:
         if name not in TABLES:
+            known = ", ".join((*TABLES, *STUDIES))
             raise InputError(
-                f"There is no table {name!r}.", how=f"One of {', '.join(TABLES)}, or --config FILE."
+                f"There is no table {name!r}.", how=f"One of {known}, or --config FILE."
             )
         path = _FOLDER / f"{name}.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The table cannot be read ({error}).", where=str(path)) from error
+    values = _read(path)
     models = tuple(_made(Model, row, path, "models") for row in _rows(values, "models", path))
     findings = tuple(_made(Finding, row, path, "findings") for row in values.pop("findings", []))
     table: Table = _made(Table, values | {"models": models, "findings": findings}, path, "")
     _check(table, path)
     return table
+
+
+def load_study(name: str, path: Path | None = None) -> Study:
+    """The study 'relevance' or 'classification', or that of the file `path`; raises InputError."""
+    path = path or _FOLDER / f"{name}.toml"
+    study: Study = _made(Study, _read(path), path, "")
+    _check_train(study.preset, study.train, str(path))
+    return study
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The table cannot be read ({error}).", where=str(path)) from error
 
 
 def _rows(values: dict[str, Any], key: str, path: Path) -> list[Any]:
@@ -131,7 +165,7 @@ def _check(table: Table, path: Path) -> None:
                 where=f"{path} {model.name}",
                 how=f"Choose from {', '.join(TEXT_FIELDS)}.",
             )
-        _config(table, model, path)
+        _check_train(table.preset, table.train | model.train, f"{path} {model.name}")
     for finding in table.findings:
         missing = {finding.model, finding.than} - names
         if missing:
@@ -141,10 +175,8 @@ def _check(table: Table, path: Path) -> None:
             )
 
 
-def _config(table: Table, model: Model, path: Path) -> None:
+def _check_train(preset: str, train: dict[str, Any], where: str) -> None:
     try:
-        preset_config(table.preset, **(table.train | model.train))
+        preset_config(preset, **train)
     except TypeError as error:
-        raise InputError(
-            f"Unknown settings of the training ({error}).", where=f"{path} {model.name}"
-        ) from error
+        raise InputError(f"Unknown settings of the training ({error}).", where=where) from error

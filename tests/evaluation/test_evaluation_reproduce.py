@@ -21,7 +21,21 @@ from evaluation.reproduce.plot import svg
 from evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
 from evaluation.reproduce.reproduce import Reproduce, reproduce_table
 from evaluation.reproduce.runs import Run, run_hits
-from evaluation.reproduce.spec import TABLES, Finding, Model, Table, load_table
+from evaluation.reproduce.spec import (
+    STUDIES,
+    TABLES,
+    Finding,
+    Model,
+    Study,
+    Table,
+    load_study,
+    load_table,
+)
+from evaluation.reproduce.studies import (
+    five_grades,
+    reproduce_classification,
+    reproduce_relevance,
+)
 
 TINY = {"steps": 6, "warmup_steps": 1, "valid_every": 3}
 
@@ -204,3 +218,49 @@ def test_the_plot_shows_ours_and_the_papers() -> None:
     }
     picture = svg(reproduction("t", table, {"c": column}, hits, []))
     assert picture is not None and picture.startswith(b"<?xml") and b"</svg>" in picture
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return Study("A study", pins=300, preset="tiny", train=TINY, queries=12, k=4)
+
+
+def test_judged_relevance_with_simulated_judges(folder, study) -> None:
+    text, reports = reproduce_relevance(study, Reproduce(folder, seeds=1))
+    (made,) = reports
+    assert made["systems"] == ["token", "embedding"] or made["systems"] == ("token", "embedding")
+    assert made["lacking"] == 0 and made["measured"] == 12
+    # The simulated judges err, but follow one truth.
+    assert 0.6 < made["grades"]["raw"] < 1 and made["grades"]["kappa"] > 0.3
+    assert "| the paper | +10% | 0.89 |" in text
+    assert (folder / "relevance.md").read_text() == text
+    again, _ = reproduce_relevance(study, Reproduce(folder, seeds=1))
+    assert again == text
+
+
+def test_classification_of_what_queries_are_about(folder, study) -> None:
+    text, made = reproduce_classification(study, Reproduce(folder, seeds=1))
+    assert len(made["nodes"]) == 3
+    assert {system["name"] for system in made["systems"]} >= {"majority", "query tower, seed 0"}
+    assert orjson.loads((folder / "classification.json").read_bytes())["nodes"] == made["nodes"]
+    assert text.startswith("# A study\n")
+
+
+def test_a_workspace_of_ones_own_has_people_as_judges_and_a_file_of_labels(folder, study) -> None:
+    mine = Reproduce(folder / "other", Workspace.open(folder / "base"), seeds=1)
+    with pytest.raises(InputError, match="simulated judges"):
+        reproduce_relevance(study, mine)
+    with pytest.raises(InputError, match="no labels"):
+        reproduce_classification(study, mine)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_of_the_paper_are_there(name) -> None:
+    found = load_study(name)
+    preset_config(found.preset, **found.train)
+
+
+def test_five_grades_keep_their_order_and_mark_another_language_down() -> None:
+    grade = np.array([0, 1, 2, 3, 3])
+    foreign = np.array([True, False, True, False, True])
+    assert five_grades(grade, foreign).tolist() == [1, 2, 3, 5, 4]

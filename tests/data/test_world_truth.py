@@ -1,0 +1,37 @@
+"""The hidden side of a sample world is the one that its files were made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+
+from data.text import normalise_query
+from data.world import Size, generate
+from data.world.truth import Truth
+
+
+def lines(path) -> list[dict]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_judges_follow_the_truth_made_again_from_the_seed(tmp_path) -> None:
+    generate(Size(300), tmp_path / "world", seed=3, pictures=False)
+    truth = Truth.of(300, seed=3)
+    rows = [row for row in lines(tmp_path / "world" / "judgments.jsonl") if row["judge"] == "j1"]
+    pairs = [(normalise_query(row["query"]), row["item_id"]) for row in rows]
+    grades, foreign = truth.grades(pairs)
+    given = np.array([row["grade"] for row in rows])
+    assert len(given) > 300
+    assert (grades == given).mean() > 0.9  # j1 errs now and then
+    assert np.abs(grades - given).max() <= 1
+    assert 0 < foreign.mean() < 1
+
+
+def test_every_query_has_an_interest_and_its_path_is_one_of_the_tree(tmp_path) -> None:
+    generate(Size(300), tmp_path / "world", seed=3, pictures=False)
+    interests = dict(Truth.of(300, seed=3).interests())
+    texts = {normalise_query(row["text"]) for row in lines(tmp_path / "world" / "queries.jsonl")}
+    assert set(interests) == texts
+    assert {len(path) for path in interests.values()} == {1, 2, 3}
+    parents = {(path[1], path[0]) for path in interests.values() if len(path) > 1}
+    assert len({family for family, _ in parents}) == len(parents)
