@@ -65,7 +65,11 @@ def choose_fasttext(
     wanted = valid.targets.toarray()
 
     def value(settings: FastTextSettings) -> float:
-        found = fasttext_scores(fit_fasttext(train, settings, 0), valid.texts, wanted.shape[1])
+        try:
+            model = fit_fasttext(train, settings, 0)
+        except RuntimeError:  # "Encountered NaN": the rate is too high for this data
+            return -1.0
+        found = fasttext_scores(model, valid.texts, wanted.shape[1])
         return float(precision(hits_at_1(found, wanted, valid.levels)).mean())
 
     chosen = FastTextSettings()

