@@ -14,7 +14,7 @@ import torch
 
 from data.catalogue import field_texts
 from data.errors import InputError
-from encoders.batches import query_chunks
+from encoders.chunks import query_chunks
 from encoders.config import Config
 from encoders.hash_embedding import Levels
 from encoders.model import OmniModel

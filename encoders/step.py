@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.batches import Batch, ItemChunk, Part, QueryChunk
+from encoders.batches import Batch, Part
+from encoders.chunks import ItemChunk, QueryChunk
 from encoders.config import Config
 from encoders.dataset import Items
 from encoders.logq import StreamCounts

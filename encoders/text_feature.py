@@ -31,7 +31,7 @@ from data.catalogue import (
 from data.errors import Corrupt, InputError
 from data.features import write_feature
 from data.workspace import Workspace
-from encoders.batches import query_chunks
+from encoders.chunks import query_chunks
 from encoders.query import QueryTokeniser, named_backbone, pooled
 from encoders.step import takes_bf16
 

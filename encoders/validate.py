@@ -12,7 +12,7 @@ import sqlite_utils
 import torch
 
 from data.pairs import DAY, Split, window_pairs
-from encoders.batches import item_chunks, query_chunks, visible_strings
+from encoders.chunks import item_chunks, query_chunks, visible_strings
 from encoders.config import Config
 from encoders.dataset import TrainingData
 from encoders.model import COMPAT_FEATURES, OmniModel

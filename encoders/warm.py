@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.batches import (
+from encoders.chunks import (
     Hiding,
     ItemChunk,
     hidden_features,

@@ -9,7 +9,8 @@ import pytest
 import torch
 from one_step import gradients, stream_of
 
-from encoders.batches import Hiding, composition, pinned, visible_strings
+from encoders.batches import composition, pinned
+from encoders.chunks import Hiding, visible_strings
 from encoders.dataset import ENGAGED
 from encoders.hash_embedding import sum_bags
 from encoders.logq import StreamCounts
