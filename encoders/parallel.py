@@ -148,9 +148,8 @@ def _with_all(call: Callable[[], Any]) -> None:
         call()
     except RuntimeError as error:
         raise OmniError(
-            "Another process of this training has ended, so this one ends too "
-            f"({str(error).splitlines()[0]}).",
-            how="Look for the first error above, then go on with --resume.",
+            "Another process of this training has ended, so this one ends too.",
+            how="Look for the first error above, then go on with --resume (--debug tells more).",
         ) from error
 
 
