@@ -40,6 +40,12 @@ def test_each_stratum_has_a_third_of_the_traffic() -> None:
     assert list(strata.values()) == sorted(strata.values(), key=STRATA.index)
 
 
+def test_a_query_belongs_where_its_first_search_falls() -> None:
+    assert strata_of({"a": 1, "b": 1, "c": 1}) == dict(zip("abc", STRATA, strict=True))
+    found = strata_of({"a": 90, "b": 10, "c": 10})
+    assert found == {"a": "head", "b": "tail", "c": "tail"}
+
+
 def test_as_many_queries_of_each_stratum_and_weights_that_add_up_to_the_traffic() -> None:
     drawn = draw_queries(TRAFFIC, 60, seed=1)
     sizes = Counter(strata_of(TRAFFIC).values())

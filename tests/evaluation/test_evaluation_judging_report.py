@@ -224,7 +224,7 @@ def test_a_catalogue_that_is_being_written_is_left_alone(stocked: Any, judging: 
 def test_without_other_judgments_grades_are_gains(stocked: Any, judging: Judging) -> None:
     stocked.conn.execute("DELETE FROM judgments")
     stocked.conn.commit()
-    judge_all(judging, dict.fromkeys("abcde", "543"))
+    judge_all(judging, dict.fromkeys("abcde", "432"))  # what nobody gave is no new top grade
     apply(judging, stocked)
-    assert {row[4] for row in rows_of(stocked)} == {1.0, 0.7, 0.3}
+    assert {row[4] for row in rows_of(stocked)} == {0.7, 0.3, 0.1}
     assert apply(judging, stocked).changed == 0
