@@ -25,7 +25,8 @@ class Column:
 def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
     """Name → column, of all that there are held-out pairs for.
 
-    'pin/save' and the like are the pairs of the evaluation window (§4.2). 'pin/relevance' are
+    'pin/save' and the like are the pairs of the evaluation window (§4.2), 'pin/engaged' those of all
+    actions: more pairs, narrower intervals. 'pin/relevance' are
     pairs of a query and an item that its judges found relevant, 'pin/relevance FR' those of the
     queries of one country. 'pin/save, no text' are those of pins that lack a title or a
     description (§4.3.2). No encoder learns from judgments; where engagement was made of labels,
@@ -34,7 +35,11 @@ def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for name, table in held_out_pairs(db).items():
         pairs = zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
-        columns[name] = Column(name.partition("/")[0], list(pairs))
+        entity = name.partition("/")[0]
+        columns[name] = Column(entity, list(pairs))
+        columns.setdefault(f"{entity}/engaged", Column(entity, [])).pairs.extend(
+            columns[name].pairs
+        )
     country = dict(db.conn.execute("SELECT id, country FROM queries"))
     for entity, key, query in _relevant(db):
         for name in (f"{entity}/relevance", f"{entity}/relevance {country.get(query)}"):

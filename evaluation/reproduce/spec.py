@@ -66,7 +66,7 @@ class Table:
     columns: tuple[str, ...]
     models: tuple[Model, ...]
     findings: tuple[Finding, ...] = ()
-    pins: int = 6000
+    pins: int = 20_000
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Study:
     """
 
     title: str
-    pins: int = 6000
+    pins: int = 20_000
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
     systems: tuple[str, ...] = ("token", "embedding")
