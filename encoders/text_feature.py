@@ -54,8 +54,9 @@ def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
 
 def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) -> None:
     """Raise InputError if the feature 'text' was made by another model than this backbone is."""
-    note = get_meta(db, _NOTE)
-    if note and note["backbone"] == backbone and note["weights"] != weights_digest(model):
+    note = get_meta(db, _NOTE) or {}
+    known = note.get("weights") if note.get("backbone") == backbone else None
+    if known is not None and known != weights_digest(model):
         raise InputError(
             "The encoder is another than the one that embedded the items' text.",
             where=backbone,
