@@ -1,4 +1,4 @@
-"""`omnisearch enrich`: what the paper adds to items' own text, and stand-in embeddings."""
+"""`omnisearch enrich`: what the paper adds to items' own text, and graph embeddings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cli.common import (
     example,
     out,
     progress,
+    table,
 )
 from data.errors import InputError
 
@@ -39,8 +40,8 @@ ImagesOption = Annotated[
 
 @app.callback()
 def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Without a sub-command: board titles, engaged queries, graph embeddings not there yet, and
-    text embeddings where an encoder is at hand: the one used before, or MiniLM for English."""
+    """Without a sub-command: board titles, engaged queries, text embeddings where an encoder is at
+    hand (the one used before, or MiniLM for English), and graph embeddings."""
     if ctx.invoked_subcommand is None:
         everything(workspace)
 
@@ -53,10 +54,10 @@ def everything(workspace: Path) -> None:
 
     boards(workspace)
     queries(workspace)
-    graph(workspace)
     usual = usual_encoder(open_catalogue(Workspace.open(workspace).catalogue))
     if usual:
         text(workspace=workspace, **usual)
+    graph(workspace)
 
 
 @app.command(epilog=example("omnisearch enrich boards"))
@@ -169,31 +170,41 @@ def text(
     _report("enrich text", counts, json)
 
 
-@app.command(epilog=example("omnisearch enrich graph"))
+@app.command(epilog=example("omnisearch enrich graph", "omnisearch enrich graph --evaluate"))
 def graph(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    again: Annotated[bool, typer.Option(help="Fit again what is there already.")] = False,
+    again: Annotated[
+        bool, typer.Option(help="Train again, also where vectors were imported.")
+    ] = False,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure the vectors on what came after training.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Embeddings that stand in for PinSage and ItemSage, for who has none to import."""
-    from data.catalogue import count, open_catalogue
-    from data.features import open_feature
+    """PinSage and ItemSage embeddings, for who has none to import: trained once, then saved."""
+    from data.catalogue import open_catalogue
     from data.workspace import Workspace
-    from encoders.graph.itemsage import fit_itemsage
-    from encoders.graph.pinsage import fit_pinsage
+    from encoders.graph.later import KS, later_recalls
+    from encoders.graph.refresh import EMBEDDINGS, refresh
 
     space = Workspace.open(workspace)
     db = open_catalogue(space.catalogue)
-    fitted = {}
-    for name, entity, fit in (
-        ("pinsage", "pin", fit_pinsage),
-        ("itemsage", "product", fit_itemsage),
-    ):
-        if count(db, entity) and (again or open_feature(space, db, name, entity) is None):
-            with progress(f"{name} stand-in") as advance:
-                feature = fit(space, db, progress=advance)
-            fitted[name] = len(feature.ids)
-    _report("enrich graph", fitted or {"fitted": 0}, json)
+    made = {}
+    for name in EMBEDDINGS:
+        with progress(name) as advance:
+            made[name] = refresh(space, db, name, again, advance)
+    recalls = later_recalls(space, db) if evaluate else {}
+    if json:
+        counts = {name: {"vectors": o.vectors, "how": o.how} for name, o in made.items()}
+        found = {
+            kind: {f"recall@{k}": value for k, value in zip(KS, values, strict=True)}
+            for kind, values in recalls.items()
+        }
+        return emit_json("enrich graph", {**counts, **({"recalls": found} if evaluate else {})})
+    _report("enrich graph", {name: f"{o.vectors:,} {o.how}" for name, o in made.items()}, json)
+    if evaluate:
+        rows = [[kind, *values] for kind, values in recalls.items()]
+        table("Pairs from after training", ["", *(f"Recall@{k}" for k in KS)], rows)
 
 
 def _until(text: str | None) -> int | None:

@@ -87,6 +87,11 @@ class Workspace:
         return self.root / "features"
 
     @property
+    def graph(self) -> Path:
+        """The trained networks of PinSage and ItemSage."""
+        return self.root / "graph"
+
+    @property
     def rejects(self) -> Path:
         return self.root / "rejects"
 

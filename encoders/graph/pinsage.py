@@ -1,35 +1,59 @@
-"""A stand-in for PinSage (§3.3): pin vectors from random walks on the pin-board graph.
+"""PinSage for who has none (§3.3; Ying et al., KDD '18): training, and embedding all pins.
 
-Two pins are near if random walks pin -> board -> pin -> .. from them come to the same boards. A
-pin's vector is the distribution over boards at which its walk stops (a personalised PageRank with
-WALKS steps, each RESUME times as likely as the one before), compressed by a seeded random
-projection: `sum_k RESUME^k (D_pin^-1 A D_board^-1 A')^k D_pin^-1 A R` for the 0/1 matrix A of pins
-and boards and the Gaussian R (boards, dim). Dot products of projected rows approximate those of
-the rows. R's rows shrink with the size of the board: a board of everything says little of each
-pin. Nothing but sparse products is computed, so the cost grows with the number of saves.
-
-PinSage starts from pictures: where pins have the continuous feature 'image', its centred, rotated
-rows are added to the walks'. The real PinSage's vectors are imported under the same name.
+Trained on pairs of pins that share a board and pairs that one query engaged, half and half, by
+in-batch softmax with logQ correction and uniform random negatives. A pair's pins are hidden from
+each other's neighbourhoods: that they share a board must not be what tells that they do.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 import sqlite_utils
+import torch
+from torch import Tensor
 
-from data.features import Feature, open_feature, write_feature
-from data.pairs import feature_until
+from data.features import Feature, write_feature
+from data.pairs import NO_LIMIT, feature_until
 from data.workspace import Workspace
-from encoders.graph.factorise import note_fit
+from encoders.graph.convolution import HIDDEN, PinSage, pool
+from encoders.graph.descent import descend, pair_loss, steps_for
+from encoders.graph.groups import PairSource, board_groups, carve, query_groups
+from encoders.graph.inputs import Items, Source, blocks, moments
+from encoders.graph.note import note_fit
+from encoders.graph.saved import Saved, load, save
+from encoders.graph.walks import Neighbours, neighbourhoods, pin_board_graph
+from encoders.ngrams import NgramVocabulary
 
-WALKS = 3
-RESUME = 0.8  # higher: broader themes; lower: nearer neighbours
-PICTURE = 0.7  # length of the picture's part beside the walk's 1
-_BLOCK = 65_536
+NAME = "pinsage"
+MODALITIES = {"own": ("title", "description", "caption")}
+PAIRS, FEWEST_PAIRS = (
+    512,
+    64,
+)  # pairs in a step, fewer in a small catalogue; and half as many random negatives
+SOME = 4  # neighbours drawn for each pin of a batch
+ALONE = 0.1  # chance that a pin is shown without its neighbours
+_BLOCK = 8192
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the training draws from.
+
+    Attributes:
+        pairs: how many a step draws, of all sources together.
+        shares: (n,) log P of a pin in a step's targets.
+    """
+
+    items: Items
+    neighbours: Neighbours
+    sources: list[PairSource]
+    pairs: int
+    shares: Tensor
 
 
 def fit_pinsage(
@@ -38,112 +62,153 @@ def fit_pinsage(
     dim: int = 256,
     seed: int = 0,
     until: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Feature:
-    """Make and write the feature 'pinsage' of pins: float32 (n, dim), unit rows.
+    """Train a network, save it, and write the feature 'pinsage': float32 (n, dim), unit rows.
 
-    Items saved to a board at a known time count if that is before `until`, by default the end of
-    training. Pins that share no board with another and have no 'image' row are absent: nothing is
-    known of them. The same seed gives the same vectors. An earlier 'pinsage' is replaced; where no
-    pin gets a vector nothing is written and the feature returned is empty.
+    Boards and engagement count from before `until`, by default the end of training; queries that a
+    data set holds out never do. The same seed gives the same vectors. An earlier 'pinsage' is
+    replaced. Where no two pins share a board or a query nothing is trained or written, and the
+    feature returned is empty.
     """
     until = feature_until(db) if until is None else until
-    pins, graph = pin_board_graph(db, until)
-    if progress:
-        progress(1, 4)
-    vectors = walk_vectors(graph, dim, seed)
-    if progress:
-        progress(2, 4)
-    pictures = open_feature(workspace, db, "image", "pin")
-    if pictures is not None and len(pictures.ids):
-        pins, vectors = _add_pictures(pins, vectors, pictures, seed)
-    if progress:
-        progress(3, 4)
-    if not pins:
-        return Feature("pinsage", "pin", [], np.zeros((0, dim), dtype=np.float32))
-    _scale_rows(vectors)
-    feature = write_feature(workspace, db, "pinsage", "pin", pins, vectors, replace=True)
-    note_fit(db, feature, until)
-    if progress:
-        progress(4, 4)
-    return feature
-
-
-def pin_board_graph(db: sqlite_utils.Database, until: int) -> tuple[list[str], sp.csr_matrix]:
-    """Ids of the pins on shared boards, and the 0/1 float32 matrix (pins, boards).
-
-    Boards of one pin lead a walk nowhere else and are left out.
-    """
-    cursor = db.conn.execute(
-        "SELECT item_id, board_id FROM board_items WHERE entity = 'pin' "
-        "AND (added_at IS NULL OR added_at < ?) AND item_id IN (SELECT id FROM pins) "
-        "ORDER BY item_id, board_id",
-        [until],
+    source = Source.open(workspace, db, "pin", MODALITIES)
+    task = _task(source, until, seed)
+    if task is None:
+        return Feature(NAME, "pin", [], np.zeros((0, dim), dtype=np.float32))
+    vocabulary = task.items.index.vocabulary
+    net = PinSage(len(vocabulary), source.dims, dim, seed)
+    net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
+    edges = sum(len(pairs.groups.item) for pairs in task.sources)
+    steps = steps_for(edges, task.pairs)
+    descend(
+        net,
+        steps,
+        lambda step: _loss(net, task, np.random.default_rng([seed, step])),
+        lambda done: progress(done, steps) if progress else None,
     )
-    pins: dict[str, int] = {}
-    boards: dict[str, int] = {}
-    rows, columns = array("i"), array("i")
-    for pin, board in cursor:
-        rows.append(pins.setdefault(pin, len(pins)))
-        columns.append(boards.setdefault(board, len(boards)))
-    ones = np.ones(len(rows), dtype=np.float32)
-    where = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
-    graph = sp.csr_matrix((ones, where), shape=(len(pins), len(boards)))
-    graph = graph[:, graph.getnnz(axis=0) > 1]
-    there = graph.getnnz(axis=1) > 0
-    return [pin for pin, kept in zip(pins, there, strict=True) if kept], graph[there]
+    config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
+    save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
+    return _write(workspace, source, net, vocabulary, until)
 
 
-def walk_vectors(graph: sp.csr_matrix, dim: int, seed: int) -> np.ndarray:
-    """(pins, dim) float32 unit rows for the 0/1 matrix (pins, boards), every row and column used.
+def embed_pinsage(
+    workspace: Workspace, db: sqlite_utils.Database, until: int | None = None
+) -> Feature | None:
+    """Write the feature 'pinsage' by the saved network; None where none is saved or of use.
 
-    Each step is scaled to length 1 before it is weighted: averages over ever more boards shrink.
+    A network is of no use where a continuous feature that it reads has another size, or is gone.
     """
-    pins, boards = graph.shape
-    vectors = np.zeros((pins, dim), dtype=np.float32)
-    if not graph.nnz:
-        return vectors
-    of_board = np.asarray(graph.sum(axis=0)).ravel()
-    to_board = sp.diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph
-    to_pin = (sp.diags(1.0 / of_board) @ graph.T).tocsr().astype(np.float32)
-    to_board = to_board.tocsr().astype(np.float32)
-    state = np.random.default_rng(seed).standard_normal((boards, dim), dtype=np.float32)
-    state /= np.sqrt(of_board).astype(np.float32)[:, None]
-    for step in range(WALKS):
-        reached = to_board @ state
-        state = to_pin @ reached
-        _scale_rows(reached)
-        vectors += np.float32(RESUME**step) * reached
-    _scale_rows(vectors)
-    return vectors
+    saved = load(workspace, NAME)
+    if saved is None:
+        return None
+    source = Source.open(workspace, db, "pin", MODALITIES).narrowed(saved.config["dims"])
+    if source is None:
+        return None
+    config = saved.config
+    until = max(feature_until(db) if until is None else until, config["until"])
+    net = PinSage(len(saved.vocabulary), config["dims"], config["dim"], config["seed"])
+    saved.into(net)
+    return _write(workspace, source, net, saved.vocabulary, until)
 
 
-def _add_pictures(
-    pins: list[str], walks: np.ndarray, pictures: Feature, seed: int
-) -> tuple[list[str], np.ndarray]:
-    """Ids and (n, dim) float32 rows of all pins with a walk, a picture, or both."""
-    dim = walks.shape[1]
-    row_of = {pin: row for row, pin in enumerate(pins)}
-    targets = np.array([row_of.setdefault(key, len(row_of)) for key in pictures.ids])
-    vectors = np.zeros((len(row_of), dim), dtype=np.float32)
-    vectors[: len(pins)] = walks
-    rotation = _rotation(pictures.dim, dim, seed)
-    mean = pictures.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    for start in range(0, len(targets), _BLOCK):
-        block = (pictures.vectors[start : start + _BLOCK] - mean) @ rotation
-        _scale_rows(block)
-        vectors[targets[start : start + _BLOCK]] += PICTURE * block
-    told = np.linalg.norm(vectors, axis=1) > 1e-6  # one picture alone is its own mean
-    return [pin for pin, kept in zip(row_of, told, strict=True) if kept], vectors[told]
+def _task(source: Source, until: int, seed: int) -> Task | None:
+    """None where there is no pair to learn from."""
+    items = Items(source)
+    db, ids = source.db, items.ids
+    groups = board_groups(db, "pin", ids, -1, until), query_groups(db, "pin", ids, -NO_LIMIT, until)
+    found = [PairSource.of(carve(kind)[0], len(items)) for kind in groups]
+    sources = [pairs for pairs in found if pairs is not None]
+    if not sources:
+        return None
+    neighbours = neighbourhoods(pin_board_graph(db, ids, until), ids, seed=seed)
+    edges = sum(len(pairs.groups.item) for pairs in sources)
+    count = min(PAIRS, max(FEWEST_PAIRS, edges // 8))
+    paired = sum(np.exp(pairs.log_share) for pairs in sources) / len(sources)
+    shares = torch.from_numpy(np.log((2 * paired + 1 / len(items)) / 3).astype(np.float32))
+    return Task(items, neighbours, sources, count, shares)
 
 
-def _rotation(size: int, dim: int, seed: int) -> np.ndarray:
-    """(size, dim) float32: into `dim` dimensions with angles kept, nearly so where size > dim."""
-    shape = (max(size, dim), min(size, dim))
-    orthonormal = np.linalg.qr(np.random.default_rng([seed, 1]).standard_normal(shape))[0]
-    return (orthonormal if size > dim else orthonormal.T).astype(np.float32)
+def _loss(net: PinSage, task: Task, rng: np.random.Generator) -> Tensor:
+    """The loss of one batch: pairs of each source, and random pins."""
+    each = task.pairs // len(task.sources)
+    drawn = [pairs.draw(each, rng) for pairs in task.sources]
+    first, second = (np.concatenate([pair[side] for pair in drawn]) for side in (0, 1))
+    group = np.concatenate([pair[2] * len(drawn) + at for at, pair in enumerate(drawn)])
+    random = rng.integers(len(task.items), size=len(first) // 2)
+    targets = np.concatenate((second, random))
+    vectors = _vectors(
+        net,
+        task,
+        np.concatenate((first, targets)),
+        np.concatenate((second, first, random)),
+        rng,
+    )
+    masked = (first[:, None] == targets) | (second[:, None] == targets)
+    masked[:, : len(group)] |= group[:, None] == group
+    return pair_loss(
+        vectors[: len(first)],
+        vectors[len(first) :],
+        task.shares[torch.from_numpy(targets)],
+        torch.from_numpy(masked),
+        net.log_temperature,
+    )
 
 
-def _scale_rows(vectors: np.ndarray) -> None:
-    """Scale rows to length 1 in place; rows of zeros stay."""
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+def _vectors(
+    net: PinSage, task: Task, rows: np.ndarray, hidden: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    """(b, dim) unit rows of pins (b,), each without the pin `hidden` (b,) among its neighbours."""
+    near = task.neighbours.drawn(rows, SOME, rng)
+    weights = np.where(near.rows == hidden[:, None], 0.0, near.weights)
+    weights[rng.random(len(rows)) < ALONE] = 0.0
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    nodes = np.unique(np.concatenate((rows, near.rows[weights > 0])))
+    place = np.zeros(len(task.items), dtype=np.int64)
+    place[nodes] = np.arange(len(nodes))
+    selves = net.selves(net.tokens(task.items.batch(nodes))[0])
+    pooled = pool(
+        net.messages(selves),
+        torch.from_numpy(place[near.rows]),
+        torch.from_numpy(weights.astype(np.float32)),
+    )
+    return net(selves[torch.from_numpy(place[rows])], pooled)
+
+
+@torch.inference_mode()
+def _write(
+    workspace: Workspace, source: Source, net: PinSage, vocabulary: NgramVocabulary, until: int
+) -> Feature:
+    """Embed all pins of which anything is known, and write the feature.
+
+    What pins say of themselves and to their neighbours waits in half precision: 1 KB a pin.
+    """
+    total = source.count()
+    ids: list[str] = []
+    told = np.zeros(total, dtype=bool)
+    selves = np.empty((total, HIDDEN), dtype=np.float16)
+    messages = np.empty((total, HIDDEN), dtype=np.float16)
+    for keys, batch in blocks(source, vocabulary):
+        part = slice(len(ids), len(ids) + len(keys))
+        tokens, present = net.tokens(batch)
+        own = net.selves(tokens)
+        selves[part], messages[part] = own.numpy(), net.messages(own).numpy()
+        told[part] = present.any(dim=1).numpy()
+        ids += keys
+    seed = net.tokens.seed
+    near = neighbourhoods(pin_board_graph(source.db, ids, until), ids, seed=seed)
+    kept = np.flatnonzero(told | (near.weights.sum(axis=1) > 0))
+    vectors = np.empty((len(kept), net.skip.out_features), dtype=np.float32)
+    for start in range(0, len(kept), _BLOCK):
+        rows = kept[start : start + _BLOCK]
+        nodes, places = np.unique(near.rows[rows], return_inverse=True)
+        pooled = pool(
+            torch.from_numpy(messages[nodes]).float(),
+            torch.from_numpy(places.reshape(len(rows), -1)),
+            torch.from_numpy(near.weights[rows]),
+        )
+        vectors[start : start + len(rows)] = net(torch.from_numpy(selves[rows]).float(), pooled)
+    keys = [ids[row] for row in kept.tolist()]
+    feature = write_feature(workspace, source.db, NAME, "pin", keys, vectors, replace=True)
+    note_fit(source.db, feature, until)
+    return feature
