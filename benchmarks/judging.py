@@ -16,67 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from data.text import normalise_query
 from data.workspace import Workspace
-from data.world.itemtext import item_id
-from data.world.judges import GRADES, JUDGES, grade_by
-from data.world.lexicon import load_lexicon
-from data.world.population import NO_TEXT, make_prior, populate
-from data.world.production import Production
-from data.world.querypool import make_queries
-from data.world.sizes import Size
-from evaluation.judging.folder import Judging, Pair
+from data.world.judges import JUDGES, grade_by
+from data.world.truth import Truth
+from evaluation.judging.folder import Judging
 from evaluation.judging.scale import VALUES, WANTED
 from evaluation.judging.verdicts import Verdict, query_values
+from evaluation.reproduce.studies import five_grades
 
 MAIN = "from cli.main import main; main()"
-FULL = len(GRADES)  # the sample world's highest grade: all that the query asks for
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The hidden side of a sample world."""
-
-    production: Production
-    query_of: dict[str, int]
-    item_of: dict[str, int]
-
-    @classmethod
-    def of(cls, folder: Path) -> Truth:
-        """Made again from the seed and the size that the world's meta.json names."""
-        meta = orjson.loads((folder / "meta.json").read_bytes())
-        size, lexicon = Size(meta["pins"]), load_lexicon()
-        draws = [np.random.default_rng([meta["seed"], step]) for step in range(8)]
-        prior = make_prior(lexicon, size, draws[0])
-        items = populate(prior, size, draws[1])
-        queries = make_queries(lexicon, prior, size.queries, draws[4])
-        texts = [normalise_query(text) for text in queries.text]
-        ids = [item_id(items, row) for row in range(len(items))]
-        return cls(
-            Production.of(lexicon, items, queries),
-            {text: row for row, text in reversed(list(enumerate(texts)))},
-            {key: row for row, key in enumerate(ids)},
-        )
-
-    def grades(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) the sample world's grades 0..3, and whether the text is in another language."""
-        items, queries = self.production.items, self.production.queries
-        query = np.array([self.query_of[pair.query] for pair in pairs])
-        row = np.array([self.item_of[pair.item_id] for pair in pairs])
-        foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
-        return np.digitize(self.production.relevance(query, row), GRADES), foreign
-
-
-def five_grades(grade: np.ndarray, foreign: np.ndarray) -> np.ndarray:
-    """0..3 on the scale of 1 to 5; what fits but is in another language could be better: 4."""
-    return np.where((grade == FULL) & foreign, 4, np.array([1, 2, 3, 5])[grade])
 
 
 def fill_in(sheet: Path, grades: dict[str, int]) -> None:
@@ -108,7 +61,9 @@ def main() -> None:
     print(omnisearch("judge", "draw", name, *drawn, *where))
     judging = Judging.open(workspace, name)
     pairs = list(judging.pairs.values())
-    grade, foreign = Truth.of(options.world or options.workspace / "world").grades(pairs)
+    meta = orjson.loads(((options.world or options.workspace / "world") / "meta.json").read_bytes())
+    truth = Truth.of(meta["pins"], meta["seed"])
+    grade, foreign = truth.grades([(pair.query, pair.item_id) for pair in pairs])
     with tempfile.TemporaryDirectory() as folder:
         for number, (judge, habits) in enumerate(JUDGES.items()):
             random = np.random.default_rng([options.seed, number])
