@@ -66,7 +66,7 @@ def tell(line: str) -> None:
 
 
 def sample_world(folder: Path, pins: int) -> Workspace:
-    """A workspace with the sample world, enriched, with the stand-ins for PinSage and ItemSage."""
+    """A workspace with the sample world, enriched, with PinSage and ItemSage trained on it."""
     generate(Size(pins), folder / "files", pictures=False)
     workspace = Workspace.create(folder / "base")
     import_folder(workspace, folder / "files", ImportOptions())

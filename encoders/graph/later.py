@@ -1,7 +1,8 @@
 """How good graph embeddings are by themselves: do they find what came together later?
 
 The pairs are from after the end of training, which no vector knows of: items saved to a board that
-held another already, items that one query engaged.
+held another already, items that one query engaged. Pins are also measured on the queries that were
+kept back from training, which a catalogue has whose log is too short for an evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from data.catalogue import table_of
 from data.features import open_feature
 from data.pairs import NO_LIMIT, feature_until
 from data.workspace import Workspace
-from encoders.graph.groups import CrossSource, PairSource, board_groups, query_groups
+from encoders.graph.groups import CrossSource, PairSource, board_groups, carve, query_groups
 from encoders.graph.itemsage import network
 from encoders.graph.note import imported
 from encoders.graph.saved import load
@@ -93,12 +94,15 @@ def _alike(
     entity, ids = space.entity, space.ids
     new = board_groups(db, entity, ids, until, NO_LIMIT)
     old = board_groups(db, entity, ids, -1, until)
-    return {
-        f"{entity} → {entity}, one query": PairSource.of(
-            query_groups(db, entity, ids, until, NO_LIMIT), len(ids)
-        ),
+    asked = query_groups(db, entity, ids, until, NO_LIMIT)
+    found: dict[str, PairSource | CrossSource | None] = {
+        f"{entity} → {entity}, one query": PairSource.of(asked, len(ids)),
         f"{entity} → {entity}, one board": CrossSource.of(new, old, len(ids)),
     }
+    if entity == "pin":  # products read their engaged queries
+        back = carve(query_groups(db, entity, ids, -NO_LIMIT, until))[1]
+        found["pin → pin, one query kept back"] = PairSource.of(back, len(ids))
+    return found
 
 
 def _recalls(
