@@ -27,6 +27,9 @@ from encoders.parallel import ALONE, Group
 _ORDER, _NEGATIVES, _DROPOUT = 1, 2, 3  # what a random stream is for
 
 
+MOST_PASSES = 10  # over one data set after a warm start: a short log must not be learned by heart
+
+
 @dataclass(frozen=True)
 class Part:
     """The pairs of one data set in a batch.
@@ -120,6 +123,10 @@ class BatchStream:
         self.feature_dims = feature_dims
         shares = {name: share for name, share in config.mix.items() if name in data.pairs}
         self.counts = composition(shares, config.batch_pairs)
+        if config.warm_steps:
+            for name, wanted in self.counts.items():
+                most = MOST_PASSES * len(data.pairs[name].queries) // config.steps
+                self.counts[name] = min(wanted, max(1, most))
         self.own_string = np.array([data.items.index.find(text) for text in data.queries])
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
 

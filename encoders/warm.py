@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.catalogue import ITEM_ENTITIES, count
 from encoders.chunks import (
     Hiding,
     ItemChunk,
@@ -37,6 +38,7 @@ from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
 
 GENTLE = 0.2  # of the config's rates, in the joint training
+PASSES = 2  # over pseudo-queries alone: more wears off what the encoder knew
 HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to imitate it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
 _FAINT = 0.1  # what is left of the random weights beside those that hand on
@@ -49,12 +51,16 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     """The config with the backbone of the feature 'text', where a warm start is wanted and can be.
 
     It can be where items have that feature, and no other backbone was named. The joint training
-    then has gentler rates: it starts from something that is worth keeping.
+    then has gentler rates: it starts from something that is worth keeping. Without a log there
+    are only pseudo-queries, one an item, and no more than PASSES passes over them.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
         return replace(config, warm_steps=0)
     rates = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
+    if not next(db.query("SELECT 1 FROM engagements LIMIT 1"), None):
+        items = sum(count(db, entity) for entity in ITEM_ENTITIES)
+        rates["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
     return replace(config, backbone=encoder[0], pooling=encoder[1], **rates)
 
 

@@ -18,11 +18,13 @@ from data.errors import Corrupt, InputError, NotReady
 from data.features import open_feature
 from data.workspace import Workspace
 from encoders import text_feature
+from encoders.batches import BatchStream
 from encoders.checkpoint import load_encoder, load_parts
 from encoders.config import Config, preset_config
 from encoders.hash_embedding import Levels
 from encoders.item import ItemEncoder
 from encoders.ngrams import NgramIndex, build_vocabulary
+from encoders.prepare import prepare
 from encoders.text_feature import embed_texts, own_text, text_encoder, usual_encoder
 from encoders.train import train
 from encoders.warm import pass_through, projection, warm_config
@@ -199,10 +201,26 @@ def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) ->
         train(workspace, db, replace(config, steps=2, valid_every=1))
     embed_texts(workspace, db, str(backbone))
     reports = []
-    train(workspace, db, replace(config, steps=2, valid_every=1), on_step=reports.append)
+    short = replace(config, warm_steps=1, batch_pairs=10, steps=50, valid_every=50)
+    train(workspace, db, short, on_step=reports.append)
     assert {"pseudo_pin", "pseudo_product"} <= reports[0].losses.keys()
+    assert len(reports) == 12  # two passes over the pseudo-queries of 60 items
     vectors = load_encoder(workspace, "default").queries(["red settee"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_a_short_log_is_not_learned_by_heart(texts, config) -> None:
+    workspace, db = texts
+    warm = warm_config(db, replace(config, warm_steps=1, steps=1000))
+    for changed, most in ((warm, 10), (replace(warm, warm_steps=0), 10**9)):
+        prepared = prepare(workspace, db, changed, None)
+        dims = prepared.parts.model.item.feature_dims
+        stream = BatchStream(prepared.data, changed, prepared.pieces, prepared.pad, dims)
+        for name, pairs in prepared.data.pairs.items():
+            passes = changed.steps * stream.counts[name] / len(pairs.queries)
+            assert passes <= most or stream.counts[name] == 1
+        if changed is not warm:
+            assert stream.counts["pin"] * 1000 / len(prepared.data.pairs["pin"].queries) > 20
 
 
 def test_the_usual_encoder_is_the_one_used_before_or_minilm_for_english(
