@@ -1,7 +1,7 @@
 """The warm start on a public data set, beside BM25, MiniLM and the usual fusion of both.
 
     python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
-        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again]
+        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again] [--all]
 
 `labels` is warm-started and learns from the labels of the training queries; `no-labels` is
 warm-started on the bare catalogue: no engagement, no judgments, no rankers; `from-nothing` has the
@@ -9,7 +9,8 @@ labels and no warm start. Baselines on the same items and queries, without train
 Lucene's form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM by exact search (it reads what
 `enrich text` reads), and reciprocal rank fusion of their first hundred. Prints nDCG@10 on test
 queries, means over the seeds and paired intervals. Finished trainings are kept in --out and not
-repeated; `--again` trains rankers and measures anew.
+repeated; `--again` trains rankers and measures anew. With `--all`, for small sets, `no-labels` is
+measured on every judged query, since it learns from none.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Options:
     batch: int
     queries: int
     again: bool
+    all: bool
 
 
 def tell(line: str) -> None:
@@ -66,7 +68,7 @@ def tell(line: str) -> None:
 
 
 def base_workspace(options: Options, labels: bool) -> Workspace:
-    """The imported, enriched set; without labels every judged query is a test query."""
+    """The imported, enriched set; without labels nothing but the test queries' judgments."""
     folder = options.out / ("base" if labels else "base-no-labels")
     done = folder / "done"
     if done.exists():
@@ -80,7 +82,10 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
     if not labels:
         with db.conn:
             db.conn.execute("DELETE FROM engagements")
-            db.conn.execute("UPDATE queries SET split = 'test'")
+            if options.all:
+                db.conn.execute("UPDATE queries SET split = 'test'")
+            kept = "SELECT id FROM queries WHERE split = 'test'"
+            db.conn.execute(f"DELETE FROM judgments WHERE query NOT IN ({kept})")
     enrich_board_titles(db)
     enrich_engaged_queries(db)
     embed_texts(workspace, db)
@@ -256,6 +261,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
+    parser.add_argument("--all", action="store_true", help="no-labels: every query is for test")
     parser.add_argument("--again", action="store_true", help="train rankers and measure anew")
     options = Options(**vars(parser.parse_args()))
     if not options.source.is_dir():
