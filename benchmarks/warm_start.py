@@ -173,7 +173,7 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
     index.index(tokens, show_progress=False)
     asked = bm25s.tokenize(queries, stopwords="en", show_progress=False)
-    rows, scores = index.retrieve(asked, k=DEPTH, show_progress=False)
+    rows, scores = index.retrieve(asked, k=min(DEPTH, len(items)), show_progress=False)
     lists = {
         "BM25": [row[score > 0].tolist() for row, score in zip(rows, scores, strict=True)],
         "MiniLM": minilm_lists(workspace, db, items, queries),
@@ -209,7 +209,7 @@ def minilm_lists(
     found = []
     for start in range(0, len(queries), 256):
         scores = tower(queries[start : start + 256]) @ vectors.T
-        top = np.argpartition(-scores, DEPTH, axis=1)[:, :DEPTH]
+        top = np.argpartition(-scores, min(DEPTH, len(items)) - 1, axis=1)[:, :DEPTH]
         order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
         found += np.take_along_axis(top, order, 1).tolist()
     return found

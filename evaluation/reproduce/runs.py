@@ -111,7 +111,7 @@ def _measure(
     for entity in (*ITEM_ENTITIES, "query"):
         mine = {name: column for name, column in columns.items() if column.entity == entity}
         for space, (ids, vectors) in (
-            _spaces(workspace, db, encoder, entity).items() if mine else ()
+            entity_vectors(workspace, db, encoder, entity).items() if mine else ()
         ):
             row_of = {key: row for row, key in enumerate(ids)}
             # A column's figure does not depend on which others there are: a seed of its own.
@@ -126,10 +126,11 @@ def _measure(
     return found
 
 
-def _spaces(
+def entity_vectors(
     workspace: Workspace, db: sqlite_utils.Database, encoder: Encoder, entity: str
 ) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Space → ids and (n, dim) vectors of all entities of a type that have one there."""
+    """Space ('learned', 'compat') → ids and (n, dim) vectors of all entities of a type that have
+    one there."""
     if entity == "query":
         rows = db.conn.execute("SELECT id FROM queries ORDER BY id")
         ids = [key for (key,) in rows]

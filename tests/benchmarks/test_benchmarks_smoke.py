@@ -20,6 +20,7 @@ PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
 NO_PROGRAMS = {
     "synthetic_catalogue",
     "plain_training",
+    "graph_plain",
     "load",
     "service_process",
     "soak_truth",
@@ -32,7 +33,10 @@ QUICK = {
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
 }
-LONGER = {"index": "--rows 10000 --dim 16"}
+LONGER = {
+    "graph": "--pins 300 --steps 3 --seeds 1",
+    "index": "--rows 10000 --dim 16",
+}
 WITH_WORKSPACE = {
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
@@ -40,13 +44,12 @@ WITH_WORKSPACE = {
 SLOW = {
     "query_tower": "--rounds 2",
     "rank": "--folds 2",
-    "enrichments": "--steps 2 --seeds 1",
 }
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
-LABELLED = {"classification", "languages"}  # tried by test_benchmarks_labelled
+LABELLED = {"classification", "languages", "warm_start"}  # tried by test_benchmarks_labelled
 
 
 def ran(name: str, options: str, *more: object) -> str:
