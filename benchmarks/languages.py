@@ -65,8 +65,6 @@ def main() -> None:
     tested = sum(map(len, pairs.test.values()))
     print(f"{len(pairs.train)} training pairs, {tested} test pairs, keywords by language:")
     print({language: len(texts) for language, texts in pairs.texts.items()}, flush=True)
-    for name, encode in references():
-        show(name, recalls(pairs, encode))
     whole = []
     with tempfile.TemporaryDirectory() as folder:
         space = training_workspace(Path(folder), pairs.train)
@@ -75,6 +73,8 @@ def main() -> None:
             show(f"query tower from nothing, seed {seed}", found)
             whole.append(np.mean([hit for hits in found.values() for _, hit in hits]))
     print(f"from nothing: mean {np.mean(whole):.4f}, standard deviation {np.std(whole):.4f}")
+    for name, encode in references():
+        show(name, recalls(pairs, encode))
 
 
 def read_pairs(folder: Path, corpus: int) -> Pairs:
