@@ -82,6 +82,12 @@ def prepare(
         vocabulary = vocabulary_of(texts, sizes)
     items = Items(texts, features, NgramIndex(vocabulary, 2**62, 2**62))
     data = training_data(db, items, tables)
+    if not any(config.mix[name] > 0 for name in data.pairs):
+        raise NotReady(
+            "The data sets that the training is to be made of have no pairs.",
+            where=", ".join(name for name, share in config.mix.items() if share > 0),
+            how="Import such engagements, or give other data sets a share.",
+        )
     if saved is None:
         strings = {text for entries in texts.values() for _, item in entries for _, text in item}
         saved = _new_parts(config, vocabulary, data, features, sorted(strings))

@@ -84,7 +84,7 @@ def reproduction(
     for model in table.models:
         for column in measured:
             key = f"{model.space}:{column}"
-            if all(key in of_seed for of_seed in hits[model.name]):
+            if hits[model.name] and all(key in of_seed for of_seed in hits[model.name]):
                 stacked = np.stack([of_seed[key] for of_seed in hits[model.name]])
                 found.setdefault(model.name, {})[column] = stacked
     by_query = {column: _Queries.of(measured[column]) for column in measured}

@@ -61,7 +61,8 @@ def reproduce_table(
     before each training with its number, how many there are, and its name.
 
     Raises:
-        NotReady: none of the table's columns has held-out pairs.
+        NotReady: none of the table's columns has held-out pairs. A model that there is nothing to
+            train on is left out, with a note.
     """
     base = base_workspace(options.folder, options.source, table.pins)
     with closing(open_catalogue(base.catalogue)) as db:
@@ -73,19 +74,24 @@ def reproduce_table(
             how="Import a log of more than 22 days, or judgments of queries kept for test.",
         )
     hits: dict[str, list[Hits]] = {model.name: [] for model in table.models}
+    left_out: dict[str, str] = {}
     total = len(table.models) * options.seeds
     for seed in range(options.seeds):
         for number, model in enumerate(table.models):
             at = seed * len(table.models) + number + 1
             run = Run(model.fields, _config(table, model, options, seed))
             on_step = on_run(at, total, f"{model.name}, seed {seed}") if on_run else None
-            hits[model.name].append(run_hits(options.folder, base, columns, run, on_step))
+            try:
+                hits[model.name].append(run_hits(options.folder, base, columns, run, on_step))
+            except NotReady as error:
+                left_out[model.name] = f"{model.name} is left out: {error.what}"
     about = {
         "seeds": options.seeds,
         "steps": _config(table, table.models[0], options, 0).steps,
         "data": str(options.source.root) if options.source else f"sample world, {table.pins} pins",
         "cores": os.cpu_count(),
     }
+    notes += left_out.values()
     notes.append(
         f"{about['data']}; {about['seeds']} seeds, {about['steps']} steps each, "
         f"{about['cores']} cores."

@@ -15,7 +15,7 @@ import orjson
 import sqlite_utils
 
 from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from data.errors import Corrupt
+from data.errors import Corrupt, NotReady
 from data.features import open_features
 from data.workspace import Workspace, new_folder
 from encoders.checkpoint import load_encoder
@@ -66,12 +66,17 @@ def run_hits(
 
     Raises:
         Corrupt: a finished run cannot be read.
+        NotReady: there is nothing to train on.
     """
     place = folder / "runs" / run.key
     if not place.exists():
         workspace = _workspace(folder / "work" / run.key, base, run)
         with closing(open_catalogue(workspace.catalogue)) as db:
-            train(workspace, db, run.config, resume=True, on_step=on_step)
+            try:
+                train(workspace, db, run.config, resume=True, on_step=on_step)
+            except NotReady:
+                shutil.rmtree(workspace.root)
+                raise
             found = _measure(workspace, db, load_encoder(workspace), columns)
         with new_folder(place) as unfinished:
             np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]

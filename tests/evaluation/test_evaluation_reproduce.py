@@ -159,6 +159,18 @@ def test_a_table_is_trained_once_and_written(folder) -> None:
     assert "pin/of nothing" not in text
 
 
+def test_a_model_with_nothing_to_train_on_is_left_out(folder, tmp_path) -> None:
+    copy = copy_workspace(Workspace.open(folder / "base"), tmp_path / "no-related-queries")
+    with closing(open_catalogue(copy.catalogue)) as db, db.conn:
+        db.conn.execute("DELETE FROM engagements WHERE entity = 'query'")
+    queries = {"mix_pin": 0.0, "mix_product": 0.0, "mix_offsite": 0.0}
+    models = (Model("Query only", train=queries), Model("OmniSearchSage"))
+    table = small_table(models=models, findings=(Finding("c", "OmniSearchSage", "Query only"),))
+    made = reproduce_table("t", table, Reproduce(tmp_path / "out", copy, seeds=1))
+    assert set(made.figures) == {"OmniSearchSage"} and not made.verdicts
+    assert any(note.startswith("Query only is left out") for note in made.notes)
+
+
 def test_a_killed_training_goes_on(folder) -> None:
     run = Run(None, preset_config("tiny", **(TINY | {"seed": 9})))
     base = Workspace.open(folder / "base")
