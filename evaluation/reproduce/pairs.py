@@ -27,9 +27,10 @@ def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
 
     'pin/save' and the like are the pairs of the evaluation window (§4.2), 'pin/engaged' those of
     all actions: more pairs, narrower intervals. 'pin/relevance' are pairs of a query and an item
-    that its judges found relevant, 'pin/relevance FR' those of the queries of one country. 'pin/save, no text' are those of pins that lack a title or a
-    description (§4.3.2). No encoder learns from judgments; where engagement was made of labels,
-    only the queries kept for test are measured.
+    that its judges found relevant, 'pin/relevance FR' those of the queries of one country.
+    'pin/save, no text' are those of pins that lack a title or a description (§4.3.2). No encoder
+    learns from judgments; where engagement was made of labels, only the queries kept for test are
+    measured.
     """
     columns: dict[str, Column] = {}
     for name, table in held_out_pairs(db).items():
