@@ -16,7 +16,7 @@ def svg(made: Reproduction) -> bytes | None:
     except ImportError:
         return None
     columns, models = list(made.columns), list(made.figures)
-    figure = Figure(figsize=(max(6.0, 1.1 * len(columns) * len(models) ** 0.5 + 2), 4.2))
+    figure = Figure(figsize=(min(13.0, 3.0 + 0.32 * len(columns) * len(models)), 4.2))
     axes = figure.add_subplot()
     width = 0.8 / max(len(models), 1)
     for number, model in enumerate(models):
@@ -36,7 +36,7 @@ def svg(made: Reproduction) -> bytes | None:
     axes.set_title(
         f"{made.title}\nfilled: measured, with 95% intervals; dotted: the paper's", fontsize=9
     )
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=4)
     axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()
     figure.savefig(content, format="svg", bbox_inches="tight", metadata={"Date": None})
