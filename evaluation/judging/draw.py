@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, read_items
 from data.errors import InputError, NotReady
 from engine.systems import system_named
+from evaluation.compare import catalogue_rows
 from evaluation.judged import Item, data_notes
 from evaluation.judging.folder import (
     Design,
@@ -134,22 +134,13 @@ def _mixed(
     items: dict[str, set[Item]] = {entry.query: set() for entry in queries}
     for (query, _), found in results.items():
         items[query].update(found)
-    rows = _rows(db, {item for of_query in items.values() for item in of_query})
+    rows = catalogue_rows(db, {item for of_query in items.values() for item in of_query})
     texts = {row[0]: row[1] for row in db.conn.execute("SELECT id, text FROM queries")}
     pairs = []
     for query, of_query in items.items():
         for item in sorted(of_query, key=lambda item: _hash(str(seed), query, *item)):
             pairs.append(_pair(query, texts.get(query) or query, item, rows.get(item, {})))
     return pairs
-
-
-def _rows(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
-    rows: dict[Item, dict[str, Any]] = {}
-    for entity in ITEM_ENTITIES:
-        ids = sorted(key for kind, key in wanted if kind == entity)
-        for batch in read_items(db, entity, ids=ids):
-            rows |= {(entity, row["id"]): row for row in batch}
-    return rows
 
 
 def _pair(query: str, text: str, item: Item, row: Mapping[str, Any]) -> Pair:
