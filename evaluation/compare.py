@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES
+from data.catalogue import ITEM_ENTITIES, read_items
 from data.errors import InputError
 from data.text import normalise_query
 from evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
