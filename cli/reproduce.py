@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 def reproduce(
     table: Annotated[
         str,
-        typer.Argument(help="table2, table3, table4, table5 or table6; with --config any name."),
+        typer.Argument(
+            help="table2 to table6, relevance or classification; with --config any name."
+        ),
     ],
     workspace: Annotated[
         Path | None,
