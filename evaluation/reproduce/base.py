@@ -9,21 +9,28 @@ import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import orjson
+import sqlite_utils
 
 from data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
 from data.enrich.boards import enrich_board_titles
 from data.enrich.engaged import enrich_engaged_queries
 from data.errors import InputError
+from data.features import open_feature, write_feature
 from data.importers.load import ImportOptions, import_folder
-from data.workspace import Workspace, new_folder, write_atomic
+from data.pairs import feature_until
+from data.workspace import Workspace, new_folder
 from data.world import Size, generate
 from encoders.graph.itemsage import fit_itemsage
+from encoders.graph.note import imported, note_fit
 from encoders.graph.pinsage import fit_pinsage
 
 Progress = Callable[[int, int], None]
 WORLD_SEED = 7
+_MADE_OF = "made_of.json"
+_GRAPH = (("pinsage", "pin"), ("itemsage", "product"))
 
 
 def base_workspace(
@@ -37,25 +44,34 @@ def base_workspace(
         InputError: the folder holds the runs of other data.
     """
     made_of = {"workspace": str(source.root.resolve())} if source else {"sample_world": pins}
-    note = folder / "base.json"
-    if note.exists():
-        before = orjson.loads(note.read_bytes())
+    base = folder / "base"
+    if base.exists():
+        before = _made_of(base)
         if before != made_of:
             raise InputError(
                 f"This folder holds the runs of other data: {before}, not {made_of}.",
                 where=str(folder),
                 how="Name another folder with --out.",
             )
-        return Workspace.open(folder / "base")
-    if (folder / "base").exists():
-        shutil.rmtree(folder / "base")  # without its note it was never finished
-    with new_folder(folder / "base") as unfinished:
+        return Workspace.open(base)
+    with new_folder(base) as unfinished:
         if source is not None:
             copy_workspace(source, unfinished)
         else:
             _sample_world(Workspace.create(unfinished), pins, progress)
-    write_atomic(note, orjson.dumps(made_of))
-    return Workspace.open(folder / "base")
+        (unfinished / _MADE_OF).write_bytes(orjson.dumps(made_of))
+    return Workspace.open(base)
+
+
+def _made_of(base: Path) -> dict[str, Any]:
+    try:
+        return orjson.loads((base / _MADE_OF).read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "This folder is no reproduction's, or it is damaged.",
+            where=str(base),
+            how="Name another folder with --out.",
+        ) from error
 
 
 def _sample_world(workspace: Workspace, pins: int, progress: Progress | None) -> None:
@@ -82,14 +98,58 @@ def copy_workspace(source: Workspace, folder: Path) -> Workspace:
     return copy
 
 
-def hide_fields(workspace: Workspace, fields: Iterable[str]) -> None:
+def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspace:
+    """A copy of the base whose items have only these text fields.
+
+    Vectors that hold the hidden text go too: the feature 'text', and what `enrich graph` made. In
+    place of the latter's PinSage stands one that has seen neither text nor log (`textless`);
+    imported vectors are left as they are.
+    """
+    copy = copy_workspace(base, folder)
+    with closing(open_catalogue(copy.catalogue)) as db:
+        _hide(db, fields)
+        fitted = [
+            name
+            for name, entity in _GRAPH
+            if open_feature(copy, db, name, entity) and not imported(db, name, entity)
+        ]
+        for name in fitted:
+            db["features"].delete_where("name = ?", [name])
+        if "pinsage" in fitted:
+            plain = textless(base)
+            with closing(open_catalogue(plain.catalogue)) as other:
+                feature = open_feature(plain, other, "pinsage", "pin")
+            if feature is not None:
+                until = feature_until(db)
+                made = write_feature(copy, db, "pinsage", "pin", feature.ids, feature.vectors)
+                note_fit(db, made, until)
+    return copy
+
+
+def textless(base: Workspace) -> Workspace:
+    """Beside the base, made once: its boards and pictures with a PinSage of these alone."""
+    folder = base.root.with_name("base-textless")
+    if not folder.exists():
+        with new_folder(folder) as unfinished:
+            copy = copy_workspace(base, unfinished)
+            with closing(open_catalogue(copy.catalogue)) as db:
+                until = feature_until(db)
+                _hide(db, ())
+                with db.conn:
+                    db.conn.execute("DELETE FROM engagements")
+                    db.conn.execute("DELETE FROM features WHERE name IN ('pinsage', 'itemsage')")
+                fit_pinsage(copy, db, until=until)
+    return Workspace.open(folder)
+
+
+def _hide(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
     """Empty all text fields of items but these, and drop the feature 'text', which holds them."""
-    with closing(open_catalogue(workspace.catalogue)) as db, db.conn:
+    hidden = set(TEXT_FIELDS) - set(fields)
+    with db.conn:
         for entity in ITEM_ENTITIES:
             table = table_of(entity)
-            for name in sorted(set(TEXT_FIELDS) - set(fields) & set(TEXT_FIELDS)):
-                if name in db[table].columns_dict:
-                    db.conn.execute(f"UPDATE {table} SET {name} = NULL")
+            for name in sorted(hidden & db[table].columns_dict.keys()):
+                db.conn.execute(f"UPDATE {table} SET {name} = NULL")
         db.conn.execute("DELETE FROM features WHERE name = 'text'")
         db.conn.execute("DELETE FROM meta WHERE key = 'text_encoder'")
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import orjson
@@ -24,7 +25,7 @@ from encoders.encoder import Encoder
 from encoders.model import COMPAT_FEATURES
 from encoders.train import train
 from evaluation.recall import exact_ranks
-from evaluation.reproduce.base import copy_workspace, hide_fields
+from evaluation.reproduce.base import copy_workspace, with_fields
 from evaluation.reproduce.pairs import Column
 
 K = 10
@@ -85,7 +86,7 @@ def run_hits(
     try:
         with np.load(place / "hits.npz", allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise Corrupt(
             f"A finished run cannot be read ({error}).",
             where=str(place),
@@ -97,9 +98,10 @@ def _workspace(folder: Path, base: Workspace, run: Run) -> Workspace:
     """The run's own copy of the base, with the fields that it may see."""
     if not folder.exists():
         with new_folder(folder) as unfinished:
-            copy = copy_workspace(base, unfinished)
-            if run.fields is not None:
-                hide_fields(copy, run.fields)
+            if run.fields is None:
+                copy_workspace(base, unfinished)
+            else:
+                with_fields(base, unfinished, run.fields)
     return Workspace.open(folder)
 
 

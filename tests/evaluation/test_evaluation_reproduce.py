@@ -12,10 +12,11 @@ import pytest
 from data.catalogue import open_catalogue, read_items
 from data.errors import InputError
 from data.features import open_features
+from data.pairs import check_leak, time_split
 from data.workspace import Workspace
 from encoders.config import preset_config
 from evaluation.judged import RELEVANT, judged_gains
-from evaluation.reproduce.base import base_workspace, copy_workspace, hide_fields
+from evaluation.reproduce.base import base_workspace, copy_workspace, textless, with_fields
 from evaluation.reproduce.pairs import Column, all_columns
 from evaluation.reproduce.plot import svg
 from evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
@@ -120,17 +121,45 @@ def test_columns_hold_the_held_out_pairs(folder) -> None:
     assert all(not (pins[key]["title"] and pins[key]["description"]) for _, key in bare)
 
 
-def test_hidden_fields_are_gone_from_the_copy_alone(folder, tmp_path) -> None:
+def test_hidden_fields_are_gone_with_the_vectors_that_hold_them(folder, tmp_path) -> None:
     base = Workspace.open(folder / "base")
-    copy = copy_workspace(base, tmp_path / "copy")
-    hide_fields(copy, ("title",))
-    with closing(open_catalogue(copy.catalogue)) as db:
+    copy = with_fields(base, tmp_path / "copy", ("title",))
+    with (
+        closing(open_catalogue(copy.catalogue)) as db,
+        closing(open_catalogue(base.catalogue)) as before,
+    ):
         items = [item for batch in read_items(db, "pin") for item in batch]
         assert any(item["title"] for item in items)
         assert not any(item["board_titles"] or item["engaged_queries"] for item in items)
         assert set(open_features(copy, db, "pin")) == {"image", "pinsage"}
-    with closing(open_catalogue(base.catalogue)) as db:
-        assert any(item["board_titles"] for batch in read_items(db, "pin") for item in batch)
+        assert set(open_features(copy, db, "product")) == {"image"}
+        there = open_features(base, before, "pin")["pinsage"]
+        here = open_features(copy, db, "pin")["pinsage"]
+        assert not np.array_equal(here.vectors, there.rows(here.ids)[0])
+        assert any(item["board_titles"] for batch in read_items(before, "pin") for item in batch)
+        check_leak(db, time_split(db))
+
+
+def test_no_text_reaches_the_vectors_of_a_model_without_text(folder, tmp_path) -> None:
+    first = textless(Workspace.open(folder / "base"))
+    other = base_workspace(tmp_path, Workspace.open(folder / "base"), 0)
+    with closing(open_catalogue(other.catalogue)) as db, db.conn:
+        db.conn.execute("UPDATE pins SET title = 'a sofa', caption = id, description = NULL")
+    second = textless(other)
+    vectors = []
+    for workspace in (first, second):
+        with closing(open_catalogue(workspace.catalogue)) as db:
+            vectors.append(np.array(open_features(workspace, db, "pin")["pinsage"].vectors))
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+def test_a_folder_of_someone_elses_is_left_alone(tmp_path) -> None:
+    thesis = tmp_path / "base" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    with pytest.raises(InputError, match="no reproduction's"):
+        base_workspace(tmp_path, None, 300)
+    assert thesis.read_text() == "mine"
 
 
 def test_a_table_is_trained_once_and_written(folder) -> None:
