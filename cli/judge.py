@@ -187,7 +187,8 @@ def report(
 def apply(
     name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
 ) -> None:
-    """Put the judgments of finished pairs into the catalogue, for rankers and evaluation."""
+    """Put the judgments of finished pairs into the catalogue, for evaluation, and of queries
+    that the evaluation does not keep (`draw --queries`), for rankers."""
     from data.catalogue import open_catalogue
     from evaluation.judging.apply import apply as apply_judging
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from data.errors import InputError
 from encoders.batches import Batch, BatchStream, pinned
 from encoders.config import Config
 from encoders.dataset import TrainingData
@@ -47,6 +49,12 @@ class Learner:
         corrections = count_and_correct(self.counts, batch, self.datasets)
         losses = self.stepper.backward(batch, corrections)
         norm = clip_gradients(self.model.parameters(), self.config.clip)
+        if not math.isfinite(norm):
+            raise InputError(
+                "The training diverged: its gradient is no number any more.",
+                where=f"step {batch.step + 1}",
+                how="Train again with a lower lr, or with precision fp32.",
+            )
         factor = schedule(batch.step, self.config)
         set_rates(self.optimisers, factor)
         for optimiser in self.optimisers:

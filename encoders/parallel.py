@@ -38,7 +38,7 @@ class Group:
         return self.rank == 0
 
     def chunk_size(self, total: int, size: int) -> int:
-        """At most `size` (0: any), and small enough for every process to get a chunk."""
+        """At most `size` (0: any), and small enough for the processes to share the places."""
         most = max(-(-total // self.size), 1)
         return min(size, most) if size else most
 

@@ -48,5 +48,5 @@ def ahead(
             same = np.all(positives[part][inside] == corpus[rows[part][inside]], axis=1)
             own[inside[same]] = scores[inside[same], rows[part][inside[same]]]
             scores[inside, rows[part][inside]] = -np.inf
-        counts[part] = (scores >= own[:, None]).sum(axis=1)
+        counts[part] = (~(scores < own[:, None])).sum(axis=1)  # NaN goes against the model
     return counts

@@ -174,7 +174,7 @@ class _Training:
     def run(self) -> Path:
         wanted = self.config.tensorboard and self.group.first
         with open_board(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
-            if self.config.warm_steps and not self.at.step:
+            if self.config.warm_steps and not self.at.history:
                 self._validate()  # what the joint training starts from may be the best there is
             coming = batches_ahead(self.stream, self.at.step)
             with closing(coming):

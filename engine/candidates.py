@@ -127,7 +127,7 @@ def weighted(candidates: Candidates, words: int) -> np.ndarray:
 
     Args:
         candidates: with the column `learned`; a cosine that is not known counts as 0.
-        words: of the query, stop words left out.
+        words: of the query (`indexer.tokens.query_length`).
     """
     token = np.nan_to_num(candidates.columns["token_score"])
     cosine = np.nan_to_num(candidates.columns["learned"])

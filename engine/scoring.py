@@ -17,7 +17,7 @@ from engine.item_columns import item_columns
 from engine.live import Live
 from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
 from engine.systems import System
-from indexer.tokens import query_tokens
+from indexer.tokens import query_length
 from ranker.features import QueryInfo, feature_matrix
 from ranker.train import Rankers
 
@@ -131,8 +131,8 @@ def rank_candidates(
     """Order the candidates as a system does.
 
     Without trained rankers 'l1' and 'full' order by the weighted sum of token score and cosine,
-    without the query's vector by reciprocal rank fusion of what was found. L1 keeps `config.l1_keep` candidates, and 'full' orders these by
-    L2; the blend comes after.
+    without the query's vector by reciprocal rank fusion of what was found. L1 keeps
+    `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
     """
     columns = candidates.columns
     if system.order == "rrf":
@@ -147,7 +147,7 @@ def rank_candidates(
         ranking = _by(candidates, columns["rrf"], config.l1_keep)
         stages.lap("l1")
     elif live.rankers is None:
-        columns["fused"] = weighted(candidates, len(query_tokens(query.text)))
+        columns["fused"] = weighted(candidates, query_length(query.text))
         ranking = _by(candidates, columns["fused"], config.l1_keep)
         stages.lap("l1")
     else:

@@ -20,9 +20,13 @@ RELEVANT = 0.5
 _OF_SET = (
     "CASE WHEN instr(item_id, ':') THEN substr(item_id, 1, instr(item_id, ':') - 1) ELSE '' END"
 )
+# What `omnisearch judge apply` writes is scaled already: to the others' highest grade, or to 1.
+JUDGING = "judging:"
 _GAINS = f"""
     WITH tops AS (
-        SELECT {_OF_SET} AS of_set, MAX(grade) AS top FROM judgments GROUP BY of_set
+        SELECT {_OF_SET} AS of_set, COALESCE(
+            MAX(CASE WHEN COALESCE(judge, '') NOT LIKE '{JUDGING}%' THEN grade END), 1.0
+        ) AS top FROM judgments GROUP BY of_set
     ), means AS (
         SELECT query, entity, item_id, AVG(grade) AS grade FROM judgments
         {{where}} GROUP BY query, entity, item_id

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import sqlite_utils
 
@@ -32,27 +33,42 @@ def language_pairs(
     Empty unless a pair crosses languages. Pairs whose query or item has no language are left out.
     At most `most` pairs of each two languages are drawn.
     """
-    of_query = dict(db.conn.execute("SELECT id, language FROM queries WHERE language <> ''"))
+    relevant = {
+        (query, entity, key)
+        for gains_of in sets
+        for query, gains in gains_of.items()
+        for (entity, key), gain in gains.items()
+        if gain >= RELEVANT
+    }
+    of_query = _languages(db, "queries", {query for query, _, _ in relevant})
     of_item = {
-        (entity, key): language
-        for entity in ITEM_ENTITIES
-        for key, language in db.conn.execute(
-            f"SELECT id, language FROM {table_of(entity)} WHERE language <> ''"
+        entity: _languages(
+            db, table_of(entity), {key for _, kind, key in relevant if kind == entity}
         )
+        for entity in ITEM_ENTITIES
     }
     found: dict[tuple[str, str, str], set[Pair]] = defaultdict(set)
-    for gains_of in sets:
-        for query, gains in gains_of.items():
-            for (entity, key), gain in gains.items():
-                asked, answered = of_query.get(query), of_item.get((entity, key))
-                if gain >= RELEVANT and asked and answered:
-                    found[entity, asked, answered].add((query, entity, key))
+    for query, entity, key in relevant:
+        asked, answered = of_query.get(query), of_item[entity].get(key)
+        if asked and answered:
+            found[entity, asked, answered].add((query, entity, key))
     if all(asked == answered for _, asked, answered in found):
         return {}
     return {
         f"{entity}/{asked}{ACROSS}{answered}": _table(sorted(pairs), most, seed)
         for (entity, asked, answered), pairs in sorted(found.items())
     }
+
+
+def _languages(db: sqlite_utils.Database, table: str, ids: set[str]) -> dict[str, str]:
+    """The languages of the rows of these ids that have one."""
+    wanted = orjson.dumps(sorted(ids)).decode()
+    rows = db.conn.execute(
+        f"SELECT id, language FROM {table} WHERE language <> '' "
+        "AND id IN (SELECT value FROM json_each(?))",
+        [wanted],
+    )
+    return dict(rows.fetchall())
 
 
 def _table(pairs: list[Pair], most: int, seed: int) -> pa.Table:

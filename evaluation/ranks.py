@@ -127,10 +127,11 @@ def _count(wanted: _Wanted, block: np.ndarray, start: int) -> np.ndarray:
     scores = block @ wanted.queries.T  # (b, n)
     for rows, columns in wanted.left_out(start, start + len(block)):
         scores[rows, columns] = -np.inf
-    reached = (scores >= wanted.thresholds).view(np.uint8)
-    counts = np.zeros(len(wanted.queries), dtype=np.int64)
-    for first in range(0, len(reached), _BYTE):
-        counts += reached[first : first + _BYTE].sum(axis=0, dtype=np.uint8)
+    # Counted by what is below, so that a score that is no number goes against the model.
+    below = (scores < wanted.thresholds).view(np.uint8)
+    counts = np.full(len(wanted.queries), len(block), dtype=np.int64)
+    for first in range(0, len(below), _BYTE):
+        counts -= below[first : first + _BYTE].sum(axis=0, dtype=np.uint8)
     return counts
 
 
@@ -156,5 +157,5 @@ class TorchCounter:
             scores = queries @ entities.T  # (n, b)
             for rows, columns in part.left_out(start, start + len(block)):
                 scores[self._tensor(columns), self._tensor(rows)] = -torch.inf
-            found.append((scores >= thresholds[:, None]).sum(1))
+            found.append((~(scores < thresholds[:, None])).sum(1))
         return torch.cat(found).cpu().numpy()

@@ -12,13 +12,12 @@ import sqlite_utils
 
 from data.catalogue import ITEM_ENTITIES, table_of
 from data.errors import InputError
-from evaluation.judged import set_of, top_grades
+from evaluation.judged import JUDGING, set_of, top_grades
 from evaluation.judging.answers import all_answers
 from evaluation.judging.folder import Judging, Pair
 from evaluation.judging.scale import GRADES
 from evaluation.judging.verdicts import verdicts_of
 
-JUDGES = "judging:"  # how the names of our judges begin in the catalogue
 _GAINS = {grade.value: grade.gain for grade in GRADES}
 
 Key = tuple[str, str, str, str]  # query, entity, item id, judge
@@ -57,10 +56,10 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
     answers = all_answers(judging)
     verdicts = verdicts_of(judging, answers)
     finished = [pair for key, pair in judging.pairs.items() if verdicts[key].settled]
-    prefix = f"{JUDGES}{judging.name}:"
+    prefix = f"{JUDGING}{judging.name}:"
     with _transaction(db):
         kept = _in_catalogue(db, finished)
-        tops = top_grades(db, without=JUDGES)
+        tops = top_grades(db, without=JUDGING)
         rows: dict[Key, float] = {}
         for judge, given in answers.items():
             for pair in kept:

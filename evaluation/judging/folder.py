@@ -114,7 +114,7 @@ class Judging:
 
     @cached_property
     def design(self) -> Design:
-        return self._read("design.json", lambda entry: Design(**entry))[0]
+        return self._read("design.json", lambda entry: Design(**entry), least=1)[0]
 
     @cached_property
     def queries(self) -> list[DrawnQuery]:
@@ -130,10 +130,13 @@ class Judging:
     def shown(self) -> list[Shown]:
         return self._read("shown.jsonl", lambda entry: Shown(**entry))
 
-    def _read(self, name: str, make: Callable[[dict[str, Any]], T]) -> list[T]:
+    def _read(self, name: str, make: Callable[[dict[str, Any]], T], least: int = 0) -> list[T]:
         path = self.folder / name
         try:
-            return [make(orjson.loads(line)) for line in path.read_bytes().splitlines()]
+            found = [make(orjson.loads(line)) for line in path.read_bytes().splitlines()]
+            if len(found) < least:
+                raise ValueError("it is empty")
+            return found
         except (OSError, ValueError, TypeError) as error:
             raise Corrupt(
                 f"The file cannot be read ({error}).",

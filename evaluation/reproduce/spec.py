@@ -14,6 +14,13 @@ from encoders.config import preset_config
 TABLES = ("table2", "table3", "table4", "table5", "table6")
 STUDIES = ("relevance", "classification")
 SPACES = ("learned", "compat")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "tuple": (list, tuple),
+    "dict": (dict,),
+}
 _FOLDER = Path(__file__).parent / "tables"
 
 
@@ -107,7 +114,11 @@ def load_table(name: str, path: Path | None = None) -> Table:
         path = _FOLDER / f"{name}.toml"
     values = _read(path)
     models = tuple(_made(Model, row, path, "models") for row in _rows(values, "models", path))
-    findings = tuple(_made(Finding, row, path, "findings") for row in values.pop("findings", []))
+    if not models:
+        raise InputError("The table has no models.", where=str(path), how="Add a [[models]].")
+    findings = tuple(
+        _made(Finding, row, path, "findings") for row in _rows(values, "findings", path)
+    )
     table: Table = _made(Table, values | {"models": models, "findings": findings}, path, "")
     _check(table, path)
     return table
@@ -130,8 +141,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _rows(values: dict[str, Any], key: str, path: Path) -> list[Any]:
     rows = values.pop(key, [])
-    if not rows:
-        raise InputError(f"The table has no {key}.", where=str(path), how=f"Add a [[{key}]].")
+    if not isinstance(rows, list):
+        raise InputError(f"{key} is of the wrong type.", where=str(path), how=f"Use [[{key}]].")
     return rows
 
 
@@ -143,6 +154,10 @@ def _made(kind: Any, values: Any, path: Path, where: str) -> Any:
     unknown = values.keys() - {entry.name for entry in fields(kind)}
     if unknown:
         raise InputError(f"Unknown entries: {', '.join(sorted(unknown))}.", where=place)
+    for entry in fields(kind):
+        allowed = _TYPES[str(entry.type).partition("[")[0].partition(" ")[0]]
+        if entry.name in values and not isinstance(values[entry.name], allowed):
+            raise InputError(f"{entry.name} is of the wrong type.", where=place)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:
@@ -151,6 +166,14 @@ def _made(kind: Any, values: Any, path: Path, where: str) -> Any:
 
 def _check(table: Table, path: Path) -> None:
     names = {model.name for model in table.models}
+    if len(names) < len(table.models):
+        raise InputError("Two models have one name.", where=str(path))
+    for column, figures in table.paper.items():
+        known = isinstance(figures, dict) and all(
+            isinstance(figure, (int, float)) for figure in figures.values()
+        )
+        if not known:
+            raise InputError("A paper's figures are model = number.", where=f"{path} {column}")
     for model in table.models:
         if model.space not in SPACES:
             raise InputError(

@@ -32,6 +32,7 @@ from evaluation.judging.markdown import markdown as judging_markdown
 from evaluation.judging.report import JudgingReport, report
 from evaluation.reproduce.base import WORLD_SEED, base_workspace, copy_workspace
 from evaluation.reproduce.reproduce import OnRun, Reproduce
+from evaluation.reproduce.runs import Run
 from evaluation.reproduce.spec import Study
 from indexer.build import build
 
@@ -78,7 +79,8 @@ def _relevance_lines(reports: list[JudgingReport]) -> list[str]:
 
 def _judged(workspace: Workspace, study: Study, truth: Truth, seed: int) -> JudgingReport:
     """Draw, let the three simulated judges answer, report."""
-    judging = Judging(f"seed-{seed}", workspace.judging / f"seed-{seed}")
+    name = f"{'-'.join(study.systems)}-{study.queries}-{study.k}"
+    judging = Judging(name, workspace.judging / name)
     if not judging.folder.exists():
         engine = SearchEngine.open(workspace)
         drawn = DrawOptions(study.systems, study.k, study.queries, seed=seed)
@@ -150,7 +152,7 @@ def _trained(
     """A copy of the base with a trained checkpoint, and its index if asked for; kept."""
     changes = options.changes(study.train) | {"seed": seed}
     config = preset_config(study.preset, **changes)
-    folder = options.folder / "studies" / f"{config.steps}-{seed}"
+    folder = options.folder / "studies" / Run(None, config).key
     if not folder.exists():
         with new_folder(folder) as unfinished:
             copy_workspace(base, unfinished)

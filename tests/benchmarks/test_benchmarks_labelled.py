@@ -65,13 +65,13 @@ def test_labels_files_are_made_of_both_taxonomies(tmp_path: Path) -> None:
 def esci(folder: Path) -> Path:
     """Forty products, each asked for by a query of its colour and thing."""
     folder.mkdir()
-    things = [(c, t) for c in ("red", "blue", "green", "oak") for t in "sofa lamp sink rug".split()]
-    products = [{"asin": f"B{n}", "title": f"{c} {t} {n}"} for n, (c, t) in enumerate(things * 3)]
+    things = [(c, t) for c in ("red", "blue", "oak") for t in ("sofa", "lamp", "sink", "rug")]
+    products = [{"asin": f"B{n}", "title": f"{c} {t} {n}"} for n, (c, t) in enumerate(things * 4)]
     lines = [json.dumps(product) + "\n" for product in products]
     (folder / "products.jsonl").write_text("".join(lines))
     judged = ["query\tasin\trating\tesci_label\n"]
     for colour, thing in things:
-        for n, (c, t) in enumerate(things * 3):
+        for n, (c, t) in enumerate(things * 4):
             label = "E" if (c, t) == (colour, thing) else "S" if t == thing else "I"
             judged.append(f"{colour} {thing}\tB{n}\t1.0\t{label}\n")
     (folder / "judgments.tsv").write_text("".join(judged))

@@ -3,7 +3,7 @@
 Images are pins. Of an image's captions, ordered by annotation id, the first is kept wholly aside
 as an evaluation query (split 'test', its image a judgment of grade 1), the second is the pin's
 title, the third its machine caption, and the others are queries through which it was saved, but
-for three in ten of these, by a hash of the text: validation queries, judged as the first caption is.
+for three in ten of these, by a hash of the text: validation queries, judged as the first one is.
 """
 
 from __future__ import annotations
