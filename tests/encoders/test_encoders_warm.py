@@ -19,7 +19,7 @@ from data.features import open_feature
 from data.workspace import Workspace
 from encoders import text_feature
 from encoders.batches import BatchStream
-from encoders.checkpoint import load_encoder, load_parts
+from encoders.checkpoint import load_encoder, load_parts, load_state, pointed
 from encoders.config import Config, preset_config
 from encoders.hash_embedding import Levels
 from encoders.item import ItemEncoder
@@ -207,6 +207,29 @@ def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) ->
     assert len(reports) == 12  # two passes over the pseudo-queries of 60 items
     vectors = load_encoder(workspace, "default").queries(["red settee"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_a_resumed_warm_start_does_not_validate_its_beginning_again(texts, config) -> None:
+    workspace, db = texts
+    config = replace(config, warm_steps=1, steps=2, valid_every=2)
+
+    class Stop(Exception):
+        pass
+
+    def stop(report) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(workspace, db, config, name="again", on_step=stop)
+    folder = train(workspace, db, config, name="again", resume=True)
+    history = load_state(pointed(folder.parent, "LAST")).values["history"]
+    assert [entry["step"] for entry in history] == [0, 2]
+
+
+def test_a_diverged_training_says_so(texts, config) -> None:
+    workspace, db = texts
+    with pytest.raises(InputError, match="diverged"):
+        train(workspace, db, replace(config, lr=float("inf"), clip=1e30, steps=5), name="far")
 
 
 def test_a_short_log_is_not_learned_by_heart(texts, config) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.blend import Shares, blend
 from engine.candidates import KINDS, Found, best_first, merge, rrf, weighted
 from engine.related import choose_related
+from indexer.tokens import query_length
 
 ENTITIES = ("pin", "product")
 
@@ -77,6 +78,13 @@ def test_the_weighted_sum_keeps_by_how_much_and_trusts_words_less_in_a_sentence(
     np.testing.assert_allclose(weighted(merged, words=10), long, rtol=1e-6)
     assert list(best_first(weighted(merged, 2))) == [0, 2, 1]
     assert list(best_first(weighted(merged, 10))) == [2, 0, 1]
+
+
+def test_a_query_is_as_long_as_it_has_words_between_spaces() -> None:
+    assert query_length("red sofa for the home") == 3
+    assert query_length("for the") == 2
+    assert query_length("红色连衣裙") == 1
+    assert query_length("반팔 티셔츠") == 2
 
 
 def test_nothing_found_is_an_empty_table() -> None:

@@ -47,6 +47,17 @@ def test_a_data_set_of_zeros_has_gains_of_zero(db: Any) -> None:
     assert judged_gains(db) == {"q": {("product", "a"): 0.0}}
 
 
+def test_judgings_put_into_the_catalogue_keep_their_scale(db: Any) -> None:
+    row = {"query": "q", "entity": "product", "time": 0}
+    for item, grade in (("partly", 0.3), ("not", 0.1)):
+        judging = {"item_id": item, "judge": "judging:spring:anna", "grade": grade}
+        db["judgments"].insert(row | judging)
+    db.conn.commit()
+    gains = judged_gains(db)["q"]
+    assert gains == {("product", "partly"): 0.3, ("product", "not"): 0.1}
+    assert max(gains.values()) < RELEVANT
+
+
 def test_notes_say_what_the_data_is(db: Any) -> None:
     assert data_notes(db) == []
     with db.conn:

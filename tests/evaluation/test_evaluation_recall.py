@@ -83,6 +83,17 @@ def test_copies_of_the_engaged_entity_count_against_it() -> None:
     assert set(ranks.tolist()) == {5001}
 
 
+def test_what_is_no_number_never_helps_the_model() -> None:
+    vectors = np.eye(6, 4, dtype=np.float32)
+    queries = np.full((3, 4), np.nan, dtype=np.float32)
+    corpus = np.arange(6)
+    assert exact_ranks(queries, np.array([0, 1, 2]), vectors, corpus).tolist() == [7, 7, 7]
+    broken = np.array([[np.nan] * 4, *np.eye(4)[1:], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    asked = np.eye(4, dtype=np.float32)
+    ranks_of = exact_ranks(asked, np.array([0, 1, 2, 3]), broken, corpus)
+    assert ranks_of[0] == 7 and (ranks_of[1:] == 2).all()  # the broken entity counts as ahead
+
+
 def test_no_vector_is_a_miss_and_the_query_itself_is_no_suggestion() -> None:
     vectors = np.eye(3, dtype=np.float32)
     queries = np.array([[1, 0.5, 0], [1, 0.5, 0]], dtype=np.float32)
