@@ -136,7 +136,7 @@ def _read(path: Path) -> Labels:
     found = read_labels(path)
     for refusal in found.refused[:10]:
         what = f"{path}, line {refusal.line}: {refusal.field} {refusal.reason}"
-        err.print(" ".join(what.split()), markup=False)
+        err.print(" ".join(what.split()), markup=False, soft_wrap=True)
     if len(found.refused) > 10:
         err.print(f"{len(found.refused):,} rows were refused in all.")
     return found

@@ -164,9 +164,10 @@ def _show_sheet(report: SheetReport) -> None:
             f"{report.file}:{row.line}: {row.field} {row.reason}{value}",
             markup=False,
             highlight=False,
+            soft_wrap=True,
         )
     if len(report.refused) > _SHOWN:
-        out.print(f"See {report.rejects} for all of them.", markup=False)
+        out.print(f"See {report.rejects} for all of them.", markup=False, soft_wrap=True)
 
 
 @app.command(epilog=example("omnisearch judge report spring > report.md"))
