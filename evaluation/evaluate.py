@@ -42,6 +42,7 @@ from evaluation.systems import (
 )
 
 SYSTEMS = ("token", "embedding", "pinsage", "itemsage", "rrf", "l1", "full")
+FEWEST_OF_LANGUAGES = 20  # pairs of two languages that a figure is given for
 MAIN = "nDCG@10"  # the metric that the last system is tested on against each other one
 ENGAGEMENT, JUDGED = "held-out engagement", "judged"
 
@@ -163,7 +164,7 @@ def evaluate(
             tables.append(table)
         done += len(queries)
     among = RecallOptions(corpus=options.corpus, seed=options.seed)
-    towards = language_pairs(db, sets.values(), seed=options.seed)
+    towards = language_pairs(db, sets.values(), seed=options.seed, fewest=FEWEST_OF_LANGUAGES)
     encode = live.encoder.queries
     recall = evaluate_recall(live.generation, encode, pairs, among)
     languages = evaluate_recall(live.generation, encode, towards, among)

@@ -27,11 +27,13 @@ def language_pairs(
     sets: Iterable[Mapping[str, ItemGains]],
     most: int = 1_000,
     seed: int = 0,
+    fewest: int = 1,
 ) -> dict[str, pa.Table]:
     """'<entity>/<query language> → <item language>' → tables of PAIR_SCHEMA.
 
     Empty unless a pair crosses languages. Pairs whose query or item has no language are left out.
-    At most `most` pairs of each two languages are drawn.
+    At most `most` pairs of each two languages are drawn; those with less than `fewest` are left
+    out, since their figure would say nothing.
     """
     relevant = {
         (query, entity, key)
@@ -57,6 +59,7 @@ def language_pairs(
     return {
         f"{entity}/{asked}{ACROSS}{answered}": _table(sorted(pairs), most, seed)
         for (entity, asked, answered), pairs in sorted(found.items())
+        if len(pairs) >= fewest
     }
 
 

@@ -58,7 +58,10 @@ def test_no_more_pairs_than_asked_for_and_the_same_by_seed(many: Any) -> None:
     assert first.equals(language_pairs(many, [gains], most=3, seed=1)["pin/de → en"])
 
 
-def test_the_evaluation_tells_recall_by_both_languages(many: Any, engine: Any) -> None:
+def test_the_evaluation_tells_recall_by_both_languages(
+    many: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EvaluateOptions(systems=("token", "full"))
     ids = [f"p{number}" for number in range(12)]
     table = SimpleNamespace(ids=ids, row_of={key: row for row, key in enumerate(ids)})
     table.deleted = np.zeros(12, dtype=bool)
@@ -78,7 +81,9 @@ def test_the_evaluation_tells_recall_by_both_languages(many: Any, engine: Any) -
 
     encoder = SimpleNamespace(queries=queries)
     engine.live = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
-    found = evaluate(engine, many, EvaluateOptions(systems=("token", "full")))
+    assert not evaluate(engine, many, options).languages  # too few pairs to say anything
+    monkeypatch.setattr("evaluation.evaluate.FEWEST_OF_LANGUAGES", 1)
+    found = evaluate(engine, many, options)
     recall = {row.pairs_of: (row.recall, row.pairs, row.queries) for row in found.languages}
     assert recall == {"pin/de → en": (pytest.approx(1 / 3), 3, 2), "pin/en → de": (0.0, 1, 1)}
     page = StringIO()
