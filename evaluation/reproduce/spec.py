@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -105,6 +106,10 @@ def load_table(name: str, path: Path | None = None) -> Table:
     Raises:
         InputError: there is no such table, or the file is not one; it names the entry.
     """
+    if not re.fullmatch(r"[\w-]+", name):
+        raise InputError(
+            f"{name!r} cannot name a table's files.", how="Use letters, digits, - and _."
+        )
     if path is None:
         if name not in TABLES:
             known = ", ".join((*TABLES, *STUDIES))

@@ -106,6 +106,8 @@ def test_a_table_that_cannot_be_says_what_is_wrong(tmp_path, text, said) -> None
 def test_an_unknown_table_is_named() -> None:
     with pytest.raises(InputError, match="table9"):
         load_table("table9")
+    with pytest.raises(InputError, match="cannot name"):
+        load_table("../table2")
 
 
 def test_columns_hold_the_held_out_pairs(folder) -> None:
