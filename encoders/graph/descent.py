@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,11 +42,16 @@ def steps_for(edges: int, pairs: int) -> int:
 
 
 def descend(
-    net: nn.Module, steps: int, loss: Callable[[int], Tensor], told: Callable[[int], None]
+    net: nn.Module,
+    steps: int,
+    loss: Callable[[np.random.Generator], Tensor],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Take `steps` steps down `loss(step)`: AdamW, and a lazy Adam for hash embeddings.
+    """Take `steps` steps down the loss: AdamW, and a lazy Adam for hash embeddings.
 
-    `told` hears how many are done. The network is left in evaluation mode.
+    What a step draws comes from a generator of the seed and the step. The network is left in
+    evaluation mode.
     """
     sparse = [p for m in net.modules() if isinstance(m, HashEmbedding) for p in m.parameters()]
     known = {id(p) for p in sparse}
@@ -62,9 +68,10 @@ def descend(
     for step in range(steps):
         set_rates(optimisers, min((step + 1) / warm, (steps - step) / max(steps - warm, 1.0)))
         net.zero_grad(set_to_none=True)
-        loss(step).backward()
+        loss(np.random.default_rng([seed, step])).backward()
         clip_gradients(net.parameters(), _CLIP)
         for optimiser in optimisers:
             optimiser.step()
-        told(step + 1)
+        if progress:
+            progress(step + 1, steps)
     net.eval()

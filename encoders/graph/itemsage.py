@@ -125,12 +125,7 @@ def fit_itemsage(
     net = ItemSage(len(vocabulary), len(MODALITIES), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     steps = steps_for(len(task.asked.item), task.pairs)
-    descend(
-        net,
-        steps,
-        lambda step: _loss(net, task, np.random.default_rng([seed, step])),
-        lambda done: progress(done, steps) if progress else None,
-    )
+    descend(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
     until = _knows_until(db, until)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))

@@ -81,12 +81,7 @@ def fit_pinsage(
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     edges = sum(len(pairs.groups.item) for pairs in task.sources)
     steps = steps_for(edges, task.pairs)
-    descend(
-        net,
-        steps,
-        lambda step: _loss(net, task, np.random.default_rng([seed, step])),
-        lambda done: progress(done, steps) if progress else None,
-    )
+    descend(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
     return _write(workspace, source, net, vocabulary, until)

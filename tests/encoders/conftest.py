@@ -11,8 +11,10 @@ import torch
 from small_catalogue import COLOURS, THEMES, fill
 from transformers import BertConfig, BertModel
 
+from data.catalogue import open_catalogue
 from data.workspace import Workspace
 from encoders.config import Config, preset_config
+from encoders.graph import descent
 from encoders.train import StepReport, train
 from encoders.wordpiece import train_wordpiece
 
@@ -72,3 +74,18 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertModel(shape).save_pretrained(folder)
     tokeniser.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def db(workspace):
+    """An empty catalogue."""
+    db = open_catalogue(workspace.catalogue, create=True)
+    yield db
+    db.conn.close()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """For tests that do not ask how good the vectors are."""
+    monkeypatch.setattr(descent, "FEWEST", 4)
+    monkeypatch.setattr(descent, "EPOCHS", 0)

@@ -14,26 +14,12 @@ from data.errors import Corrupt, NotReady
 from data.features import open_feature, write_feature
 from data.pairs import DAY, check_leak, time_split
 from data.workspace import Workspace
-from encoders.graph import descent, saved
+from encoders.graph import saved
 from encoders.graph.convolution import pool
 from encoders.graph.groups import CrossSource, PairSource, group_edges
 from encoders.graph.pinsage import embed_pinsage, fit_pinsage
 from encoders.graph.refresh import refresh
 from encoders.graph.walks import neighbourhoods, pin_board_graph
-
-
-@pytest.fixture
-def db(workspace):
-    db = open_catalogue(workspace.catalogue, create=True)
-    yield db
-    db.conn.close()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """For tests that do not ask how good the vectors are."""
-    monkeypatch.setattr(descent, "FEWEST", 4)
-    monkeypatch.setattr(descent, "EPOCHS", 0)
 
 
 @pytest.fixture(scope="module")

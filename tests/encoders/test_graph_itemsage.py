@@ -14,7 +14,6 @@ from data.errors import NotReady
 from data.features import open_feature, write_feature
 from data.pairs import DAY, check_leak, time_split
 from data.workspace import Workspace
-from encoders.graph import descent
 from encoders.graph.inputs import Items, Source
 from encoders.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
 from encoders.graph.later import later_recalls
@@ -46,20 +45,6 @@ def shop(db, each=20):
                     time = END - (60 + n) * DAY
                     engage(db, entity, (time, f"{kind} {n % 3}", key, "save"))
     engage(db, "product", (END, "sofa 0", "sofa0", "save"))
-
-
-@pytest.fixture
-def db(workspace):
-    db = open_catalogue(workspace.catalogue, create=True)
-    yield db
-    db.conn.close()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """For tests that do not ask how good the vectors are."""
-    monkeypatch.setattr(descent, "FEWEST", 4)
-    monkeypatch.setattr(descent, "EPOCHS", 0)
 
 
 @pytest.fixture(scope="module")
