@@ -37,6 +37,7 @@ GROUPS = {
     "BM25": ("bm25", "bm25_share", "bm25_rr"),
     "engaged queries": ("engaged", "engaged_match"),
     "name": ("name_share", "name_cover"),
+    "text": ("text_share",),
     "counts and rates": tuple(
         name for name in FEATURES if name.endswith("_rate") or name[4:] in ACTIONS
     ),

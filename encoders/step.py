@@ -93,7 +93,8 @@ class Stepper:
             self.group.sum_(leaf.grad)
             for number, (places, encode) in enumerate(encoders):
                 found = encode() if cached else vectors[number]
-                found.backward(leaf.grad[places])
+                if found.requires_grad:
+                    found.backward(leaf.grad[places])
         return losses
 
     def _whole(self, encoders: list[Encoder], vectors: list[Tensor], count: int) -> Tensor:

@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from encoders.step import takes_bf16
 
 FEATURE = "text"
 FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
+PROSE = ("title", "caption", "description")
 _NOTE = "text_encoder"
 _BATCH = 64
 
@@ -44,6 +46,30 @@ _BATCH = 64
 def own_text(item: dict[str, Any]) -> str:
     """What the pretrained encoder reads of an item: what says most comes first."""
     return ". ".join(field_texts(item, FIELDS))
+
+
+def texts_of(item: dict[str, Any]) -> list[str]:
+    """What is embedded of an item: its whole text, then each field of prose by itself."""
+    whole = own_text(item)
+    return [whole, *field_texts(item, PROSE)] if whole else []
+
+
+def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndarray:
+    """(n, d) float32 unit rows: the whole text's vector plus the mean of the prose fields'.
+
+    A field alone is closer to a query about it than it is beside others, and a long description
+    is cut later. `docs/warm-start.md` has the figures.
+
+    Args:
+        texts: n lists as of `texts_of`, none empty.
+        vectors: float32 (m, d), the unit vectors of all their texts, in order.
+    """
+    sizes = np.array([len(of_item) for of_item in texts])
+    weights = np.repeat(1 / np.maximum(sizes - 1, 1), sizes)
+    starts = np.cumsum(sizes) - sizes
+    weights[starts] = 1
+    summed = np.add.reduceat(vectors * weights[:, None].astype(np.float32), starts, axis=0)
+    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
 
 
 def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
@@ -121,10 +147,11 @@ def embed_texts(
         for entity in ITEM_ENTITIES:
             ids = found.setdefault(entity, [])
             for items in read_items(db, entity, batch_size=1024):
-                texts = {item["id"]: text for item in items if (text := own_text(item))}
-                rows, new = cache.vectors(list(texts.values()), tower)
+                texts = {item["id"]: parts for item in items if (parts := texts_of(item))}
+                rows, new = cache.vectors(list(chain.from_iterable(texts.values())), tower)
+                if texts:
+                    file.write(item_vectors(list(texts.values()), rows).tobytes())
                 ids.extend(texts)
-                file.write(rows.tobytes())
                 computed += new
                 done += len(items)
                 if progress:

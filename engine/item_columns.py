@@ -8,22 +8,26 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from engine.candidates import Candidates
-from indexer.table import Codes, ItemTable, word_keys
+from indexer.generation import Generation
+from indexer.table import Codes, ItemTable
 from indexer.tokens import query_tokens
+from indexer.words import Texts, idf, word_keys
 
 _GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
 
 
 def item_columns(
-    tables: Mapping[str, ItemTable], candidates: Candidates, query: str
+    generation: Generation, candidates: Candidates, query: str
 ) -> dict[str, np.ndarray]:
     """Columns of the candidates, in their order.
 
     `counts` (n, 6) by ACTIONS, `coverage`, `price` (NaN unknown), `created_at`, `is_ad`;
     `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
-    `name_share`, `name_cover`: how the query's words and the item's name meet (`Names.match`);
+    `name_share`, `name_cover`: how the query's words and the item's name meet (`Words.match`);
+    `text_share`: see `text_share`;
     `language_match`: 1 same language as the query, 0 another, NaN where either is not known.
     """
+    tables = generation.tables
     language = _query_language(tables, query)
     asked = word_keys(query_tokens(query))
     parts = []
@@ -39,7 +43,23 @@ def item_columns(
         parts.append(columns)
     if not parts:
         return {}
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return columns | {"text_share": text_share(generation.texts, candidates, query)}
+
+
+def text_share(texts: Mapping[str, Texts], candidates: Candidates, query: str) -> np.ndarray:
+    """Float32 (n,): which share of the query's words, by their idf, stands in the item's text.
+
+    The text is all that BM25 reads. NaN where the item or the query has no words.
+    """
+    asked = word_keys(query_tokens(query))
+    weights = idf(list(texts.values()), asked)
+    shares = np.full(len(candidates), np.nan, np.float32)
+    for entity in ITEM_ENTITIES:
+        part = candidates.part(entity)
+        if part.start != part.stop:
+            shares[part] = texts[entity].match(asked, candidates.row[part], weights)[0]
+    return shares
 
 
 def _query_language(tables: Mapping[str, ItemTable], query: str) -> str | None:

@@ -9,15 +9,14 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from engine.blend import Shares, blend
-from engine.candidates import KINDS, Candidates, best_first, merge, rrf, weighted
+from engine.candidates import KINDS, Candidates, best_first, merge, rrf, unlearned
 from engine.config import EngineConfig
 from engine.filters import Filters
 from engine.given import Given
-from engine.item_columns import item_columns
+from engine.item_columns import item_columns, text_share
 from engine.live import Live
 from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
 from engine.systems import System
-from indexer.tokens import query_length
 from ranker.features import QueryInfo, feature_matrix
 from ranker.train import Rankers
 
@@ -113,7 +112,7 @@ def features(live: Live, candidates: Candidates, query: str, as_new: bool = Fals
         "learned_rank": candidates.columns["learned_rank"],
         "compat_rank": candidates.columns["compat_rank"],
         "bm25_rank": candidates.columns["token_rank"],
-        **item_columns(live.generation.tables, candidates, query),
+        **item_columns(live.generation, candidates, query),
     }
     if as_new:
         columns["engaged_match"] = np.zeros(len(candidates), np.float32)
@@ -130,7 +129,7 @@ def rank_candidates(
 ) -> Ranking:
     """Order the candidates as a system does.
 
-    Without trained rankers 'l1' and 'full' order by the weighted sum of token score and cosine,
+    Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`),
     without the query's vector by reciprocal rank fusion of what was found. L1 keeps
     `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
     """
@@ -147,7 +146,8 @@ def rank_candidates(
         ranking = _by(candidates, columns["rrf"], config.l1_keep)
         stages.lap("l1")
     elif live.rankers is None:
-        columns["fused"] = weighted(candidates, query_length(query.text))
+        columns["text_share"] = text_share(live.generation.texts, candidates, query.text)
+        columns["fused"] = unlearned(candidates)
         ranking = _by(candidates, columns["fused"], config.l1_keep)
         stages.lap("l1")
     else:

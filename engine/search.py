@@ -165,10 +165,7 @@ class SearchEngine:
             given.left_out.append("query_embedding")
         answer = self._answer(given, text, chosen, filters, page * k, stages)
         if chosen.order in ("l1", "full") and live.rankers is None:
-            notes.append(
-                "No rankers are trained: results are ordered by a weighted sum of token score "
-                "and cosine."
-            )
+            notes.append("No rankers are trained: results are ordered by cosine and shared words.")
         ranking = answer.ranking
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self._related(given, answer.query, self.config.related)

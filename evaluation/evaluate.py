@@ -183,9 +183,7 @@ def evaluate(
 def _notes(live: Any, tables: Sequence[SystemsTable]) -> list[str]:
     notes = []
     if live.rankers is None:
-        notes.append(
-            "No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine."
-        )
+        notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
     if not tables:
         notes.append("Nothing is held out: no evaluation window and no judgments of test queries.")
     return notes

@@ -18,8 +18,9 @@ from indexer.hnsw import Space, open_space
 from indexer.hnsw_file import Expected
 from indexer.table import ItemTable, open_table
 from indexer.tokens import TokenIndex, open_tokens
+from indexer.words import Texts, open_texts
 
-FORMAT = 2
+FORMAT = 3
 
 _OPEN_TRIES = 3
 
@@ -36,6 +37,7 @@ class Generation:
         spaces: (entity, space) → Space: 'learned' for all, 'pinsage' for pins and 'itemsage' for
             products where these embeddings exist.
         tokens: 'pin' and 'product' → TokenIndex.
+        texts: 'pin' and 'product' → the words of each item's text.
         tables: 'pin', 'product' and 'query' → ItemTable.
     """
 
@@ -45,6 +47,7 @@ class Generation:
     manifest: dict[str, Any]
     spaces: dict[tuple[str, str], Space]
     tokens: dict[str, TokenIndex]
+    texts: dict[str, Texts]
     tables: dict[str, ItemTable]
 
     @classmethod
@@ -142,5 +145,6 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
             entity: open_tokens(folder / entity, rows[entity], token_backend)
             for entity in ITEM_ENTITIES
         },
+        texts={entity: open_texts(folder / entity, rows[entity]) for entity in ITEM_ENTITIES},
         tables=tables,
     )

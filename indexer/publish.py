@@ -28,6 +28,7 @@ from indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_sign
 from indexer.spaces_write import GraphOptions, recall_of, write_space
 from indexer.table_write import Rows, write_table
 from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
+from indexer.words import write_texts
 
 Progress = Callable[[int, int], None]
 
@@ -188,7 +189,7 @@ def assign_rows(ids: list[str], base: Generation | None, entity: str) -> Rows:
 def _write_items(
     job: Job, folder: Path, entity: str, rows: Rows, texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """The table, and of items the tokens: those of unchanged texts are taken from the base."""
+    """The table; of items, tokens and words too. Unchanged texts take theirs from the base."""
     digests = np.zeros((len(rows), texts[0].shape[1]), dtype=np.uint8)
     digests[texts[1]] = texts[0]
     if entity not in ITEM_ENTITIES:
@@ -213,6 +214,7 @@ def _write_items(
 
     write_table(folder, job.db, entity, rows, visit)
     write_tokens(folder, lines)
+    write_texts(folder, lines)
 
 
 def _describe(

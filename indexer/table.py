@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from hashlib import blake2b
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from safetensors.numpy import load_file
 
 from data.errors import Corrupt
 from data.text import normalise
+from indexer.words import Words, key_of
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -40,63 +40,9 @@ VOCABULARY_FILE = "vocabulary.json"
 DISPLAY_FILE = "display.jsonl"
 
 
-def key_of(text: str) -> int:
-    """The 64-bit key of a board id or of a query's id in `Postings`."""
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
 def name_of(item: Mapping[str, Any]) -> str:
     """What an item is called."""
     return next((item[name] for name in NAMES if item.get(name)), "")
-
-
-def word_keys(tokens: Iterable[str]) -> np.ndarray:
-    """The distinct 32-bit keys of tokens, uint32, ascending."""
-    return np.array(sorted({_word_key(token) for token in tokens}), dtype=np.uint32)
-
-
-@lru_cache(maxsize=1_000_000)
-def _word_key(token: str) -> int:
-    return key_of(token) & 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Names:
-    """The words of what each item is called, stemmed, each once.
-
-    Attributes:
-        keys: uint32, `word_keys` of row after row. offsets: int64 (n + 1,), where each row begins.
-    """
-
-    keys: np.ndarray
-    offsets: np.ndarray
-
-    def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How a query's words and the words of names meet.
-
-        Args:
-            query: `word_keys` of the query's tokens.
-            rows: int64 (m,).
-
-        Returns:
-            float32 (m,): the share of the query's words that stand in the name, and the share of
-            the name's words that stand in the query; NaN where either has no word.
-        """
-        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        ends = np.cumsum(lengths)
-        where = np.repeat(starts - ends + lengths, lengths) + np.arange(
-            ends[-1] if len(ends) else 0
-        )
-        keys = self.keys[where]
-        at = np.minimum(np.searchsorted(query, keys), max(len(query) - 1, 0))
-        same = (query[at] == keys) if len(query) else np.zeros(len(keys), bool)
-        sums = np.concatenate(([0], np.cumsum(same)))
-        hits = (sums[ends] - sums[ends - lengths]).astype(np.float32)
-        known = (lengths > 0) & (len(query) > 0)
-        asked = np.where(known, hits / np.float32(max(len(query), 1)), np.float32(np.nan))
-        named = np.where(known, hits / np.maximum(lengths, 1), np.nan)
-        return asked.astype(np.float32), named.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -199,7 +145,7 @@ class ItemTable:
     brand: Codes
     boards: Postings
     engaged: Postings
-    names: Names
+    names: Words
     _display: np.ndarray
     _display_ends: np.ndarray
 
@@ -282,7 +228,7 @@ def _assemble(
         brand=codes["brand"],
         boards=_postings("boards", columns, n),
         engaged=_postings("engaged", columns, n),
-        names=Names(names[0], np.concatenate(([0], names[1]))),
+        names=Words(names[0], np.concatenate(([0], names[1]))),
         _display=display,
         _display_ends=ends,
     )

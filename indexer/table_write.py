@@ -20,12 +20,11 @@ from indexer.table import (
     DISPLAYED,
     IDS_FILE,
     VOCABULARY_FILE,
-    key_of,
     name_of,
     postings_columns,
-    word_keys,
 )
 from indexer.tokens import tokens
+from indexer.words import key_of, word_keys
 
 # Engaged queries tell of engagement, which the counts do.
 _COVERED = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")

@@ -92,12 +92,6 @@ def item_tokens(item: dict[str, Any]) -> list[str]:
     return tokens("\n".join(field_texts(item)))
 
 
-def query_length(text: str) -> int:
-    """How many words a query has between its spaces, stop words left out where there are others."""
-    found = normalise_query(text).split()
-    return len([word for word in found if word not in STOP_WORDS] or found)
-
-
 def query_tokens(text: str) -> list[str]:
     """The distinct tokens a query is searched by; of a very long query, its beginning."""
     found = words(normalise_query(text))

@@ -34,6 +34,7 @@ FEATURES: tuple[str, ...] = (
     "engaged",  # 1 if the query is among them at all, 0 if not
     "name_share",  # share of the query's words that stand in the item's name
     "name_cover",  # share of the name's words that stand in the query
+    "text_share",  # share of the query's words, by idf, that stand in any of the item's texts
     *(f"log_{action}" for action in ACTIONS),  # log1p of the item's count before the split
     "save_rate",  # smoothed, of impressions: see _rate
     "click_rate",
@@ -80,9 +81,9 @@ def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.nd
         columns: one array of n values for each of `entity` (0 pin, 1 product; the only one that
             must be there), `learned`, `compat`, `bm25` (NaN absent), `learned_rank`,
             `compat_rank`, `bm25_rank` (1 is the best; NaN where the source did not return it),
-            `engaged_match` (weight, 0 none), `name_share`, `name_cover` (NaN without words),
-            `counts` ((n, 6), by ACTIONS), `coverage`, `price`, `created_at` (seconds; 0 or NaN
-            unknown), `language_match` (NaN unknown), `is_ad`.
+            `engaged_match` (weight, 0 none), `name_share`, `name_cover`, `text_share` (NaN without
+            words), `counts` ((n, 6), by ACTIONS), `coverage`, `price`, `created_at` (seconds; 0 or
+            NaN unknown), `language_match` (NaN unknown), `is_ad`.
             An absent column is NaN for all.
 
     Returns:
@@ -121,6 +122,7 @@ def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.nd
             "engaged": np.where(np.isnan(matched), np.nan, matched > 0),
             "name_share": column("name_share"),
             "name_cover": column("name_cover"),
+            "text_share": column("text_share"),
             **{f"log_{action}": np.log1p(count) for action, count in by_action.items()},
             "save_rate": _rate(by_action["save"], impressions),
             "click_rate": _rate(by_action["click"] + by_action["long_click"], impressions),

@@ -25,6 +25,7 @@ L1_FEATURES = (
     "engaged_match",
     "name_share",
     "name_cover",
+    "text_share",
     "log_save",
     "log_click",
     "language_match",

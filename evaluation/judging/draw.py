@@ -94,9 +94,7 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
 def _design(live: Any, db: sqlite_utils.Database, options: DrawOptions) -> Design:
     notes = data_notes(db)
     if live.rankers is None and {"l1", "full"} & set(options.systems):
-        notes.append(
-            "No rankers are trained: 'l1' and 'full' are a weighted sum of token score and cosine."
-        )
+        notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
     return Design(
         systems=list(options.systems),
         k=options.k,

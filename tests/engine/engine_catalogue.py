@@ -13,6 +13,7 @@ from data.workspace import Workspace
 from indexer.table import open_table
 from indexer.table_write import Rows, write_table
 from indexer.tokens import item_tokens, open_tokens, write_tokens
+from indexer.words import open_texts, write_texts
 
 STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
 THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")
@@ -93,7 +94,7 @@ def log_choices(db: Any) -> None:
 
 def index(workspace: Workspace, db: Any) -> FakeGeneration:
     """Tables and token indexes in the workspace's folder; spaces in memory."""
-    tables, tokens, spaces = {}, {}, {}
+    tables, tokens, words, spaces = {}, {}, {}, {}
     for entity in ("pin", "product", "query"):
         items = [item for batch in read_items(db, entity) for item in batch]
         folder = workspace.root / "indexed" / entity
@@ -104,9 +105,12 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
         texts = [item.get("text") or " ".join(field_texts(item)) for item in items]
         spaces[entity, "learned"] = FakeSpace(unit_words(texts))
         if entity != "query":
-            write_tokens(folder, [" ".join(item_tokens(item)) for item in items])
+            lines = [" ".join(item_tokens(item)) for item in items]
+            write_tokens(folder, lines)
+            write_texts(folder, lines)
+            words[entity] = open_texts(folder, len(items))
             tokens[entity] = open_tokens(folder, len(items), "tantivy")
             older = unit_words([item["title"] for item in items])
             older[::7] = 0  # items that the older embedding does not know
             spaces[entity, {"pin": "pinsage", "product": "itemsage"}[entity]] = FakeSpace(older)
-    return FakeGeneration(tables, tokens, spaces, manifest={"engaged_until": UNTIL})
+    return FakeGeneration(tables, tokens, words, spaces, manifest={"engaged_until": UNTIL})

@@ -61,10 +61,11 @@ class FakeSpace:
 
 @dataclass
 class FakeGeneration:
-    """What the engine reads of `indexer.generation.Generation`; tables and tokens are real."""
+    """What the engine reads of `indexer.generation.Generation`; all but the spaces is real."""
 
     tables: dict[str, Any]
     tokens: dict[str, Any]
+    texts: dict[str, Any]
     spaces: dict[tuple[str, str], FakeSpace]
     number: int = 1
     checkpoint: str = "fake"

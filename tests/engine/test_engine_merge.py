@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.blend import Shares, blend
-from engine.candidates import KINDS, Found, best_first, merge, rrf, weighted
+from engine.candidates import KINDS, Found, best_first, merge, rrf, unlearned
 from engine.related import choose_related
-from indexer.tokens import query_length
 
 ENTITIES = ("pin", "product")
 
@@ -67,24 +66,12 @@ def test_rank_fusion_equals_the_formula(lists: dict) -> None:
     np.testing.assert_allclose(rrf(merged, KINDS), list(expected.values()), rtol=1e-5)
 
 
-def test_the_weighted_sum_keeps_by_how_much_and_trusts_words_less_in_a_sentence() -> None:
-    tokens = Found("pin", "token", np.array([1, 2]), np.array([8.0, 4.0], np.float32))
-    merged = merge([tokens, Found("pin", "learned", np.array([3]), np.array([0.7], np.float32))])
-    merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)  # of rows 1, 2, 3
-    short = [0.6 * 0.5 + 0.4 * 1.0, 0.4 * 0.5, 0.6 * 0.7]
-    np.testing.assert_allclose(weighted(merged, words=2), short, rtol=1e-6)
-    np.testing.assert_allclose(weighted(merged, words=0), short, rtol=1e-6)
-    long = [0.9 * 0.5 + 0.1 * 1.0, 0.1 * 0.5, 0.9 * 0.7]
-    np.testing.assert_allclose(weighted(merged, words=10), long, rtol=1e-6)
-    assert list(best_first(weighted(merged, 2))) == [0, 2, 1]
-    assert list(best_first(weighted(merged, 10))) == [2, 0, 1]
-
-
-def test_a_query_is_as_long_as_it_has_words_between_spaces() -> None:
-    assert query_length("red sofa for the home") == 3
-    assert query_length("for the") == 2
-    assert query_length("红色连衣裙") == 1
-    assert query_length("반팔 티셔츠") == 2
+def test_without_rankers_shared_words_are_added_to_the_cosine() -> None:
+    merged = merge([Found("pin", "token", np.array([1, 2, 3]), np.ones(3, np.float32))])
+    merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)
+    merged.columns["text_share"] = np.array([1.0, 0.5, np.nan], np.float32)
+    np.testing.assert_allclose(unlearned(merged), [0.9, 0.2, 0.7], rtol=1e-6)
+    assert list(best_first(unlearned(merged))) == [0, 2, 1]
 
 
 def test_nothing_found_is_an_empty_table() -> None:
