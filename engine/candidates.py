@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
+from ranker.l1 import UNLEARNED
 
 KINDS = ("token", "learned", "compat")  # what a source searches with
 _ENTITY_SHIFT = 48
@@ -114,19 +115,16 @@ def rrf(candidates: Candidates, kinds: Iterable[str], k: int = 60) -> np.ndarray
     return total
 
 
-TEXT_WEIGHT = 0.4
-
-
 def unlearned(candidates: Candidates) -> np.ndarray:
-    """The order where no ranker is trained: float32 (n,), cosine + TEXT_WEIGHT * text_share.
+    """The order where no ranker is trained: float32 (n,), cosine + 0.4 * text_share.
 
     A sum keeps what the fusion of ranks throws away: by how much a result is better (Bruch et al.,
-    2023). The share of the query's words that an item has lies between 0 and 1 for every query,
-    which a BM25 score does not. The weight was chosen on the validation queries of Home Depot
-    and COCO captions.
+    2023).
 
     Args:
-        candidates: with the columns `learned` and `text_share`; what is not known counts as 0.
+        candidates: with the columns of UNLEARNED; what is not known counts as 0.
     """
-    cosine, share = (np.nan_to_num(candidates.columns[name]) for name in ("learned", "text_share"))
-    return cosine + np.float32(TEXT_WEIGHT) * share
+    total = np.zeros(len(candidates), np.float32)
+    for name, weight in UNLEARNED.items():
+        total += np.float32(weight) * np.nan_to_num(candidates.columns[name])
+    return total

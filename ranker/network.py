@@ -33,7 +33,8 @@ class NetworkOptions:
         hidden: units of each.
         epochs, batch, rate, decay: of AdamW; a batch is of whole queries, the rate rises over a
             tenth of the steps and falls to zero.
-        prior: L2 regularisation of the linear part, over the number of queries.
+        prior: how strongly the linear part leans to the order without rankers, over the number of
+            queries.
     """
 
     members: int = 4

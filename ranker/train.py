@@ -26,7 +26,7 @@ class RankerConfig:
     Attributes:
         held_out: share of the queries kept back for measuring; fewer than 5 queries keep none.
         relevance_weight: the mix that the report measures.
-        l1_prior: L2 regularisation of L1, over the number of queries.
+        l1_prior: how strongly L1 leans to the order without rankers, over the number of queries.
     """
 
     network: NetworkOptions = field(default_factory=NetworkOptions)

@@ -50,7 +50,7 @@ def test_an_odd_value_moves_the_correction_no_further_than_a_high_one() -> None:
     network = Network.fit(either_or(100), NetworkOptions(members=1))
     high = network.mean[LEARNED] + 2 * CLIP * network.std[LEARNED]
     X = np.full((2, len(FEATURES)), np.nan, np.float32)
-    X[:, LEARNED] = [high, 1e6 * high]
+    X[:, LEARNED] = [high, 1e3 * high]
     correction = network.score(X) - network.linear.score(X)
     assert abs(correction[0]) > 0.01
     assert correction[1] == pytest.approx(correction[0], rel=1e-2, abs=1e-2)
