@@ -52,7 +52,26 @@ def test_half_train_three_tenths_are_for_rankers_a_fifth_is_measured():
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.015)
 
 
-def test_esci(workspace, tmp_path):
+@pytest.fixture
+def enough(monkeypatch):
+    """Two queries are many."""
+    monkeypatch.setattr("data.importers.adapters.labels.FEW", 2)
+
+
+def test_few_queries_are_all_for_the_rankers_but_those_of_the_test(workspace, tmp_path):
+    judged = [f"{query}\tB1\t1.0\tE\n" for query in NUMBERED[:50]]
+    folder = write(
+        tmp_path / "esci",
+        products__jsonl='{"asin": "B1", "title": "Sink"}\n',
+        judgments__tsv="query\tasin\tgain\tesci_label\n" + "".join(judged),
+    )
+    import_published(workspace, folder, "esci")
+    for query, split, _ in table(workspace, "queries", "id, split, text"):
+        assert split == ("test" if split_of(query) == "test" else "valid")
+    assert table(workspace, "engagements") == []
+
+
+def test_esci(workspace, tmp_path, enough):
     product = {"asin": "B1", "title": "Sink", "description": "", "bullet_points": "Copper\nRound"}
     product |= {"brand": None, "color": "Brown", "price": 9.5, "category": ["Home", "Sinks"]}
     judged = (("B1", "E"), ("B2", "S"), ("B9", "I"))
@@ -94,7 +113,7 @@ def test_esci(workspace, tmp_path):
     assert changed_again(workspace, folder, "esci") == 0
 
 
-def test_home_depot(workspace, tmp_path):
+def test_home_depot(workspace, tmp_path, enough):
     rows = [
         (TRAIN, 1, "3"),
         (TRAIN, 2, "2.67"),

@@ -16,6 +16,7 @@ from data.importers.adapters.labels import (
     note_derived,
     once,
     take,
+    texts_in,
 )
 from data.importers.record import Progress, Report
 from data.importers.values import Refused
@@ -29,7 +30,7 @@ def import_esci(workspace: Workspace, folder: Path, progress: Progress = None) -
     """Import products, queries, judgments and derived engagement; ids become 'esci:<asin>'."""
     products = file_of(folder, "products.jsonl")
     labels = file_of(folder, "judgments.tsv")
-    splits = Splits(workspace)
+    splits = Splits(workspace, texts_in(labels, "query"))
     note_derived(workspace, "esci")
 
     def query(values: Values) -> list[Values]:

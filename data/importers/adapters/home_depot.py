@@ -16,6 +16,7 @@ from data.importers.adapters.labels import (
     note_derived,
     once,
     take,
+    texts_in,
 )
 from data.importers.record import Progress, Report
 from data.importers.values import Refused, number
@@ -28,7 +29,7 @@ def import_home_depot(
     """Import products, queries, judgments and derived engagement; ids become 'hd:<uid>'."""
     products = file_of(folder, "products.csv")
     labels = file_of(folder, "judgments.csv")
-    splits = Splits(workspace)
+    splits = Splits(workspace, texts_in(labels, "search_term"))
     note_derived(workspace, "home_depot")
 
     def query(values: Values) -> list[Values]:

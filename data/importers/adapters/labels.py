@@ -88,31 +88,44 @@ def once(key: str, translate: Translate) -> Translate:
     return first
 
 
+FEW = 500
+
+
 class Splits:
     """The split of each query: 50% train, 30% valid, 20% test by a hash of its id.
 
     The encoders learn from `train`, the rankers from `valid`: they need queries that no encoder was
-    fitted to, and with few labels they make more of them.
+    fitted to. A set of fewer than FEW queries gives all but the test to the rankers: so few teach
+    an order, and not an embedding.
 
     A query that the catalogue already holds out stays as it is: data sets share queries.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, queries: set[str] | None = None) -> None:
+        """`queries`: the texts of all queries of the set, where there may be few."""
         workspace.root.mkdir(parents=True, exist_ok=True)
         db = open_catalogue(workspace.catalogue, create=True)
         self._held = dict(
             db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')")
         )
         db.conn.close()
+        self._few = queries is not None and len(queries) < FEW
 
     def of(self, query: str, wanted: str | None = None) -> str:
         """The split of a query's text; `wanted` instead of the hash's where given."""
         key = normalise_query(query)
-        return self._held.get(key) or wanted or split_of(key)
+        split = self._held.get(key) or wanted or split_of(key)
+        return "valid" if self._few and split == "train" else split
 
     def hold_out(self, query: str, split: str) -> None:
         """Fix a query's split, unless it is held out already."""
         self._held.setdefault(normalise_query(query), split)
+
+
+def texts_in(path: Path, column: str) -> set[str]:
+    """The distinct texts of a column of a file, those of rows that cannot be read left out."""
+    found = (row.values.get(column) for row in open_source(path).rows if row.values)
+    return {text for text in found if isinstance(text, str)}
 
 
 def hash_share(key: str) -> float:
