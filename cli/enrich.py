@@ -194,14 +194,23 @@ def graph(
         with progress(name) as advance:
             made[name] = refresh(space, db, name, again, advance)
     recalls = later_recalls(space, db) if evaluate else {}
+    # The encoders learned to map queries to the vectors of the network before.
+    stale = any(o.how == "trained" for o in made.values()) and space.checkpoints.exists()
     if json:
         counts = {name: {"vectors": o.vectors, "how": o.how} for name, o in made.items()}
         found = {
             kind: {f"recall@{k}": value for k, value in zip(KS, values, strict=True)}
             for kind, values in recalls.items()
         }
-        return emit_json("enrich graph", {**counts, **({"recalls": found} if evaluate else {})})
+        recalled = {"recalls": found} if evaluate else {}
+        return emit_json("enrich graph", {**counts, "train_again": stale, **recalled})
     _report("enrich graph", {name: f"{o.vectors:,} {o.how}" for name, o in made.items()}, json)
+    if stale:
+        out.print(
+            "The encoders were trained with other vectors: run `omnisearch train`, "
+            "then `omnisearch index build`.",
+            soft_wrap=True,
+        )
     if evaluate:
         rows = [[kind, *values] for kind, values in recalls.items()]
         table("Pairs from after training", ["", *(f"Recall@{k}" for k in KS)], rows)

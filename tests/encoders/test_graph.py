@@ -9,6 +9,7 @@ import pytest
 import torch
 from graph_world import END, add_boards, engage, items, same_theme, themes
 
+from cli.main import app
 from data.catalogue import open_catalogue
 from data.errors import Corrupt, NotReady
 from data.features import open_feature, write_feature
@@ -182,6 +183,20 @@ def test_imported_vectors_are_left_alone(workspace, db, quick):
     assert open_feature(workspace, db, "pinsage", "pin").dim == 16
     assert refresh(workspace, db, "pinsage", again=True).how == "trained"
     assert open_feature(workspace, db, "pinsage", "pin").dim == 256
+
+
+def test_the_command_says_when_the_encoders_know_other_vectors(workspace, db, quick, capsys):
+    themes(workspace, db, count=2, boards=4)
+    folder = ["--workspace", str(workspace.root)]
+
+    def says(*words: str) -> bool:
+        app(["enrich", "graph", *folder, *words], standalone_mode=False)
+        return "omnisearch train" in capsys.readouterr().out
+
+    assert not says()  # there are no encoders
+    workspace.checkpoints.mkdir()
+    assert not says()  # the saved network embeds
+    assert says("--again")
 
 
 def test_pictures_of_another_size_make_it_train_again(workspace, db, quick):
