@@ -1,5 +1,7 @@
 """Pseudo-queries: pairs of some words of an item's own text and the item.
 
+The query encoder alone learns from them (`encoders.step`).
+
 A log is short where a catalogue is long, and names few of its items. Words that stand in an item's
 title are a query that somebody could have typed for it; training on them beside the log teaches
 the encoders the words of the whole catalogue (compare the inverse cloze task, Lee et al., 2019).
@@ -20,6 +22,7 @@ FEWEST, MOST = 2, 4  # words of a pseudo-query
 _READ = 14  # of an item's text: what says most comes first
 _SIGNS = (2, 6)  # of a text that is written without spaces
 
+PSEUDO = "pseudo_"  # how the names of these data sets begin
 SCHEMA = pa.schema([("query", pa.string()), ("entity", pa.string()), ("item_id", pa.string())])
 
 
@@ -28,7 +31,7 @@ def pseudo_pairs(db: sqlite_utils.Database, seed: int = 0) -> dict[str, pa.Table
 
     Tables of (query, entity, item_id), by item id; the same for the same catalogue and seed.
     """
-    return {f"pseudo_{entity}": _pairs(db, entity, seed) for entity in ITEM_ENTITIES}
+    return {f"{PSEUDO}{entity}": _pairs(db, entity, seed) for entity in ITEM_ENTITIES}
 
 
 def _pairs(db: sqlite_utils.Database, entity: str, seed: int) -> pa.Table:

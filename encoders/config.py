@@ -32,7 +32,7 @@ class Config:
         batch_pairs: pairs in a step, over all data sets.
         mix_pin, mix_product, mix_offsite, mix_query: shares of the data sets in a batch.
         mix_pseudo: share of pseudo-queries (`data.pseudo`), of pins as of products, in a training
-            with a warm start.
+            with a warm start; they teach the query encoder alone.
         weight_learned, weight_compat: weights of the two kinds of tasks in the loss.
         negatives_per_pair: random negatives drawn for each pair, shared by the batch.
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
@@ -42,8 +42,6 @@ class Config:
             training; below 0: as often as pairs of the validation week had been engaged before.
         warm_steps: steps of the warm start (`encoders.warm`), 0 for none; it needs the feature
             'text', and no other backbone than the one that made it.
-        train_items: whether the joint training moves the item encoder; a warm start without a
-            log leaves it as it was taught, and the query encoder alone learns.
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak rates of the new layers, of a named backbone (0 freezes
             it), and of the hash table.
@@ -90,7 +88,6 @@ class Config:
     feature_dropout: float = 0.0
     keep_own_query: float = -1.0
     warm_steps: int = 1_000
-    train_items: bool = True
     optimiser: str = "lamb"
     lr: float = 10**-2.7
     backbone_lr: float = 10**-2.7

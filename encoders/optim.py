@@ -93,28 +93,19 @@ class LazyAdam(Optimizer):
             parameter.index_add_(0, rows, update)
 
 
-def freeze(model: OmniModel, config: Config) -> None:
-    """Let exactly those parameters have gradients that the config trains."""
-    for name, parameter in model.named_parameters():
-        frozen = _rate(name, config) == 0 or (name.startswith("item.") and not config.train_items)
-        parameter.requires_grad_(not frozen)
-
-
-def _rate(name: str, config: Config) -> float:
-    named_backbone = name.startswith("query.backbone.") and bool(config.backbone)
-    return config.backbone_lr if named_backbone else config.lr
-
-
 def build_optimisers(model: OmniModel, config: Config) -> list[Optimizer]:
-    """The dense optimiser, and the lazy one of the hash embedding, of what is not frozen."""
-    freeze(model, config)
-    sparse = [parameter for parameter in model.item.hash.parameters() if parameter.requires_grad]
+    """The dense optimiser, then the lazy one of the hash embedding."""
+    sparse = list(model.item.hash.parameters())
     known = {id(parameter) for parameter in sparse}
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in known:
+        named_backbone = name.startswith("query.backbone.") and bool(config.backbone)
+        lr = config.backbone_lr if named_backbone else config.lr
+        if lr == 0:
+            parameter.requires_grad_(False)
+        elif id(parameter) not in known:
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((_rate(name, config), decay), []).append(parameter)
+            groups.setdefault((lr, decay), []).append(parameter)
     dense: list[dict[str, Any]] = [
         {"params": params, "lr": lr, "weight_decay": decay}
         for (lr, decay), params in groups.items()
@@ -124,9 +115,10 @@ def build_optimisers(model: OmniModel, config: Config) -> list[Optimizer]:
         first = Lamb(dense, lr=config.lr)
     else:
         first = torch.optim.AdamW(dense, lr=config.lr, betas=_BETAS)
-    optimisers: list[Optimizer] = [first]
-    if sparse:
-        optimisers.append(LazyAdam(sparse, lr=config.table_lr))
+    optimisers: list[Optimizer] = [
+        first,
+        LazyAdam([{"params": sparse, "lr": config.table_lr}], lr=config.table_lr),
+    ]
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak_lr"] = group["lr"]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.pseudo import PSEUDO
 from encoders.batches import Batch, Part
 from encoders.chunks import ItemChunk, QueryChunk
 from encoders.config import Config
@@ -93,8 +94,7 @@ class Stepper:
             self.group.sum_(leaf.grad)
             for number, (places, encode) in enumerate(encoders):
                 found = encode() if cached else vectors[number]
-                if found.requires_grad:
-                    found.backward(leaf.grad[places])
+                found.backward(leaf.grad[places])
         return losses
 
     def _whole(self, encoders: list[Encoder], vectors: list[Tensor], count: int) -> Tensor:
@@ -118,6 +118,9 @@ class Stepper:
             own = self.group.rows(len(part.queries))
             sampling = self._sampling(part, correction, own)
             encoded = queries if part.entity == "query" else items
+            if part.dataset.startswith(PSEUDO):
+                # An item meets its own words too easily to learn anything from them.
+                encoded = encoded.detach()
             source = queries[self._tensor(part.queries[own])]
             if self.config.weight_learned:
                 losses[part.dataset] = nested_loss(

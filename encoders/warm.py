@@ -33,7 +33,7 @@ from encoders.config import Config
 from encoders.dataset import Items
 from encoders.item import ItemEncoder
 from encoders.model import OmniModel
-from encoders.optim import build_optimisers, clip_gradients, freeze, schedule, set_rates
+from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
 from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
 
@@ -52,8 +52,7 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
 
     It can be where items have that feature, and no other backbone was named. The joint training
     then has gentler rates: it starts from something that is worth keeping. Without a log there
-    are only pseudo-queries, one an item: the query encoder alone learns from them, in no more than
-    PASSES passes.
+    are only pseudo-queries, one an item, and no more than PASSES passes over them.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
@@ -61,8 +60,7 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     rates = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
     if not next(db.query("SELECT 1 FROM engagements LIMIT 1"), None):
         items = sum(count(db, entity) for entity in ITEM_ENTITIES)
-        steps = min(config.steps, max(1, PASSES * items // config.batch_pairs))
-        config = replace(config, steps=steps, train_items=False)
+        rates["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
     return replace(config, backbone=encoder[0], pooling=encoder[1], **rates)
 
 
@@ -97,13 +95,7 @@ def warm_start(
         return
     pass_through(model.item, teacher, sample)
     rows = _with_text(items, teacher.shape[1])
-    run = replace(
-        config,
-        **_RATES,
-        train_items=True,
-        steps=config.warm_steps,
-        warmup_steps=config.warm_steps // 10,
-    )
+    run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
     optimisers = build_optimisers(model, run)
     bf16 = takes_bf16(config.precision, device)
     for step in range(config.warm_steps):
@@ -124,7 +116,6 @@ def warm_start(
         set_rates(optimisers, schedule(step, run))
         for optimiser in optimisers:
             optimiser.step()
-    freeze(model, config)
 
 
 @torch.no_grad()
