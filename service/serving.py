@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import time
 import traceback
@@ -14,6 +13,7 @@ import numpy as np
 import orjson
 
 from data.errors import OmniError
+from data.memory import trim_memory
 from data.workspace import Workspace
 from engine.given import Given
 from engine.query.embedder import QueryEmbedder
@@ -201,16 +201,6 @@ def _stamp(path: Any) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
-
-
-def trim_memory() -> None:
-    """Hand freed memory back to the system, where the C library is glibc.
-
-    What a generation held lies in many pieces, which glibc keeps: a worker would come to hold
-    those of several.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_kib() -> int:

@@ -18,6 +18,7 @@ import sqlite_utils
 from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
 from data.errors import Corrupt, NotReady
 from data.features import open_features
+from data.memory import trim_memory
 from data.workspace import Workspace, new_folder
 from encoders.checkpoint import load_encoder
 from encoders.config import Config
@@ -79,6 +80,7 @@ def run_hits(
                 shutil.rmtree(workspace.root)
                 raise
             found = _measure(workspace, db, load_encoder(workspace), columns)
+        trim_memory()
         with new_folder(place) as unfinished:
             np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]
             (unfinished / "run.json").write_bytes(orjson.dumps(asdict(run)))

@@ -88,7 +88,7 @@ def once(key: str, translate: Translate) -> Translate:
     return first
 
 
-FEW = 500
+FEW = 500  # queries: see Splits
 
 
 class Splits:
