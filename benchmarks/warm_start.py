@@ -196,10 +196,11 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     """BM25, MiniLM and their fusion: system → query → nDCG@10."""
     import bm25s
 
+    labels = labels and not options.folds  # folds measure every query with labels or without
     result = options.out / "results" / f"baselines{'' if labels else '-no-labels'}.json"
-    if result.exists():
+    if result.exists() and not options.again:
         return orjson.loads(result.read_bytes())
-    workspace = base_workspace(options, labels and not options.folds)
+    workspace = base_workspace(options, labels)
     db = open_catalogue(workspace.catalogue)
     gains, queries = test_queries(db, options)
     items: list[Item] = []

@@ -29,7 +29,7 @@ def item_columns(
     """
     tables = generation.tables
     language = _query_language(tables, query)
-    asked = word_keys(query_tokens(query))
+    asked = asked_words(query)
     parts = []
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
@@ -44,21 +44,28 @@ def item_columns(
     if not parts:
         return {}
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return columns | {"text_share": text_share(generation.texts, candidates, query)}
+    return columns | {"text_share": text_share(generation.texts, candidates, asked)}
 
 
-def text_share(texts: Mapping[str, Texts], candidates: Candidates, query: str) -> np.ndarray:
+def asked_words(query: str) -> np.ndarray:
+    """The keys of the words that a query is searched by."""
+    return word_keys(query_tokens(query))
+
+
+def text_share(texts: Mapping[str, Texts], candidates: Candidates, asked: np.ndarray) -> np.ndarray:
     """Float32 (n,): which share of the query's words, by their idf, stands in the item's text.
 
     The text is all that BM25 reads. NaN where the item or the query has no words.
+
+    Args:
+        asked: `asked_words` of the query.
     """
-    asked = word_keys(query_tokens(query))
     weights = idf(list(texts.values()), asked)
     shares = np.full(len(candidates), np.nan, np.float32)
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
         if part.start != part.stop:
-            shares[part] = texts[entity].match(asked, candidates.row[part], weights)[0]
+            shares[part] = texts[entity].share(asked, candidates.row[part], weights)
     return shares
 
 

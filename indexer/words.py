@@ -44,45 +44,43 @@ class Words:
     keys: np.ndarray
     offsets: np.ndarray
 
-    def match(
-        self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How a query's words and the words of rows meet.
 
         Args:
             query: `word_keys` of the query's tokens.
             rows: int64 (m,).
-            weights: float (len(query),), what each word of the query counts; None for 1.
 
         Returns:
-            float32 (m,): the share of the query's words, by weight, that the row has, and the
-            share of the row's words that stand in the query; NaN where either has no word.
+            float32 (m,): the share of the query's words that the row has, and the share of the
+            row's words that stand in the query; NaN where either has no word.
         """
+        met, lengths = self._met(query, rows, np.ones(len(query)))
+        return _over(met, max(len(query), 1)), _over(met, np.maximum(lengths, 1))
+
+    def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The first of `match`, each word of the query counted by its float weight."""
+        return _over(self._met(query, rows, weights)[0], max(float(weights.sum()), 1e-9))
+
+    def _met(
+        self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) the weight of the words that meet, NaN where there are none, and the rows' words."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
         where = np.repeat(self.offsets[rows] - ends + lengths, lengths) + np.arange(total)
-        keys = self.keys[where]
-        counts = np.ones(len(query)) if weights is None else weights
-        met, hits = np.zeros(total), np.zeros(total, np.int64)
+        keys, met = self.keys[where], np.zeros(total)
         # A comparison for each word of a query is several times faster than a binary search.
-        for key, count in zip(query, counts.tolist(), strict=True):
-            same = keys == key
-            met += same * count
-            hits += same
+        for key, weight in zip(query, weights.tolist(), strict=True):
+            met += (keys == key) * weight
+        upto = np.concatenate(([0], np.cumsum(met)))
         known = (lengths > 0) & (len(query) > 0)
-        share = _sums(met, ends, lengths) / max(float(counts.sum()), 1e-9)
-        cover = _sums(hits, ends, lengths) / np.maximum(lengths, 1)
-        nothing = np.float32(np.nan)
-        return (
-            np.where(known, share, nothing).astype(np.float32),
-            np.where(known, cover, nothing).astype(np.float32),
-        )
+        return np.where(known, upto[ends] - upto[ends - lengths], np.nan), lengths
 
 
-def _sums(values: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    upto = np.concatenate(([0], np.cumsum(values)))
-    return upto[ends] - upto[ends - lengths]
+def _over(met: np.ndarray, whole: float | np.ndarray) -> np.ndarray:
+    return (met / whole).astype(np.float32)
 
 
 @dataclass(frozen=True)

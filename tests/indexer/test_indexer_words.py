@@ -55,7 +55,7 @@ def test_a_rare_word_counts_for_more(tmp_path: Path) -> None:
     for word, rows in (("copper", 1), ("sink", 4), ("nowhere", 0)):  # of four rows with words
         expected = math.log(1 + (4 - rows + 0.5) / (rows + 0.5))
         np.testing.assert_allclose(of_word[word_keys([word])[0]], expected)
-    share, _ = pins.match(asked, np.array([3, 2, 0]), weights)
+    share = pins.share(asked, np.array([3, 2, 0]), weights)
     sink, copper = (of_word[word_keys([word])[0]] for word in ("sink", "copper"))
     assert np.isnan(share[1])
     np.testing.assert_allclose(share[[0, 2]], np.array([sink, sink + copper]) / weights.sum(), 1e-6)
