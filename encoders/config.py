@@ -31,8 +31,8 @@ class Config:
         item_hidden: width of the item MLP's two hidden layers.
         batch_pairs: pairs in a step, over all data sets.
         mix_pin, mix_product, mix_offsite, mix_query: shares of the data sets in a batch.
-        mix_pseudo: share of pseudo-queries (`data.pseudo`), of pins as of products, in a training
-            with a warm start; they teach the query encoder alone.
+        mix_pseudo: share of pseudo-queries (`data.pseudo`), of pins as of products where these
+            have a share, in a training with a warm start; they teach the query encoder alone.
         weight_learned, weight_compat: weights of the two kinds of tasks in the loss.
         negatives_per_pair: random negatives drawn for each pair, shared by the batch.
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
@@ -134,8 +134,8 @@ class Config:
             "product": self.mix_product,
             "offsite": self.mix_offsite,
             "query": self.mix_query,
-            "pseudo_pin": self.mix_pseudo,
-            "pseudo_product": self.mix_pseudo,
+            "pseudo_pin": self.mix_pseudo if self.mix_pin else 0.0,
+            "pseudo_product": self.mix_pseudo if self.mix_product else 0.0,
         }
 
     @property

@@ -37,6 +37,7 @@ from encoders.query import QueryTokeniser, named_backbone, pooled
 from encoders.step import takes_bf16
 
 FEATURE = "text"
+CACHE = "text_cache.db"
 FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
 PROSE = ("title", "caption", "description")
 _NOTE = "text_encoder"
@@ -126,7 +127,7 @@ def embed_texts(
     Args:
         backbone: folder or hub name of an encoder, or 'minilm' (English, by the extra `minilm`).
         pooling: 'mean' or 'cls', as the encoder was trained.
-        max_tokens: longer texts are cut.
+        max_tokens: longer texts are cut, at the latest where the encoder cannot read on.
 
     Returns:
         Counts: items, computed, dim.
@@ -192,7 +193,8 @@ class TextTower:
             raise InputError(f"{pooling!r} is not a pooling.", how="Choose mean or cls.")
         self.model, tokeniser = named_backbone(backbone)
         self.model.eval()
-        self.tokeniser = QueryTokeniser(tokeniser, max_tokens)
+        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
+        self.tokeniser = QueryTokeniser(tokeniser, min(max_tokens, limit))
         self.pooling = pooling
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
@@ -218,7 +220,7 @@ class _Cache:
     """Vectors by encoder and text, float16 in SQLite; it may be deleted."""
 
     def __init__(self, workspace: Workspace, encoder: str) -> None:
-        self.path, self.encoder = workspace.root / "text_cache.db", encoder
+        self.path, self.encoder = workspace.root / CACHE, encoder
 
     def __enter__(self) -> _Cache:
         self.connection = sqlite3.connect(self.path, timeout=60)

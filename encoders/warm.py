@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.catalogue import ITEM_ENTITIES, count
+from encoders.align import align
 from encoders.chunks import (
     Hiding,
     ItemChunk,
@@ -38,6 +39,7 @@ from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
 
 GENTLE = 0.2  # of the config's rates, in the joint training
+ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should
 PASSES = 2  # over pseudo-queries alone: more wears off what the encoder knew
 HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to imitate it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
@@ -57,11 +59,12 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
         return replace(config, warm_steps=0)
-    rates = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
+    gentle = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
+    gentle["weight_compat"] = ALIGNED * config.weight_compat
     if not next(db.query("SELECT 1 FROM engagements LIMIT 1"), None):
         items = sum(count(db, entity) for entity in ITEM_ENTITIES)
-        rates["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
-    return replace(config, backbone=encoder[0], pooling=encoder[1], **rates)
+        gentle["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
+    return replace(config, backbone=encoder[0], pooling=encoder[1], **gentle)
 
 
 def projection(parts: Sequence[np.ndarray], dim: int) -> np.ndarray:
@@ -84,9 +87,13 @@ def warm_start(
     config: Config,
     device: torch.device,
 ) -> None:
-    """Set the query tower's projection, and teach the item tower."""
+    """Set the query tower's projection, turned towards embeddings that exist, and teach the item
+    tower."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
-    teacher = torch.from_numpy(projection(known, config.dim)).to(device)
+    start = projection(known, config.dim)
+    if config.weight_compat:
+        start = align(model, items, start)
+    teacher = torch.from_numpy(start).to(device)
     sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
     with torch.no_grad():
         model.query.projection.weight.copy_(teacher)

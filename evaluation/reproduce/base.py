@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
+from data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, read_items, table_of
 from data.enrich.boards import enrich_board_titles
 from data.enrich.engaged import enrich_engaged_queries
 from data.errors import InputError
@@ -26,6 +26,7 @@ from data.world import Size, generate
 from encoders.graph.itemsage import fit_itemsage
 from encoders.graph.note import imported, note_fit
 from encoders.graph.pinsage import fit_pinsage
+from encoders.text_feature import CACHE, embed_texts, text_encoder, texts_of, usual_encoder
 
 Progress = Callable[[int, int], None]
 WORLD_SEED = 7
@@ -57,6 +58,8 @@ def base_workspace(
     with new_folder(base) as unfinished:
         if source is not None:
             copy_workspace(source, unfinished)
+            if (source.root / CACHE).exists():
+                _backup(source.root / CACHE, unfinished / CACHE)
         else:
             _sample_world(Workspace.create(unfinished), pins, progress)
         (unfinished / _MADE_OF).write_bytes(orjson.dumps(made_of))
@@ -88,11 +91,7 @@ def _sample_world(workspace: Workspace, pins: int, progress: Progress | None) ->
 def copy_workspace(source: Workspace, folder: Path) -> Workspace:
     """A workspace with the same catalogue and features; the latter are linked where they can be."""
     copy = Workspace.create(folder)
-    with (
-        closing(sqlite3.connect(source.catalogue)) as from_,
-        closing(sqlite3.connect(copy.catalogue)) as to,
-    ):
-        from_.backup(to)
+    _backup(source.catalogue, copy.catalogue)
     if source.features.exists():
         shutil.copytree(source.features, copy.features, copy_function=_link)
     return copy
@@ -101,13 +100,18 @@ def copy_workspace(source: Workspace, folder: Path) -> Workspace:
 def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspace:
     """A copy of the base whose items have only these text fields.
 
-    Vectors that hold the hidden text go too: the feature 'text', and what `enrich graph` made. In
-    place of the latter's PinSage stands one that has seen neither text nor log (`textless`);
-    imported vectors are left as they are.
+    Vectors that hold the hidden text go too. The feature 'text' is made again of what is left; in
+    place of the PinSage of `enrich graph` stands one that has seen neither text nor log
+    (`textless`), and its ItemSage is left out; imported vectors are left as they are.
     """
     copy = copy_workspace(base, folder)
     with closing(open_catalogue(copy.catalogue)) as db:
+        encoder = usual_encoder(db) if text_encoder(db) else None
         _hide(db, fields)
+        if encoder is not None and _has_text(db):
+            # Runs of all seeds meet the same texts.
+            (copy.root / CACHE).symlink_to((base.root / CACHE).resolve())
+            embed_texts(copy, db, **encoder)
         fitted = [
             name
             for name, entity in _GRAPH
@@ -152,6 +156,16 @@ def _hide(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
                 db.conn.execute(f"UPDATE {table} SET {name} = NULL")
         db.conn.execute("DELETE FROM features WHERE name = 'text'")
         db.conn.execute("DELETE FROM meta WHERE key = 'text_encoder'")
+
+
+def _has_text(db: sqlite_utils.Database) -> bool:
+    batches = (batch for entity in ITEM_ENTITIES for batch in read_items(db, entity))
+    return any(texts_of(item) for batch in batches for item in batch)
+
+
+def _backup(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
+        from_.backup(to)
 
 
 def _link(source: str, target: str) -> None:

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from data.catalogue import read_items
 from data.errors import Corrupt, InputError, NotReady
-from data.features import open_feature
+from data.features import open_feature, write_feature
 from data.workspace import Workspace
 from encoders import text_feature
 from encoders.batches import BatchStream
@@ -198,6 +198,37 @@ def test_before_any_step_an_item_is_the_projection_of_its_text_vector(config) ->
     found = item(Levels(nothing, backward=False), features).detach()
     target = torch.nn.functional.normalize(vectors @ teacher.T, dim=1)
     assert (found * target).sum(1).min() > 0.97
+
+
+@pytest.mark.parametrize("size", [32, 16])
+def test_the_query_tower_starts_compatible_with_embeddings_that_exist(
+    tmp_path, backbone, config, size
+) -> None:
+    """Vectors that are the text's, turned and noisy: of the space's own size, and of another."""
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace)
+    embed_texts(workspace, db, str(backbone))
+    text = open_feature(workspace, db, "text", "pin")
+    assert text is not None
+    generator = np.random.default_rng(0)
+    turn = np.linalg.qr(generator.normal(size=(size, size)))[0]
+    known = text.vectors @ projection([text.vectors], size).T @ turn
+    known += generator.normal(scale=0.1 * known.std(), size=known.shape)
+    write_feature(workspace, db, "pinsage", "pin", text.ids, known.astype("f4"), replace=True)
+    db["features"].delete_where("name = 'itemsage'")
+    still = replace(config, warmup_steps=10**9, steps=1, valid_every=1, warm_steps=1)
+    train(workspace, db, still)
+    encoder = load_encoder(workspace)
+    queries = ["red settee", "bridal", "blue keyboard", "a picture of a lamp"]
+    vectors = plain(backbone, queries)
+    wanted = encoder.compat("pinsage", (vectors @ projection([text.vectors], size).T @ turn))
+    found = encoder.queries(queries) @ wanted.T
+    assert found.diagonal().min() > 0.8  # about 0 where nothing is turned
+    untold = replace(still, weight_compat=0.0)
+    train(workspace, db, untold, name="untold")
+    learned = [load_encoder(workspace, name).queries(queries) for name in ("default", "untold")]
+    products = [rows @ rows.T for rows in learned]
+    np.testing.assert_allclose(products[0], products[1], atol=2e-3)
 
 
 def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) -> None:

@@ -1,0 +1,71 @@
+"""Turning a new space towards embeddings that exist already, in closed form.
+
+The cosines of a space stay what they are when all of it is turned. So before training, the space of
+the pretrained text encoder is turned to where PinSage and ItemSage vectors of the same items lie:
+the query encoder then starts compatible with both (§3.4.3), and the learned space loses nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from data.features import Feature
+from encoders.dataset import Items
+from encoders.model import COMPAT_FEATURES, OmniModel
+from encoders.text_feature import FEATURE
+
+_SAMPLE = 50_000  # items of each type that the turn is fitted to
+
+
+def nearest_turn(product: np.ndarray) -> np.ndarray:
+    """The matrix R (m, n) with orthonormal rows or columns that makes trace(R' product) largest.
+
+    Where `product` (m, n) is Y' X, R maps rows of X (p, n) closest to rows of Y (p, m): the
+    orthogonal Procrustes problem (Schönemann, 1966).
+    """
+    left, _, right = np.linalg.svd(product, full_matrices=False)
+    return left @ right
+
+
+def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
+    """The projection (dim, d) of text vectors, turned towards the compatibility spaces.
+
+    Spaces of the model's own size share one turn. A space of another size has a linear layer in
+    the model, which is set to the turn towards ours instead. Without such spaces, or without an
+    item that has both vectors, the projection stays as it is.
+    """
+    dim = len(projection)
+    shared = np.zeros((dim, dim))
+    others = {}
+    for entity, space in COMPAT_FEATURES.items():
+        features = items.features[entity]
+        if space not in model.compat or FEATURE not in features:
+            continue
+        product = _product(features[space], features[FEATURE], projection)
+        if model.compat[space].projection is None:
+            shared += product
+        else:
+            others[space] = product
+    turn = nearest_turn(shared) if shared.any() else np.eye(dim)
+    for space, product in others.items():
+        if product.any():
+            weight = nearest_turn(turn @ product.T)
+            with torch.no_grad():
+                model.compat[space].projection.weight.copy_(torch.from_numpy(weight))
+    return (turn @ projection).astype(np.float32)
+
+
+def _product(theirs: Feature, text: Feature, projection: np.ndarray) -> np.ndarray:
+    """(dim of theirs, dim) of unit vectors of items that have both; zeros where none has."""
+    ids = theirs.ids[:: -(-len(theirs.ids) // _SAMPLE) or 1]
+    known, has = text.rows(ids)
+    target, _ = theirs.rows([key for key, there in zip(ids, has, strict=True) if there])
+    source = known[has] @ projection.T
+    if not len(source):
+        return np.zeros((theirs.dim, len(projection)))
+    source, target = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        for rows in (source, target)
+    )
+    return target.T @ source / len(source)
