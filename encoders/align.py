@@ -7,6 +7,8 @@ the query encoder then starts compatible with both (§3.4.3), and the learned sp
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -37,7 +39,7 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
     """
     dim = len(projection)
     shared = np.zeros((dim, dim))
-    others = {}
+    others: dict[str, np.ndarray] = {}
     for entity, space in COMPAT_FEATURES.items():
         features = items.features[entity]
         if space not in model.compat or FEATURE not in features:
@@ -51,8 +53,9 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
     for space, product in others.items():
         if product.any():
             weight = nearest_turn(turn @ product.T)
+            layer: Any = model.compat[space].projection
             with torch.no_grad():
-                model.compat[space].projection.weight.copy_(torch.from_numpy(weight))
+                layer.weight.copy_(torch.from_numpy(weight))
     return (turn @ projection).astype(np.float32)
 
 
