@@ -1,13 +1,14 @@
 """The rankers beside LightGBM's LambdaMART: milliseconds of a query, and order of unseen queries.
 
-    python benchmarks/rank.py [--workspace demo] [--folds 5] [--ablate]
+    python benchmarks/rank.py [--workspace demo] [--folds 5] [--ablate] [--few]
 
 Latency: features and L1 of 1,000 candidates, both heads of L2 of 200, on one core, for our heads
 and for LambdaMART of two sizes, turn by turn in one run. Quality (with --workspace): the
 candidates that `omnisearch rank train` learns from, whose queries are none that the evaluation
 measures; every query is ordered by models that were trained on the other folds. Differences are
 paired, with their standard error. `--ablate` trains the heads without one group of features
-after the other instead, and with one group alone.
+after the other instead, and with one group alone. `--few` trains L1 with few queries instead:
+regularised towards the order without rankers, as it is, and towards nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import lightgbm
 import numpy as np
 
 from data.catalogue import ACTIONS
 from ranker.features import FEATURES, QueryInfo, feature_matrix
-from ranker.l1 import L1_FEATURES, Linear
+from ranker.l1 import L1_FEATURES, UNLEARNED, Linear
 from ranker.l2 import L2, Head
 from ranker.lists import Lists, RankingData, informative_lists, ndcg
 from ranker.network import Network, NetworkOptions
@@ -46,6 +48,8 @@ GROUPS = {
 }
 NOW = 1_700_000_000
 PRIOR = RankerConfig().l1_prior
+DRAWS = 12  # of training queries
+TESTED = 600  # queries of a draw
 
 
 def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0.05) -> Score:
@@ -179,7 +183,40 @@ def ablations() -> dict[str, Callable[[Lists], Score]]:
     return models
 
 
-def quality(workspace: Path, folds: int, ablate: bool) -> None:
+def few_labels(data: RankingData, label: str) -> None:
+    """L1 of few queries, in the mean over draws of these queries."""
+    queries = informative_lists(data, label).queries
+    print(f"\n{label}: nDCG@10 of unseen queries, {DRAWS} draws, ± one standard error of these")
+    print(f"  {'queries':>8}{'no ranker':>12}{'towards nothing':>18}{'difference':>18}")
+    rng = np.random.default_rng(0)
+    for count in (10, 30, 100, 400):
+        if 2 * count > len(queries):
+            break
+        found = np.zeros((DRAWS, 3))
+        for draw in range(DRAWS):
+            drawn = rng.permutation(queries)
+            train, test = (
+                informative_lists(data, label, np.isin(data.groups, part))
+                for part in (drawn[:count], drawn[count:][:TESTED])
+            )
+            usual = Linear.fit([train], L1_FEATURES, PRIOR / count)
+            with patch("ranker.l1.UNLEARNED_SCALE", 0.0):
+                free = Linear.fit([train], L1_FEATURES, PRIOR / count)
+            scores = (unlearned(test.X), free.score(test.X), usual.score(test.X))
+            found[draw] = [ndcg(test, score).mean() for score in scores]
+        none, towards_nothing, _ = found.mean(0)
+        less = found[:, 2] - found[:, 1]
+        error = less.std(ddof=1) / DRAWS**0.5
+        print(f"  {count:8}{none:12.3f}{towards_nothing:18.3f}{less.mean():+11.3f} ± {error:.3f}")
+
+
+def unlearned(X: np.ndarray) -> np.ndarray:
+    """The order without rankers."""
+    columns = [FEATURES.index(name) for name in UNLEARNED]
+    return np.nan_to_num(X[:, columns]) @ np.array(list(UNLEARNED.values()))
+
+
+def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
     from data.catalogue import open_catalogue
     from data.workspace import Workspace
     from engine.ranking_data import RankingOptions, collect
@@ -196,6 +233,10 @@ def quality(workspace: Path, folds: int, ablate: bool) -> None:
         "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
         **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},
     }
+    if few:
+        for label in LABELS:
+            few_labels(data, label)
+        return
     for label in LABELS:
         compare(data, label, ablations() if ablate else models, folds)
     if not ablate:
@@ -262,11 +303,12 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--few", action="store_true")
     options = parser.parse_args()
-    if not options.ablate:
+    if not (options.ablate or options.few):
         latency()
     if options.workspace:
-        quality(options.workspace, options.folds, options.ablate)
+        quality(options.workspace, options.folds, options.ablate, options.few)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Prints nDCG@10 on test queries, means over the seeds and paired intervals. Finis
 kept in --out and not repeated; `--again` builds the index, trains rankers and measures anew. With
 `--folds`, for sets of few queries, whose encoders learn from no label, every query is measured:
 `no-labels` learns from none, and the rankers of `labels` learn from those of the other folds.
+A folder --out holds one setting: another --steps, --batch, --queries or --folds needs another.
 """
 
 from __future__ import annotations
@@ -66,6 +67,18 @@ class Options:
 
 def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def check_settings(options: Options) -> None:
+    """What is kept in --out was made with the settings of this run, or the program ends."""
+    wanted = {
+        name: getattr(options, name) for name in ("format", "steps", "batch", "queries", "folds")
+    }
+    file = options.out / "settings.json"
+    if not file.exists():
+        write_atomic(file, orjson.dumps(wanted))
+    elif (before := orjson.loads(file.read_bytes())) != wanted:
+        raise SystemExit(f"{options.out} was made with {before}. Name another folder with --out.")
 
 
 def base_workspace(options: Options, labels: bool) -> Workspace:
@@ -298,6 +311,7 @@ def main() -> None:
         print(f"Skipped: there is no data in {options.source}.")
         return
     options.out.mkdir(parents=True, exist_ok=True)
+    check_settings(options)
     runs: dict[str, list[dict[str, dict[str, float]]]] = {model: [] for model in options.models}
     for seed in range(options.seeds):
         for model in options.models:

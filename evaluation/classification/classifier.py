@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from evaluation.classification.measures import hits_at_1, precision
+from evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _BATCH = 256
 _RATE = 2e-3
@@ -75,12 +75,10 @@ def choose(
 ) -> Settings:
     """The settings with the best mean precision@1 over levels on the validation part."""
     best, chosen = -1.0, grid[0]
-    wanted = valid.targets.toarray()
     for done, settings in enumerate(grid, 1):
         since = 0
         for epoch, model in enumerate(_epochs(train, settings, seed=0), 1):
-            found = hits_at_1(scores(model, valid.vectors, valid.levels), wanted, valid.levels)
-            value = float(precision(found).mean())
+            value = float(precision(measured(hits_at_1, model, valid)).mean())
             since = 0 if value > best else since + 1
             if value > best or (value == best and settings.hidden == chosen.hidden):
                 # Of equals the longer training: the first epoch may be right by luck.
@@ -128,8 +126,14 @@ def _loss(model: Classifier, train: Examples, rows: np.ndarray) -> Tensor:
 @torch.inference_mode()
 def scores(model: Classifier, vectors: np.ndarray, levels: Sequence[slice]) -> np.ndarray:
     """(n, m) float32: each node's share of its level, between 0 and 1."""
-    parts = [
-        level_shares(model(torch.from_numpy(np.ascontiguousarray(block))), levels).exp()
-        for block in np.array_split(vectors, max(1, len(vectors) // 8192))
-    ]
-    return torch.cat(parts).numpy()
+    logits = model(torch.from_numpy(np.ascontiguousarray(vectors)))
+    return level_shares(logits, levels).exp().numpy()
+
+
+def measured(measure: Measure, model: Classifier, examples: Examples) -> np.ndarray:
+    """What `measure` says of each of the examples, in memory of some thousands."""
+
+    def scores_of(rows: slice) -> np.ndarray:
+        return scores(model, examples.vectors[rows], examples.levels)
+
+    return in_blocks(measure, scores_of, examples.targets, examples.levels)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from data.text import words
-from evaluation.classification.measures import hits_at_1, precision
+from evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _LABEL = "__label__"
 _FIXED = {"dim": 100, "bucket": 200_000, "minCount": 1, "thread": 1, "verbose": 0}
@@ -62,15 +62,13 @@ def choose_fasttext(
     train: Texts, valid: Texts, progress: Callable[[int, int], None] | None = None
 ) -> FastTextSettings:
     """The best mean precision@1 over levels on the validation part, one setting after another."""
-    wanted = valid.targets.toarray()
 
     def value(settings: FastTextSettings) -> float:
         try:
             model = fit_fasttext(train, settings, 0)
         except RuntimeError:  # "Encountered NaN": the rate is too high for this data
             return -1.0
-        found = fasttext_scores(model, valid.texts, wanted.shape[1])
-        return float(precision(hits_at_1(found, wanted, valid.levels)).mean())
+        return float(precision(measured(hits_at_1, model, valid)).mean())
 
     chosen = FastTextSettings()
     best = value(chosen)
@@ -105,6 +103,15 @@ def fasttext_scores(model: Any, texts: Sequence[str], nodes: int) -> np.ndarray:
     found = np.full((len(texts), nodes), -np.inf, dtype=np.float32)
     found[:, columns] = vectors @ output.T
     return found
+
+
+def measured(measure: Measure, model: Any, texts: Texts) -> np.ndarray:
+    """What `measure` says of each text, in memory of some thousands."""
+
+    def scores_of(rows: slice) -> np.ndarray:
+        return fasttext_scores(model, texts.texts[rows], texts.targets.shape[1])
+
+    return in_blocks(measure, scores_of, texts.targets, texts.levels)
 
 
 def _line(text: str) -> str:

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
+
+Measure = Callable[[np.ndarray, np.ndarray, Sequence[slice]], np.ndarray]
+_BLOCK = 8192  # queries whose scores of all nodes are held at a time
+
+
+def in_blocks(
+    measure: Measure,
+    scores_of: Callable[[slice], np.ndarray],
+    targets: csr_matrix,
+    levels: Sequence[slice],
+) -> np.ndarray:
+    """A measure of all queries, whose scores are made and measured some thousands at a time.
+
+    Args:
+        measure: `hits_at_1`, or another with its arguments and one row of results a query.
+        scores_of: rows → their scores (rows, m). targets: (n, m) bool.
+    """
+    starts = range(0, targets.shape[0], _BLOCK)
+    blocks = [slice(start, min(start + _BLOCK, targets.shape[0])) for start in starts]
+    parts = [measure(scores_of(rows), targets[rows].toarray(), levels) for rows in blocks]
+    return np.concatenate(parts)
 
 
 def hits_at_1(scores: np.ndarray, targets: np.ndarray, levels: Sequence[slice]) -> np.ndarray:
@@ -46,3 +68,9 @@ def precision(hits: np.ndarray) -> np.ndarray:
     """(levels,) the mean of `hits_at_1` over the queries that have a node of the level."""
     counted = ~np.isnan(hits)
     return np.where(counted, hits, 0).sum(0) / np.maximum(counted.sum(0), 1)
+
+
+def hits_and_recall(scores: np.ndarray, targets: np.ndarray, levels: Sequence[slice]) -> np.ndarray:
+    """(n, 2, levels) `hits_at_1` and `recall_at` 5."""
+    of = (scores, targets, levels)
+    return np.stack([hits_at_1(*of), recall_at(*of)], axis=1)

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from data.errors import InputError
 from evaluation.classification import classifier, fasttext_baseline
 from evaluation.classification.classifier import Examples, Settings
 from evaluation.classification.fasttext_baseline import Texts
 from evaluation.classification.labels import Labels
-from evaluation.classification.measures import hits_at_1, recall_at
+from evaluation.classification.measures import hits_and_recall, in_blocks
 from evaluation.significance import bootstrap_interval, compare_paired, holm
 
 Encode = Callable[[Sequence[str]], np.ndarray]
@@ -124,7 +125,7 @@ def classification_report(
     """
     task = _task(labels)
     tell = stage or (lambda _: None)
-    found = {MAJORITY: _Measured({}, [task.measure(task.majority())])}
+    found = {MAJORITY: _Measured({}, [task.majority()])}
     if fasttext_baseline.available():
         tell("fastText")
         found[FASTTEXT] = _fasttext(task, seeds)
@@ -151,21 +152,21 @@ def classification_report(
 
 @dataclass(frozen=True)
 class _Measured:
-    """runs: for each seed (hits at 1, recall at 5), each (test queries, levels) with NaNs."""
+    """runs: for each seed hits at 1 and recall at 5, (test queries, 2, levels) with NaNs."""
 
     settings: dict[str, Any]
-    runs: list[tuple[np.ndarray, np.ndarray]]
+    runs: list[np.ndarray]
 
     @property
     def hits(self) -> np.ndarray:
-        return np.mean([hits for hits, _ in self.runs], axis=0)
+        return np.mean([run[:, 0] for run in self.runs], axis=0)
 
 
 @dataclass(frozen=True)
 class _Task:
     labels: Labels
     rows: dict[str, np.ndarray]
-    wanted: np.ndarray  # (test queries, m) bool
+    wanted: csr_matrix  # (test queries, m) bool
     trained: np.ndarray  # (m,) how many training queries each node has
 
     @property
@@ -173,18 +174,20 @@ class _Task:
         return [self.labels.nodes[at] for at in np.flatnonzero(self.trained == 0)]
 
     def coverage(self) -> list[float]:
-        seen = (self.wanted & (self.trained > 0)).T  # (m, test queries)
-        return [
-            float(seen[level].any(0).sum() / max(1, self.wanted.T[level].any(0).sum()))
-            for level in self.labels.levels
-        ]
+        seen = (self.trained > 0).astype(np.int64)
+        found = []
+        for level in self.labels.levels:
+            wanted = self.wanted[:, level]
+            some = np.count_nonzero(wanted @ seen[level])
+            found.append(some / max(1, np.count_nonzero(wanted.getnnz(1))))
+        return found
 
     def majority(self) -> np.ndarray:
-        return np.broadcast_to(self.trained.astype(np.float32), self.wanted.shape)
+        def scores_of(rows: slice) -> np.ndarray:
+            shape = (rows.stop - rows.start, len(self.trained))
+            return np.broadcast_to(self.trained.astype(np.float32), shape)
 
-    def measure(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        of = (scores, self.wanted, self.labels.levels)
-        return hits_at_1(*of), recall_at(*of)
+        return in_blocks(hits_and_recall, scores_of, self.wanted, self.labels.levels)
 
     def texts(self, part: str) -> Texts:
         rows = self.rows[part]
@@ -204,7 +207,7 @@ def _task(labels: Labels) -> _Task:
             f"The part {empty[0]!r} of the split holds no query.",
             how="Give more queries: 70% train, 10% validate, 20% test, by a hash of the text.",
         )
-    wanted = labels.targets[rows["test"]].toarray()
+    wanted = labels.targets[rows["test"]]
     trained = np.asarray(labels.targets[rows["train"]].sum(0)).ravel()
     return _Task(labels, rows, wanted, trained)
 
@@ -215,8 +218,7 @@ def _fasttext(task: _Task, seeds: Sequence[int]) -> _Measured:
     runs = []
     for seed in seeds:
         model = fasttext_baseline.fit_fasttext(train, settings, seed)
-        scores = fasttext_baseline.fasttext_scores(model, test.texts, len(task.labels.nodes))
-        runs.append(task.measure(scores))
+        runs.append(fasttext_baseline.measured(hits_and_recall, model, test))
     return _Measured(asdict(settings), runs)
 
 
@@ -226,7 +228,7 @@ def _classifier(task: _Task, vectors: np.ndarray, seeds: Sequence[int]) -> _Meas
     runs = []
     for seed in seeds:
         model = classifier.fit(train, settings, seed)
-        runs.append(task.measure(classifier.scores(model, test.vectors, test.levels)))
+        runs.append(classifier.measured(hits_and_recall, model, test))
     return _Measured(asdict(settings), runs)
 
 
@@ -242,8 +244,8 @@ def _system(name: str, measured: _Measured) -> SystemResult:
                 precision=_mean(measured.hits[has, at]),
                 low=low,
                 high=high,
-                of_seeds=[_mean(hits[has, at]) for hits, _ in measured.runs],
-                recall_at_5=float(np.mean([_mean(recall[has, at]) for _, recall in measured.runs])),
+                of_seeds=[_mean(run[has, 0, at]) for run in measured.runs],
+                recall_at_5=float(np.mean([_mean(run[has, 1, at]) for run in measured.runs])),
             )
         )
     return SystemResult(name, measured.settings, levels)

@@ -18,15 +18,19 @@ WORDS = {
 }
 
 
-def ran(name: str, *options: object) -> str:
+def tried(name: str, *options: object) -> subprocess.CompletedProcess[str]:
     program = ROOT / "benchmarks" / f"{name}.py"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(program), *map(str, options)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
+
+
+def ran(name: str, *options: object) -> str:
+    done = tried(name, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -91,6 +95,8 @@ def test_the_warm_start_beside_plain_systems(tmp_path: Path) -> None:
     (out / "labels-0").rename(out / "away")
     assert ran("warm_start", data, *options) == printed  # nothing is done twice
     assert not (out / "labels-0").exists()
+    other = tried("warm_start", data, *options, "--queries", 5)
+    assert other.returncode and "Name another folder" in other.stderr
 
 
 def test_the_warm_start_says_that_there_is_no_data(tmp_path: Path) -> None:

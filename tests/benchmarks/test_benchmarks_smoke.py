@@ -94,6 +94,12 @@ def test_longer_programs_over_a_workspace_run(name: str, trained: Workspace) -> 
 
 
 @pytest.mark.slow
+def test_rankers_of_few_labels_are_measured(trained: Workspace) -> None:
+    printed = ran("rank", "--few", "--workspace", trained.root)
+    assert "towards nothing" in printed and " ± " in printed
+
+
+@pytest.mark.slow
 def test_serve_measures_both_services(trained: Workspace) -> None:
     pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
     before = {path.name for path in trained.root.iterdir()}

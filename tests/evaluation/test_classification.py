@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from data.errors import Corrupt, InputError, NotReady
 from data.importers.adapters.labels import split_of
 from data.text import words
-from evaluation.classification import fasttext_baseline
+from evaluation.classification import fasttext_baseline, measures
 from evaluation.classification.labels import SEPARATOR, labels_of, read_labels
-from evaluation.classification.measures import hits_at_1, precision, recall_at
+from evaluation.classification.measures import (
+    hits_and_recall,
+    hits_at_1,
+    in_blocks,
+    precision,
+    recall_at,
+)
 from evaluation.classification.render import markdown
 from evaluation.classification.report import FASTTEXT, MAJORITY, classification_report
 from evaluation.classification.store import (
@@ -142,6 +149,22 @@ def test_precision_counts_a_query_only_where_it_has_a_node() -> None:
     np.testing.assert_array_equal(
         recall_at(scores, targets, levels, k=1), [[1, 0.5], [0, np.nan], [0.5, 1]]
     )
+
+
+def test_blocks_say_what_the_whole_says(monkeypatch) -> None:
+    monkeypatch.setattr(measures, "_BLOCK", 3)
+    rng, levels = np.random.default_rng(0), [slice(0, 2), slice(2, 9)]
+    targets, scores = rng.random((10, 9)) < 0.3, rng.random((10, 9))
+    held = []
+
+    def scores_of(rows: slice) -> np.ndarray:
+        held.append(rows.stop - rows.start)
+        return scores[rows]
+
+    found = in_blocks(hits_and_recall, scores_of, csr_matrix(targets), levels)
+    whole = [measure(scores, targets, levels) for measure in (hits_at_1, recall_at)]
+    np.testing.assert_array_equal(found, np.stack(whole, axis=1))
+    assert held == [3, 3, 3, 1]
 
 
 def test_a_report_on_vectors_that_know_the_answer(monkeypatch) -> None:
