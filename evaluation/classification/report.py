@@ -178,8 +178,8 @@ class _Task:
         found = []
         for level in self.labels.levels:
             wanted = self.wanted[:, level]
-            some = np.count_nonzero(wanted @ seen[level])
-            found.append(some / max(1, np.count_nonzero(wanted.getnnz(1))))
+            some = int(np.count_nonzero(wanted @ seen[level]))
+            found.append(some / max(1, int(np.count_nonzero(wanted.getnnz(1)))))
         return found
 
     def majority(self) -> np.ndarray:
