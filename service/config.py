@@ -19,6 +19,8 @@ class ServiceConfig:
 
     Attributes:
         host, port: where it listens; port 0 takes a free one.
+        hosts: names under which it may be asked, separated by spaces, beside those of loopback.
+            Empty: any name, but on loopback without API keys none (`allowed_hosts`).
         workers: processes that share the port.
         api_keys: a file with the sha256 of each API key, a line each; empty asks for none.
         cors: origins of other sites whose pages may call the API, separated by spaces.
@@ -40,6 +42,7 @@ class ServiceConfig:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    hosts: str = ""
     workers: int = 1
     api_keys: str = ""
     cors: str = ""
@@ -95,6 +98,18 @@ class ServiceConfig:
         if self.rate >= 0:
             return self.rate
         return 0.0 if self.host in LOOPBACK else 100.0
+
+
+    @property
+    def allowed_hosts(self) -> frozenset[str] | None:
+        """Names in a request's Host header that are answered; None for any.
+
+        A page of another site can have its name resolve to 127.0.0.1 and then read what a service
+        there answers (DNS rebinding); the browser still says that name. With keys it has none.
+        """
+        if self.hosts or (self.host in LOOPBACK and not self.api_keys):
+            return frozenset((*LOOPBACK, *self.hosts.lower().split()))
+        return None
 
 
 def check_origin(origin: str, where: str) -> None:

@@ -17,7 +17,7 @@ from data.errors import OmniError
 from service.board import ENDPOINTS
 from service.config import ServiceConfig
 from service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from service.guard import Bodies, Keys, Rates
+from service.guard import Bodies, Hosts, Keys, Rates
 from service.headers import PREFLIGHT, common_headers, cors_headers
 from service.quick import quick_answer
 from service.serving import Serving
@@ -40,6 +40,7 @@ class Gate:
     ) -> None:
         self.app, self.serving, self.config = app, serving, config
         self._keys = Keys(digests)
+        self._hosts = Hosts(config.allowed_hosts)
         self._rates = Rates(config.client_rate, config.burst) if config.client_rate else None
         self._bodies = Bodies(config.body_seconds)
         self._common = common_headers(config)
@@ -112,6 +113,8 @@ class Gate:
     def _admit(self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str) -> str | None:
         """The client's name for the log; raises Refusal for one who may not ask, or not now."""
         name = None
+        if endpoint != "probes":
+            self._hosts.check(headers.get(b"host", b""))
         if self._keys and endpoint not in _OPEN and scope["method"] != "OPTIONS":
             name = self._keys.client(headers)
             if name is None:

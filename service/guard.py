@@ -7,8 +7,10 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlsplit
 
 from service.errors import Refusal, busy
 
@@ -50,6 +52,30 @@ def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:
         if name == COOKIE.encode():
             return value
     return b""
+
+
+class Hosts:
+    """The names under which a service may be asked."""
+
+    def __init__(self, names: frozenset[str] | None) -> None:
+        self._names = names
+        self._known = lru_cache(256)(self._find)
+
+    def check(self, host: bytes) -> None:
+        """Raise Refusal 421 where the Host header says another name; without one all is well."""
+        if self._names is not None and host and not self._known(host):
+            raise Refusal(
+                421,
+                "This service is not asked under that name.",
+                where="Host",
+                how="Add the name to hosts in [service] of omnisearch.toml.",
+            )
+
+    def _find(self, host: bytes) -> bool:
+        try:
+            return (urlsplit("//" + host.decode("ascii")).hostname or "") in (self._names or ())
+        except ValueError:
+            return False
 
 
 class Rates:

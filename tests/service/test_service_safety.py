@@ -90,6 +90,33 @@ def test_a_key_may_be_shown_in_three_ways(guarded: Server) -> None:
     assert KEY not in guarded.log and sha256(KEY.encode()).hexdigest() not in guarded.log
 
 
+@pytest.mark.parametrize("path", ["/v1/search?q=lamp", "/v1/status", "/", "/no/such/thing"])
+def test_a_name_that_leads_here_is_not_answered(server: Server, path: str) -> None:
+    for host, answered in (
+        ("rebound.example.com", False),
+        (f"rebound.example.com:{server.port}", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("[::1", False),
+        (f"LOCALHOST:{server.port}", True),
+        (f"[::1]:{server.port}", True),
+    ):
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        with connect(server, request.encode()) as connection:
+            status = int(read_all(connection).split(b" ", 2)[1])
+        assert (status == 421) != answered, host
+    assert server.get("/healthz")[0] == 200
+
+
+def test_names_are_those_of_the_settings() -> None:
+    keys = "keys.txt"
+    assert ServiceConfig().allowed_hosts == {"127.0.0.1", "::1", "localhost"}
+    assert ServiceConfig(api_keys=keys).allowed_hosts is None
+    assert ServiceConfig(host="0.0.0.0").allowed_hosts is None
+    found = ServiceConfig(host="0.0.0.0", api_keys=keys, hosts="Shop.example.com").allowed_hosts
+    assert found is not None and "shop.example.com" in found and "other.com" not in found
+
+
 def test_only_named_origins_may_read_answers(guarded: Server) -> None:
     mine = {"Origin": "https://app.example.com", "Authorization": f"Bearer {KEY}"}
     headers = guarded.get("/v1/embed?q=lamp", **mine)[1]
