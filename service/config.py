@@ -99,7 +99,6 @@ class ServiceConfig:
             return self.rate
         return 0.0 if self.host in LOOPBACK else 100.0
 
-
     @property
     def allowed_hosts(self) -> frozenset[str] | None:
         """Names in a request's Host header that are answered; None for any.
