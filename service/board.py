@@ -17,8 +17,10 @@ ENDPOINTS = (
     *("search", "embed", "embed_batch", "compare", "related", "similar"),
     *("feedback", "judgments", "status", "pictures", "pages", "other"),
 )
-STATUSES = (200, 201, 204, 206, 304, 307)
-STATUSES += (400, 401, 403, 404, 405, 408, 413, 421, 422, 429, 500, 503, 0)
+STATUSES = (
+    *(200, 201, 204, 206, 304, 307),
+    *(400, 401, 403, 404, 405, 408, 413, 421, 422, 429, 500, 503, 0),
+)
 # Upper bounds of the latency buckets, milliseconds; one more bucket has no bound.
 BOUNDS = (
     *(0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
