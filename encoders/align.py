@@ -2,7 +2,7 @@
 
 The cosines of a space stay what they are when all of it is turned. So before training, the space of
 the pretrained text encoder is turned to where PinSage and ItemSage vectors of the same items lie:
-the query encoder then starts compatible with both (§3.4.3), and the learned space loses nothing.
+the query encoder then starts compatible with both (§3.4.3). What it costs: docs/warm-start.md.
 """
 
 from __future__ import annotations
