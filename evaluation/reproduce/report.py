@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def markdown(made: Reproduction) -> str:
         for verdict in made.verdicts:
             theirs = "" if verdict.paper is None else f"{verdict.paper:+.0%}"
             interval = f"{verdict.low:+.3f} to {verdict.high:+.3f}"
-            gain = f"{verdict.gain:+.1%}"
+            gain = f"{verdict.gain:+.1%}" if isfinite(verdict.gain) else "from 0"
             about = [verdict.claim, verdict.column, gain, theirs, interval, verdict.verdict]
             lines += _row(about)
         lines += [
