@@ -225,6 +225,10 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
     engine = SearchEngine.open(Workspace.open(workspace))
     db = open_catalogue(engine.workspace.catalogue)
     data = collect(engine, db, RankingOptions())
+    if few:
+        for label in LABELS:
+            few_labels(data, label)
+        return
     models: dict[str, Callable[[Lists], Score]] = {
         "L2 head": lambda lists: Network.fit(lists).score,
         "its linear part": lambda lists: Network.fit(lists, NetworkOptions(epochs=0)).score,
@@ -233,10 +237,6 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
         "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
         **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},
     }
-    if few:
-        for label in LABELS:
-            few_labels(data, label)
-        return
     for label in LABELS:
         compare(data, label, ablations() if ablate else models, folds)
     if not ablate:
