@@ -15,7 +15,6 @@ import torch
 
 from data.catalogue import get_meta
 from data.errors import InputError
-from data.memory import trim_memory
 from data.workspace import Workspace, write_atomic
 from encoders.batches import BatchStream
 from encoders.board import open_board
@@ -43,7 +42,6 @@ from encoders.validate import Validator, recurrence
 from encoders.warm import warm_config, warm_start
 
 OnStep = Callable[[StepReport], None]
-_TRIM_EVERY = 20  # steps; batches of many lengths leave glibc's heap in pieces, twice what is used
 
 
 @dataclass
@@ -183,8 +181,6 @@ class _Training:
                 while not self._over():
                     report = self.learner.learn(*next(coming))
                     self.at.step = report.step
-                    if report.step % _TRIM_EVERY == 0:
-                        trim_memory()
                     report = replace(report, recalls=self._after_step())
                     if self.group.first:
                         log.write(report)
