@@ -24,7 +24,7 @@ _LENGTH = b"content-length: "
 _TICK = 0.001  # seconds between two looks at what is due, in an open loop
 
 
-def get(path: str, host: str = "omnisearch") -> bytes:
+def get(path: str, host: str = "localhost") -> bytes:
     """The bytes of a GET."""
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
@@ -32,7 +32,7 @@ def get(path: str, host: str = "omnisearch") -> bytes:
 def post(path: str, body: bytes, kind: str, accept: str = "*/*") -> bytes:
     """The bytes of a POST."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: omnisearch\r\nContent-Type: {kind}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
         f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
