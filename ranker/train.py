@@ -1,8 +1,8 @@
-"""Training both rankers and measuring them on queries that they have not seen."""
+"""Training both rankers, and measuring them on queries that they have not seen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class RankerConfig:
     """How to train.
 
     Attributes:
-        held_out: share of the queries kept back for measuring; fewer than 5 queries keep none.
+        held_out: share of the queries that measure; fewer than 5 queries keep none back.
         relevance_weight: the mix that the report measures.
         l1_prior: how strongly L1 leans to the order without rankers, over the number of queries.
     """
@@ -48,13 +48,13 @@ class Rankers:
 def train_rankers(
     data: RankingData,
     config: RankerConfig = RankerConfig(),
-    progress: Callable[[int, int], None] | None = None,
 ) -> Rankers:
-    """Train L1 and the heads of L2 that there are labels for, on 1 - `held_out` of the queries.
+    """Measure L1 and L2 on queries held out of their training, then train them on all queries.
 
-    The report holds, for each label, nDCG@10 on the held-out queries (mean, over the rows with a
-    label) for L1, each head, the mix and every single feature as an ordering; the importance of
-    features; and how much there was to learn from. The models are those that were measured.
+    L2 has a head for each kind of label that there is. The report holds, for each label, nDCG@10
+    on the held-out queries (mean, over the rows with a label) for L1, each head, the mix and every
+    single feature as an ordering; the importance of features; and how much there was to learn
+    from. What it measures has learned from the other queries alone.
 
     Raises:
         InputError: shapes that do not agree.
@@ -62,41 +62,48 @@ def train_rankers(
     """
     _check(data)
     kept_back = _held_out(data.groups, config)
+    whole = {label: informative_lists(data, label) for label in LABELS}
     train = {label: informative_lists(data, label, ~kept_back) for label in LABELS}
     test = {label: informative_lists(data, label, kept_back) for label in LABELS}
-    usable = {label: lists for label, lists in train.items() if len(lists.sizes)}
-    if not usable:
+    if not any(len(lists.sizes) for lists in whole.values()):
         raise NotReady(
             "There is nothing to train the rankers on: no query has candidates with different "
             "labels.",
             how="Import engagements or judgments of queries that retrieve more than one item.",
         )
-    steps, total = _steps(progress), len(usable) + 1
-    learned_from = sum(len(lists.sizes) for lists in usable.values())
-    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_prior / learned_from)
-    steps(1, total)
-    heads: dict[str, Head] = {}
-    for label, lists in usable.items():
-        heads[label] = Head.fit(lists, config.network)
-        steps(len(heads) + 1, total)
-    l2 = L2(heads.get("engagement"), heads.get("relevance"))
-    report = {
+    l1, l2 = _fit(whole, config)
+    report: dict[str, Any] = {
         "rows": len(data),
         "queries": len(np.unique(data.groups)),
-        "trained_on": {label: len(lists.sizes) for label, lists in train.items()},
+        "trained_on": {label: len(lists.sizes) for label, lists in whole.items()},
         "held_out": {label: len(lists.sizes) for label, lists in test.items()},
         "relevance_weight": config.relevance_weight,
-        "ndcg@10": {
-            label: dict(_measure(lists, l1, l2, config.relevance_weight))
+        "ndcg@10": {},
+    }
+    measured, unseen = l2, whole
+    if any(len(test[label].sizes) and len(train[label].sizes) for label in LABELS):
+        l1_of_some, measured = _fit(train, config)
+        unseen = test
+        report["ndcg@10"] = {
+            label: dict(_measure(lists, l1_of_some, measured, config.relevance_weight))
             for label, lists in test.items()
             if len(lists.sizes)
-        },
-        "importance": {
-            label: _importance(test[label] if len(test[label].sizes) else usable[label], head)
-            for label, head in heads.items()
-        },
+        }
+    report["importance"] = {
+        label: _importance(unseen[label] if len(unseen[label].sizes) else whole[label], head)
+        for label in LABELS
+        if (head := getattr(measured, label)) is not None
     }
     return Rankers(l1, l2, report)
+
+
+def _fit(lists: dict[str, Lists], config: RankerConfig) -> tuple[Linear, L2]:
+    """L1 from both kinds of labels, and a head of L2 for each; at least one has queries."""
+    usable = {label: part for label, part in lists.items() if len(part.sizes)}
+    learned_from = sum(len(part.sizes) for part in usable.values())
+    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_prior / learned_from)
+    heads = {label: Head.fit(part, config.network) for label, part in usable.items()}
+    return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
 
 def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[str, float]]:
@@ -144,7 +151,3 @@ def _check(data: RankingData) -> None:
             f"Ranking data must have {len(FEATURES)} features and one label and one query number "
             f"a row; it has X {data.X.shape} and columns of {[len(c) for c in columns]} rows."
         )
-
-
-def _steps(progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
-    return progress or (lambda done, total: None)
