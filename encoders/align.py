@@ -31,11 +31,14 @@ def nearest_turn(product: np.ndarray) -> np.ndarray:
 
 
 def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
-    """The projection (dim, d) of text vectors, turned towards the compatibility spaces.
+    """The turn (dim, dim) float32 of projected text vectors towards the compatibility spaces.
 
     Spaces of the model's own size share one turn. A space of another size has a linear layer in
     the model, which is set to the turn towards ours instead. Without such spaces, or without an
-    item that has both vectors, the projection stays as it is.
+    item that has both vectors, the turn is the identity.
+
+    Args:
+        projection: (dim, d) of text vectors.
     """
     dim = len(projection)
     shared = np.zeros((dim, dim))
@@ -56,7 +59,7 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
             layer: Any = model.compat[space].projection
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(weight))
-    return (turn @ projection).astype(np.float32)
+    return turn.astype(np.float32)
 
 
 def _product(theirs: Feature, text: Feature, projection: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ from encoders.query import QueryEncoder, QueryTokeniser, read_backbone, write_ba
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 
-FORMAT = 1
+FORMAT = 2
 _CARD = "README.md"
 
 
@@ -165,7 +165,11 @@ def verify(folder: Path) -> dict[str, str]:
             f"The checkpoint's manifest cannot be read ({error}).", where=str(folder), how=how
         ) from error
     if version != FORMAT:
-        raise Corrupt(f"The checkpoint has format {version}, not {FORMAT}.", where=str(folder))
+        raise Corrupt(
+            f"The checkpoint has format {version}, not {FORMAT}.",
+            where=str(folder),
+            how="It was written by another version. Train again.",
+        )
     for name, entry in files.items():
         path = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():

@@ -112,19 +112,22 @@ class Stepper:
         Returns:
             The share of this process' rows, to derive; and the losses over all rows.
         """
+        # A turn changes no cosine of whole vectors; prefixes are those from before it.
+        turn = self.model.query.projection.turn
+        own_queries, own_items = queries @ turn, items @ turn
         total = queries.new_zeros(())
         losses: dict[str, Tensor] = {}
         for part, correction in zip(batch.parts, corrections, strict=True):
             own = self.group.rows(len(part.queries))
             sampling = self._sampling(part, correction, own)
-            encoded = queries if part.entity == "query" else items
+            encoded = own_queries if part.entity == "query" else own_items
             if part.dataset.startswith(PSEUDO):
                 # An item meets its own words too easily to learn anything from them.
                 encoded = encoded.detach()
-            source = queries[self._tensor(part.queries[own])]
+            asked = self._tensor(part.queries[own])
             if self.config.weight_learned:
                 losses[part.dataset] = nested_loss(
-                    source,
+                    own_queries[asked],
                     encoded[self._tensor(part.targets)],
                     encoded[self._tensor(part.negatives)],
                     self.model.temperature(part.dataset),
@@ -135,7 +138,7 @@ class Stepper:
             space = COMPAT_FEATURES.get(part.entity, "")
             if self.config.weight_compat and space in self.model.compat:
                 task = f"{part.dataset}/{space}"
-                losses[task] = self._compat_loss(part, source, sampling, task, space)
+                losses[task] = self._compat_loss(part, queries[asked], sampling, task, space)
                 total = total + self.config.weight_compat * losses[task]
         figures = self.group.sum_(torch.stack([total, *losses.values()]).detach()).tolist()
         return total, dict(zip(("loss", *losses), figures, strict=True))

@@ -247,6 +247,9 @@ class _Training:
             "device": self.device.type,
             "bf16": self.learner.stepper.bf16,
             "processes": self.group.size,
+            "turned": not torch.equal(
+                model.query.projection.turn.cpu(), torch.eye(self.config.dim)
+            ),
             "synthetic": bool(get_meta(self.db, "synthetic")),
             "train_until": self.train_until,
         }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sqlite_utils
@@ -37,6 +37,7 @@ from encoders.model import OmniModel
 from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
 from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
+from encoders.turned import TurnedLinear
 
 GENTLE = 0.2  # of the config's rates, in the joint training
 ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should
@@ -91,13 +92,16 @@ def warm_start(
     tower."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
     start = projection(known, config.dim)
-    if config.weight_compat:
-        start = align(model, items, start)
     teacher = torch.from_numpy(start).to(device)
     sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
+    query_layer, item_layer = model.query.projection, cast(TurnedLinear, model.item.mlp[-1])
     with torch.no_grad():
-        model.query.projection.weight.copy_(teacher)
-        model.query.projection.bias.zero_()
+        query_layer.weight.copy_(teacher)
+        query_layer.bias.zero_()
+        if config.weight_compat:
+            turn = torch.from_numpy(align(model, items, start))
+            query_layer.turn.copy_(turn)
+            item_layer.turn.copy_(turn)
     if not config.weight_learned:
         return
     pass_through(model.item, teacher, sample)
@@ -113,6 +117,7 @@ def warm_start(
         chunk = _pupil_sees(model, items, config, drawn, generator)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             found = model.item(chunk.levels.to(device), chunk.features.to(device))
+        found = found @ item_layer.turn
         loss = found.new_zeros(())
         for size, weight in config.sizes.items():
             cosine = F.cosine_similarity(found[:, :size], target[:, :size]).mean()
