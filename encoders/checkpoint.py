@@ -241,6 +241,8 @@ def open_encoder(folder: Path, name: str) -> Encoder:
     """The encoder of the files in `folder`; raises Corrupt if they differ from their manifest."""
     hashes = verify(folder)
     parts = load_parts(folder)
+    for layer in parts.model.last_layers:
+        layer.fold()
     return Encoder(
         parts.model.eval().requires_grad_(False),
         parts.config,

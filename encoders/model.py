@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from encoders.compat import CompatEncoder
 from encoders.config import START_TEMPERATURE, Config
 from encoders.item import ItemEncoder
 from encoders.query import QueryEncoder
+from encoders.turned import TurnedLinear
 
 # Entity type → the feature that its compatibility encoder reads (§3.4.3).
 COMPAT_FEATURES = {"pin": "pinsage", "product": "itemsage"}
@@ -46,6 +48,11 @@ class OmniModel(nn.Module):
         self.tasks = {task: row for row, task in enumerate(tasks)}
         start = torch.full((max(len(tasks), 1),), math.log(START_TEMPERATURE))
         self.log_temperature = nn.Parameter(start)
+
+    @property
+    def last_layers(self) -> tuple[TurnedLinear, TurnedLinear]:
+        """Of the query and the item encoder."""
+        return self.query.projection, cast(TurnedLinear, self.item.mlp[-1])
 
     def temperature(self, task: str) -> Tensor:
         """The task's temperature, between 0.01 and 1."""

@@ -113,8 +113,8 @@ class Stepper:
             The share of this process' rows, to derive; and the losses over all rows.
         """
         # A turn changes no cosine of whole vectors; prefixes are those from before it.
-        turn = self.model.query.projection.turn
-        own_queries, own_items = queries @ turn, items @ turn
+        turned_back = self.model.query.projection.turned_back
+        own_queries, own_items = turned_back(queries), turned_back(items)
         total = queries.new_zeros(())
         losses: dict[str, Tensor] = {}
         for part, correction in zip(batch.parts, corrections, strict=True):

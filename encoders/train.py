@@ -247,9 +247,7 @@ class _Training:
             "device": self.device.type,
             "bf16": self.learner.stepper.bf16,
             "processes": self.group.size,
-            "turned": not torch.equal(
-                model.query.projection.turn.cpu(), torch.eye(self.config.dim)
-            ),
+            "turned": model.query.projection.is_turned,
             "synthetic": bool(get_meta(self.db, "synthetic")),
             "train_until": self.train_until,
         }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import sqlite_utils
@@ -37,7 +37,6 @@ from encoders.model import OmniModel
 from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
 from encoders.step import takes_bf16
 from encoders.text_feature import FEATURE, text_encoder
-from encoders.turned import TurnedLinear
 
 GENTLE = 0.2  # of the config's rates, in the joint training
 ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should
@@ -88,23 +87,27 @@ def warm_start(
     config: Config,
     device: torch.device,
 ) -> None:
-    """Set the query tower's projection, turned towards embeddings that exist, and teach the item
-    tower."""
+    """Set the query tower's projection, teach the item tower, and turn both towards embeddings
+    that exist."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
     start = projection(known, config.dim)
     teacher = torch.from_numpy(start).to(device)
-    sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
-    query_layer, item_layer = model.query.projection, cast(TurnedLinear, model.item.mlp[-1])
     with torch.no_grad():
-        query_layer.weight.copy_(teacher)
-        query_layer.bias.zero_()
-        if config.weight_compat:
-            turn = torch.from_numpy(align(model, items, start))
-            query_layer.turn.copy_(turn)
-            item_layer.turn.copy_(turn)
-    if not config.weight_learned:
-        return
-    pass_through(model.item, teacher, sample)
+        model.query.projection.weight.copy_(teacher)
+        model.query.projection.bias.zero_()
+    if config.weight_learned:
+        sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
+        pass_through(model.item, teacher, sample)
+        _imitate(model, items, config, teacher)
+    if config.weight_compat:
+        turn = torch.from_numpy(align(model, items, start)).to(device)
+        for layer in model.last_layers:
+            layer.turn = turn.clone()
+
+
+def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) -> None:
+    """Teach the item tower the projections of the text vectors; `teacher` is (dim, d)."""
+    device = teacher.device
     rows = _with_text(items, teacher.shape[1])
     run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
     optimisers = build_optimisers(model, run)
@@ -117,7 +120,6 @@ def warm_start(
         chunk = _pupil_sees(model, items, config, drawn, generator)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             found = model.item(chunk.levels.to(device), chunk.features.to(device))
-        found = found @ item_layer.turn
         loss = found.new_zeros(())
         for size, weight in config.sizes.items():
             cosine = F.cosine_similarity(found[:, :size], target[:, :size]).mean()

@@ -27,8 +27,23 @@ def test_a_turn_changes_no_cosine_and_is_not_trained() -> None:
     x = torch.randn(5, 6)
     with torch.no_grad():
         torch.testing.assert_close(turned(x) @ turned(x).T, plain(x) @ plain(x).T)
+        torch.testing.assert_close(turned.turned_back(turned(x)), plain(x))
     assert {name for name, _ in turned.named_parameters()} == {"weight", "bias"}
     assert "turn" in turned.state_dict()
+
+
+def test_folded_it_gives_the_same() -> None:
+    _, turned = pair_of_layers()
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        before = turned(x)
+        assert turned.is_turned
+        turned.fold()
+        assert not turned.is_turned
+        torch.testing.assert_close(turned(x), before)
+        torch.testing.assert_close(
+            torch.nn.functional.linear(x, turned.weight, turned.bias), before
+        )
 
 
 def test_what_cosines_teach_does_not_depend_on_the_turn() -> None:

@@ -229,11 +229,12 @@ def test_the_query_tower_starts_compatible_with_embeddings_that_exist(
     turned, plainly = (
         load_encoder(workspace, name).queries(queries) for name in ("default", "untold")
     )
-    turned = turned @ encoder.model.query.projection.turn.numpy()
+    best = pointed(workspace.checkpoints / "default", "BEST")
+    turned = load_parts(best).model.query.projection.turned_back(torch.from_numpy(turned)).numpy()
     for prefix in (32, 16, 4):  # back from the turn, they are those of a training without the space
         one, other = turned[:, :prefix], plainly[:, :prefix]
         np.testing.assert_allclose(one @ one.T, other @ other.T, atol=2e-3)
-    card = (pointed(workspace.checkpoints / "default", "BEST") / "README.md").read_text("utf-8")
+    card = (best / "README.md").read_text("utf-8")
     assert ("query.projection.turn" in card) == (size == 32)
 
 
