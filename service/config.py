@@ -91,6 +91,13 @@ class ServiceConfig:
         for name in ("cors", "image_origins"):
             for origin in getattr(self, name).split():
                 check_origin(origin, f"service {name}")
+        for name in self.hosts.split():
+            if "/" in name or name.count(":") == 1:  # an IPv6 address has more
+                raise InputError(
+                    f"{name!r} is not a name alone.",
+                    where="service hosts",
+                    how="Leave scheme, port and path out, such as shop.example.com.",
+                )
 
     @property
     def client_rate(self) -> float:

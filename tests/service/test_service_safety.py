@@ -117,6 +117,13 @@ def test_names_are_those_of_the_settings() -> None:
     assert found is not None and "shop.example.com" in found and "other.com" not in found
 
 
+@pytest.mark.parametrize("name", ["https://shop.example.com", "shop.example.com:8000", "shop/"])
+def test_a_name_with_more_than_a_name_is_refused(name: str) -> None:
+    """It would never match, and the service would answer nobody."""
+    with pytest.raises(InputError, match="not a name alone"):
+        ServiceConfig(hosts=f"fine.example.com {name}")
+
+
 def test_only_named_origins_may_read_answers(guarded: Server) -> None:
     mine = {"Origin": "https://app.example.com", "Authorization": f"Bearer {KEY}"}
     headers = guarded.get("/v1/embed?q=lamp", **mine)[1]
