@@ -41,6 +41,7 @@ def distilbert_size(encoder: Encoder) -> Encoder:
     shape = DistilBertConfig(vocab_size=len(encoder.tokeniser.hub_tokeniser))
     model = copy.deepcopy(encoder.model)
     model.query = QueryEncoder(AutoModel.from_config(shape), "cls", encoder.dim)
+    model.query.projection.fold()
     return Encoder(
         model.eval().requires_grad_(False),
         encoder.config,

@@ -43,7 +43,7 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
 
 @app.command(epilog=example("omnisearch rank report"))
 def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """What the live rankers were trained on, how they order held-out queries, what they weigh."""
+    """What the rankers learned from, and how some trained on four fifths of it do on the rest."""
     from data.workspace import Workspace
     from ranker.store import load_rankers
 

@@ -22,17 +22,17 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
     Args:
         facts: 'step', 'recalls' (task → Recall@10), 'pairs' (data set → count), 'items' (entity →
             count), 'feature_dims', 'compat_spaces', 'temperatures', 'parameters', 'device',
-            'bf16', 'synthetic', 'train_until', 'turned' (towards embeddings that exist).
+            'bf16', 'synthetic', 'train_until', 'rotated' (towards embeddings that exist).
     """
     recalls = facts.get("recalls") or {}
-    of_turned = ", of vectors times `query.projection.turn`" if facts["turned"] else ""
+    of_rotated = ", of vectors times `query.projection.rotation`" if facts["rotated"] else ""
     lines = [
         "# OmniSearch encoders",
         "",
         "Query, item and compatibility encoders that share one space of "
         f"{config.dim} dimensions, after OmniSearchSage (WWW '24 Companion). Vectors are unit "
         "length: dot products are cosines. Prefixes of 16, 32, 64 and 128 dimensions were trained "
-        f"too and may be used after normalising them again{of_turned}.",
+        f"too and may be used after normalising them again{of_rotated}.",
         "",
     ]
     if facts.get("synthetic"):

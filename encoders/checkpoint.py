@@ -38,7 +38,7 @@ from encoders.query import QueryEncoder, QueryTokeniser, read_backbone, write_ba
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 
-FORMAT = 2
+FORMAT = 1
 _CARD = "README.md"
 
 
@@ -168,7 +168,7 @@ def verify(folder: Path) -> dict[str, str]:
         raise Corrupt(
             f"The checkpoint has format {version}, not {FORMAT}.",
             where=str(folder),
-            how="It was written by another version. Train again.",
+            how="It was written by another version. Train again, then `omnisearch index build`.",
         )
     for name, entry in files.items():
         path = folder / name
@@ -195,7 +195,11 @@ def load_parts(folder: Path) -> Parts:
             description["compat_dims"],
             description["tasks"],
         )
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        tensors = load_file(folder / "model.safetensors")
+        for name, identity_matrix in model.state_dict().items():
+            if name.endswith(".rotation"):  # older checkpoints have none
+                tensors.setdefault(name, identity_matrix)
+        model.load_state_dict(tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise Corrupt(
             f"The checkpoint cannot be read ({error}).", where=str(folder), how="Train again."

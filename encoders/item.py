@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from encoders.config import Config
 from encoders.hash_embedding import HashEmbedding, Levels, sum_bags
-from encoders.turned import TurnedLinear
+from encoders.rotated import RotatedLinear
 
 
 class ItemEncoder(nn.Module):
@@ -41,7 +41,7 @@ class ItemEncoder(nn.Module):
             nn.Linear(config.item_hidden, config.item_hidden),
             nn.ReLU(),
             nn.LayerNorm(config.item_hidden),
-            TurnedLinear(config.item_hidden, config.dim),
+            RotatedLinear(config.item_hidden, config.dim),
         )
 
     def forward(self, levels: Levels, features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from encoders.compat import CompatEncoder
 from encoders.config import START_TEMPERATURE, Config
 from encoders.item import ItemEncoder
 from encoders.query import QueryEncoder
-from encoders.turned import TurnedLinear
+from encoders.rotated import RotatedLinear
 
 # Entity type → the feature that its compatibility encoder reads (§3.4.3).
 COMPAT_FEATURES = {"pin": "pinsage", "product": "itemsage"}
@@ -50,9 +50,9 @@ class OmniModel(nn.Module):
         self.log_temperature = nn.Parameter(start)
 
     @property
-    def last_layers(self) -> tuple[TurnedLinear, TurnedLinear]:
+    def last_layers(self) -> tuple[RotatedLinear, RotatedLinear]:
         """Of the query and the item encoder."""
-        return self.query.projection, cast(TurnedLinear, self.item.mlp[-1])
+        return self.query.projection, cast(RotatedLinear, self.item.mlp[-1])
 
     def temperature(self, task: str) -> Tensor:
         """The task's temperature, between 0.01 and 1."""

@@ -22,7 +22,7 @@ from transformers import (
 from data.errors import InputError
 from data.text import normalise_query
 from encoders.config import Config
-from encoders.turned import TurnedLinear
+from encoders.rotated import RotatedLinear
 
 _VALUE_GAIN = 2.5  # of the small backbone's attention values and outputs
 _ORIGIN = {"is_local", "local_files_only", "name_or_path"}
@@ -40,7 +40,7 @@ class QueryEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
-        self.projection = TurnedLinear(backbone.config.hidden_size, dim)  # type: ignore[arg-type, union-attr]
+        self.projection = RotatedLinear(backbone.config.hidden_size, dim)  # type: ignore[arg-type, union-attr]
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """(n, dim) float32 unit rows for (n, length) int64 word pieces and their mask."""

@@ -112,9 +112,9 @@ class Stepper:
         Returns:
             The share of this process' rows, to derive; and the losses over all rows.
         """
-        # A turn changes no cosine of whole vectors; prefixes are those from before it.
-        turned_back = self.model.query.projection.turned_back
-        own_queries, own_items = turned_back(queries), turned_back(items)
+        # A rotation changes no cosine of whole vectors; prefixes are those from before it.
+        unrotated = self.model.query.projection.unrotated
+        own_queries, own_items = unrotated(queries), unrotated(items)
         total = queries.new_zeros(())
         losses: dict[str, Tensor] = {}
         for part, correction in zip(batch.parts, corrections, strict=True):

@@ -247,7 +247,7 @@ class _Training:
             "device": self.device.type,
             "bf16": self.learner.stepper.bf16,
             "processes": self.group.size,
-            "turned": model.query.projection.is_turned,
+            "rotated": model.query.projection.is_rotated,
             "synthetic": bool(get_meta(self.db, "synthetic")),
             "train_until": self.train_until,
         }

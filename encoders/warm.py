@@ -87,7 +87,7 @@ def warm_start(
     config: Config,
     device: torch.device,
 ) -> None:
-    """Set the query tower's projection, teach the item tower, and turn both towards embeddings
+    """Set the query tower's projection, teach the item tower, and rotate both towards embeddings
     that exist."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
     start = projection(known, config.dim)
@@ -100,9 +100,9 @@ def warm_start(
         pass_through(model.item, teacher, sample)
         _imitate(model, items, config, teacher)
     if config.weight_compat:
-        turn = torch.from_numpy(align(model, items, start)).to(device)
+        rotation = torch.from_numpy(align(model, items, start)).to(device)
         for layer in model.last_layers:
-            layer.turn = turn.clone()
+            layer.rotation = rotation.clone()
 
 
 def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) -> None:

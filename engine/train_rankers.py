@@ -27,8 +27,9 @@ def train(
 ) -> tuple[Rankers, Path]:
     """Collect candidates with the live generation, train L1 and L2, and make them live.
 
-    Returns the rankers, whose `report` says what they were trained on and how they measure on
-    queries held out, and the folder they lie in. Engines that are open take them by `reload`.
+    Returns the rankers, whose `report` says what they learned from and how rankers trained on a
+    part of it order the rest, and the folder they lie in. Engines that are open take them by
+    `reload`.
 
     Raises:
         NotReady: no generation yet, or neither a log after the end of training nor judgments.

@@ -81,13 +81,13 @@ def train_rankers(
         "ndcg@10": {},
     }
     measured, unseen = l2, whole
-    if any(len(test[label].sizes) and len(train[label].sizes) for label in LABELS):
+    both = [label for label in LABELS if len(test[label].sizes) and len(train[label].sizes)]
+    if both:
         l1_of_some, measured = _fit(train, config)
         unseen = test
         report["ndcg@10"] = {
-            label: dict(_measure(lists, l1_of_some, measured, config.relevance_weight))
-            for label, lists in test.items()
-            if len(lists.sizes)
+            label: dict(_measure(test[label], l1_of_some, measured, config.relevance_weight))
+            for label in both
         }
     report["importance"] = {
         label: _importance(unseen[label] if len(unseen[label].sizes) else whole[label], head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from data.settings import load_section
 from data.workspace import Workspace
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_HOST = re.compile(r"[\w.-]+|[0-9a-f.]*:[0-9a-f]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ class ServiceConfig:
             for origin in getattr(self, name).split():
                 check_origin(origin, f"service {name}")
         for name in self.hosts.split():
-            if "/" in name or name.count(":") == 1:  # an IPv6 address has more
+            if not _HOST.fullmatch(name):
                 raise InputError(
                     f"{name!r} is not a name alone.",
                     where="service hosts",
-                    how="Leave scheme, port and path out, such as shop.example.com.",
+                    how="Give names such as shop.example.com, with spaces between them, without "
+                    "scheme, port or path.",
                 )
 
     @property

@@ -53,6 +53,16 @@ def test_chunking_alone_changes_nothing_where_nothing_is_dropped(small, config) 
         assert_same(whole, gradients(prepared, replace(parts, cached_gradients=True)))
 
 
+def test_a_rotation_of_both_towers_teaches_the_learned_tasks_the_same(small, config) -> None:
+    config = replace(config, query_dropout=0.0, weight_compat=0.0)
+    prepared = prepare(small.workspace, small.db, config, None)
+    plain = gradients(prepared, config)
+    rotation = torch.linalg.qr(torch.randn(config.dim, config.dim))[0]
+    for layer in prepared.parts.model.last_layers:
+        layer.rotation = rotation.clone()
+    assert_same(plain, gradients(prepared, config))
+
+
 def test_a_batch_is_a_function_of_seed_and_step(prepared, config) -> None:
     first, second = stream_of(prepared, config), stream_of(prepared, config)
     for step in (0, 1):

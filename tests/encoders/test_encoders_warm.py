@@ -159,7 +159,7 @@ def test_training_begins_where_the_pretrained_encoder_stands(texts, backbone, co
     vectors, present = open_feature(workspace, db, "text", "product").rows([i["id"] for i in items])
     assert present.all()
     layer = load_parts(folder).model.query.projection
-    target = vectors @ (layer.turn @ layer.weight).detach().numpy().T
+    target = vectors @ (layer.rotation @ layer.weight).detach().numpy().T
     target /= np.linalg.norm(target, axis=1, keepdims=True)
     # A random encoder gives all texts much the same vector: what matters is where they differ.
     target -= target.mean(0)
@@ -226,16 +226,16 @@ def test_the_query_tower_starts_compatible_with_embeddings_that_exist(
     assert found.diagonal().min() > 0.8  # about 0 where nothing is turned
     untold = replace(still, weight_compat=0.0)
     train(workspace, db, untold, name="untold")
-    turned, plainly = (
+    rotated, plainly = (
         load_encoder(workspace, name).queries(queries) for name in ("default", "untold")
     )
     best = pointed(workspace.checkpoints / "default", "BEST")
-    turned = load_parts(best).model.query.projection.turned_back(torch.from_numpy(turned)).numpy()
-    for prefix in (32, 16, 4):  # back from the turn, they are those of a training without the space
-        one, other = turned[:, :prefix], plainly[:, :prefix]
+    back = encoder.model.query.projection.unrotated(torch.from_numpy(rotated)).numpy()
+    for prefix in (32, 16, 4):  # before any step they are those of a training without the space
+        one, other = back[:, :prefix], plainly[:, :prefix]
         np.testing.assert_allclose(one @ one.T, other @ other.T, atol=2e-3)
     card = (best / "README.md").read_text("utf-8")
-    assert ("query.projection.turn" in card) == (size == 32)
+    assert ("query.projection.rotation" in card) == (size == 32)
 
 
 def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) -> None:

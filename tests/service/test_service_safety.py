@@ -15,6 +15,7 @@ from server_process import Server
 from data.errors import InputError
 from data.workspace import Workspace
 from service.config import ServiceConfig, read_keys
+from service.guard import Hosts
 
 KEY = "a-long-enough-key"
 
@@ -117,7 +118,25 @@ def test_names_are_those_of_the_settings() -> None:
     assert found is not None and "shop.example.com" in found and "other.com" not in found
 
 
-@pytest.mark.parametrize("name", ["https://shop.example.com", "shop.example.com:8000", "shop/"])
+@pytest.mark.parametrize("name", ["shop.example.com", "search_1.internal", "10.0.0.7", "fe80::1"])
+def test_names_and_addresses_may_be_hosts(name: str) -> None:
+    config = ServiceConfig(hosts=name)
+    host = f"[{name}]:8000" if ":" in name else f"{name}:8000"
+    Hosts(config.allowed_hosts).check(host.encode())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://shop.example.com",
+        "a.com:80",
+        "shop/",
+        "[::1]:80",
+        "[::1]",
+        "a.com,b.com",
+        "*.a.com",
+    ],
+)
 def test_a_name_with_more_than_a_name_is_refused(name: str) -> None:
     """It would never match, and the service would answer nobody."""
     with pytest.raises(InputError, match="not a name alone"):
