@@ -1,8 +1,8 @@
-"""Turning a new space towards embeddings that exist already, in closed form.
+"""Rotating a new space towards embeddings that exist already, in closed form.
 
-The cosines of a space stay what they are when all of it is turned. So before training, the space of
-the pretrained text encoder is turned to where PinSage and ItemSage vectors of the same items lie:
-the query encoder then starts compatible with both (§3.4.3). What it costs: docs/warm-start.md.
+The cosines of a space stay what they are when all of it is rotated. So before training, the space
+of the pretrained text encoder is rotated to where PinSage and ItemSage vectors of the same items
+lie: the query encoder then starts compatible with both (§3.4.3). Figures: docs/warm-start.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from encoders.dataset import Items
 from encoders.model import COMPAT_FEATURES, OmniModel
 from encoders.text_feature import FEATURE
 
-_SAMPLE = 50_000  # items of each type that the turn is fitted to
+_SAMPLE = 50_000  # items of each type that the rotation is fitted to
 
 
-def nearest_turn(product: np.ndarray) -> np.ndarray:
+def nearest_rotation(product: np.ndarray) -> np.ndarray:
     """The matrix R (m, n) with orthonormal rows or columns that makes trace(R' product) largest.
 
     Where `product` (m, n) is Y' X, R maps rows of X (p, n) closest to rows of Y (p, m): the
@@ -31,11 +31,11 @@ def nearest_turn(product: np.ndarray) -> np.ndarray:
 
 
 def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
-    """The turn (dim, dim) float32 of projected text vectors towards the compatibility spaces.
+    """The rotation (dim, dim) float32 of projected text vectors towards the compatibility spaces.
 
-    Spaces of the model's own size share one turn. A space of another size has a linear layer in
-    the model, which is set to the turn towards ours instead. Without such spaces, or without an
-    item that has both vectors, the turn is the identity.
+    Spaces of the model's own size share one rotation. A space of another size has a linear layer in
+    the model, which is set to that towards ours instead. Without such spaces, or without an
+    item that has both vectors, it is the identity.
 
     Args:
         projection: (dim, d) of text vectors.
@@ -52,14 +52,14 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
             shared += product
         else:
             others[space] = product
-    turn = nearest_turn(shared) if shared.any() else np.eye(dim)
+    rotation = nearest_rotation(shared) if shared.any() else np.eye(dim)
     for space, product in others.items():
         if product.any():
-            weight = nearest_turn(turn @ product.T)
+            weight = nearest_rotation(rotation @ product.T)
             layer: Any = model.compat[space].projection
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(weight))
-    return turn.astype(np.float32)
+    return rotation.astype(np.float32)
 
 
 def _product(theirs: Feature, text: Feature, projection: np.ndarray) -> np.ndarray:

@@ -25,7 +25,11 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
             'bf16', 'synthetic', 'train_until', 'rotated' (towards embeddings that exist).
     """
     recalls = facts.get("recalls") or {}
-    of_rotated = ", of vectors times `query.projection.rotation`" if facts["rotated"] else ""
+    of_rotated = (
+        ", of vectors times `query.projection.rotation` of these weights"
+        if facts["rotated"]
+        else ""
+    )
     lines = [
         "# OmniSearch encoders",
         "",
