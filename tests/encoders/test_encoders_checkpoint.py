@@ -9,11 +9,12 @@ import numpy as np
 import orjson
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from data.catalogue import read_items
 from data.errors import Corrupt, InputError, NotReady
 from data.features import open_features
-from encoders.checkpoint import load_encoder, load_parts, verify
+from encoders.checkpoint import load_encoder, load_parts, verify, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,19 @@ def test_weights_of_another_shape_are_refused(copied) -> None:
     (folder / "config.json").write_bytes(orjson.dumps(description))
     with pytest.raises(Corrupt, match="cannot be read"):
         load_parts(folder)
+
+
+def test_a_checkpoint_without_rotations_opens(encoder, copied) -> None:
+    """As they were written before towers had one: it stands for none."""
+    workspace, folder = copied
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".rotation")}
+    assert len(tensors) == len(kept) + 2
+    save_file(kept, folder / "model.safetensors")
+    (folder / "manifest.json").unlink()
+    write_manifest(folder)
+    asked = ["red sofa", "lamp"]
+    np.testing.assert_array_equal(load_encoder(workspace).queries(asked), encoder.queries(asked))
 
 
 def test_what_is_not_there_is_said(small, copied) -> None:
