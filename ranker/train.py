@@ -79,21 +79,18 @@ def train_rankers(
         "held_out": {label: len(lists.sizes) for label, lists in test.items()},
         "relevance_weight": config.relevance_weight,
         "ndcg@10": {},
+        "importance": {},
     }
-    measured, unseen = l2, whole
-    both = [label for label in LABELS if len(test[label].sizes) and len(train[label].sizes)]
-    if both:
-        l1_of_some, measured = _fit(train, config)
-        unseen = test
-        report["ndcg@10"] = {
-            label: dict(_measure(test[label], l1_of_some, measured, config.relevance_weight))
-            for label in both
-        }
-    report["importance"] = {
-        label: _importance(unseen[label] if len(unseen[label].sizes) else whole[label], head)
-        for label in LABELS
-        if (head := getattr(measured, label)) is not None
-    }
+    measurable = [label for label in LABELS if len(test[label].sizes) and len(train[label].sizes)]
+    l1_of_others, l2_of_others = _fit(train, config) if measurable else (l1, l2)
+    for label in LABELS:
+        if label in measurable:
+            figures = _measure(test[label], l1_of_others, l2_of_others, config.relevance_weight)
+            report["ndcg@10"][label] = dict(figures)
+            head = getattr(l2_of_others, label)
+            report["importance"][label] = _importance(test[label], head)
+        elif len(whole[label].sizes):
+            report["importance"][label] = _importance(whole[label], getattr(l2, label))
     return Rankers(l1, l2, report)
 
 

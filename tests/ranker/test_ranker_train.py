@@ -75,6 +75,7 @@ def test_a_label_whose_every_query_is_held_out_is_learned_and_not_measured() -> 
     )
     assert rankers.l2.relevance is not None
     assert set(rankers.report["ndcg@10"]) == {"engagement"}
+    assert set(rankers.report["importance"]) == {"engagement", "relevance"}
 
 
 def test_the_same_data_gives_the_same_rankers(rankers: Rankers) -> None:
