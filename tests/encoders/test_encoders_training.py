@@ -279,8 +279,12 @@ def check_killed(small, config, tmp_path, name: str, kills: int) -> None:
     _, whole = small.train(name, config)
     done, seen = killed_training(tmp_path, config, kills, seed=kills)
     assert done == kills
-    # Every step was reached; where it was run more than once, its losses are the very same.
-    assert {step: {report.loss} for step, report in enumerate(whole, 1)} == seen
+    # However often a step was run, its loss is the one of the training that nobody killed.
+    expected = {step: {report.loss} for step, report in enumerate(whole, 1)}
+    assert seen == {step: expected[step] for step in seen}
+    # A step is saved before it is told of: each kill can fall between the two, once.
+    assert len(expected) - len(seen) <= kills
+    assert max(seen) == len(expected)
 
 
 def test_a_training_killed_by_force_resumes_to_the_same_losses(small, config, tmp_path) -> None:
