@@ -116,7 +116,7 @@ def rrf(candidates: Candidates, kinds: Iterable[str], k: int = 60) -> np.ndarray
 
 
 def unlearned(candidates: Candidates) -> np.ndarray:
-    """The order where no ranker is trained: float32 (n,), cosine + 0.4 * text_share.
+    """The order where no ranker is trained: float32 (n,), a weighted sum of UNLEARNED.
 
     A sum keeps what the fusion of ranks throws away: by how much a result is better (Bruch et al.,
     2023).

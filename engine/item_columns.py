@@ -8,10 +8,10 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from engine.candidates import Candidates
+from engine.query_words import excluded_share, query_words
 from indexer.generation import Generation
 from indexer.table import Codes, ItemTable
-from indexer.tokens import query_tokens
-from indexer.words import Texts, idf, word_keys
+from indexer.words import idf
 
 _GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
 
@@ -23,13 +23,13 @@ def item_columns(
 
     `counts` (n, 6) by ACTIONS, `coverage`, `price` (NaN unknown), `created_at`, `is_ad`;
     `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
-    `name_share`, `name_cover`: how the query's words and the item's name meet (`Words.match`);
-    `text_share`: see `text_share`;
+    `name_share`, `name_cover`: how the wanted words and the item's name meet (`Words.match`);
+    `text_share`, `excluded`: see `word_columns`;
     `language_match`: 1 same language as the query, 0 another, NaN where either is not known.
     """
     tables = generation.tables
     language = _query_language(tables, query)
-    asked = asked_words(query)
+    asked = query_words(tables, query).asked
     parts = []
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
@@ -44,29 +44,29 @@ def item_columns(
     if not parts:
         return {}
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return columns | {"text_share": text_share(generation.texts, candidates, asked)}
+    return columns | word_columns(generation, candidates, query)
 
 
-def asked_words(query: str) -> np.ndarray:
-    """The keys of the words that a query is searched by."""
-    return word_keys(query_tokens(query))
+def word_columns(
+    generation: Generation, candidates: Candidates, query: str
+) -> dict[str, np.ndarray]:
+    """What an order without rankers needs besides cosines; float32 (n,) each.
 
-
-def text_share(texts: Mapping[str, Texts], candidates: Candidates, asked: np.ndarray) -> np.ndarray:
-    """Float32 (n,): which share of the query's words, by their idf, stands in the item's text.
-
-    The text is all that BM25 reads. NaN where the item or the query has no words.
-
-    Args:
-        asked: `asked_words` of the query.
+    `text_share`: which share of the wanted words, by their idf, stands in the item's text, all
+    that BM25 reads of it; NaN where the item or the query has no words.
+    `excluded`: see `excluded_share`.
     """
-    weights = idf(list(texts.values()), asked)
+    words = query_words(generation.tables, query)
+    weights = idf(list(generation.texts.values()), words.asked)
     shares = np.full(len(candidates), np.nan, np.float32)
+    excluded = shares.copy()
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
         if part.start != part.stop:
-            shares[part] = texts[entity].share(asked, candidates.row[part], weights)
-    return shares
+            rows = candidates.row[part]
+            shares[part] = generation.texts[entity].share(words.asked, rows, weights)
+            excluded[part] = excluded_share(generation.tables[entity], rows, words)
+    return {"text_share": shares, "excluded": excluded}
 
 
 def _query_language(tables: Mapping[str, ItemTable], query: str) -> str | None:

@@ -13,7 +13,7 @@ from engine.candidates import KINDS, Candidates, best_first, merge, rrf, unlearn
 from engine.config import EngineConfig
 from engine.filters import Filters
 from engine.given import Given
-from engine.item_columns import asked_words, item_columns, text_share
+from engine.item_columns import item_columns, word_columns
 from engine.live import Live
 from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
 from engine.systems import System
@@ -146,8 +146,7 @@ def rank_candidates(
         ranking = _by(candidates, columns["rrf"], config.l1_keep)
         stages.lap("l1")
     elif live.rankers is None:
-        asked = asked_words(query.text)
-        columns["text_share"] = text_share(live.generation.texts, candidates, asked)
+        columns |= word_columns(live.generation, candidates, query.text)
         columns["fused"] = unlearned(candidates)
         ranking = _by(candidates, columns["fused"], config.l1_keep)
         stages.lap("l1")

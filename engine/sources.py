@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.candidates import Found
 from engine.config import EngineConfig
+from engine.query_words import query_words
 
 # Entity type → the space of its pre-existing embedding.
 COMPAT_SPACES = {"pin": "pinsage", "product": "itemsage"}
@@ -72,7 +73,8 @@ def retrieve(
         if source.kind == "token":
             index = generation.tokens.get(source.entity)
             if index is not None:
-                rows, scores = index.search(query.text, depth, allowed)
+                wanted = query_words(generation.tables, query.text).wanted
+                rows, scores = index.search(wanted, depth, allowed)
         else:
             space = generation.spaces.get(source.space)
             if space is not None:

@@ -20,7 +20,7 @@ from indexer.table import ItemTable, open_table
 from indexer.tokens import TokenIndex, open_tokens
 from indexer.words import Texts, open_texts
 
-FORMAT = 3
+FORMAT = 4
 
 _OPEN_TRIES = 3
 

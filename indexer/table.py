@@ -129,7 +129,8 @@ class ItemTable:
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).
-        names: the words of what each is called.
+        names: the words of what each is called; lacks: of these, what the name says that it is
+            without.
     """
 
     entity: str
@@ -146,6 +147,7 @@ class ItemTable:
     boards: Postings
     engaged: Postings
     names: Words
+    lacks: Words
     _display: np.ndarray
     _display_ends: np.ndarray
 
@@ -205,12 +207,10 @@ def _assemble(
     n = len(ids)
     _check(all(isinstance(key, str) for key in ids), "an id is not a string")
     for name, column in columns.items():
-        if not name.startswith(("boards_", "engaged_")) and name != "name_keys":
+        if not name.startswith(("boards_", "engaged_")) and name not in ("name_keys", "lack_keys"):
             _check(len(column) == n, f"column {name} has {len(column)} rows, not {n}")
     ends = columns["display_ends"]
     _check(_partition(ends, len(display)), "the index of what is displayed")
-    names = columns["name_keys"], columns["name_ends"]
-    _check(_partition(names[1], len(names[0])), "the index of names")
     codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
     for name, code in codes.items():
         _check(not n or code.codes.max() < len(code.vocab), f"codes of {name}")
@@ -228,7 +228,8 @@ def _assemble(
         brand=codes["brand"],
         boards=_postings("boards", columns, n),
         engaged=_postings("engaged", columns, n),
-        names=Words(names[0], np.concatenate(([0], names[1]))),
+        names=_words("name", columns),
+        lacks=_words("lack", columns),
         _display=display,
         _display_ends=ends,
     )
@@ -239,6 +240,12 @@ def _partition(ends: np.ndarray, total: int) -> bool:
     if not len(ends):
         return total == 0
     return bool(ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == total)
+
+
+def _words(name: str, columns: dict[str, np.ndarray]) -> Words:
+    keys, ends = columns[f"{name}_keys"], columns[f"{name}_ends"]
+    _check(_partition(ends, len(keys)), f"the index of {name}s")
+    return Words(keys, np.concatenate(([0], ends)))
 
 
 def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:

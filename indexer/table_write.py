@@ -24,6 +24,7 @@ from indexer.table import (
     postings_columns,
 )
 from indexer.tokens import tokens
+from indexer.without import lacking, languages_of
 from indexer.words import key_of, word_keys
 
 # Engaged queries tell of engagement, which the counts do.
@@ -76,7 +77,8 @@ def write_table(
     }
     vocabulary: dict[str, dict[str, int]] = {name: {} for name in CODED}
     engaged: list[tuple[int, int, float]] = []
-    names: list[np.ndarray] = [np.zeros(0, dtype=np.uint32)] * n
+    none = np.zeros(0, dtype=np.uint32)
+    names, lacks = [none] * n, [none] * n
     sizes = np.zeros(n, dtype=np.int64)
     with (folder / DISPLAY_FILE).open("wb") as display:
         for batch in read_items(db, entity, ids=rows.live_ids()):
@@ -85,15 +87,18 @@ def write_table(
                 _fill(columns, vocabulary, row, item)
                 for query, weight, *_ in item.get("engaged_queries") or ():
                     engaged.append((key_of(query), row, weight))
-                names[row] = word_keys(tokens(name_of(item)))
+                name, languages = name_of(item), languages_of([item.get("language")])
+                names[row] = word_keys(tokens(name))
+                lacks[row] = word_keys(lacking(name, languages))
                 line = orjson.dumps(_displayed(item), option=orjson.OPT_APPEND_NEWLINE)
                 sizes[row] = display.write(line)
                 if visit:
                     visit(row, item)
     # Items are read in the order of their rows, so the lines lie in that order too.
     columns["display_ends"] = np.cumsum(sizes)
-    columns["name_ends"] = np.cumsum([len(keys) for keys in names], dtype=np.int64)
-    columns["name_keys"] = np.concatenate([np.zeros(0, dtype=np.uint32), *names])
+    for kind, keys in (("name", names), ("lack", lacks)):
+        columns[f"{kind}_ends"] = np.cumsum([len(part) for part in keys], dtype=np.int64)
+        columns[f"{kind}_keys"] = np.concatenate([none, *keys])
     columns["counts"] = _counts(db, entity, row_of)
     columns |= postings_columns("engaged", engaged)
     columns |= postings_columns("boards", _boards(db, entity, row_of))

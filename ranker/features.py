@@ -35,6 +35,7 @@ FEATURES: tuple[str, ...] = (
     "name_share",  # share of the query's words that stand in the item's name
     "name_cover",  # share of the name's words that stand in the query
     "text_share",  # share of the query's words, by idf, that stand in any of the item's texts
+    "excluded",  # share of the words after 'without' in the name; below 0 if that says so itself
     *(f"log_{action}" for action in ACTIONS),  # log1p of the item's count before the split
     "save_rate",  # smoothed, of impressions: see _rate
     "click_rate",
@@ -82,8 +83,9 @@ def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.nd
             must be there), `learned`, `compat`, `bm25` (NaN absent), `learned_rank`,
             `compat_rank`, `bm25_rank` (1 is the best; NaN where the source did not return it),
             `engaged_match` (weight, 0 none), `name_share`, `name_cover`, `text_share` (NaN without
-            words), `counts` ((n, 6), by ACTIONS), `coverage`, `price`, `created_at` (seconds; 0 or
-            NaN unknown), `language_match` (NaN unknown), `is_ad`.
+            words), `excluded` (NaN where the query excludes nothing), `counts` ((n, 6), by
+            ACTIONS), `coverage`, `price`, `created_at` (seconds; 0 or NaN unknown),
+            `language_match` (NaN unknown), `is_ad`.
             An absent column is NaN for all.
 
     Returns:
@@ -123,6 +125,7 @@ def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.nd
             "name_share": column("name_share"),
             "name_cover": column("name_cover"),
             "text_share": column("text_share"),
+            "excluded": column("excluded"),
             **{f"log_{action}": np.log1p(count) for action, count in by_action.items()},
             "save_rate": _rate(by_action["save"], impressions),
             "click_rate": _rate(by_action["click"] + by_action["long_click"], impressions),

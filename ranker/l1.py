@@ -26,6 +26,7 @@ L1_FEATURES = (
     "name_share",
     "name_cover",
     "text_share",
+    "excluded",
     "log_save",
     "log_click",
     "language_match",
@@ -35,7 +36,7 @@ L1_FEATURES = (
 # What orders candidates where nothing was learned, and what learning from few queries leans to.
 # The share of the query's words that an item has lies between 0 and 1 for every query, which a
 # BM25 score does not. Chosen on the validation queries of Home Depot and COCO captions.
-UNLEARNED = {"learned": 1.0, "text_share": 0.4}
+UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
 UNLEARNED_SCALE = 6.0  # of UNLEARNED, as logits: about what many labels lead to
 
 

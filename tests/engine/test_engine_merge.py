@@ -66,11 +66,12 @@ def test_rank_fusion_equals_the_formula(lists: dict) -> None:
     np.testing.assert_allclose(rrf(merged, KINDS), list(expected.values()), rtol=1e-5)
 
 
-def test_without_rankers_shared_words_are_added_to_the_cosine() -> None:
+def test_without_rankers_words_are_added_to_the_cosine() -> None:
     merged = merge([Found("pin", "token", np.array([1, 2, 3]), np.ones(3, np.float32))])
     merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)
     merged.columns["text_share"] = np.array([1.0, 0.5, np.nan], np.float32)
-    np.testing.assert_allclose(unlearned(merged), [0.9, 0.2, 0.7], rtol=1e-6)
+    merged.columns["excluded"] = np.array([np.nan, -0.5, 1.0], np.float32)
+    np.testing.assert_allclose(unlearned(merged), [0.9, 0.3, 0.5], rtol=1e-6)
     assert list(best_first(unlearned(merged))) == [0, 2, 1]
 
 
