@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 MAX_QUERY_CHARS = 512
 
@@ -57,10 +58,19 @@ def words(text: str) -> list[str]:
     Characters of scripts without spaces are words of their own, with their marks. Vowel points,
     invisible joiners and letters that are written either way make no difference.
     """
+    return _WORD.findall(_folded(text))
+
+
+def replace_words(text: str, replace: Callable[[str], str]) -> str:
+    """The normalised text with each of its `words` replaced."""
+    return _WORD.sub(lambda found: replace(found[0]), _folded(text))
+
+
+def _folded(text: str) -> str:
     text = normalise(text)
     if not text.isascii() and _MAY_DIFFER.search(text):
         text = _SILENT.sub("", text).translate(_ALIKE)
-    return _WORD.findall(text)
+    return text
 
 
 def is_unspaced(word: str) -> bool:

@@ -21,8 +21,8 @@ class Given:
 
     Attributes:
         live: `engine.live.Live` to answer from.
-        vector: float32 (d,), the query's embedding by the encoder of `live`; None where the model
-            was late: sources that search by vector are then left out.
+        vector: float32 (d,), the embedding of the query as `live` searches it, by the encoder of
+            `live`; None where the model was late: sources that search by vector are then left out.
         cached: whether the embedding was cached.
         until: `time.monotonic()` after which no other source or stage begins; None for no end.
         found: what each source returned so far, by its name.

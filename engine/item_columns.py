@@ -9,6 +9,7 @@ import numpy as np
 from data.catalogue import ITEM_ENTITIES
 from engine.candidates import Candidates
 from engine.query_words import excluded_share, query_words
+from engine.sources import Asked
 from indexer.generation import Generation
 from indexer.table import Codes, ItemTable
 from indexer.words import idf
@@ -17,7 +18,7 @@ _GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
 
 
 def item_columns(
-    generation: Generation, candidates: Candidates, query: str
+    generation: Generation, candidates: Candidates, query: Asked
 ) -> dict[str, np.ndarray]:
     """Columns of the candidates, in their order.
 
@@ -29,7 +30,7 @@ def item_columns(
     """
     tables = generation.tables
     language = _query_language(tables, query)
-    asked = query_words(tables, query).asked
+    asked = query_words(tables, query.text).asked
     parts = []
     for entity in ITEM_ENTITIES:
         part = candidates.part(entity)
@@ -37,14 +38,16 @@ def item_columns(
             continue
         table, rows = tables[entity], candidates.row[part]
         columns = {name: np.take(getattr(table, name), rows, axis=0) for name in _GATHERED}
-        columns["engaged_match"] = table.engaged.match(query, rows)
+        columns["engaged_match"] = np.maximum.reduce(
+            [table.engaged.match(text, rows) for text in {query.typed, query.text}]
+        )
         columns["name_share"], columns["name_cover"] = table.names.match(asked, rows)
         columns["language_match"] = _same(table.language, rows, language)
         parts.append(columns)
     if not parts:
         return {}
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return columns | word_columns(generation, candidates, query)
+    return columns | word_columns(generation, candidates, query.text)
 
 
 def word_columns(
@@ -69,11 +72,13 @@ def word_columns(
     return {"text_share": shares, "excluded": excluded}
 
 
-def _query_language(tables: Mapping[str, ItemTable], query: str) -> str | None:
+def _query_language(tables: Mapping[str, ItemTable], query: Asked) -> str | None:
     """The language that the catalogue knows a query by, or None."""
     table = tables.get("query")
-    row = None if table is None else table.row_of.get(query)
-    if table is None or row is None:
+    if table is None:
+        return None
+    row = table.row_of.get(query.typed, table.row_of.get(query.text))
+    if row is None:
         return None
     code = int(table.language.codes[row])
     return table.language.vocab[code] if code >= 0 else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from data.catalogue import ITEM_ENTITIES
 from data.errors import Corrupt
+from data.text import normalise_query
 from data.workspace import Workspace
 from engine.filters import Filters, allowed_rows
 from ranker.store import load_rankers
@@ -53,6 +54,10 @@ class Live:
         }
         # Rows by id are made when first asked for: here, and not during the first search.
         len(self.generation.tables["query"].row_of)
+
+    def searched(self, query: str) -> str:
+        """A query as it is searched: normalised, its words spelled as the catalogue does."""
+        return str(self.generation.spelling.respelled(normalise_query(query)))
 
     def masks(self, filters: Filters | None) -> Masks:
         """The allowed rows of each entity type; those of recent filters are kept."""

@@ -82,14 +82,15 @@ def collect(
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
     judged_queries = {query for query, _, _ in judged}
-    vectors = engine.cache.vectors(live.encoder, queries)
+    searched = list(map(live.searched, queries))
+    vectors = engine.cache.vectors(live.encoder, searched)
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
-        asked = Asked(query, vectors[number])
+        asked = Asked(searched[number], vectors[number], query)
         candidates = retrieve_all(asked, SYSTEMS["full"], config, None, Given(live, asked.vector))
         add_cosines(live, candidates, vectors[number])
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
-        X = features(live, candidates, query, as_new)
+        X = features(live, candidates, asked, as_new)
         gain, weight, grade = _labels(live, candidates, query, engaged, judged)
         if query not in logged_queries:
             gain[:] = np.nan

@@ -45,7 +45,8 @@ class Response:
     """One page of results.
 
     Attributes:
-        query: the query as it was searched: normalised, and cut where it was too long.
+        query: the query as it was asked: normalised, and cut where it was too long.
+        searched: the query as it was searched: words that no item has are spelled as items do.
         hits: the page; empty beyond the end.
         related: queries near this one, best first.
         generation: number of the generation that answered.
@@ -57,6 +58,7 @@ class Response:
     """
 
     query: str
+    searched: str
     hits: list[Hit]
     related: list[Related]
     generation: int

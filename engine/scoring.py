@@ -99,7 +99,7 @@ def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
         candidates.columns[name] = column
 
 
-def features(live: Live, candidates: Candidates, query: str, as_new: bool = False) -> np.ndarray:
+def features(live: Live, candidates: Candidates, query: Asked, as_new: bool = False) -> np.ndarray:
     """Float32 (n, F): what the rankers see of the candidates (`ranker.features`).
 
     With `as_new`, as if nobody had searched for this before: no item was engaged by the query.
@@ -116,7 +116,7 @@ def features(live: Live, candidates: Candidates, query: str, as_new: bool = Fals
     }
     if as_new:
         columns["engaged_match"] = np.zeros(len(candidates), np.float32)
-    return feature_matrix(columns, QueryInfo.of(query, live.now))
+    return feature_matrix(columns, QueryInfo.of(query.text, live.now))
 
 
 def rank_candidates(
@@ -151,7 +151,7 @@ def rank_candidates(
         ranking = _by(candidates, columns["fused"], config.l1_keep)
         stages.lap("l1")
     else:
-        X = features(live, candidates, query.text)
+        X = features(live, candidates, query)
         stages.lap("features")
         columns["l1"] = live.rankers.l1.score(X).astype(np.float32)
         ranking = _by(candidates, columns["l1"], config.l1_keep)

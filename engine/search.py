@@ -155,10 +155,7 @@ class SearchEngine:
                     how="Give a whole number from 1 on.",
                 )
         chosen = system_named(system)
-        if given is None:
-            given = Given(self._live)
-            if chosen.needs_vector:
-                given.vector, given.cached = self.cache.vector(given.live.encoder, text)
+        given = given or self._given(text, chosen)
         stages.lap("query")
         live = given.live
         if chosen.needs_vector and given.vector is None:
@@ -166,7 +163,9 @@ class SearchEngine:
         answer = self._answer(given, text, chosen, filters, page * k, stages)
         if chosen.order in ("l1", "full") and live.rankers is None:
             notes.append("No rankers are trained: results are ordered by cosine and shared words.")
-        ranking = answer.ranking
+        ranking, searched = answer.ranking, answer.query.text
+        if searched != text:
+            notes.append(f"No item has all of these words: searched for '{searched}'.")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self._related(given, answer.query, self.config.related)
         stages.lap("related")
@@ -179,6 +178,7 @@ class SearchEngine:
         stages.lap("response")
         return Response(
             query=text,
+            searched=searched,
             hits=hits,
             related=related,
             generation=live.generation.number,
@@ -200,9 +200,8 @@ class SearchEngine:
         Raises InputError as `search` does.
         """
         text, _ = asked(query)
-        chosen, given = system_named(system), Given(self._live)
-        if chosen.needs_vector:
-            given.vector, given.cached = self.cache.vector(given.live.encoder, text)
+        chosen = system_named(system)
+        given = self._given(text, chosen)
         ranking = self._answer(given, text, chosen, filters, k, Stages()).ranking
         codes, rows, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [given.live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
@@ -222,7 +221,16 @@ class SearchEngine:
 
         Raises InputError for an empty query.
         """
-        return self._related(given, Asked(asked(query)[0], given.vector), most)
+        text, _ = asked(query)
+        return self._related(given, Asked(given.live.searched(text), given.vector, text), most)
+
+    def _given(self, text: str, system: System) -> Given:
+        """The newest view, and the query's embedding where the system needs it."""
+        given = Given(self._live)
+        if system.needs_vector:
+            searched = given.live.searched(text)
+            given.vector, given.cached = self.cache.vector(given.live.encoder, searched)
+        return given
 
     def _answer(
         self,
@@ -234,7 +242,8 @@ class SearchEngine:
         stages: Stages,
     ) -> _Answer:
         live = given.live
-        query = Asked(text, given.vector if system.needs_vector else None)
+        vector = given.vector if system.needs_vector else None
+        query = Asked(live.searched(text), vector, text)
         candidates = retrieve_all(query, system, self.config, filters, given)
         stages.lap("retrieve")
         ranking = rank_candidates(live, candidates, query, system, self.config, stages)

@@ -49,10 +49,17 @@ SOURCE_NAMES = {(source.entity, source.kind): source.name for source in SOURCES}
 
 @dataclass(frozen=True)
 class Asked:
-    """A query as the sources see it: its text, and its vector, float32 (d,), unit length."""
+    """A query as the sources and the rankers see it.
+
+    Attributes:
+        text: as it is searched (`Live.searched`).
+        vector: of `text`, float32 (d,), unit length.
+        typed: as it was asked; a log may know it so.
+    """
 
     text: str
     vector: np.ndarray | None
+    typed: str
 
 
 def retrieve(

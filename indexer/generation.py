@@ -16,6 +16,7 @@ from data.workspace import Workspace
 from indexer.folders import REBUILD, problems_of, read_manifest, read_pointer
 from indexer.hnsw import Space, open_space
 from indexer.hnsw_file import Expected
+from indexer.spelling import Spelling, open_spelling
 from indexer.table import ItemTable, open_table
 from indexer.tokens import TokenIndex, open_tokens
 from indexer.words import Texts, open_texts
@@ -39,6 +40,7 @@ class Generation:
         tokens: 'pin' and 'product' → TokenIndex.
         texts: 'pin' and 'product' → the words of each item's text.
         tables: 'pin', 'product' and 'query' → ItemTable.
+        spelling: the words of all items, for queries that are misspelt.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Generation:
     tokens: dict[str, TokenIndex]
     texts: dict[str, Texts]
     tables: dict[str, ItemTable]
+    spelling: Spelling
 
     @classmethod
     def open(
@@ -147,4 +150,5 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
         },
         texts={entity: open_texts(folder / entity, rows[entity]) for entity in ITEM_ENTITIES},
         tables=tables,
+        spelling=open_spelling(folder),
     )

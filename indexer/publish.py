@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from data.catalogue import ENTITIES, ITEM_ENTITIES, get_meta
+from data.catalogue import ENTITIES, ITEM_ENTITIES, field_texts, get_meta
 from data.errors import Corrupt, InputError
+from data.text import words
 from data.workspace import Workspace, new_folder
 from indexer.folders import (
     numbers_in,
@@ -26,7 +28,8 @@ from indexer.generation import FORMAT, Generation
 from indexer.hnsw import Space
 from indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
 from indexer.spaces_write import GraphOptions, recall_of, write_space
-from indexer.table_write import Rows, write_table
+from indexer.spelling import NO_WORDS, write_spelling
+from indexer.table_write import OWN_FIELDS, Rows, write_table
 from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
 from indexer.words import write_texts
 
@@ -133,6 +136,8 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     graph = GraphOptions(options.m, options.ef_construction)
     spaces: dict[tuple[str, str], Space] = {}
     entities = {}
+    before = None if job.base is None else job.base.spelling
+    spelled = Counter(dict(before.counted()) if before else {})
     for entity in ENTITIES:
         (folder / entity).mkdir()
         found = signals[entity]
@@ -140,7 +145,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
         row_of = rows.row_of()
         places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
         entities[entity] = {"rows": len(rows), "live": len(found.ids)}
-        _write_items(job, folder / entity, entity, rows, (found.texts, places))
+        _write_items(job, folder / entity, entity, rows, (found.texts, places), spelled)
         job.step(len(found.ids))
         for name, vectors in sorted(found.spaces.items()):
             old = None if job.base is None else job.base.spaces.get((entity, name))
@@ -148,6 +153,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             spaces[entity, name] = write_space(
                 target, (vectors, places, len(rows)), graph, old, job.step
             )
+    write_spelling(folder, spelled, before.known if before else NO_WORDS)
     (folder / ENCODER).mkdir()
     job.encoder.copy_to(folder / ENCODER)
     write_manifest(
@@ -187,9 +193,17 @@ def assign_rows(ids: list[str], base: Generation | None, entity: str) -> Rows:
 
 
 def _write_items(
-    job: Job, folder: Path, entity: str, rows: Rows, texts: tuple[np.ndarray, np.ndarray]
+    job: Job,
+    folder: Path,
+    entity: str,
+    rows: Rows,
+    texts: tuple[np.ndarray, np.ndarray],
+    spelled: Counter[str],
 ) -> None:
-    """The table; of items, tokens and words too. Unchanged texts take theirs from the base."""
+    """The table; of items, tokens and words too. Unchanged texts take theirs from the base.
+
+    The words of changed texts are counted in `spelled`.
+    """
     digests = np.zeros((len(rows), texts[0].shape[1]), dtype=np.uint8)
     digests[texts[1]] = texts[0]
     if entity not in ITEM_ENTITIES:
@@ -211,6 +225,7 @@ def _write_items(
     def visit(row: int, item: dict[str, Any]) -> None:
         if not same[row]:
             lines[row] = " ".join(item_tokens(item))
+            spelled.update(set(words("\n".join(field_texts(item, OWN_FIELDS)))))
 
     write_table(folder, job.db, entity, rows, visit)
     write_tokens(folder, lines)

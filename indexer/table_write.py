@@ -27,8 +27,8 @@ from indexer.tokens import tokens
 from indexer.without import lacking, languages_of
 from indexer.words import key_of, word_keys
 
-# Engaged queries tell of engagement, which the counts do.
-_COVERED = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
+# Without engaged queries: these tell of engagement, which the counts do.
+OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _fill(
         columns["price"][row] = item["price"]
     columns["created_at"][row] = item.get("created_at") or 0
     columns["is_ad"][row] = bool(item.get("campaign"))
-    columns["coverage"][row] = sum(1 for field in _COVERED if item.get(field))
+    columns["coverage"][row] = sum(1 for field in OWN_FIELDS if item.get(field))
     for name, codes in vocabulary.items():
         value = item.get(name)
         if value:

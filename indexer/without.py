@@ -34,6 +34,7 @@ _LANGUAGES = {
     "sv": ("utan", "med för"),
     "uk": ("без", "з для"),
 }
+EXCLUDING = frozenset(word for found, _ in _LANGUAGES.values() for word in words(found))
 # In a name these say the same; in a query they may not: 'no show socks', 'free standing shelf'.
 _NAMES_BEFORE = {"en": "no non"}
 _NAMES_AFTER = {"en": "free", "de": "frei"}

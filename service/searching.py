@@ -43,11 +43,12 @@ async def given_for(serving: Serving, query: str, deadline: float, encode: bool 
     given = Given(live, until=started + SOURCES_SHARE * deadline)
     if not encode or not normalise_query(query):
         return given
-    given.vector = serving.embedder.cached(query, live.encoder)
+    searched = live.searched(query)
+    given.vector = serving.embedder.cached(searched, live.encoder)
     given.cached = given.vector is not None
     if given.vector is None:
         try:
-            found = await serving.embedder.embed([query], MODEL_SHARE * deadline, live.encoder)
+            found = await serving.embedder.embed([searched], MODEL_SHARE * deadline, live.encoder)
             given.vector = found[0]
         except (TimeoutError, Overloaded):
             serving.board.add("degraded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import orjson
 from engine_fakes import FakeGeneration, FakeSpace, unit_words
 
 from data.catalogue import field_texts, read_items, set_meta
+from data.text import words
 from data.workspace import Workspace
+from indexer.spelling import open_spelling, write_spelling
 from indexer.table import open_table
 from indexer.table_write import Rows, write_table
 from indexer.tokens import item_tokens, open_tokens, write_tokens
@@ -94,7 +97,8 @@ def log_choices(db: Any) -> None:
 
 def index(workspace: Workspace, db: Any) -> FakeGeneration:
     """Tables and token indexes in the workspace's folder; spaces in memory."""
-    tables, tokens, words, spaces = {}, {}, {}, {}
+    tables, tokens, texts_of, spaces = {}, {}, {}, {}
+    spelled: Counter[str] = Counter()
     for entity in ("pin", "product", "query"):
         items = [item for batch in read_items(db, entity) for item in batch]
         folder = workspace.root / "indexed" / entity
@@ -108,9 +112,13 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
             lines = [" ".join(item_tokens(item)) for item in items]
             write_tokens(folder, lines)
             write_texts(folder, lines)
-            words[entity] = open_texts(folder, len(items))
+            texts_of[entity] = open_texts(folder, len(items))
             tokens[entity] = open_tokens(folder, len(items), "tantivy")
+            spelled.update(word for text in texts for word in set(words(text)))
             older = unit_words([item["title"] for item in items])
             older[::7] = 0  # items that the older embedding does not know
             spaces[entity, {"pin": "pinsage", "product": "itemsage"}[entity]] = FakeSpace(older)
-    return FakeGeneration(tables, tokens, words, spaces, manifest={"engaged_until": UNTIL})
+    write_spelling(workspace.root / "indexed", spelled)
+    spelling = open_spelling(workspace.root / "indexed")
+    facts = {"engaged_until": UNTIL}
+    return FakeGeneration(tables, tokens, texts_of, spaces, spelling, manifest=facts)

@@ -67,6 +67,7 @@ class FakeGeneration:
     tokens: dict[str, Any]
     texts: dict[str, Any]
     spaces: dict[tuple[str, str], FakeSpace]
+    spelling: Any
     number: int = 1
     checkpoint: str = "fake"
     checkpoint_name: str = "default"

@@ -1,0 +1,195 @@
+"""Spelling: words of a query that no item has, replaced by words that items have.
+
+In the manner of Garbe's SymSpell: words that differ by little meet where a letter is left out of
+both. The words are the catalogue's own, so a brand or a language needs no dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from rapidfuzz.distance import OSA
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from data.errors import Corrupt
+from data.text import is_unspaced, replace_words, words
+from indexer.tokens import STOP_WORDS, tokens
+from indexer.without import EXCLUDING
+from indexer.words import word_keys
+
+SPELLING_FILE = "spelling.safetensors"
+
+SHORTEST = 4  # shorter words are near too many others
+LONGEST = 32
+TWO_FROM = 8  # letters from which two edits are allowed; one below
+HALF = 3  # letters that either half of a divided word has at least
+MOST = 500_000  # words that are suggested: the most frequent
+MOST_REPLACED = 8  # words of one query: the time of a search is bounded
+
+_LEFT_ALONE = STOP_WORDS | EXCLUDING
+_PARTS = re.compile(r"\d+|\D+")
+
+
+NO_WORDS = np.zeros(0, np.uint32)
+
+
+@dataclass(frozen=True, eq=False)
+class Spelling:
+    """The words of a catalogue.
+
+    Attributes:
+        letters: uint8, the suggested words one after the other in UTF-8, frequent ones first.
+        ends: int64 (v,), where each of them ends. counts: uint32 (v,), items that have it.
+        known: uint32, `word_keys` of the tokens of all words.
+        left_out: uint32 (m,), ascending, hashes of each word with one letter left out, and of the
+            word itself; owners: int32 (m,), whose they are.
+    """
+
+    letters: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
+    known: np.ndarray
+    left_out: np.ndarray
+    owners: np.ndarray
+
+    @cached_property
+    def respelled(self) -> Callable[[str], str]:
+        """Gives a normalised query with each word that no item has replaced by one close to it.
+
+        Letters and digits written together are parted ('10ft'), and words too ('powertool').
+        Where nothing is replaced, the query is returned as it is.
+        """
+        return lru_cache(maxsize=10_000)(self._respelled)
+
+    def _respelled(self, query: str) -> str:
+        unknown = [word for word in dict.fromkeys(words(query)) if not self._knows(word)]
+        found = {word: self.replaced(word) for word in unknown[:MOST_REPLACED]}
+        if all(word == other for word, other in found.items()):
+            return query
+        return replace_words(query, lambda word: found.get(word, word))
+
+    def word(self, place: int) -> str:
+        """The word of a place."""
+        start = self.ends[place - 1] if place else 0
+        return self.letters[start : self.ends[place]].tobytes().decode()
+
+    def counted(self) -> Iterator[tuple[str, int]]:
+        """Each word and its count."""
+        for place, count in enumerate(self.counts.tolist()):
+            yield self.word(place), count
+
+    def replaced(self, word: str) -> str:
+        """What stands for one word: itself, another, or several."""
+        if word in _LEFT_ALONE or len(word) > LONGEST or self._knows(word) or is_unspaced(word):
+            return word
+        parts = _PARTS.findall(word)
+        if len(parts) > 1:
+            found = [self.replaced(part) for part in parts]
+            return " ".join(found) if all(map(self._knows, " ".join(found).split())) else word
+        if not word.isalpha() or len(word) < SHORTEST:
+            return word
+        distance, near = self._nearest(word)
+        if near is not None and distance == 1:
+            return near
+        return self._divided(word) or near or word
+
+    def _knows(self, word: str) -> bool:
+        keys = word_keys(tokens(word))
+        at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
+        return bool(len(self.known)) and bool((self.known[at] == keys).all())
+
+    def _nearest(self, word: str) -> tuple[int, str | None]:
+        """The distance and the most frequent of the nearest words."""
+        most = 1 if len(word) < TWO_FROM else 2
+        best: tuple[int, int, str | None] = (most + 1, 0, None)
+        for place in self._near(_without_one(word)):
+            candidate = self.word(place)
+            distance = OSA.distance(word, candidate, score_cutoff=most)
+            best = min(best, (distance, place, candidate))
+        return best[0], best[2]
+
+    def _divided(self, word: str) -> str | None:
+        """The word as two words that several items have; the rarer of them as frequent as can."""
+        best, found = 1, None
+        for cut in range(HALF, len(word) - HALF + 1):
+            halves = word[:cut], word[cut:]
+            count = min(map(self._count, halves))
+            if count > best:
+                best, found = count, " ".join(halves)
+        return found
+
+    def _count(self, word: str) -> int:
+        return next((int(self.counts[at]) for at in self._near([word]) if self.word(at) == word), 0)
+
+    def _near(self, texts: list[str]) -> list[int]:
+        """The places of words that share a hash with any of the texts."""
+        keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
+        first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
+        pairs = zip(first.tolist(), last.tolist(), strict=True)
+        return np.unique(np.concatenate([self.owners[a:b] for a, b in pairs])).tolist()
+
+
+def _without_one(word: str) -> list[str]:
+    """The word, and the word with each of its letters left out."""
+    return [word, *(word[:at] + word[at + 1 :] for at in range(len(word)))]
+
+
+def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray = NO_WORDS) -> None:
+    """Store the words of a catalogue with the number of items that have each.
+
+    Args:
+        known: `Spelling.known` of further words.
+    """
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    known = np.unique(np.concatenate([known, *(word_keys(tokens(word)) for word in ordered)]))
+    chosen = [word for word in ordered if word.isalpha() and len(word) <= LONGEST][:MOST]
+    letters = [word.encode() for word in chosen]
+    variants = [_without_one(word) if len(word) >= SHORTEST else [word] for word in chosen]
+    left_out = np.array([crc32(text.encode()) for part in variants for text in part], np.uint32)
+    owners = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(part) for part in variants])
+    order = np.lexsort((owners, left_out))
+    save_file(
+        {
+            "letters": np.frombuffer(b"".join(letters), np.uint8),
+            "ends": np.cumsum([len(word) for word in letters], dtype=np.int64),
+            "counts": np.array([counts[word] for word in chosen], np.uint32),
+            "known": known,
+            "left_out": left_out[order],
+            "owners": owners[order],
+        },
+        folder / SPELLING_FILE,
+    )
+
+
+def open_spelling(folder: Path) -> Spelling:
+    """What `write_spelling` left in `folder`.
+
+    Raises:
+        Corrupt: the file is missing, or its columns do not fit together.
+    """
+    try:
+        spelling = Spelling(**load_file(folder / SPELLING_FILE))
+        ends, owners, total = spelling.ends, spelling.owners, len(spelling.letters)
+        fits = (
+            len(ends) == len(spelling.counts)
+            and (np.diff(ends, prepend=0, append=total) >= 0).all()
+            and len(owners) == len(spelling.left_out)
+            and (not len(owners) or 0 <= owners.min() <= owners.max() < len(ends))
+        )
+        if not fits:
+            raise ValueError("its columns do not fit together")
+        bytes(spelling.letters).decode()
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise Corrupt(
+            f"The words for spelling cannot be read ({error}).",
+            where=str(folder / SPELLING_FILE),
+            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+        ) from error
+    return spelling
