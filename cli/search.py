@@ -81,6 +81,8 @@ def show(response: Response) -> None:
     out.print(grid)
     if response.related:
         out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
+    for note in response.notes:
+        out.print(note, markup=False)
     out.print(
         f"{response.total:,} candidates of generation {response.generation} in "
         f"{response.took_ms:.1f} ms",

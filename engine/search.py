@@ -211,8 +211,9 @@ class SearchEngine:
         ]
 
     def warm(self, queries: Sequence[str]) -> int:
-        """Cache the embeddings of these queries; returns how many were not cached before."""
-        return self.cache.warm(self._live.encoder, queries)
+        """Cache the embeddings that searches for these need; returns how many were not cached."""
+        live = self._live
+        return self.cache.warm(live.encoder, list(map(live.searched, queries)))
 
     def related(self, query: str, given: Given, most: int) -> list[Related]:
         """The related queries of a query alone; none where its embedding is not given.

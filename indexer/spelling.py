@@ -1,7 +1,8 @@
 """Spelling: words of a query that no item has, replaced by words that items have.
 
-In the manner of Garbe's SymSpell: words that differ by little meet where a letter is left out of
-both. The words are the catalogue's own, so a brand or a language needs no dictionary.
+One edit is allowed: a letter more, less or changed, or two neighbours that changed places. As in
+Garbe's SymSpell, words that are one edit apart meet where a letter is left out of them. The words
+are the catalogue's own, so brands and languages need no dictionary.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ SPELLING_FILE = "spelling.safetensors"
 
 SHORTEST = 4  # shorter words are near too many others
 LONGEST = 32
-TWO_FROM = 8  # letters from which two edits are allowed; one below
 HALF = 3  # letters that either half of a divided word has at least
 MOST = 500_000  # words that are suggested: the most frequent
 MOST_REPLACED = 8  # words of one query: the time of a search is bounded
@@ -95,25 +95,20 @@ class Spelling:
             return " ".join(found) if all(map(self._knows, " ".join(found).split())) else word
         if not word.isalpha() or len(word) < SHORTEST:
             return word
-        distance, near = self._nearest(word)
-        if near is not None and distance == 1:
-            return near
-        return self._divided(word) or near or word
+        return self._nearest(word) or self._divided(word) or word
 
     def _knows(self, word: str) -> bool:
         keys = word_keys(tokens(word))
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         return bool(len(self.known)) and bool((self.known[at] == keys).all())
 
-    def _nearest(self, word: str) -> tuple[int, str | None]:
-        """The distance and the most frequent of the nearest words."""
-        most = 1 if len(word) < TWO_FROM else 2
-        best: tuple[int, int, str | None] = (most + 1, 0, None)
+    def _nearest(self, word: str) -> str | None:
+        """The most frequent of the words that are one edit away."""
         for place in self._near(_without_one(word)):
             candidate = self.word(place)
-            distance = OSA.distance(word, candidate, score_cutoff=most)
-            best = min(best, (distance, place, candidate))
-        return best[0], best[2]
+            if OSA.distance(word, candidate, score_cutoff=1) == 1:
+                return candidate
+        return None
 
     def _divided(self, word: str) -> str | None:
         """The word as two words that several items have; the rarer of them as frequent as can."""
@@ -129,7 +124,7 @@ class Spelling:
         return next((int(self.counts[at]) for at in self._near([word]) if self.word(at) == word), 0)
 
     def _near(self, texts: list[str]) -> list[int]:
-        """The places of words that share a hash with any of the texts."""
+        """The places, ascending, of words that share a hash with any of the texts."""
         keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
         first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
         pairs = zip(first.tolist(), last.tolist(), strict=True)

@@ -48,7 +48,10 @@ class RelatedQuery(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    query: str = Field(description="The query as it was searched: normalised.")
+    query: str = Field(description="The query as it was asked, normalised.")
+    searched: str = Field(
+        description="The query as it was searched: words that no item has are respelled."
+    )
     hits: list[Hit]
     related: list[RelatedQuery]
     generation: int = Field(description="The number of the index generation that answered.")

@@ -1,7 +1,8 @@
-"""Queries that exclude something, through the whole engine."""
+"""Queries that exclude something or are misspelt, through the whole engine."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,16 @@ from engine_fakes import FakeEncoder
 
 from data.catalogue import open_catalogue
 from data.workspace import Workspace
+from engine.candidates import Found, merge
 from engine.config import EngineConfig
+from engine.item_columns import item_columns
 from engine.live import Live
 from engine.query_cache import QueryCache
 from engine.query_words import excluded_share, query_words
 from engine.search import SearchEngine
+from engine.sources import Asked
+from indexer.table import Postings, postings_columns
+from indexer.words import key_of
 
 TITLES = (
     "kitchen knife set with block",
@@ -59,3 +65,30 @@ def test_the_share_of_what_is_excluded(knives: SearchEngine) -> None:
     np.testing.assert_array_equal(shares, [np.nan, 0, -1, 0, 1])
     nothing = excluded_share(tables["product"], rows, query_words(tables, "knife block"))
     assert np.isnan(nothing).all()
+
+
+def test_a_misspelt_query_is_searched_as_items_spell_it(knives: SearchEngine) -> None:
+    right = knives.search("kitchen knife set")
+    assert right.searched == right.query == "kitchen knife set"
+    found = knives.search("Kitchn kniffe set")
+    assert (found.query, found.searched) == ("kitchn kniffe set", "kitchen knife set")
+    assert any("'kitchen knife set'" in note for note in found.notes)
+    for system in ("full", "embedding", "token"):
+        expected = knives.rank("kitchen knife set", system)
+        assert knives.rank("Kitchn kniffe set", system) == expected != []
+    assert knives.warm(["kitchen knif set"]) == 0  # the embedding it needs is there already
+
+
+def test_an_item_engaged_under_the_typed_spelling_is_known(knives: SearchEngine) -> None:
+    live, rows = knives.live, np.arange(3)
+    tables = dict(live.generation.tables)
+    engaged = [(key_of("kitchn knife"), 0, 5.0), (key_of("kitchen knife"), 1, 2.0)]
+    columns = postings_columns("engaged", engaged)
+    names = ("keys", "rows", "weights")
+    postings = Postings(*(columns[f"engaged_{name}"] for name in names), len(TITLES))
+    tables["product"] = replace(tables["product"], engaged=postings)
+    generation = replace(live.generation, tables=tables)
+    candidates = merge([Found("product", "token", rows, np.ones(3, np.float32))])
+    asked = Asked("kitchen knife", None, "kitchn knife")
+    columns = item_columns(generation, candidates, asked)
+    np.testing.assert_array_equal(columns["engaged_match"], [5, 2, 0])

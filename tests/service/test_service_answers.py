@@ -155,3 +155,12 @@ def test_every_answer_carries_the_security_headers_and_an_id(server: Server) -> 
 def test_a_request_id_is_taken_over_where_it_is_harmless(server: Server) -> None:
     assert server.get("/healthz", **{"X-Request-Id": "abc-1"})[1]["x-request-id"] == "abc-1"
     assert server.get("/healthz", **{"X-Request-Id": "a b"})[1]["x-request-id"] != "a b"
+
+
+def test_a_misspelt_query_answers_as_the_one_that_items_have(server: Server) -> None:
+    right = server.json("/v1/search?q=boho+bedroom&k=5")
+    found = server.json("/v1/search?q=bohoo+bedrom&k=5")
+    assert (found["query"], found["searched"]) == ("bohoo bedrom", "boho bedroom")
+    assert found["cached"]  # its embedding is that of what is searched
+    assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in right["hits"]]
+    assert right["searched"] == right["query"] and any("boho bedroom" in n for n in found["notes"])

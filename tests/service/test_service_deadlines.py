@@ -99,12 +99,12 @@ def test_a_source_that_hangs_is_left_out(
     release = hang(monkeypatch, name)
 
     async def ask() -> Any:
-        return await search(shared, Search("kitchen rug", 1.0))
+        return await search(shared, Search("kitchen rug", 2.5))
 
     started = time.monotonic()
     try:
         found = asyncio.run(ask())
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 5.0
         assert found.hits and name in found.degraded and "token_pins" not in found.degraded
     finally:
         release.set()

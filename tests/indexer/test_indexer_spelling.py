@@ -1,0 +1,116 @@
+"""Words that no item has, and what stands for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from indexer_fakes import FakeEncoder, new_catalogue, put
+from rapidfuzz.distance import OSA
+
+from data.errors import Corrupt
+from indexer.build import build
+from indexer.generation import Generation
+from indexer.spelling import (
+    MOST_REPLACED,
+    NO_WORDS,
+    SPELLING_FILE,
+    Spelling,
+    open_spelling,
+    write_spelling,
+)
+from indexer.tokens import tokens
+from indexer.update import update
+
+COUNTS = {
+    "ethernet": 9, "cable": 30, "cables": 5, "ceiling": 8, "fan": 20, "power": 7, "tool": 12,
+    "stud": 3, "study": 40, "gray": 9, "grape": 2, "ft": 5, "10": 6, "12": 4, "x": 3, "air": 4,
+    "conditioner": 4, "türgriff": 2, "кабель": 3, "q1200": 1,
+}  # fmt: skip
+
+
+def spelling_of(folder: Path, counts: dict[str, int]) -> Spelling:
+    write_spelling(folder, counts)
+    return open_spelling(folder)
+
+
+@pytest.mark.parametrize(
+    ("query", "searched"),
+    [
+        ("ethjernet cable", "ethernet cable"),  # one letter more
+        ("etehrnet cable", "ethernet cable"),  # two changed places
+        ("ceilng fan", "ceiling fan"),  # one letter less
+        ("air condiioner", "air conditioner"),
+        ("condeetioner", "condeetioner"),  # two letters differ
+        ("grame", "grape"),
+        ("studa", "study"),  # study and stud are as near; more items have study
+        ("powertool", "power tool"),
+        ("10ft cable", "10 ft cable"),
+        ("10x12", "10 x 12"),
+        ("cabling", "cabling"),  # its stem is that of a word of the catalogue
+        ("the ethernt, (fan)", "the ethernet, (fan)"),  # the rest of the text stays
+        ("турка кабел", "турка кабель"),
+        ("turgriff", "türgriff"),
+        ("q1300", "q1300"),  # a number is not another number
+        ("fun", "fun"),  # too short to tell
+        ("without", "without"),
+        ("銅の流し", "銅の流し"),
+        ("xylophone", "xylophone"),
+    ],
+)
+def test_unknown_words_are_spelled_as_items_spell_them(
+    tmp_path: Path, query: str, searched: str
+) -> None:
+    assert spelling_of(tmp_path, COUNTS).respelled(query) == searched
+
+
+WORD = st.text("abcd", min_size=4, max_size=9)
+
+
+@given(st.dictionaries(WORD, st.integers(1, 5), max_size=12), WORD)
+def test_the_nearest_word_is_the_one_that_looking_at_all_finds(
+    tmp_path_factory: pytest.TempPathFactory, counts: dict[str, int], word: str
+) -> None:
+    spelling = spelling_of(tmp_path_factory.mktemp("words"), counts)
+    assert {spelling.replaced(known) for known in counts} == set(counts)
+    near = [other for other in counts if OSA.distance(word, other) == 1]
+    if near and not {tuple(tokens(word))} & {tuple(tokens(other)) for other in counts}:
+        assert spelling.replaced(word) == min(near, key=lambda other: (-counts[other], other))
+    else:
+        assert set(spelling.replaced(word).split()) <= {word, *counts}
+
+
+def test_a_query_of_very_many_unknown_words_is_bounded(tmp_path: Path) -> None:
+    spelling = spelling_of(tmp_path, {"cable": 3})
+    query = " ".join(f"{letter}cable" for letter in "abdefghijklmnop")
+    assert spelling.respelled(query).split().count("cable") == MOST_REPLACED
+    long = "cabl" * 100
+    assert spelling.respelled(long) == long
+
+
+def test_an_update_adds_the_words_of_new_items(tmp_path: Path) -> None:
+    workspace, db = new_catalogue(tmp_path)
+    put(db, "pin", id="1", title="Copper sinks", engaged_queries='[["kopper", 1, 1]]')
+    build(workspace, db, FakeEncoder())
+    first = Generation.open(workspace).spelling
+    assert (first.respelled("kopper sink"), first.respelled("gadren")) == ("copper sink", "gadren")
+    put(db, "pin", id="2", title="Garden 7up")
+    update(workspace, db, FakeEncoder())
+    second = Generation.open(workspace).spelling
+    assert second.respelled("kopper gadren") == "copper garden"
+    assert second.respelled("7up") == "7up"
+    assert Counter(dict(second.counted())) == Counter(["copper", "sinks", "garden"])
+
+
+def test_a_damaged_file_is_told_of(tmp_path: Path) -> None:
+    spelling_of(tmp_path, COUNTS)
+    content = (tmp_path / SPELLING_FILE).read_bytes()
+    for damaged in (b"", content[:-3], content.replace(b"ethernet", b"\xff" * 8)):
+        (tmp_path / SPELLING_FILE).write_bytes(damaged)
+        with pytest.raises(Corrupt, match="spelling"):
+            open_spelling(tmp_path)
+    write_spelling(tmp_path, {}, NO_WORDS)
+    assert open_spelling(tmp_path).respelled("anything at all") == "anything at all"
