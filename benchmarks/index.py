@@ -55,6 +55,9 @@ class Vectors:
     def copy_to(self, target: Path) -> None:
         (target / "encoder.txt").write_text(self.checkpoint)
 
+    def words(self) -> list[str]:
+        return []
+
     def queries(self, texts: list[str]) -> np.ndarray:
         return self.near([int(text) for text in texts])
 

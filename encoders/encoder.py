@@ -77,6 +77,10 @@ class Encoder:
                 except OSError:
                     shutil.copyfile(path, target / place)
 
+    def words(self) -> list[str]:
+        """Words that the query tower knows without spelling them (`QueryTokeniser.words`)."""
+        return self.tokeniser.words()
+
     @torch.inference_mode()
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """(n, dim) float32 unit rows."""

@@ -86,6 +86,13 @@ class QueryTokeniser:
             for row in rows
         ]
 
+    def words(self) -> list[str]:
+        """The pieces of the vocabulary that begin a word; most are whole words."""
+        vocabulary = list(self.hub_tokeniser.get_vocab())
+        # SentencePiece and byte-level BPE mark what begins a word, WordPiece what goes on.
+        marked = [piece[1:] for piece in vocabulary if piece.startswith(("\u2581", "\u0120"))]
+        return marked or [piece for piece in vocabulary if not piece.startswith("##")]
+
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
     """(n, longest) int64 ids and their int64 mask."""

@@ -28,7 +28,7 @@ from indexer.generation import FORMAT, Generation
 from indexer.hnsw import Space
 from indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
 from indexer.spaces_write import GraphOptions, recall_of, write_space
-from indexer.spelling import NO_WORDS, write_spelling
+from indexer.spelling import keys_of, write_spelling
 from indexer.table_write import OWN_FIELDS, Rows, write_table
 from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
 from indexer.words import write_texts
@@ -153,7 +153,8 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             spaces[entity, name] = write_space(
                 target, (vectors, places, len(rows)), graph, old, job.step
             )
-    write_spelling(folder, spelled, before.known if before else NO_WORDS)
+    known = keys_of(job.encoder.words())
+    write_spelling(folder, spelled, np.union1d(known, before.known) if before else known)
     (folder / ENCODER).mkdir()
     job.encoder.copy_to(folder / ENCODER)
     write_manifest(

@@ -8,7 +8,7 @@ are the catalogue's own, so brands and languages need no dictionary.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -37,9 +37,6 @@ _LEFT_ALONE = STOP_WORDS | EXCLUDING
 _PARTS = re.compile(r"\d+|\D+")
 
 
-NO_WORDS = np.zeros(0, np.uint32)
-
-
 @dataclass(frozen=True, eq=False)
 class Spelling:
     """The words of a catalogue.
@@ -47,7 +44,8 @@ class Spelling:
     Attributes:
         letters: uint8, the suggested words one after the other in UTF-8, frequent ones first.
         ends: int64 (v,), where each of them ends. counts: uint32 (v,), items that have it.
-        known: uint32, `word_keys` of the tokens of all words.
+        known: uint32, ascending, `keys_of` all words that are left alone: the catalogue's, and
+            those that the query tower knows ('twig' is none of a shop's words, and no 'twin').
         left_out: uint32 (m,), ascending, hashes of each word with one letter left out, and of the
             word itself; owners: int32 (m,), whose they are.
     """
@@ -136,14 +134,18 @@ def _without_one(word: str) -> list[str]:
     return [word, *(word[:at] + word[at + 1 :] for at in range(len(word)))]
 
 
-def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray = NO_WORDS) -> None:
+def keys_of(texts: Iterable[str]) -> np.ndarray:
+    """The distinct `word_keys` of the tokens of texts, uint32, ascending."""
+    return word_keys(token for text in texts for token in tokens(text))
+
+
+def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -> None:
     """Store the words of a catalogue with the number of items that have each.
 
     Args:
-        known: `Spelling.known` of further words.
+        known: `keys_of` further words that are left alone.
     """
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    known = np.unique(np.concatenate([known, *(word_keys(tokens(word)) for word in ordered)]))
     chosen = [word for word in ordered if word.isalpha() and len(word) <= LONGEST][:MOST]
     letters = [word.encode() for word in chosen]
     variants = [_without_one(word) if len(word) >= SHORTEST else [word] for word in chosen]
@@ -155,7 +157,7 @@ def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray = 
             "letters": np.frombuffer(b"".join(letters), np.uint8),
             "ends": np.cumsum([len(word) for word in letters], dtype=np.int64),
             "counts": np.array([counts[word] for word in chosen], np.uint32),
-            "known": known,
+            "known": np.union1d(known, keys_of(ordered)),
             "left_out": left_out[order],
             "owners": owners[order],
         },

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import BertModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import BertModel, PreTrainedTokenizerFast
 
 from data.errors import InputError
 from encoders.checkpoint import load_encoder, load_parts
@@ -43,6 +44,18 @@ def test_long_queries_are_cut_but_keep_their_end_mark() -> None:
     assert len(long) == 8
     assert long[0] == short[0] and long[-1] == short[-1]
     assert tokeniser([]) == []
+
+
+def test_the_words_of_a_vocabulary_begin_a_word() -> None:
+    pieces = QueryTokeniser(train_wordpiece(TEXTS * 9, 400), max_tokens=8).words()
+    assert {"red", "sofas", "bed"} <= set(pieces)
+    assert not any(piece.startswith("##") for piece in pieces)
+    sentence = Tokenizer(models.BPE())
+    sentence.pre_tokenizer = pre_tokenizers.Metaspace()
+    sentence.train_from_iterator(TEXTS * 9, trainers.BpeTrainer(vocab_size=400))  # type: ignore[attr-defined]
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=sentence)
+    begin = set(QueryTokeniser(wrapped, max_tokens=8).words())
+    assert {"red", "sofas", "bed"} <= begin and "ed" not in begin  # as in 'red'
 
 
 @pytest.mark.parametrize(("pooling", "rate"), [("cls", 1e-3), ("mean", 0.0)])

@@ -12,7 +12,7 @@ from engine_fakes import FakeGeneration, FakeSpace, unit_words
 from data.catalogue import field_texts, read_items, set_meta
 from data.text import words
 from data.workspace import Workspace
-from indexer.spelling import open_spelling, write_spelling
+from indexer.spelling import keys_of, open_spelling, write_spelling
 from indexer.table import open_table
 from indexer.table_write import Rows, write_table
 from indexer.tokens import item_tokens, open_tokens, write_tokens
@@ -118,7 +118,7 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
             older = unit_words([item["title"] for item in items])
             older[::7] = 0  # items that the older embedding does not know
             spaces[entity, {"pin": "pinsage", "product": "itemsage"}[entity]] = FakeSpace(older)
-    write_spelling(workspace.root / "indexed", spelled)
+    write_spelling(workspace.root / "indexed", spelled, keys_of([]))
     spelling = open_spelling(workspace.root / "indexed")
     facts = {"engaged_until": UNTIL}
     return FakeGeneration(tables, tokens, texts_of, spaces, spelling, manifest=facts)

@@ -37,6 +37,9 @@ class FakeEncoder:
     def copy_to(self, target: Path) -> None:
         (target / "weights").write_text(self.checkpoint)
 
+    def words(self) -> list[str]:
+        return ["known"]
+
     def queries(self, texts: list[str], batch_size: int = 256) -> np.ndarray:
         self.queries_seen.extend(texts)
         return self._unit([text.split() for text in texts])

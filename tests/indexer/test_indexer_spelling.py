@@ -16,9 +16,9 @@ from indexer.build import build
 from indexer.generation import Generation
 from indexer.spelling import (
     MOST_REPLACED,
-    NO_WORDS,
     SPELLING_FILE,
     Spelling,
+    keys_of,
     open_spelling,
     write_spelling,
 )
@@ -32,8 +32,8 @@ COUNTS = {
 }  # fmt: skip
 
 
-def spelling_of(folder: Path, counts: dict[str, int]) -> Spelling:
-    write_spelling(folder, counts)
+def spelling_of(folder: Path, counts: dict[str, int], known: tuple[str, ...] = ()) -> Spelling:
+    write_spelling(folder, counts, keys_of(known))
     return open_spelling(folder)
 
 
@@ -67,6 +67,12 @@ def test_unknown_words_are_spelled_as_items_spell_them(
     assert spelling_of(tmp_path, COUNTS).respelled(query) == searched
 
 
+def test_a_word_that_the_query_tower_knows_is_left_alone(tmp_path: Path) -> None:
+    assert spelling_of(tmp_path, {"twin": 5}).respelled("twigs") == "twigs"  # two edits
+    assert spelling_of(tmp_path, {"twin": 5}).respelled("twig") == "twin"
+    assert spelling_of(tmp_path, {"twin": 5}, ("twig", "##in")).respelled("twig") == "twig"
+
+
 WORD = st.text("abcd", min_size=4, max_size=9)
 
 
@@ -97,6 +103,7 @@ def test_an_update_adds_the_words_of_new_items(tmp_path: Path) -> None:
     build(workspace, db, FakeEncoder())
     first = Generation.open(workspace).spelling
     assert (first.respelled("kopper sink"), first.respelled("gadren")) == ("copper sink", "gadren")
+    assert first.respelled("knwn known") == "knwn known"  # the encoder's word suggests nothing
     put(db, "pin", id="2", title="Garden 7up")
     update(workspace, db, FakeEncoder())
     second = Generation.open(workspace).spelling
@@ -112,5 +119,5 @@ def test_a_damaged_file_is_told_of(tmp_path: Path) -> None:
         (tmp_path / SPELLING_FILE).write_bytes(damaged)
         with pytest.raises(Corrupt, match="spelling"):
             open_spelling(tmp_path)
-    write_spelling(tmp_path, {}, NO_WORDS)
+    spelling_of(tmp_path, {})
     assert open_spelling(tmp_path).respelled("anything at all") == "anything at all"
