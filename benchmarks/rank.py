@@ -40,6 +40,7 @@ GROUPS = {
     "engaged queries": ("engaged", "engaged_match"),
     "name": ("name_share", "name_cover"),
     "text": ("text_share",),
+    "exclusion": ("excluded",),
     "counts and rates": tuple(
         name for name in FEATURES if name.endswith("_rate") or name[4:] in ACTIONS
     ),

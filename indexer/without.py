@@ -42,9 +42,9 @@ _NAMED = 2  # so many words after one of a name: 'no mesh liner'
 
 
 def languages_of(codes: Iterable[str | None]) -> frozenset[str]:
-    """The languages to look for, of codes as catalogues have them; English where none is given."""
+    """English, and of the codes that a catalogue has, the languages whose words are known."""
     found = {code.lower().split("-")[0] for code in codes if code}
-    return frozenset(found & _LANGUAGES.keys()) if found else frozenset(["en"])
+    return frozenset(found & _LANGUAGES.keys() | {"en"})
 
 
 def split_query(query: str, languages: frozenset[str]) -> tuple[str, str]:
@@ -53,8 +53,6 @@ def split_query(query: str, languages: frozenset[str]) -> tuple[str, str]:
     What is excluded reaches to the next preposition ('with', 'for'), comma or parenthesis, or to
     the end. Where nothing would be left to want, as in 'without you', all is wanted.
     """
-    if not languages:
-        return query, ""
     pattern = _query_pattern(languages)
     excluded = " ".join(pattern.findall(query))
     wanted = pattern.sub(" ", query)
