@@ -32,6 +32,7 @@ QUICK = {
     "train": "--preset tiny --steps 2 --items 200 --pairs 16 --plain",
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
+    "spelling": "--words 2000 --queries 50",
 }
 LONGER = {
     "graph": "--pins 300 --steps 3 --seeds 1",
