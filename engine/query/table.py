@@ -30,7 +30,7 @@ class VectorTable:
     def __init__(self, capacity: int, dim: int) -> None:
         self.capacity, self.dim = capacity, dim
         self._slot: dict[str, int] = {}
-        self._names: list[list[str]] = [[] for _ in range(capacity)]
+        self._names: dict[int, list[str]] = {}  # slot → its key, then its other spellings
         # The last row is what absent texts point at: never fresh.
         self._rows = np.zeros((capacity + 1, dim), np.float32)
         self._created = np.full(capacity + 1, -np.inf)
@@ -88,7 +88,7 @@ class VectorTable:
                 if slot < 0:
                     slot = self._free.pop() if self._free else self._evict()
                     self._slot[key] = slot
-                    self._names[slot].append(key)
+                    self._names[slot] = [key]
                 self._rows[slot] = vector
                 self._created[slot] = at
                 self._used[slot] = self._tick
@@ -111,7 +111,7 @@ class VectorTable:
         """Forget everything."""
         with self._lock:
             self._slot.clear()
-            self._names = [[] for _ in range(self.capacity)]
+            self._names.clear()
             self._created[:] = -np.inf
             self._free = list(range(self.capacity - 1, -1, -1))
 
@@ -126,9 +126,8 @@ class VectorTable:
         count = max(1, self.capacity // _EVICTED)
         oldest = np.argpartition(self._used[: self.capacity], count - 1)[:count].tolist()
         for slot in oldest:
-            for name in self._names[slot]:
+            for name in self._names.pop(slot):
                 del self._slot[name]
-            self._names[slot] = []
             self._created[slot] = -np.inf
         self._free.extend(oldest)
         return self._free.pop()
