@@ -67,8 +67,9 @@ class Spelling:
         return lru_cache(maxsize=10_000)(self._respelled)
 
     def _respelled(self, query: str) -> str:
-        unknown = [word for word in dict.fromkeys(words(query)) if not self._knows(word)]
-        found = {word: self.replaced(word) for word in unknown[:MOST_REPLACED]}
+        asked = (word for word in dict.fromkeys(words(query)) if word not in _LEFT_ALONE)
+        unknown = [word for word in asked if not self._knows(word)][:MOST_REPLACED]
+        found = {word: self.replaced(word) for word in unknown}
         if all(word == other for word, other in found.items()):
             return query
         return replace_words(query, lambda word: found.get(word, word))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from threadpoolctl import threadpool_limits
 
 from data.errors import OmniError
 from data.workspace import Workspace
@@ -30,6 +31,8 @@ def main(settings: dict[str, Any]) -> int:
     log = JsonLog()
     take_over(log)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # Products are small here: a second BLAS thread spins, and takes a core from other searches.
+    threadpool_limits(1, user_api="blas")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config = ServiceConfig(**settings["config"])
