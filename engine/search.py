@@ -165,7 +165,7 @@ class SearchEngine:
             notes.append("No rankers are trained: results are ordered by cosine and shared words.")
         ranking, searched = answer.ranking, answer.query.text
         if searched != text:
-            notes.append(f"No item has all of these words: searched for '{searched}'.")
+            notes.append(f"Not every word is in the catalogue: searched for '{searched}'.")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self._related(given, answer.query, self.config.related)
         stages.lap("related")
