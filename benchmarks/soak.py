@@ -38,7 +38,7 @@ import numpy as np
 import orjson
 from load import Connection, connect, run
 from service_process import OmniSearch
-from soak_truth import MARK, Question, Truth, publish, questions, said, truth
+from soak_truth import MARK, Question, Truth, begin, publish, questions, said, truth
 
 RENEW = 300  # requests, after which a connection is closed and another opened
 REBUILD_EVERY = 5
@@ -337,7 +337,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="omnisearch-") as folder,
         # Publishing goes behind answering, as one would have it on a machine that serves.
-        ProcessPoolExecutor(1, spawn, os.nice, (10,)) as pool,
+        ProcessPoolExecutor(1, spawn, begin) as pool,
     ):
         workspace = copied(options.workspace, Path(folder))
         asked = pool.submit(questions, workspace, options.queries).result()

@@ -6,6 +6,7 @@ the engine; `said` makes of either's answer bytes that are equal only if the ans
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 from load import asked, get, post
+from threadpoolctl import threadpool_limits
 
 from data.catalogue import head_queries, open_catalogue
 from data.workspace import Workspace
@@ -62,6 +64,12 @@ class Truth:
     answers: list[str]
     titles: dict[tuple[str, str], str]
     seconds: tuple[float, float]
+
+
+def begin() -> None:
+    """Give way to the service, and add as its workers do: to the last digit scores must agree."""
+    os.nice(10)
+    threadpool_limits(1, user_api="blas")
 
 
 def questions(workspace: Path, most: int) -> list[Question]:
