@@ -121,10 +121,11 @@ def answer_of(engine: SearchEngine, question: Question) -> Any:
         wanted = question.options
         hits = similar_items(live, wanted["entity"], wanted["id"], 10, engine.config)
         return {**wanted, "hits": [asdict(hit) for hit in hits]}
-    vector = engine.cache.vector(live.encoder, text)[0]
     if question.kind == "embed":
+        vector = engine.cache.vector(live.encoder, text)[0]
         checkpoint = live.encoder.checkpoint
         return {"query": text, "checkpoint": checkpoint, "dim": len(vector), "embedding": vector}
+    vector = engine.cache.vector(live.encoder, live.searched(text))[0]
     related = engine.related(text, Given(live, vector), 8)
     return {"query": text, "related": [asdict(each) for each in related], "degraded": []}
 

@@ -1,6 +1,8 @@
 """Spelling: the time and size of its file, and of one unknown word beside a scan of all words.
 
-python benchmarks/spelling.py --words 500000
+    python benchmarks/spelling.py [--words 500000]
+
+Words are made up; each query is one of them with a letter changed.
 """
 
 from __future__ import annotations

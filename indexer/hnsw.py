@@ -8,6 +8,7 @@ import hnswlib
 import numpy as np
 
 from data.errors import Corrupt, InputError
+from indexer.folders import REBUILD
 from indexer.hnsw_file import Expected, check_hnsw_file
 
 # Below this share or this number of allowed vectors, scoring them all is faster than asking about
@@ -115,7 +116,7 @@ def open_space(folder: Path, name: str, expected: Expected) -> Space:
         Corrupt: a file is missing, damaged, or of another shape.
     """
     where = str(folder / f"{name}.npy")
-    how = "Run `omnisearch index rollback` or `omnisearch index build`."
+    how = REBUILD
     try:
         vectors = np.load(where, mmap_mode="r", allow_pickle=False)
         present = np.load(folder / f"{name}-present.npy", allow_pickle=False)

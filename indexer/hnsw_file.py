@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import Corrupt
+from indexer.folders import REBUILD
 
 _HEADER = np.dtype(
     [
@@ -60,7 +61,7 @@ def check_hnsw_file(path: Path, expected: Expected) -> int:
         raise Corrupt(
             f"The HNSW file is damaged ({error}).",
             where=str(path),
-            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+            how=REBUILD,
         ) from error
 
 

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from data.errors import Corrupt
 from data.text import is_unspaced, replace_words, words
+from indexer.folders import REBUILD
 from indexer.tokens import STOP_WORDS, tokens
 from indexer.without import EXCLUDING
 from indexer.words import word_keys
@@ -188,6 +189,6 @@ def open_spelling(folder: Path) -> Spelling:
         raise Corrupt(
             f"The words for spelling cannot be read ({error}).",
             where=str(folder / SPELLING_FILE),
-            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+            how=REBUILD,
         ) from error
     return spelling

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from data.errors import Corrupt
 from data.text import normalise
+from indexer.folders import REBUILD
 from indexer.words import Words, key_of
 
 CODED = ("language", "country", "brand")
@@ -192,7 +193,7 @@ def open_table(folder: Path, entity: str) -> ItemTable:
         raise Corrupt(
             f"The table of {entity} items cannot be read ({error}).",
             where=str(folder),
-            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+            how=REBUILD,
         ) from error
     return table
 

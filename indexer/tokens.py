@@ -23,6 +23,7 @@ import tantivy
 from data.catalogue import field_texts
 from data.errors import Corrupt, InputError
 from data.text import is_unspaced, normalise_query, words
+from indexer.folders import REBUILD
 
 TOKENS_VERSION = 2  # raise it when `tokens` changes: stored tokens are reused by updates
 TOKENS_FILE = "tokens.txt"
@@ -134,7 +135,7 @@ def read_tokens(folder: Path) -> list[str]:
         raise Corrupt(
             f"The stored tokens cannot be read ({error}).",
             where=str(folder / TOKENS_FILE),
-            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+            how=REBUILD,
         ) from error
 
 
@@ -157,7 +158,7 @@ def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
             raise Corrupt(
                 f"There are tokens of {len(lines)} rows, not {rows}.",
                 where=str(folder / TOKENS_FILE),
-                how="Run `omnisearch index rollback` or `omnisearch index build`.",
+                how=REBUILD,
             )
         return RankBM25Index([line.split() for line in lines])
     raise InputError(

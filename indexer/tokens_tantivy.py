@@ -9,6 +9,7 @@ import numpy as np
 import tantivy
 
 from data.errors import Corrupt
+from indexer.folders import REBUILD
 from indexer.tokens import empty_result, query_tokens
 
 TANTIVY_FOLDER = "tantivy"
@@ -125,5 +126,5 @@ def _corrupt(path: Path, why: str) -> Corrupt:
     return Corrupt(
         f"The token index cannot be opened ({why}).",
         where=os.fspath(path),
-        how="Run `omnisearch index rollback` or `omnisearch index build`.",
+        how=REBUILD,
     )

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from data.errors import Corrupt
+from indexer.folders import REBUILD
 
 WORDS_FILE = "words.safetensors"
 
@@ -144,6 +145,6 @@ def open_texts(folder: Path, rows: int) -> Texts:
         raise Corrupt(
             f"The words of items cannot be read ({error}).",
             where=str(folder / WORDS_FILE),
-            how="Run `omnisearch index rollback` or `omnisearch index build`.",
+            how=REBUILD,
         ) from error
     return Texts(keys, offsets, known, counts)

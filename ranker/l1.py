@@ -35,7 +35,8 @@ L1_FEATURES = (
 
 # What orders candidates where nothing was learned, and what learning from few queries leans to.
 # The share of the query's words that an item has lies between 0 and 1 for every query, which a
-# BM25 score does not. Chosen on the validation queries of Home Depot and COCO captions.
+# BM25 score does not. Its weight was chosen on validation queries of Home Depot and COCO captions,
+# that of what a query excludes on the queries of ESCI that are not for test.
 UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
 UNLEARNED_SCALE = 6.0  # of UNLEARNED, as logits: about what many labels lead to
 

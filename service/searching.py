@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.text import normalise_query
 from engine.filters import Filters
 from engine.given import Given
 from engine.query.embedder import Overloaded
@@ -41,9 +40,9 @@ async def given_for(serving: Serving, query: str, deadline: float, encode: bool 
     started = time.monotonic()
     live = serving.live
     given = Given(live, until=started + SOURCES_SHARE * deadline)
-    if not encode or not normalise_query(query):
+    searched = live.searched(query) if encode else ""
+    if not searched:
         return given
-    searched = live.searched(query)
     given.vector = serving.embedder.cached(searched, live.encoder)
     given.cached = given.vector is not None
     if given.vector is None:

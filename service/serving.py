@@ -165,7 +165,7 @@ class Serving:
 def warm(engine: SearchEngine, live: Any) -> None:
     """Search once, so that the first request does not pay for what is made at first use."""
     text = "warm up"
-    given = Given(live, live.encoder.queries([text])[0])
+    given = Given(live, live.encoder.queries([live.searched(text)])[0])
     engine.search(text, given=given)
     for table in live.generation.tables.values():
         len(table.row_of)
