@@ -125,7 +125,7 @@ def test_titles_are_unique_after_normalisation_and_keep_their_usual_form():
     assert best_titles(given_titles, statistics) == ["Boho Bedroom", "KÜCHE"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=12), max_size=40))
 def test_at_most_ten_unique_titles_whatever_users_write(given_titles):
     found = best_titles(given_titles, WordStatistics({}, {}))

@@ -164,7 +164,7 @@ def in_seconds(events):
     return [(day * DAY, *rest) for day, *rest in events]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(few_queries, st.lists(st.integers(0, 301), min_size=1, max_size=4))
 def test_the_merge_equals_the_full_computation(tmp_path_factory, events, stops):
     """No item ever has more than 20 queries and no event leaves the window: exact."""
@@ -177,7 +177,7 @@ def test_the_merge_equals_the_full_computation(tmp_path_factory, events, stops):
     db.conn.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(few_queries, st.integers(0, 301), st.integers(1, 200))
 def test_the_full_computation_equals_its_definition(tmp_path_factory, events, stop, window):
     db = new_catalogue(tmp_path_factory.mktemp("full"))
@@ -202,7 +202,7 @@ many_queries = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(many_queries, st.integers(1, 100))
 def test_the_merge_never_invents_engagement(tmp_path_factory, events, stop):
     """Where it cannot be exact it only forgets: no weight above the true one."""

@@ -23,7 +23,7 @@ def db(workspace):
 keys = st.text('abcé\n"', min_size=1, max_size=2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.dictionaries(keys, st.integers(0, 99), min_size=1),

@@ -30,7 +30,7 @@ json_values = st.recursive(
 words = st.sampled_from(["pin", "query", "save", "search", "test", "en", "2024-01-01", "p1", "7"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from(KINDS))
 def test_a_row_is_refused_by_field_or_fits_the_catalogue(data, kind):
     fields = st.sampled_from(FIELDS[kind])
@@ -49,7 +49,7 @@ def test_a_row_is_refused_by_field_or_fits_the_catalogue(data, kind):
     connection.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_values)
 def test_inline_items_are_refused_or_rows(value):
     try:
@@ -103,7 +103,6 @@ def read(name: str, content: bytes) -> list:
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=8)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cell, cell), min_size=1), st.sampled_from(["csv", "tsv"]))
 def test_what_a_csv_writer_wrote_is_read(rows, suffix):
     buffer = io.StringIO()
@@ -120,7 +119,6 @@ def test_what_a_csv_writer_wrote_is_read(rows, suffix):
     assert all(lines[row.line - 1].startswith(b'"') for row in found)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30)))
 def test_any_bytes_are_rows_or_refused_lines(chunks):
     content = b'{"id": "first"}\n' + b"\n".join(chunks)
@@ -135,7 +133,6 @@ def test_any_bytes_are_rows_or_refused_lines(chunks):
     assert all(not line.strip() for i, line in enumerate(lines, 1) if i not in told)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_of_csv_are_rows_or_refused_lines(content):
     rows = read("x.csv", b"a,b\n" + content)

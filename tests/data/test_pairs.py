@@ -219,7 +219,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(events, st.integers(1, 6), st.integers(1, 9))
 def test_pairs_equal_a_plain_count(tmp_path_factory, events, cap, until):
     db = open_catalogue(tmp_path_factory.mktemp("pairs") / "c.db", create=True)

@@ -52,7 +52,7 @@ def plain_loss(queries, positives, negatives, temperature, case) -> float:
     return total / max(rows, 1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 6), st.integers(0, 5), st.integers(0, 10_000), st.floats(0.05, 1.0))
 def test_the_loss_equals_the_plain_reference(rows, negatives, seed, temperature) -> None:
     rng = np.random.default_rng(seed)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.retrieval_eval import ahead, recall_at
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 1000), st.booleans())
 def test_ahead_counts_scores_that_are_at_least_the_positives(pairs, size, seed, inside) -> None:
     rng = np.random.default_rng(seed)

@@ -88,7 +88,7 @@ def test_ids_of_the_three_kinds_lie_end_to_end_and_unknown_n_grams_are_dropped()
 words = st.text(alphabet="abc é猫-", max_size=12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(words, max_size=4), min_size=1, max_size=5), st.booleans())
 def test_text_sums_and_their_gradients_equal_the_plain_sum_over_tokens(items, forgetful) -> None:
     vocabulary = build_vocabulary({"ab ca": 2, "c é": 1, "猫 ab bc": 1, "abc": 3}, 4, 3, 6)

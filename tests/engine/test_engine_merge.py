@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.blend import Shares, blend
@@ -29,7 +29,6 @@ def _found(lists: dict) -> list[Found]:
     return parts
 
 
-@settings(deadline=None)
 @given(_lists)
 def test_merging_loses_nothing_and_repeats_nothing(lists: dict) -> None:
     merged = merge(_found(lists))
@@ -48,7 +47,6 @@ def test_merging_loses_nothing_and_repeats_nothing(lists: dict) -> None:
                 assert score == scores[row] and rank == best.index(row) + 1
 
 
-@settings(deadline=None)
 @given(_lists)
 def test_rank_fusion_equals_the_formula(lists: dict) -> None:
     merged = merge(_found(lists))
@@ -91,7 +89,6 @@ _items = st.lists(st.tuples(st.integers(0, 1), st.booleans()), max_size=60)
 _shares = st.builds(Shares, st.floats(0, 1), st.floats(0, 0.5))
 
 
-@settings(deadline=None)
 @given(_items, _shares, st.integers(0, 70))
 def test_the_blend_is_a_permutation_that_keeps_its_bounds(
     items: list[tuple[int, bool]], shares: Shares, places: int

@@ -68,7 +68,7 @@ def test_other_spellings_find_a_row_and_go_with_it() -> None:
     assert table.row("Sofa", 0.0) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 6),
     st.lists(st.tuples(st.sampled_from("pgas"), st.integers(0, 9)), max_size=60),

@@ -108,7 +108,7 @@ def test_a_filter_that_keeps_many_rows_but_none_of_the_best(tmp_path: Path) -> N
 def test_any_text_is_a_query(indexed: Path, backend: str) -> None:
     index = open_tokens(indexed, 400, backend)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(
         st.text(st.characters(), max_size=60) | st.text('w1"*?:()[]{}^~+-\\/ ANDORT', max_size=40)
     )

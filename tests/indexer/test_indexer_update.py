@@ -155,7 +155,7 @@ STEP = st.tuples(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.lists(STEP, min_size=1, max_size=12), min_size=1, max_size=4))
 def test_updates_answer_as_a_build_would(rounds: list[list[tuple[str, int, list[str]]]]) -> None:
     with tempfile.TemporaryDirectory() as root:

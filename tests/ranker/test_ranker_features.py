@@ -83,7 +83,7 @@ def test_no_candidates_give_no_rows() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(1, 6), absent=st.sets(st.integers(1, 13)), seed=st.integers(0, 1000))
 def test_missing_columns_are_unknown_and_nothing_is_infinite(
     n: int, absent: set[int], seed: int

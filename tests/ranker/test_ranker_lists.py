@@ -29,7 +29,7 @@ def plain_ndcg(gains: list[float], scores: list[float], k: int) -> float:
     return dcg([gains[i] for i in order]) / dcg(sorted(gains, reverse=True))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=15), min_size=1, max_size=4),
     st.integers(1, 12),
