@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.text_feature import TextTower
-from evaluation.classification.labels import SEPARATOR, read_labels
-from evaluation.classification.render import markdown
-from evaluation.classification.report import Encode, classification_report
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.text_feature import TextTower
+from omnisearch.evaluation.classification.labels import SEPARATOR, read_labels
+from omnisearch.evaluation.classification.render import markdown
+from omnisearch.evaluation.classification.report import Encode, classification_report
 
 LEVELS = 3  # of Iconclass: "7" Bible, "71" Old Testament, "71A" Genesis
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.catalogue import ITEM_ENTITIES, field_texts, open_catalogue, read_items
-from data.features import open_features
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.encoder import Encoder
+from omnisearch.data.catalogue import ITEM_ENTITIES, field_texts, open_catalogue, read_items
+from omnisearch.data.features import open_features
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.encoder import Encoder
 
 PASSES = 3
 BATCH = 4096
@@ -32,14 +32,14 @@ BATCH = 4096
 
 def sample_workspace(folder: Path) -> Workspace:
     """The demo world, imported, enriched, with an encoder of the demo preset."""
-    from data.enrich.boards import enrich_board_titles
-    from data.enrich.engaged import enrich_engaged_queries
-    from data.importers.load import import_folder
-    from data.world import generate
-    from encoders.config import preset_config
-    from encoders.graph.itemsage import fit_itemsage
-    from encoders.graph.pinsage import fit_pinsage
-    from encoders.train import train
+    from omnisearch.data.enrich.boards import enrich_board_titles
+    from omnisearch.data.enrich.engaged import enrich_engaged_queries
+    from omnisearch.data.importers.load import import_folder
+    from omnisearch.data.world import generate
+    from omnisearch.encoders.config import preset_config
+    from omnisearch.encoders.graph.itemsage import fit_itemsage
+    from omnisearch.encoders.graph.pinsage import fit_pinsage
+    from omnisearch.encoders.train import train
 
     generate("demo", folder / "world", pictures=False)
     workspace = Workspace.create(folder / "workspace")

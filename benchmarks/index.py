@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from indexer.build import build
-from indexer.generation import Generation
-from indexer.hnsw import Space
-from indexer.tokens import TokenIndex, open_tokens
-from indexer.update import update
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.build import build
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.hnsw import Space
+from omnisearch.indexer.tokens import TokenIndex, open_tokens
+from omnisearch.indexer.update import update
 
 K = 100
 EF = 150

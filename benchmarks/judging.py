@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from data.workspace import Workspace
-from data.world.judges import JUDGES, grade_by
-from data.world.truth import Truth
-from evaluation.judging.folder import Judging
-from evaluation.judging.scale import VALUES, WANTED
-from evaluation.judging.verdicts import Verdict, query_values
-from evaluation.reproduce.studies import five_grades
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.world.judges import JUDGES, grade_by
+from omnisearch.data.world.truth import Truth
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.scale import VALUES, WANTED
+from omnisearch.evaluation.judging.verdicts import Verdict, query_values
+from omnisearch.evaluation.reproduce.studies import five_grades
 
-MAIN = "from cli.main import main; main()"
+MAIN = "from omnisearch.cli.main import main; main()"
 
 
 def fill_in(sheet: Path, grades: dict[str, int]) -> None:

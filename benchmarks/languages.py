@@ -25,21 +25,21 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.classification import use_multilingual
-from data.catalogue import open_catalogue
-from data.importers.adapters.iconclass import keyword_files, read_keywords, translations
-from data.importers.adapters.labels import split_of
-from data.importers.files import import_rows
-from data.importers.readers import Row, Source
-from data.text import normalise_query
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.config import preset_config
-from encoders.ngrams import trigrams_of
-from encoders.text_feature import TextTower
-from encoders.train import train
-from evaluation.classification.report import Encode
-from evaluation.ranks import exact_ranks
-from evaluation.significance import bootstrap_interval
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.importers.adapters.iconclass import keyword_files, read_keywords, translations
+from omnisearch.data.importers.adapters.labels import split_of
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.ngrams import trigrams_of
+from omnisearch.encoders.text_feature import TextTower
+from omnisearch.encoders.train import train
+from omnisearch.evaluation.classification.report import Encode
+from omnisearch.evaluation.ranks import exact_ranks
+from omnisearch.evaluation.significance import bootstrap_interval
 
 K = 10
 TRIGRAM_DIM = 4096

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.synthetic_catalogue import synthetic
-from encoders.config import preset_config
-from encoders.hash_embedding import HashEmbedding, Levels, sum_bags
-from encoders.ngrams import Bags, NgramIndex
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.hash_embedding import HashEmbedding, Levels, sum_bags
+from omnisearch.encoders.ngrams import Bags, NgramIndex
 
 BATCH = 4096
 PLAIN = 2_000  # items that the plain way is timed on

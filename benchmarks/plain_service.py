@@ -22,9 +22,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from search import Plain
 
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from engine.search import SearchEngine
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.engine.search import SearchEngine
 
 
 class Queries(BaseModel):

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from transformers import AutoModel, DistilBertConfig
 
-from data.catalogue import head_queries, open_catalogue
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.encoder import Encoder
-from encoders.export import export_query_tower
-from encoders.onnx_query import OnnxQueries, export_folder
-from encoders.query import QueryEncoder, QueryTokeniser
+from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.export import export_query_tower
+from omnisearch.encoders.onnx_query import OnnxQueries, export_folder
+from omnisearch.encoders.query import QueryEncoder, QueryTokeniser
 
 BATCHES = (1, 32)
 Tower = Callable[[Sequence[str]], np.ndarray]

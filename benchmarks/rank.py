@@ -24,13 +24,13 @@ from unittest.mock import patch
 import lightgbm
 import numpy as np
 
-from data.catalogue import ACTIONS
-from ranker.features import FEATURES, QueryInfo, feature_matrix
-from ranker.l1 import L1_FEATURES, UNLEARNED, Linear
-from ranker.l2 import L2, Head
-from ranker.lists import Lists, RankingData, informative_lists, ndcg
-from ranker.network import Network, NetworkOptions
-from ranker.train import LABELS, RankerConfig
+from omnisearch.data.catalogue import ACTIONS
+from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix
+from omnisearch.ranker.l1 import L1_FEATURES, UNLEARNED, Linear
+from omnisearch.ranker.l2 import L2, Head
+from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
+from omnisearch.ranker.network import Network, NetworkOptions
+from omnisearch.ranker.train import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
 GROUPS = {
@@ -201,7 +201,7 @@ def few_labels(data: RankingData, label: str) -> None:
                 for part in (drawn[:count], drawn[count:][:TESTED])
             )
             usual = Linear.fit([train], L1_FEATURES, PRIOR / count)
-            with patch("ranker.l1.UNLEARNED_SCALE", 0.0):
+            with patch("omnisearch.ranker.l1.UNLEARNED_SCALE", 0.0):
                 free = Linear.fit([train], L1_FEATURES, PRIOR / count)
             scores = (unlearned(test.X), free.score(test.X), usual.score(test.X))
             found[draw] = [ndcg(test, score).mean() for score in scores]
@@ -218,10 +218,10 @@ def unlearned(X: np.ndarray) -> np.ndarray:
 
 
 def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
-    from data.catalogue import open_catalogue
-    from data.workspace import Workspace
-    from engine.ranking_data import RankingOptions, collect
-    from engine.search import SearchEngine
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.ranking_data import RankingOptions, collect
+    from omnisearch.engine.search import SearchEngine
 
     engine = SearchEngine.open(Workspace.open(workspace))
     db = open_catalogue(engine.workspace.catalogue)

@@ -21,7 +21,7 @@ from time import perf_counter, process_time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from evaluation.ranks import TIE, exact_ranks
+from omnisearch.evaluation.ranks import TIE, exact_ranks
 
 CHECKED = 50
 BLOCK = 4096  # the bare product's sides: at this size it is at its fastest

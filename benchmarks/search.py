@@ -22,11 +22,11 @@ import hnswlib
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from data.catalogue import ITEM_ENTITIES
-from engine.filters import Filters
-from engine.search import SearchEngine
-from indexer.generation import folder_of
-from indexer.tokens import query_tokens, read_tokens
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.search import SearchEngine
+from omnisearch.indexer.generation import folder_of
+from omnisearch.indexer.tokens import query_tokens, read_tokens
 
 K = 20
 SHARES = (50, 90, 99)

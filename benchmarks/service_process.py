@@ -19,7 +19,7 @@ from load import ask_all, get, run
 
 _START_SECONDS = 300.0
 _OWN_FILES = ("query_cache", "feedback")  # what a service writes into a workspace
-_MAIN = "from cli.main import main; main()"
+_MAIN = "from omnisearch.cli.main import main; main()"
 
 
 class Process:

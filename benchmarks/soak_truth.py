@@ -19,15 +19,15 @@ import orjson
 from load import asked, get, post
 from threadpoolctl import threadpool_limits
 
-from data.catalogue import head_queries, open_catalogue
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from engine.filters import Filters
-from engine.given import Given
-from engine.search import SearchEngine
-from engine.similar import similar_items
-from indexer.build import rebuild
-from indexer.update import update
+from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.similar import similar_items
+from omnisearch.indexer.build import rebuild
+from omnisearch.indexer.update import update
 
 MARK = " soak "  # and the round's number, at the end of a changed title
 _LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation")

@@ -28,23 +28,23 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from data.enrich.boards import enrich_board_titles
-from data.enrich.engaged import enrich_engaged_queries
-from data.errors import NotReady
-from data.importers.adapters import import_published
-from data.workspace import Workspace, write_atomic
-from encoders.checkpoint import load_encoder
-from encoders.config import preset_config
-from encoders.text_feature import TextTower, embed_texts, own_text
-from encoders.train import train
-from engine.search import SearchEngine
-from engine.train_rankers import train as train_rankers
-from evaluation.evaluate import judged_sets
-from evaluation.judged import RELEVANT, Item
-from evaluation.significance import bootstrap_interval
-from evaluation.systems import DEPTH, rank_all, values_of
-from indexer.build import build
+from omnisearch.data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
+from omnisearch.data.enrich.boards import enrich_board_titles
+from omnisearch.data.enrich.engaged import enrich_engaged_queries
+from omnisearch.data.errors import NotReady
+from omnisearch.data.importers.adapters import import_published
+from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.text_feature import TextTower, embed_texts, own_text
+from omnisearch.encoders.train import train
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.train_rankers import train as train_rankers
+from omnisearch.evaluation.evaluate import judged_sets
+from omnisearch.evaluation.judged import RELEVANT, Item
+from omnisearch.evaluation.significance import bootstrap_interval
+from omnisearch.evaluation.systems import DEPTH, rank_all, values_of
+from omnisearch.indexer.build import build
 
 SYSTEMS = ("token", "embedding", "rrf", "l1", "full")
 MODELS = ("labels", "no-labels", "from-nothing")

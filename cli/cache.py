@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -18,7 +18,7 @@ from cli.common import (
 )
 
 if TYPE_CHECKING:
-    from engine.query_cache import QueryCache
+    from omnisearch.engine.query_cache import QueryCache
 
 CacheUrlOption = Annotated[
     str | None,
@@ -67,10 +67,10 @@ def warm(
     json: JsonOption = False,
 ) -> None:
     """Encode queries ahead of time."""
-    from data.catalogue import head_queries, open_catalogue
-    from data.workspace import Workspace
-    from engine.search import SearchEngine
-    from evaluation.query_file import read_queries
+    from omnisearch.data.catalogue import head_queries, open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation.query_file import read_queries
 
     space = Workspace.open(workspace)
     wanted = (
@@ -86,8 +86,8 @@ def warm(
 
 
 def _opened(workspace: Path, url: str | None) -> QueryCache:
-    from data.workspace import Workspace
-    from engine.config import cache_config
-    from engine.query_cache import QueryCache
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.config import cache_config
+    from omnisearch.engine.query_cache import QueryCache
 
     return QueryCache.open_default(workspace, shared=cache_config(Workspace(workspace), url=url))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -21,7 +21,7 @@ from cli.common import (
 )
 
 if TYPE_CHECKING:
-    from evaluation.classification.labels import Labels
+    from omnisearch.evaluation.classification.labels import Labels
 
 app = typer.Typer(help="Classify queries into a taxonomy (§5.4).", no_args_is_help=True)
 
@@ -53,10 +53,10 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Precision@1 by level on held-out queries, beside fastText (extra `classify`)."""
-    from data.workspace import Workspace, write_atomic
-    from encoders.checkpoint import load_encoder
-    from evaluation.classification.render import markdown as as_markdown
-    from evaluation.classification.report import classification_report
+    from omnisearch.data.workspace import Workspace, write_atomic
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.evaluation.classification.render import markdown as as_markdown
+    from omnisearch.evaluation.classification.report import classification_report
 
     space = Workspace.open(workspace)
     read = _read(labels)
@@ -83,9 +83,9 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a classifier on all labels and keep it in the workspace, for `classify predict`."""
-    from data.workspace import Workspace
-    from encoders.checkpoint import load_encoder
-    from evaluation.classification.store import train_classifier, write_classifier
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.evaluation.classification.store import train_classifier, write_classifier
 
     space = Workspace.open(workspace)
     read = _read(labels)
@@ -107,8 +107,8 @@ def predict(
     json: JsonOption = False,
 ) -> None:
     """The likeliest nodes of each level, with their share of the level."""
-    from data.workspace import Workspace
-    from evaluation.classification.store import guesses, open_classifier
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.classification.store import guesses, open_classifier
 
     stored, encoder = open_classifier(Workspace.open(workspace), name)
     found = guesses(stored, encoder.queries(queries), k)
@@ -131,7 +131,7 @@ def predict(
 
 def _read(path: Path) -> Labels:
     """The labels; what was refused is told on stderr."""
-    from evaluation.classification.labels import read_labels
+    from omnisearch.evaluation.classification.labels import read_labels
 
     found = read_labels(path)
     for refusal in found.refused[:10]:

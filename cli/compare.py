@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -17,7 +17,7 @@ from cli.common import (
     out,
     progress,
 )
-from data.errors import InputError
+from omnisearch.data.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -43,15 +43,15 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Show what each system finds, what they share, and which results judges found relevant."""
-    from data.catalogue import open_catalogue
-    from data.workspace import Workspace
-    from engine.search import SearchEngine
-    from evaluation import compare as one
-    from evaluation import compare_set, query_file
-    from evaluation import render_terminal as terminal
-    from evaluation.pictures import picture_folders
-    from evaluation.report_html import comparison_page
-    from evaluation.report_set_html import set_page
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation import compare as one
+    from omnisearch.evaluation import compare_set, query_file
+    from omnisearch.evaluation import render_terminal as terminal
+    from omnisearch.evaluation.pictures import picture_folders
+    from omnisearch.evaluation.report_html import comparison_page
+    from omnisearch.evaluation.report_set_html import set_page
 
     if (query is None) == (queries is None):
         raise InputError("Give either one query or --queries FILE.", where="compare")

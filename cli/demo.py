@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import compare as compare_command
-from cli import enrich, importing, index, rank, search, world
-from cli import evaluate as evaluate_command
-from cli import train as train_command
-from cli.common import JsonOption, WorkspaceOption, emit_json, err, example, out
-from data.errors import InputError
+from omnisearch.cli import compare as compare_command
+from omnisearch.cli import enrich, importing, index, rank, search, world
+from omnisearch.cli import evaluate as evaluate_command
+from omnisearch.cli import train as train_command
+from omnisearch.cli.common import JsonOption, WorkspaceOption, emit_json, err, example, out
+from omnisearch.data.errors import InputError
 
 QUERY = "antique copper bathroom sink"
 _MARK = "demo.json"

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: `python -m cli.docs docs/cli.md`."""
+"""Writes docs/cli.md from the commands themselves: `python -m omnisearch.cli.docs docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from typer.cli import get_docs_for_click
 
-from cli.main import app
+from omnisearch.cli.main import app
 
 
 def reference() -> str:

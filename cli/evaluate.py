@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -17,7 +17,7 @@ from cli.common import (
 )
 
 if TYPE_CHECKING:
-    from evaluation.evaluate import Evaluation
+    from omnisearch.evaluation.evaluate import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +41,11 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
-    from data.catalogue import open_catalogue
-    from data.workspace import Workspace
-    from engine.search import SearchEngine
-    from evaluation.evaluate import EvaluateOptions
-    from evaluation.evaluate import evaluate as measure
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation.evaluate import EvaluateOptions
+    from omnisearch.evaluation.evaluate import evaluate as measure
 
     space = Workspace.open(workspace)
     options = EvaluateOptions(systems=systems.split(","), queries=queries, corpus=corpus, seed=seed)
@@ -58,6 +58,6 @@ def evaluate(
 
 def show(found: Evaluation) -> None:
     """Print the recall of the spaces and a table of the systems for each set of queries."""
-    from evaluation.render_terminal import evaluation_tables
+    from omnisearch.evaluation.render_terminal import evaluation_tables
 
     out.print(evaluation_tables(found))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -30,8 +30,8 @@ def beir(
     json: JsonOption = False,
 ) -> None:
     """Write items, queries and judgments in the BEIR layout, for other tools."""
-    from data.importers.beir import export_beir
-    from data.workspace import Workspace
+    from omnisearch.data.importers.beir import export_beir
+    from omnisearch.data.workspace import Workspace
 
     counts = export_beir(Workspace.open(workspace), folder)
     if json:
@@ -53,11 +53,11 @@ def onnx(
     than 0.5% of Recall@10 on engaged pairs of the log: build the index first, so that this can
     be measured.
     """
-    from data.catalogue import head_queries, open_catalogue
-    from data.workspace import Workspace
-    from encoders.checkpoint import load_encoder
-    from encoders.export import export_query_tower
-    from encoders.onnx_query import export_folder
+    from omnisearch.data.catalogue import head_queries, open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.encoders.export import export_query_tower
+    from omnisearch.encoders.onnx_query import export_folder
 
     space = Workspace.open(workspace)
     encoder = load_encoder(space, checkpoint)
@@ -89,11 +89,11 @@ def _text(value: Any) -> str:
 
 def _recall(space: Any, checkpoint: str, most: int) -> Callable[..., Any] | None:
     """What measures a tower on this workspace; None where no index of this checkpoint is live."""
-    from data.catalogue import open_catalogue
-    from data.errors import NotReady
-    from data.pairs import window_pairs
-    from evaluation.tower_recall import tower_recall
-    from indexer.generation import Generation
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.errors import NotReady
+    from omnisearch.data.pairs import window_pairs
+    from omnisearch.evaluation.tower_recall import tower_recall
+    from omnisearch.indexer.generation import Generation
 
     try:
         generation = Generation.open(space)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -18,10 +18,10 @@ from cli.common import (
     progress,
     table,
 )
-from data.errors import InputError
+from omnisearch.data.errors import InputError
 
 if TYPE_CHECKING:
-    from data.importers.load import Report
+    from omnisearch.data.importers.load import Report
 
 FEEDBACK = Path("feedback")  # the word, where no file has this name
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
@@ -72,10 +72,10 @@ def import_(
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """
-    from data.importers.adapters import import_published
-    from data.importers.feedback import import_feedback
-    from data.importers.load import ImportOptions, import_features, import_file, import_folder
-    from data.workspace import Workspace
+    from omnisearch.data.importers.adapters import import_published
+    from omnisearch.data.importers.feedback import import_feedback
+    from omnisearch.data.importers.load import ImportOptions, import_features, import_file, import_folder
+    from omnisearch.data.workspace import Workspace
 
     if format_ is not None and format_ not in PUBLISHED:
         raise InputError(

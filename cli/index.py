@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -16,7 +16,7 @@ from cli.common import (
     progress,
     table,
 )
-from data.errors import Corrupt
+from omnisearch.data.errors import Corrupt
 
 app = typer.Typer(
     help="Build, publish, check and put back index generations.", no_args_is_help=True
@@ -57,20 +57,20 @@ def update(
 
 
 def _publish(how: str, workspace: Any, name: str, json: bool) -> None:
-    import indexer.build
-    import indexer.update
-    from data.catalogue import open_catalogue
-    from data.settings import load_section
-    from data.workspace import Workspace
-    from encoders.checkpoint import load_encoder
+    import omnisearch.indexer.build
+    import omnisearch.indexer.update
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.settings import load_section
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.encoders.checkpoint import load_encoder
 
     space = Workspace.open(workspace)
-    options = load_section("index", indexer.build.BuildOptions(), space.settings)
+    options = load_section("index", omnisearch.indexer.build.BuildOptions(), space.settings)
     encoder = load_encoder(space, name)
     publish = {
-        "build": indexer.build.build,
-        "rebuild": indexer.build.rebuild,
-        "update": indexer.update.update,
+        "build": omnisearch.indexer.build.build,
+        "rebuild": omnisearch.indexer.build.rebuild,
+        "update": omnisearch.indexer.update.update,
     }[how]
     with progress(f"index {how}") as advance:
         number = publish(space, open_catalogue(space.catalogue), encoder, options, advance)
@@ -82,8 +82,8 @@ def _publish(how: str, workspace: Any, name: str, json: bool) -> None:
 @app.command(epilog=example("omnisearch index status"))
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """The generations, the live one, their counts and measured recall."""
-    from data.workspace import Workspace
-    from indexer.verify import status as index_status
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.indexer.verify import status as index_status
 
     found = index_status(Workspace.open(workspace))
     if json:
@@ -109,8 +109,8 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Check every file of a generation against its manifest."""
-    from data.workspace import Workspace
-    from indexer.verify import verify as check
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.indexer.verify import verify as check
 
     problems = check(Workspace.open(workspace), number)
     if json:
@@ -130,8 +130,8 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Put an earlier generation back: the one before the live one, or --number."""
-    from data.workspace import Workspace
-    from indexer.verify import rollback as put_back
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.indexer.verify import rollback as put_back
 
     live = put_back(Workspace.open(workspace), number)
     if json:

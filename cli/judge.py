@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -21,10 +21,10 @@ from cli.common import (
 )
 
 if TYPE_CHECKING:
-    from data.workspace import Workspace
-    from engine.search import SearchEngine
-    from evaluation.judging.folder import Judging
-    from evaluation.judging.sheets import SheetReport
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation.judging.folder import Judging
+    from omnisearch.evaluation.judging.sheets import SheetReport
 
 app = typer.Typer(
     help="Human relevance evaluation (§5.1): draw results of two systems, mix them blind, collect "
@@ -61,16 +61,16 @@ def draw(
     """Draw queries over head and tail, and mix the first results of both systems blind."""
     from collections import Counter
 
-    from data.catalogue import open_catalogue
-    from data.workspace import Workspace
-    from evaluation.judging.draw import DrawOptions
-    from evaluation.judging.draw import draw as draw_judging
-    from evaluation.judging.folder import Judging
-    from evaluation.judging.queries import STRATA, UNLOGGED
-    from evaluation.judging.scale import WANTED
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.judging.draw import DrawOptions
+    from omnisearch.evaluation.judging.draw import draw as draw_judging
+    from omnisearch.evaluation.judging.folder import Judging
+    from omnisearch.evaluation.judging.queries import STRATA, UNLOGGED
+    from omnisearch.evaluation.judging.scale import WANTED
 
     def open_engine() -> SearchEngine:
-        from engine.search import SearchEngine
+        from omnisearch.engine.search import SearchEngine
 
         return SearchEngine.open(space)
 
@@ -97,9 +97,9 @@ def ask(
     name: NameArgument, judge: JudgeOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE
 ) -> None:
     """Judge in the terminal, a key for each grade. Quit at any time; nothing given is lost."""
-    from data.catalogue import open_catalogue
-    from evaluation.judging.session import ask as ask_about
-    from evaluation.pictures import picture_folders
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.evaluation.judging.session import ask as ask_about
+    from omnisearch.evaluation.pictures import picture_folders
 
     space, judging = _opened(workspace, name)
     folders = picture_folders(open_catalogue(space.catalogue))
@@ -121,7 +121,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write the pairs that a judge is still to be asked about as CSV, with a column to fill in."""
-    from evaluation.judging.sheets import export_sheet
+    from omnisearch.evaluation.judging.sheets import export_sheet
 
     pairs = export_sheet(_opened(workspace, name)[1], judge, output)
     if json:
@@ -144,7 +144,7 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Take the grades of a sheet. Bad rows are refused with line and field; the rest is taken."""
-    from evaluation.judging.sheets import import_sheet
+    from omnisearch.evaluation.judging.sheets import import_sheet
 
     report = import_sheet(_opened(workspace, name)[1], file, judge, replace)
     if json:
@@ -175,8 +175,8 @@ def report(
     name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
 ) -> None:
     """Agreement of the judges and relevance of both systems, as Markdown."""
-    from evaluation.judging.markdown import markdown
-    from evaluation.judging.report import report as make_report
+    from omnisearch.evaluation.judging.markdown import markdown
+    from omnisearch.evaluation.judging.report import report as make_report
 
     found = make_report(_opened(workspace, name)[1])
     if json:
@@ -190,8 +190,8 @@ def apply(
 ) -> None:
     """Put the judgments of finished pairs into the catalogue, for evaluation, and of queries
     that the evaluation does not keep (`draw --queries`), for rankers."""
-    from data.catalogue import open_catalogue
-    from evaluation.judging.apply import apply as apply_judging
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.evaluation.judging.apply import apply as apply_judging
 
     space, judging = _opened(workspace, name)
     done = apply_judging(judging, open_catalogue(space.catalogue))
@@ -206,8 +206,8 @@ def apply(
 
 
 def _opened(workspace: Path, name: str) -> tuple[Workspace, Judging]:
-    from data.workspace import Workspace
-    from evaluation.judging.folder import Judging
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.judging.folder import Judging
 
     space = Workspace.open(workspace)
     return space, Judging.open(space, name)

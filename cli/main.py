@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import (
+from omnisearch.cli import (
     cache,
     classify,
     compare,
@@ -27,8 +27,8 @@ from cli import (
     train,
     world,
 )
-from cli.common import EXIT_CODES, err, fail
-from data.errors import OmniError
+from omnisearch.cli.common import EXIT_CODES, err, fail
+from omnisearch.data.errors import OmniError
 
 app = typer.Typer(
     name="omnisearch",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -16,7 +16,7 @@ from cli.common import (
     progress,
     table,
 )
-from data.errors import NotReady
+from omnisearch.data.errors import NotReady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +27,10 @@ app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no
 @app.command(epilog=example("omnisearch rank train"))
 def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """Train both rankers on what the engine retrieves for logged and judged queries."""
-    from data.settings import load_section
-    from data.workspace import Workspace
-    from engine.ranking_data import RankingOptions
-    from engine.train_rankers import train as train_rankers
+    from omnisearch.data.settings import load_section
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.ranking_data import RankingOptions
+    from omnisearch.engine.train_rankers import train as train_rankers
 
     space = Workspace.open(workspace)
     options = load_section("rank", RankingOptions(), space.settings)
@@ -44,8 +44,8 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
 @app.command(epilog=example("omnisearch rank report"))
 def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """What the rankers learned from, and how some trained on four fifths of it do on the rest."""
-    from data.workspace import Workspace
-    from ranker.store import load_rankers
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.ranker.store import load_rankers
 
     space = Workspace.open(workspace)
     rankers = load_rankers(space)

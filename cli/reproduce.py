@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.common import JsonOption, emit_json, err, example, out
+from omnisearch.cli.common import JsonOption, emit_json, err, example, out
 
 if TYPE_CHECKING:
-    from evaluation.reproduce.reproduce import Reproduce
+    from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
 
 def register(app: typer.Typer) -> None:
@@ -50,8 +50,8 @@ def reproduce(
     json: JsonOption = False,
 ) -> None:
     """Train what a table of the paper compares, under equal budgets, and measure it (§4, §5)."""
-    from data.workspace import Workspace
-    from evaluation.reproduce.reproduce import Reproduce
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
     source = None if workspace is None else Workspace.open(workspace)
     text, found = _reproduce(table, config, Reproduce(out_, source, seeds, steps))
@@ -63,14 +63,14 @@ def reproduce(
 
 def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str, Any]:
     """Markdown, and plain values."""
-    from evaluation.reproduce.report import markdown
-    from evaluation.reproduce.reproduce import reproduce_table
-    from evaluation.reproduce.spec import STUDIES, load_study, load_table
+    from omnisearch.evaluation.reproduce.report import markdown
+    from omnisearch.evaluation.reproduce.reproduce import reproduce_table
+    from omnisearch.evaluation.reproduce.spec import STUDIES, load_study, load_table
 
     if table not in STUDIES:
         made = reproduce_table(table, load_table(table, config), options, _told)
         return markdown(made), made.to_json()
-    from evaluation.reproduce.studies import reproduce_classification, reproduce_relevance
+    from omnisearch.evaluation.reproduce.studies import reproduce_classification, reproduce_relevance
 
     study = load_study(table, config)
     run = reproduce_relevance if table == "relevance" else reproduce_classification

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, out
+from omnisearch.cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, out
 
 if TYPE_CHECKING:
-    from engine.response import Response
+    from omnisearch.engine.response import Response
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +43,9 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search pins and products; related queries stand beside them."""
-    from data.workspace import Workspace
-    from engine.filters import Filters
-    from engine.search import SearchEngine
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.filters import Filters
+    from omnisearch.engine.search import SearchEngine
 
     filters = Filters(
         entity=entity,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.common import DEFAULT_WORKSPACE, WorkspaceOption, example
-from data.errors import InputError
+from omnisearch.cli.common import DEFAULT_WORKSPACE, WorkspaceOption, example
+from omnisearch.data.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -57,14 +57,14 @@ def serve(
     import os
 
     try:
-        from service.supervisor import Supervisor
+        from omnisearch.service.supervisor import Supervisor
     except ImportError as error:
         raise InputError(
             f"The service needs a package that is not installed ({error.name}).",
             how="Install the extra: pip install 'omnisearch[serve]'.",
         ) from error
-    from data.workspace import Workspace
-    from service.config import service_config
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.service.config import service_config
 
     space = Workspace.open(workspace)
     config = service_config(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, table
+from omnisearch.cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, table
 
 
 def register(app: typer.Typer) -> None:
@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
 
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """Counts, features, checkpoints, the live generation, rankers and the next step."""
-    from data.workspace import Workspace
-    from engine.status import workspace_status
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.status import workspace_status
 
     found = workspace_status(Workspace.open(workspace))
     if json:

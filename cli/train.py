@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.common import (
+from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
@@ -54,12 +54,12 @@ def train(
     """
     from contextlib import nullcontext
 
-    from data.catalogue import open_catalogue
-    from data.settings import load_section
-    from data.workspace import Workspace
-    from encoders.config import preset_config
-    from encoders.parallel import reports
-    from encoders.train import train as train_encoders
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.settings import load_section
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.encoders.config import preset_config
+    from omnisearch.encoders.parallel import reports
+    from omnisearch.encoders.train import train as train_encoders
 
     space = Workspace.open(workspace)
     options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.common import JsonOption, emit_json, example, out, progress
+from omnisearch.cli.common import JsonOption, emit_json, example, out, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def world(
     json: JsonOption = False,
 ) -> None:
     """Write a small synthetic Pinterest as files that `omnisearch import` reads."""
-    from data.world import Size, generate
+    from omnisearch.data.world import Size, generate
 
     with progress("sample world") as advance:
         summary = generate(

@@ -1,7 +1,7 @@
 """The catalogue: one SQLite file (WAL) with all entities, engagements and judgments.
 
 Times are whole seconds since 1970 UTC. A query's id is its normalised text
-(`data.text.normalise_query`). List-valued columns hold JSON arrays.
+(`omnisearch.data.text.normalise_query`). List-valued columns hold JSON arrays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from data.errors import Corrupt, InputError
+from omnisearch.data.errors import Corrupt, InputError
 
 SCHEMA_VERSION = 1
 

@@ -16,8 +16,8 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from data.errors import Corrupt, InputError
-from data.workspace import Workspace, fsync_folder, sha256_file, write_atomic
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.workspace import Workspace, fsync_folder, sha256_file, write_atomic
 
 
 @dataclass(frozen=True)

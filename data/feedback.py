@@ -12,8 +12,8 @@ from pathlib import Path
 
 import orjson
 
-from data.errors import Corrupt, InputError
-from data.workspace import Workspace
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.workspace import Workspace
 
 KINDS = ("engagements", "judgments")
 _VERSION = 1

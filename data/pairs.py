@@ -15,8 +15,8 @@ from hashlib import blake2b
 import pyarrow as pa
 import sqlite_utils
 
-from data.catalogue import ACTIONS, ENTITIES, get_meta, table_of
-from data.errors import NotReady
+from omnisearch.data.catalogue import ACTIONS, ENTITIES, get_meta, table_of
+from omnisearch.data.errors import NotReady
 
 DAY = 86_400
 NO_LIMIT = 2**62  # later than any time

@@ -1,6 +1,6 @@
 """Pseudo-queries: pairs of some words of an item's own text and the item.
 
-The query encoder alone learns from them (`encoders.step`).
+The query encoder alone learns from them (`omnisearch.encoders.step`).
 
 A log is short where a catalogue is long, and names few of its items. Words that stand in an item's
 title are a query that somebody could have typed for it; training on them beside the log teaches
@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, table_of
-from data.text import normalise_query
+from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
+from omnisearch.data.text import normalise_query
 
 FEWEST, MOST = 2, 4  # words of a pseudo-query
 _READ = 14  # of an item's text: what says most comes first
@@ -60,7 +60,7 @@ def pseudo_query(text: str, generator: np.random.Generator) -> str:
 
 
 def _words(text: str) -> Iterator[str]:
-    # Not `data.text.words`: signs of a script without spaces must stay together.
+    # Not `omnisearch.data.text.words`: signs of a script without spaces must stay together.
     for word in normalise_query(text).split():
         bare = word.strip(".,;:!?()[]\"'«»„“”。、！？（）")
         if bare:

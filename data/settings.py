@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data.errors import InputError
+from omnisearch.data.errors import InputError
 
 Section = TypeVar("Section")
 

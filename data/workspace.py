@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import NotReady
+from omnisearch.data.errors import NotReady
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.features import Feature
-from encoders.dataset import Items
-from encoders.model import COMPAT_FEATURES, OmniModel
-from encoders.text_feature import FEATURE
+from omnisearch.data.features import Feature
+from omnisearch.encoders.dataset import Items
+from omnisearch.encoders.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.text_feature import FEATURE
 
 _SAMPLE = 50_000  # items of each type that the rotation is fitted to
 

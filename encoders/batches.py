@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from encoders.chunks import (
+from omnisearch.encoders.chunks import (
     Hiding,
     ItemChunk,
     QueryChunk,
@@ -20,9 +20,9 @@ from encoders.chunks import (
     query_chunks,
     visible_strings,
 )
-from encoders.config import Config
-from encoders.dataset import TrainingData
-from encoders.parallel import ALONE, Group
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import TrainingData
+from omnisearch.encoders.parallel import ALONE, Group
 
 _ORDER, _NEGATIVES, _DROPOUT = 1, 2, 3  # what a random stream is for
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
-from encoders.report import StepReport
+from omnisearch.data.errors import InputError
+from omnisearch.encoders.report import StepReport
 
 
 class Board:

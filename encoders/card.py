@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from encoders.config import Config, config_to_json
+from omnisearch.encoders.config import Config, config_to_json
 
 _TASKS = {
     "pin": "pins that users saved or looked at for over 10 seconds",

@@ -27,14 +27,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace, new_folder, sha256_file, write_atomic
-from encoders.config import Config, config_from_json, config_to_json
-from encoders.encoder import Encoder
-from encoders.item import ItemEncoder
-from encoders.model import OmniModel
-from encoders.ngrams import NgramIndex, NgramVocabulary
-from encoders.query import QueryEncoder, QueryTokeniser, read_backbone, write_backbone
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace, new_folder, sha256_file, write_atomic
+from omnisearch.encoders.config import Config, config_from_json, config_to_json
+from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.item import ItemEncoder
+from omnisearch.encoders.model import OmniModel
+from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.encoders.query import QueryEncoder, QueryTokeniser, read_backbone, write_backbone
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.catalogue import TEXT_FIELDS
-from encoders.dataset import ENGAGED, Items
-from encoders.hash_embedding import Levels
-from encoders.query import pad
-from encoders.ragged import Ragged
+from omnisearch.data.catalogue import TEXT_FIELDS
+from omnisearch.encoders.dataset import ENGAGED, Items
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.query import pad
+from omnisearch.encoders.ragged import Ragged
 
 
 @dataclass(frozen=True)

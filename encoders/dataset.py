@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, count, field_texts, read_items
-from data.features import Feature, open_features
-from data.workspace import Workspace
-from encoders.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
-from encoders.ragged import Ragged
+from omnisearch.data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, count, field_texts, read_items
+from omnisearch.data.features import Feature, open_features
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
+from omnisearch.encoders.ragged import Ragged
 
 Progress = Callable[[int, int], None]
 ENGAGED = TEXT_FIELDS.index("engaged_queries")

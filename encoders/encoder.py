@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.catalogue import field_texts
-from data.errors import InputError
-from encoders.chunks import query_chunks
-from encoders.config import Config
-from encoders.hash_embedding import Levels
-from encoders.model import OmniModel
-from encoders.ngrams import NgramIndex
-from encoders.query import QueryTokeniser
+from omnisearch.data.catalogue import field_texts
+from omnisearch.data.errors import InputError
+from omnisearch.encoders.chunks import query_chunks
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.model import OmniModel
+from omnisearch.encoders.ngrams import NgramIndex
+from omnisearch.encoders.query import QueryTokeniser
 
 _ITEMS_AT_ONCE = 1024
 
@@ -99,7 +99,7 @@ class Encoder:
         """(n, dim) float32 unit rows.
 
         Args:
-            items: as `data.catalogue.read_items` gives them.
+            items: as `omnisearch.data.catalogue.read_items` gives them.
             features: name → (n, d) float32, zeros where an item has none; features that the
                 encoder does not know are ignored, those that are missing count as zeros.
 

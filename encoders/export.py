@@ -15,10 +15,10 @@ import numpy as np
 import orjson
 import torch
 
-from data.errors import InputError, OmniError
-from data.workspace import Workspace, new_folder, sha256_file
-from encoders.encoder import Encoder
-from encoders.onnx_query import (
+from omnisearch.data.errors import InputError, OmniError
+from omnisearch.data.workspace import Workspace, new_folder, sha256_file
+from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.onnx_query import (
     FLOAT32,
     FORMAT,
     INT8,
@@ -38,7 +38,7 @@ _ODD = (  # what a sample of real queries may lack
     "antidisestablishmentarianism" * 18,
 )
 
-# A tower → kind of pairs → (n,) bool, which were found: `evaluation.tower_recall`.
+# A tower → kind of pairs → (n,) bool, which were found: `omnisearch.evaluation.tower_recall`.
 Recall = Callable[[QueryTower], Mapping[str, np.ndarray]]
 
 
@@ -170,7 +170,7 @@ def write_tokeniser(hub_tokeniser: Any, path: Path) -> None:
 
 
 def write_float32(tower: torch.nn.Module, path: Path) -> None:
-    """`encoders.query.QueryEncoder` as ONNX: input_ids, attention_mask (n, l) → (n, dim)."""
+    """`omnisearch.encoders.query.QueryEncoder` as ONNX: input_ids, attention_mask (n, l) → (n, dim)."""
     tower.eval()
     ids = torch.full((2, 6), 1)
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.ngrams import Bags
-from encoders.ragged import Ragged
+from omnisearch.encoders.ngrams import Bags
+from omnisearch.encoders.ragged import Ragged
 
 _PRIME = 2**31 - 1  # above every token id, and a * id stays below 2**63
 HASHES = 2

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.config import Config
-from encoders.hash_embedding import HashEmbedding, Levels, sum_bags
-from encoders.rotated import RotatedLinear
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.hash_embedding import HashEmbedding, Levels, sum_bags
+from omnisearch.encoders.rotated import RotatedLinear
 
 
 class ItemEncoder(nn.Module):

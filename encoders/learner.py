@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from data.errors import InputError
-from encoders.batches import Batch, BatchStream, pinned
-from encoders.config import Config
-from encoders.dataset import TrainingData
-from encoders.logq import StreamCounts
-from encoders.model import OmniModel
-from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
-from encoders.parallel import ALONE, Group
-from encoders.report import StepReport
-from encoders.step import Stepper, count_and_correct, takes_bf16
+from omnisearch.data.errors import InputError
+from omnisearch.encoders.batches import Batch, BatchStream, pinned
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import TrainingData
+from omnisearch.encoders.logq import StreamCounts
+from omnisearch.encoders.model import OmniModel
+from omnisearch.encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
+from omnisearch.encoders.parallel import ALONE, Group
+from omnisearch.encoders.report import StepReport
+from omnisearch.encoders.step import Stepper, count_and_correct, takes_bf16
 
 
 class Learner:

@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from encoders.compat import CompatEncoder
-from encoders.config import START_TEMPERATURE, Config
-from encoders.item import ItemEncoder
-from encoders.query import QueryEncoder
-from encoders.rotated import RotatedLinear
+from omnisearch.encoders.compat import CompatEncoder
+from omnisearch.encoders.config import START_TEMPERATURE, Config
+from omnisearch.encoders.item import ItemEncoder
+from omnisearch.encoders.query import QueryEncoder
+from omnisearch.encoders.rotated import RotatedLinear
 
 # Entity type → the feature that its compatibility encoder reads (§3.4.3).
 COMPAT_FEATURES = {"pin": "pinsage", "product": "itemsage"}

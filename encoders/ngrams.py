@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import Corrupt
-from data.text import words
-from encoders.ragged import Growing, Ragged
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.text import words
+from omnisearch.encoders.ragged import Growing, Ragged
 
 BORDER = "#"  # no word holds one
 _FILES = ("unigrams.txt", "bigrams.txt", "trigrams.txt")

@@ -5,7 +5,7 @@
                          query.onnx          float32
                          query.int8.onnx     int8, where it was good enough to be kept
 
-`encoders.export` writes it. Nothing here imports PyTorch or transformers: a process that serves
+`omnisearch.encoders.export` writes it. Nothing here imports PyTorch or transformers: a process that serves
 from an export needs neither in memory.
 """
 
@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from data.errors import Corrupt
-from data.text import normalise_query
-from data.workspace import Workspace
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
 
 FORMAT = 1
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
@@ -37,7 +37,7 @@ logger = logging.getLogger("omnisearch.encoders")
 
 
 class QueryTower(Protocol):
-    """What turns queries into vectors: `encoders.encoder.Encoder` or an export of it."""
+    """What turns queries into vectors: `omnisearch.encoders.encoder.Encoder` or an export of it."""
 
     checkpoint: str
     dim: int
@@ -115,7 +115,7 @@ class OnnxQueries:
         return bool(cosines.min() >= self.facts["int8"]["cosine"] - _DRIFT)
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The word piece ids of each text, as `encoders.query.QueryTokeniser` gives them."""
+        """The word piece ids of each text, as `omnisearch.encoders.query.QueryTokeniser` gives them."""
         plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
         if len(plain) == 1:  # no thread pool for one text
             rows = [self._tokeniser.encode(plain[0]).ids]

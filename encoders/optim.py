@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from data.errors import Corrupt
-from encoders.config import Config
-from encoders.model import OmniModel
+from omnisearch.data.errors import Corrupt
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.model import OmniModel
 
 _BETAS = (0.9, 0.999)
 _ROWS_AT_ONCE = 512  # on a CPU, what all steps of an update do in its cache

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from data.errors import InputError, OmniError
+from omnisearch.data.errors import InputError, OmniError
 
 _DENSE, _SPARSE = 1, 2  # kinds of gradients
 _PATIENCE = timedelta(hours=3)  # others wait while the first validates

@@ -10,15 +10,15 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from data.catalogue import ITEM_ENTITIES
-from data.errors import InputError, NotReady
-from data.features import Feature
-from data.pairs import time_split, training_pairs
-from data.pseudo import pseudo_pairs
-from data.workspace import Workspace
-from encoders.checkpoint import Parts
-from encoders.config import Config
-from encoders.dataset import (
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.features import Feature
+from omnisearch.data.pairs import time_split, training_pairs
+from omnisearch.data.pseudo import pseudo_pairs
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import Parts
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import (
     Items,
     TrainingData,
     all_features,
@@ -26,18 +26,18 @@ from encoders.dataset import (
     training_data,
     vocabulary_of,
 )
-from encoders.item import ItemEncoder
-from encoders.model import COMPAT_FEATURES, OmniModel
-from encoders.ngrams import NgramIndex, NgramVocabulary
-from encoders.query import (
+from omnisearch.encoders.item import ItemEncoder
+from omnisearch.encoders.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.encoders.query import (
     QueryEncoder,
     QueryTokeniser,
     named_backbone,
     small_backbone,
 )
-from encoders.text_feature import check_encoder
-from encoders.validate import carve
-from encoders.wordpiece import train_wordpiece
+from omnisearch.encoders.text_feature import check_encoder
+from omnisearch.encoders.validate import carve
+from omnisearch.encoders.wordpiece import train_wordpiece
 
 Features = dict[str, dict[str, Feature]]
 

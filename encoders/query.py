@@ -19,10 +19,10 @@ from transformers import (
     DistilBertConfig,
 )
 
-from data.errors import InputError
-from data.text import normalise_query
-from encoders.config import Config
-from encoders.rotated import RotatedLinear
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import normalise_query
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.rotated import RotatedLinear
 
 _VALUE_GAIN = 2.5  # of the small backbone's attention values and outputs
 _ORIGIN = {"is_local", "local_files_only", "name_or_path"}
@@ -57,7 +57,7 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 class QueryTokeniser:
-    """Queries → word pieces: normalised as everywhere (`data.text`), cut to a maximum.
+    """Queries → word pieces: normalised as everywhere (`omnisearch.data.text`), cut to a maximum.
 
     Safe to call from several threads.
     """

@@ -12,7 +12,7 @@ class RotatedLinear(nn.Linear):
 
     Adam and its kin rescale each number of a gradient on its own, so how fast a layer learns
     depends on the basis it is written in. A warm start is written in principal directions, and is
-    read where embeddings that exist already lie (`encoders.align`).
+    read where embeddings that exist already lie (`omnisearch.encoders.align`).
 
     Attributes:
         rotation: (out, out), its rows orthonormal; the identity unless it is set. Not trained.

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.pseudo import PSEUDO
-from encoders.batches import Batch, Part
-from encoders.chunks import ItemChunk, QueryChunk
-from encoders.config import Config
-from encoders.dataset import Items
-from encoders.logq import StreamCounts
-from encoders.loss import Sampling, false_negatives, nested_loss
-from encoders.model import COMPAT_FEATURES, OmniModel
-from encoders.parallel import ALONE, Group
+from omnisearch.data.pseudo import PSEUDO
+from omnisearch.encoders.batches import Batch, Part
+from omnisearch.encoders.chunks import ItemChunk, QueryChunk
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import Items
+from omnisearch.encoders.logq import StreamCounts
+from omnisearch.encoders.loss import Sampling, false_negatives, nested_loss
+from omnisearch.encoders.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.parallel import ALONE, Group
 
 # A chunk's places among the batch's vectors, and what encodes it.
 Encoder = tuple[Tensor, Callable[[], Tensor]]

@@ -1,7 +1,7 @@
 """Items' own text through a pretrained encoder, as the continuous feature 'text' (§3.3).
 
 Beside PinSage and ItemSage it is one more vector that the item encoder reads. With it, training can
-start from what the pretrained encoder knows of the language: see `encoders.warm`.
+start from what the pretrained encoder knows of the language: see `omnisearch.encoders.warm`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.catalogue import (
+from omnisearch.data.catalogue import (
     ITEM_ENTITIES,
     count,
     field_texts,
@@ -29,12 +29,12 @@ from data.catalogue import (
     set_meta,
     table_of,
 )
-from data.errors import Corrupt, InputError
-from data.features import write_feature
-from data.workspace import Workspace
-from encoders.chunks import query_chunks
-from encoders.query import QueryTokeniser, named_backbone, pooled
-from encoders.step import takes_bf16
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.features import write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.chunks import query_chunks
+from omnisearch.encoders.query import QueryTokeniser, named_backbone, pooled
+from omnisearch.encoders.step import takes_bf16
 
 FEATURE = "text"
 CACHE = "text_cache.db"

@@ -13,13 +13,13 @@ from uuid import uuid4
 import sqlite_utils
 import torch
 
-from data.catalogue import get_meta
-from data.errors import InputError
-from data.workspace import Workspace, write_atomic
-from encoders.batches import BatchStream
-from encoders.board import open_board
-from encoders.card import write_card
-from encoders.checkpoint import (
+from omnisearch.data.catalogue import get_meta
+from omnisearch.data.errors import InputError
+from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.encoders.batches import BatchStream
+from omnisearch.encoders.board import open_board
+from omnisearch.encoders.card import write_card
+from omnisearch.encoders.checkpoint import (
     TrainingState,
     arrays_of,
     folder_of,
@@ -32,14 +32,14 @@ from encoders.checkpoint import (
     verify,
     write_checkpoint,
 )
-from encoders.config import Config
-from encoders.learner import Learner, batches_ahead
-from encoders.optim import optimiser_tensors, restore_optimisers
-from encoders.parallel import Group, joined, this_device
-from encoders.prepare import Prepared, prepare
-from encoders.report import StepReport
-from encoders.validate import Validator, recurrence
-from encoders.warm import warm_config, warm_start
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.learner import Learner, batches_ahead
+from omnisearch.encoders.optim import optimiser_tensors, restore_optimisers
+from omnisearch.encoders.parallel import Group, joined, this_device
+from omnisearch.encoders.prepare import Prepared, prepare
+from omnisearch.encoders.report import StepReport
+from omnisearch.encoders.validate import Validator, recurrence
+from omnisearch.encoders.warm import warm_config, warm_start
 
 OnStep = Callable[[StepReport], None]
 
@@ -73,13 +73,13 @@ def train(
     and its further losses are those that it would have had; where there is none, a new one
     begins. `progress` is called while the catalogue is read, `on_step` after each step.
 
-    Under `torchrun` the processes share each batch (`encoders.parallel`); the first one alone
+    Under `torchrun` the processes share each batch (`omnisearch.encoders.parallel`); the first one alone
     validates, writes, and calls `on_step`.
 
     Raises:
         InputError: another process trains under this name, or the catalogue or the config
             changed since the checkpoint that is to be resumed.
-        NotReady: no pairs to train on, or features that leak (`data.pairs.training_pairs`).
+        NotReady: no pairs to train on, or features that leak (`omnisearch.data.pairs.training_pairs`).
     """
     base = folder_of(workspace, name)
     base.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,12 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from data.pairs import DAY, Split, window_pairs
-from encoders.chunks import item_chunks, query_chunks, visible_strings
-from encoders.config import Config
-from encoders.dataset import TrainingData
-from encoders.model import COMPAT_FEATURES, OmniModel
-from encoders.retrieval_eval import recall_at
+from omnisearch.data.pairs import DAY, Split, window_pairs
+from omnisearch.encoders.chunks import item_chunks, query_chunks, visible_strings
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import TrainingData
+from omnisearch.encoders.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.retrieval_eval import recall_at
 
 _DAYS = 7
 _LARGEST_SHARE = 0.1  # of the training pairs

@@ -1,7 +1,7 @@
 """A warm start: training that begins with what a pretrained text encoder knows.
 
 Trained from nothing, a hash-embedding item tower needs billions of pairs; most catalogues have
-thousands. Where items have the feature 'text' (`encoders.text_feature`), the query tower takes the
+thousands. Where items have the feature 'text' (`omnisearch.encoders.text_feature`), the query tower takes the
 encoder that made it, with a projection that keeps its cosines, and the item tower is taught to
 give each item the projection of its text vector: from its n-grams and all its features, some of
 them hidden, so that it also learns to do without. The first joint step then starts at the quality
@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.catalogue import ITEM_ENTITIES, count
-from encoders.align import align
-from encoders.chunks import (
+from omnisearch.data.catalogue import ITEM_ENTITIES, count
+from omnisearch.encoders.align import align
+from omnisearch.encoders.chunks import (
     Hiding,
     ItemChunk,
     hidden_features,
@@ -30,13 +30,13 @@ from encoders.chunks import (
     item_chunks,
     visible_strings,
 )
-from encoders.config import Config
-from encoders.dataset import Items
-from encoders.item import ItemEncoder
-from encoders.model import OmniModel
-from encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
-from encoders.step import takes_bf16
-from encoders.text_feature import FEATURE, text_encoder
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.dataset import Items
+from omnisearch.encoders.item import ItemEncoder
+from omnisearch.encoders.model import OmniModel
+from omnisearch.encoders.optim import build_optimisers, clip_gradients, schedule, set_rates
+from omnisearch.encoders.step import takes_bf16
+from omnisearch.encoders.text_feature import FEATURE, text_encoder
 
 GENTLE = 0.2  # of the config's rates, in the joint training
 ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, train
 from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerFast
 
-from data.text import MAX_QUERY_CHARS, is_unspaced, normalise
+from omnisearch.data.text import MAX_QUERY_CHARS, is_unspaced, normalise
 
 # How transformers calls the special word pieces.
 _SPECIAL = {
@@ -62,7 +62,7 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
     plain = _tokeniser({"[UNK]": 0})
     counts: Counter[str] = Counter()
     for text in texts:
-        # Queries are read normalised (`encoders.query`), so that is how they must be spelled.
+        # Queries are read normalised (`omnisearch.encoders.query`), so that is how they must be spelled.
         folded = plain.normalizer.normalize_str(normalise(text))
         counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(folded))
     return counts

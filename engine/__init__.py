@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.config import EngineConfig
-    from engine.filters import Filters
-    from engine.search import SearchEngine
+    from omnisearch.engine.config import EngineConfig
+    from omnisearch.engine.filters import Filters
+    from omnisearch.engine.search import SearchEngine
 
 __all__ = ["EngineConfig", "Filters", "SearchEngine"]
 
 _HOME = {
-    "EngineConfig": "engine.config",
-    "Filters": "engine.filters",
-    "SearchEngine": "engine.search",
+    "EngineConfig": "omnisearch.engine.config",
+    "Filters": "omnisearch.engine.filters",
+    "SearchEngine": "omnisearch.engine.search",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOME[name]), name)

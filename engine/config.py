@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.errors import InputError
-from data.settings import load_section
-from data.workspace import Workspace
+from omnisearch.data.errors import InputError
+from omnisearch.data.settings import load_section
+from omnisearch.data.workspace import Workspace
 
 _DEPTHS = (
     *("token_pins", "token_products", "learned_pins", "learned_products"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.catalogue import ITEM_ENTITIES
-from engine.live import Live
-from engine.response import Hit
-from indexer.table import name_of
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.engine.live import Live
+from omnisearch.engine.response import Hit
+from omnisearch.indexer.table import name_of
 
 
 def hits_of(

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from data.catalogue import ITEM_ENTITIES
-from data.errors import Corrupt
-from data.text import normalise_query
-from data.workspace import Workspace
-from engine.filters import Filters, allowed_rows
-from ranker.store import load_rankers
-from ranker.train import Rankers
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.ranker.store import load_rankers
+from omnisearch.ranker.train import Rankers
 
 _MASKS_KEPT = 32
 _NO_LIMIT = 2**40  # later than any time in seconds
@@ -29,7 +29,7 @@ class Live:
     """An immutable view that a search holds on to while another may be put in its place.
 
     Attributes:
-        generation: `indexer.generation.Generation`.
+        generation: `omnisearch.indexer.generation.Generation`.
         encoder: the query tower of its checkpoint, exported or as it was trained.
         rankers: None where none were trained.
         arrays: (entity, space) → float32 (n, d), rows as in the entity's table.
@@ -95,8 +95,8 @@ def open_live(
         NotReady: there is no generation.
         Corrupt: a file of it or of the rankers was damaged.
     """
-    from encoders.onnx_query import open_export
-    from indexer.generation import Generation
+    from omnisearch.encoders.onnx_query import open_export
+    from omnisearch.indexer.generation import Generation
 
     generation = Generation.open(workspace, token_backend=token_backend)
     encoder = open_export(workspace, generation.checkpoint, threads)
@@ -112,9 +112,9 @@ def open_live(
 
 def _trained_encoder(workspace: Workspace, generation: Any) -> Any:
     """The generation's own copy of its checkpoint, in PyTorch."""
-    from encoders.checkpoint import open_encoder
-    from indexer.generation import folder_of
-    from indexer.publish import ENCODER
+    from omnisearch.encoders.checkpoint import open_encoder
+    from omnisearch.indexer.generation import folder_of
+    from omnisearch.indexer.publish import ENCODER
 
     folder = folder_of(workspace, generation.number) / ENCODER
     encoder = open_encoder(folder, generation.checkpoint_name)

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data.text import normalise_query
-from data.workspace import Workspace
-from engine.config import CacheConfig, EngineConfig, cache_config, engine_config
-from engine.query.sqlite_store import SqliteStore
-from engine.query.store import DAY, Store
-from engine.query.table import VectorTable
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.config import CacheConfig, EngineConfig, cache_config, engine_config
+from omnisearch.engine.query.sqlite_store import SqliteStore
+from omnisearch.engine.query.store import DAY, Store
+from omnisearch.engine.query.table import VectorTable
 
 _FLUSH_SECONDS = 5.0
 _BATCH = 256
@@ -86,7 +86,7 @@ class QueryCache:
         ttl, most = config.cache_days * DAY, config.cache_entries
         store: Store | None = None
         if shared.url:
-            from engine.query.redis_store import RedisStore
+            from omnisearch.engine.query.redis_store import RedisStore
 
             store = RedisStore(shared.url, ttl=ttl, max_entries=most)
         path, memory = workspace.query_cache, config.cache_memory

@@ -1,6 +1,6 @@
 """What the rankers learn from: retrieved candidates of logged and of judged queries.
 
-Logged queries come from the days right after the end of training (`data.pairs.time_split`),
+Logged queries come from the days right after the end of training (`omnisearch.data.pairs.time_split`),
 inside the gap before the evaluation. The encoder, the engaged queries and the counts have seen
 nothing of these days, just as they will have seen nothing of the searches they serve. Were the
 days before the end of training used, an engaged item would carry its own label: the query would
@@ -18,19 +18,19 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
-from data.catalogue import ACTIONS, ITEM_ENTITIES
-from data.pairs import DAY, Split, evaluation_pairs, time_split
-from engine.candidates import KINDS, Candidates, best_first, rrf
-from engine.config import EngineConfig
-from engine.given import Given
-from engine.live import Live, known_until
-from engine.scoring import add_cosines, features, retrieve_all
-from engine.search import SearchEngine
-from engine.sources import Asked
-from engine.systems import SYSTEMS
-from ranker.features import FEATURES
-from ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
-from ranker.lists import RankingData
+from omnisearch.data.catalogue import ACTIONS, ITEM_ENTITIES
+from omnisearch.data.pairs import DAY, Split, evaluation_pairs, time_split
+from omnisearch.engine.candidates import KINDS, Candidates, best_first, rrf
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.given import Given
+from omnisearch.engine.live import Live, known_until
+from omnisearch.engine.scoring import add_cosines, features, retrieve_all
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.sources import Asked
+from omnisearch.engine.systems import SYSTEMS
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
+from omnisearch.ranker.lists import RankingData
 
 Item = tuple[str, str, str]  # query, entity, id
 Progress = Callable[[int, int], None]
@@ -66,7 +66,7 @@ def collect(
     """Candidates of the chosen queries with their features, engagement and relevance labels.
 
     Only retrieved candidates are in it: what no source finds is nothing a ranker can order. An
-    engagement label is the graded gain of `ranker.labels`, corrected for position; 0 for
+    engagement label is the graded gain of `omnisearch.ranker.labels`, corrected for position; 0 for
     candidates of a logged query without engagement, and with a lower weight where it was never
     shown. A relevance label is the judges' mean grade; as in trec_eval's measures, what nobody
     judged counts as irrelevant. The label of a kind the query has nothing of is NaN.

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from data.text import words
-from engine.response import Related
+from omnisearch.data.text import words
+from omnisearch.engine.response import Related
 
 
 @lru_cache(maxsize=65_536)  # neighbours recur from search to search

@@ -15,7 +15,7 @@ class Hit:
         title: the item's title; its caption or description where it has none.
         score: what the system orders by; scores of different systems do not compare.
         explain: the score of every stage and source, where it was asked for (see
-            `engine.explain`).
+            `omnisearch.engine.explain`).
     """
 
     rank: int

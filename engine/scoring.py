@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.catalogue import ITEM_ENTITIES
-from engine.blend import Shares, blend
-from engine.candidates import KINDS, Candidates, best_first, merge, rrf, unlearned
-from engine.config import EngineConfig
-from engine.filters import Filters
-from engine.given import Given
-from engine.item_columns import item_columns, word_columns
-from engine.live import Live
-from engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
-from engine.systems import System
-from ranker.features import QueryInfo, feature_matrix
-from ranker.train import Rankers
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.engine.blend import Shares, blend
+from omnisearch.engine.candidates import KINDS, Candidates, best_first, merge, rrf, unlearned
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.item_columns import item_columns, word_columns
+from omnisearch.engine.live import Live
+from omnisearch.engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
+from omnisearch.engine.systems import System
+from omnisearch.ranker.features import QueryInfo, feature_matrix
+from omnisearch.ranker.train import Rankers
 
 
 class Stages:
@@ -100,7 +100,7 @@ def add_cosines(live: Live, candidates: Candidates, vector: np.ndarray) -> None:
 
 
 def features(live: Live, candidates: Candidates, query: Asked, as_new: bool = False) -> np.ndarray:
-    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`).
+    """Float32 (n, F): what the rankers see of the candidates (`omnisearch.ranker.features`).
 
     With `as_new`, as if nobody had searched for this before: no item was engaged by the query.
     """
@@ -164,7 +164,7 @@ def rank_candidates(
 
 
 def blended(live: Live, ranking: Ranking, shares: Shares, places: int) -> Ranking:
-    """The ranking with the first `places` of its order blended (see `engine.blend`)."""
+    """The ranking with the first `places` of its order blended (see `omnisearch.engine.blend`)."""
     candidates = ranking.candidates
     ads = np.zeros(len(candidates), bool)
     for entity in ITEM_ENTITIES:

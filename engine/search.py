@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from data.catalogue import ITEM_ENTITIES
-from data.errors import InputError
-from data.text import MAX_QUERY_CHARS, normalise, normalise_query
-from data.workspace import Workspace
-from engine.blend import Shares
-from engine.config import EngineConfig, engine_config
-from engine.explain import explain_hit
-from engine.filters import Filters
-from engine.given import Given
-from engine.hits import hits_of
-from engine.live import Live, open_live
-from engine.query_cache import QueryCache
-from engine.related import choose_related
-from engine.response import Related, Response
-from engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_all
-from engine.sources import RELATED, Asked, retrieve
-from engine.systems import System, system_named
+from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import MAX_QUERY_CHARS, normalise, normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.blend import Shares
+from omnisearch.engine.config import EngineConfig, engine_config
+from omnisearch.engine.explain import explain_hit
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.hits import hits_of
+from omnisearch.engine.live import Live, open_live
+from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.related import choose_related
+from omnisearch.engine.response import Related, Response
+from omnisearch.engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_all
+from omnisearch.engine.sources import RELATED, Asked, retrieve
+from omnisearch.engine.systems import System, system_named
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class SearchEngine:
         Args:
             k: results a page, at least 1. page: 1 is the first.
             explain: give each hit the scores of all stages and sources.
-            system: one of `engine.systems.SYSTEMS`.
+            system: one of `omnisearch.engine.systems.SYSTEMS`.
             given: the view, embedding and deadline to search with; None takes the newest view,
                 encodes the query, and has no deadline.
 

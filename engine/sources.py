@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.candidates import Found
-from engine.config import EngineConfig
-from engine.query_words import query_words
+from omnisearch.engine.candidates import Found
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.query_words import query_words
 
 # Entity type → the space of its pre-existing embedding.
 COMPAT_SPACES = {"pin": "pinsage", "product": "itemsage"}

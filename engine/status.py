@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.catalogue import get_meta, open_catalogue
-from data.workspace import Workspace
+from omnisearch.data.catalogue import get_meta, open_catalogue
+from omnisearch.data.workspace import Workspace
 
 _TABLES = (
     *("pins", "products", "boards", "board_items"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.errors import InputError
-from engine.candidates import KINDS
+from omnisearch.data.errors import InputError
+from omnisearch.engine.candidates import KINDS
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, read_items
-from data.errors import InputError
-from data.text import normalise_query
-from evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
-from evaluation.metrics import ndcg
+from omnisearch.data.catalogue import ITEM_ENTITIES, read_items
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import normalise_query
+from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
+from omnisearch.evaluation.metrics import ndcg
 
 SYSTEMS = ("token", "embedding", "full")
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from data.errors import InputError, NotReady
-from data.pairs import time_split
-from engine.ranking_data import evaluation_queries
-from evaluation.compare import SYSTEMS, Engine
-from evaluation.evaluate import held_out_gains
-from evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
-from evaluation.significance import Difference, compare_paired, holm
-from evaluation.systems import (
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.pairs import time_split
+from omnisearch.engine.ranking_data import evaluation_queries
+from omnisearch.evaluation.compare import SYSTEMS, Engine
+from omnisearch.evaluation.evaluate import held_out_gains
+from omnisearch.evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
+from omnisearch.evaluation.significance import Difference, compare_paired, holm
+from omnisearch.evaluation.systems import (
     METRICS,
     Estimate,
     Progress,

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from data.pairs import evaluation_pairs, time_split
-from engine.ranking_data import evaluation_queries
-from evaluation.compare import Engine
-from evaluation.judged import (
+from omnisearch.data.pairs import evaluation_pairs, time_split
+from omnisearch.engine.ranking_data import evaluation_queries
+from omnisearch.evaluation.compare import Engine
+from omnisearch.evaluation.judged import (
     RELEVANT,
     ItemGains,
     data_notes,
@@ -27,10 +27,10 @@ from evaluation.judged import (
     judged_gains,
     set_of,
 )
-from evaluation.languages import language_pairs
-from evaluation.recall import Recall, RecallOptions, evaluate_recall
-from evaluation.significance import Difference, compare_paired, holm
-from evaluation.systems import (
+from omnisearch.evaluation.languages import language_pairs
+from omnisearch.evaluation.recall import Recall, RecallOptions, evaluate_recall
+from omnisearch.evaluation.significance import Difference, compare_paired, holm
+from omnisearch.evaluation.systems import (
     Estimate,
     Progress,
     Values,

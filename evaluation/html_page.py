@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from urllib.parse import urlsplit
 
-from evaluation.wording import plain
+from omnisearch.evaluation.wording import plain
 
 _POLICY = (
     "default-src 'none'; img-src data: https: http:; style-src 'unsafe-inline'; "
@@ -41,7 +41,7 @@ def notes(lines: Iterable[str]) -> str:
 
 def page(title: str, body: str) -> str:
     """A whole HTML document around `body`, which is trusted to be escaped."""
-    style = files("evaluation").joinpath("report.css").read_text("utf-8")
+    style = files("omnisearch.evaluation").joinpath("report.css").read_text("utf-8")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -1,6 +1,6 @@
 """Held-out pairs by the language of the query and that of the item, for Recall@10 across languages.
 
-`evaluation.recall` measures them as it does all pairs (§4.2): exactly, among items of all
+`omnisearch.evaluation.recall` measures them as it does all pairs (§4.2): exactly, among items of all
 languages, ties against the model. A search that only knows words finds little off the diagonal.
 """
 
@@ -14,9 +14,9 @@ import orjson
 import pyarrow as pa
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, table_of
-from data.pairs import PAIR_SCHEMA
-from evaluation.judged import RELEVANT, ItemGains
+from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
+from omnisearch.data.pairs import PAIR_SCHEMA
+from omnisearch.evaluation.judged import RELEVANT, ItemGains
 
 ACROSS = " → "
 Pair = tuple[str, str, str]  # query, entity, item id

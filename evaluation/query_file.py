@@ -8,8 +8,8 @@ from pathlib import Path
 
 import orjson
 
-from data.errors import InputError
-from data.text import normalise_query
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import normalise_query
 
 _COLUMNS = ("query", "text", "search_term")
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from evaluation.ranks import Progress, exact_ranks
-from evaluation.significance import bootstrap_interval
+from omnisearch.evaluation.ranks import Progress, exact_ranks
+from omnisearch.evaluation.significance import bootstrap_interval
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -53,7 +53,7 @@ class RecallOptions:
 
 
 class Generation(Protocol):
-    """What of `indexer.generation.Generation` is read here."""
+    """What of `omnisearch.indexer.generation.Generation` is read here."""
 
     spaces: Mapping[tuple[str, str], Any]
     tokens: Mapping[str, Any]
@@ -95,7 +95,7 @@ def evaluate_recall(
     """Recall of every space on every kind of pairs, for all, by language and by country.
 
     Args:
-        pairs: `data.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
+        pairs: `omnisearch.data.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
         encode: texts → (n, d) unit float32, such as `Encoder.queries`.
     """
     options = options or RecallOptions()

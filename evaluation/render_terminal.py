@@ -6,13 +6,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.compare import Column, Comparison, Shown
-from evaluation.compare_set import PairOfSystems, SetComparison
-from evaluation.evaluate import Evaluation
-from evaluation.languages import ACROSS
-from evaluation.recall import Recall
-from evaluation.systems import METRICS, Estimate
-from evaluation.wording import p_text, plain, price_text, system_name
+from omnisearch.evaluation.compare import Column, Comparison, Shown
+from omnisearch.evaluation.compare_set import PairOfSystems, SetComparison
+from omnisearch.evaluation.evaluate import Evaluation
+from omnisearch.evaluation.languages import ACROSS
+from omnisearch.evaluation.recall import Recall
+from omnisearch.evaluation.systems import METRICS, Estimate
+from omnisearch.evaluation.wording import p_text, plain, price_text, system_name
 
 _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.compare import Column, Comparison, Shown
-from evaluation.html_page import link, notes, page, text
-from evaluation.pictures import picture
-from evaluation.wording import WHAT, price_text, system_name
+from omnisearch.evaluation.compare import Column, Comparison, Shown
+from omnisearch.evaluation.html_page import link, notes, page, text
+from omnisearch.evaluation.pictures import picture
+from omnisearch.evaluation.wording import WHAT, price_text, system_name
 
 _GOOD, _BAD = "✓ relevant", "✗ irrelevant"
 

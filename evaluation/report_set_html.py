@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from evaluation.compare_set import PairOfSystems, QueryRow, SetComparison
-from evaluation.html_page import notes, page, text
-from evaluation.significance import Difference
-from evaluation.systems import METRICS
-from evaluation.wording import WHAT, p_text, system_name
+from omnisearch.evaluation.compare_set import PairOfSystems, QueryRow, SetComparison
+from omnisearch.evaluation.html_page import notes, page, text
+from omnisearch.evaluation.significance import Difference
+from omnisearch.evaluation.systems import METRICS
+from omnisearch.evaluation.wording import WHAT, p_text, system_name
 
 _SHOWN = 15  # queries in each of the tables of gains and losses
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.compare import Engine
-from evaluation.judged import RELEVANT, Item, ItemGains
-from evaluation.metrics import measure
-from evaluation.significance import bootstrap_interval
+from omnisearch.evaluation.compare import Engine
+from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains
+from omnisearch.evaluation.metrics import measure
+from omnisearch.evaluation.significance import bootstrap_interval
 
 Progress = Callable[[int, int], None]
 Rankings = dict[str, dict[str, list[Item]]]  # system → query → items, best first

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from evaluation.ranks import exact_ranks
+from omnisearch.evaluation.ranks import exact_ranks
 
 K = 10
 _TOGETHER = 64  # queries a batch, the most that are gathered while serving
@@ -31,7 +31,7 @@ def tower_recall(
 
     Args:
         generation: an open generation of the tower's checkpoint.
-        pairs: as `data.pairs.window_pairs` draws them.
+        pairs: as `omnisearch.data.pairs.window_pairs` draws them.
         corpus: random entities that each pair's entity stands among; fewer are taken whole.
 
     Returns:

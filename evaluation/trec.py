@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from math import isfinite, isnan
 from pathlib import Path
 
-from data.errors import InputError
-from evaluation.metrics import order_by_score
+from omnisearch.data.errors import InputError
+from omnisearch.evaluation.metrics import order_by_score
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, float]]:

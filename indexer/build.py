@@ -1,4 +1,4 @@
-"""Building generations: `build` and `rebuild` number all items anew (see `indexer.update`)."""
+"""Building generations: `build` and `rebuild` number all items anew (see `omnisearch.indexer.update`)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import sqlite_utils
 
-from data.workspace import Workspace
-from indexer.folders import build_lock
-from indexer.publish import BuildOptions, Job, Progress, publish
-from indexer.signals import ItemsAndQueries
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.folders import build_lock
+from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
+from omnisearch.indexer.signals import ItemsAndQueries
 
 __all__ = ["BuildOptions", "build", "rebuild", "snapshot"]
 

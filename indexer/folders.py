@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from data.errors import Corrupt, NotReady
-from data.workspace import Workspace, sha256_file, write_atomic
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.workspace import Workspace, sha256_file, write_atomic
 
 MANIFEST = "manifest.json"
 REBUILD = "Run `omnisearch index rollback` or `omnisearch index build`."

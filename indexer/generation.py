@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.catalogue import ENTITIES, ITEM_ENTITIES
-from data.errors import Corrupt, NotReady
-from data.workspace import Workspace
-from indexer.folders import REBUILD, problems_of, read_manifest, read_pointer
-from indexer.hnsw import Space, open_space
-from indexer.hnsw_file import Expected
-from indexer.spelling import Spelling, open_spelling
-from indexer.table import ItemTable, open_table
-from indexer.tokens import TokenIndex, open_tokens
-from indexer.words import Texts, open_texts
+from omnisearch.data.catalogue import ENTITIES, ITEM_ENTITIES
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.folders import REBUILD, problems_of, read_manifest, read_pointer
+from omnisearch.indexer.hnsw import Space, open_space
+from omnisearch.indexer.hnsw_file import Expected
+from omnisearch.indexer.spelling import Spelling, open_spelling
+from omnisearch.indexer.table import ItemTable, open_table
+from omnisearch.indexer.tokens import TokenIndex, open_tokens
+from omnisearch.indexer.words import Texts, open_texts
 
 FORMAT = 4
 

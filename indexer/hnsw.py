@@ -7,9 +7,9 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from data.errors import Corrupt, InputError
-from indexer.folders import REBUILD
-from indexer.hnsw_file import Expected, check_hnsw_file
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.indexer.folders import REBUILD
+from omnisearch.indexer.hnsw_file import Expected, check_hnsw_file
 
 # Below this share or this number of allowed vectors, scoring them all is faster than asking about
 # each that the graph meets, and misses none.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import Corrupt
-from indexer.folders import REBUILD
+from omnisearch.data.errors import Corrupt
+from omnisearch.indexer.folders import REBUILD
 
 _HEADER = np.dtype(
     [

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from data.catalogue import ENTITIES, ITEM_ENTITIES, field_texts, get_meta
-from data.errors import Corrupt, InputError
-from data.text import words
-from data.workspace import Workspace, new_folder
-from indexer.folders import (
+from omnisearch.data.catalogue import ENTITIES, ITEM_ENTITIES, field_texts, get_meta
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.text import words
+from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.indexer.folders import (
     numbers_in,
     read_manifest,
     read_pointer,
@@ -24,14 +24,14 @@ from indexer.folders import (
     write_manifest,
     write_pointer,
 )
-from indexer.generation import FORMAT, Generation
-from indexer.hnsw import Space
-from indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
-from indexer.spaces_write import GraphOptions, recall_of, write_space
-from indexer.spelling import keys_of, write_spelling
-from indexer.table_write import OWN_FIELDS, Rows, write_table
-from indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
-from indexer.words import write_texts
+from omnisearch.indexer.generation import FORMAT, Generation
+from omnisearch.indexer.hnsw import Space
+from omnisearch.indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
+from omnisearch.indexer.spaces_write import GraphOptions, recall_of, write_space
+from omnisearch.indexer.spelling import keys_of, write_spelling
+from omnisearch.indexer.table_write import OWN_FIELDS, Rows, write_table
+from omnisearch.indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
+from omnisearch.indexer.words import write_texts
 
 Progress = Callable[[int, int], None]
 

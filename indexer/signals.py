@@ -18,11 +18,11 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from data.catalogue import ENTITIES, TEXT_FIELDS, count, get_meta, read_items
-from data.errors import Corrupt, InputError
-from data.features import Feature, open_feature
-from data.workspace import Workspace, new_folder
-from indexer.folders import (
+from omnisearch.data.catalogue import ENTITIES, TEXT_FIELDS, count, get_meta, read_items
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.features import Feature, open_feature
+from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.indexer.folders import (
     numbers_in,
     problems_of,
     read_manifest,
@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 class ItemsAndQueries(Protocol):
-    """What of `encoders.encoder.Encoder` is used here."""
+    """What of `omnisearch.encoders.encoder.Encoder` is used here."""
 
     checkpoint: str
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 import hnswlib
 import numpy as np
 
-from indexer.hnsw import Space
+from omnisearch.indexer.hnsw import Space
 
 # A graph in which more than this share is new, changed or deleted is built anew: changing a
 # vector costs more than adding one and leaves a slightly worse graph.

@@ -19,12 +19,12 @@ from rapidfuzz.distance import OSA
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from data.errors import Corrupt
-from data.text import is_unspaced, replace_words, words
-from indexer.folders import REBUILD
-from indexer.tokens import STOP_WORDS, tokens
-from indexer.without import EXCLUDING
-from indexer.words import word_keys
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.text import is_unspaced, replace_words, words
+from omnisearch.indexer.folders import REBUILD
+from omnisearch.indexer.tokens import STOP_WORDS, tokens
+from omnisearch.indexer.without import EXCLUDING
+from omnisearch.indexer.words import word_keys
 
 SPELLING_FILE = "spelling.safetensors"
 

@@ -16,10 +16,10 @@ import orjson
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from data.errors import Corrupt
-from data.text import normalise
-from indexer.folders import REBUILD
-from indexer.words import Words, key_of
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.text import normalise
+from omnisearch.indexer.folders import REBUILD
+from omnisearch.indexer.words import Words, key_of
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -178,7 +178,7 @@ class ItemTable:
 
 
 def open_table(folder: Path, entity: str) -> ItemTable:
-    """The table that `indexer.table_write.write_table` left in `folder`.
+    """The table that `omnisearch.indexer.table_write.write_table` left in `folder`.
 
     Raises:
         Corrupt: a file is missing or its shapes do not agree.

@@ -1,4 +1,4 @@
-"""Writing an entity type's table (`indexer.table`) from the catalogue."""
+"""Writing an entity type's table (`omnisearch.indexer.table`) from the catalogue."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import orjson
 import sqlite_utils
 from safetensors.numpy import save_file
 
-from data.catalogue import ACTIONS, ITEM_ENTITIES, TEXT_FIELDS, get_meta, read_items
-from indexer.table import (
+from omnisearch.data.catalogue import ACTIONS, ITEM_ENTITIES, TEXT_FIELDS, get_meta, read_items
+from omnisearch.indexer.table import (
     CODED,
     COLUMNS_FILE,
     DISPLAY_FILE,
@@ -23,9 +23,9 @@ from indexer.table import (
     name_of,
     postings_columns,
 )
-from indexer.tokens import tokens
-from indexer.without import lacking, languages_of
-from indexer.words import key_of, word_keys
+from omnisearch.indexer.tokens import tokens
+from omnisearch.indexer.without import lacking, languages_of
+from omnisearch.indexer.words import key_of, word_keys
 
 # Without engaged queries: these tell of engagement, which the counts do.
 OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")

@@ -1,6 +1,6 @@
 """Tokens for BM25: how items and queries become words, and the index they are searched in.
 
-The words of a text are those of `data.text.words`, so a character of a script without spaces is
+The words of a text are those of `omnisearch.data.text.words`, so a character of a script without spaces is
 a word; neighbours of them are a token too, and so are the neighbouring syllables of a Korean word:
 then a part of an unspaced text finds it, and what has the same characters elsewhere ranks below.
 A query of several letters of such a script is searched by their pairs alone.
@@ -20,10 +20,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import tantivy
 
-from data.catalogue import field_texts
-from data.errors import Corrupt, InputError
-from data.text import is_unspaced, normalise_query, words
-from indexer.folders import REBUILD
+from omnisearch.data.catalogue import field_texts
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.text import is_unspaced, normalise_query, words
+from omnisearch.indexer.folders import REBUILD
 
 TOKENS_VERSION = 2  # raise it when `tokens` changes: stored tokens are reused by updates
 TOKENS_FILE = "tokens.txt"
@@ -89,7 +89,7 @@ def _neighbours(found: Sequence[str]) -> list[str]:
 
 
 def item_tokens(item: dict[str, Any]) -> list[str]:
-    """The tokens of all text fields of an item (`data.catalogue.TEXT_FIELDS`)."""
+    """The tokens of all text fields of an item (`omnisearch.data.catalogue.TEXT_FIELDS`)."""
     return tokens("\n".join(field_texts(item)))
 
 
@@ -120,7 +120,7 @@ def _stem(word: str) -> str:
 
 def write_tokens(folder: Path, lines: Iterable[str]) -> None:
     """Store the tokens of each row, one line a row, and index them with tantivy."""
-    from indexer.tokens_tantivy import write_tantivy
+    from omnisearch.indexer.tokens_tantivy import write_tantivy
 
     stored = list(lines)
     (folder / TOKENS_FILE).write_text("".join(f"{line}\n" for line in stored), "utf-8")
@@ -147,11 +147,11 @@ def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
         Corrupt: the files do not hold an index of that many rows.
     """
     if backend == "tantivy":
-        from indexer.tokens_tantivy import TantivyIndex
+        from omnisearch.indexer.tokens_tantivy import TantivyIndex
 
         return TantivyIndex(folder, rows)
     if backend == "rank-bm25":
-        from indexer.tokens_rank_bm25 import RankBM25Index
+        from omnisearch.indexer.tokens_rank_bm25 import RankBM25Index
 
         lines = read_tokens(folder)
         if len(lines) != rows:

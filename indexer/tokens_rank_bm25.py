@@ -7,7 +7,7 @@ import math
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from indexer.tokens import K1, B, empty_result, query_tokens
+from omnisearch.indexer.tokens import K1, B, empty_result, query_tokens
 
 
 class LuceneBM25(BM25Okapi):

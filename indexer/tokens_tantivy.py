@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import tantivy
 
-from data.errors import Corrupt
-from indexer.folders import REBUILD
-from indexer.tokens import empty_result, query_tokens
+from omnisearch.data.errors import Corrupt
+from omnisearch.indexer.folders import REBUILD
+from omnisearch.indexer.tokens import empty_result, query_tokens
 
 TANTIVY_FOLDER = "tantivy"
 

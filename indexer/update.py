@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite_utils
 
-from data.workspace import Workspace
-from indexer.build import snapshot
-from indexer.folders import build_lock, read_pointer
-from indexer.generation import Generation
-from indexer.publish import BuildOptions, Job, Progress, publish
-from indexer.signals import ItemsAndQueries
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.build import snapshot
+from omnisearch.indexer.folders import build_lock, read_pointer
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
+from omnisearch.indexer.signals import ItemsAndQueries
 
 
 def update(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace
-from indexer.folders import (
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.folders import (
     build_lock,
     numbers_in,
     problems_of,
@@ -14,7 +14,7 @@ from indexer.folders import (
     read_pointer,
     write_pointer,
 )
-from indexer.generation import FORMAT, Generation, folder_of, live_number
+from omnisearch.indexer.generation import FORMAT, Generation, folder_of, live_number
 
 
 def status(workspace: Workspace) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from data.text import normalise, words
-from indexer.tokens import tokens
+from omnisearch.data.text import normalise, words
+from omnisearch.indexer.tokens import tokens
 
 # Language → words that exclude what follows them, and prepositions after which the wanted goes on.
 _LANGUAGES = {

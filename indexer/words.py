@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from data.errors import Corrupt
-from indexer.folders import REBUILD
+from omnisearch.data.errors import Corrupt
+from omnisearch.indexer.folders import REBUILD
 
 WORDS_FILE = "words.safetensors"
 

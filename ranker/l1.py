@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from ranker.features import FEATURES
-from ranker.lists import Lists
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.lists import Lists
 
 # Few, cheap, and of every stage: the paper's L1 uses the embedding's score beside token scores.
 L1_FEATURES = (

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ranker.lists import Lists
-from ranker.network import Network, NetworkOptions
+from omnisearch.ranker.lists import Lists
+from omnisearch.ranker.network import Network, NetworkOptions
 
 
 @dataclass(frozen=True)

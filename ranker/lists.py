@@ -14,7 +14,7 @@ class RankingData:
     Attributes:
         X: float32 (n, F), rows of FEATURES.
         groups: int64 (n,), the number of the row's query.
-        engagement: float32 (n,), graded gain (see `ranker.labels`), NaN unknown.
+        engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN unknown.
         relevance: float32 (n,), judged grade as a gain, 0 is irrelevant, NaN not judged.
         weights: float32 (n,), how much a row's engagement label counts; None for 1.
     """

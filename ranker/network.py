@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ranker.features import FEATURES
-from ranker.l1 import Linear
-from ranker.lists import Lists
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.l1 import Linear
+from omnisearch.ranker.lists import Lists
 
 CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one odd price shifts nothing far
 _ARRAYS = ("mean", "std", "W", "b", "v")

@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from data.errors import Corrupt, NotReady
-from data.workspace import Workspace, new_folder, write_atomic
-from ranker.features import FEATURES
-from ranker.l1 import Linear
-from ranker.l2 import L2, Head
-from ranker.train import LABELS, Rankers
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.workspace import Workspace, new_folder, write_atomic
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.l1 import Linear
+from omnisearch.ranker.l2 import L2, Head
+from omnisearch.ranker.train import LABELS, Rankers
 
 FORMAT = 1
 _RETRAIN = "Run `omnisearch rank train` again."

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import InputError, NotReady
-from ranker.features import FEATURES
-from ranker.l1 import L1_FEATURES, Linear
-from ranker.l2 import L2, Head
-from ranker.lists import Lists, RankingData, informative_lists, ndcg
-from ranker.network import NetworkOptions
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.l1 import L1_FEATURES, Linear
+from omnisearch.ranker.l2 import L2, Head
+from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
+from omnisearch.ranker.network import NetworkOptions
 
 LABELS = ("engagement", "relevance")
 IMPORTANCE_QUERIES = 300  # are enough to tell what matters

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service.app import create_app
-    from service.config import ServiceConfig
+    from omnisearch.service.app import create_app
+    from omnisearch.service.config import ServiceConfig
 
 __all__ = ["ServiceConfig", "create_app"]
 
-_HOME = {"ServiceConfig": "service.config", "create_app": "service.app"}
+_HOME = {"ServiceConfig": "omnisearch.service.config", "create_app": "omnisearch.service.app"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'service' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOME[name]), name)

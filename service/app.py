@@ -12,16 +12,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from data.errors import OmniError
-from data.workspace import Workspace
-from service import routes_embed, routes_feedback, routes_ops, routes_pages, routes_search
-from service.board import Board
-from service.config import ServiceConfig, read_keys, service_config
-from service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from service.gate import Gate
-from service.log import JsonLog
-from service.models import ErrorAnswer
-from service.serving import Serving
+from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace import Workspace
+from omnisearch.service import routes_embed, routes_feedback, routes_ops, routes_pages, routes_search
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig, read_keys, service_config
+from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
+from omnisearch.service.gate import Gate
+from omnisearch.service.log import JsonLog
+from omnisearch.service.models import ErrorAnswer
+from omnisearch.service.serving import Serving
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from data.errors import Corrupt, InputError, NotReady, OmniError
-from engine.query.embedder import Overloaded
-from engine.similar import NoSuchItem
+from omnisearch.data.errors import Corrupt, InputError, NotReady, OmniError
+from omnisearch.engine.query.embedder import Overloaded
+from omnisearch.engine.similar import NoSuchItem
 
 
 class Refusal(OmniError):

@@ -1,7 +1,7 @@
 """What every request passes before and after its route: checks, headers, counts, the log.
 
 Plain ASGI around the FastAPI application. The commonest requests are answered here, without going
-further (`service.quick`).
+further (`omnisearch.service.quick`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
-from data.errors import OmniError
-from service.board import ENDPOINTS
-from service.config import ServiceConfig
-from service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from service.guard import Bodies, Hosts, Keys, Rates
-from service.headers import PREFLIGHT, common_headers, cors_headers
-from service.quick import quick_answer
-from service.serving import Serving
+from omnisearch.data.errors import OmniError
+from omnisearch.service.board import ENDPOINTS
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
+from omnisearch.service.guard import Bodies, Hosts, Keys, Rates
+from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
+from omnisearch.service.quick import quick_answer
+from omnisearch.service.serving import Serving
 
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
 _PATHS = {

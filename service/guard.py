@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.errors import Refusal, busy
+from omnisearch.service.errors import Refusal, busy
 
 COOKIE = "omnisearch_key"
 _CLIENTS = 10_000  # whose buckets are remembered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.config import ServiceConfig
+from omnisearch.service.config import ServiceConfig
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from data.catalogue import open_catalogue
-from data.errors import OmniError
-from data.workspace import Workspace
-from evaluation.pictures import picture_kind
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.pictures import picture_kind
 
 MAX_BYTES = 20_000_000
 # A picture may style itself and nothing else, even where it is opened as a page: an SVG drawing

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from service.errors import busy
+from omnisearch.service.errors import busy
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from service.models import MAX_TEXT
-from service.routes_search import search_answer
-from service.searching import Search, search
-from service.serving import Serving
+from omnisearch.service.models import MAX_TEXT
+from omnisearch.service.routes_search import search_answer
+from omnisearch.service.searching import Search, search
+from omnisearch.service.serving import Serving
 
 _SIMPLE_EMBED = re.compile(rb"q=([^&;]+)\Z")
 _SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?\Z")

@@ -12,11 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from data.errors import InputError
-from data.text import normalise_query
-from service.errors import Refusal, busy
-from service.models import MAX_TEXT, EmbedAnswer, EmbedBatchAnswer, EmbedRequest
-from service.serving import Serving, embedding_body
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import normalise_query
+from omnisearch.service.errors import Refusal, busy
+from omnisearch.service.models import MAX_TEXT, EmbedAnswer, EmbedBatchAnswer, EmbedRequest
+from omnisearch.service.serving import Serving, embedding_body
 
 router = APIRouter(prefix="/v1", tags=["embed"])
 

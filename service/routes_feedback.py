@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from data.importers.rows import Parser, QueryIds, parser_of
-from data.importers.values import Refused
-from service.errors import Refusal
-from service.models import Id, Query
-from service.serving import Serving
+from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
+from omnisearch.data.importers.values import Refused
+from omnisearch.service.errors import Refusal
+from omnisearch.service.models import Id, Query
+from omnisearch.service.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 

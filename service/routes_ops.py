@@ -9,10 +9,10 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
-from data.catalogue import open_catalogue
-from evaluation.judged import data_notes
-from service.board import BOUNDS, STATES, Board, quantile
-from service.serving import Serving
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.evaluation.judged import data_notes
+from omnisearch.service.board import BOUNDS, STATES, Board, quantile
+from omnisearch.service.serving import Serving
 
 router = APIRouter(tags=["operation"])
 LATE_MINUTES = 5  # over which percentiles are told

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Request
 from fastapi import Path as Parameter
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from service.api_page import api_page
-from service.errors import Refusal
-from service.guard import COOKIE
-from service.pictures import POLICY
-from service.serving import Serving
+from omnisearch.service.api_page import api_page
+from omnisearch.service.errors import Refusal
+from omnisearch.service.guard import COOKIE
+from omnisearch.service.pictures import POLICY
+from omnisearch.service.serving import Serving
 
 router = APIRouter()
-PAGES = Path(__file__).parent / "pages"
+PAGES = (Path(__file__).parent / "pages").resolve()
 # By suffix: what the machine's own table says may differ.
 _KINDS = {
     ".html": "text/html",

@@ -10,18 +10,18 @@ from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameter
 from starlette.responses import Response
 
-from data.catalogue import open_catalogue
-from engine.filters import Filters
-from engine.given import Given
-from engine.response import Hit
-from engine.response import Response as Found
-from engine.similar import similar_items
-from engine.systems import SYSTEMS
-from evaluation.compare import compare_query
-from evaluation.judged import top_grades
-from service.models import MAX_TEXT, CompareAnswer, RelatedAnswer, SearchAnswer, SimilarAnswer
-from service.searching import Search, given_for, in_time, search
-from service.serving import Serving
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.response import Hit
+from omnisearch.engine.response import Response as Found
+from omnisearch.engine.similar import similar_items
+from omnisearch.engine.systems import SYSTEMS
+from omnisearch.evaluation.compare import compare_query
+from omnisearch.evaluation.judged import top_grades
+from omnisearch.service.models import MAX_TEXT, CompareAnswer, RelatedAnswer, SearchAnswer, SimilarAnswer
+from omnisearch.service.searching import Search, given_for, in_time, search
+from omnisearch.service.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["search"])
 

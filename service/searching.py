@@ -11,13 +11,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.filters import Filters
-from engine.given import Given
-from engine.query.embedder import Overloaded
-from engine.response import Response
-from engine.systems import system_named
-from service.errors import busy
-from service.serving import Serving
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.query.embedder import Overloaded
+from omnisearch.engine.response import Response
+from omnisearch.engine.systems import system_named
+from omnisearch.service.errors import busy
+from omnisearch.service.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
 

@@ -15,8 +15,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.board import Board
-from service.config import ServiceConfig
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
 _TURN = 0.002  # seconds that a worker with more connections leaves to the others

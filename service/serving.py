@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.errors import OmniError
-from data.memory import trim_memory
-from data.workspace import Workspace
-from engine.given import Given
-from engine.query.embedder import QueryEmbedder
-from engine.search import SearchEngine
-from service.board import Board
-from service.config import ServiceConfig
-from service.feedback import FeedbackLog
-from service.log import JsonLog
-from service.pictures import Pictures
-from service.pool import Pool
+from omnisearch.data.errors import OmniError
+from omnisearch.data.memory import trim_memory
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.given import Given
+from omnisearch.engine.query.embedder import QueryEmbedder
+from omnisearch.engine.search import SearchEngine
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.feedback import FeedbackLog
+from omnisearch.service.log import JsonLog
+from omnisearch.service.pictures import Pictures
+from omnisearch.service.pool import Pool
 
 _BEAT_SECONDS = 1.0
 _TRIM_SECONDS = 2.0  # after a change: searches under way hold on to the old view

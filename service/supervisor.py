@@ -9,16 +9,15 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from data.errors import InputError, OmniError
-from data.workspace import Workspace
-from service.board import Board
-from service.config import ServiceConfig, read_keys
-from service.log import JsonLog
+from omnisearch.data.errors import InputError, OmniError
+from omnisearch.data.workspace import Workspace
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig, read_keys
+from omnisearch.service.log import JsonLog
 
 _POLL_SECONDS = 0.1
 _HUNG_SECONDS = 30  # without a beat: the worker is killed
@@ -121,12 +120,9 @@ class Supervisor:
             "listening": self._listening.fileno(),
             "parent": os.getpid(),
         }
-        home = str(Path(__file__).parents[1])
-        path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         worker.process = subprocess.Popen(
-            [sys.executable, "-m", "service.worker", orjson.dumps(settings).decode()],
+            [sys.executable, "-m", "omnisearch.service.worker", orjson.dumps(settings).decode()],
             pass_fds=(self._board_fd, self._listening.fileno()),
-            env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
         )
         worker.started = time.monotonic()

@@ -1,4 +1,4 @@
-"""One worker process: `python -m service.worker SETTINGS`, started by the supervisor."""
+"""One worker process: `python -m omnisearch.service.worker SETTINGS`, started by the supervisor."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 from threadpoolctl import threadpool_limits
 
-from data.errors import OmniError
-from data.workspace import Workspace
-from service.app import create_app
-from service.board import Board
-from service.config import ServiceConfig
-from service.log import JsonLog, take_over
-from service.server import serve
+from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace import Workspace
+from omnisearch.service.app import create_app
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.log import JsonLog, take_over
+from omnisearch.service.server import serve
 
 _SWITCH_SECONDS = 0.001  # a search must not keep the event loop waiting for the interpreter
 

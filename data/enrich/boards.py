@@ -35,10 +35,10 @@ from operator import itemgetter
 import orjson
 import sqlite_utils
 
-from data.catalogue import set_meta
-from data.enrich.writing import replace_column, transaction
-from data.pairs import feature_until
-from data.text import words
+from omnisearch.data.catalogue import set_meta
+from omnisearch.data.enrich.writing import replace_column, transaction
+from omnisearch.data.pairs import feature_until
+from omnisearch.data.text import words
 
 TOP = 10
 
@@ -64,7 +64,7 @@ def enrich_board_titles(
     """Set `board_titles` of all items to the 10 best titles; returns how many items changed.
 
     Items saved to a board at a known time count if that is before `until`; default the end of
-    training (`data.pairs.feature_until`), so that boards filled during the evaluation do not leak
+    training (`omnisearch.data.pairs.feature_until`), so that boards filled during the evaluation do not leak
     into it. A catalogue in which nothing is on a board is left as it is: its titles, if any, were
     imported. Memory: the vocabulary of all titles, and one item's boards. One transaction.
     """

@@ -10,11 +10,11 @@ import sqlite_utils
 import torch
 from transformers import AutoTokenizer, BlipForConditionalGeneration
 
-from data.catalogue import table_of
-from data.enrich.image_jobs import HAS_IMAGE, Job, Tally, summary
-from data.enrich.pictures import require_pillow
-from data.enrich.vision import Cache, load_model, load_part, pixels
-from data.workspace import Workspace
+from omnisearch.data.catalogue import table_of
+from omnisearch.data.enrich.image_jobs import HAS_IMAGE, Job, Tally, summary
+from omnisearch.data.enrich.pictures import require_pillow
+from omnisearch.data.enrich.vision import Cache, load_model, load_part, pixels
+from omnisearch.data.workspace import Workspace
 
 MAX_TOKENS = 30
 BEAMS = 3

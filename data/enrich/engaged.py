@@ -15,9 +15,9 @@ from operator import itemgetter
 import orjson
 import sqlite_utils
 
-from data.catalogue import count, get_meta, set_meta
-from data.enrich.writing import replace_column, transaction
-from data.pairs import DAY, HELD_OUT, time_split
+from omnisearch.data.catalogue import count, get_meta, set_meta
+from omnisearch.data.enrich.writing import replace_column, transaction
+from omnisearch.data.pairs import DAY, HELD_OUT, time_split
 
 TOP = 20
 

@@ -12,10 +12,10 @@ from typing import IO, Any
 import orjson
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, table_of
-from data.enrich.pictures import Picture, Refused, decode, read_bytes
-from data.enrich.vision import Cache
-from data.workspace import Workspace
+from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
+from omnisearch.data.enrich.pictures import Picture, Refused, decode, read_bytes
+from omnisearch.data.enrich.vision import Cache
+from omnisearch.data.workspace import Workspace
 
 _READERS = 8  # pictures read or fetched side by side
 

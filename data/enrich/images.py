@@ -12,13 +12,13 @@ import sqlite_utils
 import torch
 from transformers import AutoModel
 
-from data.catalogue import ITEM_ENTITIES, get_meta, set_meta
-from data.enrich.image_jobs import HAS_IMAGE, Job, Tally, summary
-from data.enrich.pictures import require_pillow
-from data.enrich.vision import Cache, load_model, pixels
-from data.errors import Corrupt, InputError
-from data.features import open_feature, write_feature
-from data.workspace import Workspace
+from omnisearch.data.catalogue import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.enrich.image_jobs import HAS_IMAGE, Job, Tally, summary
+from omnisearch.data.enrich.pictures import require_pillow
+from omnisearch.data.enrich.vision import Cache, load_model, pixels
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.workspace import Workspace
 
 _NOTE = "image_model"  # catalogue note: which model made which feature files
 

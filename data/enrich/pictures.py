@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
+from omnisearch.data.errors import InputError
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000

@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor
 
-from data.errors import Corrupt, InputError
-from data.workspace import Workspace, sha256_file
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.workspace import Workspace, sha256_file
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

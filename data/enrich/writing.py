@@ -8,7 +8,7 @@ from itertools import islice
 
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, table_of
+from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
 
 
 @contextmanager

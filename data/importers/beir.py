@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import orjson
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from data.errors import InputError
-from data.importers.adapters.labels import (
+from omnisearch.data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters.labels import (
     Translate,
     Values,
     derived,
@@ -23,11 +23,11 @@ from data.importers.adapters.labels import (
     note_derived,
     take,
 )
-from data.importers.readers import open_source
-from data.importers.record import Progress, Report
-from data.importers.rows import FIELDS
-from data.importers.values import Refused, number
-from data.workspace import Workspace, new_folder
+from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.rows import FIELDS
+from omnisearch.data.importers.values import Refused, number
+from omnisearch.data.workspace import Workspace, new_folder
 
 _QRELS = (("test", "test"), ("dev", "valid"), ("train", "train"))  # file, split
 _FILES = {"train": "train", "valid": "dev", "test": "test"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from data.catalogue import open_catalogue
-from data.feedback import KINDS, feedback_rows, taken_back
-from data.importers.files import import_rows
-from data.importers.readers import Row, Source
-from data.importers.record import Progress, Report
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.feedback import KINDS, feedback_rows, taken_back
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.workspace import Workspace
 
 
 def import_feedback(workspace: Workspace, progress: Progress = None) -> list[Report]:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import sqlite_utils
 
-from data.errors import InputError
-from data.importers.readers import Row, Source, format_of, open_source
-from data.importers.record import (
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.readers import Row, Source, format_of, open_source
+from omnisearch.data.importers.record import (
     Counts,
     Progress,
     Report,
@@ -24,11 +24,11 @@ from data.importers.record import (
     record,
     start_anew,
 )
-from data.importers.rejects import Rejects
-from data.importers.rows import FIELDS, KINDS, REQUIRED, Parser, QueryIds, inline_items, parser_of
-from data.importers.store import BlockWriter, Numbered
-from data.importers.values import Refused
-from data.workspace import Workspace
+from omnisearch.data.importers.rejects import Rejects
+from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED, Parser, QueryIds, inline_items, parser_of
+from omnisearch.data.importers.store import BlockWriter, Numbered
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.workspace import Workspace
 
 T = TypeVar("T")
 BLOCK = 10_000  # rows that are checked and written together

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import orjson
 
-from data.catalogue import open_catalogue, set_meta
-from data.errors import InputError
-from data.importers.files import ImportOptions, import_file, import_rows, kind_of
-from data.importers.record import Progress, Report
-from data.importers.rows import KINDS
-from data.importers.vectors import feature_of, import_features
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue, set_meta
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.files import ImportOptions, import_file, import_rows, kind_of
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.rows import KINDS
+from omnisearch.data.importers.vectors import feature_of, import_features
+from omnisearch.data.workspace import Workspace
 
 __all__ = [
     "ImportOptions",

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.errors import InputError
+from omnisearch.data.errors import InputError
 
 MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being held in memory
 BATCH = 8192  # rows

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlite_utils
 
-from data.catalogue import open_catalogue
-from data.errors import InputError, OmniError
-from data.importers.rejects import Rejects
-from data.workspace import Workspace, sha256_file
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import InputError, OmniError
+from omnisearch.data.importers.rejects import Rejects
+from omnisearch.data.workspace import Workspace, sha256_file
 
 Progress = Callable[[int, int], None] | None
 _CACHE_KIB = 64 * 1024

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from data.importers.values import Refused
-from data.workspace import Workspace, fsync_folder
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.workspace import Workspace, fsync_folder
 
 MAX_SHOWN = 200  # characters of a refused value that are kept
 MAX_REASONS = 50

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from data.catalogue import ITEM_ENTITIES, table_of
-from data.importers.rows import QueryIds, Record
-from data.importers.values import Refused
+from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
+from omnisearch.data.importers.rows import QueryIds, Record
+from omnisearch.data.importers.values import Refused
 
 Numbered = tuple[int, Record]  # line, record
 Refuse = Callable[[int, Refused], None]

@@ -6,10 +6,10 @@ log from a simulated production search, judgments and pictures. docs/sample-worl
 
 from typing import TYPE_CHECKING
 
-from data.world.sizes import Size
+from omnisearch.data.world.sizes import Size
 
 if TYPE_CHECKING:
-    from data.world.make import generate
+    from omnisearch.data.world.make import generate
 
 __all__ = ["Size", "generate"]
 
@@ -17,7 +17,7 @@ __all__ = ["Size", "generate"]
 def __getattr__(name: str) -> object:
     # Lazy, so that naming a Size does not load pyarrow.
     if name == "generate":
-        from data.world.make import generate
+        from omnisearch.data.world.make import generate
 
         return generate
     raise AttributeError(name)

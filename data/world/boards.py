@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
-from data.world.population import BLOCK, DAY, END, LANGUAGE_SHARE, START, Population, Prior
-from data.world.relevance import ThemeTree
-from data.world.templates import TIDY_BOARDS, USELESS_BOARDS
-from data.world.wording import PICKS, attribute_words, phrase, pick_word, title_case
+from omnisearch.data.world.lexicon import GROUPS, LANGUAGES, Lexicon
+from omnisearch.data.world.population import BLOCK, DAY, END, LANGUAGE_SHARE, START, Population, Prior
+from omnisearch.data.world.relevance import ThemeTree
+from omnisearch.data.world.templates import TIDY_BOARDS, USELESS_BOARDS
+from omnisearch.data.world.wording import PICKS, attribute_words, phrase, pick_word, title_case
 
 # What a board collects: a concept, a concept with an attribute, an interest with an attribute
 # ('boho home decor'), a family, an interest.

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.catalogue import ACTIONS
-from data.world.boards import board_id
-from data.world.itemtext import item_id
-from data.world.lexicon import LANGUAGES
-from data.world.population import Population
-from data.world.production import Production
-from data.world.querypool import QueryPool
-from data.world.sessions import Rows, simulate
-from data.world.templates import COUNTRIES
+from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.world.boards import board_id
+from omnisearch.data.world.itemtext import item_id
+from omnisearch.data.world.lexicon import LANGUAGES
+from omnisearch.data.world.population import Population
+from omnisearch.data.world.production import Production
+from omnisearch.data.world.querypool import QueryPool
+from omnisearch.data.world.sessions import Rows, simulate
+from omnisearch.data.world.templates import COUNTRIES
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 LOG_SCHEMA = pa.schema(

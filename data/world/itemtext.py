@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from data.world.lexicon import GROUPS, LANGUAGES, Lexicon, Theme
-from data.world.population import DESCRIPTION, NO_TEXT, TITLE, Population
-from data.world.templates import (
+from omnisearch.data.world.lexicon import GROUPS, LANGUAGES, Lexicon, Theme
+from omnisearch.data.world.population import DESCRIPTION, NO_TEXT, TITLE, Population
+from omnisearch.data.world.templates import (
     BRANDS,
     CAPTIONS,
     COUNTRIES,
@@ -18,7 +18,7 @@ from data.world.templates import (
     SITES,
     VAGUE_TITLES,
 )
-from data.world.wording import attribute_words, phrase, pick_word, title_case
+from omnisearch.data.world.wording import attribute_words, phrase, pick_word, title_case
 
 # A caption names only what can be seen, each with this chance, and mistakes the thing itself for
 # another of its family, or of its interest, this often; sometimes it only says what kind it is.

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from data.world.itemtext import item_id
-from data.world.population import END, NO_TEXT, Population
-from data.world.production import Production
-from data.world.relevance import ThemeTree
-from data.world.showcase import SHOWCASES
+from omnisearch.data.world.itemtext import item_id
+from omnisearch.data.world.population import END, NO_TEXT, Population
+from omnisearch.data.world.production import Production
+from omnisearch.data.world.relevance import ThemeTree
+from omnisearch.data.world.showcase import SHOWCASES
 
 GRADES = (0.05, 0.25, 0.75)  # relevance from which the true grade is 1, 2, 3
 

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.errors import InputError
-from data.workspace import write_atomic
-from data.world import boards as boards_
-from data.world import engagement_files, visual
-from data.world.itemtext import item_id, item_records, picture_path
-from data.world.judges import judgments
-from data.world.lexicon import INTERESTS, LANGUAGES, Lexicon, load_lexicon
-from data.world.pictures import draw
-from data.world.population import END, START, Population, make_prior, populate
-from data.world.production import Production
-from data.world.querypool import QueryPool, make_queries
-from data.world.related import related_queries
-from data.world.sizes import Size, size_of
-from data.world.templates import COUNTRIES
+from omnisearch.data.errors import InputError
+from omnisearch.data.workspace import write_atomic
+from omnisearch.data.world import boards as boards_
+from omnisearch.data.world import engagement_files, visual
+from omnisearch.data.world.itemtext import item_id, item_records, picture_path
+from omnisearch.data.world.judges import judgments
+from omnisearch.data.world.lexicon import INTERESTS, LANGUAGES, Lexicon, load_lexicon
+from omnisearch.data.world.pictures import draw
+from omnisearch.data.world.population import END, START, Population, make_prior, populate
+from omnisearch.data.world.production import Production
+from omnisearch.data.world.querypool import QueryPool, make_queries
+from omnisearch.data.world.related import related_queries
+from omnisearch.data.world.sizes import Size, size_of
+from omnisearch.data.world.templates import COUNTRIES
 
 Progress = Callable[[int, int], None]
 BLOCK = 10_000

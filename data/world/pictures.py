@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from data.world.lexicon import GROUPS, Lexicon
+from omnisearch.data.world.lexicon import GROUPS, Lexicon
 
 # Shapes in a 120 x 150 box; {c} is the item's colour, {d} a dark line, {l} a light accent.
 SHAPES: Final[dict[str, str]] = {

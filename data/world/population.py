@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, Lexicon
-from data.world.showcase import LIKED, SHOWCASES
-from data.world.sizes import Size
-from data.world.wording import PICKS
+from omnisearch.data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, Lexicon
+from omnisearch.data.world.showcase import LIKED, SHOWCASES
+from omnisearch.data.world.sizes import Size
+from omnisearch.data.world.wording import PICKS
 
 START = timegm((2022, 1, 1, 0, 0, 0))  # the log's first second
 END = timegm((2024, 3, 31, 23, 59, 59))  # and its last

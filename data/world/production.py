@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
-from data.world.population import NO_TEXT, Population
-from data.world.querypool import QueryPool
-from data.world.relevance import ThemeTree, relevance
+from omnisearch.data.world.lexicon import GROUPS, LANGUAGES, Lexicon
+from omnisearch.data.world.population import NO_TEXT, Population
+from omnisearch.data.world.querypool import QueryPool
+from omnisearch.data.world.relevance import ThemeTree, relevance
 
 KEPT = 64  # candidates kept for each query
 TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.4, 1.5, 0.25, 0.2  # weights of the score

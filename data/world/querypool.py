@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.text import normalise_query
-from data.world.lexicon import GROUPS, LANGUAGES, Lexicon
-from data.world.population import LANGUAGE_SHARE, Prior
-from data.world.showcase import SHARE, SHOWCASES
-from data.world.templates import QUERY_ENDINGS
-from data.world.wording import PICKS, attribute_words, phrase, pick_word, typo
+from omnisearch.data.text import normalise_query
+from omnisearch.data.world.lexicon import GROUPS, LANGUAGES, Lexicon
+from omnisearch.data.world.population import LANGUAGE_SHARE, Prior
+from omnisearch.data.world.showcase import SHARE, SHOWCASES
+from omnisearch.data.world.templates import QUERY_ENDINGS
+from omnisearch.data.world.wording import PICKS, attribute_words, phrase, pick_word, typo
 
 ATTRIBUTES_SHARE = (0.06, 0.27, 0.41, 0.26)  # how many attributes an intent names: 0, 1, 2, 3
 FAMILY_SHARE, INTEREST_SHARE = 0.12, 0.08  # how often its noun is a family or an interest

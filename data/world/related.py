@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.world.querypool import QueryPool
-from data.world.relevance import ThemeTree
+from omnisearch.data.world.querypool import QueryPool
+from omnisearch.data.world.relevance import ThemeTree
 
 OFFERED = 8
 DRAWN = 24

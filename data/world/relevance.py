@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.world.lexicon import Lexicon
+from omnisearch.data.world.lexicon import Lexicon
 
 SAME_FAMILY = 0.2  # a query for a sofa, an armchair shown
 SAME_INTEREST = 0.07

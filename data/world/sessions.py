@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.catalogue import ACTIONS
-from data.world.population import DAY, END, NO_TEXT, START
-from data.world.production import Production, Results
-from data.world.querypool import QueryPool
+from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.world.population import DAY, END, NO_TEXT, START
+from omnisearch.data.world.production import Production, Results
+from omnisearch.data.world.querypool import QueryPool
 
 Session = tuple[np.ndarray, np.ndarray, np.ndarray]  # time, session number, query number
 Part = tuple[np.ndarray, ...]  # the columns of Rows

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from data.world.lexicon import GROUPS, Lexicon
+from omnisearch.data.world.lexicon import GROUPS, Lexicon
 
 SHARE = 0.002  # of all searches, each
 LIKED = 0.35  # chance that an item of the concept has the value, whatever the concept's taste

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.text import normalise_query
-from data.world.itemtext import item_id
-from data.world.judges import GRADES
-from data.world.lexicon import Lexicon, load_lexicon
-from data.world.population import NO_TEXT, make_prior, populate
-from data.world.production import Production
-from data.world.querypool import make_queries
-from data.world.sizes import Size
+from omnisearch.data.text import normalise_query
+from omnisearch.data.world.itemtext import item_id
+from omnisearch.data.world.judges import GRADES
+from omnisearch.data.world.lexicon import Lexicon, load_lexicon
+from omnisearch.data.world.population import NO_TEXT, make_prior, populate
+from omnisearch.data.world.production import Production
+from omnisearch.data.world.querypool import make_queries
+from omnisearch.data.world.sizes import Size
 
 
 @dataclass(frozen=True)

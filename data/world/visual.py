@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.world.itemtext import item_id
-from data.world.lexicon import GROUPS, Lexicon
-from data.world.population import Population
+from omnisearch.data.world.itemtext import item_id
+from omnisearch.data.world.lexicon import GROUPS, Lexicon
+from omnisearch.data.world.population import Population
 
 DIM = 128
 BLOCK = 50_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from data.world.lexicon import GROUPS, Lexicon, Words
-from data.world.templates import BEFORE_NOUN, ORDER_AFTER, ORDER_BEFORE
+from omnisearch.data.world.lexicon import GROUPS, Lexicon, Words
+from omnisearch.data.world.templates import BEFORE_NOUN, ORDER_AFTER, ORDER_BEFORE
 
 PICKS = 12  # a pick in 0..11 chooses evenly among one, two, three or four synonyms
 

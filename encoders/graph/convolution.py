@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.config import START_TEMPERATURE
-from encoders.graph.tokens import ItemTokens
+from omnisearch.encoders.config import START_TEMPERATURE
+from omnisearch.encoders.graph.tokens import ItemTokens
 
 WIDTH, HIDDEN = 128, 256
 SKIP = 8.0  # how strong S is at first beside the rest

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.hash_embedding import HashEmbedding
-from encoders.optim import LazyAdam, clip_gradients, set_rates
+from omnisearch.encoders.hash_embedding import HashEmbedding
+from omnisearch.encoders.optim import LazyAdam, clip_gradients, set_rates
 
 EPOCHS, FEWEST, MOST = 4, 100, 150  # how often each pair is drawn; bounds of the steps
 RATE, TABLE_RATE = 1e-3, 1e-3

@@ -10,8 +10,8 @@ from zlib import crc32
 import numpy as np
 import sqlite_utils
 
-from data.pairs import HELD_OUT
-from encoders.ragged import offsets_of
+from omnisearch.data.pairs import HELD_OUT
+from omnisearch.encoders.ragged import offsets_of
 
 HELD_BACK = 20  # one group in so many is for validation
 # What says that an item answers a query; a click alone is often an accident.

@@ -12,12 +12,12 @@ import sqlite_utils
 import torch
 from torch import Tensor
 
-from data.catalogue import count, field_texts, read_items, table_of
-from data.features import Feature, open_feature
-from data.workspace import Workspace
-from encoders.hash_embedding import Levels
-from encoders.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
-from encoders.ragged import Ragged
+from omnisearch.data.catalogue import count, field_texts, read_items, table_of
+from omnisearch.data.features import Feature, open_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
+from omnisearch.encoders.ragged import Ragged
 
 FEATURES = ("image", "text")  # continuous features that are read where they are there
 _VOCABULARY = (50_000, 60_000, 20_000)  # most unigrams, bigrams, trigrams

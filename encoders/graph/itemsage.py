@@ -17,13 +17,13 @@ import sqlite_utils
 import torch
 from torch import Tensor
 
-from data.catalogue import get_meta
-from data.features import Feature, open_feature, write_feature
-from data.pairs import NO_LIMIT, feature_until, fit_note
-from data.pseudo import pseudo_pairs
-from data.workspace import Workspace
-from encoders.graph.descent import descend, pair_loss, steps_for
-from encoders.graph.groups import (
+from omnisearch.data.catalogue import get_meta
+from omnisearch.data.features import Feature, open_feature, write_feature
+from omnisearch.data.pairs import NO_LIMIT, feature_until, fit_note
+from omnisearch.data.pseudo import pseudo_pairs
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.graph.descent import descend, pair_loss, steps_for
+from omnisearch.encoders.graph.groups import (
     CrossSource,
     Groups,
     PairSource,
@@ -32,13 +32,13 @@ from encoders.graph.groups import (
     group_edges,
     query_groups,
 )
-from encoders.graph.inputs import Items, Source, blocks, moments
-from encoders.graph.note import note_fit
-from encoders.graph.saved import Saved, load, save
-from encoders.graph.transformer import ItemSage
-from encoders.hash_embedding import Levels
-from encoders.ngrams import NgramVocabulary
-from encoders.ragged import Ragged
+from omnisearch.encoders.graph.inputs import Items, Source, blocks, moments
+from omnisearch.encoders.graph.note import note_fit
+from omnisearch.encoders.graph.saved import Saved, load, save
+from omnisearch.encoders.graph.transformer import ItemSage
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.ngrams import NgramVocabulary
+from omnisearch.encoders.ragged import Ragged
 
 NAME = "itemsage"
 MODALITIES = {

@@ -13,17 +13,17 @@ import numpy as np
 import sqlite_utils
 import torch
 
-from data.catalogue import table_of
-from data.features import open_feature
-from data.pairs import NO_LIMIT, feature_until
-from data.workspace import Workspace
-from encoders.graph.groups import CrossSource, PairSource, board_groups, carve, query_groups
-from encoders.graph.itemsage import network
-from encoders.graph.note import imported
-from encoders.graph.saved import load
-from encoders.hash_embedding import Levels
-from encoders.ngrams import NgramIndex
-from encoders.retrieval_eval import ahead
+from omnisearch.data.catalogue import table_of
+from omnisearch.data.features import open_feature
+from omnisearch.data.pairs import NO_LIMIT, feature_until
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.graph.groups import CrossSource, PairSource, board_groups, carve, query_groups
+from omnisearch.encoders.graph.itemsage import network
+from omnisearch.encoders.graph.note import imported
+from omnisearch.encoders.graph.saved import load
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.ngrams import NgramIndex
+from omnisearch.encoders.retrieval_eval import ahead
 
 KS = (10, 100)
 _PAIRS = 3000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite_utils
 
-from data.catalogue import get_meta, set_meta
-from data.features import Feature
-from data.pairs import fit_note
+from omnisearch.data.catalogue import get_meta, set_meta
+from omnisearch.data.features import Feature
+from omnisearch.data.pairs import fit_note
 
 
 def note_fit(db: sqlite_utils.Database, feature: Feature, until: int) -> None:
-    """Note until when (exclusive) the fit looked, for the leak rule (`data.pairs.check_leak`)."""
+    """Note until when (exclusive) the fit looked, for the leak rule (`omnisearch.data.pairs.check_leak`)."""
     with db.conn:
         note = {"until": until, "sha256": _digest(db, feature.name, feature.entity)}
         set_meta(db, fit_note(feature.name), note)

@@ -15,17 +15,17 @@ import sqlite_utils
 import torch
 from torch import Tensor
 
-from data.features import Feature, write_feature
-from data.pairs import NO_LIMIT, feature_until
-from data.workspace import Workspace
-from encoders.graph.convolution import HIDDEN, PinSage, pool
-from encoders.graph.descent import descend, pair_loss, steps_for
-from encoders.graph.groups import PairSource, board_groups, carve, query_groups
-from encoders.graph.inputs import Items, Source, blocks, moments
-from encoders.graph.note import note_fit
-from encoders.graph.saved import Saved, load, save
-from encoders.graph.walks import Neighbours, neighbourhoods, pin_board_graph
-from encoders.ngrams import NgramVocabulary
+from omnisearch.data.features import Feature, write_feature
+from omnisearch.data.pairs import NO_LIMIT, feature_until
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.graph.convolution import HIDDEN, PinSage, pool
+from omnisearch.encoders.graph.descent import descend, pair_loss, steps_for
+from omnisearch.encoders.graph.groups import PairSource, board_groups, carve, query_groups
+from omnisearch.encoders.graph.inputs import Items, Source, blocks, moments
+from omnisearch.encoders.graph.note import note_fit
+from omnisearch.encoders.graph.saved import Saved, load, save
+from omnisearch.encoders.graph.walks import Neighbours, neighbourhoods, pin_board_graph
+from omnisearch.encoders.ngrams import NgramVocabulary
 
 NAME = "pinsage"
 MODALITIES = {"own": ("title", "description", "caption")}

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import sqlite_utils
 
-from data.catalogue import count
-from data.features import open_feature
-from data.workspace import Workspace
-from encoders.graph.itemsage import embed_itemsage, fit_itemsage
-from encoders.graph.note import imported
-from encoders.graph.pinsage import embed_pinsage, fit_pinsage
+from omnisearch.data.catalogue import count
+from omnisearch.data.features import open_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.graph.itemsage import embed_itemsage, fit_itemsage
+from omnisearch.encoders.graph.note import imported
+from omnisearch.encoders.graph.pinsage import embed_pinsage, fit_pinsage
 
 # In this order: ItemSage learns from PinSage's vectors.
 EMBEDDINGS = {

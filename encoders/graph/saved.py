@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from data.errors import Corrupt
-from data.workspace import Workspace, new_folder, write_atomic
-from encoders.checkpoint import pointed, verify, write_manifest
-from encoders.ngrams import NgramVocabulary
+from omnisearch.data.errors import Corrupt
+from omnisearch.data.workspace import Workspace, new_folder, write_atomic
+from omnisearch.encoders.checkpoint import pointed, verify, write_manifest
+from omnisearch.encoders.ngrams import NgramVocabulary
 
 _POINTER = "CURRENT"
 _AGAIN = "Run `omnisearch enrich graph --again`."

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from encoders.graph.inputs import Batch
-from encoders.hash_embedding import HashEmbedding, sum_bags
+from omnisearch.encoders.graph.inputs import Batch
+from omnisearch.encoders.hash_embedding import HashEmbedding, sum_bags
 
 
 class ItemTokens(nn.Module):

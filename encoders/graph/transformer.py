@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.config import START_TEMPERATURE
-from encoders.graph.tokens import ItemTokens
-from encoders.hash_embedding import Levels, sum_bags
+from omnisearch.encoders.config import START_TEMPERATURE
+from omnisearch.encoders.graph.tokens import ItemTokens
+from omnisearch.encoders.hash_embedding import Levels, sum_bags
 
 WIDTH, HEADS, LAYERS = 128, 4, 1
 TASKS = ("query", "pin", "product")  # what products are compared with, each by its temperature

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 import sqlite_utils
 
-from encoders.logq import mix
+from omnisearch.encoders.logq import mix
 
 WALKERS, STEPS = 24, 8  # walks from each pin, and the boards that each comes through
 RESTART = 0.5

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import OmniError
-from encoders.onnx_query import QueryTower
-from engine.query_cache import QueryCache, key_of
+from omnisearch.data.errors import OmniError
+from omnisearch.encoders.onnx_query import QueryTower
+from omnisearch.engine.query_cache import QueryCache, key_of
 
 _FLUSH_SECONDS = 5.0
 _LONGEST_RETRY = 30

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from data.errors import InputError
-from engine.query.store import Contents, Stored, packed, unpacked
+from omnisearch.data.errors import InputError
+from omnisearch.engine.query.store import Contents, Stored, packed, unpacked
 
 _PREFIX = "omnisearch:"
 _AGES, _COUNTERS = _PREFIX + "ages", _PREFIX + "counters"
@@ -38,7 +38,7 @@ logger = logging.getLogger("omnisearch.query_cache")
 
 
 class RedisStore:
-    """`engine.query.store.Store` on a Redis server; see there.
+    """`omnisearch.engine.query.store.Store` on a Redis server; see there.
 
     Processes may share a server and a database: entries are named by checkpoint. `clear` and the
     bound are for all of them.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.query.store import Contents, Stored, packed, unpacked
+from omnisearch.engine.query.store import Contents, Stored, packed, unpacked
 
 _LOCK_SECONDS = 2.0  # waited for another process
 _USER_VERSION = 1
@@ -39,7 +39,7 @@ logger = logging.getLogger("omnisearch.query_cache")
 
 
 class SqliteStore:
-    """`engine.query.store.Store` in a file; see there."""
+    """`omnisearch.engine.query.store.Store` in a file; see there."""
 
     def __init__(self, path: Path, *, ttl: float, max_entries: int) -> None:
         self.path, self.where = path, str(path)

@@ -13,7 +13,7 @@ from itertools import repeat
 
 import numpy as np
 
-from data.text import MAX_QUERY_CHARS
+from omnisearch.data.text import MAX_QUERY_CHARS
 
 _SPELLINGS = 4  # kept beside a row's key
 _EVICTED = 16  # one in so many rows goes at a time

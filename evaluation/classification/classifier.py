@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
+from omnisearch.evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _BATCH = 256
 _RATE = 2e-3

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from data.text import words
-from evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
+from omnisearch.data.text import words
+from omnisearch.evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _LABEL = "__label__"
 _FIXED = {"dim": 100, "bucket": 200_000, "minCount": 1, "thread": 1, "verbose": 0}

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from data.errors import InputError
-from data.importers.adapters.labels import hash_share
-from data.importers.readers import Row, open_source
-from data.importers.values import Refused, text
-from data.text import normalise_query
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters.labels import hash_share
+from omnisearch.data.importers.readers import Row, open_source
+from omnisearch.data.importers.values import Refused, text
+from omnisearch.data.text import normalise_query
 
 SEPARATOR = " > "
 FIELDS = ("query", "label")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from data.errors import InputError
-from evaluation.classification import classifier, fasttext_baseline
-from evaluation.classification.classifier import Examples, Settings
-from evaluation.classification.fasttext_baseline import Texts
-from evaluation.classification.labels import Labels
-from evaluation.classification.measures import hits_and_recall, in_blocks
-from evaluation.significance import bootstrap_interval, compare_paired, holm
+from omnisearch.data.errors import InputError
+from omnisearch.evaluation.classification import classifier, fasttext_baseline
+from omnisearch.evaluation.classification.classifier import Examples, Settings
+from omnisearch.evaluation.classification.fasttext_baseline import Texts
+from omnisearch.evaluation.classification.labels import Labels
+from omnisearch.evaluation.classification.measures import hits_and_recall, in_blocks
+from omnisearch.evaluation.significance import bootstrap_interval, compare_paired, holm
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 Stage = Callable[[str], None]

@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace, write_atomic
-from encoders.checkpoint import Encoder, load_encoder
-from evaluation.classification.classifier import (
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.encoders.checkpoint import Encoder, load_encoder
+from omnisearch.evaluation.classification.classifier import (
     Classifier,
     Examples,
     Settings,
@@ -30,7 +30,7 @@ from evaluation.classification.classifier import (
     fit,
     scores,
 )
-from evaluation.classification.labels import Labels
+from omnisearch.evaluation.classification.labels import Labels
 
 FORMAT = 1
 _FACTS = "classifier"

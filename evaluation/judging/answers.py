@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 import orjson
 
-from data.errors import Corrupt, InputError
-from data.workspace import fsync_folder
-from evaluation.judging.folder import Judging, Pair, check_name
-from evaluation.judging.scale import VALUES, WANTED
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.workspace import fsync_folder
+from omnisearch.evaluation.judging.folder import Judging, Pair, check_name
+from omnisearch.evaluation.judging.scale import VALUES, WANTED
 
 Answers = dict[str, int | None]  # pair → grade, None for "cannot tell"; the latest answer last
 

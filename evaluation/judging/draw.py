@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import sqlite_utils
 
-from data.errors import InputError, NotReady
-from engine.systems import system_named
-from evaluation.compare import catalogue_rows
-from evaluation.judged import Item, data_notes
-from evaluation.judging.folder import (
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.engine.systems import system_named
+from omnisearch.evaluation.compare import catalogue_rows
+from omnisearch.evaluation.judged import Item, data_notes
+from omnisearch.evaluation.judging.folder import (
     Design,
     Judging,
     Pair,
     Shown,
     write_judging,
 )
-from evaluation.judging.queries import DrawnQuery, draw_queries, given_queries, traffic_of
-from evaluation.query_file import read_queries
-from evaluation.wording import plain
+from omnisearch.evaluation.judging.queries import DrawnQuery, draw_queries, given_queries, traffic_of
+from omnisearch.evaluation.query_file import read_queries
+from omnisearch.evaluation.wording import plain
 
 if TYPE_CHECKING:
-    from evaluation.evaluate import LiveEngine
+    from omnisearch.evaluation.evaluate import LiveEngine
 
 Progress = Callable[[int, int], None]
 DESCRIPTION = 300  # characters of a description that judges see

@@ -4,7 +4,7 @@
     queries.jsonl   the queries with stratum and weight
     pairs.jsonl     what judges are asked about, in their order: no trace of systems or ranks
     shown.jsonl     apart from that: which system shows which pair at which rank
-    answers/        one file for each judge (`evaluation.judging.answers`)
+    answers/        one file for each judge (`omnisearch.evaluation.judging.answers`)
 
 All but the answers is written once, in one rename.
 """
@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace, new_folder
-from evaluation.judging.queries import DrawnQuery
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.evaluation.judging.queries import DrawnQuery
 
 T = TypeVar("T")
 VERSION = 1

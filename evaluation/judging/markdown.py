@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.judging.report import GroupRow, JudgingReport
-from evaluation.judging.scale import RELEVANT_FROM, WANTED
-from evaluation.systems import Estimate
-from evaluation.wording import p_text, system_name
+from omnisearch.evaluation.judging.report import GroupRow, JudgingReport
+from omnisearch.evaluation.judging.scale import RELEVANT_FROM, WANTED
+from omnisearch.evaluation.systems import Estimate
+from omnisearch.evaluation.wording import p_text, system_name
 
 _METRICS = {
     "relevant": "Share of relevant results in the first {k}",

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.judging.agreement import LEVELS, fleiss_kappa, krippendorff_alpha, raw_agreement
-from evaluation.judging.answers import Answers, all_answers
-from evaluation.judging.folder import Judging
-from evaluation.judging.queries import STRATA, UNLOGGED
-from evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
-from evaluation.judging.verdicts import query_values, verdicts_of
-from evaluation.significance import Difference, bootstrap_interval, compare_paired
-from evaluation.systems import Estimate
+from omnisearch.evaluation.judging.agreement import LEVELS, fleiss_kappa, krippendorff_alpha, raw_agreement
+from omnisearch.evaluation.judging.answers import Answers, all_answers
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.queries import STRATA, UNLOGGED
+from omnisearch.evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
+from omnisearch.evaluation.judging.verdicts import query_values, verdicts_of
+from omnisearch.evaluation.significance import Difference, bootstrap_interval, compare_paired
+from omnisearch.evaluation.systems import Estimate
 
 ALL, WEIGHTED = "all queries", "weighted to traffic"
 METRICS = ("relevant", "grade")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.importers.values import MAX_TEXT, Refused
+from omnisearch.data.importers.values import MAX_TEXT, Refused
 
 WANTED = 3  # judgments of a pair (§5.1)
 RELEVANT_FROM = 4
@@ -21,7 +21,7 @@ class Grade:
     """One step of the scale.
 
     `gain` in 0..1 is what the grade is worth in the catalogue's judgments: from RELEVANT_FROM on at
-    least `evaluation.judged.RELEVANT`, below it less.
+    least `omnisearch.evaluation.judged.RELEVANT`, below it less.
     """
 
     value: int

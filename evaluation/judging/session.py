@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from evaluation.judging.answers import AnswerLog, answers_of, open_log, still_to_ask
-from evaluation.judging.folder import Judging, Pair
-from evaluation.judging.scale import CANNOT_TELL, GRADES
-from evaluation.wording import price_text
+from omnisearch.evaluation.judging.answers import AnswerLog, answers_of, open_log, still_to_ask
+from omnisearch.evaluation.judging.folder import Judging, Pair
+from omnisearch.evaluation.judging.scale import CANNOT_TELL, GRADES
+from omnisearch.evaluation.wording import price_text
 
 UNDO, QUIT = "u", "q"
 _ENDS = ("", QUIT, "\x03", "\x04")  # end of input, q, Ctrl-C, Ctrl-D

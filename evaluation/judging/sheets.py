@@ -9,15 +9,15 @@ from pathlib import Path
 
 import orjson
 
-from data.errors import InputError
-from data.importers.values import Refused
-from data.text import normalise
-from data.workspace import write_atomic
-from evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
-from evaluation.judging.folder import Judging
-from evaluation.judging.scale import LEGEND, parse_grade
-from evaluation.judging.sheet_reader import SheetRow, read_rows
-from evaluation.wording import price_text
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.text import normalise
+from omnisearch.data.workspace import write_atomic
+from omnisearch.evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.scale import LEGEND, parse_grade
+from omnisearch.evaluation.judging.sheet_reader import SheetRow, read_rows
+from omnisearch.evaluation.wording import price_text
 
 COLUMNS = ("pair", "judge", "query", "title", "description", "brand", "price", "picture", "link")
 GRADE = f"grade ({LEGEND})"

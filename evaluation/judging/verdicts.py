@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.judging.answers import Answers
-from evaluation.judging.folder import Judging
-from evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
+from omnisearch.evaluation.judging.answers import Answers
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
 
 
 @dataclass(frozen=True)

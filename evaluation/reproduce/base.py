@@ -14,19 +14,19 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, read_items, table_of
-from data.enrich.boards import enrich_board_titles
-from data.enrich.engaged import enrich_engaged_queries
-from data.errors import InputError
-from data.features import open_feature, write_feature
-from data.importers.load import ImportOptions, import_folder
-from data.pairs import feature_until
-from data.workspace import Workspace, new_folder
-from data.world import Size, generate
-from encoders.graph.itemsage import fit_itemsage
-from encoders.graph.note import imported, note_fit
-from encoders.graph.pinsage import fit_pinsage
-from encoders.text_feature import CACHE, embed_texts, text_encoder, texts_of, usual_encoder
+from omnisearch.data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, read_items, table_of
+from omnisearch.data.enrich.boards import enrich_board_titles
+from omnisearch.data.enrich.engaged import enrich_engaged_queries
+from omnisearch.data.errors import InputError
+from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.importers.load import ImportOptions, import_folder
+from omnisearch.data.pairs import feature_until
+from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.data.world import Size, generate
+from omnisearch.encoders.graph.itemsage import fit_itemsage
+from omnisearch.encoders.graph.note import imported, note_fit
+from omnisearch.encoders.graph.pinsage import fit_pinsage
+from omnisearch.encoders.text_feature import CACHE, embed_texts, text_encoder, texts_of, usual_encoder
 
 Progress = Callable[[int, int], None]
 WORLD_SEED = 7

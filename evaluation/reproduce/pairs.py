@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import sqlite_utils
 
-from data.catalogue import get_meta
-from evaluation.evaluate import held_out_pairs, judged_sets
-from evaluation.judged import RELEVANT, ItemGains, judged_gains
+from omnisearch.data.catalogue import get_meta
+from omnisearch.evaluation.evaluate import held_out_pairs, judged_sets
+from omnisearch.evaluation.judged import RELEVANT, ItemGains, judged_gains
 
 Pair = tuple[str, str]  # query, id of the item or text of the related query
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.reproduce.pairs import Column
-from evaluation.reproduce.runs import Hits
-from evaluation.reproduce.spec import Finding, Table
-from evaluation.significance import bootstrap_interval
+from omnisearch.evaluation.reproduce.pairs import Column
+from omnisearch.evaluation.reproduce.runs import Hits
+from omnisearch.evaluation.reproduce.spec import Finding, Table
+from omnisearch.evaluation.significance import bootstrap_interval
 
 CONFIRMED, CONTRADICTED, OPEN = "confirmed", "contradicted", "not decided"
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import orjson
 
-from data.catalogue import open_catalogue
-from data.errors import NotReady
-from data.workspace import Workspace, write_atomic
-from encoders.config import Config, preset_config
-from evaluation.judged import data_notes
-from evaluation.reproduce.base import base_workspace
-from evaluation.reproduce.pairs import all_columns
-from evaluation.reproduce.plot import svg
-from evaluation.reproduce.report import Reproduction, markdown, reproduction
-from evaluation.reproduce.runs import Hits, Run, run_hits
-from evaluation.reproduce.spec import Model, Table
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import NotReady
+from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.encoders.config import Config, preset_config
+from omnisearch.evaluation.judged import data_notes
+from omnisearch.evaluation.reproduce.base import base_workspace
+from omnisearch.evaluation.reproduce.pairs import all_columns
+from omnisearch.evaluation.reproduce.plot import svg
+from omnisearch.evaluation.reproduce.report import Reproduction, markdown, reproduction
+from omnisearch.evaluation.reproduce.runs import Hits, Run, run_hits
+from omnisearch.evaluation.reproduce.spec import Model, Table
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,19 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from data.errors import Corrupt, NotReady
-from data.features import open_features
-from data.memory import trim_memory
-from data.workspace import Workspace, new_folder
-from encoders.checkpoint import load_encoder
-from encoders.config import Config
-from encoders.encoder import Encoder
-from encoders.model import COMPAT_FEATURES
-from encoders.train import train
-from evaluation.recall import exact_ranks
-from evaluation.reproduce.base import copy_workspace, with_fields
-from evaluation.reproduce.pairs import Column
+from omnisearch.data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.features import open_features
+from omnisearch.data.memory import trim_memory
+from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.model import COMPAT_FEATURES
+from omnisearch.encoders.train import train
+from omnisearch.evaluation.recall import exact_ranks
+from omnisearch.evaluation.reproduce.base import copy_workspace, with_fields
+from omnisearch.evaluation.reproduce.pairs import Column
 
 K = 10
 CORPUS = 1_500_000

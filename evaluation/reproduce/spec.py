@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from data.catalogue import TEXT_FIELDS
-from data.errors import InputError
-from encoders.config import preset_config
+from omnisearch.data.catalogue import TEXT_FIELDS
+from omnisearch.data.errors import InputError
+from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
 STUDIES = ("relevance", "classification")
@@ -85,8 +85,8 @@ class Study:
     """What of §5 is no table of recalls: judged relevance, or classification.
 
     Attributes:
-        systems, queries, k: of the judging (`evaluation.judging`).
-        labels: a labels file (`evaluation.classification.labels`); '' for the interests that the
+        systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
+        labels: a labels file (`omnisearch.evaluation.classification.labels`); '' for the interests that the
             sample world's queries are about.
     """
 

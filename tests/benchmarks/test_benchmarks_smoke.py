@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MAIN = "from cli.main import main; main()"
+MAIN = "from omnisearch.cli.main import main; main()"
 
 
 def omnisearch(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:

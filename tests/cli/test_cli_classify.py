@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commandline import omnisearch
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 
 def labels_file(folder: Path) -> Path:

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 from commandline import MAIN, omnisearch
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from evaluation.judging.draw import pair_id
-from evaluation.judging.folder import Design, Pair, Shown, write_judging
-from evaluation.judging.queries import DrawnQuery
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.judging.draw import pair_id
+from omnisearch.evaluation.judging.folder import Design, Pair, Shown, write_judging
+from omnisearch.evaluation.judging.queries import DrawnQuery
 
 SECONDS = 60
 

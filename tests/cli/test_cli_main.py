@@ -12,8 +12,8 @@ import pytest
 import typer
 from commandline import omnisearch
 
-from cli.docs import reference
-from cli.main import app
+from omnisearch.cli.docs import reference
+from omnisearch.cli.main import app
 
 COMMANDS = (
     *("world", "import", "enrich", "train", "index", "search", "compare", "evaluate", "rank"),
@@ -43,7 +43,7 @@ def test_the_reference_in_docs_is_that_of_the_commands() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'lightgbm', 'scipy', 'hnswlib'}"
-    code = f"import sys, cli.main; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, omnisearch.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.catalogue import open_catalogue
-from data.importers.load import ImportOptions, Report, import_file
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.importers.load import ImportOptions, Report, import_file
+from omnisearch.data.workspace import Workspace
 
 
 def jsonl(path: Path, *rows: Any) -> Path:

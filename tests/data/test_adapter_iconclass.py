@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from importing import refusals, table
 
-from data.catalogue import get_meta, open_catalogue
-from data.importers.adapters import import_published
-from data.importers.adapters.iconclass import keyword_files, read_keywords, translations
-from data.importers.adapters.labels import split_of
-from data.text import normalise_query
+from omnisearch.data.catalogue import get_meta, open_catalogue
+from omnisearch.data.importers.adapters import import_published
+from omnisearch.data.importers.adapters.iconclass import keyword_files, read_keywords, translations
+from omnisearch.data.importers.adapters.labels import split_of
+from omnisearch.data.text import normalise_query
 
 FILES = {
     "en": "1|dove\n2|circle\n2|perfection\n3|animal\n4|Ripa\n",

@@ -7,14 +7,14 @@ import json
 import pytest
 from importing import refusals, table
 
-from data.catalogue import get_meta, open_catalogue
-from data.errors import InputError
-from data.importers.adapters import import_published
-from data.importers.adapters.home_depot import derived_actions
-from data.importers.adapters.labels import split_of
-from data.importers.beir import export_beir, import_beir
-from data.text import normalise_query
-from data.workspace import Workspace
+from omnisearch.data.catalogue import get_meta, open_catalogue
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters import import_published
+from omnisearch.data.importers.adapters.home_depot import derived_actions
+from omnisearch.data.importers.adapters.labels import split_of
+from omnisearch.data.importers.beir import export_beir, import_beir
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
 
 
 def by_split(texts, split):
@@ -55,7 +55,7 @@ def test_half_train_three_tenths_are_for_rankers_a_fifth_is_measured():
 @pytest.fixture
 def enough(monkeypatch):
     """Two queries are many."""
-    monkeypatch.setattr("data.importers.adapters.labels.FEW", 2)
+    monkeypatch.setattr("omnisearch.data.importers.adapters.labels.FEW", 2)
 
 
 def test_few_queries_are_all_for_the_rankers_but_those_of_the_test(workspace, tmp_path):

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from data.catalogue import (
+from omnisearch.data.catalogue import (
     count,
     field_texts,
     get_meta,
@@ -14,8 +14,8 @@ from data.catalogue import (
     read_items,
     set_meta,
 )
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.catalogue import open_catalogue
-from data.enrich.boards import TOP, WordStatistics, best_titles, enrich_board_titles
-from data.pairs import DAY
-from data.text import words
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.enrich.boards import TOP, WordStatistics, best_titles, enrich_board_titles
+from omnisearch.data.pairs import DAY
+from omnisearch.data.text import words
 
 USELESS = ("stuff", "My Board", "misc", "things i like", "random")
 ROOMS = ("bedroom", "kitchen", "garden", "bathroom", "hallway")
@@ -182,8 +182,8 @@ def test_saves_of_the_evaluation_are_not_read(db):
 _KILLED = """
 import sys, time
 from pathlib import Path
-from data.catalogue import open_catalogue
-from data.enrich import boards
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.enrich import boards
 
 def stop(*args):
     print("written", flush=True)

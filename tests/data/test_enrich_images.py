@@ -20,13 +20,13 @@ pytest.importorskip("PIL")
 
 from enrich_vision_models import picture, save_blip, save_clip, save_vit
 
-from data.catalogue import open_catalogue
-from data.enrich import pictures
-from data.enrich.captions import caption_images
-from data.enrich.images import embed_images
-from data.enrich.pictures import Refused, decode, read_bytes
-from data.errors import Corrupt, InputError
-from data.features import open_feature, write_feature
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.enrich import pictures
+from omnisearch.data.enrich.captions import caption_images
+from omnisearch.data.enrich.images import embed_images
+from omnisearch.data.enrich.pictures import Refused, decode, read_bytes
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.features import open_feature, write_feature
 
 
 @pytest.fixture(scope="module")
@@ -224,9 +224,9 @@ def test_large_pictures_are_refused_before_they_are_decoded(images, monkeypatch)
 _KILLED = """
 import sys, time
 from pathlib import Path
-from data.catalogue import open_catalogue
-from data.enrich.captions import caption_images
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.enrich.captions import caption_images
+from omnisearch.data.workspace import Workspace
 
 def slow(done, total):
     print(done, flush=True)

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, small_catalogue, table
 
-from data.errors import InputError
-from data.importers import readers
-from data.importers.load import ImportOptions, import_file, import_folder
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers import readers
+from omnisearch.data.importers.load import ImportOptions, import_file, import_folder
 
 EVENT = {"time": 1, "query": "q", "entity": "pin", "item_id": "p1", "action": "save"}
 

@@ -13,17 +13,17 @@ import numpy as np
 import orjson
 import pytest
 
-from data.catalogue import open_catalogue
-from data.features import open_feature
-from data.importers.load import import_features, import_file
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.features import open_feature
+from omnisearch.data.importers.load import import_features, import_file
+from omnisearch.data.workspace import Workspace
 
 ROWS = 30_000
 PROGRAM = """
 import sys
 from pathlib import Path
-from data.importers.load import import_features, import_file
-from data.workspace import Workspace
+from omnisearch.data.importers.load import import_features, import_file
+from omnisearch.data.workspace import Workspace
 workspace, path = Workspace.create(sys.argv[1]), Path(sys.argv[2])
 def progress(done, total):
     print(done, total, flush=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.catalogue import ACTIONS
-from data.importers.adapters import PUBLISHED
-from data.importers.rows import FIELDS, KINDS, REQUIRED
+from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.importers.adapters import PUBLISHED
+from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED
 
 PAGE = (Path(__file__).parents[2] / "docs/file-formats.md").read_text("utf-8")
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, small_catalogue, table, taken
 
-from data.catalogue import get_meta, open_catalogue, read_items
-from data.errors import InputError
-from data.importers.load import ImportOptions, import_file, import_folder
-from data.workspace import Workspace, sha256_file
+from omnisearch.data.catalogue import get_meta, open_catalogue, read_items
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.load import ImportOptions, import_file, import_folder
+from omnisearch.data.workspace import Workspace, sha256_file
 
 PRODUCT = {
     "id": "s1",

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, table, taken
 
-from data.catalogue import open_catalogue
-from data.errors import InputError
-from data.features import open_feature
-from data.importers.load import import_features, import_folder
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import InputError
+from omnisearch.data.features import open_feature
+from omnisearch.data.importers.load import import_features, import_folder
 
 
 @pytest.fixture

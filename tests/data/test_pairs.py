@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.catalogue import open_catalogue, set_meta
-from data.errors import NotReady
-from data.pairs import (
+from omnisearch.data.catalogue import open_catalogue, set_meta
+from omnisearch.data.errors import NotReady
+from omnisearch.data.pairs import (
     DAY,
     PAIR_SCHEMA,
     Caps,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from data.errors import InputError
-from data.settings import load_section
+from omnisearch.data.errors import InputError
+from omnisearch.data.settings import load_section
 
 
 @dataclass(frozen=True)

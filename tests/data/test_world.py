@@ -15,13 +15,13 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from data.catalogue import ACTIONS, open_catalogue
-from data.errors import InputError
-from data.pairs import evaluation_pairs, time_split, training_pairs
-from data.text import normalise_query, words
-from data.workspace import Workspace, sha256_file
-from data.world import Size, generate
-from data.world.population import END, START
+from omnisearch.data.catalogue import ACTIONS, open_catalogue
+from omnisearch.data.errors import InputError
+from omnisearch.data.pairs import evaluation_pairs, time_split, training_pairs
+from omnisearch.data.text import normalise_query, words
+from omnisearch.data.workspace import Workspace, sha256_file
+from omnisearch.data.world import Size, generate
+from omnisearch.data.world.population import END, START
 
 
 @cache
@@ -140,7 +140,7 @@ def test_products_have_prices_and_the_fields_that_merchants_fill(tiny_world: Pat
 
 
 def test_boards_have_tidy_and_useless_titles(tiny_world: Path) -> None:
-    from data.world.templates import USELESS_BOARDS
+    from omnisearch.data.world.templates import USELESS_BOARDS
 
     useless = {title for titles in USELESS_BOARDS.values() for title in titles}
     titles = [board["title"] for board in lines(tiny_world / "boards.jsonl")]

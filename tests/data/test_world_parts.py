@@ -7,14 +7,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from data.world.itemtext import Relatives, caption
-from data.world.judges import JUDGES, grade_by
-from data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, load_lexicon
-from data.world.pictures import draw
-from data.world.relevance import ThemeTree, relevance
-from data.world.sessions import EXAMINATION, session_times
-from data.world.sizes import PRESETS
-from data.world.wording import attribute_words, phrase, pick_word, typo
+from omnisearch.data.world.itemtext import Relatives, caption
+from omnisearch.data.world.judges import JUDGES, grade_by
+from omnisearch.data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, load_lexicon
+from omnisearch.data.world.pictures import draw
+from omnisearch.data.world.relevance import ThemeTree, relevance
+from omnisearch.data.world.sessions import EXAMINATION, session_times
+from omnisearch.data.world.sizes import PRESETS
+from omnisearch.data.world.wording import attribute_words, phrase, pick_word, typo
 
 LEXICON = load_lexicon()
 TREE = ThemeTree.of(LEXICON)

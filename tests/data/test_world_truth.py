@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import orjson
 
-from data.text import normalise_query
-from data.world import Size, generate
-from data.world.truth import Truth
+from omnisearch.data.text import normalise_query
+from omnisearch.data.world import Size, generate
+from omnisearch.data.world.truth import Truth
 
 
 def lines(path) -> list[dict]:

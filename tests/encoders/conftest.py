@@ -11,12 +11,12 @@ import torch
 from small_catalogue import COLOURS, THEMES, fill
 from transformers import BertConfig, BertModel
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from encoders.config import Config, preset_config
-from encoders.graph import descent
-from encoders.train import StepReport, train
-from encoders.wordpiece import train_wordpiece
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.config import Config, preset_config
+from omnisearch.encoders.graph import descent
+from omnisearch.encoders.train import StepReport, train
+from omnisearch.encoders.wordpiece import train_wordpiece
 
 
 def pytest_configure() -> None:

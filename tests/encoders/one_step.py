@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from encoders.batches import BatchStream
-from encoders.config import Config
-from encoders.logq import StreamCounts
-from encoders.parallel import ALONE, Group
-from encoders.prepare import Prepared
-from encoders.step import Stepper, count_and_correct
+from omnisearch.encoders.batches import BatchStream
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.logq import StreamCounts
+from omnisearch.encoders.parallel import ALONE, Group
+from omnisearch.encoders.prepare import Prepared
+from omnisearch.encoders.step import Stepper, count_and_correct
 
 
 def stream_of(prepared: Prepared, config: Config, **options) -> BatchStream:

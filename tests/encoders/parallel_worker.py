@@ -12,14 +12,14 @@ import torch
 from one_step import gradients
 from safetensors.torch import save_file
 
-from cli.common import fail
-from data.catalogue import open_catalogue
-from data.errors import OmniError
-from data.workspace import Workspace
-from encoders.config import Config
-from encoders.parallel import joined
-from encoders.prepare import prepare
-from encoders.train import train
+from omnisearch.cli.common import fail
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.parallel import joined
+from omnisearch.encoders.prepare import prepare
+from omnisearch.encoders.train import train
 
 
 def steps(root: str, folder: str, configs: str) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from data.catalogue import open_catalogue
-from data.features import write_feature
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.features import write_feature
+from omnisearch.data.workspace import Workspace
 
 DAY = 86_400
 END = 400 * DAY  # the last event is before this

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.catalogue import read_items
-from data.errors import Corrupt, InputError, NotReady
-from data.features import open_features
-from encoders.checkpoint import load_encoder, load_parts, verify, write_manifest
+from omnisearch.data.catalogue import read_items
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.features import open_features
+from omnisearch.encoders.checkpoint import load_encoder, load_parts, verify, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def encoder(small, trained):
 @pytest.fixture
 def copied(small, trained, tmp_path):
     """A workspace of its own with the trained checkpoint, to be damaged."""
-    from data.workspace import Workspace
+    from omnisearch.data.workspace import Workspace
 
     workspace = Workspace.create(tmp_path / "w")
     shutil.copytree(small.workspace.checkpoints / "default", workspace.checkpoints / "default")

@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from encoders.config import Config, preset_config
+from omnisearch.encoders.config import Config, preset_config
 
 DOCS = Path(__file__).parents[2] / "docs/training.md"
 

@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
 
 QUERIES = ["red dress", "rotes Kleid", "红色连衣裙", "เสื้อยืดสีดำ", "قميص أسود", "काली टी-शर्ट"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.config import preset_config
-from encoders.optim import Lamb, LazyAdam, clip_gradients, schedule, set_rates
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.optim import Lamb, LazyAdam, clip_gradients, schedule, set_rates
 
 
 def sparse(rows: list[int], values: torch.Tensor, size: int) -> torch.Tensor:

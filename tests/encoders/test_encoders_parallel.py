@@ -18,10 +18,10 @@ from one_step import gradients
 from safetensors.torch import load_file
 from small_catalogue import fill
 
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.parallel import Group
-from encoders.prepare import prepare
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.parallel import Group
+from omnisearch.encoders.prepare import prepare
 
 HERE = Path(__file__).parent
 

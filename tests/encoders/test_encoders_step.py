@@ -9,13 +9,13 @@ import pytest
 import torch
 from one_step import gradients, stream_of
 
-from encoders.batches import composition, pinned
-from encoders.chunks import Hiding, visible_strings
-from encoders.dataset import ENGAGED
-from encoders.hash_embedding import sum_bags
-from encoders.logq import StreamCounts
-from encoders.prepare import prepare
-from encoders.step import Stepper, chunk_seed, count_and_correct, takes_bf16
+from omnisearch.encoders.batches import composition, pinned
+from omnisearch.encoders.chunks import Hiding, visible_strings
+from omnisearch.encoders.dataset import ENGAGED
+from omnisearch.encoders.hash_embedding import sum_bags
+from omnisearch.encoders.logq import StreamCounts
+from omnisearch.encoders.prepare import prepare
+from omnisearch.encoders.step import Stepper, chunk_seed, count_and_correct, takes_bf16
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,21 @@ import torch
 from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
-from data.catalogue import read_items
-from data.errors import Corrupt, InputError, NotReady
-from data.features import open_feature, write_feature
-from data.workspace import Workspace
-from encoders import text_feature
-from encoders.batches import BatchStream
-from encoders.checkpoint import load_encoder, load_parts, load_state, pointed
-from encoders.config import Config, preset_config
-from encoders.hash_embedding import Levels
-from encoders.item import ItemEncoder
-from encoders.ngrams import NgramIndex, build_vocabulary
-from encoders.prepare import prepare
-from encoders.text_feature import PROSE, embed_texts, own_text, text_encoder, usual_encoder
-from encoders.train import train
-from encoders.warm import pass_through, projection, warm_config
+from omnisearch.data.catalogue import read_items
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders import text_feature
+from omnisearch.encoders.batches import BatchStream
+from omnisearch.encoders.checkpoint import load_encoder, load_parts, load_state, pointed
+from omnisearch.encoders.config import Config, preset_config
+from omnisearch.encoders.hash_embedding import Levels
+from omnisearch.encoders.item import ItemEncoder
+from omnisearch.encoders.ngrams import NgramIndex, build_vocabulary
+from omnisearch.encoders.prepare import prepare
+from omnisearch.encoders.text_feature import PROSE, embed_texts, own_text, text_encoder, usual_encoder
+from omnisearch.encoders.train import train
+from omnisearch.encoders.warm import pass_through, projection, warm_config
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,18 @@ import pytest
 import torch
 from graph_world import END, add_boards, engage, items, same_theme, themes
 
-from cli.main import app
-from data.catalogue import open_catalogue
-from data.errors import Corrupt, NotReady
-from data.features import open_feature, write_feature
-from data.pairs import DAY, check_leak, time_split
-from data.workspace import Workspace
-from encoders.graph import saved
-from encoders.graph.convolution import pool
-from encoders.graph.groups import CrossSource, PairSource, group_edges
-from encoders.graph.pinsage import embed_pinsage, fit_pinsage
-from encoders.graph.refresh import refresh
-from encoders.graph.walks import neighbourhoods, pin_board_graph
+from omnisearch.cli.main import app
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.pairs import DAY, check_leak, time_split
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.graph import saved
+from omnisearch.encoders.graph.convolution import pool
+from omnisearch.encoders.graph.groups import CrossSource, PairSource, group_edges
+from omnisearch.encoders.graph.pinsage import embed_pinsage, fit_pinsage
+from omnisearch.encoders.graph.refresh import refresh
+from omnisearch.encoders.graph.walks import neighbourhoods, pin_board_graph
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import pytest
 from engine_catalogue import UNTIL, fill, index
 from engine_fakes import FakeEncoder, FakeGeneration
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from engine.config import EngineConfig
-from engine.live import Live
-from engine.query_cache import QueryCache
-from engine.search import SearchEngine
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.live import Live
+from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.search import SearchEngine
 
 
 @pytest.fixture(scope="session")

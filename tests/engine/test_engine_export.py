@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.catalogue import head_queries, open_catalogue
-from data.pairs import window_pairs
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from encoders.onnx_query import INT8, OnnxQueries, export_folder
-from engine.search import SearchEngine
-from evaluation.tower_recall import tower_recall
-from indexer.generation import Generation
+from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.pairs import window_pairs
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.onnx_query import INT8, OnnxQueries, export_folder
+from omnisearch.engine.search import SearchEngine
+from omnisearch.evaluation.tower_recall import tower_recall
+from omnisearch.indexer.generation import Generation
 
 pytest.importorskip("onnxruntime", reason="the extra `serve` is not installed")
 pytest.importorskip("onnx", reason="the extra `serve` is not installed")
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def exported(served: Workspace) -> Workspace:
-    from encoders.export import export_query_tower
+    from omnisearch.encoders.export import export_query_tower
 
     sample = head_queries(open_catalogue(served.catalogue), 50)
     everything = {"pin/save": np.ones(1, bool)}
@@ -59,7 +59,7 @@ def test_a_damaged_export_does_not_fail_a_search(
 
 def test_searching_from_an_export_imports_no_pytorch(exported: Workspace) -> None:
     code = (
-        "import sys; from engine.search import SearchEngine\n"
+        "import sys; from omnisearch.engine.search import SearchEngine\n"
         "engine = SearchEngine.open(sys.argv[1])\n"
         "assert engine.search('a query nobody asked before').hits\n"
         "engine.close()\n"

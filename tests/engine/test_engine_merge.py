@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.blend import Shares, blend
-from engine.candidates import KINDS, Found, best_first, merge, rrf, unlearned
-from engine.related import choose_related
+from omnisearch.engine.blend import Shares, blend
+from omnisearch.engine.candidates import KINDS, Found, best_first, merge, rrf, unlearned
+from omnisearch.engine.related import choose_related
 
 ENTITIES = ("pin", "product")
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from test_engine_query_cache import CountingEncoder
 
-from data.errors import OmniError
-from engine.query.embedder import Overloaded, QueryEmbedder
-from engine.query_cache import QueryCache
+from omnisearch.data.errors import OmniError
+from omnisearch.engine.query.embedder import Overloaded, QueryEmbedder
+from omnisearch.engine.query_cache import QueryCache
 
 
 class SlowTower(CountingEncoder):

@@ -10,18 +10,18 @@ import pytest
 from engine_catalogue import UNTIL, index
 from engine_fakes import FakeEncoder
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from engine.candidates import Found, merge
-from engine.config import EngineConfig
-from engine.item_columns import item_columns
-from engine.live import Live
-from engine.query_cache import QueryCache
-from engine.query_words import excluded_share, query_words
-from engine.search import SearchEngine
-from engine.sources import Asked
-from indexer.table import Postings, postings_columns
-from indexer.words import key_of
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.candidates import Found, merge
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.item_columns import item_columns
+from omnisearch.engine.live import Live
+from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_words import excluded_share, query_words
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.sources import Asked
+from omnisearch.indexer.table import Postings, postings_columns
+from omnisearch.indexer.words import key_of
 
 TITLES = (
     "kitchen knife set with block",

@@ -10,18 +10,18 @@ import pytest
 from engine_catalogue import DAY, UNTIL, fill, index, log_choices
 from engine_fakes import FakeEncoder
 
-from data.catalogue import open_catalogue, set_meta
-from data.errors import NotReady
-from data.pairs import time_split
-from data.workspace import Workspace
-from engine.config import EngineConfig
-from engine.live import Live
-from engine.query_cache import QueryCache
-from engine.ranking_data import RankingOptions, collect, evaluation_queries
-from engine.search import SearchEngine
-from ranker.features import FEATURES
-from ranker.labels import UNSEEN_WEIGHT
-from ranker.train import Rankers, train_rankers
+from omnisearch.data.catalogue import open_catalogue, set_meta
+from omnisearch.data.errors import NotReady
+from omnisearch.data.pairs import time_split
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.live import Live
+from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.ranking_data import RankingOptions, collect, evaluation_queries
+from omnisearch.engine.search import SearchEngine
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.labels import UNSEEN_WEIGHT
+from omnisearch.ranker.train import Rankers, train_rankers
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.errors import InputError
-from engine.filters import Filters, allowed_rows
-from engine.search import SearchEngine
-from engine.systems import SYSTEMS
+from omnisearch.data.errors import InputError
+from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.systems import SYSTEMS
 
 
 def items(response: Any) -> list[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _fits(row: dict[str, Any], entity: str, wanted: dict[str, Any], boards: set[
 
 
 def test_every_combination_of_filters_equals_a_plain_loop(engine: SearchEngine) -> None:
-    from data.catalogue import open_catalogue
+    from omnisearch.data.catalogue import open_catalogue
 
     db = open_catalogue(engine.workspace.catalogue)
     rows = [("pin", row) for row in db.query("SELECT * FROM pins")]

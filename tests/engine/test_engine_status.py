@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.catalogue import open_catalogue, set_meta
-from data.features import write_feature
-from data.workspace import Workspace
-from engine.status import workspace_status
+from omnisearch.data.catalogue import open_catalogue, set_meta
+from omnisearch.data.features import write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.engine.status import workspace_status
 
 
 def done(workspace: Workspace, *steps: str) -> None:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from data.catalogue import open_catalogue
-from data.errors import Corrupt, NotReady
-from data.workspace import Workspace, write_atomic
-from encoders.checkpoint import load_encoder
-from engine.config import EngineConfig
-from engine.query_cache import QueryCache
-from engine.ranking_data import RankingOptions
-from engine.search import SearchEngine
-from engine.systems import SYSTEMS
-from engine.train_rankers import train as train_rankers
-from indexer.build import BuildOptions, build
-from ranker.store import load_rankers
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.ranking_data import RankingOptions
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.systems import SYSTEMS
+from omnisearch.engine.train_rankers import train as train_rankers
+from omnisearch.indexer.build import BuildOptions, build
+from omnisearch.ranker.store import load_rankers
 
 DOCS = Path(__file__).parents[2] / "docs/engine.md"
 
@@ -90,7 +90,7 @@ def test_vectors_of_another_checkpoint_are_not_mixed(
 ) -> None:
     encoder = load_encoder(served)
     encoder.checkpoint = "0123456789abcdef"
-    monkeypatch.setattr("encoders.checkpoint.open_encoder", lambda *_: encoder)
+    monkeypatch.setattr("omnisearch.encoders.checkpoint.open_encoder", lambda *_: encoder)
     with pytest.raises(Corrupt, match="do not compare"):
         SearchEngine.open(served)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.workspace import Workspace
-from evaluation.judging.answers import open_log
-from evaluation.judging.draw import pair_id
-from evaluation.judging.folder import Design, Judging, Pair, Shown, write_judging
-from evaluation.judging.queries import DrawnQuery
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.judging.answers import open_log
+from omnisearch.evaluation.judging.draw import pair_id
+from omnisearch.evaluation.judging.folder import Design, Judging, Pair, Shown, write_judging
+from omnisearch.evaluation.judging.queries import DrawnQuery
 
 SYSTEMS = ("token", "full")
 Results = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # query → ids of pins, by system

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from data.errors import Corrupt, InputError, NotReady
-from data.importers.adapters.labels import split_of
-from data.text import words
-from evaluation.classification import fasttext_baseline, measures
-from evaluation.classification.labels import SEPARATOR, labels_of, read_labels
-from evaluation.classification.measures import (
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.importers.adapters.labels import split_of
+from omnisearch.data.text import words
+from omnisearch.evaluation.classification import fasttext_baseline, measures
+from omnisearch.evaluation.classification.labels import SEPARATOR, labels_of, read_labels
+from omnisearch.evaluation.classification.measures import (
     hits_and_recall,
     hits_at_1,
     in_blocks,
     precision,
     recall_at,
 )
-from evaluation.classification.render import markdown
-from evaluation.classification.report import FASTTEXT, MAJORITY, classification_report
-from evaluation.classification.store import (
+from omnisearch.evaluation.classification.render import markdown
+from omnisearch.evaluation.classification.report import FASTTEXT, MAJORITY, classification_report
+from omnisearch.evaluation.classification.store import (
     classifier_path,
     guesses,
     read_classifier,

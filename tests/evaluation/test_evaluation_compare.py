@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from data.catalogue import set_meta
-from data.errors import InputError
-from data.text import normalise_query
-from evaluation.compare import compare_query
-from evaluation.html_page import link, text
-from evaluation.pictures import MAX_BYTES, picture, picture_folders
-from evaluation.render_terminal import comparison_table
-from evaluation.report_html import comparison_page
+from omnisearch.data.catalogue import set_meta
+from omnisearch.data.errors import InputError
+from omnisearch.data.text import normalise_query
+from omnisearch.evaluation.compare import compare_query
+from omnisearch.evaluation.html_page import link, text
+from omnisearch.evaluation.pictures import MAX_BYTES, picture, picture_folders
+from omnisearch.evaluation.render_terminal import comparison_table
+from omnisearch.evaluation.report_html import comparison_page
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 HOSTILE = (

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from data.catalogue import set_meta
-from data.errors import InputError, NotReady
-from evaluation.compare_set import SetOptions, compare_queries
-from evaluation.metrics import ndcg
-from evaluation.query_file import read_queries
-from evaluation.render_terminal import set_tables
-from evaluation.report_set_html import set_page
-from evaluation.significance import holm, randomisation_test
-from evaluation.systems import overlap
+from omnisearch.data.catalogue import set_meta
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.evaluation.compare_set import SetOptions, compare_queries
+from omnisearch.evaluation.metrics import ndcg
+from omnisearch.evaluation.query_file import read_queries
+from omnisearch.evaluation.render_terminal import set_tables
+from omnisearch.evaluation.report_set_html import set_page
+from omnisearch.evaluation.significance import holm, randomisation_test
+from omnisearch.evaluation.systems import overlap
 
 QUERIES = [f"query {number}" for number in range(40)]
 

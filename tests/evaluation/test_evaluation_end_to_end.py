@@ -9,26 +9,26 @@ from typing import Any
 import orjson
 import pytest
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from evaluation.compare import compare_query
-from evaluation.compare_set import compare_queries
-from evaluation.evaluate import EvaluateOptions, evaluate
-from evaluation.pictures import picture_folders
-from evaluation.report_html import comparison_page
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.compare import compare_query
+from omnisearch.evaluation.compare_set import compare_queries
+from omnisearch.evaluation.evaluate import EvaluateOptions, evaluate
+from omnisearch.evaluation.pictures import picture_folders
+from omnisearch.evaluation.report_html import comparison_page
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def opened(tiny_workspace: Workspace, tmp_path_factory: Any) -> Any:
-    from encoders.checkpoint import load_encoder
-    from encoders.config import preset_config
-    from encoders.graph.itemsage import fit_itemsage
-    from encoders.graph.pinsage import fit_pinsage
-    from encoders.train import train
-    from engine.search import SearchEngine
-    from indexer.build import BuildOptions, build
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.encoders.config import preset_config
+    from omnisearch.encoders.graph.itemsage import fit_itemsage
+    from omnisearch.encoders.graph.pinsage import fit_pinsage
+    from omnisearch.encoders.train import train
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.indexer.build import BuildOptions, build
 
     root: Path = tmp_path_factory.mktemp("trained") / "workspace"
     shutil.copytree(tiny_workspace.root, root)

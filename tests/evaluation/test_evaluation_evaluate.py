@@ -11,15 +11,15 @@ import orjson
 import pytest
 from rich.console import Console
 
-from data.catalogue import set_meta
-from data.errors import NotReady
-from evaluation.evaluate import (
+from omnisearch.data.catalogue import set_meta
+from omnisearch.data.errors import NotReady
+from omnisearch.evaluation.evaluate import (
     EvaluateOptions,
     evaluate,
     held_out_gains,
     judged_sets,
 )
-from evaluation.render_terminal import evaluation_tables
+from omnisearch.evaluation.render_terminal import evaluation_tables
 
 DAY = 86_400
 SYSTEMS = ("token", "embedding", "full")

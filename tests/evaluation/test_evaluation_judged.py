@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from data.catalogue import set_meta
-from evaluation.judged import RELEVANT, data_notes, gains_of_query, judged_gains
+from omnisearch.data.catalogue import set_meta
+from omnisearch.evaluation.judged import RELEVANT, data_notes, gains_of_query, judged_gains
 
 
 def judge(db: Any, query: str, item: str, *grades: float) -> None:

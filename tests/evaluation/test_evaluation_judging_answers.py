@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from judgings import answer, make_judging, make_pair
 from rich.console import Console
 
-from data.errors import Corrupt, InputError
-from evaluation.judged import RELEVANT
-from evaluation.judging.answers import all_answers, answers_of, open_log, still_to_ask
-from evaluation.judging.draw import pair_id
-from evaluation.judging.folder import Judging
-from evaluation.judging.scale import GRADES, RELEVANT_FROM, parse_grade
-from evaluation.judging.session import ask, question
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.evaluation.judged import RELEVANT
+from omnisearch.evaluation.judging.answers import all_answers, answers_of, open_log, still_to_ask
+from omnisearch.evaluation.judging.draw import pair_id
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.scale import GRADES, RELEVANT_FROM, parse_grade
+from omnisearch.evaluation.judging.session import ask, question
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace
-from evaluation.judging.draw import DrawOptions, draw
-from evaluation.judging.folder import Judging
-from evaluation.judging.queries import (
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.judging.draw import DrawOptions, draw
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.queries import (
     STRATA,
     UNLOGGED,
     draw_queries,

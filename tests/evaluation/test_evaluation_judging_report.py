@@ -11,18 +11,18 @@ import orjson
 import pytest
 from judgings import answer, make_judging
 
-from data.catalogue import open_catalogue
-from data.errors import InputError
-from evaluation.judged import judged_gains
-from evaluation.judging.answers import open_log
-from evaluation.judging.apply import apply
-from evaluation.judging.draw import pair_id
-from evaluation.judging.folder import Judging
-from evaluation.judging.markdown import markdown
-from evaluation.judging.queries import DrawnQuery
-from evaluation.judging.report import ALL, WEIGHTED, report
-from evaluation.judging.verdicts import Verdict
-from evaluation.significance import compare_paired, randomisation_test
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import InputError
+from omnisearch.evaluation.judged import judged_gains
+from omnisearch.evaluation.judging.answers import open_log
+from omnisearch.evaluation.judging.apply import apply
+from omnisearch.evaluation.judging.draw import pair_id
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.markdown import markdown
+from omnisearch.evaluation.judging.queries import DrawnQuery
+from omnisearch.evaluation.judging.report import ALL, WEIGHTED, report
+from omnisearch.evaluation.judging.verdicts import Verdict
+from omnisearch.evaluation.significance import compare_paired, randomisation_test
 
 JUDGES = ("anna", "ben", "cleo")
 

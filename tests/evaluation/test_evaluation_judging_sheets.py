@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judgings import SYSTEMS, make_judging, make_pair
 
-from data.errors import InputError
-from data.workspace import Workspace
-from evaluation.judging.answers import answers_of
-from evaluation.judging.folder import Design, Judging, Shown, write_judging
-from evaluation.judging.queries import DrawnQuery
-from evaluation.judging.sheets import (
+from omnisearch.data.errors import InputError
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.judging.answers import answers_of
+from omnisearch.evaluation.judging.folder import Design, Judging, Shown, write_judging
+from omnisearch.evaluation.judging.queries import DrawnQuery
+from omnisearch.evaluation.judging.sheets import (
     SheetReport,
     escape,
     export_sheet,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evaluation.evaluate import EvaluateOptions, evaluate
-from evaluation.languages import language_pairs
-from evaluation.render_terminal import evaluation_tables
+from omnisearch.evaluation.evaluate import EvaluateOptions, evaluate
+from omnisearch.evaluation.languages import language_pairs
+from omnisearch.evaluation.render_terminal import evaluation_tables
 
 WORDS = {"taube": "de", "kreis": "de", "dove": "en", "ripa": None}
 
@@ -82,7 +82,7 @@ def test_the_evaluation_tells_recall_by_both_languages(
     encoder = SimpleNamespace(queries=queries)
     engine.live = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
     assert not evaluate(engine, many, options).languages  # too few pairs to say anything
-    monkeypatch.setattr("evaluation.evaluate.FEWEST_OF_LANGUAGES", 1)
+    monkeypatch.setattr("omnisearch.evaluation.evaluate.FEWEST_OF_LANGUAGES", 1)
     found = evaluate(engine, many, options)
     recall = {row.pairs_of: (row.recall, row.pairs, row.queries) for row in found.languages}
     assert recall == {"pin/de → en": (pytest.approx(1 / 3), 3, 2), "pin/en → de": (0.0, 1, 1)}

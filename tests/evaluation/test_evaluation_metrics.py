@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from evaluation.metrics import evaluate_run, mean, measure, ndcg, order_by_score
-from evaluation.trec import read_qrels, read_run
+from omnisearch.data.errors import InputError
+from omnisearch.evaluation.metrics import evaluate_run, mean, measure, ndcg, order_by_score
+from omnisearch.evaluation.trec import read_qrels, read_run
 
 CUTS = (5, 10, 15, 20, 30, 100, 200, 500, 1000)
 NAMES = [

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import ranks
-from evaluation.ranks import exact_ranks
-from evaluation.recall import RecallOptions, evaluate_recall, summarise, token_ranks
+from omnisearch.evaluation import ranks
+from omnisearch.evaluation.ranks import exact_ranks
+from omnisearch.evaluation.recall import RecallOptions, evaluate_recall, summarise, token_ranks
 
 
 def unit(seed: int, shape: tuple[int, int]) -> np.ndarray:

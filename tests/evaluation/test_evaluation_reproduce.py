@@ -9,23 +9,23 @@ import numpy as np
 import orjson
 import pytest
 
-from data.catalogue import open_catalogue, read_items
-from data.errors import InputError
-from data.features import open_features
-from data.pairs import check_leak, time_split
-from data.workspace import Workspace
-from encoders.config import preset_config
-from encoders.query import small_backbone
-from encoders.text_feature import embed_texts, text_encoder
-from encoders.wordpiece import train_wordpiece
-from evaluation.judged import RELEVANT, judged_gains
-from evaluation.reproduce.base import base_workspace, copy_workspace, textless, with_fields
-from evaluation.reproduce.pairs import Column, all_columns
-from evaluation.reproduce.plot import svg
-from evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
-from evaluation.reproduce.reproduce import Reproduce, reproduce_table
-from evaluation.reproduce.runs import Run, run_hits
-from evaluation.reproduce.spec import (
+from omnisearch.data.catalogue import open_catalogue, read_items
+from omnisearch.data.errors import InputError
+from omnisearch.data.features import open_features
+from omnisearch.data.pairs import check_leak, time_split
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.query import small_backbone
+from omnisearch.encoders.text_feature import embed_texts, text_encoder
+from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.evaluation.judged import RELEVANT, judged_gains
+from omnisearch.evaluation.reproduce.base import base_workspace, copy_workspace, textless, with_fields
+from omnisearch.evaluation.reproduce.pairs import Column, all_columns
+from omnisearch.evaluation.reproduce.plot import svg
+from omnisearch.evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
+from omnisearch.evaluation.reproduce.reproduce import Reproduce, reproduce_table
+from omnisearch.evaluation.reproduce.runs import Run, run_hits
+from omnisearch.evaluation.reproduce.spec import (
     STUDIES,
     TABLES,
     Finding,
@@ -35,7 +35,7 @@ from evaluation.reproduce.spec import (
     load_study,
     load_table,
 )
-from evaluation.reproduce.studies import (
+from omnisearch.evaluation.reproduce.studies import (
     five_grades,
     reproduce_classification,
     reproduce_relevance,

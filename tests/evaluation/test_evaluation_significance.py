@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.significance import (
+from omnisearch.evaluation.significance import (
     bootstrap_interval,
     compare_paired,
     holm,

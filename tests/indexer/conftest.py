@@ -8,7 +8,7 @@ import pytest
 import sqlite_utils
 from indexer_fakes import fill, new_catalogue
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 
 @pytest.fixture

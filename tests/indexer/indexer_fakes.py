@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from data.catalogue import field_texts, open_catalogue
-from data.workspace import Workspace
+from omnisearch.data.catalogue import field_texts, open_catalogue
+from omnisearch.data.workspace import Workspace
 
 DAY = 86_400
 

@@ -10,13 +10,13 @@ import pytest
 import sqlite_utils
 from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
-from data.catalogue import ACTIONS, set_meta
-from data.errors import InputError, NotReady
-from data.features import write_feature
-from data.workspace import Workspace
-from indexer.build import BuildOptions, build, rebuild
-from indexer.generation import Generation
-from indexer.signals import encode_signals, read_signals
+from omnisearch.data.catalogue import ACTIONS, set_meta
+from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.features import write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.build import BuildOptions, build, rebuild
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.signals import encode_signals, read_signals
 
 Small = tuple[Workspace, sqlite_utils.Database]
 

@@ -15,14 +15,14 @@ import pytest
 import sqlite_utils
 from indexer_fakes import FakeEncoder, put
 
-from data.catalogue import open_catalogue
-from data.errors import Corrupt, InputError, NotReady
-from data.workspace import Workspace
-from indexer.build import BuildOptions, build
-from indexer.folders import build_lock
-from indexer.generation import Generation
-from indexer.update import update
-from indexer.verify import rollback, status, verify
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.build import BuildOptions, build
+from omnisearch.indexer.folders import build_lock
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.update import update
+from omnisearch.indexer.verify import rollback, status, verify
 
 Small = tuple[Workspace, sqlite_utils.Database]
 
@@ -212,10 +212,11 @@ def test_reading_changes_nothing(small: Small) -> None:
 _BUILD = """
 import os, signal, sys
 sys.path[:0] = [{here!r}, {root!r}]
-import indexer.build, indexer.folders, indexer.publish, indexer.signals, indexer.update
+from omnisearch import indexer
+from omnisearch.indexer import build, folders, publish, signals, update
 from indexer_fakes import FakeEncoder
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -258,13 +259,13 @@ def start(workspace: Workspace, *arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("point", "live"),
     [
-        ("indexer.signals.write_manifest", 1),
-        ("indexer.signals.write_pointer", 1),
-        ("indexer.signals.remove_folder", 1),
-        ("indexer.publish.write_tokens", 1),
-        ("indexer.publish.write_manifest", 1),
-        ("indexer.publish.write_pointer", 1),
-        ("indexer.publish.retain", 2),
+        ("omnisearch.indexer.signals.write_manifest", 1),
+        ("omnisearch.indexer.signals.write_pointer", 1),
+        ("omnisearch.indexer.signals.remove_folder", 1),
+        ("omnisearch.indexer.publish.write_tokens", 1),
+        ("omnisearch.indexer.publish.write_manifest", 1),
+        ("omnisearch.indexer.publish.write_pointer", 1),
+        ("omnisearch.indexer.publish.retain", 2),
     ],
 )
 def test_killed_at_a_step(small: Small, how: str, point: str, live: int) -> None:
@@ -288,7 +289,7 @@ def test_killed_at_a_step(small: Small, how: str, point: str, live: int) -> None
 
 def test_killed_before_the_first_generation(small: Small) -> None:
     workspace, db = small
-    start(workspace, "indexer.publish.write_manifest", "build").communicate(timeout=60)
+    start(workspace, "omnisearch.indexer.publish.write_manifest", "build").communicate(timeout=60)
     with pytest.raises(NotReady):
         Generation.open(workspace)
     assert leftovers(workspace)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from indexer_fakes import FakeEncoder, new_catalogue, put
 from rapidfuzz.distance import OSA
 
-from data.errors import Corrupt
-from indexer.build import build
-from indexer.generation import Generation
-from indexer.spelling import (
+from omnisearch.data.errors import Corrupt
+from omnisearch.indexer.build import build
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.spelling import (
     MOST_REPLACED,
     SPELLING_FILE,
     Spelling,
@@ -22,8 +22,8 @@ from indexer.spelling import (
     open_spelling,
     write_spelling,
 )
-from indexer.tokens import tokens
-from indexer.update import update
+from omnisearch.indexer.tokens import tokens
+from omnisearch.indexer.update import update
 
 COUNTS = {
     "ethernet": 9, "cable": 30, "cables": 5, "ceiling": 8, "fan": 20, "power": 7, "tool": 12,

@@ -11,10 +11,10 @@ import tantivy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.errors import Corrupt, InputError
-from indexer.tokens import open_tokens, query_tokens, read_tokens, tokens, write_tokens
-from indexer.tokens_rank_bm25 import coded_length
-from indexer.tokens_tantivy import TANTIVY_FOLDER, TantivyIndex, _schema
+from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.indexer.tokens import open_tokens, query_tokens, read_tokens, tokens, write_tokens
+from omnisearch.indexer.tokens_rank_bm25 import coded_length
+from omnisearch.indexer.tokens_tantivy import TANTIVY_FOLDER, TantivyIndex, _schema
 
 BACKENDS = ("tantivy", "rank-bm25")
 

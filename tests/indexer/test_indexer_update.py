@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexer_fakes import WORDS, FakeEncoder, drop, fill, new_catalogue, put
 
-from data.catalogue import set_meta
-from data.features import write_feature
-from data.workspace import Workspace
-from indexer.build import BuildOptions, build
-from indexer.generation import Generation
-from indexer.update import update
+from omnisearch.data.catalogue import set_meta
+from omnisearch.data.features import write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.build import BuildOptions, build
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.update import update
 
 Small = tuple[Workspace, sqlite_utils.Database]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.text import normalise_query, words
-from indexer.without import lacking, languages_of, split_query
+from omnisearch.data.text import normalise_query, words
+from omnisearch.indexer.without import lacking, languages_of, split_query
 
 EN = frozenset(["en"])
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import Corrupt
-from indexer.table import name_of
-from indexer.tokens import query_tokens, tokens
-from indexer.words import Words, idf, open_texts, word_keys, write_texts
+from omnisearch.data.errors import Corrupt
+from omnisearch.indexer.table import name_of
+from omnisearch.indexer.tokens import query_tokens, tokens
+from omnisearch.indexer.words import Words, idf, open_texts, word_keys, write_texts
 
 WORDS = st.lists(st.sampled_from(["copper", "sink", "bath", "銅", "red", "x"]), max_size=6)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranker.features import QueryInfo, feature_matrix
-from ranker.lists import RankingData
-from ranker.network import NetworkOptions
-from ranker.train import RankerConfig
+from omnisearch.ranker.features import QueryInfo, feature_matrix
+from omnisearch.ranker.lists import RankingData
+from omnisearch.ranker.network import NetworkOptions
+from omnisearch.ranker.train import RankerConfig
 
 NOW = 1_700_000_000
 DAY = 86_400

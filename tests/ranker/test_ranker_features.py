@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking_samples import DAY, NOW, candidate_columns
 
-from ranker.features import FEATURES, QueryInfo, feature_matrix
+from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix
 
 nan = np.nan
 

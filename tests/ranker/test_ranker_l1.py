@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ranking_samples import ranking_data
 
-from ranker.features import FEATURES
-from ranker.l1 import L1_FEATURES, Linear
-from ranker.lists import Lists, informative_lists, ndcg
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.l1 import L1_FEATURES, Linear
+from omnisearch.ranker.lists import Lists, informative_lists, ndcg
 
 
 def one_feature_lists(weight: float, queries: int = 4000, n: int = 4) -> Lists:

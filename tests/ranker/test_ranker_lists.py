@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking_samples import ranking_data
 
-from ranker.features import FEATURES
-from ranker.lists import Lists, RankingData, informative_lists, ndcg
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 
 nan = np.nan
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranker.features import FEATURES
-from ranker.lists import Lists, RankingData, informative_lists, ndcg
-from ranker.network import CLIP, Network, NetworkOptions
+from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
+from omnisearch.ranker.network import CLIP, Network, NetworkOptions
 
 LEARNED, COMPAT = FEATURES.index("learned"), FEATURES.index("compat")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from server_process import Server
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")

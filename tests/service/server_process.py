@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-MAIN = "from cli.main import main; main()"
+MAIN = "from omnisearch.cli.main import main; main()"
 START_SECONDS = 120.0
 # A busy machine must not make answers that lack a source.
 PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}

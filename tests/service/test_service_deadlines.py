@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import engine.scoring
-from data.workspace import Workspace
-from service.board import Board
-from service.config import ServiceConfig
-from service.errors import Refusal
-from service.log import JsonLog
-from service.searching import Search, search
-from service.serving import Serving
+import omnisearch.engine.scoring
+from omnisearch.data.workspace import Workspace
+from omnisearch.service.board import Board
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.errors import Refusal
+from omnisearch.service.log import JsonLog
+from omnisearch.service.searching import Search, search
+from omnisearch.service.serving import Serving
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def late_model(shared: Serving) -> Iterator[Serving]:
 
 def hang(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
     """Make one source hang until the event is set."""
-    release, real = threading.Event(), engine.scoring.retrieve
+    release, real = threading.Event(), omnisearch.engine.scoring.retrieve
 
     def retrieve(generation: Any, source: Any, *rest: Any) -> Any:
         if source.name == name:
             release.wait(20)
         return real(generation, source, *rest)
 
-    monkeypatch.setattr(engine.scoring, "retrieve", retrieve)
+    monkeypatch.setattr(omnisearch.engine.scoring, "retrieve", retrieve)
     return release
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from server_process import Server
 
-from service.config import ServiceConfig
+from omnisearch.service.config import ServiceConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 

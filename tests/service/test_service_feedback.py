@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from server_process import MAIN, Server
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 
 def event(number: int, item: str, **fields: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 from server_process import Server
 
-from data.workspace import Workspace
-from indexer.generation import Generation
-from service.pictures import Pictures
+from omnisearch.data.workspace import Workspace
+from omnisearch.indexer.generation import Generation
+from omnisearch.service.pictures import Pictures
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 
@@ -92,10 +92,10 @@ def test_an_id_with_any_sign_has_an_address(served: Workspace) -> None:
     folder.mkdir()
     (folder / "a.png").write_bytes(PNG)
     (folder / "pins.csv").write_text(f'id,title,image\n"{key}",a lamp,a.png\n')
-    from data.catalogue import open_catalogue
-    from data.importers.load import import_file
-    from encoders.checkpoint import load_encoder
-    from indexer.update import update
+    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.importers.load import import_file
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.indexer.update import update
 
     import_file(served, folder / "pins.csv")
     db = open_catalogue(served.catalogue)

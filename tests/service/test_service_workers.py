@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from server_process import Server
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from indexer.build import build, rebuild
-from indexer.verify import rollback
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.indexer.build import build, rebuild
+from omnisearch.indexer.verify import rollback
 
 
 def publish(workspace: Workspace) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import InputError
-from data.workspace import Workspace
+from omnisearch.data.errors import InputError
+from omnisearch.data.workspace import Workspace
 
 if TYPE_CHECKING:
-    from data.importers.record import Progress, Report
+    from omnisearch.data.importers.record import Progress, Report
 
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
 
@@ -18,8 +18,8 @@ def import_published(
     workspace: Workspace, folder: Path, name: str, progress: Progress = None
 ) -> list[Report]:
     """Import a folder that holds one of PUBLISHED; raises InputError for an unknown name."""
-    from data.importers.adapters import coco, esci, home_depot, iconclass, tate
-    from data.importers.beir import import_beir
+    from omnisearch.data.importers.adapters import coco, esci, home_depot, iconclass, tate
+    from omnisearch.data.importers.beir import import_beir
 
     run = {
         "esci": esci.import_esci,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import orjson
 
-from data.errors import InputError
-from data.importers.adapters.labels import (
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters.labels import (
     Splits,
     Values,
     derived,
@@ -24,11 +24,11 @@ from data.importers.adapters.labels import (
     note_derived,
     split_of,
 )
-from data.importers.files import import_rows
-from data.importers.readers import Row, Source
-from data.importers.record import Progress, Report
-from data.text import normalise_query
-from data.workspace import Workspace
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
 
 # (pin id, image, captions in order)
 Picture = tuple[str, str | None, list[str]]

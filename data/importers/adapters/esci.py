@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.importers.adapters.labels import (
+from omnisearch.data.importers.adapters.labels import (
     Splits,
     Values,
     derived,
@@ -18,9 +18,9 @@ from data.importers.adapters.labels import (
     take,
     texts_in,
 )
-from data.importers.record import Progress, Report
-from data.importers.values import Refused
-from data.workspace import Workspace
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.workspace import Workspace
 
 GAINS = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 ACTIONS = {"E": ("save", "add_to_cart"), "S": ("click",)}

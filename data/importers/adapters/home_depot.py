@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.importers.adapters.labels import (
+from omnisearch.data.importers.adapters.labels import (
     Splits,
     Values,
     derived,
@@ -18,9 +18,9 @@ from data.importers.adapters.labels import (
     take,
     texts_in,
 )
-from data.importers.record import Progress, Report
-from data.importers.values import Refused, number
-from data.workspace import Workspace
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.values import Refused, number
+from omnisearch.data.workspace import Workspace
 
 
 def import_home_depot(

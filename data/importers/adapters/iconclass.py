@@ -14,13 +14,13 @@ from hashlib import blake2b
 from itertools import count, permutations
 from pathlib import Path
 
-from data.errors import InputError
-from data.importers.adapters.labels import Splits, Values, derived, note_derived, translated
-from data.importers.files import import_rows
-from data.importers.readers import Row, Source
-from data.importers.record import Progress, Report
-from data.text import normalise_query
-from data.workspace import Workspace
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters.labels import Splits, Values, derived, note_derived, translated
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
 
 # language → notation → its keywords, as written
 Keywords = dict[str, dict[str, list[str]]]

@@ -13,14 +13,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from data.catalogue import get_meta, open_catalogue, set_meta
-from data.errors import InputError
-from data.importers.files import import_rows
-from data.importers.readers import Row, Source, open_source
-from data.importers.record import Progress, Report
-from data.importers.values import Refused
-from data.text import normalise_query
-from data.workspace import Workspace
+from omnisearch.data.catalogue import get_meta, open_catalogue, set_meta
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.readers import Row, Source, open_source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.text import normalise_query
+from omnisearch.data.workspace import Workspace
 
 DERIVED_TIME = 1_577_836_800  # 2020-01-01: labels have no time of their own
 Values = dict[str, Any]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from data.errors import InputError
-from data.importers.adapters.labels import (
+from omnisearch.data.errors import InputError
+from omnisearch.data.importers.adapters.labels import (
     Splits,
     Values,
     derived,
@@ -21,8 +21,8 @@ from data.importers.adapters.labels import (
     once,
     take,
 )
-from data.importers.record import Progress, Report
-from data.workspace import Workspace
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.workspace import Workspace
 
 
 def import_tate(workspace: Workspace, folder: Path, progress: Progress = None) -> list[Report]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (

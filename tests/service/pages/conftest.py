@@ -10,10 +10,10 @@ import pytest
 from browser import CHROMIUM, FLAGS, Tab
 from server_process import Server
 
-from data.catalogue import open_catalogue
-from data.workspace import Workspace
-from encoders.checkpoint import load_encoder
-from indexer.build import BuildOptions, build
+from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.indexer.build import BuildOptions, build
 
 HOSTILE = {
     "evil-html": '<img src=x onerror="document.title=1">zebraphone',

@@ -13,7 +13,7 @@ import pytest
 from browser import Tab, until
 from server_process import Server
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 PAGES = {
     "/": "#state .hero",

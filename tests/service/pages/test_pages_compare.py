@@ -7,7 +7,7 @@ from collections.abc import Callable
 from browser import Tab, focused, judged
 from server_process import Server
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 
 def test_judging_with_the_keyboard_writes_judgments(

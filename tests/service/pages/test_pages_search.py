@@ -11,7 +11,7 @@ from itertools import pairwise
 from browser import Tab, focused, shown, until
 from server_process import Server
 
-from data.workspace import Workspace
+from omnisearch.data.workspace import Workspace
 
 BOXES = """cards => cards.map(card => {
     const box = card.getBoundingClientRect();
