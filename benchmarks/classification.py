@@ -25,10 +25,10 @@ import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.text_feature import TextTower
+from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.evaluation.classification.labels import SEPARATOR, read_labels
 from omnisearch.evaluation.classification.render import markdown
-from omnisearch.evaluation.classification.report import Encode, classification_report
+from omnisearch.evaluation.classification.study import Encode, classification_report
 
 LEVELS = 3  # of Iconclass: "7" Bible, "71" Old Testament, "71A" Genesis
 

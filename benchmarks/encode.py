@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, field_texts, open_catalogue, read_items
-from omnisearch.data.features import open_features
+from omnisearch.data.catalogue.items import field_texts, read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.vectors import open_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
@@ -32,14 +33,14 @@ BATCH = 4096
 
 def sample_workspace(folder: Path) -> Workspace:
     """The demo world, imported, enriched, with an encoder of the demo preset."""
-    from omnisearch.data.enrich.boards import enrich_board_titles
-    from omnisearch.data.enrich.engaged import enrich_engaged_queries
     from omnisearch.data.importers.load import import_folder
-    from omnisearch.data.world import generate
     from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.graph.itemsage import fit_itemsage
-    from omnisearch.encoders.graph.pinsage import fit_pinsage
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
+    from omnisearch.enrichment.boards import enrich_board_titles
+    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
+    from omnisearch.enrichment.graph.itemsage import fit_itemsage
+    from omnisearch.enrichment.graph.pinsage import fit_pinsage
+    from omnisearch.world import generate
 
     generate("demo", folder / "world", pictures=False)
     workspace = Workspace.create(folder / "workspace")

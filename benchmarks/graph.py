@@ -4,7 +4,7 @@
 
 For each seed a world is made, and two workspaces: one with the networks of `omnisearch enrich
 graph`, one with `benchmarks/graph_plain.py`. Both are asked whether their own vectors find what was
-saved and engaged together after the end of training (`omnisearch.encoders.graph.later`), and whether a query
+saved and engaged together after the end of training (`temporal_recall`), and whether a query
 tower that is trained against them (the compatibility spaces, §3.4.3) finds what the queries of the
 evaluation window engaged, there and, for pins, in the learned space. Prints Recall@10, means and
 spreads over the seeds.
@@ -26,22 +26,22 @@ import pyarrow as pa
 import torch
 
 from benchmarks.graph_plain import plain_pins, plain_products
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich.boards import enrich_board_titles
-from omnisearch.data.enrich.engaged import enrich_engaged_queries
-from omnisearch.data.features import open_feature
+from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.importers.load import import_folder
-from omnisearch.data.pairs import evaluation_pairs, time_split
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.world import Size, generate
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.graph.itemsage import fit_itemsage
-from omnisearch.encoders.graph.later import later_recalls
-from omnisearch.encoders.graph.pinsage import fit_pinsage
-from omnisearch.encoders.train import train
+from omnisearch.encoders.training.run import train
+from omnisearch.enrichment.boards import enrich_board_titles
+from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
+from omnisearch.enrichment.graph.itemsage import fit_itemsage
+from omnisearch.enrichment.graph.pinsage import fit_pinsage
+from omnisearch.enrichment.graph.temporal_recall import later_recalls
 from omnisearch.evaluation.recall import exact_ranks
 from omnisearch.evaluation.reproduce.runs import entity_vectors
+from omnisearch.world import Size, generate
 
 K = 10
 SPACES = {"pin": "pinsage", "product": "itemsage"}

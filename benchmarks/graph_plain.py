@@ -15,13 +15,14 @@ import scipy.sparse as sp
 import sqlite_utils
 from scipy.sparse.linalg import svds
 
-from omnisearch.data.catalogue import TEXT_FIELDS, field_texts, read_items
-from omnisearch.data.features import open_feature, write_feature
-from omnisearch.data.pairs import NO_LIMIT, feature_until
-from omnisearch.data.text import words
+from omnisearch.data.catalogue.items import field_texts, read_items
+from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until
+from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.graph.groups import query_groups
-from omnisearch.encoders.graph.walks import pin_board_graph
+from omnisearch.enrichment.graph.groups import query_groups
+from omnisearch.enrichment.graph.walks import pin_board_graph
 
 WALKS, RESUME, PICTURE, ENGAGEMENT = 3, 0.8, 0.7, 0.7
 OWN = tuple(f for f in TEXT_FIELDS if f not in ("board_titles", "engaged_queries"))

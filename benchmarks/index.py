@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import build
 from omnisearch.indexer.generation import Generation
-from omnisearch.indexer.hnsw import Space
-from omnisearch.indexer.tokens import TokenIndex, open_tokens
+from omnisearch.indexer.parts.token_index import TokenIndex
+from omnisearch.indexer.parts.tokens import open_tokens
+from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.update import update
 
 K = 100

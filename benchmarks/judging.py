@@ -22,12 +22,12 @@ import numpy as np
 import orjson
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.world.judges import JUDGES, grade_by
-from omnisearch.data.world.truth import Truth
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.scale import VALUES, WANTED
 from omnisearch.evaluation.judging.verdicts import Verdict, query_values
 from omnisearch.evaluation.reproduce.studies import five_grades
+from omnisearch.world.judges import JUDGES, grade_by
+from omnisearch.world.truth import Truth
 
 MAIN = "from omnisearch.cli.main import main; main()"
 

@@ -25,19 +25,19 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.classification import use_multilingual
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.importers.adapters.iconclass import keyword_files, read_keywords, translations
-from omnisearch.data.importers.adapters.labels import split_of
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords, translations
+from omnisearch.data.importers.datasets.labels import split_of
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source
-from omnisearch.data.text import normalise_query
+from omnisearch.data.importers.formats import Row, Source
+from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.ngrams import trigrams_of
-from omnisearch.encoders.text_feature import TextTower
-from omnisearch.encoders.train import train
-from omnisearch.evaluation.classification.report import Encode
+from omnisearch.encoders.models.ngrams import trigrams_of
+from omnisearch.encoders.text_encoder import TextTower
+from omnisearch.encoders.training.run import train
+from omnisearch.evaluation.classification.study import Encode
 from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.significance import bootstrap_interval
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 
 from benchmarks.synthetic_catalogue import synthetic
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.hash_embedding import HashEmbedding, Levels, sum_bags
-from omnisearch.encoders.ngrams import Bags, NgramIndex
+from omnisearch.encoders.models.hash_embedding import HashEmbedding, Levels, sum_bags
+from omnisearch.encoders.models.ngrams import Bags, NgramIndex
 
 BATCH = 4096
 PLAIN = 2_000  # items that the plain way is timed on

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.synthetic_catalogue import Synthetic
-from omnisearch.encoders.batches import Batch, Part
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.logq import StreamCounts
-from omnisearch.encoders.model import COMPAT_FEATURES
+from omnisearch.encoders.models.model import COMPAT_FEATURES
+from omnisearch.encoders.training.batches import Batch, Part
+from omnisearch.encoders.training.logq import StreamCounts
 
 
 class Step(NamedTuple):

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnisearch.data.text import normalise_query
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.engine.query_embeddings.cache import QueryCache
 
 
 class NoModel:

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from transformers import AutoModel, DistilBertConfig
 
-from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.catalogue.items import head_queries
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
-from omnisearch.encoders.export import export_query_tower
-from omnisearch.encoders.onnx_query import OnnxQueries, export_folder
-from omnisearch.encoders.query import QueryEncoder, QueryTokeniser
+from omnisearch.encoders.models.query import QueryEncoder, QueryTokeniser
+from omnisearch.encoders.onnx.export import export_query_tower
+from omnisearch.encoders.onnx.query_tower import OnnxQueries, export_folder
 
 BATCHES = (1, 32)
 Tower = Callable[[Sequence[str]], np.ndarray]

@@ -24,13 +24,13 @@ from unittest.mock import patch
 import lightgbm
 import numpy as np
 
-from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix
 from omnisearch.ranker.l1 import L1_FEATURES, UNLEARNED, Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import Network, NetworkOptions
-from omnisearch.ranker.train import LABELS, RankerConfig
+from omnisearch.ranker.training import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
 GROUPS = {
@@ -218,7 +218,7 @@ def unlearned(X: np.ndarray) -> np.ndarray:
 
 
 def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.ranking_data import RankingOptions, collect
     from omnisearch.engine.search import SearchEngine

@@ -22,11 +22,12 @@ import hnswlib
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine
 from omnisearch.indexer.generation import folder_of
-from omnisearch.indexer.tokens import query_tokens, read_tokens
+from omnisearch.indexer.parts.tokens import read_tokens
 
 K = 20
 SHARES = (50, 90, 99)

@@ -27,7 +27,8 @@ import orjson
 from load import Measured, asked, closed_loop, get, measured, open_loop, post, zipf
 from service_process import OmniSearch, Plain, Process, untouched
 
-from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.catalogue.items import head_queries
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
 STREAM = 20_000  # requests that are made beforehand; a loop goes round

@@ -19,7 +19,8 @@ import orjson
 from load import asked, get, post
 from threadpoolctl import threadpool_limits
 
-from omnisearch.data.catalogue import head_queries, open_catalogue
+from omnisearch.data.catalogue.items import head_queries
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.filters import Filters

@@ -17,7 +17,7 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from omnisearch.indexer.spelling import SPELLING_FILE, keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.spelling import SPELLING_FILE, keys_of, open_spelling, write_spelling
 
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from omnisearch.data.catalogue import TEXT_FIELDS
-from omnisearch.data.features import Feature
-from omnisearch.encoders.batches import BatchStream
+from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.data.catalogue.vectors import Feature
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.dataset import Items, Pairs, TrainingData, vocabulary_of
-from omnisearch.encoders.item import ItemEncoder
-from omnisearch.encoders.model import COMPAT_FEATURES, OmniModel
-from omnisearch.encoders.ngrams import NgramIndex
-from omnisearch.encoders.query import QueryEncoder, QueryTokeniser, small_backbone
-from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.encoders.models.item import ItemEncoder
+from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.ngrams import NgramIndex
+from omnisearch.encoders.models.query import QueryEncoder, QueryTokeniser, small_backbone
+from omnisearch.encoders.training.batches import BatchStream
+from omnisearch.encoders.training.dataset import Items, Pairs, TrainingData, vocabulary_of
+from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 DIMS = {"image": 1024, "itemsage": 256, "pinsage": 256}
 WORDS = 60_000

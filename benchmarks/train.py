@@ -26,8 +26,8 @@ import torch
 from benchmarks.plain_training import PlainTraining
 from benchmarks.synthetic_catalogue import synthetic
 from omnisearch.encoders.config import Config, preset_config
-from omnisearch.encoders.learner import Learner, batches_ahead
-from omnisearch.encoders.parallel import this_device
+from omnisearch.encoders.training.learner import Learner, batches_ahead
+from omnisearch.encoders.training.parallel import this_device
 
 WARM_UP = 2
 

@@ -28,18 +28,21 @@ from typing import Any
 import numpy as np
 import orjson
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from omnisearch.data.enrich.boards import enrich_board_titles
-from omnisearch.data.enrich.engaged import enrich_engaged_queries
-from omnisearch.data.errors import NotReady
-from omnisearch.data.importers.adapters import import_published
-from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.importers.datasets import import_published
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.files import write_atomic
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.text_feature import TextTower, embed_texts, own_text
-from omnisearch.encoders.train import train
+from omnisearch.encoders.text_encoder import TextTower
+from omnisearch.encoders.training.run import train
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.train_rankers import train as train_rankers
+from omnisearch.enrichment.boards import enrich_board_titles
+from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
+from omnisearch.enrichment.text import embed_texts, own_text
 from omnisearch.evaluation.evaluate import judged_sets
 from omnisearch.evaluation.judged import RELEVANT, Item
 from omnisearch.evaluation.significance import bootstrap_interval

@@ -18,7 +18,7 @@ from omnisearch.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from omnisearch.engine.query_cache import QueryCache
+    from omnisearch.engine.query_embeddings.cache import QueryCache
 
 CacheUrlOption = Annotated[
     str | None,
@@ -67,7 +67,8 @@ def warm(
     json: JsonOption = False,
 ) -> None:
     """Encode queries ahead of time."""
-    from omnisearch.data.catalogue import head_queries, open_catalogue
+    from omnisearch.data.catalogue.items import head_queries
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.query_file import read_queries
@@ -88,6 +89,6 @@ def warm(
 def _opened(workspace: Path, url: str | None) -> QueryCache:
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.config import cache_config
-    from omnisearch.engine.query_cache import QueryCache
+    from omnisearch.engine.query_embeddings.cache import QueryCache
 
     return QueryCache.open_default(workspace, shared=cache_config(Workspace(workspace), url=url))

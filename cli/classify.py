@@ -53,10 +53,11 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Precision@1 by level on held-out queries, beside fastText (extra `classify`)."""
-    from omnisearch.data.workspace import Workspace, write_atomic
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.files import write_atomic
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.evaluation.classification.render import markdown as as_markdown
-    from omnisearch.evaluation.classification.report import classification_report
+    from omnisearch.evaluation.classification.study import classification_report
 
     space = Workspace.open(workspace)
     read = _read(labels)
@@ -85,7 +86,10 @@ def train(
     """Train a classifier on all labels and keep it in the workspace, for `classify predict`."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.evaluation.classification.store import train_classifier, write_classifier
+    from omnisearch.evaluation.classification.classifier_file import (
+        train_classifier,
+        write_classifier,
+    )
 
     space = Workspace.open(workspace)
     read = _read(labels)
@@ -108,7 +112,7 @@ def predict(
 ) -> None:
     """The likeliest nodes of each level, with their share of the level."""
     from omnisearch.data.workspace import Workspace
-    from omnisearch.evaluation.classification.store import guesses, open_classifier
+    from omnisearch.evaluation.classification.classifier_file import guesses, open_classifier
 
     stored, encoder = open_classifier(Workspace.open(workspace), name)
     found = guesses(stored, encoder.queries(queries), k)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace.errors import OmniError
 
 SCHEMA_VERSION = 1
 
@@ -112,7 +112,7 @@ def _number(value: Any) -> str:
 
 def synthetic_note(workspace: Path) -> str:
     """A label for outputs about the sample world; empty for real data."""
-    from omnisearch.data.catalogue import get_meta, open_catalogue
+    from omnisearch.data.catalogue.schema import get_meta, open_catalogue
     from omnisearch.data.workspace import Workspace
 
     db = open_catalogue(Workspace.open(workspace).catalogue)

@@ -17,7 +17,7 @@ from omnisearch.cli.common import (
     out,
     progress,
 )
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Show what each system finds, what they share, and which results judges found relevant."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation import compare as one

@@ -17,7 +17,7 @@ from omnisearch.cli import enrich, importing, index, rank, search, world
 from omnisearch.cli import evaluate as evaluate_command
 from omnisearch.cli import train as train_command
 from omnisearch.cli.common import JsonOption, WorkspaceOption, emit_json, err, example, out
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 QUERY = "antique copper bathroom sink"
 _MARK = "demo.json"

@@ -17,7 +17,7 @@ from omnisearch.cli.common import (
     progress,
     table,
 )
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 app = typer.Typer(
     help="Add board titles, engaged queries, captions and embeddings to the items.",
@@ -48,9 +48,9 @@ def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -
 
 def everything(workspace: Path) -> None:
     """What `omnisearch enrich` does."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
-    from omnisearch.encoders.text_feature import usual_encoder
+    from omnisearch.enrichment.text import usual_encoder
 
     boards(workspace)
     queries(workspace)
@@ -63,9 +63,9 @@ def everything(workspace: Path) -> None:
 @app.command(epilog=example("omnisearch enrich boards"))
 def boards(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """The 10 best board titles of each item (§3.2.2)."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.enrich.boards import enrich_board_titles
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.enrichment.boards import enrich_board_titles
 
     db = open_catalogue(Workspace.open(workspace).catalogue)
     with progress("board titles") as advance:
@@ -84,9 +84,9 @@ def queries(
     json: JsonOption = False,
 ) -> None:
     """The 20 queries that engaged each item most (§3.2.3)."""
-    from omnisearch.data.catalogue import get_meta, open_catalogue
-    from omnisearch.data.enrich.engaged import enrich_engaged_queries
+    from omnisearch.data.catalogue.schema import get_meta, open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 
     db = open_catalogue(Workspace.open(workspace).catalogue)
     with progress("engaged queries") as advance:
@@ -109,9 +109,9 @@ def captions(
     json: JsonOption = False,
 ) -> None:
     """Machine captions by a BLIP model (§3.2.1), cached by image and resumable."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.enrich.captions import caption_images
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.enrichment.captions import caption_images
 
     space = Workspace.open(workspace)
     with progress("captions") as advance:
@@ -132,9 +132,9 @@ def image_embeddings(
     json: JsonOption = False,
 ) -> None:
     """Image embeddings by any vision model, as the feature `image`."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.enrich.images import embed_images
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.enrichment.images import embed_images
 
     space = Workspace.open(workspace)
     with progress("image embeddings") as advance:
@@ -158,9 +158,9 @@ def text(
     json: JsonOption = False,
 ) -> None:
     """Items' own text through a pretrained encoder: the feature that training starts from."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
-    from omnisearch.encoders.text_feature import embed_texts
+    from omnisearch.enrichment.text import embed_texts
 
     space = Workspace.open(workspace)
     with progress("text embeddings") as advance:
@@ -182,10 +182,10 @@ def graph(
     json: JsonOption = False,
 ) -> None:
     """PinSage and ItemSage embeddings, for who has none to import: trained once, then saved."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
-    from omnisearch.encoders.graph.later import KS, later_recalls
-    from omnisearch.encoders.graph.refresh import EMBEDDINGS, refresh
+    from omnisearch.enrichment.graph.refresh import EMBEDDINGS, refresh
+    from omnisearch.enrichment.graph.temporal_recall import KS, later_recalls
 
     space = Workspace.open(workspace)
     db = open_catalogue(space.catalogue)

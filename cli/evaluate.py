@@ -41,7 +41,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.evaluate import EvaluateOptions

@@ -30,7 +30,7 @@ def beir(
     json: JsonOption = False,
 ) -> None:
     """Write items, queries and judgments in the BEIR layout, for other tools."""
-    from omnisearch.data.importers.beir import export_beir
+    from omnisearch.data.importers.datasets.beir import export_beir
     from omnisearch.data.workspace import Workspace
 
     counts = export_beir(Workspace.open(workspace), folder)
@@ -53,11 +53,12 @@ def onnx(
     than 0.5% of Recall@10 on engaged pairs of the log: build the index first, so that this can
     be measured.
     """
-    from omnisearch.data.catalogue import head_queries, open_catalogue
+    from omnisearch.data.catalogue.items import head_queries
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.encoders.export import export_query_tower
-    from omnisearch.encoders.onnx_query import export_folder
+    from omnisearch.encoders.onnx.export import export_query_tower
+    from omnisearch.encoders.onnx.query_tower import export_folder
 
     space = Workspace.open(workspace)
     encoder = load_encoder(space, checkpoint)
@@ -89,9 +90,9 @@ def _text(value: Any) -> str:
 
 def _recall(space: Any, checkpoint: str, most: int) -> Callable[..., Any] | None:
     """What measures a tower on this workspace; None where no index of this checkpoint is live."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.errors import NotReady
-    from omnisearch.data.pairs import window_pairs
+    from omnisearch.data.catalogue.pairs import window_pairs
+    from omnisearch.data.catalogue.schema import open_catalogue
+    from omnisearch.data.workspace.errors import NotReady
     from omnisearch.evaluation.tower_recall import tower_recall
     from omnisearch.indexer.generation import Generation
 

@@ -18,7 +18,7 @@ from omnisearch.cli.common import (
     progress,
     table,
 )
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
     from omnisearch.data.importers.load import Report
@@ -72,9 +72,14 @@ def import_(
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """
-    from omnisearch.data.importers.adapters import import_published
+    from omnisearch.data.importers.datasets import import_published
     from omnisearch.data.importers.feedback import import_feedback
-    from omnisearch.data.importers.load import ImportOptions, import_features, import_file, import_folder
+    from omnisearch.data.importers.load import (
+        ImportOptions,
+        import_features,
+        import_file,
+        import_folder,
+    )
     from omnisearch.data.workspace import Workspace
 
     if format_ is not None and format_ not in PUBLISHED:

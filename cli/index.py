@@ -16,7 +16,7 @@ from omnisearch.cli.common import (
     progress,
     table,
 )
-from omnisearch.data.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt
 
 app = typer.Typer(
     help="Build, publish, check and put back index generations.", no_args_is_help=True
@@ -59,9 +59,9 @@ def update(
 def _publish(how: str, workspace: Any, name: str, json: bool) -> None:
     import omnisearch.indexer.build
     import omnisearch.indexer.update
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.settings import load_section
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.settings import load_section
     from omnisearch.encoders.checkpoint import load_encoder
 
     space = Workspace.open(workspace)

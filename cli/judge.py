@@ -61,7 +61,7 @@ def draw(
     """Draw queries over head and tail, and mix the first results of both systems blind."""
     from collections import Counter
 
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.evaluation.judging.draw import DrawOptions
     from omnisearch.evaluation.judging.draw import draw as draw_judging
@@ -97,7 +97,7 @@ def ask(
     name: NameArgument, judge: JudgeOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE
 ) -> None:
     """Judge in the terminal, a key for each grade. Quit at any time; nothing given is lost."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.session import ask as ask_about
     from omnisearch.evaluation.pictures import picture_folders
 
@@ -175,8 +175,8 @@ def report(
     name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
 ) -> None:
     """Agreement of the judges and relevance of both systems, as Markdown."""
+    from omnisearch.evaluation.judging.findings import report as make_report
     from omnisearch.evaluation.judging.markdown import markdown
-    from omnisearch.evaluation.judging.report import report as make_report
 
     found = make_report(_opened(workspace, name)[1])
     if json:
@@ -190,7 +190,7 @@ def apply(
 ) -> None:
     """Put the judgments of finished pairs into the catalogue, for evaluation, and of queries
     that the evaluation does not keep (`draw --queries`), for rankers."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.apply import apply as apply_judging
 
     space, judging = _opened(workspace, name)

@@ -28,7 +28,7 @@ from omnisearch.cli import (
     world,
 )
 from omnisearch.cli.common import EXIT_CODES, err, fail
-from omnisearch.data.errors import OmniError
+from omnisearch.data.workspace.errors import OmniError
 
 app = typer.Typer(
     name="omnisearch",

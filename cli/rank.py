@@ -16,7 +16,7 @@ from omnisearch.cli.common import (
     progress,
     table,
 )
-from omnisearch.data.errors import NotReady
+from omnisearch.data.workspace.errors import NotReady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no
 @app.command(epilog=example("omnisearch rank train"))
 def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """Train both rankers on what the engine retrieves for logged and judged queries."""
-    from omnisearch.data.settings import load_section
     from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.settings import load_section
     from omnisearch.engine.ranking_data import RankingOptions
     from omnisearch.engine.train_rankers import train as train_rankers
 
@@ -45,7 +45,7 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
 def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """What the rankers learned from, and how some trained on four fifths of it do on the rest."""
     from omnisearch.data.workspace import Workspace
-    from omnisearch.ranker.store import load_rankers
+    from omnisearch.ranker.published import load_rankers
 
     space = Workspace.open(workspace)
     rankers = load_rankers(space)

@@ -63,14 +63,17 @@ def reproduce(
 
 def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str, Any]:
     """Markdown, and plain values."""
-    from omnisearch.evaluation.reproduce.report import markdown
     from omnisearch.evaluation.reproduce.reproduce import reproduce_table
     from omnisearch.evaluation.reproduce.spec import STUDIES, load_study, load_table
+    from omnisearch.evaluation.reproduce.table_report import markdown
 
     if table not in STUDIES:
         made = reproduce_table(table, load_table(table, config), options, _told)
         return markdown(made), made.to_json()
-    from omnisearch.evaluation.reproduce.studies import reproduce_classification, reproduce_relevance
+    from omnisearch.evaluation.reproduce.studies import (
+        reproduce_classification,
+        reproduce_relevance,
+    )
 
     study = load_study(table, config)
     run = reproduce_relevance if table == "relevance" else reproduce_classification

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnisearch.cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, out
+from omnisearch.cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+)
 
 if TYPE_CHECKING:
     from omnisearch.engine.response import Response

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from omnisearch.cli.common import DEFAULT_WORKSPACE, WorkspaceOption, example
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +57,7 @@ def serve(
     import os
 
     try:
-        from omnisearch.service.supervisor import Supervisor
+        from omnisearch.service.runtime.supervisor import Supervisor
     except ImportError as error:
         raise InputError(
             f"The service needs a package that is not installed ({error.name}).",

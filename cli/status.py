@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from omnisearch.cli.common import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, emit_json, example, table
+from omnisearch.cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    table,
+)
 
 
 def register(app: typer.Typer) -> None:

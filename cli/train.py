@@ -54,12 +54,12 @@ def train(
     """
     from contextlib import nullcontext
 
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.settings import load_section
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.settings import load_section
     from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.parallel import reports
-    from omnisearch.encoders.train import train as train_encoders
+    from omnisearch.encoders.training.parallel import reports
+    from omnisearch.encoders.training.run import train as train_encoders
 
     space = Workspace.open(workspace)
     options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}

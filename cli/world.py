@@ -25,7 +25,7 @@ def world(
     json: JsonOption = False,
 ) -> None:
     """Write a small synthetic Pinterest as files that `omnisearch import` reads."""
-    from omnisearch.data.world import Size, generate
+    from omnisearch.world import Size, generate
 
     with progress("sample world") as advance:
         summary = generate(

@@ -27,14 +27,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady
-from omnisearch.data.workspace import Workspace, new_folder, sha256_file, write_atomic
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.files import new_folder, sha256_file, write_atomic
 from omnisearch.encoders.config import Config, config_from_json, config_to_json
 from omnisearch.encoders.encoder import Encoder
-from omnisearch.encoders.item import ItemEncoder
-from omnisearch.encoders.model import OmniModel
-from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary
-from omnisearch.encoders.query import QueryEncoder, QueryTokeniser, read_backbone, write_backbone
+from omnisearch.encoders.models.item import ItemEncoder
+from omnisearch.encoders.models.model import OmniModel
+from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.encoders.models.query import (
+    QueryEncoder,
+    QueryTokeniser,
+    read_backbone,
+    write_backbone,
+)
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 

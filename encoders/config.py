@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 NESTED_SIZES = (16, 32, 64, 128)  # prefixes of the embedding that are trained beside the whole
 NESTED_WEIGHT = 0.05
@@ -31,7 +31,7 @@ class Config:
         item_hidden: width of the item MLP's two hidden layers.
         batch_pairs: pairs in a step, over all data sets.
         mix_pin, mix_product, mix_offsite, mix_query: shares of the data sets in a batch.
-        mix_pseudo: share of pseudo-queries (`omnisearch.data.pseudo`), of pins as of products where these
+        mix_pseudo: share of pseudo-queries (`pseudo_queries`), of pins as of products where these
             have a share, in a training with a warm start; they teach the query encoder alone.
         weight_learned, weight_compat: weights of the two kinds of tasks in the loss.
         negatives_per_pair: random negatives drawn for each pair, shared by the batch.
@@ -40,7 +40,7 @@ class Config:
         feature_dropout: chance that a continuous feature of an item is hidden in training.
         keep_own_query: chance that a pair's own query stays among the item's engaged queries in
             training; below 0: as often as pairs of the validation week had been engaged before.
-        warm_steps: steps of the warm start (`omnisearch.encoders.warm`), 0 for none; it needs the feature
+        warm_steps: steps of the warm start (`warm_start`), 0 for none; it needs the feature
             'text', and no other backbone than the one that made it.
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak rates of the new layers, of a named backbone (0 freezes

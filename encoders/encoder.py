@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnisearch.data.catalogue import field_texts
-from omnisearch.data.errors import InputError
-from omnisearch.encoders.chunks import query_chunks
+from omnisearch.data.catalogue.items import field_texts
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.hash_embedding import Levels
-from omnisearch.encoders.model import OmniModel
-from omnisearch.encoders.ngrams import NgramIndex
-from omnisearch.encoders.query import QueryTokeniser
+from omnisearch.encoders.models.hash_embedding import Levels
+from omnisearch.encoders.models.model import OmniModel
+from omnisearch.encoders.models.ngrams import NgramIndex
+from omnisearch.encoders.models.query import QueryTokeniser, query_chunks
 
 _ITEMS_AT_ONCE = 1024
 
@@ -99,7 +98,7 @@ class Encoder:
         """(n, dim) float32 unit rows.
 
         Args:
-            items: as `omnisearch.data.catalogue.read_items` gives them.
+            items: as `omnisearch.data.catalogue.items.read_items` gives them.
             features: name → (n, d) float32, zeros where an item has none; features that the
                 encoder does not know are ignored, those that are missing count as zeros.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.ranker.l1 import UNLEARNED
 
 KINDS = ("token", "learned", "compat")  # what a source searches with
@@ -38,7 +38,7 @@ class Candidates:
     """The merged table.
 
     Attributes:
-        entity: uint8 (n,), 0 pin and 1 product: the position in `omnisearch.data.catalogue.ITEM_ENTITIES`.
+        entity: uint8 (n,), 0 pin and 1 product: the position in ITEM_ENTITIES.
         row: int64 (n,), the item's row in its entity's table.
         columns: name → float array of n values: `<kind>_score` and `<kind>_rank` (1 is the best)
             for each kind of KINDS, then whatever later stages add.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnisearch.data.errors import InputError
-from omnisearch.data.settings import load_section
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.settings import load_section
 
 _DEPTHS = (
     *("token_pins", "token_products", "learned_pins", "learned_products"),

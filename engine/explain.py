@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.candidates import KINDS
 from omnisearch.engine.scoring import Ranking
 from omnisearch.engine.sources import SOURCE_NAMES
-from omnisearch.ranker.train import Rankers
+from omnisearch.ranker.training import Rankers
 
 
 def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
-from omnisearch.data.errors import InputError
-from omnisearch.indexer.table import ItemTable
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.indexer.parts.table import ItemTable
 
 
 @dataclass(frozen=True)

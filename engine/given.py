@@ -20,7 +20,7 @@ class Given:
     makes an answer of what the others returned.
 
     Attributes:
-        live: `omnisearch.engine.live.Live` to answer from.
+        live: `omnisearch.engine.snapshot.Live` to answer from.
         vector: float32 (d,), the embedding of the query as `live` searches it, by the encoder of
             `live`; None where the model was late: sources that search by vector are then left out.
         cached: whether the embedding was cached.

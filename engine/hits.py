@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
-from omnisearch.engine.live import Live
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.response import Hit
-from omnisearch.indexer.table import name_of
+from omnisearch.engine.snapshot import Live
+from omnisearch.indexer.parts.table import name_of
 
 
 def hits_of(

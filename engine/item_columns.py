@@ -1,4 +1,4 @@
-"""What the items' tables know of a query's candidates, for the rankers (`omnisearch.ranker.features`)."""
+"""What the items' tables know of a query's candidates, for the rankers (`ranker.features`)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.candidates import Candidates
 from omnisearch.engine.query_words import excluded_share, query_words
 from omnisearch.engine.sources import Asked
 from omnisearch.indexer.generation import Generation
-from omnisearch.indexer.table import Codes, ItemTable
-from omnisearch.indexer.words import idf
+from omnisearch.indexer.parts.table import Codes, ItemTable
+from omnisearch.indexer.parts.words import idf
 
 _GATHERED = ("counts", "coverage", "price", "created_at", "is_ad")
 

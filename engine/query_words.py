@@ -8,12 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
-from omnisearch.data.text import normalise_query
-from omnisearch.indexer.table import ItemTable
-from omnisearch.indexer.tokens import query_tokens
-from omnisearch.indexer.without import languages_of, split_query
-from omnisearch.indexer.words import word_keys
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.exclusions import languages_of, split_query
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.text.tokens import query_tokens
+from omnisearch.indexer.parts.table import ItemTable
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class QueryWords:
 
 
 def query_words(tables: Mapping[str, ItemTable], text: str) -> QueryWords:
-    """The words of a query, by the languages of the catalogue's items (`omnisearch.indexer.without`)."""
+    """The words of a query, by the languages of the catalogue's items (`data.text.exclusions`)."""
     vocabularies = [tables[entity].language.vocab for entity in ITEM_ENTITIES if entity in tables]
     return _query_words(text, languages_of(code for vocab in vocabularies for code in vocab))
 

@@ -1,6 +1,6 @@
 """What the rankers learn from: retrieved candidates of logged and of judged queries.
 
-Logged queries come from the days right after the end of training (`omnisearch.data.pairs.time_split`),
+Logged queries come from the days right after the end of training (`time_split`),
 inside the gap before the evaluation. The encoder, the engaged queries and the counts have seen
 nothing of these days, just as they will have seen nothing of the searches they serve. Were the
 days before the end of training used, an engaged item would carry its own label: the query would
@@ -18,14 +18,14 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue import ACTIONS, ITEM_ENTITIES
-from omnisearch.data.pairs import DAY, Split, evaluation_pairs, time_split
+from omnisearch.data.catalogue.pairs import DAY, Split, evaluation_pairs, time_split
+from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
 from omnisearch.engine.candidates import KINDS, Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.given import Given
-from omnisearch.engine.live import Live, known_until
 from omnisearch.engine.scoring import add_cosines, features, retrieve_all
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Live, known_until
 from omnisearch.engine.sources import Asked
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.ranker.features import FEATURES

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from omnisearch.data.text import words
+from omnisearch.data.text.normalise import words
 from omnisearch.engine.response import Related
 
 

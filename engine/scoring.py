@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.blend import Shares, blend
 from omnisearch.engine.candidates import KINDS, Candidates, best_first, merge, rrf, unlearned
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.given import Given
 from omnisearch.engine.item_columns import item_columns, word_columns
-from omnisearch.engine.live import Live
+from omnisearch.engine.snapshot import Live
 from omnisearch.engine.sources import COMPAT_SPACES, SOURCES, Asked, retrieve
 from omnisearch.engine.systems import System
 from omnisearch.ranker.features import QueryInfo, feature_matrix
-from omnisearch.ranker.train import Rankers
+from omnisearch.ranker.training import Rankers
 
 
 class Stages:

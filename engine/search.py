@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
-from omnisearch.data.errors import InputError
-from omnisearch.data.text import MAX_QUERY_CHARS, normalise, normalise_query
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.blend import Shares
 from omnisearch.engine.config import EngineConfig, engine_config
 from omnisearch.engine.explain import explain_hit
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.given import Given
 from omnisearch.engine.hits import hits_of
-from omnisearch.engine.live import Live, open_live
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
 from omnisearch.engine.scoring import Ranking, Stages, blended, rank_candidates, retrieve_all
+from omnisearch.engine.snapshot import Live, open_live
 from omnisearch.engine.sources import RELATED, Asked, retrieve
 from omnisearch.engine.systems import System, system_named
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from omnisearch.data.catalogue import ITEM_ENTITIES
-from omnisearch.data.errors import InputError, OmniError
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.hits import hits_of
-from omnisearch.engine.live import Live
 from omnisearch.engine.response import Hit
+from omnisearch.engine.snapshot import Live
 
 
 class NoSuchItem(OmniError):

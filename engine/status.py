@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omnisearch.data.catalogue import get_meta, open_catalogue
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.workspace import Workspace
 
 _TABLES = (

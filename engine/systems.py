@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.candidates import KINDS
 
 

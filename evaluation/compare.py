@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, read_items
-from omnisearch.data.errors import InputError
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
 from omnisearch.evaluation.metrics import ndcg
 

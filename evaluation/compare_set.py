@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.errors import InputError, NotReady
-from omnisearch.data.pairs import time_split
+from omnisearch.data.catalogue.pairs import time_split
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.evaluation.compare import SYSTEMS, Engine
 from omnisearch.evaluation.evaluate import held_out_gains

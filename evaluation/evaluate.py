@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.pairs import evaluation_pairs, time_split
+from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
 from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.evaluation.compare import Engine
 from omnisearch.evaluation.judged import (

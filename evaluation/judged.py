@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, get_meta
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
 
 Item = tuple[str, str]  # (entity, id)
 ItemGains = dict[Item, float]
@@ -78,7 +78,7 @@ def _gather(rows: Iterable[tuple[str, str, str, float]]) -> dict[str, ItemGains]
 def engaged_gains(pairs: Mapping[str, pa.Table]) -> dict[str, ItemGains]:
     """query → item → 1 for each pin and product engaged in the evaluation window.
 
-    `pairs` are `omnisearch.data.pairs.evaluation_pairs`; related-query clicks are left out.
+    `pairs` are `data.catalogue.pairs.evaluation_pairs`; related-query clicks are left out.
     """
     gains: dict[str, ItemGains] = {}
     for table in pairs.values():

@@ -1,6 +1,6 @@
 """Held-out pairs by the language of the query and that of the item, for Recall@10 across languages.
 
-`omnisearch.evaluation.recall` measures them as it does all pairs (§4.2): exactly, among items of all
+`evaluation.recall` measures them as it does all pairs (§4.2): exactly, among items of all
 languages, ties against the model. A search that only knows words finds little off the diagonal.
 """
 
@@ -14,8 +14,8 @@ import orjson
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
-from omnisearch.data.pairs import PAIR_SCHEMA
+from omnisearch.data.catalogue.pairs import PAIR_SCHEMA
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.evaluation.judged import RELEVANT, ItemGains
 
 ACROSS = " → "

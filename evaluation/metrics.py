@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 Gains = Mapping[Any, float]
 Ranking = Sequence[Hashable]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import orjson
 
-from omnisearch.data.errors import InputError
-from omnisearch.data.text import normalise_query
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace.errors import InputError
 
 _COLUMNS = ("query", "text", "search_term")
 

@@ -95,7 +95,7 @@ def evaluate_recall(
     """Recall of every space on every kind of pairs, for all, by language and by country.
 
     Args:
-        pairs: `omnisearch.data.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
+        pairs: `omnisearch.data.catalogue.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
         encode: texts → (n, d) unit float32, such as `Encoder.queries`.
     """
     options = options or RecallOptions()

@@ -31,7 +31,7 @@ def tower_recall(
 
     Args:
         generation: an open generation of the tower's checkpoint.
-        pairs: as `omnisearch.data.pairs.window_pairs` draws them.
+        pairs: as `omnisearch.data.catalogue.pairs.window_pairs` draws them.
         corpus: random entities that each pair's entity stands among; fewer are taken whole.
 
     Returns:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import isfinite, isnan
 from pathlib import Path
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.metrics import order_by_score
 
 

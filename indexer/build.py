@@ -1,4 +1,4 @@
-"""Building generations: `build` and `rebuild` number all items anew (see `omnisearch.indexer.update`)."""
+"""Building generations: `build` and `rebuild` number all items anew (see `indexer.update`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.folders import build_lock
+from omnisearch.data.workspace.artefacts import build_lock
 from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
 from omnisearch.indexer.signals import ItemsAndQueries
 

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.catalogue import ENTITIES, ITEM_ENTITIES
-from omnisearch.data.errors import Corrupt, NotReady
+from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.folders import REBUILD, problems_of, read_manifest, read_pointer
-from omnisearch.indexer.hnsw import Space, open_space
-from omnisearch.indexer.hnsw_file import Expected
-from omnisearch.indexer.spelling import Spelling, open_spelling
-from omnisearch.indexer.table import ItemTable, open_table
-from omnisearch.indexer.tokens import TokenIndex, open_tokens
-from omnisearch.indexer.words import Texts, open_texts
+from omnisearch.data.workspace.artefacts import problems_of, read_manifest, read_pointer
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.hnsw_file import Expected
+from omnisearch.indexer.parts.spelling import Spelling, open_spelling
+from omnisearch.indexer.parts.table import ItemTable, open_table
+from omnisearch.indexer.parts.token_index import TokenIndex
+from omnisearch.indexer.parts.tokens import open_tokens
+from omnisearch.indexer.parts.vectors import Space, open_space
+from omnisearch.indexer.parts.words import Texts, open_texts
 
 FORMAT = 4
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue import ENTITIES, ITEM_ENTITIES, field_texts, get_meta
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.data.text import words
-from omnisearch.data.workspace import Workspace, new_folder
-from omnisearch.indexer.folders import (
+from omnisearch.data.catalogue.items import field_texts
+from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
+from omnisearch.data.text.normalise import words
+from omnisearch.data.text.tokens import TOKENS_VERSION
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import (
     numbers_in,
     read_manifest,
     read_pointer,
@@ -24,14 +25,22 @@ from omnisearch.indexer.folders import (
     write_manifest,
     write_pointer,
 )
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.files import new_folder
 from omnisearch.indexer.generation import FORMAT, Generation
-from omnisearch.indexer.hnsw import Space
-from omnisearch.indexer.signals import LEARNED, EntitySignals, ItemsAndQueries, encode_signals, read_signals
-from omnisearch.indexer.spaces_write import GraphOptions, recall_of, write_space
-from omnisearch.indexer.spelling import keys_of, write_spelling
-from omnisearch.indexer.table_write import OWN_FIELDS, Rows, write_table
-from omnisearch.indexer.tokens import TOKENS_VERSION, item_tokens, read_tokens, write_tokens
-from omnisearch.indexer.words import write_texts
+from omnisearch.indexer.parts.spelling import keys_of, write_spelling
+from omnisearch.indexer.parts.table_write import OWN_FIELDS, Rows, write_table
+from omnisearch.indexer.parts.tokens import item_tokens, read_tokens, write_tokens
+from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors_write import GraphOptions, recall_of, write_space
+from omnisearch.indexer.parts.words import write_texts
+from omnisearch.indexer.signals import (
+    LEARNED,
+    EntitySignals,
+    ItemsAndQueries,
+    encode_signals,
+    read_signals,
+)
 
 Progress = Callable[[int, int], None]
 

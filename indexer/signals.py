@@ -18,11 +18,11 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import ENTITIES, TEXT_FIELDS, count, get_meta, read_items
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.data.features import Feature, open_feature
-from omnisearch.data.workspace import Workspace, new_folder
-from omnisearch.indexer.folders import (
+from omnisearch.data.catalogue.items import count, read_items
+from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS, get_meta
+from omnisearch.data.catalogue.vectors import Feature, open_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import (
     numbers_in,
     problems_of,
     read_manifest,
@@ -31,6 +31,8 @@ from omnisearch.indexer.folders import (
     write_manifest,
     write_pointer,
 )
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.files import new_folder
 
 FORMAT = 1
 HASH_BYTES = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import build_lock, read_pointer
 from omnisearch.indexer.build import snapshot
-from omnisearch.indexer.folders import build_lock, read_pointer
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
 from omnisearch.indexer.signals import ItemsAndQueries

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.folders import (
+from omnisearch.data.workspace.artefacts import (
     build_lock,
     numbers_in,
     problems_of,
@@ -14,6 +13,7 @@ from omnisearch.indexer.folders import (
     read_pointer,
     write_pointer,
 )
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.indexer.generation import FORMAT, Generation, folder_of, live_number
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue import ACTIONS
-from omnisearch.data.text import words
+from omnisearch.data.catalogue.schema import ACTIONS
+from omnisearch.data.text.normalise import words
 
 # Sources whose cosine or score and whose rank a candidate may carry.
 SOURCES = ("learned", "compat", "bm25")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.catalogue.schema import ACTIONS
 
 ACTION_GAIN = {
     "impression": 0.0,

@@ -12,16 +12,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from omnisearch.data.errors import OmniError
 from omnisearch.data.workspace import Workspace
-from omnisearch.service import routes_embed, routes_feedback, routes_ops, routes_pages, routes_search
-from omnisearch.service.board import Board
+from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig, read_keys, service_config
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from omnisearch.service.gate import Gate
-from omnisearch.service.log import JsonLog
-from omnisearch.service.models import ErrorAnswer
-from omnisearch.service.serving import Serving
+from omnisearch.service.routes import embed as routes_embed
+from omnisearch.service.routes import feedback as routes_feedback
+from omnisearch.service.routes import operations as routes_ops
+from omnisearch.service.routes import pages as routes_pages
+from omnisearch.service.routes import search as routes_search
+from omnisearch.service.runtime.counters import Board
+from omnisearch.service.runtime.gate import Gate
+from omnisearch.service.runtime.log import JsonLog
+from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.schemas import ErrorAnswer
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady, OmniError
-from omnisearch.engine.query.embedder import Overloaded
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, OmniError
+from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.similar import NoSuchItem
 
 

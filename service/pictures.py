@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import OmniError
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import OmniError
 from omnisearch.evaluation.pictures import picture_kind
 
 MAX_BYTES = 20_000_000

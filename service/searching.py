@@ -13,11 +13,11 @@ from typing import Any
 
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.given import Given
-from omnisearch.engine.query.embedder import Overloaded
+from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.response import Response
 from omnisearch.engine.systems import system_named
 from omnisearch.service.errors import busy
-from omnisearch.service.serving import Serving
+from omnisearch.service.runtime.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
 

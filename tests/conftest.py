@@ -28,7 +28,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: Any) -> Path:
     """The files of a sample world of about 500 items. Read only."""
-    from omnisearch.data.world import generate
+    from omnisearch.world import generate
 
     folder = tmp_path_factory.mktemp("world") / "tiny"
     generate("tiny", folder)
@@ -38,10 +38,10 @@ def tiny_world(tmp_path_factory: Any) -> Path:
 @pytest.fixture(scope="session")
 def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
     """The tiny world imported and enriched with board titles and engaged queries. Read only."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.data.enrich.boards import enrich_board_titles
-    from omnisearch.data.enrich.engaged import enrich_engaged_queries
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.importers.load import import_folder
+    from omnisearch.enrichment.boards import enrich_board_titles
+    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 
     workspace = Workspace.create(tmp_path_factory.mktemp("tiny") / "workspace")
     import_folder(workspace, tiny_world)
@@ -55,12 +55,12 @@ def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
 @pytest.fixture(scope="session")
 def trained(tiny_workspace: Workspace, tmp_path_factory: Any) -> Workspace:
     """The tiny world, barely trained, and indexed: generation 1. Read only."""
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.graph.itemsage import fit_itemsage
-    from omnisearch.encoders.graph.pinsage import fit_pinsage
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
+    from omnisearch.enrichment.graph.itemsage import fit_itemsage
+    from omnisearch.enrichment.graph.pinsage import fit_pinsage
     from omnisearch.indexer.build import BuildOptions, build
 
     workspace = Workspace(tmp_path_factory.mktemp("trained") / "workspace")

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import sqlite_utils
 
-from omnisearch.data.errors import InputError
-from omnisearch.data.importers.readers import Row, Source, format_of, open_source
+from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
+from omnisearch.data.importers.formats import Row, Source, format_of, open_source
 from omnisearch.data.importers.record import (
     Counts,
     Progress,
@@ -25,10 +25,18 @@ from omnisearch.data.importers.record import (
     start_anew,
 )
 from omnisearch.data.importers.rejects import Rejects
-from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED, Parser, QueryIds, inline_items, parser_of
-from omnisearch.data.importers.store import BlockWriter, Numbered
+from omnisearch.data.importers.rows import (
+    FIELDS,
+    KINDS,
+    REQUIRED,
+    Parser,
+    QueryIds,
+    inline_items,
+    parser_of,
+)
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 
 T = TypeVar("T")
 BLOCK = 10_000  # rows that are checked and written together

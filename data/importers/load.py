@@ -6,13 +6,13 @@ from pathlib import Path
 
 import orjson
 
-from omnisearch.data.catalogue import open_catalogue, set_meta
-from omnisearch.data.errors import InputError
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.files import ImportOptions, import_file, import_rows, kind_of
 from omnisearch.data.importers.record import Progress, Report
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.vectors import feature_of, import_features
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 
 __all__ = [
     "ImportOptions",

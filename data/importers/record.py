@@ -11,10 +11,11 @@ from pathlib import Path
 
 import sqlite_utils
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import InputError, OmniError
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.rejects import Rejects
-from omnisearch.data.workspace import Workspace, sha256_file
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.files import sha256_file
 
 Progress = Callable[[int, int], None] | None
 _CACHE_KIB = 64 * 1024

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from omnisearch.data.importers.values import Refused
-from omnisearch.data.workspace import Workspace, fsync_folder
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.files import fsync_folder
 
 MAX_SHOWN = 200  # characters of a refused value that are kept
 MAX_REASONS = 50

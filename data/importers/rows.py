@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.catalogue import ACTIONS, ENTITIES, ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, ITEM_ENTITIES
 from omnisearch.data.importers import values as v
 from omnisearch.data.importers.values import Refused
-from omnisearch.data.text import normalise_query
+from omnisearch.data.text.normalise import normalise_query
 
 KINDS = (
     "pins",

@@ -12,16 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlite_utils
 
-from omnisearch.data.catalogue import ENTITIES
-from omnisearch.data.errors import InputError
-from omnisearch.data.features import Feature, open_feature, write_feature
+from omnisearch.data.catalogue.schema import ENTITIES
+from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
 from omnisearch.data.importers import values as v
+from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks
-from omnisearch.data.importers.record import Counts, Progress, Report, check_strict, importing, record
+from omnisearch.data.importers.record import (
+    Counts,
+    Progress,
+    Report,
+    check_strict,
+    importing,
+    record,
+)
 from omnisearch.data.importers.rejects import Rejects
-from omnisearch.data.importers.store import Known, table_of_any
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 
 _ROWS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

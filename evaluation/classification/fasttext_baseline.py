@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from omnisearch.data.text import words
+from omnisearch.data.text.normalise import words
 from omnisearch.evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _LABEL = "__label__"

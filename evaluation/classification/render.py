@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnisearch.evaluation.classification.report import PAPER_GAIN, ClassificationReport
+from omnisearch.evaluation.classification.study import PAPER_GAIN, ClassificationReport
 
 
 def markdown(report: ClassificationReport) -> str:

@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import orjson
 
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.data.workspace import fsync_folder
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.files import fsync_folder
 from omnisearch.evaluation.judging.folder import Judging, Pair, check_name
 from omnisearch.evaluation.judging.scale import VALUES, WANTED
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, table_of
-from omnisearch.data.errors import InputError
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import JUDGING, set_of, top_grades
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging, Pair
@@ -44,9 +44,9 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
     """Make the catalogue's judgments of this judging those of its finished pairs, in one
     transaction.
 
-    A pair is finished when it is settled (`omnisearch.evaluation.judging.verdicts`). Rows carry the judge
+    A pair is finished when it is settled (`evaluation.judging.verdicts`). Rows carry the judge
     'judging:<name>:<judge>', so that they replace nobody else's, and a second call changes
-    nothing. A grade is written as its gain (`omnisearch.evaluation.judging.scale`) times the highest grade
+    nothing. A grade is written as its gain (`evaluation.judging.scale`) times the highest grade
     that other judges gave in the item's data set, so that it means the same as theirs; times 1
     where there are no others.
 

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import sqlite_utils
 
-from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.engine.systems import system_named
 from omnisearch.evaluation.compare import catalogue_rows
 from omnisearch.evaluation.judged import Item, data_notes
-from omnisearch.evaluation.judging.folder import (
-    Design,
-    Judging,
-    Pair,
-    Shown,
-    write_judging,
+from omnisearch.evaluation.judging.folder import Design, Judging, Pair, Shown, write_judging
+from omnisearch.evaluation.judging.queries import (
+    DrawnQuery,
+    draw_queries,
+    given_queries,
+    traffic_of,
 )
-from omnisearch.evaluation.judging.queries import DrawnQuery, draw_queries, given_queries, traffic_of
 from omnisearch.evaluation.query_file import read_queries
 from omnisearch.evaluation.wording import plain
 

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady
-from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.files import new_folder
 from omnisearch.evaluation.judging.queries import DrawnQuery
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from omnisearch.evaluation.judging.report import GroupRow, JudgingReport
+from omnisearch.evaluation.judging.findings import GroupRow, JudgingReport
 from omnisearch.evaluation.judging.scale import RELEVANT_FROM, WANTED
 from omnisearch.evaluation.systems import Estimate
 from omnisearch.evaluation.wording import p_text, system_name

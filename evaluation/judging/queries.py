@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.pairs import time_split
+from omnisearch.data.catalogue.pairs import time_split
 
 STRATA = ("head", "torso", "tail")
 UNLOGGED = "not in the log"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 
 MAX_BYTES = 64 << 20
 _NEEDED = ("pair", "grade")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import orjson
 
-from omnisearch.data.errors import InputError
 from omnisearch.data.importers.values import Refused
-from omnisearch.data.text import normalise
-from omnisearch.data.workspace import write_atomic
+from omnisearch.data.text.normalise import normalise
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import write_atomic
 from omnisearch.evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.scale import LEGEND, parse_grade

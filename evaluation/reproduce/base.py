@@ -14,19 +14,22 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, read_items, table_of
-from omnisearch.data.enrich.boards import enrich_board_titles
-from omnisearch.data.enrich.engaged import enrich_engaged_queries
-from omnisearch.data.errors import InputError
-from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.pairs import feature_until
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.importers.load import ImportOptions, import_folder
-from omnisearch.data.pairs import feature_until
-from omnisearch.data.workspace import Workspace, new_folder
-from omnisearch.data.world import Size, generate
-from omnisearch.encoders.graph.itemsage import fit_itemsage
-from omnisearch.encoders.graph.note import imported, note_fit
-from omnisearch.encoders.graph.pinsage import fit_pinsage
-from omnisearch.encoders.text_feature import CACHE, embed_texts, text_encoder, texts_of, usual_encoder
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import new_folder
+from omnisearch.encoders.text_encoder import text_encoder
+from omnisearch.enrichment.boards import enrich_board_titles
+from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
+from omnisearch.enrichment.graph.fit_notes import imported, note_fit
+from omnisearch.enrichment.graph.itemsage import fit_itemsage
+from omnisearch.enrichment.graph.pinsage import fit_pinsage
+from omnisearch.enrichment.text import CACHE, embed_texts, texts_of, usual_encoder
+from omnisearch.world import Size, generate
 
 Progress = Callable[[int, int], None]
 WORLD_SEED = 7

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlite_utils
 
-from omnisearch.data.catalogue import get_meta
+from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.evaluation.evaluate import held_out_pairs, judged_sets
 from omnisearch.evaluation.judged import RELEVANT, ItemGains, judged_gains
 

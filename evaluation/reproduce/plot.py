@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from omnisearch.evaluation.reproduce.report import Reproduction
+from omnisearch.evaluation.reproduce.table_report import Reproduction
 
 COLOURS = ("#7a8ca3", "#2f6fde", "#e08a1e", "#3a9a5b")
 

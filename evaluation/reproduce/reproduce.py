@@ -11,17 +11,18 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import NotReady
-from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.files import write_atomic
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.evaluation.judged import data_notes
 from omnisearch.evaluation.reproduce.base import base_workspace
 from omnisearch.evaluation.reproduce.pairs import all_columns
 from omnisearch.evaluation.reproduce.plot import svg
-from omnisearch.evaluation.reproduce.report import Reproduction, markdown, reproduction
 from omnisearch.evaluation.reproduce.runs import Hits, Run, run_hits
 from omnisearch.evaluation.reproduce.spec import Model, Table
+from omnisearch.evaluation.reproduce.table_report import Reproduction, markdown, reproduction
 
 
 @dataclass(frozen=True)

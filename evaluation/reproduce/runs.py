@@ -15,16 +15,18 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import ITEM_ENTITIES, open_catalogue, read_items
-from omnisearch.data.errors import Corrupt, NotReady
-from omnisearch.data.features import open_features
-from omnisearch.data.memory import trim_memory
-from omnisearch.data.workspace import Workspace, new_folder
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.memory import trim_memory
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.encoder import Encoder
-from omnisearch.encoders.model import COMPAT_FEATURES
-from omnisearch.encoders.train import train
+from omnisearch.encoders.models.model import COMPAT_FEATURES
+from omnisearch.encoders.training.run import train
 from omnisearch.evaluation.recall import exact_ranks
 from omnisearch.evaluation.reproduce.base import copy_workspace, with_fields
 from omnisearch.evaluation.reproduce.pairs import Column

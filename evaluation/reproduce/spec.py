@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.catalogue import TEXT_FIELDS
-from omnisearch.data.errors import InputError
+from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
@@ -86,7 +86,7 @@ class Study:
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
-        labels: a labels file (`omnisearch.evaluation.classification.labels`); '' for the interests that the
+        labels: a labels file (`evaluation.classification.labels`); '' for the interests that the
             sample world's queries are about.
     """
 

@@ -13,28 +13,29 @@ from typing import Any
 import numpy as np
 import orjson
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import InputError
-from omnisearch.data.workspace import Workspace, new_folder, write_atomic
-from omnisearch.data.world.judges import JUDGES, grade_by
-from omnisearch.data.world.truth import Truth
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import new_folder, write_atomic
 from omnisearch.encoders.checkpoint import folder_of, load_encoder
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.train import train
+from omnisearch.encoders.training.run import train
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.classification.labels import Labels, labels_of, read_labels
 from omnisearch.evaluation.classification.render import markdown as classification_markdown
-from omnisearch.evaluation.classification.report import classification_report
+from omnisearch.evaluation.classification.study import classification_report
 from omnisearch.evaluation.judging.answers import open_log
 from omnisearch.evaluation.judging.draw import DrawOptions, draw
+from omnisearch.evaluation.judging.findings import JudgingReport, report
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.markdown import markdown as judging_markdown
-from omnisearch.evaluation.judging.report import JudgingReport, report
 from omnisearch.evaluation.reproduce.base import WORLD_SEED, base_workspace, copy_workspace
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
 from omnisearch.evaluation.reproduce.runs import Run
 from omnisearch.evaluation.reproduce.spec import Study
 from omnisearch.indexer.build import build
+from omnisearch.world.judges import JUDGES, grade_by
+from omnisearch.world.truth import Truth
 
 Made = tuple[str, Any]  # Markdown, and plain values
 PAPER_RELEVANCE, PAPER_AGREEMENT = 0.10, 0.89  # §5.1: gain of the embedding; of three judges

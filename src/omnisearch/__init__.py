@@ -1,7 +1,7 @@
 """OmniSearch: embedding-based search for a catalogue and an engagement log.
 
-`SearchEngine.open("workspace").search("boho bedroom")`; `Workspace` names every file of a workspace.
-The whole recipe, from files to trained rankers, is `omnisearch.pipeline`.
+`SearchEngine.open("workspace").search("boho bedroom")` answers a query; `Workspace` knows where
+everything of a workspace lies; `omnisearch.pipeline` has the whole recipe, from files to rankers.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

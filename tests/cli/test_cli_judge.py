@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from commandline import MAIN, omnisearch
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.judging.draw import pair_id
 from omnisearch.evaluation.judging.folder import Design, Pair, Shown, write_judging

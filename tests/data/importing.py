@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.load import ImportOptions, Report, import_file
 from omnisearch.data.workspace import Workspace
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from importing import refusals, table
 
-from omnisearch.data.catalogue import get_meta, open_catalogue
-from omnisearch.data.importers.adapters import import_published
-from omnisearch.data.importers.adapters.iconclass import keyword_files, read_keywords, translations
-from omnisearch.data.importers.adapters.labels import split_of
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.data.importers.datasets import import_published
+from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords, translations
+from omnisearch.data.importers.datasets.labels import split_of
+from omnisearch.data.text.normalise import normalise_query
 
 FILES = {
     "en": "1|dove\n2|circle\n2|perfection\n3|animal\n4|Ripa\n",

@@ -7,14 +7,14 @@ import json
 import pytest
 from importing import refusals, table
 
-from omnisearch.data.catalogue import get_meta, open_catalogue
-from omnisearch.data.errors import InputError
-from omnisearch.data.importers.adapters import import_published
-from omnisearch.data.importers.adapters.home_depot import derived_actions
-from omnisearch.data.importers.adapters.labels import split_of
-from omnisearch.data.importers.beir import export_beir, import_beir
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.data.importers.datasets import import_published
+from omnisearch.data.importers.datasets.beir import export_beir, import_beir
+from omnisearch.data.importers.datasets.home_depot import derived_actions
+from omnisearch.data.importers.datasets.labels import split_of
+from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 
 
 def by_split(texts, split):
@@ -55,7 +55,7 @@ def test_half_train_three_tenths_are_for_rankers_a_fifth_is_measured():
 @pytest.fixture
 def enough(monkeypatch):
     """Two queries are many."""
-    monkeypatch.setattr("omnisearch.data.importers.adapters.labels.FEW", 2)
+    monkeypatch.setattr("omnisearch.data.importers.datasets.labels.FEW", 2)
 
 
 def test_few_queries_are_all_for_the_rankers_but_those_of_the_test(workspace, tmp_path):

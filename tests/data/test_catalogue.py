@@ -6,16 +6,10 @@ import sqlite3
 
 import pytest
 
-from omnisearch.data.catalogue import (
-    count,
-    field_texts,
-    get_meta,
-    open_catalogue,
-    read_items,
-    set_meta,
-)
-from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.catalogue.items import count, field_texts, read_items
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 
 
 @pytest.fixture

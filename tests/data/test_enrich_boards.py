@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich.boards import TOP, WordStatistics, best_titles, enrich_board_titles
-from omnisearch.data.pairs import DAY
-from omnisearch.data.text import words
+from omnisearch.data.catalogue.pairs import DAY
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.text.normalise import words
+from omnisearch.enrichment.boards import TOP, WordStatistics, best_titles, enrich_board_titles
 
 USELESS = ("stuff", "My Board", "misc", "things i like", "random")
 ROOMS = ("bedroom", "kitchen", "garden", "bathroom", "hallway")
@@ -182,8 +182,8 @@ def test_saves_of_the_evaluation_are_not_read(db):
 _KILLED = """
 import sys, time
 from pathlib import Path
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich import boards
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.enrichment import boards
 
 def stop(*args):
     print("written", flush=True)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import get_meta, open_catalogue
-from omnisearch.data.enrich.engaged import ACTION_WEIGHTS, TOP, enrich_engaged_queries
-from omnisearch.data.pairs import DAY, time_split
+from omnisearch.data.catalogue.pairs import DAY, time_split
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.enrichment.engaged_queries import ACTION_WEIGHTS, TOP, enrich_engaged_queries
 
 DAYS_2_YEARS = 730 * DAY
 
@@ -265,8 +265,8 @@ def test_events_imported_late_are_not_lost(db):
 
 _KILLED = """
 import sys
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich import engaged
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.enrichment import engaged_queries as engaged
 from pathlib import Path
 
 db = open_catalogue(Path(sys.argv[1]))

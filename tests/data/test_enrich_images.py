@@ -20,13 +20,13 @@ pytest.importorskip("PIL")
 
 from enrich_vision_models import picture, save_blip, save_clip, save_vit
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich import pictures
-from omnisearch.data.enrich.captions import caption_images
-from omnisearch.data.enrich.images import embed_images
-from omnisearch.data.enrich.pictures import Refused, decode, read_bytes
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.enrichment import pictures
+from omnisearch.enrichment.captions import caption_images
+from omnisearch.enrichment.images import embed_images
+from omnisearch.enrichment.pictures import Refused, decode, read_bytes
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +224,8 @@ def test_large_pictures_are_refused_before_they_are_decoded(images, monkeypatch)
 _KILLED = """
 import sys, time
 from pathlib import Path
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.enrich.captions import caption_images
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.enrichment.captions import caption_images
 from omnisearch.data.workspace import Workspace
 
 def slow(done, total):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.data.features import open_feature, open_features, write_feature
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature, open_features, write_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.features import open_feature
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.importers.load import import_features, import_file
 from omnisearch.data.workspace import Workspace
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from omnisearch.data.catalogue import ACTIONS
-from omnisearch.data.importers.adapters import PUBLISHED
+from omnisearch.data.catalogue.schema import ACTIONS
+from omnisearch.data.importers.datasets import PUBLISHED
 from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED
 
 PAGE = (Path(__file__).parents[2] / "docs/file-formats.md").read_text("utf-8")

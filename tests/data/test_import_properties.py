@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.importers import values as v
-from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.formats import open_source
 from omnisearch.data.importers.rows import FIELDS, KINDS, QueryIds, inline_items, parser_of
 from omnisearch.data.importers.values import Refused
-from omnisearch.data.text import normalise_query
+from omnisearch.data.text.normalise import normalise_query
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 odd_text = st.text(st.characters(), max_size=20)  # lone surrogates too

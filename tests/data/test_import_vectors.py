@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, table, taken
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import InputError
-from omnisearch.data.features import open_feature
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.importers.load import import_features, import_folder
+from omnisearch.data.workspace.errors import InputError
 
 
 @pytest.fixture

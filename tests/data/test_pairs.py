@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import open_catalogue, set_meta
-from omnisearch.data.errors import NotReady
-from omnisearch.data.pairs import (
+from omnisearch.data.catalogue.pairs import (
     DAY,
     PAIR_SCHEMA,
     Caps,
@@ -21,6 +19,8 @@ from omnisearch.data.pairs import (
     time_split,
     training_pairs,
 )
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
+from omnisearch.data.workspace.errors import NotReady
 
 START = 1_600_000_000
 ALL = Split(2**40, 2**40, 2**40)

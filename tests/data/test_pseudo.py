@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.pseudo import MOST, pseudo_pairs, pseudo_query
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.pseudo_queries import MOST, pseudo_pairs, pseudo_query
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.text.normalise import normalise_query
 
 
 @given(st.text(max_size=200), st.integers(0, 99))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from omnisearch.data.errors import InputError
-from omnisearch.data.settings import load_section
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.settings import load_section
 
 
 @dataclass(frozen=True)

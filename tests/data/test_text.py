@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.text import MAX_QUERY_CHARS, normalise, normalise_query, words
+from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,14 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from omnisearch.data.catalogue import ACTIONS, open_catalogue
-from omnisearch.data.errors import InputError
-from omnisearch.data.pairs import evaluation_pairs, time_split, training_pairs
-from omnisearch.data.text import normalise_query, words
-from omnisearch.data.workspace import Workspace, sha256_file
-from omnisearch.data.world import Size, generate
-from omnisearch.data.world.population import END, START
+from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split, training_pairs
+from omnisearch.data.catalogue.schema import ACTIONS, open_catalogue
+from omnisearch.data.text.normalise import normalise_query, words
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import sha256_file
+from omnisearch.world import Size, generate
+from omnisearch.world.population import END, START
 
 
 @cache
@@ -140,7 +141,7 @@ def test_products_have_prices_and_the_fields_that_merchants_fill(tiny_world: Pat
 
 
 def test_boards_have_tidy_and_useless_titles(tiny_world: Path) -> None:
-    from omnisearch.data.world.templates import USELESS_BOARDS
+    from omnisearch.world.templates import USELESS_BOARDS
 
     useless = {title for titles in USELESS_BOARDS.values() for title in titles}
     titles = [board["title"] for board in lines(tiny_world / "boards.jsonl")]

@@ -7,14 +7,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from omnisearch.data.world.itemtext import Relatives, caption
-from omnisearch.data.world.judges import JUDGES, grade_by
-from omnisearch.data.world.lexicon import GROUPS, INTERESTS, LANGUAGES, load_lexicon
-from omnisearch.data.world.pictures import draw
-from omnisearch.data.world.relevance import ThemeTree, relevance
-from omnisearch.data.world.sessions import EXAMINATION, session_times
-from omnisearch.data.world.sizes import PRESETS
-from omnisearch.data.world.wording import attribute_words, phrase, pick_word, typo
+from omnisearch.world.itemtext import Relatives, caption
+from omnisearch.world.judges import JUDGES, grade_by
+from omnisearch.world.lexicon import GROUPS, INTERESTS, LANGUAGES, load_lexicon
+from omnisearch.world.pictures import draw
+from omnisearch.world.relevance import ThemeTree, relevance
+from omnisearch.world.sessions import EXAMINATION, session_times
+from omnisearch.world.sizes import PRESETS
+from omnisearch.world.wording import attribute_words, phrase, pick_word, typo
 
 LEXICON = load_lexicon()
 TREE = ThemeTree.of(LEXICON)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import orjson
 
-from omnisearch.data.text import normalise_query
-from omnisearch.data.world import Size, generate
-from omnisearch.data.world.truth import Truth
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.world import Size, generate
+from omnisearch.world.truth import Truth
 
 
 def lines(path) -> list[dict]:

@@ -11,12 +11,12 @@ import torch
 from small_catalogue import COLOURS, THEMES, fill
 from transformers import BertConfig, BertModel
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.config import Config, preset_config
-from omnisearch.encoders.graph import descent
-from omnisearch.encoders.train import StepReport, train
-from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.encoders.training.run import StepReport, train
+from omnisearch.encoders.training.wordpiece import train_wordpiece
+from omnisearch.enrichment.graph import fitting as descent
 
 
 def pytest_configure() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.features import write_feature
+from omnisearch.data.catalogue.vectors import write_feature
 
 END = 1_600_000_000
 

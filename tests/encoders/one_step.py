@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from omnisearch.encoders.batches import BatchStream
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.logq import StreamCounts
-from omnisearch.encoders.parallel import ALONE, Group
-from omnisearch.encoders.prepare import Prepared
-from omnisearch.encoders.step import Stepper, count_and_correct
+from omnisearch.encoders.training.batches import BatchStream
+from omnisearch.encoders.training.logq import StreamCounts
+from omnisearch.encoders.training.parallel import ALONE, Group
+from omnisearch.encoders.training.prepare import Prepared
+from omnisearch.encoders.training.step import Stepper, count_and_correct
 
 
 def stream_of(prepared: Prepared, config: Config, **options) -> BatchStream:

@@ -13,13 +13,13 @@ from one_step import gradients
 from safetensors.torch import save_file
 
 from omnisearch.cli.common import fail
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import OmniError
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import OmniError
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.parallel import joined
-from omnisearch.encoders.prepare import prepare
-from omnisearch.encoders.train import train
+from omnisearch.encoders.training.parallel import joined
+from omnisearch.encoders.training.prepare import prepare
+from omnisearch.encoders.training.run import train
 
 
 def steps(root: str, folder: str, configs: str) -> None:

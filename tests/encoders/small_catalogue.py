@@ -6,8 +6,8 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.features import write_feature
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
 
 DAY = 86_400

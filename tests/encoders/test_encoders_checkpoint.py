@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from omnisearch.data.catalogue import read_items
-from omnisearch.data.errors import Corrupt, InputError, NotReady
-from omnisearch.data.features import open_features
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder, load_parts, verify, write_manifest
 
 

@@ -17,12 +17,13 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, RobertaConfig
 
-from omnisearch.data.errors import Corrupt, InputError, OmniError
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders import export as exporting
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
-from omnisearch.encoders.onnx_query import (
+from omnisearch.encoders.models.query import QueryEncoder, named_backbone
+from omnisearch.encoders.onnx import export as exporting
+from omnisearch.encoders.onnx.query_tower import (
     FLOAT32,
     INT8,
     MANIFEST,
@@ -33,7 +34,6 @@ from omnisearch.encoders.onnx_query import (
     open_query_tower,
     open_session,
 )
-from omnisearch.encoders.query import QueryEncoder, named_backbone
 
 pytest.importorskip("onnxruntime", reason="the extra `serve` is not installed")
 pytest.importorskip("onnx", reason="the extra `serve` is not installed")
@@ -243,7 +243,7 @@ def test_a_description_that_is_not_whole_is_refused(
 def test_without_onnx_runtime_the_encoder_itself_answers(
     encoder: Encoder, exported: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnisearch.encoders.onnx_query.find_spec", lambda name: None)
+    monkeypatch.setattr("omnisearch.encoders.onnx.query_tower.find_spec", lambda name: None)
     assert open_query_tower(exported, encoder) is encoder
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="not installed"):
@@ -285,7 +285,7 @@ def test_serving_from_an_export_needs_no_pytorch(encoder: Encoder, exported: Wor
     code = (
         "import sys; from pathlib import Path\n"
         "from omnisearch.data.workspace import Workspace\n"
-        "from omnisearch.encoders.onnx_query import open_export\n"
+        "from omnisearch.encoders.onnx.query_tower import open_export\n"
         "tower = open_export(Workspace(Path(sys.argv[1])), sys.argv[2], 1)\n"
         "assert tower.queries(['sofa']).shape == (1, tower.dim)\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"

@@ -10,8 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.encoders.logq import CountMinSketch, StreamCounts
-from omnisearch.encoders.loss import Sampling, false_negatives, nested_loss, sampled_softmax
+from omnisearch.encoders.training.logq import CountMinSketch, StreamCounts
+from omnisearch.encoders.training.loss import (
+    Sampling,
+    false_negatives,
+    nested_loss,
+    sampled_softmax,
+)
 
 SIZES = {2: 0.05, 4: 0.05, 8: 1.0}
 

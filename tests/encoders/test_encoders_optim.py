@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.optim import Lamb, LazyAdam, clip_gradients, schedule, set_rates
+from omnisearch.encoders.training.optim import Lamb, LazyAdam, clip_gradients, schedule, set_rates
 
 
 def sparse(rows: list[int], values: torch.Tensor, size: int) -> torch.Tensor:

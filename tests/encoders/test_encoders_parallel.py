@@ -20,8 +20,8 @@ from small_catalogue import fill
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.parallel import Group
-from omnisearch.encoders.prepare import prepare
+from omnisearch.encoders.training.parallel import Group
+from omnisearch.encoders.training.prepare import prepare
 
 HERE = Path(__file__).parent
 

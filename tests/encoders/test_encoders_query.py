@@ -10,11 +10,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertModel, PreTrainedTokenizerFast
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.checkpoint import load_encoder, load_parts
 from omnisearch.encoders.config import config_from_json, config_to_json, preset_config
-from omnisearch.encoders.query import QueryTokeniser
-from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.encoders.models.query import QueryTokeniser
+from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 TEXTS = [f"{colour} {word}" for colour in ("red", "blue") for word in ("sofas", "sofa", "bed")]
 TEXTS += ["ソファ", "диван", "café-table"]

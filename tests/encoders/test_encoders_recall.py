@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.encoders.retrieval_eval import ahead, recall_at
+from omnisearch.encoders.training.retrieval_eval import ahead, recall_at
 
 
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 1000), st.booleans())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from omnisearch.encoders.rotated import RotatedLinear
+from omnisearch.encoders.models.rotated import RotatedLinear
 
 
 def pair_of_layers() -> tuple[RotatedLinear, RotatedLinear]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from omnisearch.data.text import MAX_QUERY_CHARS
-from omnisearch.encoders.ngrams import NgramIndex, build_vocabulary
-from omnisearch.encoders.query import QueryTokeniser
-from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.data.text.normalise import MAX_QUERY_CHARS
+from omnisearch.encoders.models.ngrams import NgramIndex, build_vocabulary
+from omnisearch.encoders.models.query import QueryTokeniser
+from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 TITLES = {
     "zh": ("夏季新款红色连衣裙女装", "连衣裙"),

@@ -9,13 +9,14 @@ import pytest
 import torch
 from one_step import gradients, stream_of
 
-from omnisearch.encoders.batches import composition, pinned
-from omnisearch.encoders.chunks import Hiding, visible_strings
-from omnisearch.encoders.dataset import ENGAGED
-from omnisearch.encoders.hash_embedding import sum_bags
-from omnisearch.encoders.logq import StreamCounts
-from omnisearch.encoders.prepare import prepare
-from omnisearch.encoders.step import Stepper, chunk_seed, count_and_correct, takes_bf16
+from omnisearch.encoders.models.hash_embedding import sum_bags
+from omnisearch.encoders.models.query import takes_bf16
+from omnisearch.encoders.training.batches import composition, pinned
+from omnisearch.encoders.training.chunks import Hiding, visible_strings
+from omnisearch.encoders.training.dataset import ENGAGED
+from omnisearch.encoders.training.logq import StreamCounts
+from omnisearch.encoders.training.prepare import prepare
+from omnisearch.encoders.training.step import Stepper, chunk_seed, count_and_correct
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.errors import Corrupt
-from omnisearch.encoders.hash_embedding import HashEmbedding, Levels, sum_bags
-from omnisearch.encoders.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
-from omnisearch.encoders.ragged import Growing, Ragged
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.encoders.models.hash_embedding import HashEmbedding, Levels, sum_bags
+from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
+from omnisearch.encoders.models.ragged import Growing, Ragged
 
 TEXTS = {"Mid-century Sofa": 3, "sofa": 2, "ソファ bed": 1, "": 1, "sofa sofa bed": 1}
 rows_of_numbers = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=8)

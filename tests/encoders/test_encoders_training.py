@@ -18,9 +18,9 @@ import orjson
 import pytest
 from small_catalogue import fill
 
-from omnisearch.data.catalogue import read_items
-from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder, pointed
 from omnisearch.encoders.config import preset_config, searchsage_config
 
@@ -42,7 +42,7 @@ def train_until(small, name, config, step, **options) -> list[float]:
         if report.step == step:
             raise Stop
 
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
 
     with pytest.raises(Stop):
         train(small.workspace, small.db, config, name=name, on_step=on_step, **options)
@@ -98,7 +98,7 @@ def test_resuming_needs_the_same_settings_and_the_same_catalogue(small, config, 
         small.train("settings", replace(config, lr=0.5), resume=True)
     workspace = Workspace.create(tmp_path / "w")
     db = fill(workspace)
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
 
     train(workspace, db, config)
     with db.conn:
@@ -180,8 +180,8 @@ def test_names_that_leave_the_folder_are_refused(small, config, name) -> None:
 
 def test_a_handful_of_pairs_is_enough(tmp_path) -> None:
     """One pin, one product, three pairs, all labels of one moment, no features."""
-    from omnisearch.data.catalogue import open_catalogue
-    from omnisearch.encoders.train import train
+    from omnisearch.data.catalogue.schema import open_catalogue
+    from omnisearch.encoders.training.run import train
 
     workspace = Workspace.create(tmp_path / "w")
     db = open_catalogue(workspace.catalogue, create=True)
@@ -208,10 +208,10 @@ CHILD = """
 import json, sys
 import torch
 torch.set_num_threads(1)
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.train import train
+from omnisearch.encoders.training.run import train
 
 root, log, config = sys.argv[1:]
 workspace = Workspace.open(root)
@@ -312,7 +312,7 @@ def test_searchsage_trains_a_query_tower_alone_and_has_nothing_to_index(small, c
 
 
 def test_searchsage_needs_vectors_to_train_against(config, tmp_path) -> None:
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
 
     workspace = Workspace.create(tmp_path)
     db = fill(workspace)

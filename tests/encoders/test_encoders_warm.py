@@ -13,21 +13,22 @@ import torch
 from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
-from omnisearch.data.catalogue import read_items
-from omnisearch.data.errors import Corrupt, InputError, NotReady
-from omnisearch.data.features import open_feature, write_feature
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders import text_feature
-from omnisearch.encoders.batches import BatchStream
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder, load_parts, load_state, pointed
 from omnisearch.encoders.config import Config, preset_config
-from omnisearch.encoders.hash_embedding import Levels
-from omnisearch.encoders.item import ItemEncoder
-from omnisearch.encoders.ngrams import NgramIndex, build_vocabulary
-from omnisearch.encoders.prepare import prepare
-from omnisearch.encoders.text_feature import PROSE, embed_texts, own_text, text_encoder, usual_encoder
-from omnisearch.encoders.train import train
-from omnisearch.encoders.warm import pass_through, projection, warm_config
+from omnisearch.encoders.models.hash_embedding import Levels
+from omnisearch.encoders.models.item import ItemEncoder
+from omnisearch.encoders.models.ngrams import NgramIndex, build_vocabulary
+from omnisearch.encoders.text_encoder import text_encoder
+from omnisearch.encoders.training.batches import BatchStream
+from omnisearch.encoders.training.prepare import prepare
+from omnisearch.encoders.training.run import train
+from omnisearch.encoders.training.warm_start import pass_through, projection, warm_config
+from omnisearch.enrichment import text as text_feature
+from omnisearch.enrichment.text import PROSE, embed_texts, own_text, usual_encoder
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import torch
 from graph_world import END, add_boards, engage, items, same_theme, themes
 
 from omnisearch.cli.main import app
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import Corrupt, NotReady
-from omnisearch.data.features import open_feature, write_feature
-from omnisearch.data.pairs import DAY, check_leak, time_split
+from omnisearch.data.catalogue.pairs import DAY, check_leak, time_split
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.graph import saved
-from omnisearch.encoders.graph.convolution import pool
-from omnisearch.encoders.graph.groups import CrossSource, PairSource, group_edges
-from omnisearch.encoders.graph.pinsage import embed_pinsage, fit_pinsage
-from omnisearch.encoders.graph.refresh import refresh
-from omnisearch.encoders.graph.walks import neighbourhoods, pin_board_graph
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.enrichment.graph import networks as saved
+from omnisearch.enrichment.graph.groups import CrossSource, PairSource, group_edges
+from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
+from omnisearch.enrichment.graph.pinsage_network import pool
+from omnisearch.enrichment.graph.refresh import refresh
+from omnisearch.enrichment.graph.walks import neighbourhoods, pin_board_graph
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,18 @@ import pytest
 import torch
 from graph_world import END, add_boards, cosine, engage, items
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import NotReady
-from omnisearch.data.features import open_feature, write_feature
-from omnisearch.data.pairs import DAY, check_leak, time_split
+from omnisearch.data.catalogue.pairs import DAY, check_leak, time_split
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.graph.inputs import Items, Source
-from omnisearch.encoders.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
-from omnisearch.encoders.graph.later import later_recalls
-from omnisearch.encoders.graph.pinsage import fit_pinsage
-from omnisearch.encoders.graph.saved import load
-from omnisearch.encoders.hash_embedding import Levels
-from omnisearch.encoders.ngrams import NgramIndex
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.encoders.models.hash_embedding import Levels
+from omnisearch.encoders.models.ngrams import NgramIndex
+from omnisearch.enrichment.graph.inputs import Items, Source
+from omnisearch.enrichment.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
+from omnisearch.enrichment.graph.networks import load
+from omnisearch.enrichment.graph.pinsage import fit_pinsage
+from omnisearch.enrichment.graph.temporal_recall import later_recalls
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 

@@ -10,12 +10,12 @@ import pytest
 from engine_catalogue import UNTIL, fill, index
 from engine_fakes import FakeEncoder, FakeGeneration
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.live import Live
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Live
 
 
 @pytest.fixture(scope="session")

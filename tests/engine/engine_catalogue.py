@@ -9,14 +9,15 @@ import numpy as np
 import orjson
 from engine_fakes import FakeGeneration, FakeSpace, unit_words
 
-from omnisearch.data.catalogue import field_texts, read_items, set_meta
-from omnisearch.data.text import words
+from omnisearch.data.catalogue.items import field_texts, read_items
+from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.spelling import keys_of, open_spelling, write_spelling
-from omnisearch.indexer.table import open_table
-from omnisearch.indexer.table_write import Rows, write_table
-from omnisearch.indexer.tokens import item_tokens, open_tokens, write_tokens
-from omnisearch.indexer.words import open_texts, write_texts
+from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.table import open_table
+from omnisearch.indexer.parts.table_write import Rows, write_table
+from omnisearch.indexer.parts.tokens import item_tokens, open_tokens, write_tokens
+from omnisearch.indexer.parts.words import open_texts, write_texts
 
 STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
 THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")

@@ -1,4 +1,4 @@
-"""A generation held in memory, at the interface of `omnisearch.indexer.generation`, with exact search."""
+"""A generation held in memory, at the interface of `indexer.generation`, with exact search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from omnisearch.data.text import words
+from omnisearch.data.text.normalise import words
 
 DIM = 64
 
@@ -61,7 +61,7 @@ class FakeSpace:
 
 @dataclass
 class FakeGeneration:
-    """What the engine reads of `omnisearch.indexer.generation.Generation`; all but the spaces is real."""
+    """What the engine reads of `indexer.generation.Generation`; all but the spaces is real."""
 
     tables: dict[str, Any]
     tokens: dict[str, Any]

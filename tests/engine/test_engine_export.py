@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnisearch.data.catalogue import head_queries, open_catalogue
-from omnisearch.data.pairs import window_pairs
+from omnisearch.data.catalogue.items import head_queries
+from omnisearch.data.catalogue.pairs import window_pairs
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.onnx_query import INT8, OnnxQueries, export_folder
+from omnisearch.encoders.onnx.query_tower import INT8, OnnxQueries, export_folder
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.tower_recall import tower_recall
 from omnisearch.indexer.generation import Generation
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def exported(served: Workspace) -> Workspace:
-    from omnisearch.encoders.export import export_query_tower
+    from omnisearch.encoders.onnx.export import export_query_tower
 
     sample = head_queries(open_catalogue(served.catalogue), 50)
     everything = {"pin/save": np.ones(1, bool)}

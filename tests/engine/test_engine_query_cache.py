@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.engine.query_cache import DAY, QueryCache
+from omnisearch.engine.query_embeddings.cache import DAY, QueryCache
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_written_only_costs_the_cache(
 def test_a_locked_file_only_costs_the_cache(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnisearch.engine.query.sqlite_store._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("omnisearch.engine.query_embeddings.sqlite_store._LOCK_SECONDS", 0.05)
     QueryCache(path).vector(CountingEncoder(), "lamp")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -240,7 +240,7 @@ def test_lone_surrogates_and_six_scripts_are_keys(path: Path) -> None:
 _WRITER = """
     import sys
     from pathlib import Path
-    from omnisearch.engine.query_cache import QueryCache
+    from omnisearch.engine.query_embeddings.cache import QueryCache
     from test_engine_query_cache import CountingEncoder
     cache, encoder = QueryCache(Path(sys.argv[1]), memory=1), CountingEncoder(dim=64)
     print("ready", flush=True)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from test_engine_query_cache import CountingEncoder
 
-from omnisearch.data.errors import OmniError
-from omnisearch.engine.query.embedder import Overloaded, QueryEmbedder
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.engine.query_embeddings.cache import QueryCache
+from omnisearch.engine.query_embeddings.embedder import Overloaded, QueryEmbedder
 
 
 class SlowTower(CountingEncoder):

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from redis_server import RedisServer, free_port
 from test_engine_query_cache import CountingEncoder
 
-from omnisearch.data.errors import InputError
 from omnisearch.data.workspace import Workspace
-from omnisearch.engine.query.redis_store import RedisStore
-from omnisearch.engine.query.store import DAY, packed, unpacked
-from omnisearch.engine.query.table import VectorTable
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.query_embeddings.cache import QueryCache
+from omnisearch.engine.query_embeddings.protocol import DAY, packed, unpacked
+from omnisearch.engine.query_embeddings.redis_store import RedisStore
+from omnisearch.engine.query_embeddings.table import VectorTable
 
 
 def unit(count: int, dim: int = 4) -> np.ndarray:
@@ -212,7 +212,7 @@ def test_a_damaged_redis_value_is_encoded_again(server: RedisServer) -> None:
 def test_a_redis_that_dies_only_costs_the_cache_and_is_used_again(
     server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnisearch.engine.query.redis_store._REST", 0.2)
+    monkeypatch.setattr("omnisearch.engine.query_embeddings.redis_store._REST", 0.2)
     encoder = CountingEncoder()
     cache = redis_cache(server)
     cache.vector(encoder, "sofa")
@@ -275,6 +275,8 @@ def test_the_url_comes_from_the_settings(tmp_path: Path, monkeypatch: pytest.Mon
 def test_without_the_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("omnisearch.engine.query.redis_store.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "omnisearch.engine.query_embeddings.redis_store.find_spec", lambda name: None
+    )
     with pytest.raises(InputError, match=r"omnisearch\[redis\]"):
         RedisStore("redis://localhost", ttl=1, max_entries=1)

@@ -10,18 +10,18 @@ import pytest
 from engine_catalogue import UNTIL, index
 from engine_fakes import FakeEncoder
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.text.keys import key_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.candidates import Found, merge
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.item_columns import item_columns
-from omnisearch.engine.live import Live
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.query_words import excluded_share, query_words
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Live
 from omnisearch.engine.sources import Asked
-from omnisearch.indexer.table import Postings, postings_columns
-from omnisearch.indexer.words import key_of
+from omnisearch.indexer.parts.table import Postings, postings_columns
 
 TITLES = (
     "kitchen knife set with block",

@@ -10,18 +10,18 @@ import pytest
 from engine_catalogue import DAY, UNTIL, fill, index, log_choices
 from engine_fakes import FakeEncoder
 
-from omnisearch.data.catalogue import open_catalogue, set_meta
-from omnisearch.data.errors import NotReady
-from omnisearch.data.pairs import time_split
+from omnisearch.data.catalogue.pairs import time_split
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.live import Live
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions, collect, evaluation_queries
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Live
 from omnisearch.ranker.features import FEATURES
 from omnisearch.ranker.labels import UNSEEN_WEIGHT
-from omnisearch.ranker.train import Rankers, train_rankers
+from omnisearch.ranker.training import Rankers, train_rankers
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.systems import SYSTEMS
@@ -170,7 +170,7 @@ def _fits(row: dict[str, Any], entity: str, wanted: dict[str, Any], boards: set[
 
 
 def test_every_combination_of_filters_equals_a_plain_loop(engine: SearchEngine) -> None:
-    from omnisearch.data.catalogue import open_catalogue
+    from omnisearch.data.catalogue.schema import open_catalogue
 
     db = open_catalogue(engine.workspace.catalogue)
     rows = [("pin", row) for row in db.query("SELECT * FROM pins")]

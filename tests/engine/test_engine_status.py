@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from omnisearch.data.catalogue import open_catalogue, set_meta
-from omnisearch.data.features import write_feature
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
+from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.status import workspace_status
 

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import Corrupt, NotReady
-from omnisearch.data.workspace import Workspace, write_atomic
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.files import write_atomic
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.query_cache import QueryCache
+from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.engine.train_rankers import train as train_rankers
 from omnisearch.indexer.build import BuildOptions, build
-from omnisearch.ranker.store import load_rankers
+from omnisearch.ranker.published import load_rankers
 
 DOCS = Path(__file__).parents[2] / "docs/engine.md"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue, set_meta
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
+from omnisearch.data.text.normalise import normalise_query
 
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 80 100">'

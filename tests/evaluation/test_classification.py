@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady
-from omnisearch.data.importers.adapters.labels import split_of
-from omnisearch.data.text import words
+from omnisearch.data.importers.datasets.labels import split_of
+from omnisearch.data.text.normalise import words
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.evaluation.classification import fasttext_baseline, measures
+from omnisearch.evaluation.classification.classifier_file import (
+    classifier_path,
+    guesses,
+    read_classifier,
+    train_classifier,
+    write_classifier,
+)
 from omnisearch.evaluation.classification.labels import SEPARATOR, labels_of, read_labels
 from omnisearch.evaluation.classification.measures import (
     hits_and_recall,
@@ -24,14 +31,7 @@ from omnisearch.evaluation.classification.measures import (
     recall_at,
 )
 from omnisearch.evaluation.classification.render import markdown
-from omnisearch.evaluation.classification.report import FASTTEXT, MAJORITY, classification_report
-from omnisearch.evaluation.classification.store import (
-    classifier_path,
-    guesses,
-    read_classifier,
-    train_classifier,
-    write_classifier,
-)
+from omnisearch.evaluation.classification.study import FASTTEXT, MAJORITY, classification_report
 
 ROOMS = {"kitchen": ("sink", "oven", "pan"), "garden": ("rake", "hose", "spade")}
 COLOURS = ("red", "blue", "green", "old", "new", "small", "large", "cheap", "fine", "dark")

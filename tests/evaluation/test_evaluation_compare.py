@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from omnisearch.data.catalogue import set_meta
-from omnisearch.data.errors import InputError
-from omnisearch.data.text import normalise_query
+from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.compare import compare_query
 from omnisearch.evaluation.html_page import link, text
 from omnisearch.evaluation.pictures import MAX_BYTES, picture, picture_folders

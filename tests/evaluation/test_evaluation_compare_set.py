@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from omnisearch.data.catalogue import set_meta
-from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.evaluation.compare_set import SetOptions, compare_queries
 from omnisearch.evaluation.metrics import ndcg
 from omnisearch.evaluation.query_file import read_queries

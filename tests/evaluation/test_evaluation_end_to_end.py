@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.compare import compare_query
 from omnisearch.evaluation.compare_set import compare_queries
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.slow
 def opened(tiny_workspace: Workspace, tmp_path_factory: Any) -> Any:
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.graph.itemsage import fit_itemsage
-    from omnisearch.encoders.graph.pinsage import fit_pinsage
-    from omnisearch.encoders.train import train
+    from omnisearch.encoders.training.run import train
     from omnisearch.engine.search import SearchEngine
+    from omnisearch.enrichment.graph.itemsage import fit_itemsage
+    from omnisearch.enrichment.graph.pinsage import fit_pinsage
     from omnisearch.indexer.build import BuildOptions, build
 
     root: Path = tmp_path_factory.mktemp("trained") / "workspace"

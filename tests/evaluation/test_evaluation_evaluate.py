@@ -11,14 +11,9 @@ import orjson
 import pytest
 from rich.console import Console
 
-from omnisearch.data.catalogue import set_meta
-from omnisearch.data.errors import NotReady
-from omnisearch.evaluation.evaluate import (
-    EvaluateOptions,
-    evaluate,
-    held_out_gains,
-    judged_sets,
-)
+from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.evaluation.evaluate import EvaluateOptions, evaluate, held_out_gains, judged_sets
 from omnisearch.evaluation.render_terminal import evaluation_tables
 
 DAY = 86_400

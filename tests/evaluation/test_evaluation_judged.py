@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omnisearch.data.catalogue import set_meta
+from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.evaluation.judged import RELEVANT, data_notes, gains_of_query, judged_gains
 
 

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from omnisearch.evaluation.judging.agreement import LEVELS, fleiss_kappa, krippendorff_alpha, raw_agreement
+from omnisearch.evaluation.judging.agreement import (
+    LEVELS,
+    fleiss_kappa,
+    krippendorff_alpha,
+    raw_agreement,
+)
 
 VALUES = np.arange(1, 6)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from judgings import answer, make_judging, make_pair
 from rich.console import Console
 
-from omnisearch.data.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.evaluation.judged import RELEVANT
 from omnisearch.evaluation.judging.answers import all_answers, answers_of, open_log, still_to_ask
 from omnisearch.evaluation.judging.draw import pair_id

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.evaluation.judging.draw import DrawOptions, draw
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.queries import (

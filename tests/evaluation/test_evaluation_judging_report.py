@@ -11,16 +11,16 @@ import orjson
 import pytest
 from judgings import answer, make_judging
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import InputError
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import judged_gains
 from omnisearch.evaluation.judging.answers import open_log
 from omnisearch.evaluation.judging.apply import apply
 from omnisearch.evaluation.judging.draw import pair_id
+from omnisearch.evaluation.judging.findings import ALL, WEIGHTED, report
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.markdown import markdown
 from omnisearch.evaluation.judging.queries import DrawnQuery
-from omnisearch.evaluation.judging.report import ALL, WEIGHTED, report
 from omnisearch.evaluation.judging.verdicts import Verdict
 from omnisearch.evaluation.significance import compare_paired, randomisation_test
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judgings import SYSTEMS, make_judging, make_pair
 
-from omnisearch.data.errors import InputError
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judging.answers import answers_of
 from omnisearch.evaluation.judging.folder import Design, Judging, Shown, write_judging
 from omnisearch.evaluation.judging.queries import DrawnQuery

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.errors import InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.metrics import evaluate_run, mean, measure, ndcg, order_by_score
 from omnisearch.evaluation.trec import read_qrels, read_run
 

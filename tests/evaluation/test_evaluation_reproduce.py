@@ -9,20 +9,26 @@ import numpy as np
 import orjson
 import pytest
 
-from omnisearch.data.catalogue import open_catalogue, read_items
-from omnisearch.data.errors import InputError
-from omnisearch.data.features import open_features
-from omnisearch.data.pairs import check_leak, time_split
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.pairs import check_leak, time_split
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import open_features
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.query import small_backbone
-from omnisearch.encoders.text_feature import embed_texts, text_encoder
-from omnisearch.encoders.wordpiece import train_wordpiece
+from omnisearch.encoders.models.query import small_backbone
+from omnisearch.encoders.text_encoder import text_encoder
+from omnisearch.encoders.training.wordpiece import train_wordpiece
+from omnisearch.enrichment.text import embed_texts
 from omnisearch.evaluation.judged import RELEVANT, judged_gains
-from omnisearch.evaluation.reproduce.base import base_workspace, copy_workspace, textless, with_fields
+from omnisearch.evaluation.reproduce.base import (
+    base_workspace,
+    copy_workspace,
+    textless,
+    with_fields,
+)
 from omnisearch.evaluation.reproduce.pairs import Column, all_columns
 from omnisearch.evaluation.reproduce.plot import svg
-from omnisearch.evaluation.reproduce.report import CONFIRMED, CONTRADICTED, OPEN, markdown, reproduction
 from omnisearch.evaluation.reproduce.reproduce import Reproduce, reproduce_table
 from omnisearch.evaluation.reproduce.runs import Run, run_hits
 from omnisearch.evaluation.reproduce.spec import (
@@ -39,6 +45,13 @@ from omnisearch.evaluation.reproduce.studies import (
     five_grades,
     reproduce_classification,
     reproduce_relevance,
+)
+from omnisearch.evaluation.reproduce.table_report import (
+    CONFIRMED,
+    CONTRADICTED,
+    OPEN,
+    markdown,
+    reproduction,
 )
 
 TINY = {"steps": 6, "warmup_steps": 1, "valid_every": 3}

@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue import field_texts, open_catalogue
+from omnisearch.data.catalogue.items import field_texts
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
 DAY = 86_400

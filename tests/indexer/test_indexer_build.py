@@ -10,10 +10,10 @@ import pytest
 import sqlite_utils
 from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
-from omnisearch.data.catalogue import ACTIONS, set_meta
-from omnisearch.data.errors import InputError, NotReady
-from omnisearch.data.features import write_feature
+from omnisearch.data.catalogue.schema import ACTIONS, set_meta
+from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.indexer.build import BuildOptions, build, rebuild
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.signals import encode_signals, read_signals

@@ -15,11 +15,11 @@ import pytest
 import sqlite_utils
 from indexer_fakes import FakeEncoder, put
 
-from omnisearch.data.catalogue import open_catalogue
-from omnisearch.data.errors import Corrupt, InputError, NotReady
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import build_lock
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.indexer.build import BuildOptions, build
-from omnisearch.indexer.folders import build_lock
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.update import update
 from omnisearch.indexer.verify import rollback, status, verify
@@ -213,9 +213,10 @@ _BUILD = """
 import os, signal, sys
 sys.path[:0] = [{here!r}, {root!r}]
 from omnisearch import indexer
-from omnisearch.indexer import build, folders, publish, signals, update
+from omnisearch.data.workspace import artefacts
+from omnisearch.indexer import build, publish, signals, update
 from indexer_fakes import FakeEncoder
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
 def die(*args, **kwargs):
@@ -225,7 +226,7 @@ workspace = Workspace.open(sys.argv[1])
 db = open_catalogue(workspace.catalogue)
 point = sys.argv[2]
 if point == "lock":
-    with indexer.folders.build_lock(workspace):
+    with artefacts.build_lock(workspace):
         print("held", flush=True)
         sys.stdin.read()
 elif point == "loop":

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.indexer.hnsw import Space, open_space
-from omnisearch.indexer.hnsw_file import Expected, check_hnsw_file
-from omnisearch.indexer.spaces_write import GraphOptions, measure_recall, write_space
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.indexer.parts.hnsw_file import Expected, check_hnsw_file
+from omnisearch.indexer.parts.vectors import Space, open_space
+from omnisearch.indexer.parts.vectors_write import GraphOptions, measure_recall, write_space
 
 OPTIONS = GraphOptions(M=8, ef_construction=60)
 DIM = 12
@@ -192,9 +192,9 @@ _LOAD_DAMAGED = """
 import sys
 from pathlib import Path
 import numpy as np
-from omnisearch.data.errors import Corrupt
-from omnisearch.indexer.hnsw import open_space
-from omnisearch.indexer.hnsw_file import Expected
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts.vectors import open_space
+from omnisearch.indexer.parts.hnsw_file import Expected
 folder, rows = Path(sys.argv[1]), int(sys.argv[2])
 path = folder / "learned.hnsw"
 content = path.read_bytes()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omnisearch.indexer.tokens import item_tokens, open_tokens, query_tokens, write_tokens
+from omnisearch.data.text.tokens import query_tokens
+from omnisearch.indexer.parts.tokens import item_tokens, open_tokens, write_tokens
 
 # language → title of the item, a part of it, titles that the part must not find before it
 SHOPS = {

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from indexer_fakes import FakeEncoder, new_catalogue, put
 from rapidfuzz.distance import OSA
 
-from omnisearch.data.errors import Corrupt
+from omnisearch.data.text.tokens import tokens
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.build import build
 from omnisearch.indexer.generation import Generation
-from omnisearch.indexer.spelling import (
+from omnisearch.indexer.parts.spelling import (
     MOST_REPLACED,
     SPELLING_FILE,
     Spelling,
@@ -22,7 +23,6 @@ from omnisearch.indexer.spelling import (
     open_spelling,
     write_spelling,
 )
-from omnisearch.indexer.tokens import tokens
 from omnisearch.indexer.update import update
 
 COUNTS = {

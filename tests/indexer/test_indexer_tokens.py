@@ -11,10 +11,11 @@ import tantivy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.errors import Corrupt, InputError
-from omnisearch.indexer.tokens import open_tokens, query_tokens, read_tokens, tokens, write_tokens
-from omnisearch.indexer.tokens_rank_bm25 import coded_length
-from omnisearch.indexer.tokens_tantivy import TANTIVY_FOLDER, TantivyIndex, _schema
+from omnisearch.data.text.tokens import query_tokens, tokens
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.indexer.parts.tokens import open_tokens, read_tokens, write_tokens
+from omnisearch.indexer.parts.tokens_rank_bm25 import coded_length
+from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER, TantivyIndex, _schema
 
 BACKENDS = ("tantivy", "rank-bm25")
 

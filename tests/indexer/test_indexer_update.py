@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexer_fakes import WORDS, FakeEncoder, drop, fill, new_catalogue, put
 
-from omnisearch.data.catalogue import set_meta
-from omnisearch.data.features import write_feature
+from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation

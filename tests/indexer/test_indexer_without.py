@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.text import normalise_query, words
-from omnisearch.indexer.without import lacking, languages_of, split_query
+from omnisearch.data.text.exclusions import lacking, languages_of, split_query
+from omnisearch.data.text.normalise import normalise_query, words
 
 EN = frozenset(["en"])
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.errors import Corrupt
-from omnisearch.indexer.table import name_of
-from omnisearch.indexer.tokens import query_tokens, tokens
-from omnisearch.indexer.words import Words, idf, open_texts, word_keys, write_texts
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.tokens import query_tokens, tokens
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts.table import name_of
+from omnisearch.indexer.parts.words import Words, idf, open_texts, write_texts
 
 WORDS = st.lists(st.sampled_from(["copper", "sink", "bath", "銅", "red", "x"]), max_size=6)
 

@@ -7,7 +7,7 @@ import numpy as np
 from omnisearch.ranker.features import QueryInfo, feature_matrix
 from omnisearch.ranker.lists import RankingData
 from omnisearch.ranker.network import NetworkOptions
-from omnisearch.ranker.train import RankerConfig
+from omnisearch.ranker.training import RankerConfig
 
 NOW = 1_700_000_000
 DAY = 86_400

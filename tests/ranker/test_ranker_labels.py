@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omnisearch.data.catalogue import ACTIONS
+from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, examination, graded_labels
 
 CLICK, SAVE, IMPRESSION = (ACTIONS.index(name) for name in ("click", "save", "impression"))

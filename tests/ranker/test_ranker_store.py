@@ -14,11 +14,11 @@ import orjson
 import pytest
 from ranking_samples import FAST, ranking_data
 
-from omnisearch.data.errors import Corrupt, NotReady
 from omnisearch.data.workspace import Workspace
-from omnisearch.ranker import store
-from omnisearch.ranker.store import load_rankers, save_rankers
-from omnisearch.ranker.train import Rankers, train_rankers
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.ranker import published as store
+from omnisearch.ranker.published import load_rankers, save_rankers
+from omnisearch.ranker.training import Rankers, train_rankers
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_manifest_that_was_forged_with_its_pointer_is_refused(
 _SAVE_FOREVER = """
 import sys
 from omnisearch.data.workspace import Workspace
-from omnisearch.ranker.store import load_rankers, save_rankers
+from omnisearch.ranker.published import load_rankers, save_rankers
 place = Workspace.create(sys.argv[1])
 rankers = load_rankers(place)
 print("ready", flush=True)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ranking_samples import FAST, ranking_data
 
-from omnisearch.data.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.ranker.features import FEATURES
 from omnisearch.ranker.lists import RankingData, informative_lists, ndcg
-from omnisearch.ranker.train import Rankers, train_rankers
+from omnisearch.ranker.training import Rankers, train_rankers
 
 nan = np.nan
 

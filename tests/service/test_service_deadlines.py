@@ -13,12 +13,12 @@ import pytest
 
 import omnisearch.engine.scoring
 from omnisearch.data.workspace import Workspace
-from omnisearch.service.board import Board
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal
-from omnisearch.service.log import JsonLog
+from omnisearch.service.runtime.counters import Board
+from omnisearch.service.runtime.log import JsonLog
+from omnisearch.service.runtime.serving import Serving
 from omnisearch.service.searching import Search, search
-from omnisearch.service.serving import Serving
 
 
 @pytest.fixture(scope="module")

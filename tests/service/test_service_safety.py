@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from server_process import Server
 
-from omnisearch.data.errors import InputError
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.service.config import ServiceConfig, read_keys
-from omnisearch.service.guard import Hosts
+from omnisearch.service.runtime.guard import Hosts
 
 KEY = "a-long-enough-key"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from server_process import Server
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.indexer.build import build, rebuild

@@ -10,7 +10,7 @@ import pytest
 from browser import CHROMIUM, FLAGS, Tab
 from server_process import Server
 
-from omnisearch.data.catalogue import open_catalogue
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.indexer.build import BuildOptions, build

@@ -1,0 +1,1 @@
+"""The catalogue: schema and migrations, items, vectors, splits and pairs, feedback."""

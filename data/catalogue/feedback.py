@@ -1,0 +1,149 @@
+"""The feedback log: events and judgments that a service has acknowledged, in a file of their own.
+
+The service writes while imports, enrichment and training read the catalogue; `import_feedback`
+brings the two together. Nothing is ever removed from the log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError
+
+KINDS = ("engagements", "judgments")
+_VERSION = 1
+_LOCK_SECONDS = 30.0  # waited for other writers
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    received INTEGER NOT NULL,  -- seconds since 1970
+    row TEXT NOT NULL           -- JSON, as a file of engagements has it
+);
+CREATE TABLE IF NOT EXISTS judgments (
+    seq INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,          -- JSON [query, entity, item_id, judge]; the last one counts
+    received INTEGER NOT NULL,
+    row TEXT NOT NULL           -- JSON, as a file of judgments has it; a null grade takes it back
+);
+CREATE INDEX IF NOT EXISTS judgments_by_key ON judgments (key, seq);
+PRAGMA user_version={_VERSION};
+"""
+_ROWS = {
+    "engagements": "SELECT seq, row FROM events ORDER BY seq",
+    "judgments": "SELECT seq, row FROM judgments "
+    "WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) "
+    "AND json_extract(row, '$.grade') IS NOT NULL ORDER BY seq",
+}
+_TAKEN_BACK = (
+    "SELECT key FROM judgments WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) "
+    "AND json_extract(row, '$.grade') IS NULL"
+)
+
+
+def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """The log at `path` (the workspace's `feedback`); what is committed outlives a power cut.
+
+    Raises:
+        InputError: there is none and `create` is false.
+        Corrupt: the file is no feedback log of this version.
+        sqlite3.OperationalError: it is locked, or the disk is full.
+    """
+    if not create and not path.exists():
+        raise InputError(
+            "There is no feedback yet.", where=str(path), how="`omnisearch serve` collects it."
+        )
+    connection = sqlite3.connect(
+        path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise Corrupt(f"The feedback log has version {version}.", where=str(path))
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise Corrupt(
+            f"The feedback log cannot be read ({error}).",
+            where=str(path),
+            how="Move it away: the service begins a new one.",
+        ) from error
+    except Corrupt:
+        connection.close()
+        raise
+    return connection
+
+
+def add_events(
+    connection: sqlite3.Connection, rows: list[tuple[str, bytes]], now: int
+) -> tuple[int, int]:
+    """Add (event id, row as JSON); returns how many are new, and how many were there already."""
+    added = connection.executemany(
+        "INSERT OR IGNORE INTO events (event_id, received, row) VALUES (?, ?, ?)",
+        [(key, now, row.decode()) for key, row in rows],
+    ).rowcount
+    return added, len(rows) - added
+
+
+def add_judgments(
+    connection: sqlite3.Connection, rows: list[tuple[str, bytes]], now: int
+) -> tuple[int, int]:
+    """Add (key, row as JSON); what its judge has said last already is no news."""
+    added = 0
+    for key, row in rows:
+        added += connection.execute(
+            "INSERT INTO judgments (key, received, row) SELECT ?1, ?2, ?3 WHERE ?4 IS NOT "
+            "(SELECT json_extract(row, '$.grade') FROM judgments WHERE key = ?1 "
+            "ORDER BY seq DESC LIMIT 1)",
+            (key, now, row.decode(), orjson.loads(row)["grade"]),
+        ).rowcount
+    return added, len(rows) - added
+
+
+def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[int, dict]]]:
+    """How many rows of a kind (one of KINDS) the log holds, and (number, row) of each.
+
+    Of judgments only those that count.
+
+    Raises:
+        InputError: there is no log. Corrupt: it is damaged.
+    """
+    connection = open_feedback(workspace.feedback)
+    try:
+        table = "events" if kind == "engagements" else "judgments"
+        total = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise Corrupt(
+            f"The feedback log cannot be read ({error}).", where=str(workspace.feedback)
+        ) from error
+
+    def rows() -> Iterator[tuple[int, dict]]:
+        try:
+            for number, row in connection.execute(_ROWS[kind]):
+                yield number, orjson.loads(row)
+        finally:
+            connection.close()
+
+    return total, rows()
+
+
+def taken_back(workspace: Workspace) -> list[tuple[str, str, str, str]]:
+    """(query, entity, item_id, judge) of the judgments that their judges took back."""
+    connection = open_feedback(workspace.feedback)
+    try:
+        return [tuple(orjson.loads(key)) for (key,) in connection.execute(_TAKEN_BACK)]
+    finally:
+        connection.close()

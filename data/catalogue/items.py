@@ -1,0 +1,78 @@
+"""Reading items of the catalogue, and the texts that they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+import sqlite_utils
+
+from omnisearch.data.catalogue.schema import LIST_FIELDS, TEXT_FIELDS, table_of
+
+
+def read_items(
+    db: sqlite_utils.Database,
+    entity: str,
+    *,
+    ids: Iterable[str] | None = None,
+    batch_size: int = 4096,
+) -> Iterator[list[dict[str, Any]]]:
+    """The items of one entity type in batches, ordered by id, list columns decoded.
+
+    `engaged_queries` is decoded to [[query, weight, time]]. With `ids`, only those items, in that
+    order, absent ones left out. Memory is bounded by the batch.
+    """
+    table = table_of(entity)
+    if ids is None:
+        cursor = db.conn.execute(f"SELECT * FROM {table} ORDER BY id")
+        names = [column[0] for column in cursor.description]
+        while rows := cursor.fetchmany(batch_size):
+            yield [_decode(dict(zip(names, row, strict=True))) for row in rows]
+        return
+    wanted = list(ids)
+    for start in range(0, len(wanted), 500):
+        part = wanted[start : start + 500]
+        marks = ",".join("?" * len(part))
+        cursor = db.conn.execute(f"SELECT * FROM {table} WHERE id IN ({marks})", part)
+        names = [column[0] for column in cursor.description]
+        found = {row[0]: _decode(dict(zip(names, row, strict=True))) for row in cursor}
+        yield [found[key] for key in part if key in found]
+
+
+def _decode(item: dict[str, Any]) -> dict[str, Any]:
+    for field in (*LIST_FIELDS, "engaged_queries"):
+        value = item.get(field)
+        if value is not None:
+            item[field] = orjson.loads(value)
+    return item
+
+
+def field_texts(item: dict[str, Any], fields: Sequence[str] = TEXT_FIELDS) -> list[str]:
+    """All non-empty strings of an item's text fields, one entry for each tokenised alone."""
+    texts: list[str] = []
+    for field in fields:
+        value = item.get(field)
+        if not value:
+            continue
+        if field == "engaged_queries":
+            texts.extend(entry[0] for entry in value)
+        elif isinstance(value, list):
+            texts.extend(value)
+        else:
+            texts.append(value)
+    return texts
+
+
+def count(db: sqlite_utils.Database, entity: str) -> int:
+    """How many items of an entity type the catalogue holds."""
+    return db.conn.execute(f"SELECT COUNT(*) FROM {table_of(entity)}").fetchone()[0]
+
+
+def head_queries(db: sqlite_utils.Database, most: int) -> list[str]:
+    """The queries of the log with the most events, most frequent first."""
+    rows = db.conn.execute(
+        "SELECT query FROM engagements GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
+        [most],
+    )
+    return [query for (query,) in rows]

@@ -1,0 +1,265 @@
+"""Training and evaluation pairs from the engagement log (§4.1, §4.2).
+
+A pair is a unique (query, entity, action). The four data sets are those of Table 1: 'pin' and
+'product' (saves and long clicks of the query log), 'offsite' (products put into a cart or bought)
+and 'query' (clicks on related queries).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import pyarrow as pa
+import sqlite_utils
+
+from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, get_meta, table_of
+from omnisearch.data.workspace.errors import NotReady
+
+DAY = 86_400
+NO_LIMIT = 2**62  # later than any time
+
+# Table 1: data set → its entity type and actions.
+DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pin": ("pin", ("save", "long_click")),
+    "product": ("product", ("save", "long_click")),
+    "offsite": ("product", ("add_to_cart", "checkout")),
+    "query": ("query", ("click",)),
+}
+
+PAIR_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("entity", pa.string()),
+        ("item_id", pa.string()),
+        ("action", pa.string()),
+        ("count", pa.int64()),
+        ("language", pa.string()),
+        ("country", pa.string()),
+    ]
+)
+
+# SQL: the queries that a data set keeps for validation and test. They are in no training pair and
+# in no feature.
+HELD_OUT = "SELECT id FROM queries WHERE split IN ('valid', 'test')"
+
+# Notes of the catalogue: until when (exclusive) enrichment read the log or the boards.
+_TEXT_NOTES = {
+    "engaged_until": ("Engaged queries", "omnisearch enrich queries"),
+    "boards_until": ("Board titles", "omnisearch enrich boards"),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of the log by time, in seconds since 1970 UTC; upper bounds are exclusive.
+
+    Training reads [.., train_until), evaluation [eval_from, eval_until). Where the log has no
+    usable time span, the evaluation is empty and all of the log is training.
+    """
+
+    train_until: int
+    eval_from: int
+    eval_until: int
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is an evaluation window."""
+        return self.eval_until > self.eval_from
+
+
+@dataclass(frozen=True)
+class Caps:
+    """How many pairs one item may be in, in each data set: against popularity bias (§4.1)."""
+
+    pin: int = 50
+    product: int = 200
+
+
+def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7) -> Split:
+    """The split of §4.2, counted back from the last event of the log.
+
+    A log that spans no more than the gap and the evaluation window together (labels imported as
+    engagement all carry one time) would leave no training data: it is all training
+    (`train_until` is one past the last event) and the evaluation window is empty. An empty log
+    gives Split(0, 0, 0).
+    """
+    first, last = db.conn.execute("SELECT MIN(time), MAX(time) FROM engagements").fetchone()
+    if last is None:
+        return Split(0, 0, 0)
+    end = last + 1
+    eval_from = end - eval_days * DAY
+    train_until = eval_from - gap_days * DAY
+    if first >= train_until:
+        return Split(end, end, end)
+    return Split(train_until, eval_from, end)
+
+
+def feature_until(db: sqlite_utils.Database) -> int:
+    """Until when (exclusive) features may look: `train_until`, or NO_LIMIT without evaluation."""
+    split = time_split(db)
+    return split.train_until if split.evaluates else NO_LIMIT
+
+
+def fit_note(feature: str) -> str:
+    """The catalogue note on a feature fitted here: {"until": time, "sha256": of its file}."""
+    return f"{feature}_fit"
+
+
+def check_leak(db: sqlite_utils.Database, split: Split) -> None:
+    """Raise NotReady if a feature in the catalogue was computed from after `split.train_until`.
+
+    A feature that has seen the evaluation window, or the gap before it, would answer the
+    evaluation for the model (§4.2). There is nothing to leak where the evaluation is empty.
+    """
+    if not split.evaluates:
+        return
+    known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
+    for name, digest in db.conn.execute("SELECT name, sha256 FROM features"):
+        note = get_meta(db, fit_note(name))
+        if note is not None and note["sha256"] == digest:  # else imported since
+            known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))
+    for until, feature, command in known:
+        if until is not None and until > split.train_until:
+            raise NotReady(
+                f"{feature} know of what happened after the end of training "
+                f"({split.train_until}): the evaluation would leak into the features.",
+                where="catalogue",
+                how=f"Run `{command}` without --until.",
+            )
+
+
+def training_pairs(
+    db: sqlite_utils.Database,
+    split: Split,
+    caps: Caps | None = None,
+    seed: int = 0,
+    *,
+    may_be_none: bool = False,
+) -> dict[str, pa.Table]:
+    """The pairs of each data set from before `split.train_until` (§4.1, Table 1).
+
+    Returns tables of PAIR_SCHEMA, one row for each unique (query, item, action), ordered by
+    (item, query, action); `count` sums the log's counts. Where an item is in more rows of a data
+    set than its cap, the rows kept are those that come first in an order hashed from the seed and
+    the pair, so a longer log moves few of them. Queries held out by their data set, items not in
+    the catalogue, and pairs of a query with itself are left out.
+
+    Raises:
+        NotReady: the features leak (see `check_leak`), or there is no pair at all, unless there
+            `may_be_none`.
+    """
+    check_leak(db, split)
+    caps = caps or Caps()
+    limits = {"pin": caps.pin, "product": caps.product, "query": None}
+    _register_order(db, seed)
+    tables = {}
+    for name, (entity, actions) in DATASETS.items():
+        selected = _pairs_sql(entity, actions, train=True)
+        if limits[entity] is not None:
+            selected = _capped_sql(selected, limits[entity])
+        cursor = db.conn.execute(
+            f"SELECT {', '.join(PAIR_SCHEMA.names)} FROM ({selected}) "
+            "ORDER BY item_id, query, action",
+            [-NO_LIMIT, split.train_until],
+        )
+        tables[name] = _table(cursor)
+    if not may_be_none and not any(table.num_rows for table in tables.values()):
+        raise NotReady(
+            "The log holds no engagement to train on.",
+            where=f"engagements before {split.train_until}",
+            how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
+        )
+    return tables
+
+
+def evaluation_pairs(
+    db: sqlite_utils.Database, split: Split, seed: int = 0, sample: int = 80_000
+) -> dict[str, pa.Table]:
+    """The pairs of the evaluation window by '<entity>/<action>', as `window_pairs` (§4.2).
+
+    Raises:
+        NotReady: the features leak (see `check_leak`).
+    """
+    check_leak(db, split)
+    return window_pairs(db, split.eval_from, split.eval_until, seed, sample)
+
+
+def window_pairs(
+    db: sqlite_utils.Database, begins: int, ends: int, seed: int = 0, sample: int = 80_000
+) -> dict[str, pa.Table]:
+    """The pairs engaged in [begins, ends) by '<entity>/<action>', such as 'pin/save'.
+
+    Each table has PAIR_SCHEMA and holds at most `sample` unique pairs, drawn by an order hashed
+    from the seed and the pair. Impressions are no engagement; keys without a pair are left out.
+    """
+    _register_order(db, seed)
+    tables = {}
+    for entity in ENTITIES:
+        for action in ACTIONS[:-1]:
+            cursor = db.conn.execute(
+                f"SELECT * FROM ({_pairs_sql(entity, (action,), train=False)}) "
+                "ORDER BY pair_order(query, item_id, action), query, item_id LIMIT ?",
+                [begins, ends, sample],
+            )
+            table = _table(cursor)
+            if table.num_rows:
+                tables[f"{entity}/{action}"] = table
+    return tables
+
+
+def _pairs_sql(entity: str, actions: Iterable[str], *, train: bool) -> str:
+    """Unique pairs of one entity type in the columns of PAIR_SCHEMA; binds [from, until)."""
+    names = ", ".join(f"'{action}'" for action in actions)
+    # Training reads most of the log: a scan is faster than the index by time ("+" keeps it off).
+    period = "+e.time >= ? AND +e.time < ?" if train else "e.time >= ? AND e.time < ?"
+    conditions = [period, f"e.entity = '{entity}'", f"e.action IN ({names})"]
+    if entity == "query":
+        conditions.append("e.item_id <> e.query")
+    else:
+        conditions.append(f"e.item_id IN (SELECT id FROM {table_of(entity)})")
+    if train:
+        conditions.append(f"e.query NOT IN ({HELD_OUT})")
+    if train and entity == "query":
+        conditions.append(f"e.item_id NOT IN ({HELD_OUT})")
+    return f"""
+        SELECT e.query AS query, e.entity AS entity, e.item_id AS item_id, e.action AS action,
+            SUM(e.count) AS count, COALESCE(q.language, MAX(e.language)) AS language,
+            COALESCE(q.country, MAX(e.country)) AS country
+        FROM engagements e LEFT JOIN queries q ON q.id = e.query
+        WHERE {" AND ".join(conditions)}
+        GROUP BY e.item_id, e.query, e.action HAVING SUM(e.count) > 0"""
+
+
+def _capped_sql(pairs: str, cap: int | None) -> str:
+    """At most `cap` of the pairs of each item; only items above the cap are hashed."""
+    counted = f"SELECT *, COUNT(*) OVER (PARTITION BY item_id) AS of_item FROM ({pairs})"
+    return f"""
+        SELECT * FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY item_id ORDER BY
+                CASE WHEN of_item > {cap} THEN pair_order(query, item_id, action) END,
+                query, action) AS place
+            FROM ({counted}))
+        WHERE place <= {cap}"""
+
+
+def _register_order(db: sqlite_utils.Database, seed: int) -> None:
+    """The SQL function pair_order(query, item_id, action): a seeded 63-bit hash."""
+    salt = seed.to_bytes(8, "little", signed=True)
+
+    def pair_order(query: str, item_id: str, action: str) -> int:
+        text = "\0".join((query, item_id, action)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(text, digest_size=8, salt=salt).digest(), "little") >> 1
+
+    db.conn.create_function("pair_order", 3, pair_order, deterministic=True)
+
+
+def _table(cursor: sqlite3.Cursor) -> pa.Table:
+    batches = []
+    while rows := cursor.fetchmany(65_536):
+        columns = list(zip(*rows, strict=True))
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, PAIR_SCHEMA, strict=True)]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=PAIR_SCHEMA))
+    return pa.Table.from_batches(batches, schema=PAIR_SCHEMA)

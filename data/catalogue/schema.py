@@ -1,0 +1,149 @@
+"""The catalogue: one SQLite file (WAL) with all entities, engagements and judgments.
+
+Times are whole seconds since 1970 UTC. A query's id is its normalised text
+(`omnisearch.data.text.normalise.normalise_query`). List-valued columns hold JSON arrays.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlite_utils
+
+from omnisearch.data.workspace.errors import Corrupt, InputError
+
+SCHEMA_VERSION = 1
+
+# What users do with a result. Impressions are kept too: the rankers learn from them.
+ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
+ITEM_ENTITIES = ("pin", "product")
+ENTITIES = ("pin", "product", "query")
+
+# All text of an item, in the order of §3.3; each field's strings are tokenised alone (§3.4.2).
+TEXT_FIELDS = (
+    "title",
+    "description",
+    "caption",
+    "board_titles",
+    "engaged_queries",
+    "domain",
+    "brand",
+    "colours",
+    "materials",
+    "patterns",
+    "size",
+    "product_types",
+)
+LIST_FIELDS = ("board_titles", "colours", "materials", "patterns", "product_types")
+
+_ITEM_COLUMNS = """
+    id TEXT PRIMARY KEY, title TEXT, description TEXT, caption TEXT,
+    board_titles TEXT,      -- JSON [str], written by enrichment, best first
+    engaged_queries TEXT,   -- JSON [[query, weight, time of the last action]], best first
+    domain TEXT, link TEXT,
+    image TEXT,             -- path or URL
+    language TEXT, country TEXT,
+    created_at INTEGER,
+    campaign TEXT           -- set for ads
+"""
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS pins ({_ITEM_COLUMNS});
+CREATE TABLE IF NOT EXISTS products ({_ITEM_COLUMNS},
+    brand TEXT, price REAL, currency TEXT, size TEXT,
+    colours TEXT, materials TEXT, patterns TEXT, product_types TEXT  -- JSON [str]
+);
+CREATE TABLE IF NOT EXISTS boards (id TEXT PRIMARY KEY, title TEXT, owner TEXT, language TEXT);
+CREATE TABLE IF NOT EXISTS board_items (
+    board_id TEXT, entity TEXT, item_id TEXT, added_at INTEGER,
+    PRIMARY KEY (board_id, entity, item_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS board_items_by_item ON board_items (entity, item_id);
+CREATE TABLE IF NOT EXISTS queries (
+    id TEXT PRIMARY KEY,    -- the normalised text
+    text TEXT,              -- as first seen
+    language TEXT, country TEXT,
+    split TEXT              -- 'train', 'valid' or 'test' where a data set fixes it, else NULL
+);
+CREATE TABLE IF NOT EXISTS engagements (
+    event INTEGER PRIMARY KEY,  -- 64-bit hash of the event_id given, else of the row
+    time INTEGER NOT NULL, query TEXT NOT NULL, entity TEXT NOT NULL, item_id TEXT NOT NULL,
+    action TEXT NOT NULL, count INTEGER NOT NULL,
+    language TEXT, country TEXT, surface TEXT,  -- surface: 'search' (default) or 'offsite'
+    session TEXT, position INTEGER              -- position: 1 is the first result
+);
+CREATE INDEX IF NOT EXISTS engagements_by_time ON engagements (time);
+CREATE TABLE IF NOT EXISTS judgments (
+    query TEXT, entity TEXT, item_id TEXT, judge TEXT, grade REAL NOT NULL, time INTEGER,
+    PRIMARY KEY (query, entity, item_id, judge)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS features (
+    name TEXT, entity TEXT, file TEXT, rows INTEGER, dim INTEGER, sha256 TEXT,
+    PRIMARY KEY (name, entity)
+);
+CREATE TABLE IF NOT EXISTS imports (
+    id INTEGER PRIMARY KEY, file TEXT, sha256 TEXT, kind TEXT, format TEXT, time INTEGER,
+    rows INTEGER, taken INTEGER, changed INTEGER, refused INTEGER, rejects TEXT
+);
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: JSON
+"""
+
+
+def open_catalogue(path: Path, *, create: bool = False) -> sqlite_utils.Database:
+    """Open the catalogue at `path` (the workspace's `catalogue`).
+
+    Raises:
+        InputError: there is none and `create` is false.
+        Corrupt: the file is not a catalogue of this version.
+    """
+    if not create and not path.exists():
+        raise InputError(
+            "The catalogue does not exist.", where=str(path), how="Run `omnisearch import` first."
+        )
+    connection = sqlite3.connect(path, timeout=60)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise Corrupt(
+                f"The catalogue has schema version {version}, this program reads {SCHEMA_VERSION}.",
+                where=str(path),
+                how="Import the files again into a new workspace.",
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        if version == 0:
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise Corrupt(
+            f"The catalogue cannot be read ({error}).",
+            where=str(path),
+            how="Put back a copy of the file, or import again into a new workspace.",
+        ) from error
+    except Corrupt:
+        connection.close()
+        raise
+    return sqlite_utils.Database(connection)
+
+
+def table_of(entity: str) -> str:
+    """The table that holds an entity type."""
+    return {"pin": "pins", "product": "products", "query": "queries"}[entity]
+
+
+def get_meta(db: sqlite_utils.Database, key: str, default: Any = None) -> Any:
+    """A value of the catalogue's own notes, such as 'engaged_until' or 'synthetic'."""
+    row = db.conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+    return orjson.loads(row[0]) if row else default
+
+
+def set_meta(db: sqlite_utils.Database, key: str, value: Any) -> None:
+    """Set such a value (in the caller's transaction, if one is open)."""
+    db.conn.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [key, orjson.dumps(value).decode()],
+    )

@@ -1,0 +1,160 @@
+"""What the adapters share: rows translated one by one, and queries split before labels are used.
+
+Labels are human judgments, not clicks. The judgments of all queries are imported; only those of
+queries whose split is 'train' also become engagement, so that no model learns from a label that
+it is measured on. The catalogue's note `derived_from_labels` lists the data sets concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
+from omnisearch.data.importers.files import import_rows
+from omnisearch.data.importers.formats import Row, Source, open_source
+from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.values import Refused
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+
+DERIVED_TIME = 1_577_836_800  # 2020-01-01: labels have no time of their own
+Values = dict[str, Any]
+Translate = Callable[[Values], Iterable[Values]]
+
+
+def file_of(folder: Path, *names: str) -> Path:
+    """The first of `names` in the folder, or what ends with it; InputError if there is none."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(path for name in names for path in folder.glob(f"*{name}") if path.is_file())
+    if not found:
+        raise InputError(
+            f"The folder has no {names[0]}.", where=str(folder), how="Name the publisher's folder."
+        )
+    return found[0]
+
+
+def translated(source: Source, translate: Translate) -> Source:
+    """The source with each row replaced by the rows that `translate` makes of it.
+
+    A row that `translate` cannot read (Refused, or a value of the wrong type or a missing one)
+    becomes an error row.
+    """
+    return replace(source, rows=_translated(source.rows, translate), columns=None)
+
+
+def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
+    for row in rows:
+        if row.values is None:
+            yield row
+            continue
+        try:
+            made = list(translate(row.values))
+        except Refused as refused:
+            yield Row(row.line, None, refused.reason, refused.field)
+        except KeyError as error:
+            yield Row(row.line, None, "is missing", str(error.args[0]))
+        except (TypeError, ValueError, AttributeError, IndexError):
+            yield Row(row.line, None, "is not in the publisher's form")
+        else:
+            for values in made:
+                yield Row(row.line, values)
+
+
+def take(
+    workspace: Workspace, path: Path, kind: str, translate: Translate, progress: Progress
+) -> Report:
+    """Import the rows that `translate` makes of the rows of one file."""
+    source = translated(open_source(path), translate)
+    return import_rows(workspace, path, kind, source, progress=progress)
+
+
+def once(key: str, translate: Translate) -> Translate:
+    """`translate` less the rows whose `key` it made before: held in memory, so for few rows."""
+    seen: set[str] = set()
+
+    def first(values: Values) -> Iterator[Values]:
+        for made in translate(values):
+            if made[key] not in seen:
+                seen.add(made[key])
+                yield made
+
+    return first
+
+
+FEW = 500  # queries: see Splits
+
+
+class Splits:
+    """The split of each query: 50% train, 30% valid, 20% test by a hash of its id.
+
+    The encoders learn from `train`, the rankers from `valid`: they need queries that no encoder was
+    fitted to. A set of fewer than FEW queries gives all but the test to the rankers: so few teach
+    an order, and not an embedding.
+
+    A query that the catalogue already holds out stays as it is: data sets share queries.
+    """
+
+    def __init__(self, workspace: Workspace, queries: set[str] | None = None) -> None:
+        """`queries`: the texts of all queries of the set, where there may be few."""
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        db = open_catalogue(workspace.catalogue, create=True)
+        self._held = dict(
+            db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')")
+        )
+        db.conn.close()
+        self._few = queries is not None and len(queries) < FEW
+
+    def of(self, query: str, wanted: str | None = None) -> str:
+        """The split of a query's text; `wanted` instead of the hash's where given."""
+        key = normalise_query(query)
+        split = self._held.get(key) or wanted or split_of(key)
+        return "valid" if self._few and split == "train" else split
+
+    def hold_out(self, query: str, split: str) -> None:
+        """Fix a query's split, unless it is held out already."""
+        self._held.setdefault(normalise_query(query), split)
+
+
+def texts_in(path: Path, column: str) -> set[str]:
+    """The distinct texts of a column of a file, those of rows that cannot be read left out."""
+    found = (row.values.get(column) for row in open_source(path).rows if row.values)
+    return {text for text in found if isinstance(text, str)}
+
+
+def hash_share(key: str) -> float:
+    """A number in [0, 1) that the hash of a query's id gives; from 0.8 on the query is for test."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+def split_of(key: str) -> str:
+    """The split that the hash of a query's id gives."""
+    share = hash_share(key)
+    return "train" if share < 0.5 else "valid" if share < 0.8 else "test"
+
+
+def derived(query: str, item: str, entity: str, action: str) -> Values:
+    """An engagement made of a label."""
+    return {
+        "time": DERIVED_TIME,
+        "query": query,
+        "entity": entity,
+        "item_id": item,
+        "action": action,
+        "language": "en",
+    }
+
+
+def note_derived(workspace: Workspace, name: str) -> None:
+    """Add a data set to the catalogue's note `derived_from_labels`, a sorted list."""
+    db = open_catalogue(workspace.catalogue, create=True)
+    with db.conn:
+        names = {*get_meta(db, "derived_from_labels", []), name}
+        set_meta(db, "derived_from_labels", sorted(names))
+    db.conn.close()

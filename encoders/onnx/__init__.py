@@ -1,0 +1,1 @@
+"""The query tower as ONNX: written by `export`, served by `query_tower` without PyTorch."""

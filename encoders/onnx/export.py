@@ -1,0 +1,217 @@
+"""Writes the query tower as ONNX, float32 and int8, and measures both before they may serve."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.files import new_folder, sha256_file
+from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.onnx.query_tower import (
+    FLOAT32,
+    FORMAT,
+    INT8,
+    MANIFEST,
+    TOKENISER,
+    OnnxQueries,
+    QueryTower,
+    export_folder,
+)
+
+LEAST_COSINE = 0.999  # float32 against PyTorch, the worst of the sample
+MOST_LOSS = 0.005  # int8 against float32, of Recall@10
+_OPSET = 17
+_ODD = (  # what a sample of real queries may lack
+    *("a", "?!", "沙发 床", "диван угловой", "أريكة زاوية", "सोफ़ा", "โซฟา", "🛋️ sofa"),
+    "long " * 200,
+    "antidisestablishmentarianism" * 18,
+)
+
+# A tower → kind of pairs → (n,) bool, which were found: `omnisearch.evaluation.tower_recall`.
+Recall = Callable[[QueryTower], Mapping[str, np.ndarray]]
+
+
+def export_query_tower(
+    workspace: Workspace, encoder: Encoder, sample: Sequence[str], recall: Recall | None = None
+) -> dict[str, Any]:
+    """Export the query tower of a checkpoint into `exports/<checkpoint>/`.
+
+    Args:
+        sample: queries that PyTorch and the export are compared on.
+        recall: measures a tower on engaged pairs; None where there is nothing to measure.
+
+    Returns:
+        What `export.json` holds.
+
+    Raises:
+        InputError: onnx or onnxruntime are not installed, or the tokeniser has no fast form.
+        OmniError: the export does not give PyTorch's vectors; nothing is written.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise InputError(
+                f"{package} is not installed.", how="Run `pip install omnisearch[serve]`."
+            )
+    texts = list(dict.fromkeys([*sample, *_ODD]))
+    final = export_folder(workspace, encoder.checkpoint)
+    building = final.with_name(f"{final.name}.new")
+    shutil.rmtree(building, ignore_errors=True)
+    with new_folder(building) as folder:
+        facts = _write(folder, encoder, texts, recall)
+    # A reader between these two steps finds no export and takes PyTorch.
+    shutil.rmtree(final, ignore_errors=True)
+    building.rename(final)
+    return facts
+
+
+def _write(
+    folder: Path, encoder: Encoder, texts: list[str], recall: Recall | None
+) -> dict[str, Any]:
+    write_tokeniser(encoder.tokeniser.hub_tokeniser, folder / TOKENISER)
+    write_float32(encoder.model.query, folder / FLOAT32)
+    write_int8(folder / FLOAT32, folder / INT8)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "checkpoint": encoder.checkpoint,
+        "dim": encoder.dim,
+        "max_tokens": encoder.tokeniser.max_tokens,
+        "pad": encoder.tokeniser.pad,
+        "pooling": encoder.model.query.pooling,
+        "serves": "float32",
+        "float32": {},
+        "int8": {},
+        "check": {},
+        "sample": len(texts),
+        "versions": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
+    }
+    _write_manifest(folder, facts)
+    wanted = encoder.queries(texts)
+    whole = OnnxQueries(folder, precision="float32")
+    if whole.pieces(texts) != encoder.tokeniser(texts):
+        raise OmniError(
+            "The exported tokenizer does not give the word pieces of the checkpoint's.",
+            where=f"checkpoint {encoder.checkpoint}",
+            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+        )
+    checked = [*texts[:4], *_ODD[:4]]
+    facts["check"] = {"texts": checked, "vectors": whole.queries(checked).tolist()}
+    facts["float32"] = {"cosine": least_cosine(wanted, whole.queries(texts))}
+    if not facts["float32"]["cosine"] >= LEAST_COSINE:
+        raise OmniError(
+            f"The exported tower differs from PyTorch (cosine {facts['float32']['cosine']:.4f}).",
+            where=f"checkpoint {encoder.checkpoint}",
+            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+        )
+    small = OnnxQueries(folder, precision="int8")
+    facts["int8"] = {"cosine": least_cosine(wanted, small.queries(texts))}
+    facts["int8"] |= judge(recall(whole), recall(small)) if recall else judge({}, {})
+    if facts["int8"]["kept"]:
+        facts["serves"] = "int8"
+    else:
+        (folder / INT8).unlink()
+    _write_manifest(folder, facts)
+    return facts
+
+
+def judge(whole: Mapping[str, np.ndarray], small: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Whether int8 may serve: Recall@10 of both towers over all pairs, the loss, and why.
+
+    The loss is relative: 0.005 is half a percent of float32's recall, below 0 is a gain. Its
+    standard error comes from the pairs that only one of the two finds.
+    """
+    found = np.concatenate([np.zeros(0, bool), *(whole[name] for name in sorted(whole))])
+    again = np.concatenate([np.zeros(0, bool), *(small[name] for name in sorted(small))])
+    if not found.any():
+        why = "There are no engaged pairs and index of this checkpoint to measure it on."
+        return {"kept": False, "why": why, "recall_loss": None, "pairs": len(found)}
+    loss = 1 - int(again.sum()) / int(found.sum())
+    kept = loss < MOST_LOSS
+    return {
+        "kept": kept,
+        "why": "" if kept else f"It loses {loss:.2%} of Recall@10; under {MOST_LOSS:.1%} is asked.",
+        "recall_loss": loss,
+        "recall_loss_error": int((found != again).sum()) ** 0.5 / int(found.sum()),
+        "recall_float32": float(found.mean()),
+        "recall_int8": float(again.mean()),
+        "pairs": len(found),
+    }
+
+
+def least_cosine(wanted: np.ndarray, found: np.ndarray) -> float:
+    """The smallest cosine of corresponding unit rows; NaN if any is."""
+    return float(np.einsum("nd,nd->n", wanted, found).min())
+
+
+def write_tokeniser(hub_tokeniser: Any, path: Path) -> None:
+    """The fast form of a transformers tokeniser; raises InputError where it has none."""
+    from tokenizers import Tokenizer
+
+    backend = getattr(hub_tokeniser, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise InputError(
+            f"{type(hub_tokeniser).__name__} has no fast form that can be exported.",
+            how="PyTorch goes on encoding queries; or train on a backbone with tokenizer.json.",
+        )
+    own = Tokenizer.from_str(backend.to_str())  # the shared one is left as it is
+    own.no_truncation()
+    own.no_padding()
+    own.save(str(path))
+
+
+def write_float32(tower: torch.nn.Module, path: Path) -> None:
+    """`encoders.models.query.QueryEncoder` as ONNX: input_ids, attention_mask (n, l) → (n, dim)."""
+    tower.eval()
+    ids = torch.full((2, 6), 1)
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            tower,
+            (ids, mask),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["embedding"],
+            dynamic_axes={
+                "input_ids": {0: "n", 1: "length"},
+                "attention_mask": {0: "n", 1: "length"},
+                "embedding": {0: "n"},
+            },
+            opset_version=_OPSET,
+            # Traced: the newer exporter wants another package and gave nothing more here.
+            dynamo=False,
+        )
+
+
+def write_int8(float32: Path, path: Path) -> None:
+    """Weights as int8, a scale for each output; activations are scaled while they run."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it recommends a preparation that changed nothing here
+    try:
+        quantize_dynamic(float32, path, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        root.setLevel(level)
+
+
+def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    names = [name for name in (TOKENISER, FLOAT32, INT8) if (folder / name).exists()]
+    facts["files"] = {
+        name: {"sha256": sha256_file(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in names
+    }
+    (folder / MANIFEST).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))

@@ -1,0 +1,226 @@
+"""The query tower in ONNX Runtime: the export of a checkpoint, verified, without PyTorch.
+
+    exports/<checkpoint>/export.json         sha256 of every file, what was measured
+                         tokenizer.json      word pieces, as `tokenizers` reads them
+                         query.onnx          float32
+                         query.int8.onnx     int8, where it was good enough to be kept
+
+`export` writes it. Nothing here imports PyTorch or transformers: a process that serves
+from an export needs neither in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt
+
+FORMAT = 1
+FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
+TOKENISER = "tokenizer.json"
+MANIFEST = "export.json"
+_DRIFT = 0.002  # of a cosine, between the exporting processor and this one
+_HOW = "Run `omnisearch export onnx` again."
+
+logger = logging.getLogger("omnisearch.encoders")
+
+
+class QueryTower(Protocol):
+    """What turns queries into vectors: `omnisearch.encoders.encoder.Encoder` or an export of it."""
+
+    checkpoint: str
+    dim: int
+
+    def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray: ...
+
+
+class OnnxQueries:
+    """An exported query tower. Safe to call from several threads.
+
+    Attributes:
+        checkpoint: the checkpoint that was exported.
+        dim: size of the vectors.
+        precision: 'int8' or 'float32'.
+        facts: all of `export.json`.
+    """
+
+    def __init__(self, folder: Path, threads: int = 0, precision: str = "") -> None:
+        """Verify the files of an export and open them.
+
+        Args:
+            threads: of one call of the model; 0 takes all cores this process may use.
+            precision: 'int8' or 'float32'; empty takes what the export recommends.
+
+        Raises:
+            Corrupt: a file is missing, or not what `export.json` says.
+        """
+        from tokenizers import Tokenizer
+
+        self.folder = folder
+        self.facts = read_manifest(folder)
+        self.checkpoint: str = self.facts["checkpoint"]
+        self.dim: int = self.facts["dim"]
+        self.precision = precision or self.facts["serves"]
+        name = INT8 if self.precision == "int8" else FLOAT32
+        self.max_tokens, self._pad = self.facts["max_tokens"], self.facts["pad"]
+        content = read_verified(folder, TOKENISER, self.facts)
+        try:
+            self._tokeniser = Tokenizer.from_buffer(content)
+        except Exception as error:  # `tokenizers` raises bare Exception
+            raise Corrupt(
+                f"The tokenizer cannot be read ({error}).", where=str(folder), how=_HOW
+            ) from error
+        self._session = open_session(read_verified(folder, name, self.facts), threads, folder)
+        if not precision and self.precision == "int8" and not self._as_when_exported():
+            logger.warning(
+                "%s: int8 gives other vectors on this processor; float32 serves.", folder
+            )
+            self.precision = "float32"
+            self._session = open_session(
+                read_verified(folder, FLOAT32, self.facts), threads, folder
+            )
+
+    def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """(n, dim) float32 unit rows; short texts are encoded together to spare padding.
+
+        int8 scales each batch by its largest activation: a text's vector depends a little on
+        its company (`docs/query-embeddings.md` says how little).
+        """
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        rows = self.pieces(texts)
+        order = np.argsort([len(row) for row in rows], kind="stable")
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            ids, mask = _padded([rows[place] for place in places.tolist()], self._pad)
+            feeds = {"input_ids": ids, "attention_mask": mask}
+            vectors[places] = self._session.run(None, feeds)[0]
+        return vectors
+
+    def _as_when_exported(self) -> bool:
+        """Whether a few texts get the vectors they had: older processors round int8 otherwise."""
+        check = self.facts["check"]
+        found = self.queries(check["texts"])
+        cosines = (found * np.array(check["vectors"], np.float32)).sum(axis=1)
+        return bool(cosines.min() >= self.facts["int8"]["cosine"] - _DRIFT)
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The word piece ids of each text, as `encoders.models.query.QueryTokeniser` gives them."""
+        plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
+        if len(plain) == 1:  # no thread pool for one text
+            rows = [self._tokeniser.encode(plain[0]).ids]
+        else:
+            rows = [found.ids for found in self._tokeniser.encode_batch_fast(plain)]
+        most = self.max_tokens
+        return [row if len(row) <= most else [*row[: most - 1], row[-1]] for row in rows]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, longest) int64 ids and their int64 mask."""
+    lengths = np.array([len(row) for row in rows])
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids = np.full(mask.shape, pad, dtype=np.int64)
+    ids[mask > 0] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return ids, mask
+
+
+def export_folder(workspace: Workspace, checkpoint: str) -> Path:
+    """Where the export of a checkpoint lies, or would lie."""
+    return workspace.exports / checkpoint
+
+
+def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> OnnxQueries | None:
+    """The export of a checkpoint; None where there is none that can be used.
+
+    A damaged export is not opened and is said as a warning: PyTorch answers in its place.
+    """
+    folder = export_folder(workspace, checkpoint)
+    if not (folder / MANIFEST).is_file():
+        return None
+    if find_spec("onnxruntime") is None:
+        logger.warning(
+            "%s: ONNX Runtime is not installed; PyTorch encodes queries. "
+            "Run `pip install omnisearch[serve]`.",
+            folder,
+        )
+        return None
+    try:
+        tower = OnnxQueries(folder, threads)
+        if tower.checkpoint != checkpoint:
+            raise Corrupt(f"It is the export of {tower.checkpoint}.", where=str(folder), how=_HOW)
+    except Corrupt as error:
+        logger.warning("%s PyTorch encodes queries.", error)
+        return None
+    return tower
+
+
+def open_query_tower(workspace: Workspace, encoder: QueryTower, threads: int = 0) -> QueryTower:
+    """The export of the encoder's checkpoint where there is one, else the encoder itself."""
+    return open_export(workspace, encoder.checkpoint, threads) or encoder
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """`export.json`; raises Corrupt if it is not one of this format."""
+    where = str(folder / MANIFEST)
+    try:
+        facts = orjson.loads((folder / MANIFEST).read_bytes())
+        version = facts["format"]
+        types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
+        types |= {"check": dict, "int8": dict}
+        whole = all(isinstance(facts[name], kind) for name, kind in types.items())
+        files = {name: entry["sha256"] for name, entry in facts["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(
+            f"The export's description cannot be read ({error}).", where=where, how=_HOW
+        ) from error
+    if version != FORMAT:
+        raise Corrupt(f"The export has format {version}, not {FORMAT}.", where=where, how=_HOW)
+    if not whole or facts["serves"] not in ("int8", "float32") or TOKENISER not in files:
+        raise Corrupt("The export's description is not whole.", where=where, how=_HOW)
+    return facts
+
+
+def read_verified(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
+    """The content of a file of the export: what was checked is what is opened.
+
+    Raises:
+        Corrupt: it is missing, or differs from `export.json`.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Corrupt(
+            f"A file of the export cannot be read ({error}).", where=str(path), how=_HOW
+        ) from error
+    if hashlib.sha256(content).hexdigest() != facts["files"].get(name, {}).get("sha256"):
+        raise Corrupt("A file of the export is not what was written.", where=str(path), how=_HOW)
+    return content
+
+
+def open_session(content: bytes, threads: int, folder: Path) -> Any:
+    """An ONNX Runtime session on the CPU; raises Corrupt if the model cannot be opened."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait take the core from the server beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise Corrupt(
+            f"ONNX Runtime cannot open the export ({error}).", where=str(folder), how=_HOW
+        ) from error

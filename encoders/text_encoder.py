@@ -1,0 +1,84 @@
+"""A pretrained text encoder: what it makes of texts, and which one made the item vectors `text`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import sqlite_utils
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.encoders.models.query import (
+    QueryTokeniser,
+    named_backbone,
+    pooled,
+    query_chunks,
+    takes_bf16,
+)
+
+FEATURE = "text"
+NOTE = "text_encoder"  # the catalogue's, on the encoder of these vectors
+_BATCH = 64
+
+
+def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
+    """The backbone and pooling that the feature 'text' was made with, or None without one."""
+    note = get_meta(db, NOTE)
+    return (note["backbone"], note["pooling"]) if note else None
+
+
+def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) -> None:
+    """Raise InputError if the feature 'text' was made by another model than this backbone is."""
+    note = get_meta(db, NOTE) or {}
+    known = note.get("weights") if note.get("backbone") == backbone else None
+    if known is not None and known != weights_digest(model):
+        raise InputError(
+            "The encoder is another than the one that embedded the items' text.",
+            where=backbone,
+            how="Run `omnisearch enrich text` again, or train with --no-warm-start.",
+        )
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Names a model's weights: another model in the same folder has another."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+class TextTower:
+    """A pretrained encoder, its pooling, L2."""
+
+    def __init__(self, backbone: str, pooling: str, max_tokens: int) -> None:
+        if pooling not in ("cls", "mean"):
+            raise InputError(f"{pooling!r} is not a pooling.", how="Choose mean or cls.")
+        self.model, tokeniser = named_backbone(backbone)
+        self.model.eval()
+        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
+        self.tokeniser = QueryTokeniser(tokeniser, min(max_tokens, limit))
+        self.pooling = pooling
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device)
+        self.bf16 = takes_bf16("auto", self.device)
+        self.dim: int = self.model.config.hidden_size  # type: ignore[assignment, union-attr]
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) float32 unit rows."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        pieces = self.tokeniser.pieces(texts)
+        for chunk in query_chunks(pieces, self.tokeniser.pad, _BATCH):
+            mask = chunk.mask.to(self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                ids = chunk.input_ids.to(self.device)
+                states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            found = F.normalize(pooled(states, mask, self.pooling).float(), dim=1)
+            vectors[chunk.places.numpy()] = found.cpu().numpy()
+        return vectors

@@ -1,0 +1,77 @@
+"""Rotating a new space towards embeddings that exist already, in closed form.
+
+The cosines of a space stay what they are when all of it is rotated. So before training, the space
+of the pretrained text encoder is rotated to where PinSage and ItemSage vectors of the same items
+lie: the query encoder then starts compatible with both (§3.4.3). Figures: docs/warm-start.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.text_encoder import FEATURE
+from omnisearch.encoders.training.dataset import Items
+
+_SAMPLE = 50_000  # items of each type that the rotation is fitted to
+
+
+def nearest_rotation(product: np.ndarray) -> np.ndarray:
+    """The matrix R (m, n) with orthonormal rows or columns that makes trace(R' product) largest.
+
+    Where `product` (m, n) is Y' X, R maps rows of X (p, n) closest to rows of Y (p, m): the
+    orthogonal Procrustes problem (Schönemann, 1966).
+    """
+    left, _, right = np.linalg.svd(product, full_matrices=False)
+    return left @ right
+
+
+def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
+    """The rotation (dim, dim) float32 of projected text vectors towards the compatibility spaces.
+
+    Spaces of the model's own size share one rotation. A space of another size has a linear layer in
+    the model, which is set to that towards ours instead. Without such spaces, or without an
+    item that has both vectors, it is the identity.
+
+    Args:
+        projection: (dim, d) of text vectors.
+    """
+    dim = len(projection)
+    shared = np.zeros((dim, dim))
+    others: dict[str, np.ndarray] = {}
+    for entity, space in COMPAT_FEATURES.items():
+        features = items.features[entity]
+        if space not in model.compat or FEATURE not in features:
+            continue
+        product = _product(features[space], features[FEATURE], projection)
+        if model.compat[space].projection is None:
+            shared += product
+        else:
+            others[space] = product
+    rotation = nearest_rotation(shared) if shared.any() else np.eye(dim)
+    for space, product in others.items():
+        if product.any():
+            weight = nearest_rotation(rotation @ product.T)
+            layer: Any = model.compat[space].projection
+            with torch.no_grad():
+                layer.weight.copy_(torch.from_numpy(weight))
+    return rotation.astype(np.float32)
+
+
+def _product(theirs: Feature, text: Feature, projection: np.ndarray) -> np.ndarray:
+    """(dim of theirs, dim) of unit vectors of items that have both; zeros where none has."""
+    ids = theirs.ids[:: -(-len(theirs.ids) // _SAMPLE) or 1]
+    known, has = text.rows(ids)
+    target, _ = theirs.rows([key for key, there in zip(ids, has, strict=True) if there])
+    source = known[has] @ projection.T
+    if not len(source):
+        return np.zeros((theirs.dim, len(projection)))
+    source, target = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        for rows in (source, target)
+    )
+    return target.T @ source / len(source)

@@ -1,0 +1,95 @@
+"""Items that are encoded together, with what of their text is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.encoders.models.hash_embedding import Levels
+from omnisearch.encoders.models.ragged import Ragged
+from omnisearch.encoders.training.dataset import ENGAGED, Items
+
+
+@dataclass(frozen=True)
+class ItemChunk:
+    """Items that are encoded together.
+
+    Attributes:
+        number: of the chunk in the batch.
+        places: (n,) int64 among the batch's items.
+        levels: their text.
+        features: (n, F) float32.
+    """
+
+    number: int
+    places: Tensor
+    levels: Levels
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """How text is hidden in training: at these rates, by this generator."""
+
+    keep_own: float
+    field: float
+    generator: np.random.Generator
+
+
+def visible_strings(
+    items: Items, rows: np.ndarray, own: np.ndarray, hiding: Hiding | None = None
+) -> Ragged:
+    """The strings of item rows, less the own query of each row among its engaged queries.
+
+    When a new query comes, it is not among the engaged queries of what it is to find; items that
+    always showed their own query in training would teach the model to wait for it. Where queries
+    come again, though, it often is: so `hiding` keeps own queries at a rate. It drops fields too.
+
+    Args:
+        own: (n,) int64 number of each row's own query among the strings, -1 for none.
+    """
+    where, offsets = items.strings.positions(rows)
+    strings = Ragged(items.strings.flat[where], offsets)
+    fields, row_of = items.fields[where], strings.row_of
+    hidden = (fields == ENGAGED) & (strings.flat == own[row_of])
+    if hiding is not None:
+        hidden &= (hiding.generator.random(len(rows)) >= hiding.keep_own)[row_of]
+        dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < hiding.field
+        hidden |= dropped[row_of, fields]
+    return strings.keep(~hidden)
+
+
+def hidden_features(
+    count: int, rates: Mapping[str, float], generator: np.random.Generator
+) -> np.ndarray:
+    """(features, count) bool: which rows each continuous feature is hidden in, at its rate."""
+    drawn = [generator.random(count) < rate for rate in rates.values()]
+    return np.array(drawn, dtype=bool).reshape(len(rates), count)
+
+
+def hide_features(features: np.ndarray, dims: Mapping[str, int], hidden: np.ndarray) -> None:
+    """Zero each continuous feature of `features` (n, sum of dims) in the rows that hide it."""
+    at = 0
+    for rows, dim in zip(hidden, dims.values(), strict=True):
+        features[rows, at : at + dim] = 0
+        at += dim
+
+
+def item_chunks(
+    items: Items, strings: Ragged, features: np.ndarray, size: int, *, backward: bool = True
+) -> list[ItemChunk]:
+    """Items in chunks of at most `size` (0: all at once), in order."""
+    total = len(strings)
+    chunks: list[ItemChunk] = []
+    for start in range(0, total, size or max(total, 1)):
+        rows = np.arange(start, min(start + (size or total), total))
+        bags = items.index.bags(strings.take(rows))
+        levels = Levels(bags, backward=backward)
+        places = torch.from_numpy(rows)
+        chunks.append(ItemChunk(len(chunks), places, levels, torch.from_numpy(features[rows])))
+    return chunks

@@ -1,0 +1,169 @@
+"""What training reads before the first step: pairs, texts, vocabularies, a new or saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import sqlite_utils
+import torch
+
+from omnisearch.data.catalogue.pairs import time_split, training_pairs
+from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.encoders.checkpoint import Parts
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.models.item import ItemEncoder
+from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.encoders.models.query import (
+    QueryEncoder,
+    QueryTokeniser,
+    named_backbone,
+    small_backbone,
+)
+from omnisearch.encoders.text_encoder import check_encoder
+from omnisearch.encoders.training.dataset import (
+    Items,
+    TrainingData,
+    all_features,
+    read_texts,
+    training_data,
+    vocabulary_of,
+)
+from omnisearch.encoders.training.validate import carve
+from omnisearch.encoders.training.wordpiece import train_wordpiece
+
+Features = dict[str, dict[str, Feature]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Input of a training.
+
+    Attributes:
+        valid: entity → validation pairs.
+        pieces: word pieces of each query of the data; pad: the padding's number.
+    """
+
+    parts: Parts
+    data: TrainingData
+    valid: dict[str, pa.Table]
+    pieces: list[list[int]]
+    pad: int
+    train_until: int
+
+
+def prepare(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    config: Config,
+    saved: Parts | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Read the catalogue; make a new model from the config's seed, or go on with a saved one."""
+    split = time_split(db)
+    pseudo = config.warm_steps > 0 and config.mix_pseudo > 0
+    pairs = training_pairs(db, split, seed=config.seed, may_be_none=pseudo)
+    tables, valid = carve(db, split, pairs, config)
+    if pseudo:
+        tables |= pseudo_pairs(db, config.seed)
+    texts = read_texts(db, progress)
+    features = all_features(workspace, db)
+    if saved is not None:
+        vocabulary = saved.vocabulary
+    else:
+        sizes = (config.unigrams, config.bigrams, config.trigrams)
+        vocabulary = vocabulary_of(texts, sizes)
+    items = Items(texts, features, NgramIndex(vocabulary, 2**62, 2**62))
+    data = training_data(db, items, tables)
+    if not any(config.mix[name] > 0 for name in data.pairs):
+        raise NotReady(
+            "The data sets that the training is to be made of have no pairs.",
+            where=", ".join(name for name, share in config.mix.items() if share > 0),
+            how="Import such engagements, or give other data sets a share.",
+        )
+    if saved is None:
+        strings = {text for entries in texts.values() for _, item in entries for _, text in item}
+        saved = _new_parts(config, vocabulary, data, features, sorted(strings))
+        if config.warm_steps:
+            check_encoder(db, config.backbone, saved.model.query.backbone)
+    tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens)
+    pieces = tokeniser(data.queries)
+    return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until)
+
+
+def _new_parts(
+    config: Config,
+    vocabulary: NgramVocabulary,
+    data: TrainingData,
+    features: Features,
+    strings: list[str],
+) -> Parts:
+    torch.manual_seed(config.seed)
+    if config.backbone:
+        backbone, hub_tokeniser = named_backbone(config.backbone)
+    else:
+        hub_tokeniser = train_wordpiece([*data.queries, *strings], config.wordpieces)
+        backbone = small_backbone(config, len(hub_tokeniser))
+    dims = feature_dims(features)
+    spaces = {
+        entity: space
+        for entity, space in COMPAT_FEATURES.items()
+        if space in features[entity]
+        and any(pairs.entity == entity for pairs in data.pairs.values())
+    }
+    if not (config.weight_learned or spaces):
+        raise NotReady(
+            "There is nothing to train against: no item has PinSage or ItemSage vectors.",
+            where="features",
+            how="Run `omnisearch enrich graph`, or import such vectors.",
+        )
+    tasks = []
+    for name, pairs in data.pairs.items():
+        tasks.append(name)
+        if pairs.entity in spaces:
+            tasks.append(f"{name}/{spaces[pairs.entity]}")
+    item = ItemEncoder(config, len(vocabulary), dims)
+    item.feature_scale.copy_(torch.from_numpy(_scales(features, dims)))
+    model = OmniModel(
+        config,
+        QueryEncoder(backbone, config.pooling, config.dim),
+        item,
+        {space: dims[space] for space in spaces.values()},
+        tasks,
+    )
+    return Parts(model, config, vocabulary, hub_tokeniser, spaces)
+
+
+def feature_dims(features: Features) -> dict[str, int]:
+    """Name → dimension over both entity types, sorted by name; raises InputError on conflict."""
+    dims: dict[str, int] = {}
+    for entity in ITEM_ENTITIES:
+        for name, feature in features[entity].items():
+            if dims.setdefault(name, feature.dim) != feature.dim:
+                raise InputError(
+                    f"The feature {name!r} has {dims[name]} and {feature.dim} dimensions.",
+                    where="features of pins and products",
+                    how="Give the two another name, or import vectors of one model.",
+                )
+    return dict(sorted(dims.items()))
+
+
+def _scales(features: Features, dims: dict[str, int]) -> np.ndarray:
+    """(sum of dims,) float32: one over the root mean square of each feature's values."""
+    parts = [np.zeros(0, dtype=np.float32)]
+    for name, dim in dims.items():
+        squares, count = 0.0, 0
+        for named in features.values():
+            if name in named:
+                sample = named[name].vectors[:20_000]
+                squares += float(np.square(sample, dtype=np.float64).sum())
+                count += sample.size
+        parts.append(np.full(dim, (count / squares) ** 0.5 if squares else 1.0, np.float32))
+    return np.concatenate(parts)

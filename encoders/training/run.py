@@ -1,0 +1,254 @@
+"""Training from a catalogue to a checkpoint, resumable at any moment (§3.4, §3.5)."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import sqlite_utils
+import torch
+
+from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import write_atomic
+from omnisearch.encoders.checkpoint import (
+    TrainingState,
+    arrays_of,
+    folder_of,
+    load_parts,
+    load_state,
+    pointed,
+    prune,
+    publish_best,
+    tensors_of,
+    verify,
+    write_checkpoint,
+)
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.training.batches import BatchStream
+from omnisearch.encoders.training.card import write_card
+from omnisearch.encoders.training.learner import Learner, batches_ahead
+from omnisearch.encoders.training.optim import optimiser_tensors, restore_optimisers
+from omnisearch.encoders.training.parallel import Group, joined, this_device
+from omnisearch.encoders.training.prepare import Prepared, prepare
+from omnisearch.encoders.training.step_report import StepReport
+from omnisearch.encoders.training.tensorboard_log import open_board
+from omnisearch.encoders.training.validate import Validator, recurrence
+from omnisearch.encoders.training.warm_start import warm_config, warm_start
+
+OnStep = Callable[[StepReport], None]
+
+
+@dataclass
+class Progressing:
+    """Where a training stands; what a checkpoint keeps as JSON."""
+
+    run: str
+    fingerprint: str
+    step: int = 0
+    best: float = -1.0
+    best_folder: str = ""
+    since_best: int = 0
+    recalls: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    config: Config,
+    name: str = "default",
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Train all encoders on the catalogue; returns the folder of the best checkpoint.
+
+    With `resume`, the last unfinished training of this name goes on from its last checkpoint,
+    and its further losses are those that it would have had; where there is none, a new one
+    begins. `progress` is called while the catalogue is read, `on_step` after each step.
+
+    Under `torchrun` the processes share each batch (`parallel`); the first one alone
+    validates, writes, and calls `on_step`.
+
+    Raises:
+        InputError: another process trains under this name, or the catalogue or the config
+            changed since the checkpoint that is to be resumed.
+        NotReady: no pairs to train on, or features that leak (`training_pairs`).
+    """
+    base = folder_of(workspace, name)
+    base.mkdir(parents=True, exist_ok=True)
+    config = warm_config(db, config)
+    with joined() as group, _only_one(base) if group.first else nullcontext():
+        last = pointed(base, "LAST") if resume else None
+        parts = None
+        if last is not None:
+            verify(last)
+            parts = load_parts(last)
+            _check_same(parts.config, config, last)
+        torch.manual_seed(config.seed)
+        prepared = prepare(workspace, db, config, parts, progress)
+        return _Training(base, db, config, prepared, last, on_step, group).run()
+
+
+@contextmanager
+def _only_one(base: Path) -> Iterator[None]:
+    with (base / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "Another process is training under this name.",
+                where=str(base),
+                how="Wait for it, or train under another --name.",
+            ) from error
+        yield
+
+
+def _check_same(old: Config, new: Config, folder: Path) -> None:
+    before, now = asdict(old), asdict(new)
+    changed = [key for key in before if before[key] != now[key] and key != "tensorboard"]
+    if changed:
+        raise InputError(
+            f"The checkpoint was trained with another {', '.join(changed)}.",
+            where=str(folder),
+            how="Resume with the same settings, or train anew without --resume.",
+        )
+
+
+class _Training:
+    """One training run: the loop and what it holds."""
+
+    def __init__(
+        self,
+        base: Path,
+        db: sqlite_utils.Database,
+        config: Config,
+        prepared: Prepared,
+        last: Path | None,
+        on_step: OnStep | None,
+        group: Group,
+    ) -> None:
+        self.base, self.db, self.config, self.on_step = base, db, config, on_step
+        self.parts, self.data, self.group = prepared.parts, prepared.data, group
+        self.device = this_device()
+        self.model = self.parts.model
+        self.learner = Learner(self.model, self.data, config, self.device, group)
+        self.stream = BatchStream(
+            self.data,
+            config,
+            prepared.pieces,
+            prepared.pad,
+            self.model.item.feature_dims,
+            recurrence(prepared.valid),
+            group,
+        )
+        self.validator = Validator(self.data, prepared.valid, config, prepared.pieces, prepared.pad)
+        self.train_until = prepared.train_until
+        self.at = Progressing(uuid4().hex[:8], self.data.fingerprint())
+        group.check_same(self.at.fingerprint, self.device)
+        if last is not None:
+            self._restore(last)
+        elif config.warm_steps and group.first:
+            warm_start(self.model, self.data.items, config, self.device)
+        group.share(self.model)
+
+    def _restore(self, last: Path) -> None:
+        state = load_state(last)
+        if state.values["fingerprint"] != self.at.fingerprint:
+            raise InputError(
+                "The catalogue has changed since that checkpoint.",
+                where=str(last),
+                how="Train anew without --resume.",
+            )
+        self.at = Progressing(**state.values)
+        moments = {k: v for k, v in state.tensors.items() if not k.startswith("counts:")}
+        restore_optimisers(self.model, self.learner.optimisers, moments)
+        self.learner.counts.restore(arrays_of(state.tensors, "counts"))
+
+    def run(self) -> Path:
+        wanted = self.config.tensorboard and self.group.first
+        with open_board(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
+            if self.config.warm_steps and not self.at.history:
+                self._validate()  # what the joint training starts from may be the best there is
+            coming = batches_ahead(self.stream, self.at.step)
+            with closing(coming):
+                while not self._over():
+                    report = self.learner.learn(*next(coming))
+                    self.at.step = report.step
+                    report = replace(report, recalls=self._after_step())
+                    if self.group.first:
+                        log.write(report)
+                        if self.on_step:
+                            self.on_step(report)
+        best = self.base / self.at.best_folder
+        if self.group.first:
+            publish_best(self.base, best)
+        return best
+
+    def _over(self) -> bool:
+        return self.at.step >= self.config.steps or self.at.since_best >= self.config.patience
+
+    def _after_step(self) -> dict[str, float] | None:
+        """Validate and save where it is time to; returns the recalls of a validation."""
+        step, config = self.at.step, self.config
+        ends = step == config.steps
+        if step % config.valid_every == 0 or ends:
+            return self._validate()
+        if config.save_every and step % config.save_every == 0:
+            self._save()
+        return None
+
+    def _validate(self) -> dict[str, float]:
+        """Validate, and save; returns the recalls. Only the first process does, all hear of it."""
+        recalls = self.validator(self.model, self.device) if self.group.first else {}
+        mean = sum(recalls.values()) / len(recalls) if recalls else 0.0
+        mean = self.group.of_first(mean, self.device)
+        better = mean > self.at.best or not self.validator.sets
+        self.at.since_best = 0 if better else self.at.since_best + 1
+        self.at.recalls = recalls
+        self.at.history.append({"step": self.at.step, "recall": mean})
+        if better:
+            self.at.best, self.at.best_folder = mean, self._folder_name()
+        self._save()
+        return recalls
+
+    def _folder_name(self) -> str:
+        return f"{self.at.run}-{self.at.step:07d}"
+
+    def _save(self) -> None:
+        if not self.group.first:
+            return
+        tensors = optimiser_tensors(self.model, self.learner.optimisers)
+        tensors |= tensors_of(self.learner.counts.state(), "counts")
+        tensors = {key: value.cpu() for key, value in tensors.items()}
+        folder = self.base / self._folder_name()
+        card = write_card(self.config, self._facts())
+        write_checkpoint(folder, self.parts, card, TrainingState(asdict(self.at), tensors))
+        write_atomic(self.base / "LAST", folder.name.encode())
+        prune(self.base, keep={self.at.best_folder})
+
+    def _facts(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "step": self.at.step,
+            "recalls": self.at.recalls,
+            "pairs": {name: len(pairs.queries) for name, pairs in self.data.pairs.items()},
+            "items": {entity: len(ids) for entity, ids in self.data.items.ids.items()},
+            "feature_dims": model.item.feature_dims,
+            "compat_spaces": self.parts.compat_spaces,
+            "temperatures": {task: model.temperature(task).item() for task in model.tasks},
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "device": self.device.type,
+            "bf16": self.learner.stepper.bf16,
+            "processes": self.group.size,
+            "rotated": model.query.projection.is_rotated,
+            "synthetic": bool(get_meta(self.db, "synthetic")),
+            "train_until": self.train_until,
+        }

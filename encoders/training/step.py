@@ -1,0 +1,224 @@
+"""One training step: encode a batch, sum the tasks' losses, leave gradients.
+
+A batch's items and queries are encoded in chunks, each process its own; the loss gives the vectors'
+gradients, and those are fed into each chunk's graph. With cached gradients the chunks are encoded
+twice: first without a graph, then one by one with it. Each chunk seeds dropout from (seed, step,
+chunk) before it is encoded, so both passes drop the same units, the gradients equal those of the
+plain way, and they do not depend on how many processes there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnisearch.data.catalogue.pseudo_queries import PSEUDO
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.query import QueryChunk
+from omnisearch.encoders.training.batches import Batch, Part
+from omnisearch.encoders.training.chunks import ItemChunk
+from omnisearch.encoders.training.dataset import Items
+from omnisearch.encoders.training.logq import StreamCounts
+from omnisearch.encoders.training.loss import Sampling, false_negatives, nested_loss
+from omnisearch.encoders.training.parallel import ALONE, Group
+
+# A chunk's places among the batch's vectors, and what encodes it.
+Encoder = tuple[Tensor, Callable[[], Tensor]]
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """log P(p | q) and log P(n) of a part's pairs, (b,) float32 each."""
+
+    log_positive: np.ndarray
+    log_in_batch: np.ndarray
+
+
+def count_and_correct(counts: StreamCounts, batch: Batch, datasets: list[str]) -> list[Corrections]:
+    """Count the batch's pairs, then read off their probabilities, one entry a part."""
+    found = []
+    for part in batch.parts:
+        number = datasets.index(part.dataset)
+        counts.add(number, part.query_rows, part.target_rows)
+        pair = counts.log_probabilities(number, part.query_rows, part.target_rows)
+        found.append(Corrections(*pair))
+    return found
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """What steps share.
+
+    Attributes:
+        bf16: whether the encoders compute in bfloat16 (the loss never does).
+        group: the processes that share the step; all get the same gradients and losses.
+    """
+
+    model: OmniModel
+    items: Items
+    config: Config
+    device: torch.device
+    bf16: bool
+    group: Group = ALONE
+
+    def backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
+        """Set the parameters' gradients to the batch's; returns each task's loss and 'loss'."""
+        self.model.zero_grad(set_to_none=True)
+        losses = self._backward(batch, corrections)
+        for parameter in self.model.item.hash.parameters():
+            # One chunk's rows rise and are all different, but accumulation forgets that it knew.
+            if parameter.grad is not None and len(batch.item_chunks) == 1:
+                parameter.grad._coalesced_(True)  # type: ignore[attr-defined]
+        self.group.sum_gradients(self.model.parameters())
+        return losses
+
+    def _backward(self, batch: Batch, corrections: list[Corrections]) -> dict[str, float]:
+        sides = (self._query_encoders(batch), self._item_encoders(batch))
+        counts = (batch.query_count, len(batch.item_rows))
+        cached = self.config.cached_gradients
+        with torch.set_grad_enabled(not cached):
+            kept = [[encode() for _, encode in encoders] for encoders in sides]
+        leaves = [
+            self._whole(encoders, vectors, count)
+            for encoders, vectors, count in zip(sides, kept, counts, strict=True)
+        ]
+        total, losses = self.loss(batch, leaves[0], leaves[1], corrections)
+        total.backward()
+        for leaf, encoders, vectors in zip(leaves, sides, kept, strict=True):
+            if leaf.grad is None:
+                continue
+            self.group.sum_(leaf.grad)
+            for number, (places, encode) in enumerate(encoders):
+                found = encode() if cached else vectors[number]
+                found.backward(leaf.grad[places])
+        return losses
+
+    def _whole(self, encoders: list[Encoder], vectors: list[Tensor], count: int) -> Tensor:
+        """(count, dim) all processes' vectors of one side, a leaf of the loss."""
+        leaf = torch.zeros(count, self.config.dim, device=self.device)
+        for (places, _), part in zip(encoders, vectors, strict=True):
+            leaf[places] = part.detach()
+        return self.group.sum_(leaf).requires_grad_()
+
+    def loss(
+        self, batch: Batch, queries: Tensor, items: Tensor, corrections: list[Corrections]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The sum over the tasks (formula 6), for all query and item vectors of the batch.
+
+        Returns:
+            The share of this process' rows, to derive; and the losses over all rows.
+        """
+        # A rotation changes no cosine of whole vectors; prefixes are those from before it.
+        unrotated = self.model.query.projection.unrotated
+        own_queries, own_items = unrotated(queries), unrotated(items)
+        total = queries.new_zeros(())
+        losses: dict[str, Tensor] = {}
+        for part, correction in zip(batch.parts, corrections, strict=True):
+            own = self.group.rows(len(part.queries))
+            sampling = self._sampling(part, correction, own)
+            encoded = own_queries if part.entity == "query" else own_items
+            if part.dataset.startswith(PSEUDO):
+                # An item meets its own words too easily to learn anything from them.
+                encoded = encoded.detach()
+            asked = self._tensor(part.queries[own])
+            if self.config.weight_learned:
+                losses[part.dataset] = nested_loss(
+                    own_queries[asked],
+                    encoded[self._tensor(part.targets)],
+                    encoded[self._tensor(part.negatives)],
+                    self.model.temperature(part.dataset),
+                    sampling,
+                    self.config.sizes,
+                )
+                total = total + self.config.weight_learned * losses[part.dataset]
+            space = COMPAT_FEATURES.get(part.entity, "")
+            if self.config.weight_compat and space in self.model.compat:
+                task = f"{part.dataset}/{space}"
+                losses[task] = self._compat_loss(part, queries[asked], sampling, task, space)
+                total = total + self.config.weight_compat * losses[task]
+        figures = self.group.sum_(torch.stack([total, *losses.values()]).detach()).tolist()
+        return total, dict(zip(("loss", *losses), figures, strict=True))
+
+    def _compat_loss(
+        self, part: Part, queries: Tensor, sampling: Sampling, task: str, space: str
+    ) -> Tensor:
+        """Loss against pre-existing vectors, whole size only: their prefixes mean nothing."""
+        feature = self.items.features[part.entity][space]
+        positives, has = self.items.gather_one(part.target_rows, space, feature.dim)
+        negatives, has_random = self.items.gather_one(part.negative_rows, space, feature.dim)
+        encoder = self.model.compat[space]
+        valid = self._tensor(has)
+        masked = Sampling(
+            sampling.log_positive,
+            sampling.log_in_batch,
+            sampling.log_random,
+            sampling.mask_in_batch | ~valid[None, :],
+            sampling.mask_random | ~self._tensor(has_random)[None, :],
+            valid,
+            sampling.own,
+        )
+        return nested_loss(
+            queries,
+            encoder(self._tensor(positives)),
+            encoder(self._tensor(negatives)),
+            self.model.temperature(task),
+            masked,
+            {self.config.dim: 1.0},
+        )
+
+    def _sampling(self, part: Part, correction: Corrections, own: np.ndarray) -> Sampling:
+        queries, targets = self._tensor(part.query_rows), self._tensor(part.target_rows)
+        random, rows = self._tensor(part.negative_rows), self._tensor(own)
+        return Sampling(
+            self._tensor(correction.log_positive[own]),
+            self._tensor(correction.log_in_batch),
+            torch.full((len(random),), part.log_random, device=self.device),
+            false_negatives(queries, targets, targets, rows),
+            false_negatives(queries, targets, random, rows),
+            own=rows,
+        )
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _query_encoders(self, batch: Batch) -> list[Encoder]:
+        encoders: list[Encoder] = []
+        for chunk in batch.query_chunks:
+
+            def encode(chunk: QueryChunk = chunk) -> Tensor:
+                torch.manual_seed(chunk_seed(self.config.seed, batch.step, chunk.number))
+                with self._autocast():
+                    return self.model.query(self._moved(chunk.input_ids), self._moved(chunk.mask))
+
+            encoders.append((self._moved(chunk.places), encode))
+        return encoders
+
+    def _item_encoders(self, batch: Batch) -> list[Encoder]:
+        encoders: list[Encoder] = []
+        for chunk in batch.item_chunks:
+
+            def encode(chunk: ItemChunk = chunk) -> Tensor:
+                torch.manual_seed(chunk_seed(self.config.seed, batch.step, -1 - chunk.number))
+                levels = chunk.levels.to(self.device)
+                with self._autocast():
+                    return self.model.item(levels, self._moved(chunk.features))
+
+            encoders.append((self._moved(chunk.places), encode))
+        return encoders
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+def chunk_seed(seed: int, step: int, chunk: int) -> int:
+    """A seed for one chunk's dropout, different for each chunk of each step."""
+    words = np.random.SeedSequence([seed, step, chunk % 2**32]).generate_state(2)
+    return int(words[0]) << 31 | int(words[1]) >> 1

@@ -1,0 +1,192 @@
+"""A warm start: training that begins with what a pretrained text encoder knows.
+
+Trained from nothing, a hash-embedding item tower needs billions of pairs; most catalogues have
+thousands. Where items have the feature 'text' (`enrichment.text`), the query tower takes the
+encoder that made it, with a projection that keeps its cosines, and the item tower is taught to
+give each item the projection of its text vector: from its n-grams and all its features, some of
+them hidden, so that it also learns to do without. The first joint step then starts at the quality
+of the pretrained encoder, and the item tower stays what §3.4.2 describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from omnisearch.data.catalogue.items import count
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.encoders.config import Config
+from omnisearch.encoders.models.item import ItemEncoder
+from omnisearch.encoders.models.model import OmniModel
+from omnisearch.encoders.models.query import takes_bf16
+from omnisearch.encoders.text_encoder import FEATURE, text_encoder
+from omnisearch.encoders.training.align import align
+from omnisearch.encoders.training.chunks import (
+    Hiding,
+    ItemChunk,
+    hidden_features,
+    hide_features,
+    item_chunks,
+    visible_strings,
+)
+from omnisearch.encoders.training.dataset import Items
+from omnisearch.encoders.training.optim import build_optimisers, clip_gradients, schedule, set_rates
+
+GENTLE = 0.2  # of the config's rates, in the joint training
+ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should
+PASSES = 2  # over pseudo-queries alone: more wears off what the encoder knew
+HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to imitate it
+_RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
+_FAINT = 0.1  # what is left of the random weights beside those that hand on
+_CALIBRATE = 1_000
+_STREAM = 11  # what the random stream is for
+_SAMPLE = 200_000  # rows of each entity type that the projection is fitted to
+
+
+def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
+    """The config with the backbone of the feature 'text', where a warm start is wanted and can be.
+
+    It can be where items have that feature, and no other backbone was named. The joint training
+    then has gentler rates: it starts from something that is worth keeping. Without a log there
+    are only pseudo-queries, one an item, and no more than PASSES passes over them.
+    """
+    encoder = text_encoder(db)
+    if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
+        return replace(config, warm_steps=0)
+    gentle = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
+    gentle["weight_compat"] = ALIGNED * config.weight_compat
+    if not next(db.query("SELECT 1 FROM engagements LIMIT 1"), None):
+        items = sum(count(db, entity) for entity in ITEM_ENTITIES)
+        gentle["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
+    return replace(config, backbone=encoder[0], pooling=encoder[1], **gentle)
+
+
+def projection(parts: Sequence[np.ndarray], dim: int) -> np.ndarray:
+    """(dim, d) float32: the first principal directions of all rows (n, d), not centred.
+
+    Of all linear maps to `dim` numbers it changes the rows' dot products least, and its leading
+    prefixes are the best maps of their size.
+    """
+    samples = [np.asarray(rows[:_SAMPLE]) for rows in parts]
+    gram = np.sum([rows.T @ rows for rows in samples], axis=0)
+    directions = np.linalg.eigh(gram)[1][:, ::-1].T[:dim]
+    found = np.zeros((dim, gram.shape[0]), dtype=np.float32)
+    found[: len(directions)] = directions
+    return found
+
+
+def warm_start(
+    model: OmniModel,
+    items: Items,
+    config: Config,
+    device: torch.device,
+) -> None:
+    """Set the query tower's projection, teach the item tower, and rotate both towards embeddings
+    that exist."""
+    known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
+    start = projection(known, config.dim)
+    teacher = torch.from_numpy(start).to(device)
+    with torch.no_grad():
+        model.query.projection.weight.copy_(teacher)
+        model.query.projection.bias.zero_()
+    if config.weight_learned:
+        sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
+        pass_through(model.item, teacher, sample)
+        _imitate(model, items, config, teacher)
+    if config.weight_compat:
+        rotation = torch.from_numpy(align(model, items, start)).to(device)
+        for layer in model.last_layers:
+            layer.rotation = rotation.clone()
+
+
+def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) -> None:
+    """Teach the item tower the projections of the text vectors; `teacher` is (dim, d)."""
+    device = teacher.device
+    rows = _with_text(items, teacher.shape[1])
+    run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
+    optimisers = build_optimisers(model, run)
+    bf16 = takes_bf16(config.precision, device)
+    for step in range(config.warm_steps):
+        generator = np.random.default_rng([config.seed, _STREAM, step])
+        drawn = np.unique(generator.choice(rows, size=2 * config.batch_pairs))
+        taught = items.gather_one(drawn, FEATURE, teacher.shape[1])[0]
+        target = F.normalize(torch.from_numpy(taught).to(device) @ teacher.T, dim=1)
+        chunk = _pupil_sees(model, items, config, drawn, generator)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            found = model.item(chunk.levels.to(device), chunk.features.to(device))
+        loss = found.new_zeros(())
+        for size, weight in config.sizes.items():
+            cosine = F.cosine_similarity(found[:, :size], target[:, :size]).mean()
+            loss = loss + weight * (1 - cosine)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_gradients(model.parameters(), config.clip)
+        set_rates(optimisers, schedule(step, run))
+        for optimiser in optimisers:
+            optimiser.step()
+
+
+@torch.no_grad()
+def pass_through(item: ItemEncoder, teacher: Tensor, sample: Tensor) -> None:
+    """Set the MLP so that an item's vector is at first the projection of its text vector.
+
+    A pair of hidden units holds the positive and the negative part of each coordinate, the second
+    layer hands them on, and the third puts them together again. Text vectors are unit length, so
+    what LayerNorm subtracts and divides by hardly varies between items: its gain and bias undo it.
+    A hidden layer of fewer than 2 x dim units passes on the first coordinates only.
+
+    Args:
+        teacher: (dim, d) the projection.
+        sample: (n, d) text vectors, to know LayerNorm's typical mean and deviation.
+    """
+    layers: Any = item.mlp
+    first, norm1, second, norm2, third = (layers[number] for number in (0, 2, 3, 5, 6))
+    half = min(len(teacher), first.out_features // 2)
+    both = slice(0, 2 * half)
+    eye = torch.eye(half, device=teacher.device)
+    at = item.inputs_of(FEATURE)
+    for linear in (first, second):
+        linear.weight[both] *= _FAINT
+        linear.bias[both] = 0
+    first.weight[both, at] = torch.cat((teacher[:half], -teacher[:half]))
+    second.weight[both, both] += torch.eye(2 * half, device=teacher.device)
+    third.weight.zero_()
+    third.bias.zero_()
+    third.weight[:half, both] = torch.cat((eye, -eye), dim=1)
+    hidden = sample.new_zeros(len(sample), first.in_features)
+    hidden[:, at] = sample / sample.square().mean().sqrt()  # scaled as the item encoder does
+    for linear, norm in ((first, norm1), (second, norm2)):
+        hidden = torch.relu(linear(hidden))
+        norm.weight.fill_(hidden.std(1, correction=0).mean())
+        norm.bias.fill_(hidden.mean())
+        hidden = norm(hidden)
+
+
+def _with_text(items: Items, dim: int) -> np.ndarray:
+    """(n,) int64 rows of the items that have a text vector."""
+    rows = np.arange(len(items))
+    parts = [
+        part[items.gather_one(part, FEATURE, dim)[1]]
+        for part in np.array_split(rows, max(1, len(rows) // 10_000))
+    ]
+    return np.concatenate(parts)
+
+
+def _pupil_sees(
+    model: OmniModel, items: Items, config: Config, rows: np.ndarray, generator: np.random.Generator
+) -> ItemChunk:
+    """The items' texts and features, some of them hidden."""
+    nobody = np.full(len(rows), -1)
+    strings = visible_strings(items, rows, nobody, Hiding(1.0, config.field_dropout, generator))
+    dims = model.item.feature_dims
+    features = items.gather(rows, dims)
+    rates = dict.fromkeys(dims, config.feature_dropout) | {FEATURE: HIDDEN}
+    hide_features(features, dims, hidden_features(len(rows), rates, generator))
+    return item_chunks(items, strings, features, 0)[0]

@@ -1,0 +1,149 @@
+"""Engaged queries: the queries through which users came to an item and liked it (§3.2.3).
+
+For each item, every query's weight is the sum of ACTION_WEIGHTS[action] * count over the events
+of the window [until - window, until). The 20 queries of greatest weight are kept, ties going to
+the one engaged last, then to the alphabet. `pins.engaged_queries` and `products.engaged_queries`
+hold them as JSON [[query, weight, time of the last action], ..], best first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+
+import orjson
+import sqlite_utils
+
+from omnisearch.data.catalogue.items import count
+from omnisearch.data.catalogue.pairs import DAY, HELD_OUT, time_split
+from omnisearch.data.catalogue.schema import get_meta, set_meta
+from omnisearch.enrichment.writing import replace_column, transaction
+
+TOP = 20
+
+# What an action says about how well the query describes the item. Whole numbers, so that sums
+# taken in any order are equal. An impression is the engine's choice, not the user's.
+ACTION_WEIGHTS: dict[str, int] = {
+    "checkout": 8,
+    "add_to_cart": 4,
+    "save": 4,
+    "long_click": 2,
+    "click": 1,
+    "impression": 0,
+}
+
+_WEIGHT = f"CASE action {' '.join(f'WHEN {a!r} THEN {w}' for a, w in ACTION_WEIGHTS.items())} END"
+_COUNTED = ", ".join(f"'{action}'" for action, weight in ACTION_WEIGHTS.items() if weight)
+
+# (entity, item_id, query, weight, last) of the events in [?, ?). The two years are most of a log,
+# which is faster to scan ("+" keeps the index by time off) than to look up.
+_NEW = f"""
+    SELECT entity, item_id, query, {_WEIGHT} * count AS weight, time AS last
+    FROM engagements
+    WHERE time >= ? AND time < ? AND entity IN ('pin', 'product') AND action IN ({_COUNTED})
+        AND query <> '' AND query NOT IN ({HELD_OUT})
+"""
+_LOG = _NEW.replace("time >= ? AND time <", "+time >= ? AND +time <")
+
+# The same of the lists already there, less the entries whose last action is before ?.
+_KEPT = f"""
+    SELECT ? AS entity, item.id AS item_id, entry.value ->> 0 AS query,
+        entry.value ->> 1 AS weight, entry.value ->> 2 AS last
+    FROM {{table}} item, json_each(item.engaged_queries) entry
+    WHERE item.engaged_queries IS NOT NULL AND entry.value ->> 2 >= ?
+        AND entry.value ->> 0 NOT IN ({HELD_OUT})
+"""
+
+_TOP = """
+    SELECT entity, item_id, query, weight, last FROM (
+        SELECT *, ROW_NUMBER() OVER (
+            PARTITION BY entity, item_id ORDER BY weight DESC, last DESC, query) AS place
+        FROM (
+            SELECT entity, item_id, query, SUM(weight) AS weight, MAX(last) AS last
+            FROM ({entries}) GROUP BY entity, item_id, query HAVING SUM(weight) > 0))
+    WHERE place <= ? ORDER BY entity, item_id, place
+"""
+
+
+def enrich_engaged_queries(
+    db: sqlite_utils.Database,
+    until: int | None = None,
+    window_days: int = 730,
+    incremental: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Compute `engaged_queries` of all items; returns how many items changed.
+
+    Args:
+        until: events before this time count; default the end of training (`time_split`), so that
+            the evaluation cannot leak. A time after the last event means one second past it.
+        window_days: how far back from `until` events count (the paper: two years).
+        incremental: read only the events since the last time and blend their counts with the
+            lists already there. Equal to the full computation as long as no item ever had more
+            than 20 queries and no event left the window; otherwise a query that fell out of the
+            20 comes back with its new events only, and old events of a query that is still
+            engaged go on counting. Done in full all the same where there is nothing right to
+            merge with: no earlier run, another window, an earlier `until`, or events imported
+            since whose time lies before the last run's.
+
+    A catalogue without a log is left as it is: its lists, if any, were imported. With a log, the
+    log is what counts, also for items that came with a list. One transaction: a crash leaves the
+    old lists and the old `engaged_until`.
+    """
+    with transaction(db):
+        last = db.conn.execute("SELECT MAX(time) FROM engagements").fetchone()[0]
+        if last is None:
+            return 0
+        end = time_split(db).train_until if until is None else until
+        end = min(end, last + 1)
+        begin = end - window_days * DAY
+        since = _merge_point(db, end, window_days) if incremental else None
+        if since is None:
+            entries, values = _LOG, [begin, end]
+        else:
+            kept = [_KEPT.format(table=table) for table in ("pins", "products")]
+            entries = " UNION ALL ".join([*kept, _NEW])
+            values = ["pin", begin, "product", begin, max(since, begin), end]
+        rows = db.conn.execute(_TOP.format(entries=entries), [*values, TOP])
+        total = count(db, "pin") + count(db, "product")
+        changed = replace_column(db, "engaged_queries", _lists(rows, total, progress))
+        set_meta(db, "engaged_until", end)
+        set_meta(
+            db,
+            "engaged_from",
+            {"window_days": window_days, "weights": ACTION_WEIGHTS, "events": _events(db, end)},
+        )
+    return changed
+
+
+def _merge_point(db: sqlite_utils.Database, end: int, window_days: int) -> int | None:
+    """Since when events are new, or None where the lists there cannot be merged with."""
+    since = get_meta(db, "engaged_until")
+    made_from = get_meta(db, "engaged_from")
+    if since is None or made_from is None or since > end:
+        return None
+    if (made_from["window_days"], made_from["weights"]) != (window_days, ACTION_WEIGHTS):
+        return None
+    # Fewer events than then is a log whose old part was thrown away: what the merge is for.
+    if _events(db, since) > made_from["events"]:
+        return None
+    return since
+
+
+def _events(db: sqlite_utils.Database, end: int) -> int:
+    return db.conn.execute("SELECT COUNT(*) FROM engagements WHERE time < ?", [end]).fetchone()[0]
+
+
+def _lists(
+    rows: Iterable[tuple[str, str, str, int, int]],
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[tuple[str, str, str]]:
+    """(entity, item id, JSON list) from rows ordered by item and place."""
+    for done, ((entity, item_id), group) in enumerate(groupby(rows, key=itemgetter(0, 1)), 1):
+        yield entity, item_id, orjson.dumps([row[2:] for row in group]).decode()
+        if progress and done % 1000 == 0:
+            progress(min(done, total), total)
+    if progress:
+        progress(total, total)

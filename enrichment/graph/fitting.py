@@ -1,0 +1,77 @@
+"""Training the graph networks: the loss over pairs, and the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnisearch.encoders.models.hash_embedding import HashEmbedding
+from omnisearch.encoders.training.optim import LazyAdam, clip_gradients, set_rates
+
+EPOCHS, FEWEST, MOST = 4, 100, 150  # how often each pair is drawn; bounds of the steps
+RATE, TABLE_RATE = 1e-3, 1e-3
+_WARM = 0.1  # share of the steps in which the rates rise; then they fall to 0
+_CLIP = 1.0
+_TEMPERATURES = (math.log(0.02), 0.0)
+
+
+def pair_loss(
+    sources: Tensor, targets: Tensor, log_share: Tensor, masked: Tensor, log_temperature: Tensor
+) -> Tensor:
+    """Softmax over the batch's targets with logQ correction (§3.5): row i's positive is target i.
+
+    Args:
+        sources: (b, d) unit rows. targets: (c, d) unit rows, c >= b.
+        log_share: (c,) log of how often each target is drawn.
+        masked: (b, c) bool, which targets are no negatives of which rows.
+        log_temperature: scalar, learned.
+    """
+    logits = sources @ targets.T / log_temperature.clamp(*_TEMPERATURES).exp() - log_share
+    own = torch.arange(len(sources))
+    masked = masked.index_put((own, own), torch.tensor(False))
+    return nn.functional.cross_entropy(logits.masked_fill(masked, -torch.inf), own)
+
+
+def steps_for(edges: int, pairs: int) -> int:
+    """How many steps of `pairs` pairs each, where there are so many edges to draw from."""
+    return min(MOST, max(FEWEST, EPOCHS * edges // pairs))
+
+
+def descend(
+    net: nn.Module,
+    steps: int,
+    loss: Callable[[np.random.Generator], Tensor],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Take `steps` steps down the loss: AdamW, and a lazy Adam for hash embeddings.
+
+    What a step draws comes from a generator of the seed and the step. The network is left in
+    evaluation mode.
+    """
+    sparse = [p for m in net.modules() if isinstance(m, HashEmbedding) for p in m.parameters()]
+    known = {id(p) for p in sparse}
+    dense = [p for p in net.parameters() if id(p) not in known]
+    optimisers = [
+        torch.optim.AdamW(dense, lr=RATE, weight_decay=0.01),
+        LazyAdam(sparse, lr=TABLE_RATE),
+    ]
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak_lr"] = group["lr"]
+    net.train()
+    warm = max(1.0, _WARM * steps)
+    for step in range(steps):
+        set_rates(optimisers, min((step + 1) / warm, (steps - step) / max(steps - warm, 1.0)))
+        net.zero_grad(set_to_none=True)
+        loss(np.random.default_rng([seed, step])).backward()
+        clip_gradients(net.parameters(), _CLIP)
+        for optimiser in optimisers:
+            optimiser.step()
+        if progress:
+            progress(step + 1, steps)
+    net.eval()

@@ -1,0 +1,175 @@
+"""Which items belong together: those of one board, and those that one query engaged."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import sqlite_utils
+
+from omnisearch.data.catalogue.pairs import HELD_OUT
+from omnisearch.encoders.models.ragged import offsets_of
+
+HELD_BACK = 20  # one group in so many is for validation
+# What says that an item answers a query; a click alone is often an accident.
+_TOLD = "'save', 'long_click', 'add_to_cart', 'checkout'"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of items, as edges sorted by group.
+
+    Attributes:
+        names: (g,) what each group is: a board's id or a query.
+        group, item: (e,) int64 numbers of groups and item rows.
+    """
+
+    names: list[str]
+    group: np.ndarray
+    item: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(g + 1,) int64: where each group's edges begin."""
+        return offsets_of(np.bincount(self.group, minlength=len(self)))
+
+    def keep(self, edges: np.ndarray) -> Groups:
+        """Only the edges where the mask (e,) is true; groups keep their numbers."""
+        return Groups(self.names, self.group[edges], self.item[edges])
+
+
+def board_groups(
+    db: sqlite_utils.Database, entity: str, ids: Sequence[str], begins: int, ends: int
+) -> Groups:
+    """Boards, and what was saved to them in [begins, ends); saves without a time are early."""
+    cursor = db.conn.execute(
+        "SELECT board_id, item_id FROM board_items WHERE entity = ? "
+        "AND COALESCE(added_at, -1) >= ? AND COALESCE(added_at, -1) < ? ORDER BY 1, 2",
+        [entity, begins, ends],
+    )
+    return group_edges(cursor, ids)
+
+
+def query_groups(
+    db: sqlite_utils.Database, entity: str, ids: Sequence[str], begins: int, ends: int
+) -> Groups:
+    """Queries, and the items that they engaged in [begins, ends).
+
+    Queries that a data set holds out are left out.
+    """
+    cursor = db.conn.execute(
+        "SELECT query, item_id FROM engagements WHERE entity = ? "
+        f"AND +time >= ? AND +time < ? AND action IN ({_TOLD}) AND query NOT IN ({HELD_OUT}) "
+        "GROUP BY 1, 2 ORDER BY 1, 2",
+        [entity, begins, ends],
+    )
+    return group_edges(cursor, ids)
+
+
+def group_edges(pairs: Iterable[tuple[str, str]], ids: Sequence[str]) -> Groups:
+    """Groups from (name, item id) sorted by name; items that are not in `ids` are left out."""
+    row_of = {key: row for row, key in enumerate(ids)}
+    number: dict[str, int] = {}
+    groups, items = array("q"), array("q")
+    for name, key in pairs:
+        row = row_of.get(key)
+        if row is not None:
+            groups.append(number.setdefault(name, len(number)))
+            items.append(row)
+    return Groups(list(number), np.array(groups, dtype=np.int64), np.array(items, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Draws pairs of different items of one group.
+
+    An edge is drawn uniformly, then another item of its group: an item comes second as often as it
+    has edges, whatever the groups' sizes, so P(second) is known exactly, for logQ.
+
+    Attributes:
+        log_share: (n,) float32 log P(item is second); very low where it has no group.
+    """
+
+    groups: Groups
+    log_share: np.ndarray
+
+    @classmethod
+    def of(cls, groups: Groups, items: int) -> PairSource | None:
+        """None where no group holds two of the `items` items."""
+        size = np.bincount(groups.group, minlength=len(groups))
+        groups = groups.keep(size[groups.group] > 1)
+        if not len(groups.item):
+            return None
+        share = np.bincount(groups.item, minlength=items) / len(groups.item)
+        return cls(groups, _log_share(share))
+
+    def draw(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(count,) int64 first items, second items, and group numbers."""
+        offsets = self.groups.offsets
+        first = rng.integers(len(self.groups.item), size=count)
+        group = self.groups.group[first]
+        start, size = offsets[group], offsets[group + 1] - offsets[group]
+        second = start + (first - start + rng.integers(1, size)) % size
+        return self.groups.item[first], self.groups.item[second], group
+
+
+@dataclass(frozen=True)
+class CrossSource:
+    """Draws pairs of a first and a second item (of another entity type) of one group.
+
+    An edge of the first kind is drawn uniformly, then an item of the second kind of its group.
+
+    Attributes:
+        first, second: groups of the same numbers, all with an item of both kinds.
+        log_share: (n,) float32 log P(second item); very low where it is never drawn.
+    """
+
+    first: Groups
+    second: Groups
+    log_share: np.ndarray
+
+    @classmethod
+    def of(cls, first: Groups, second: Groups, seconds: int) -> CrossSource | None:
+        """None where the two share no group."""
+        number = {name: at for at, name in enumerate(first.names)}
+        places = np.array([number.get(name, -1) for name in second.names], dtype=np.int64)
+        known = places[second.group] >= 0
+        second = Groups(first.names, places[second.group[known]], second.item[known])
+        order = np.argsort(second.group, kind="stable")
+        second = Groups(first.names, second.group[order], second.item[order])
+        size = np.bincount(second.group, minlength=len(first))
+        first = first.keep(size[first.group] > 0)
+        if not len(first.item):
+            return None
+        drawn = np.bincount(first.group, minlength=len(first)) / np.maximum(size, 1)
+        share = np.bincount(second.item, weights=drawn[second.group], minlength=seconds)
+        return cls(first, second, _log_share(share / len(first.item)))
+
+    def draw(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(count,) int64 first items, second items, and group numbers."""
+        offsets = self.second.offsets
+        edge = rng.integers(len(self.first.item), size=count)
+        group = self.first.group[edge]
+        place = rng.integers(offsets[group], offsets[group + 1])
+        return self.first.item[edge], self.second.item[place], group
+
+
+def carve(groups: Groups) -> tuple[Groups, Groups]:
+    """Groups to train on, and about one in HELD_BACK for validation, chosen by name."""
+    chosen = np.array([crc32(f"held {name}".encode("utf-8", "replace")) for name in groups.names])
+    back = (chosen % HELD_BACK == 0)[groups.group] if len(groups) else np.zeros(0, dtype=bool)
+    return groups.keep(~back), groups.keep(back)
+
+
+def _log_share(share: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(share, 1e-12)).astype(np.float32)

@@ -1,0 +1,54 @@
+"""What `omnisearch enrich graph` does with each of the two embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlite_utils
+
+from omnisearch.data.catalogue.items import count
+from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.enrichment.graph.fit_notes import imported
+from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
+from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
+
+# In this order: ItemSage learns from PinSage's vectors.
+EMBEDDINGS = {
+    "pinsage": ("pin", fit_pinsage, embed_pinsage),
+    "itemsage": ("product", fit_itemsage, embed_itemsage),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`how`: 'imported' (left alone), 'embedded' (by the saved network), 'trained' or 'nothing'."""
+
+    vectors: int
+    how: str
+
+
+def refresh(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    name: str,
+    again: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Embed all items by the saved network; train one first where none is saved, or `again`.
+
+    Imported vectors are left alone unless `again`. A network that reads a continuous feature which
+    the catalogue no longer has, or in another size, is trained again.
+    """
+    entity, fit, embed = EMBEDDINGS[name]
+    if not count(db, entity):
+        return Outcome(0, "nothing")
+    if imported(db, name, entity) and not again:
+        feature = open_feature(workspace, db, name, entity)
+        return Outcome(len(feature.ids) if feature else 0, "imported")
+    feature = None if again else embed(workspace, db)
+    if feature is not None:
+        return Outcome(len(feature.ids), "embedded")
+    feature = fit(workspace, db, progress=progress)
+    return Outcome(len(feature.ids), "trained" if feature.ids else "nothing")

@@ -1,0 +1,165 @@
+"""Image embeddings by any `transformers` vision model, as the continuous feature 'image' (§3.3)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import sqlite_utils
+import torch
+from transformers import AutoModel
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
+from omnisearch.enrichment.pictures import require_pillow
+from omnisearch.enrichment.vision_models import Cache, load_model, pixels
+
+_NOTE = "image_model"  # catalogue note: which model made which feature files
+
+
+def embed_images(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    model: str | Path,
+    images: Path | None = None,
+    overwrite: bool = False,
+    *,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Add a unit row to the feature 'image' for each item that has a picture and no row yet.
+
+    Rows that are there, imported or made before, stay unless `overwrite`, which replaces the
+    feature as a whole. Vectors are cached by the picture's sha256 and the feature is written once,
+    at the end: a killed run leaves the old feature, and the next need not run the model again.
+    Pictures that cannot be read are refused with a reason, as for captions.
+
+    Args:
+        model: folder or hub name of a vision model (ViT, DINOv2, Swin, ConvNeXt, CLIP, SigLIP ..)
+            with its image processor. To add to imported rows, give the model that made them.
+        images: the folder that relative `image` paths start from; URLs need none.
+
+    Returns:
+        Counts: embedded (items), computed, from_cache, refused; with refusals also reasons and
+        rejects (the file).
+
+    Raises:
+        InputError: the rows there have another dimension, or came from another model.
+    """
+    require_pillow()
+    network, processor, digest = load_model(AutoModel, model)
+    there = {} if overwrite else _rows_there(workspace, db, digest)
+
+    def compute(batch: Sequence[Any]) -> list[bytes]:
+        with torch.inference_mode():
+            vectors = _pool(network, pixels(processor, batch, network)).float().cpu()
+            found = torch.nn.functional.normalize(vectors, dim=-1).numpy()
+        for entity, feature in there.items():
+            if feature.dim != found.shape[1]:
+                raise InputError(
+                    f"The model makes {found.shape[1]} dimensions, the rows there have "
+                    f"{feature.dim}.",
+                    where=f"feature image of {entity}",
+                    how="Give the model that made them, or replace them all with overwrite.",
+                )
+        return [row.astype("<f4").tobytes() for row in found]
+
+    cache = Cache(workspace, digest)
+    job = Job(
+        workspace, db, "images", images, HAS_IMAGE, compute, cache, batch_size,
+        skip=lambda entity, item_id: entity in there and item_id in there[entity].index,
+    )  # fmt: skip
+    tally = Tally()
+    ids: dict[str, list[str]] = {entity: [] for entity in ITEM_ENTITIES}
+    dim = 0
+    try:
+        with tempfile.TemporaryFile(dir=workspace.root) as file:
+            for batch in job.run(tally, progress):
+                for entity, item_id, vector in batch:
+                    dim = dim or len(vector) // 4
+                    if len(vector) != 4 * dim:
+                        raise Corrupt(
+                            "The image cache holds vectors of different sizes for one model.",
+                            where=str(cache.path),
+                            how="Delete it: what it held is computed again.",
+                        )
+                    ids[entity].append(item_id)
+                    file.write(vector)
+            embedded = _write(workspace, db, ids, file, replace=overwrite)
+    finally:
+        cache.close()
+    if embedded:
+        _note_model(db, digest)
+    return summary(job, tally, embedded=embedded)
+
+
+def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) -> dict[str, Any]:
+    found = {}
+    note = get_meta(db, _NOTE)
+    for entity in ITEM_ENTITIES:
+        feature = open_feature(workspace, db, "image", entity)
+        if feature is None:
+            continue
+        if note is not None and _digest(db, entity) in note["files"] and note["model"] != digest:
+            raise InputError(
+                "The image embeddings there were made by another model: their spaces differ.",
+                where=f"feature image of {entity}",
+                how="Give that model, or replace them all with overwrite.",
+            )
+        found[entity] = feature
+    return found
+
+
+def _write(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    ids: dict[str, list[str]],
+    file: IO[bytes],
+    *,
+    replace: bool,
+) -> int:
+    """Write the rows of `file`, (n, d) float32 in the order of `ids`, as features."""
+    total = sum(len(of_entity) for of_entity in ids.values())
+    if not total:
+        return 0
+    file.flush()
+    vectors = np.memmap(file, dtype="<f4", mode="r").reshape(total, -1)  # type: ignore[call-overload]
+    start = 0
+    for entity, of_entity in ids.items():
+        if of_entity:
+            rows = vectors[start : start + len(of_entity)]
+            write_feature(workspace, db, "image", entity, of_entity, rows, replace=replace)
+        start += len(of_entity)
+    return total
+
+
+def _pool(network: Any, values: torch.Tensor) -> torch.Tensor:
+    """(n, d): the model's own image vector, else its pooled output, else its first token."""
+    if hasattr(network, "get_image_features"):
+        found = network.get_image_features(pixel_values=values)
+        return found if isinstance(found, torch.Tensor) else found.pooler_output
+    output = network(pixel_values=values)
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is None:
+        pooled = output.last_hidden_state
+        pooled = pooled[:, 0] if pooled.ndim == 3 else pooled.mean(dim=(-2, -1))
+    return pooled.flatten(start_dim=1)
+
+
+def _note_model(db: sqlite_utils.Database, digest: str) -> None:
+    files = [found for entity in ITEM_ENTITIES if (found := _digest(db, entity))]
+    with db.conn:
+        set_meta(db, _NOTE, {"model": digest, "files": files})
+
+
+def _digest(db: sqlite_utils.Database, entity: str) -> str | None:
+    row = db.conn.execute(
+        "SELECT sha256 FROM features WHERE name = 'image' AND entity = ?", [entity]
+    ).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,134 @@
+"""Loading vision models safely, and the cache of what they said of each picture."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoImageProcessor
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.files import sha256_file
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def load_model(kind: Any, model: str | Path) -> tuple[Any, Any, str]:
+    """A vision model for inference, its image processor, and a digest that names its weights.
+
+    `model` is a folder as `save_pretrained` writes it, or a hub name; nothing is fetched for a
+    folder. Only safetensors are read and no code of the model's. The image processor is the one
+    that works on Pillow alone.
+
+    Args:
+        kind: the `transformers` class to load, such as BlipForConditionalGeneration.
+
+    Raises:
+        InputError: no such folder, or the folder holds no such model.
+    """
+    source = str(model)
+    local = Path(source).is_dir()
+    if not local and not _HUB_NAME.fullmatch(source):
+        raise InputError("There is no such model folder.", where=source)
+    options = {"local_files_only": local, "trust_remote_code": False}
+    try:
+        processor = AutoImageProcessor.from_pretrained(source, use_fast=False, **options)
+        network = kind.from_pretrained(source, use_safetensors=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"The model cannot be loaded ({str(error).splitlines()[0]}).",
+            where=source,
+            how="Give a folder with config.json, preprocessor_config.json and model.safetensors.",
+        ) from error
+    network.eval()
+    if torch.cuda.is_available():
+        network.to("cuda")
+    return network, processor, _folder_digest(Path(source)) if local else _hub_digest(network)
+
+
+def load_part(loader: Any, model: str | Path) -> Any:
+    """Another part of the same model, such as its AutoTokenizer; raises InputError."""
+    source = str(model)
+    try:
+        return loader.from_pretrained(
+            source, local_files_only=Path(source).is_dir(), trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"The model's {loader.__name__} cannot be loaded ({str(error).splitlines()[0]}).",
+            where=source,
+            how="Save the tokenizer into the model's folder.",
+        ) from error
+
+
+def pixels(processor: Any, images: Sequence[Any], network: Any) -> torch.Tensor:
+    """(n, 3, h, w) for PIL images, on the network's device and in its type."""
+    batch = processor(images=list(images), return_tensors="pt")["pixel_values"]
+    return batch.to(network.device, network.dtype)
+
+
+def _folder_digest(folder: Path) -> str:
+    names = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".txt"))
+    parts = "".join(f"{path.name} {sha256_file(path)}\n" for path in names)
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _hub_digest(network: Any) -> str:
+    name = f"{network.config._name_or_path}@{getattr(network.config, '_commit_hash', None)}"
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+class Cache:
+    """What a model made of a picture, by the picture's sha256: `image_cache.db` in the workspace.
+
+    It saves a killed or repeated run the model's work, and items with the same picture. It holds
+    nothing that cannot be computed again: it may be deleted.
+    """
+
+    def __init__(self, workspace: Workspace, model: str) -> None:
+        """Open it for the model of this digest; raises Corrupt for a damaged file."""
+        self.path, self.model = workspace.root / "image_cache.db", model
+        self.connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+            self.connection.execute(
+                "CREATE TABLE IF NOT EXISTS results "
+                "(model TEXT, sha256 TEXT, value BLOB NOT NULL, PRIMARY KEY (model, sha256))"
+            )
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            raise Corrupt(
+                f"The image cache cannot be read ({error}).",
+                where=str(self.path),
+                how="Delete it: what it held is computed again.",
+            ) from error
+
+    def get(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """The results there are, by the pictures' digests."""
+        found = {}
+        for digest in digests:
+            row = self.connection.execute(
+                "SELECT value FROM results WHERE model = ? AND sha256 = ?", [self.model, digest]
+            ).fetchone()
+            if row:
+                found[digest] = row[0]
+        return found
+
+    def put(self, results: dict[str, bytes]) -> None:
+        """Keep results, durably when this returns."""
+        with self.connection:
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
+                [(self.model, digest, value) for digest, value in results.items()],
+            )
+
+    def close(self) -> None:
+        self.connection.close()

@@ -1,0 +1,200 @@
+"""A classifier in the workspace: one safetensors file, its facts as JSON in the header.
+
+    classifiers/<name>.safetensors
+
+It is bound to the checkpoint whose vectors it learned from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.files import write_atomic
+from omnisearch.encoders.checkpoint import Encoder, load_encoder
+from omnisearch.evaluation.classification.classifier import (
+    Classifier,
+    Examples,
+    Settings,
+    choose,
+    fit,
+    scores,
+)
+from omnisearch.evaluation.classification.labels import Labels
+
+FORMAT = 1
+_FACTS = "classifier"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A classifier with what is needed to use it.
+
+    Attributes:
+        checkpoint: `Encoder.checkpoint` of the vectors it reads; encoder: that checkpoint's name.
+        nodes, levels: as in `labels.Labels`.
+    """
+
+    model: Classifier
+    settings: Settings
+    dim: int
+    encoder: str
+    checkpoint: str
+    nodes: list[str]
+    levels: list[slice]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A node with its share of its level, between 0 and 1."""
+
+    level: int
+    node: str
+    share: float
+
+
+def classifier_path(workspace: Workspace, name: str) -> Path:
+    """Where a classifier lies; raises InputError for a name that is no name."""
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise InputError(
+            f"{name!r} is not a name for a classifier.", how="Use letters, digits and dashes."
+        )
+    return workspace.root / "classifiers" / f"{name}.safetensors"
+
+
+def write_classifier(workspace: Workspace, name: str, stored: Stored) -> Path:
+    """Write it whole, in place of an older one of that name."""
+    path = classifier_path(workspace, name)
+    tensors = {key: value.contiguous() for key, value in stored.model.state_dict().items()}
+    facts = {
+        "format": FORMAT,
+        "settings": asdict(stored.settings),
+        "dim": stored.dim,
+        "encoder": stored.encoder,
+        "checkpoint": stored.checkpoint,
+        "nodes": stored.nodes,
+        "levels": [[level.start, level.stop] for level in stored.levels],
+        "sha256": _digest(tensors),
+    }
+    write_atomic(path, save(tensors, {_FACTS: orjson.dumps(facts).decode()}))
+    return path
+
+
+def read_classifier(workspace: Workspace, name: str) -> Stored:
+    """What `write_classifier` wrote.
+
+    Raises:
+        NotReady: there is none of that name.
+        Corrupt: the file is damaged.
+    """
+    path = classifier_path(workspace, name)
+    if not path.is_file():
+        raise NotReady(
+            f"There is no classifier {name!r}.",
+            where=str(path),
+            how="Run `omnisearch classify train LABELS`.",
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            facts: dict[str, Any] = orjson.loads(file.metadata()[_FACTS])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if facts["format"] != FORMAT or facts["sha256"] != _digest(tensors):
+            raise ValueError("its hash or format differs")
+        settings = Settings(**facts["settings"])
+        model = Classifier(facts["dim"], settings.hidden, len(facts["nodes"]))
+        model.load_state_dict(tensors)
+        return Stored(
+            model.eval(),
+            settings,
+            facts["dim"],
+            facts["encoder"],
+            facts["checkpoint"],
+            [str(node) for node in facts["nodes"]],
+            [slice(first, last) for first, last in facts["levels"]],
+        )
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise Corrupt(
+            f"The classifier cannot be read ({error}).",
+            where=str(path),
+            how="Run `omnisearch classify train LABELS` again.",
+        ) from error
+
+
+def guesses(stored: Stored, vectors: np.ndarray, k: int = 3) -> list[list[Guess]]:
+    """For each row of `vectors` (n, d) the k best nodes of each level, level by level."""
+    found = scores(stored.model, vectors, stored.levels)
+    answers = []
+    for row in found:
+        answer = []
+        for number, level in enumerate(stored.levels, 1):
+            best = np.argsort(-row[level], kind="stable")[:k] + level.start
+            answer += [Guess(number, stored.nodes[at], float(row[at])) for at in best]
+        answers.append(answer)
+    return answers
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def train_classifier(
+    labels: Labels, encoder: Encoder, progress: Callable[[int, int], None] | None = None
+) -> Stored:
+    """A classifier of all labels, with the settings that the validation part chooses.
+
+    Raises:
+        InputError: the train or the validation part holds no query.
+    """
+    train, valid = labels.part("train"), labels.part("valid")
+    if not len(train) or not len(valid):
+        raise InputError(
+            "There are too few queries to choose the classifier's settings.",
+            how="Give a few hundred or more: 70% train and 10% validate.",
+        )
+    vectors = encoder.queries(labels.queries)
+
+    def examples(rows: np.ndarray) -> Examples:
+        return Examples(vectors[rows], labels.targets[rows], labels.levels)
+
+    settings = choose(examples(train), examples(valid), progress=progress)
+    model = fit(examples(np.arange(len(vectors))), settings, seed=0)
+    return Stored(
+        model,
+        settings,
+        encoder.dim,
+        encoder.name,
+        encoder.checkpoint,
+        labels.nodes,
+        labels.levels,
+    )
+
+
+def open_classifier(workspace: Workspace, name: str) -> tuple[Stored, Encoder]:
+    """A classifier and the encoder it was trained on.
+
+    Raises:
+        NotReady: there is no classifier, or the encoder has been trained again since.
+    """
+    stored = read_classifier(workspace, name)
+    encoder = load_encoder(workspace, stored.encoder)
+    if encoder.checkpoint != stored.checkpoint:
+        raise NotReady(
+            f"The classifier {name!r} was trained on another checkpoint of {stored.encoder!r}.",
+            where=str(classifier_path(workspace, name)),
+            how="Run `omnisearch classify train LABELS` again.",
+        )
+    return stored, encoder

@@ -1,0 +1,214 @@
+"""What the judgments say: how far judges agree, and which of two systems is the more relevant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from omnisearch.evaluation.judging.agreement import (
+    LEVELS,
+    fleiss_kappa,
+    krippendorff_alpha,
+    raw_agreement,
+)
+from omnisearch.evaluation.judging.answers import Answers, all_answers
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.evaluation.judging.queries import STRATA, UNLOGGED
+from omnisearch.evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
+from omnisearch.evaluation.judging.verdicts import query_values, verdicts_of
+from omnisearch.evaluation.significance import Difference, bootstrap_interval, compare_paired
+from omnisearch.evaluation.systems import Estimate
+
+ALL, WEIGHTED = "all queries", "weighted to traffic"
+METRICS = ("relevant", "grade")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement on the five grades, or on relevant or not.
+
+    Attributes:
+        pairs: those with two judgments or more, over which `raw` and `alpha` are.
+        kappa_pairs: those with exactly WANTED judgments, over which `kappa` is.
+        alpha: by level of measurement.
+    """
+
+    pairs: int
+    raw: float
+    kappa: float
+    kappa_pairs: int
+    alpha: dict[str, float]
+
+
+@dataclass(frozen=True)
+class JudgeRow:
+    """One judge.
+
+    Attributes:
+        agrees: the share of other judges' judgments of the same pairs that say the same grade.
+        relevant: the share of this judge's grades that count as relevant.
+    """
+
+    judge: str
+    judgments: int
+    cannot_tell: int
+    mean_grade: float
+    relevant: float
+    agrees: float
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """Both systems on one group of queries; `difference` is the second minus the first, and
+    `gain` the same as a share of the first's mean."""
+
+    group: str
+    queries: int
+    systems: dict[str, Estimate]
+    difference: Difference
+    gain: float
+
+
+@dataclass(frozen=True)
+class JudgingReport:
+    """All figures of `omnisearch judge report`.
+
+    Attributes:
+        measured: the queries all of whose pairs are decided; the figures are over these.
+        lacking: pairs with less than WANTED judgments.
+        undecided: pairs about which WANTED judges or more only said that they cannot tell.
+        judgments: grades given, of all judges. more: pairs with more than WANTED judgments.
+        metrics: 'relevant' (the share of the first k results that the majority found relevant) and
+            'grade' (the mean over them of the median grade).
+    """
+
+    name: str
+    systems: list[str]
+    k: int
+    queries: int
+    measured: int
+    pairs: int
+    judgments: int
+    lacking: int
+    more: int
+    undecided: int
+    grades: Agreement
+    relevant: Agreement
+    judges: list[JudgeRow]
+    metrics: dict[str, list[GroupRow]]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def report(judging: Judging, seed: int = 0) -> JudgingReport:
+    """The report on a judging as far as it has got; figures that nothing is known of are NaN."""
+    design, answers = judging.design, all_answers(judging)
+    verdicts = verdicts_of(judging, answers)
+    counts = np.array([verdicts[pair].counts for pair in judging.pairs], np.int64)
+    counts = counts.reshape(-1, len(VALUES))
+    judged = counts.sum(axis=1)
+    values = query_values(judging, verdicts)
+    return JudgingReport(
+        name=judging.name,
+        systems=design.systems,
+        k=design.k,
+        queries=len(judging.queries),
+        measured=len(values),
+        pairs=len(judging.pairs),
+        judgments=int(judged.sum()),
+        lacking=int((judged < WANTED).sum()),
+        more=int((judged > WANTED).sum()),
+        undecided=sum(verdict.undecided for verdict in verdicts.values()),
+        grades=_agreement(counts, np.array(VALUES), LEVELS),
+        relevant=_agreement(_two_ways(counts), np.array([0, 1]), LEVELS[:1]),
+        judges=[_judge(judge, answers) for judge in answers],
+        metrics={name: _groups(judging, values, name, seed) for name in METRICS},
+        notes=design.notes,
+    )
+
+
+def _two_ways(counts: np.ndarray) -> np.ndarray:
+    """(pairs, 2): irrelevant and relevant."""
+    relevant = np.array(VALUES) >= RELEVANT_FROM
+    return np.stack([counts[:, ~relevant].sum(axis=1), counts[:, relevant].sum(axis=1)], axis=1)
+
+
+def _agreement(counts: np.ndarray, values: np.ndarray, levels: Sequence[str]) -> Agreement:
+    judged = counts.sum(axis=1)
+    return Agreement(
+        pairs=int((judged > 1).sum()),
+        raw=raw_agreement(counts),
+        kappa=fleiss_kappa(counts, WANTED),
+        kappa_pairs=int((judged == WANTED).sum()),
+        alpha={level: krippendorff_alpha(counts, values, level) for level in levels},
+    )
+
+
+def _judge(judge: str, answers: Mapping[str, Answers]) -> JudgeRow:
+    own = {pair: grade for pair, grade in answers[judge].items() if grade is not None}
+    same = [
+        own[pair] == grade
+        for other, given in answers.items()
+        for pair, grade in given.items()
+        if other != judge and pair in own and grade is not None
+    ]
+    grades = np.array(list(own.values()), np.float64)
+    return JudgeRow(
+        judge=judge,
+        judgments=len(own),
+        cannot_tell=len(answers[judge]) - len(own),
+        mean_grade=_mean(grades),
+        relevant=_mean(grades >= RELEVANT_FROM),
+        agrees=_mean(np.array(same, np.float64)),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _groups(
+    judging: Judging, values: Mapping[str, dict[str, np.ndarray]], metric: str, seed: int
+) -> list[GroupRow]:
+    """A row for each stratum, one for all queries alike, and one weighted to traffic if drawn."""
+    measured = [entry for entry in judging.queries if entry.query in values]
+    table = np.array([values[entry.query][metric] for entry in measured]).reshape(-1, 2)
+    strata = np.array([entry.stratum for entry in measured])
+    weights = np.array([entry.weight for entry in measured])
+    systems = judging.design.systems
+    rows = [
+        _group(stratum, systems, table[strata == stratum], None, seed)
+        for stratum in (*STRATA, UNLOGGED)
+        if (strata == stratum).any()
+    ]
+    rows.append(_group(ALL, systems, table, None, seed))
+    if len(set(weights.tolist())) > 1:
+        rows.append(_group(WEIGHTED, systems, table, weights / weights.mean(), seed))
+    return rows
+
+
+def _group(
+    name: str, systems: Sequence[str], table: np.ndarray, weights: np.ndarray | None, seed: int
+) -> GroupRow:
+    """`table` is (queries, 2), a column a system; `weights` (queries,) have a mean of 1."""
+    share = np.ones(len(table)) if weights is None else weights
+    total = table * share[:, None]
+    estimates = {}
+    for system, column in zip(systems, total.T, strict=True):
+        estimates[system] = Estimate(_mean(column), *bootstrap_interval(column, share, seed))
+    difference = compare_paired(total[:, 0], total[:, 1], seed)
+    low, high = bootstrap_interval(total[:, 1] - total[:, 0], share, seed)
+    first = estimates[systems[0]].mean
+    return GroupRow(
+        group=name,
+        queries=len(table),
+        systems=estimates,
+        difference=replace(difference, low=low, high=high),
+        gain=difference.mean / first if first else float("nan"),
+    )

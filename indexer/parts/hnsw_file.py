@@ -1,0 +1,162 @@
+"""Checking an hnswlib file before hnswlib reads it: the library trusts every number in it.
+
+The layout (hnswlib 0.8, little endian): a header; then for each element its neighbours on the
+ground level, its vector and its label; then for each element the size of its upper levels' lists
+and the lists. A list is a count (16 bit), flags (bit 16: deleted), and room for its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts import REBUILD
+
+_HEADER = np.dtype(
+    [
+        ("level0_offset", "<u8"),
+        ("max_elements", "<u8"),
+        ("count", "<u8"),
+        ("element_bytes", "<u8"),
+        ("label_offset", "<u8"),
+        ("vector_offset", "<u8"),
+        ("max_level", "<i4"),
+        ("entry", "<u4"),
+        ("max_links", "<u8"),
+        ("max_links0", "<u8"),
+        ("M", "<u8"),
+        ("mult", "<f8"),
+        ("ef_construction", "<u8"),
+    ]
+)
+_MAX_LEVEL = 64
+_BLOCK = 65536
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the manifest says of a file.
+
+    Attributes:
+        dim: size of the vectors; rows: labels are below it; M: links an element.
+    """
+
+    dim: int
+    rows: int
+    M: int
+
+
+def check_hnsw_file(path: Path, expected: Expected) -> int:
+    """How many elements the file holds, if hnswlib can load and search it without harm.
+
+    Raises:
+        Corrupt: any size, label, level or neighbour is out of bounds; it says which.
+    """
+    try:
+        return _check(np.memmap(path, dtype=np.uint8, mode="r"), expected)
+    except (_BadFile, OSError, ValueError) as error:
+        raise Corrupt(
+            f"The HNSW file is damaged ({error}).",
+            where=str(path),
+            how=REBUILD,
+        ) from error
+
+
+class _BadFile(Exception):
+    pass
+
+
+def _need(holds: bool | np.bool_, what: str) -> None:
+    if not holds:
+        raise _BadFile(what)
+
+
+def _check(content: np.ndarray, expected: Expected) -> int:
+    _need(len(content) >= _HEADER.itemsize, "no whole header")
+    header = {
+        name: value.item()
+        for name, value in zip(
+            _HEADER.names or (), content[: _HEADER.itemsize].view(_HEADER)[0], strict=True
+        )
+    }
+    count, M = header["count"], expected.M
+    links0_bytes = 4 + 8 * M
+    element_bytes = links0_bytes + 4 * expected.dim + 8
+    fixed = {
+        "level0_offset": 0,
+        "M": M,
+        "max_links": M,
+        "max_links0": 2 * M,
+        "vector_offset": links0_bytes,
+        "label_offset": links0_bytes + 4 * expected.dim,
+        "element_bytes": element_bytes,
+    }
+    for name, value in fixed.items():
+        _need(header[name] == value, f"{name} is {header[name]}, not {value}")
+    _need(1 <= count <= expected.rows, f"{count} elements of {expected.rows} rows")
+    _need(header["max_elements"] >= count, "fewer places than elements")
+    _need(0 <= header["max_level"] <= _MAX_LEVEL, f"level {header['max_level']}")
+    _need(header["entry"] < count, "entry point out of bounds")
+    # hnswlib draws an element's level as -log(random) * mult.
+    _need(0 < header["mult"] <= 2 and 1 <= header["ef_construction"] <= 1_000_000, "parameters")
+    start, stop = _HEADER.itemsize, _HEADER.itemsize + count * element_bytes
+    _need(len(content) >= stop + 4 * count, "shorter than its elements")
+    elements = content[start:stop].reshape(count, element_bytes)
+    for first in range(0, count, _BLOCK):
+        _neighbours(elements[first : first + _BLOCK, :links0_bytes], 2 * M, count)
+    labels = np.ascontiguousarray(elements[:, -8:]).view("<u8")[:, 0]
+    _need((labels < expected.rows).all(), "label out of bounds")
+    _need(len(np.unique(labels)) == count, "a label twice")
+    _check_upper(content[stop:], header, count)
+    return count
+
+
+def _neighbours(lists: np.ndarray, most: int, count: int) -> np.ndarray:
+    """All neighbours that lists (m, bytes) name: at most `most` each, and below `count`."""
+    words = np.ascontiguousarray(lists).view("<u4")
+    lengths = words[:, 0] & 0xFFFF
+    _need((lengths <= most).all(), "a list longer than its room")
+    found = words[:, 1:][np.arange(most) < lengths[:, None]]
+    _need((found < count).all(), "neighbour out of bounds")
+    return found
+
+
+def _check_upper(tail: np.ndarray, header: dict, count: int) -> None:
+    """The upper levels: sizes fill the file to its end, and neighbours live on their level."""
+    _need(len(tail) % 4 == 0, "upper levels of odd size")
+    words = tail.view("<u4") if tail.flags.aligned else np.frombuffer(tail.tobytes(), "<u4")
+    M = header["max_links"]
+    list_words = M + 1
+    levels = np.zeros(count, dtype=np.int64)
+    starts = np.zeros(count, dtype=np.int64)
+    # Most elements have no upper level and only a zero here: hop from one size to the next.
+    nonzero = np.flatnonzero(words)
+    element = position = 0
+    while element < count:
+        at = np.searchsorted(nonzero, position)
+        zeros = (int(nonzero[at]) if at < len(nonzero) else len(words)) - position
+        element += zeros
+        position += zeros
+        if element >= count:
+            position -= element - count
+            break
+        _need(position < len(words), "shorter than its upper levels")
+        size = int(words[position])
+        _need(size % (4 * list_words) == 0, "an upper list of odd size")
+        levels[element] = size // (4 * list_words)
+        starts[element] = position + 1
+        position += 1 + size // 4
+        _need(position <= len(words), "an upper list beyond the end")
+        element += 1
+    _need(position == len(words), "bytes after the last list")
+    _need(int(levels.max()) == header["max_level"], "another highest level than the header's")
+    _need(levels[header["entry"]] == header["max_level"], "entry point below the highest level")
+    for level in range(1, header["max_level"] + 1):
+        there = np.flatnonzero(levels >= level)
+        first = starts[there] + (level - 1) * list_words
+        lists = words[first[:, None] + np.arange(list_words)]
+        found = _neighbours(lists.view(np.uint8), M, count)
+        _need((levels[found] >= level).all(), "a neighbour below its level")

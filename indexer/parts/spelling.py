@@ -1,0 +1,194 @@
+"""Spelling: words of a query that no item has, replaced by words that items have.
+
+One edit is allowed: a letter more, less or changed, or two neighbours that changed places. As in
+Garbe's SymSpell, words that are one edit apart meet where a letter is left out of them. The words
+are the catalogue's own, so brands and languages need no dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from rapidfuzz.distance import OSA
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from omnisearch.data.text.exclusions import EXCLUDING
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.normalise import is_unspaced, replace_words, words
+from omnisearch.data.text.tokens import STOP_WORDS, tokens
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts import REBUILD
+
+SPELLING_FILE = "spelling.safetensors"
+
+SHORTEST = 4  # shorter words are near too many others
+LONGEST = 32
+HALF = 3  # letters that either half of a divided word has at least
+MOST = 500_000  # words that are suggested: the most frequent
+MOST_REPLACED = 8  # words of one query: the time of a search is bounded
+
+_LEFT_ALONE = STOP_WORDS | EXCLUDING
+_PARTS = re.compile(r"\d+|\D+")
+
+
+@dataclass(frozen=True, eq=False)
+class Spelling:
+    """The words of a catalogue.
+
+    Attributes:
+        letters: uint8, the suggested words one after the other in UTF-8, frequent ones first.
+        ends: int64 (v,), where each of them ends. counts: uint32 (v,), items that have it.
+        known: uint32, ascending, `keys_of` all words that are left alone: the catalogue's, and
+            those that the query tower knows ('twig' is none of a shop's words, and no 'twin').
+        left_out: uint32 (m,), ascending, hashes of each word with one letter left out, and of the
+            word itself; owners: int32 (m,), whose they are.
+    """
+
+    letters: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
+    known: np.ndarray
+    left_out: np.ndarray
+    owners: np.ndarray
+
+    @cached_property
+    def respelled(self) -> Callable[[str], str]:
+        """Gives a normalised query with each word that no item has replaced by one close to it.
+
+        Letters and digits written together are parted ('10ft'), and words too ('powertool').
+        Where nothing is replaced, the query is returned as it is.
+        """
+        return lru_cache(maxsize=10_000)(self._respelled)
+
+    def _respelled(self, query: str) -> str:
+        asked = (word for word in dict.fromkeys(words(query)) if word not in _LEFT_ALONE)
+        unknown = [word for word in asked if not self._knows(word)][:MOST_REPLACED]
+        found = {word: self.replaced(word) for word in unknown}
+        if all(word == other for word, other in found.items()):
+            return query
+        return replace_words(query, lambda word: found.get(word, word))
+
+    def word(self, place: int) -> str:
+        """The word of a place."""
+        start = self.ends[place - 1] if place else 0
+        return self.letters[start : self.ends[place]].tobytes().decode()
+
+    def counted(self) -> Iterator[tuple[str, int]]:
+        """Each word and its count."""
+        for place, count in enumerate(self.counts.tolist()):
+            yield self.word(place), count
+
+    def replaced(self, word: str) -> str:
+        """What stands for one word: itself, another, or several."""
+        if word in _LEFT_ALONE or len(word) > LONGEST or self._knows(word) or is_unspaced(word):
+            return word
+        parts = _PARTS.findall(word)
+        if len(parts) > 1:
+            found = [self.replaced(part) for part in parts]
+            return " ".join(found) if all(map(self._knows, " ".join(found).split())) else word
+        if not word.isalpha() or len(word) < SHORTEST:
+            return word
+        return self._nearest(word) or self._divided(word) or word
+
+    def _knows(self, word: str) -> bool:
+        keys = word_keys(tokens(word))
+        at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
+        return bool(len(self.known)) and bool((self.known[at] == keys).all())
+
+    def _nearest(self, word: str) -> str | None:
+        """The most frequent of the words that are one edit away."""
+        for place in self._near(_without_one(word)):
+            candidate = self.word(place)
+            if OSA.distance(word, candidate, score_cutoff=1) == 1:
+                return candidate
+        return None
+
+    def _divided(self, word: str) -> str | None:
+        """The word as two words that several items have; the rarer of them as frequent as can."""
+        best, found = 1, None
+        for cut in range(HALF, len(word) - HALF + 1):
+            halves = word[:cut], word[cut:]
+            count = min(map(self._count, halves))
+            if count > best:
+                best, found = count, " ".join(halves)
+        return found
+
+    def _count(self, word: str) -> int:
+        return next((int(self.counts[at]) for at in self._near([word]) if self.word(at) == word), 0)
+
+    def _near(self, texts: list[str]) -> list[int]:
+        """The places, ascending, of words that share a hash with any of the texts."""
+        keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
+        first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
+        pairs = zip(first.tolist(), last.tolist(), strict=True)
+        return np.unique(np.concatenate([self.owners[a:b] for a, b in pairs])).tolist()
+
+
+def _without_one(word: str) -> list[str]:
+    """The word, and the word with each of its letters left out."""
+    return [word, *(word[:at] + word[at + 1 :] for at in range(len(word)))]
+
+
+def keys_of(texts: Iterable[str]) -> np.ndarray:
+    """The distinct `word_keys` of the tokens of texts, uint32, ascending."""
+    return word_keys(token for text in texts for token in tokens(text))
+
+
+def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -> None:
+    """Store the words of a catalogue with the number of items that have each.
+
+    Args:
+        known: `keys_of` further words that are left alone.
+    """
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    chosen = [word for word in ordered if word.isalpha() and len(word) <= LONGEST][:MOST]
+    letters = [word.encode() for word in chosen]
+    variants = [_without_one(word) if len(word) >= SHORTEST else [word] for word in chosen]
+    left_out = np.array([crc32(text.encode()) for part in variants for text in part], np.uint32)
+    owners = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(part) for part in variants])
+    order = np.lexsort((owners, left_out))
+    save_file(
+        {
+            "letters": np.frombuffer(b"".join(letters), np.uint8),
+            "ends": np.cumsum([len(word) for word in letters], dtype=np.int64),
+            "counts": np.array([counts[word] for word in chosen], np.uint32),
+            "known": np.union1d(known, keys_of(ordered)),
+            "left_out": left_out[order],
+            "owners": owners[order],
+        },
+        folder / SPELLING_FILE,
+    )
+
+
+def open_spelling(folder: Path) -> Spelling:
+    """What `write_spelling` left in `folder`.
+
+    Raises:
+        Corrupt: the file is missing, or its columns do not fit together.
+    """
+    try:
+        spelling = Spelling(**load_file(folder / SPELLING_FILE))
+        ends, owners, total = spelling.ends, spelling.owners, len(spelling.letters)
+        fits = (
+            len(ends) == len(spelling.counts)
+            and (np.diff(ends, prepend=0, append=total) >= 0).all()
+            and len(owners) == len(spelling.left_out)
+            and (not len(owners) or 0 <= owners.min() <= owners.max() < len(ends))
+        )
+        if not fits:
+            raise ValueError("its columns do not fit together")
+        bytes(spelling.letters).decode()
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise Corrupt(
+            f"The words for spelling cannot be read ({error}).",
+            where=str(folder / SPELLING_FILE),
+            how=REBUILD,
+        ) from error
+    return spelling

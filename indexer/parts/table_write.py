@@ -1,0 +1,175 @@
+"""Writing an entity type's table (`omnisearch.indexer.parts.table`) from the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlite_utils
+from safetensors.numpy import save_file
+
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES, TEXT_FIELDS, get_meta
+from omnisearch.data.text.exclusions import lacking, languages_of
+from omnisearch.data.text.keys import key_of, word_keys
+from omnisearch.data.text.tokens import tokens
+from omnisearch.indexer.parts.table import (
+    CODED,
+    COLUMNS_FILE,
+    DISPLAY_FILE,
+    DISPLAYED,
+    IDS_FILE,
+    VOCABULARY_FILE,
+    name_of,
+    postings_columns,
+)
+
+# Without engaged queries: these tell of engagement, which the counts do.
+OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which item has which row.
+
+    Attributes:
+        ids: the ids by row, deleted ones included.
+        deleted: bool (n,).
+    """
+
+    ids: list[str]
+    deleted: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def live_ids(self) -> list[str]:
+        """The ids that are not deleted, by row."""
+        return [self.ids[row] for row in np.flatnonzero(~self.deleted).tolist()]
+
+    def row_of(self) -> dict[str, int]:
+        """The row of each id, deleted ones included."""
+        return {key: row for row, key in enumerate(self.ids)}
+
+
+Visit = Callable[[int, dict[str, Any]], None]
+
+
+def write_table(
+    folder: Path, db: sqlite_utils.Database, entity: str, rows: Rows, visit: Visit | None = None
+) -> None:
+    """Write the table of an entity type into `folder`.
+
+    `visit(row, item)` is called for each item on the way, so that the catalogue is read once.
+    """
+    n = len(rows)
+    row_of = rows.row_of()
+    columns: dict[str, np.ndarray] = {
+        "deleted": rows.deleted,
+        "price": np.full(n, np.nan, dtype=np.float32),
+        "created_at": np.zeros(n, dtype=np.int64),
+        "is_ad": np.zeros(n, dtype=bool),
+        "coverage": np.zeros(n, dtype=np.uint8),
+        **{name: np.full(n, -1, dtype=np.int32) for name in CODED},
+    }
+    vocabulary: dict[str, dict[str, int]] = {name: {} for name in CODED}
+    engaged: list[tuple[int, int, float]] = []
+    none = np.zeros(0, dtype=np.uint32)
+    names, lacks = [none] * n, [none] * n
+    sizes = np.zeros(n, dtype=np.int64)
+    with (folder / DISPLAY_FILE).open("wb") as display:
+        for batch in read_items(db, entity, ids=rows.live_ids()):
+            for item in batch:
+                row = row_of[item["id"]]
+                _fill(columns, vocabulary, row, item)
+                for query, weight, *_ in item.get("engaged_queries") or ():
+                    engaged.append((key_of(query), row, weight))
+                name, languages = name_of(item), languages_of([item.get("language")])
+                names[row] = word_keys(tokens(name))
+                lacks[row] = word_keys(lacking(name, languages))
+                line = orjson.dumps(_displayed(item), option=orjson.OPT_APPEND_NEWLINE)
+                sizes[row] = display.write(line)
+                if visit:
+                    visit(row, item)
+    # Items are read in the order of their rows, so the lines lie in that order too.
+    columns["display_ends"] = np.cumsum(sizes)
+    for kind, keys in (("name", names), ("lack", lacks)):
+        columns[f"{kind}_ends"] = np.cumsum([len(part) for part in keys], dtype=np.int64)
+        columns[f"{kind}_keys"] = np.concatenate([none, *keys])
+    columns["counts"] = _counts(db, entity, row_of)
+    columns |= postings_columns("engaged", engaged)
+    columns |= postings_columns("boards", _boards(db, entity, row_of))
+    save_file(columns, folder / COLUMNS_FILE)
+    (folder / IDS_FILE).write_bytes(b"".join(orjson.dumps(key) + b"\n" for key in rows.ids))
+    (folder / VOCABULARY_FILE).write_bytes(
+        orjson.dumps({name: list(codes) for name, codes in vocabulary.items()})
+    )
+
+
+def _fill(
+    columns: dict[str, np.ndarray],
+    vocabulary: dict[str, dict[str, int]],
+    row: int,
+    item: dict[str, Any],
+) -> None:
+    if item.get("price") is not None:
+        columns["price"][row] = item["price"]
+    columns["created_at"][row] = item.get("created_at") or 0
+    columns["is_ad"][row] = bool(item.get("campaign"))
+    columns["coverage"][row] = sum(1 for field in OWN_FIELDS if item.get(field))
+    for name, codes in vocabulary.items():
+        value = item.get(name)
+        if value:
+            columns[name][row] = codes.setdefault(value, len(codes))
+
+
+def _displayed(item: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: item[name] for name in DISPLAYED if item.get(name) is not None}
+    if "text" in item:  # a query
+        shown["title"] = item["text"]
+    return shown
+
+
+def _counts(db: sqlite_utils.Database, entity: str, row_of: dict[str, int]) -> np.ndarray:
+    """Engagement by action before engaged_until: later engagement is what search is judged by.
+
+    NaN where the log was derived from labels: there an item is known by the label that was kept
+    aside for validation, and rankers would learn to look for what is missing.
+    """
+    if entity in ITEM_ENTITIES and get_meta(db, "derived_from_labels"):
+        return np.full((len(row_of), len(ACTIONS)), np.nan, dtype=np.float32)
+    until = get_meta(db, "engaged_until")
+    subject, condition, values = ("item_id", "entity = ?", [entity])
+    if entity == "query":
+        subject, condition, values = ("query", "1", [])
+    if until is not None:
+        condition, values = f"{condition} AND time < ?", [*values, until]
+    counts = np.zeros((len(row_of), len(ACTIONS)), dtype=np.float32)
+    places = {action: place for place, action in enumerate(ACTIONS)}
+    cursor = db.conn.execute(
+        f"SELECT {subject}, action, SUM(count) FROM engagements WHERE {condition} "
+        f"GROUP BY {subject}, action",
+        values,
+    )
+    for item_id, action, total in cursor:
+        row = row_of.get(item_id)
+        if row is not None and action in places:
+            counts[row, places[action]] = total
+    return counts
+
+
+def _boards(
+    db: sqlite_utils.Database, entity: str, row_of: dict[str, int]
+) -> Iterator[tuple[int, int, float]]:
+    keys: dict[str, int] = {}
+    cursor = db.conn.execute("SELECT board_id, item_id FROM board_items WHERE entity = ?", [entity])
+    for board, item_id in cursor:
+        row = row_of.get(item_id)
+        if row is not None:
+            if board not in keys:
+                keys[board] = key_of(board)
+            yield keys[board], row, 1.0

@@ -1,0 +1,34 @@
+"""What every token index is, and the BM25 that all of them compute."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+# BM25 in Lucene's form.
+K1 = 1.2
+B = 0.75
+
+
+class TokenIndex(Protocol):
+    """BM25 over the items of one entity type."""
+
+    def search(
+        self, text: str, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best rows for any user text, and none where no word is known.
+
+        Args:
+            text: anything; it has no syntax.
+            allowed: bool (n,) rows that may be returned, or None for all.
+
+        Returns:
+            rows int64 (m,), best first, equal scores by row; BM25 scores float32 (m,).
+        """
+        ...
+
+
+def empty_result() -> tuple[np.ndarray, np.ndarray]:
+    """No rows and no scores."""
+    return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)

@@ -1,0 +1,59 @@
+"""The token index in memory: rank-bm25 with Lucene's idf, the reference for the one that serves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from rank_bm25 import BM25Okapi
+
+from omnisearch.data.text.tokens import query_tokens
+from omnisearch.indexer.parts.token_index import K1, B, empty_result
+
+
+class LuceneBM25(BM25Okapi):
+    """rank-bm25's Okapi with the two things in which Lucene differs: idf and coded lengths."""
+
+    def __init__(self, corpus: list[list[str]]) -> None:
+        super().__init__(corpus, k1=K1, b=B)
+        self.doc_len: list[int] = [coded_length(len(document)) for document in corpus]
+
+    def _calc_idf(self, nd: dict[str, int]) -> None:
+        self.idf = {
+            word: math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5)) for word, n in nd.items()
+        }
+
+
+def coded_length(length: int) -> int:
+    """A document's length as Lucene and tantivy keep it in one byte: exact up to 40.
+
+    Four significant bits above 24, rounded down (Lucene's SmallFloat.intToByte4).
+    """
+    free = 24
+    if length < free:
+        return length
+    rest = length - free
+    shift = max(rest.bit_length() - 4, 0)
+    return free + (rest >> shift << shift)
+
+
+class RankBM25Index:
+    """A `TokenIndex` over the tokens of each row. Every search scores every row."""
+
+    def __init__(self, corpus: list[list[str]]) -> None:
+        # rank-bm25 divides by the corpus' length.
+        self._bm25 = LuceneBM25(corpus) if any(corpus) else None
+        self._rows = len(corpus)
+
+    def search(
+        self, text: str, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `TokenIndex.search`."""
+        terms = query_tokens(text)
+        if self._bm25 is None or not terms or k <= 0:
+            return empty_result()
+        scores = self._bm25.get_scores(terms)
+        found = scores > 0 if allowed is None else (scores > 0) & allowed
+        rows = np.flatnonzero(found)
+        best = rows[np.lexsort((rows, -scores[rows]))][:k]
+        return best.astype(np.int64), scores[best].astype(np.float32)

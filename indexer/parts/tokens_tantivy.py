@@ -1,0 +1,131 @@
+"""The token index that serves: tantivy, memory-mapped, BM25 in Lucene's form."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from omnisearch.data.text.tokens import query_tokens
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.token_index import empty_result
+
+TANTIVY_FOLDER = "tantivy"
+
+# The writer flushes a segment when its heap is full; with one thread and one segment, a document's
+# address is its row. The heap is a bound, it is not taken at once.
+_HEAP_BYTES = 1_000_000_000
+# A filter can be given to tantivy as a set of rows, or be sifted out of a deeper result: a row in
+# the set costs about as much as so many results.
+_SET_ROW_COST = 12
+
+
+def write_tantivy(folder: Path, lines: list[str]) -> None:
+    """Index rows of tokens (joined by spaces) into `folder`/tantivy; a row without tokens too."""
+    path = folder / TANTIVY_FOLDER
+    path.mkdir()
+    index = tantivy.Index(_schema(), path=str(path))
+    writer = index.writer(_HEAP_BYTES, 1)
+    for row, line in enumerate(lines):
+        document = tantivy.Document()
+        document.add_text("text", line)
+        document.add_unsigned("row", row)  # a plain Document(row=...) would add a signed value
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+    for lock in path.glob(".tantivy-*.lock"):
+        lock.unlink()
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("text", tokenizer_name="whitespace", index_option="freq")
+    builder.add_unsigned_field("row", indexed=True, fast=True)
+    return builder.build()
+
+
+class TantivyIndex:
+    """A `TokenIndex` over `folder`/tantivy. Its files must have been verified before.
+
+    Raises:
+        Corrupt: tantivy cannot open it, or it does not hold `rows` rows.
+    """
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        path = folder / TANTIVY_FOLDER
+        try:
+            index = tantivy.Index.open(str(path))
+            self._searcher = index.searcher()
+        except ValueError as error:
+            raise _corrupt(path, str(error)) from error
+        if self._searcher.num_docs != rows:
+            raise _corrupt(path, f"it holds {self._searcher.num_docs} rows, not {rows}")
+        self._schema = index.schema
+        self._rows = rows
+        self._in_order = self._searcher.num_segments <= 1
+
+    def search(
+        self, text: str, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `TokenIndex.search`."""
+        terms = query_tokens(text)
+        k = min(k, self._rows)
+        if not terms or k <= 0:
+            return empty_result()
+        query = tantivy.Query.boolean_query(
+            [
+                (
+                    tantivy.Occur.Should,
+                    tantivy.Query.term_query(self._schema, "text", term, index_option="freq"),
+                )
+                for term in terms
+            ]
+        )
+        if allowed is None:
+            return self._top(query, k)
+        kept = int(np.count_nonzero(allowed))
+        if kept == 0:
+            return empty_result()
+        matching = sum(self._searcher.doc_freq("text", term) for term in terms)
+        depth = min(64 + 2 * k * self._rows // kept, self._rows)
+        if _SET_ROW_COST * kept < min(depth, matching):
+            within = _within(self._schema, query, np.flatnonzero(allowed).tolist())
+            return self._top(within, min(k, kept))
+        return self._sift(query, k, allowed, depth)
+
+    def _sift(
+        self, query: tantivy.Query, k: int, allowed: np.ndarray, depth: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The first k allowed ones of ever deeper results."""
+        while True:
+            rows, scores = self._top(query, depth)
+            inside = np.flatnonzero(allowed[rows])[:k]
+            if len(inside) == k or len(rows) < depth or depth == self._rows:
+                return rows[inside], scores[inside]
+            depth = min(8 * depth, self._rows)
+
+    def _top(self, query: tantivy.Query, k: int) -> tuple[np.ndarray, np.ndarray]:
+        hits = self._searcher.search(query, k, count=False).hits
+        scores = np.array([score for score, _ in hits], dtype=np.float32)
+        if self._in_order:
+            return np.array([address.doc for _, address in hits], dtype=np.int64), scores
+        addresses = [address for _, address in hits]
+        rows = np.array(self._searcher.fast_field_values("row", addresses), dtype=np.int64)
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order]
+
+
+def _within(schema: tantivy.Schema, query: tantivy.Query, rows: list[int]) -> tantivy.Query:
+    among = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, "row", rows), 0.0)
+    return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, among)])
+
+
+def _corrupt(path: Path, why: str) -> Corrupt:
+    return Corrupt(
+        f"The token index cannot be opened ({why}).",
+        where=os.fspath(path),
+        how=REBUILD,
+    )

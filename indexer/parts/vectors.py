@@ -1,0 +1,140 @@
+"""One space of one entity type: its vectors by row, and an HNSW graph over those that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hnswlib
+import numpy as np
+
+from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.hnsw_file import Expected, check_hnsw_file
+
+# Below this share or this number of allowed vectors, scoring them all is faster than asking about
+# each that the graph meets, and misses none.
+EXACT_SHARE = 0.2
+EXACT_ROWS = 4_000
+
+_GATHER_AT_ONCE = 4096
+
+
+class Space:
+    """Vectors of one entity type in one space, searched by cosine.
+
+    Safe to search from several threads; hnswlib lets others run meanwhile.
+
+    Attributes:
+        vectors: float32 (n, d) unit rows, memory-mapped, rows as in the entity's table; zeros
+            where an item has no such vector or is deleted.
+        present: bool (n,), the rows that have one.
+        count: how many have one.
+    """
+
+    def __init__(
+        self, vectors: np.ndarray, present: np.ndarray, index: hnswlib.Index | None
+    ) -> None:
+        self.vectors = vectors
+        self.present = present
+        self.count = int(np.count_nonzero(present))
+        self.index = index
+        self._plain = np.asarray(vectors)  # a gather on a memmap costs twice that on a plain view
+        self._everyone = self.count == len(present)
+        self._ef = 0
+
+    @property
+    def dim(self) -> int:
+        return self.vectors.shape[1]
+
+    def search(
+        self, query: np.ndarray, k: int, ef: int = 150, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows of a query.
+
+        Args:
+            query: float32 (d,), unit length.
+            ef: breadth of the search in the graph; at least k is used.
+            allowed: bool (n,) rows that may be returned, or None for all. When few are allowed
+                (EXACT_SHARE, EXACT_ROWS), the search is exact.
+
+        Returns:
+            rows int64 (m,), best first, and cosines float32 (m,); m is k, or fewer where there
+            are not as many.
+
+        Raises:
+            InputError: the query has another dimension.
+        """
+        if query.shape != (self.vectors.shape[1],):
+            raise InputError(
+                f"The query has shape {query.shape}, the space {self.vectors.shape[1]} dimensions."
+            )
+        if allowed is None:
+            kept, accept = self.count, None
+        else:
+            if not self._everyone:
+                allowed = allowed & self.present
+            kept = int(np.count_nonzero(allowed))
+            if kept < EXACT_SHARE * self.count or kept <= min(EXACT_ROWS, self.count - 1):
+                return self.exact(query, k, allowed)
+            # Called for each element that the graph meets: a C function, not a lambda.
+            accept = allowed.tobytes().__getitem__ if kept < self.count else None
+        k = min(k, kept)
+        if k <= 0 or self.index is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        if ef != self._ef:
+            self.index.set_ef(ef)
+            self._ef = ef
+        try:
+            labels, distances = self.index.knn_query(query, k, num_threads=1, filter=accept)
+        except RuntimeError:  # fewer than k could be reached
+            return self.exact(query, k, self.present if allowed is None else allowed)
+        return labels[0].view(np.int64), 1.0 - distances[0]
+
+    def exact(
+        self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `search`, by scoring every allowed vector; equal cosines by row."""
+        rows = np.flatnonzero(self.present if allowed is None else allowed & self.present)
+        scores = np.empty(len(rows), dtype=np.float32)
+        for start in range(0, len(rows), _GATHER_AT_ONCE):
+            part = slice(start, start + _GATHER_AT_ONCE)
+            # Not a matrix product: OpenBLAS would wake its threads for it, and wait for them.
+            gathered = np.take(self._plain, rows[part], axis=0)
+            scores[part] = np.einsum("nd,d->n", gathered, query)
+        if k < len(rows):
+            threshold = np.partition(scores, len(rows) - k)[len(rows) - k] if k > 0 else np.inf
+            best = np.flatnonzero(scores >= threshold)
+            rows, scores = rows[best], scores[best]
+        order = np.argsort(-scores, kind="stable")[: max(k, 0)]
+        return rows[order], scores[order]
+
+
+def open_space(folder: Path, name: str, expected: Expected) -> Space:
+    """The space `name` in `folder`, every number that hnswlib would trust checked before.
+
+    Raises:
+        Corrupt: a file is missing, damaged, or of another shape.
+    """
+    where = str(folder / f"{name}.npy")
+    how = REBUILD
+    try:
+        vectors = np.load(where, mmap_mode="r", allow_pickle=False)
+        present = np.load(folder / f"{name}-present.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise Corrupt(f"The vectors cannot be read ({error}).", where=where, how=how) from error
+    shape = (expected.rows, expected.dim)
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise Corrupt(f"The vectors are {vectors.dtype} {vectors.shape}.", where=where, how=how)
+    if present.shape != (expected.rows,) or present.dtype != bool:
+        raise Corrupt("The presence column has another shape.", where=where, how=how)
+    if not present.any():
+        return Space(vectors, present, None)
+    path = folder / f"{name}.hnsw"
+    count = check_hnsw_file(path, expected)
+    index = hnswlib.Index("ip", expected.dim)
+    try:
+        index.load_index(str(path), max_elements=count)
+    except RuntimeError as error:
+        message = f"hnswlib cannot load the file ({error})."
+        raise Corrupt(message, where=str(path), how=how) from error
+    return Space(vectors, present, index)

@@ -1,0 +1,177 @@
+"""Writing a space: vectors by row, and a graph built anew or changed where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+
+from omnisearch.indexer.parts.vectors import Space
+
+# A graph in which more than this share is new, changed or deleted is built anew: changing a
+# vector costs more than adding one and leaves a slightly worse graph.
+REBUILD_SHARE = 0.3
+
+_ADD_AT_ONCE = 8192
+_BLOCK = 32768
+_RECALL_SAMPLE = 200
+_RECALL_K = 10
+
+Step = Callable[[int], None]  # told how many more items are done
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """M: links an element; ef_construction: breadth of the search for them."""
+
+    M: int
+    ef_construction: int
+
+
+def write_space(
+    path: Path,
+    signals: tuple[np.ndarray, np.ndarray, int],
+    options: GraphOptions,
+    old: Space | None,
+    step: Step,
+) -> Space:
+    """Write `<space>.npy`, `<space>-present.npy` and `<space>.hnsw`.
+
+    Args:
+        path: of the vectors' file.
+        signals: float32 (m, d) vectors, int64 (m,) their rows, and n, how many rows there are.
+        old: the same space of the generation that this one changes. Its graph is changed in
+            place, so it must be this caller's own.
+    """
+    vectors, present = _scatter(path, *signals)
+    index = None
+    if old is not None and old.index is not None and _same_form(old, options, vectors):
+        index = _changed_graph(old, old.index, (vectors, present), step)
+    if index is None:
+        index = _new_graph(vectors, present, options, step)
+    space = Space(vectors, present, index)
+    np.save(path.with_name(f"{path.stem}-present.npy"), present)
+    if index is not None:
+        index.save_index(str(path.with_suffix(".hnsw")))
+    return space
+
+
+def _scatter(
+    path: Path, vectors: np.ndarray, places: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    target = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.float32, shape=(rows, vectors.shape[1])
+    )
+    present = np.zeros(rows, dtype=bool)
+    for start in range(0, len(places), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        block = np.asarray(vectors[part])
+        target[places[part]] = block
+        present[places[part]] = block.any(axis=1)
+    target.flush()
+    return target, present
+
+
+def _new_graph(
+    vectors: np.ndarray, present: np.ndarray, options: GraphOptions, step: Step
+) -> hnswlib.Index | None:
+    """A graph over the rows that are present, on all cores; None where none is."""
+    rows = np.flatnonzero(present)
+    if not len(rows):
+        return None
+    index = hnswlib.Index("ip", vectors.shape[1])
+    index.init_index(len(rows), M=options.M, ef_construction=options.ef_construction)
+    _add(index, vectors, rows, step)
+    return index
+
+
+def _changed_graph(
+    old: Space, index: hnswlib.Index, target: tuple[np.ndarray, np.ndarray], step: Step
+) -> hnswlib.Index | None:
+    """The old graph with what differs added, replaced and deleted; None if that is too much."""
+    vectors, present = target
+    before = np.zeros(len(present), dtype=bool)
+    before[: len(old.present)] = old.present
+    differs = ~before
+    for start in range(0, len(old.present), _BLOCK):
+        part = slice(start, min(start + _BLOCK, len(old.present)))
+        differs[part] |= (old.vectors[part] != vectors[part]).any(axis=1)
+    added = np.flatnonzero(present & differs)
+    removed = np.flatnonzero(before & ~present)
+    known = set(index.get_ids_list())
+    size = len(known) + sum(1 for row in added.tolist() if row not in known)
+    live = int(np.count_nonzero(present))
+    if len(added) > REBUILD_SHARE * live or size - live > REBUILD_SHARE * size:
+        return None
+    index.resize_index(size)
+    _add(index, vectors, added, step)
+    for row in removed.tolist():
+        index.mark_deleted(row)
+    return index
+
+
+def _same_form(old: Space, options: GraphOptions, vectors: np.ndarray) -> bool:
+    index = old.index
+    return (
+        index is not None
+        and (index.M, index.ef_construction) == (options.M, options.ef_construction)
+        and old.dim == vectors.shape[1]
+    )
+
+
+def _add(index: hnswlib.Index, vectors: np.ndarray, rows: np.ndarray, step: Step) -> None:
+    for start in range(0, len(rows), _ADD_AT_ONCE):
+        part = rows[start : start + _ADD_AT_ONCE]
+        index.add_items(vectors[part], part)
+        step(len(part))
+
+
+def recall_of(space: Space, queries: np.ndarray, ef: int) -> dict[str, Any] | None:
+    """Measured recall of the graph against exact search, for the manifest.
+
+    The sample is of the queries that are indexed; where there are none, of the space's own
+    vectors. None for an empty space.
+    """
+    sample = np.asarray(queries)
+    source = "queries"
+    if not len(sample):
+        sample, source = space.vectors[np.flatnonzero(space.present)], "items"
+    chosen = np.random.default_rng(0).permutation(len(sample))[:_RECALL_SAMPLE]
+    value = measure_recall(space, sample[np.sort(chosen)], _RECALL_K, ef)
+    if value is None:
+        return None
+    k = min(_RECALL_K, space.count)
+    return {"recall": value, "k": k, "ef": ef, "sample": len(chosen), "of": source}
+
+
+def measure_recall(space: Space, queries: np.ndarray, k: int, ef: int) -> float | None:
+    """The share of the exact top k that `search` finds, over unit queries (m, d).
+
+    A row found instead that scores as high as the exact k-th counts. None where there is nothing
+    to find.
+    """
+    k = min(k, space.count)
+    if k == 0 or not len(queries):
+        return None
+    thresholds = _exact_kth(space, queries, k) - 1e-6
+    hits = 0
+    for query, threshold in zip(queries, thresholds, strict=True):
+        _, found = space.search(query, k, ef)
+        hits += int(np.count_nonzero(found >= threshold))
+    return hits / (k * len(queries))
+
+
+def _exact_kth(space: Space, queries: np.ndarray, k: int) -> np.ndarray:
+    """Float32 (m,): the k-th highest cosine of each query with the vectors that are present."""
+    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    for start in range(0, len(space.vectors), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        scores = queries @ space.vectors[part].T
+        scores[:, ~space.present[part]] = -np.inf
+        both = np.concatenate((best, scores), axis=1)
+        best = np.partition(both, both.shape[1] - k, axis=1)[:, -k:]
+    return best.min(axis=1)

@@ -1,0 +1,134 @@
+"""Which words an item's text has: what a query and an item have in common, for any candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.indexer.parts import REBUILD
+
+WORDS_FILE = "words.safetensors"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a text of each item, each once.
+
+    Attributes:
+        keys: uint32, `word_keys` of row after row. offsets: int64 (n + 1,), where each row begins.
+    """
+
+    keys: np.ndarray
+    offsets: np.ndarray
+
+    def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How a query's words and the words of rows meet.
+
+        Args:
+            query: `word_keys` of the query's tokens.
+            rows: int64 (m,).
+
+        Returns:
+            float32 (m,): the share of the query's words that the row has, and the share of the
+            row's words that stand in the query; NaN where either has no word.
+        """
+        met, lengths = self._met(query, rows, np.ones(len(query)))
+        return _over(met, max(len(query), 1)), _over(met, np.maximum(lengths, 1))
+
+    def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The first of `match`, each word of the query counted by its float weight."""
+        return _over(self._met(query, rows, weights)[0], max(float(weights.sum()), 1e-9))
+
+    def _met(
+        self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) the weight of the words that meet, NaN where there are none, and the rows' words."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        where = np.repeat(self.offsets[rows] - ends + lengths, lengths) + np.arange(total)
+        keys, met = self.keys[where], np.zeros(total)
+        # A comparison for each word of a query is several times faster than a binary search.
+        for key, weight in zip(query, weights.tolist(), strict=True):
+            met += (keys == key) * weight
+        upto = np.concatenate(([0], np.cumsum(met)))
+        known = (lengths > 0) & (len(query) > 0)
+        return np.where(known, upto[ends] - upto[ends - lengths], np.nan), lengths
+
+
+def _over(met: np.ndarray, whole: float | np.ndarray) -> np.ndarray:
+    return (met / whole).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Texts(Words):
+    """The words of all that BM25 reads of each item.
+
+    Attributes:
+        known: uint32 (v,), the distinct keys, ascending.
+        counts: int64 (v,), in how many rows each stands.
+    """
+
+    known: np.ndarray
+    counts: np.ndarray
+
+    @cached_property
+    def size(self) -> int:
+        """How many rows have words."""
+        return int(np.count_nonzero(np.diff(self.offsets)))
+
+    def frequency(self, query: np.ndarray) -> np.ndarray:
+        """int64 (len(query),): in how many rows each word stands."""
+        if not len(self.known):
+            return np.zeros(len(query), np.int64)
+        at = np.minimum(np.searchsorted(self.known, query), len(self.known) - 1)
+        return np.where(self.known[at] == query, self.counts[at], 0)
+
+
+def idf(texts: Sequence[Texts], query: np.ndarray) -> np.ndarray:
+    """float64 (len(query),), log(1 + (n - df + 0.5) / (df + 0.5)) over all rows that have words."""
+    n = sum(part.size for part in texts)
+    df = np.sum([part.frequency(query) for part in texts], axis=0)
+    return np.log1p((n - df + 0.5) / (df + 0.5))
+
+
+def write_texts(folder: Path, lines: Sequence[str]) -> None:
+    """Store the words of each row, given its tokens joined by spaces."""
+    rows = [word_keys(line.split()) for line in lines]
+    keys = np.concatenate([np.zeros(0, np.uint32), *rows])
+    known, counts = np.unique(keys, return_counts=True)
+    ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+    columns = {"keys": keys, "ends": ends, "known": known, "counts": counts.astype(np.int64)}
+    save_file(columns, folder / WORDS_FILE)
+
+
+def open_texts(folder: Path, rows: int) -> Texts:
+    """What `write_texts` left in `folder`.
+
+    Raises:
+        Corrupt: the file is missing, or does not hold the words of that many rows.
+    """
+    try:
+        columns = load_file(folder / WORDS_FILE)
+        ends, keys = columns["ends"], columns["keys"]
+        offsets = np.concatenate(([0], ends))
+        known, counts = columns["known"], columns["counts"]
+        if len(ends) != rows or offsets[-1] != len(keys) or (np.diff(offsets) < 0).any():
+            raise ValueError(f"words of {len(ends)} rows, not {rows}")
+        if len(known) != len(counts) or (np.diff(known.astype(np.int64)) <= 0).any():
+            raise ValueError("the counts of words")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise Corrupt(
+            f"The words of items cannot be read ({error}).",
+            where=str(folder / WORDS_FILE),
+            how=REBUILD,
+        ) from error
+    return Texts(keys, offsets, known, counts)

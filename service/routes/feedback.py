@@ -1,0 +1,142 @@
+"""/v1/feedback and /v1/judgments: what people did with results, and what they think of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
+from omnisearch.data.importers.values import Refused
+from omnisearch.service.errors import Refusal
+from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.schemas import Id, Query
+
+router = APIRouter(prefix="/v1", tags=["feedback"])
+
+MAX_ROWS = 1_000  # of a request
+_AHEAD_SECONDS = 600  # that a client's clock may be
+Time = int | float | str | None
+Entity = Literal["pin", "product", "query"]
+
+
+class Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    event_id: Id = Field(description="The same event sent twice is counted once.")
+    query: Query
+    entity: Entity
+    id: Id
+    action: Literal["save", "long_click", "click", "add_to_cart", "checkout", "impression"]
+    time: Time = Field(None, description="ISO 8601 or seconds since 1970; now where not given.")
+    position: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    session: Id | None = None
+    language: Annotated[str, Field(max_length=35)] | None = None
+    country: Annotated[str, Field(max_length=35)] | None = None
+    surface: Literal["search", "offsite"] = "search"
+
+
+class Judgment(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    query: Query
+    entity: Entity
+    id: Id
+    grade: Annotated[float, Field(ge=-1000, le=1000)] | None = Field(
+        description="More is better, 0 and less is irrelevant; null takes the judgment back."
+    )
+    judge: Annotated[str, Field(min_length=1, max_length=512)] = "unnamed"
+    time: Time = None
+
+
+class FeedbackRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    events: list[Event] = Field(min_length=1, max_length=MAX_ROWS)
+
+
+class JudgmentsRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    judgments: list[Judgment] = Field(min_length=1, max_length=MAX_ROWS)
+
+
+class FeedbackAnswer(BaseModel):
+    accepted: int = Field(description="How many are new, and on the disk now.")
+    duplicates: int = Field(description="How many were there already.")
+
+
+@router.post("/feedback", response_model=FeedbackAnswer)
+async def feedback(request: Request, body: FeedbackRequest) -> Response:
+    """Engagement events. They are durable when the answer comes; all are taken or none.
+
+    `omnisearch import feedback` brings them into the catalogue.
+    """
+    serving: Serving = request.app.state.serving
+    rows = _checked(body.events, "engagements", "events")
+    keyed = [(str(row["event_id"]), orjson.dumps(row)) for row, _ in rows]
+    accepted, duplicates = await serving.feedback.add("events", keyed)
+    serving.board.add("events", accepted)
+    serving.board.add("event_duplicates", duplicates)
+    return _said(accepted, duplicates)
+
+
+@router.post("/judgments", response_model=FeedbackAnswer)
+async def judgments(request: Request, body: JudgmentsRequest) -> Response:
+    """Judgments of results. The last one of a judge on an item for a query counts.
+
+    A grade of null takes it back.
+    """
+    serving: Serving = request.app.state.serving
+    rows = _checked(body.judgments, "judgments", "judgments")
+    names = ("query", "entity", "item_id", "judge")
+    keyed = [
+        (orjson.dumps([parsed[name] for name in names]).decode(), orjson.dumps(row))
+        for row, parsed in rows
+    ]
+    accepted, duplicates = await serving.feedback.add("judgments", keyed)
+    serving.board.add("judgments", accepted)
+    return _said(accepted, duplicates)
+
+
+def _checked(
+    given: list[Any], kind: str, field: str
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(row as a file has it, as the catalogue has it) of each; raises Refusal 422 with all faults.
+
+    The checks are those of an import: what is acknowledged can be imported.
+    """
+    now = int(time.time())
+    parse: Parser = parser_of(kind, QueryIds())
+    rows, faults = [], []
+    for number, each in enumerate(given):
+        row = {name: value for name, value in each.model_dump().items() if value is not None}
+        row["item_id"] = row.pop("id")
+        if not str(row.get("time", "")).strip():
+            row["time"] = now
+        try:
+            taken_back = kind == "judgments" and "grade" not in row
+            parsed = parse({**row, "grade": 0} if taken_back else row)
+            moment = parsed["time"]
+            if moment is None or moment > now + _AHEAD_SECONDS:
+                raise Refused("time", "is missing" if moment is None else "is in the future")
+            row |= {"grade": None} if taken_back else {}
+            rows.append(({**row, "time": moment}, parsed))
+        except Refused as refused:
+            name = "id" if refused.field == "item_id" else refused.field
+            faults.append({"where": f"{field} {number} {name}".strip(), "what": refused.reason})
+    if faults:
+        first = faults[0]
+        raise Refusal(
+            422,
+            f"{len(faults)} of {len(given)} cannot be taken, and so none was.",
+            where=first["where"],
+            how=f"It {first['what']}.",
+            fields=faults[:50],
+        )
+    return rows
+
+
+def _said(accepted: int, duplicates: int) -> Response:
+    body = orjson.dumps({"accepted": accepted, "duplicates": duplicates})
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

@@ -1,0 +1,172 @@
+"""/v1/status, /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.evaluation.judged import data_notes
+from omnisearch.service.runtime.counters import BOUNDS, STATES, Board, quantile
+from omnisearch.service.runtime.serving import Serving
+
+router = APIRouter(tags=["operation"])
+LATE_MINUTES = 5  # over which percentiles are told
+_STALE_SECONDS = 15  # after its last beat a worker counts as gone
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> Response:
+    """Whether the process answers at all."""
+    return PlainTextResponse("ok\n")
+
+
+@router.get(
+    "/readyz",
+    response_class=PlainTextResponse,
+    responses={503: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def readyz(request: Request) -> Response:
+    """Whether it has an index and takes requests; 503 while it stops."""
+    ready = request.app.state.serving.ready
+    return PlainTextResponse("ready\n" if ready else "stopping\n", 200 if ready else 503)
+
+
+@router.get("/v1/status")
+async def status(request: Request) -> Response:
+    """What is served, how fast, and how the workers and the query cache do."""
+    serving: Serving = request.app.state.serving
+    body = orjson.dumps(await serving.pool.run(service_status, serving))
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Counters of all workers, in Prometheus' text format."""
+    text = prometheus(request.app.state.serving.board)
+    return Response(text, media_type="text/plain; version=0.0.4")
+
+
+def service_status(serving: Serving) -> dict[str, Any]:
+    """The answer to /v1/status."""
+    live, board = serving.live, serving.board
+    workers = [worker for worker in board.facts() if worker["pid"]]
+    now = time.time()
+    return {
+        "generation": live.generation.number,
+        "checkpoint": live.encoder.checkpoint,
+        "checkpoint_name": live.generation.checkpoint_name,
+        "rankers": live.rankers_id.strip() or None,
+        "items": {
+            entity: int(len(table) - table.deleted.sum())
+            for entity, table in live.generation.tables.items()
+        },
+        "encoder": type(live.encoder).__name__,
+        "notes": _notes(serving),
+        "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
+        "latency": _latency(board),
+        "history": _history(board),
+        "requests": _requests(board),
+        "workers": [
+            {
+                "pid": worker["pid"],
+                "ready": bool(worker["ready"]) and now - worker["beat"] < _STALE_SECONDS,
+                "up_seconds": int(now - worker["started"]),
+                "restarts": worker["restarts"],
+                "generation": worker["generation"],
+                "swaps": worker["swaps"],
+                "swap_failures": worker["swap_failures"],
+                "connections": worker["connections"],
+                "resident_mb": round(worker["resident_kib"] / 1024, 1),
+                "searches_waiting": worker["searches_waiting"],
+                "queries_waiting": worker["queries_waiting"],
+            }
+            for worker in workers
+        ],
+    }
+
+
+def _notes(serving: Serving) -> list[str]:
+    """What a reader must know about the data, such as that it is synthetic."""
+    db = open_catalogue(serving.workspace.catalogue)
+    try:
+        return data_notes(db)
+    finally:
+        db.conn.close()
+
+
+def _cache(workers: list[dict[str, int]]) -> dict[str, Any]:
+    total = {name: sum(worker[name] for worker in workers) for name in workers[0]}
+    hits = total["memory_hits"] + total["store_hits"]
+    asked = hits + total["encoded"] + total["joined"]
+    return {
+        **{name: total[name] for name in ("memory_hits", "store_hits", "encoded", "joined")},
+        "refused": total["refused"],
+        "hit_rate": hits / asked if asked else None,
+        "model_batches": total["batches"],
+        "model_seconds": total["model_us"] / 1e6,
+    }
+
+
+def _quantiles(buckets: list[int]) -> dict[str, Any]:
+    shares = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
+    return {"requests": sum(buckets)} | {
+        name: round(found, 3) if (found := quantile(buckets, share)) is not None else None
+        for name, share in shares.items()
+    }
+
+
+def _latency(board: Board) -> dict[str, Any]:
+    """Endpoint → requests and percentiles of the last minutes."""
+    return {
+        endpoint: _quantiles([sum(column) for column in zip(*(b for _, b in late), strict=True)])
+        for endpoint, late in board.minutes(LATE_MINUTES).items()
+    }
+
+
+def _history(board: Board) -> dict[str, Any]:
+    """Endpoint → one entry a minute, oldest first."""
+    return {
+        endpoint: [{"time": at, **_quantiles(buckets)} for at, buckets in late]
+        for endpoint, late in board.minutes(1_000).items()
+    }
+
+
+def _requests(board: Board) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for endpoint, status_, requests in board.statuses():
+        found.setdefault(endpoint, {})[str(status_) if status_ else "other"] = requests
+    return found
+
+
+def prometheus(board: Board) -> str:
+    """All counters as Prometheus reads them."""
+    lines = ["# TYPE omnisearch_requests_total counter"]
+    for endpoint, status_, requests in board.statuses():
+        labels = f'endpoint="{endpoint}",status="{status_ or "other"}"'
+        lines.append(f"omnisearch_requests_total{{{labels}}} {requests}")
+    name = "omnisearch_request_seconds"
+    lines.append(f"# TYPE {name} histogram")
+    for endpoint, buckets, seconds in board.latencies():
+        total = 0
+        for bound, count in zip((*BOUNDS, None), buckets, strict=True):
+            total += count
+            le = "+Inf" if bound is None else f"{bound / 1000:g}"
+            lines.append(f'{name}_bucket{{endpoint="{endpoint}",le="{le}"}} {total}')
+        lines.append(f'{name}_sum{{endpoint="{endpoint}"}} {seconds:.6f}')
+        lines.append(f'{name}_count{{endpoint="{endpoint}"}} {total}')
+    workers = board.facts()
+    for fact in workers[0]:
+        if fact == "pid":
+            continue
+        state = fact in STATES
+        metric = f"omnisearch_worker_{fact}" + ("" if state else "_total")
+        lines.append(f"# TYPE {metric} {'gauge' if state else 'counter'}")
+        for slot, worker in enumerate(workers):
+            if worker["pid"]:
+                lines.append(f'{metric}{{worker="{slot}"}} {worker[fact]}')
+    return "\n".join(lines) + "\n"

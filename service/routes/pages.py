@@ -1,0 +1,106 @@
+"""Pictures, the pages, and the API's description for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi import Path as Parameter
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from omnisearch.service.api_page import api_page
+from omnisearch.service.errors import Refusal
+from omnisearch.service.pictures import POLICY
+from omnisearch.service.runtime.guard import COOKIE
+from omnisearch.service.runtime.serving import Serving
+
+router = APIRouter()
+PAGES = (Path(__file__).parent / "pages").resolve()
+# By suffix: what the machine's own table says may differ.
+_KINDS = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+}
+_FRESH = {"cache-control": "no-cache"}
+
+
+@router.get(
+    "/pictures/{entity}/{id:path}",
+    tags=["pictures"],
+    response_class=Response,
+    responses={
+        200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "The picture has not changed"},
+    },
+)
+async def picture(
+    request: Request,
+    entity: Literal["pin", "product"],
+    id: Annotated[str, Parameter(min_length=1, max_length=512)],
+) -> Response:
+    """The picture of an item, where it is a file beside what was imported."""
+    serving: Serving = request.app.state.serving
+    found = await serving.pool.run(serving.pictures.read, serving.live, entity, id)
+    if found is None:
+        raise Refusal(404, "There is no picture of this item here.", where="id")
+    headers = {
+        "content-security-policy": POLICY,
+        "cache-control": "private, max-age=3600",
+        "etag": found.tag,
+    }
+    if request.headers.get("if-none-match") == found.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, media_type=found.kind, headers=headers)
+
+
+@router.post("/v1/session", status_code=204, tags=["operation"], response_class=Response)
+async def session(request: Request) -> Response:
+    """Keep the API key that this request shows in a cookie, so that pages can load pictures.
+
+    The cookie is for this site's own pages only, and no script can read it.
+    """
+    answer = Response(status_code=204, headers={"cache-control": "no-store"})
+    key = request.headers.get("authorization", "").partition(" ")[2].strip()
+    key = key or request.headers.get("x-api-key", "").strip()
+    if key:
+        answer.set_cookie(
+            COOKIE, key, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        )
+    return answer
+
+
+@router.get("/", include_in_schema=False)
+@router.get("/compare", include_in_schema=False)
+@router.get("/status", include_in_schema=False)
+async def page(request: Request) -> Response:
+    name = request.url.path.strip("/") or "index"
+    return _file(f"{name}.html")
+
+
+@router.get("/assets/{name:path}", include_in_schema=False)
+async def asset(name: str) -> Response:
+    return _file(name)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    return HTMLResponse(api_page(request.app.openapi()), headers=_FRESH)
+
+
+def _file(name: str) -> Response:
+    """A file of the pages' folder; 404 for what is not there, or not in it."""
+    kind: Any = _KINDS.get(Path(name).suffix)
+    try:
+        path = (PAGES / name).resolve()
+        fine = kind and path.is_relative_to(PAGES) and path.is_file()
+    except (OSError, ValueError):
+        fine = False
+    if not fine:
+        raise Refusal(404, "There is nothing here.", where=f"/assets/{name}"[:200])
+    return FileResponse(path, media_type=kind, headers=_FRESH)

@@ -1,0 +1,194 @@
+"""/v1/search, /v1/related, /v1/similar and /v1/compare."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi import Query as Parameter
+from starlette.responses import Response
+
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.given import Given
+from omnisearch.engine.response import Hit
+from omnisearch.engine.response import Response as Found
+from omnisearch.engine.similar import similar_items
+from omnisearch.engine.systems import SYSTEMS
+from omnisearch.evaluation.compare import compare_query
+from omnisearch.evaluation.judged import top_grades
+from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.schemas import (
+    MAX_TEXT,
+    CompareAnswer,
+    RelatedAnswer,
+    SearchAnswer,
+    SimilarAnswer,
+)
+from omnisearch.service.searching import Search, given_for, in_time, search
+
+router = APIRouter(prefix="/v1", tags=["search"])
+
+SystemName = Literal["token", "embedding", "pinsage", "itemsage", "compat", "rrf", "l1", "full"]
+assert set(SYSTEMS) == set(SystemName.__args__)  # type: ignore[attr-defined]
+
+Q = Annotated[
+    str,
+    Parameter(min_length=1, max_length=MAX_TEXT, description="What to look for, in any language."),
+]
+K = Annotated[int, Parameter(ge=1, le=200)]
+Word = Annotated[str | None, Parameter(max_length=512)]
+Price = Annotated[float | None, Parameter(ge=0, le=1e12, allow_inf_nan=False)]
+Deadline = Annotated[
+    int | None,
+    Parameter(ge=1, le=60_000, description="Milliseconds; later sources are left out."),
+]
+
+
+async def filters(  # async, or FastAPI would send each request through a thread for it
+    entity: Annotated[Literal["pin", "product"] | None, Parameter()] = None,
+    language: Word = None,
+    country: Word = None,
+    min_price: Price = None,
+    max_price: Price = None,
+    brand: Word = None,
+    board: Annotated[str | None, Parameter(max_length=512, description="A board's id.")] = None,
+    ads: Annotated[bool | None, Parameter(description="Only ads, or none.")] = None,
+) -> Filters:
+    return Filters(entity, language, country, min_price, max_price, brand, board, ads)
+
+
+@router.get("/search", response_model=SearchAnswer)
+async def search_(
+    request: Request,
+    q: Q,
+    chosen: Annotated[Filters, Depends(filters)],
+    k: K = 20,
+    page: Annotated[int, Parameter(ge=1, le=10_000)] = 1,
+    system: SystemName = "full",
+    explain: bool = False,
+    deadline_ms: Deadline = None,
+) -> Response:
+    """Pins and products for a query, and related queries.
+
+    An answer that a late model or source is left out of says so in `degraded`.
+    """
+    serving: Serving = request.app.state.serving
+    seconds = (deadline_ms or serving.config.deadline_ms) / 1000
+    found = await search(serving, Search(q, seconds, k, page, system, chosen, explain))
+    return _json(search_answer(serving, found, request.scope.get("omnisearch.id", "")))
+
+
+@router.get("/related", response_model=RelatedAnswer)
+async def related(
+    request: Request,
+    q: Q,
+    k: Annotated[int, Parameter(ge=1, le=100)] = 8,
+    deadline_ms: Deadline = None,
+) -> Response:
+    """Queries near this one; those that merely say it in other words are left out."""
+    serving: Serving = request.app.state.serving
+    seconds = (deadline_ms or serving.config.deadline_ms) / 1000
+    given = await given_for(serving, q, seconds)
+    missing = ["query_embedding"] if given.cached is False and given.vector is None else []
+    found = await in_time(serving, seconds, serving.engine.related, q, given, k)
+    return answer(
+        request,
+        {
+            "query": q,
+            "generation": given.live.generation.number,
+            "related": found,
+            "degraded": missing + given.left_out,
+        },
+    )
+
+
+@router.get("/similar", response_model=SimilarAnswer)
+async def similar(
+    request: Request,
+    entity: Literal["pin", "product"],
+    id: Annotated[str, Parameter(min_length=1, max_length=512)],
+    k: K = 20,
+) -> Response:
+    """Items like this one: its neighbours in the learned space, itself left out."""
+    serving: Serving = request.app.state.serving
+    seconds, live = serving.config.deadline_ms / 1000, serving.live
+    hits = await in_time(
+        serving, seconds, similar_items, live, entity, id, k, serving.engine.config
+    )
+    shown, number = _shown(serving, hits), live.generation.number
+    return answer(request, {"entity": entity, "id": id, "generation": number, "hits": shown})
+
+
+@router.get("/compare", response_model=CompareAnswer)
+async def compare(
+    request: Request,
+    q: Q,
+    a: SystemName = "token",
+    b: SystemName = "full",
+    k: Annotated[int, Parameter(ge=1, le=50)] = 12,
+) -> Response:
+    """The first results of two systems side by side, with what they share and what judges said."""
+    serving: Serving = request.app.state.serving
+    seconds = 2 * serving.config.deadline_ms / 1000
+    given = await given_for(serving, q, seconds)
+    found = await in_time(serving, seconds, _compare, serving, given, q, (a, b), k)
+    return answer(request, found)
+
+
+class _Pinned:
+    """An engine whose searches all answer from one view, with one embedding."""
+
+    def __init__(self, serving: Serving, given: Given) -> None:
+        self._serving, self._given = serving, given
+
+    def search(self, query: str, k: int = 12, *, system: str = "full") -> Any:
+        given = Given(self._given.live, self._given.vector, self._given.cached)
+        return self._serving.engine.search(query, k, system=system, given=given)
+
+    def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]:
+        return [
+            (hit.entity, hit.id, hit.score) for hit in self.search(query, k, system=system).hits
+        ]
+
+    def warm(self, queries: Any) -> int:
+        return 0
+
+
+def _compare(
+    serving: Serving, given: Given, query: str, systems: tuple[str, str], k: int
+) -> dict[str, Any]:
+    db = open_catalogue(serving.workspace.catalogue)
+    try:
+        pinned = _Pinned(serving, given)
+        found = asdict(compare_query(pinned, db, query, k, tuple(dict.fromkeys(systems))))
+        found["top_grades"] = top_grades(db)
+    finally:
+        db.conn.close()
+    for column in found["columns"]:
+        for hit in column["hits"]:
+            hit["image"] = serving.pictures.shown_as(hit["entity"], hit["id"], hit["image"])
+    return found
+
+
+def _shown(serving: Serving, hits: list[Hit]) -> list[dict[str, Any]]:
+    """Hits as answers have them, with pictures that a page may show."""
+    return [{**vars(hit), "image": serving.pictures.shown(hit)} for hit in hits]
+
+
+def search_answer(serving: Serving, found: Found, request_id: str) -> bytes:
+    """The answer to /v1/search."""
+    fields = {**vars(found), "hits": _shown(serving, found.hits), "request_id": request_id}
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def answer(request: Request, fields: dict[str, Any]) -> Response:
+    """A JSON answer with the request's id."""
+    named = {**fields, "request_id": request.scope.get("omnisearch.id", "")}
+    return _json(orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

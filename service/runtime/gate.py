@@ -1,0 +1,207 @@
+"""What every request passes before and after its route: checks, headers, counts, the log.
+
+Plain ASGI around the FastAPI application. The commonest requests are answered here, without going
+further (`omnisearch.service.runtime.quick`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
+from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
+from omnisearch.service.runtime.counters import ENDPOINTS
+from omnisearch.service.runtime.guard import Bodies, Hosts, Keys, Rates
+from omnisearch.service.runtime.quick import quick_answer
+from omnisearch.service.runtime.serving import Serving
+
+_PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
+_PATHS = {
+    **{f"/v1/{name}": name for name in ("search", "embed", "compare", "related", "similar")},
+    **{f"/v1/{name}": name for name in ("feedback", "judgments", "status")},
+    **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
+}
+_OPEN = frozenset(("pages", "probes"))  # need no key
+_FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
+
+
+class Gate:
+    """The ASGI application of the service; `app` has the routes."""
+
+    def __init__(
+        self, app: Any, serving: Serving, config: ServiceConfig, digests: tuple[bytes, ...]
+    ) -> None:
+        self.app, self.serving, self.config = app, serving, config
+        self._keys = Keys(digests)
+        self._hosts = Hosts(config.allowed_hosts)
+        self._rates = Rates(config.client_rate, config.burst) if config.client_rate else None
+        self._bodies = Bodies(config.body_seconds)
+        self._common = common_headers(config)
+        self._origins = frozenset(origin.encode() for origin in config.cors.split())
+        self._run, self._numbers = os.urandom(4).hex(), count(1)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1003})
+        await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        start = time.perf_counter()
+        endpoint = endpoint_of(scope["path"], scope["method"])
+        headers = dict(scope["headers"])
+        request_id = self._request_id(headers)
+        scope["omnisearch.id"] = request_id
+        extra = [*self._common, (b"x-request-id", request_id.encode())]
+        if endpoint == "pictures":  # they bring a stricter policy of their own
+            extra = [header for header in extra if header[0] != b"content-security-policy"]
+        origin = headers.get(b"origin", b"")
+        if origin in self._origins:
+            extra += cors_headers(origin)
+        status, sent, gone, ended = 0, 0, False, False
+
+        async def answer(message: Any) -> None:
+            nonlocal status, sent, gone, ended
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *extra]
+            else:
+                sent += len(message.get("body", b""))
+                ended = not message.get("more_body", False)
+            try:
+                await send(message)
+            except (RuntimeError, OSError):  # what servers raise once the connection is closed
+                gone = True
+                raise
+
+        try:
+            client = self._admit(scope, headers, endpoint)
+            if scope["method"] == "OPTIONS" and origin in self._origins:
+                await _send(answer, 204, PREFLIGHT, b"")
+            elif not await self._quick(scope, endpoint, request_id, answer):
+                inside = await self._inside(scope, headers, endpoint, receive)
+                if inside is not None:
+                    await self.app(scope, inside, answer)
+        except OmniError as error:
+            client = None
+            if not status:
+                await _send(answer, status_of(error), error_headers(error), error_body(error))
+            if status_of(error) == 500 or not isinstance(error, Refusal):
+                self.serving.log.line("refused", request_id=request_id, error=str(error))
+        except Exception as error:
+            client = None
+            if not gone:
+                self.serving.say_fault(request_id, error)
+            if status and not (ended or gone):
+                raise  # half an answer: the server must end the connection
+            kind = [(b"content-type", b"application/json")]
+            if not status:
+                await _send(answer, 500, kind, internal_body())
+        seconds = time.perf_counter() - start
+        self.serving.board.observe(_PLACES.get(endpoint, len(ENDPOINTS) - 1), status, seconds)
+        if self.config.log_requests:
+            self._log(scope, request_id, client, status, sent, seconds)
+
+    def _admit(self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str) -> str | None:
+        """The client's name for the log; raises Refusal for one who may not ask, or not now."""
+        name = None
+        if endpoint != "probes":
+            self._hosts.check(headers.get(b"host", b""))
+        if self._keys and endpoint not in _OPEN and scope["method"] != "OPTIONS":
+            name = self._keys.client(headers)
+            if name is None:
+                raise Refusal(
+                    401,
+                    "This service asks for an API key.",
+                    where="Authorization",
+                    how="Send the header: Authorization: Bearer KEY",
+                )
+        if self._rates and endpoint != "probes":
+            self._rates.take(name or (scope.get("client") or ("",))[0])
+        return name
+
+    async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:
+        """Answer one of the commonest requests; returns whether it was one."""
+        if scope["method"] != "GET":
+            return False
+        query = scope["query_string"]
+        body = await quick_answer(self.serving, endpoint, query, request_id)
+        if body is None:
+            return False
+        kind = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        await _send(answer, 200, kind, body)
+        return True
+
+    async def _inside(
+        self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str, receive: Any
+    ) -> Any:
+        """What the routes receive: the body, read whole; None where the client has gone."""
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return receive
+        large = endpoint == "embed_batch"
+        most = self.config.batch_bytes if large else self.config.body_bytes
+        body = await self._bodies.read(headers, receive, most)
+        if body is None:
+            return None
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive_whole() -> Any:
+            return next(messages, None) or await receive()
+
+        return receive_whole
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+        given = headers.get(b"x-request-id", b"")
+        if given and len(given) <= 64 and not _FORBIDDEN_ID.search(given):
+            return given.decode("ascii")
+        return f"{self._run}-{next(self._numbers)}"
+
+    def _log(
+        self,
+        scope: Any,
+        request_id: str,
+        client: str | None,
+        status: int,
+        sent: int,
+        seconds: float,
+    ) -> None:
+        fields = (
+            {"query": scope["query_string"].decode("latin-1")} if self.config.log_queries else {}
+        )
+        self.serving.log.line(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            bytes=sent,
+            ms=round(seconds * 1000, 3),
+            key=client,
+            **fields,
+        )
+
+
+def endpoint_of(path: str, method: str) -> str:
+    """What a request is counted as."""
+    name = _PATHS.get(path)
+    if name is not None:
+        return "embed_batch" if name == "embed" and method == "POST" else name
+    if path.startswith("/pictures/"):
+        return "pictures"
+    if path.startswith("/assets/"):
+        return "pages"
+    return "probes" if path in ("/healthz", "/readyz") else "other"
+
+
+async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,44 @@
+"""The two commonest requests, answered without the routes: their machinery costs more than they do.
+
+GET /v1/embed?q= with a cached embedding, and GET /v1/search with `q` and perhaps `k` alone. Answers
+are those of the routes, byte for byte; whatever is not plainly usable is left to them.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+from omnisearch.service.routes.search import search_answer
+from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.schemas import MAX_TEXT
+from omnisearch.service.searching import Search, search
+
+_SIMPLE_EMBED = re.compile(rb"q=([^&;]+)\Z")
+_SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?\Z")
+
+
+async def quick_answer(
+    serving: Serving, endpoint: str, query_string: bytes, request_id: str
+) -> bytes | None:
+    """The body of a good answer; None where the routes must look at the request.
+
+    Raises:
+        OmniError: as the routes do.
+    """
+    if endpoint == "embed":
+        found = _SIMPLE_EMBED.match(query_string)
+        return serving.cached_embedding(_text(found[1])) if found else None
+    if endpoint != "search":
+        return None
+    found = _SIMPLE_SEARCH.match(query_string)
+    text = _text(found[1]) if found else ""
+    if found is None or not 0 < len(text) <= MAX_TEXT:
+        return None
+    seconds = serving.config.deadline_ms / 1000
+    response = await search(serving, Search(text, seconds, int(found[2] or 20)))
+    return search_answer(serving, response, request_id)
+
+
+def _text(encoded: bytes) -> str:
+    return unquote_plus(encoded.decode("latin-1"))

@@ -1,0 +1,171 @@
+"""The HTTP server of a worker: uvicorn with bounds on what a connection may take.
+
+uvicorn itself waits without end for a request's head and for a reader that does not read, takes
+heads of any size, and accepts all connections that wait at once, so that one worker may get them
+all. `Guarded` and `FairServer` mend that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.runtime.counters import Board
+
+MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
+_TURN = 0.002  # seconds that a worker with more connections leaves to the others
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b'connection: close\r\ncontent-length: 73\r\n\r\n{"error":{"what":"Too many connections.",'
+    b'"where":"","how":"Ask again."}}  '
+)
+_LARGE_HEAD = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+class Guarded(HttpToolsProtocol):
+    """uvicorn's protocol; a head must arrive in time and be small, an answer must be read."""
+
+    service: ServiceConfig  # of the class that `serve` makes
+    board: Board
+
+    def connection_made(self, transport: Any) -> None:
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+        if len(self.connections) >= self.service.connections:
+            self.board.add("connections_refused")
+            self.transport = transport
+            transport.write(_FULL)
+            transport.close()
+            return
+        super().connection_made(transport)
+        self.board.put("connections", len(self.connections))
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
+        if self.flow is not None:
+            super().connection_lost(exc)
+            self.board.put("connections", len(self.connections))
+
+    def data_received(self, data: bytes) -> None:
+        if self.flow is None:  # refused
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._wait_for_head()
+        try:
+            super().data_received(data)
+        except UnicodeDecodeError:  # bytes in the address that no address has
+            self.send_400_response("Invalid HTTP request received.")
+        if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+            self.transport.write(_LARGE_HEAD)
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.service.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _wait_for_head(self) -> None:
+        self._head_timer = self.loop.call_later(
+            self.service.header_seconds, self.timeout_keep_alive_handler
+        )
+
+
+class FairServer(uvicorn.Server):
+    """Accepts connections one by one, and leaves them to a worker that has fewer."""
+
+    def __init__(self, config: uvicorn.Config, listening: socket.socket, board: Board) -> None:
+        super().__init__(config)
+        self._listening, self._board = listening, board
+        self._accepting: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        self._listening.setblocking(False)
+        self._accepting = asyncio.create_task(self._accept())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._accepting
+        self._listening.close()
+        await super().shutdown(sockets=[])
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        state, config = self.server_state, self.config
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg,union-attr,return-value,operator]
+                config=config, server_state=state, app_state=self.lifespan.state
+            )
+
+        while True:
+            if len(state.connections) > self._fewest():
+                await asyncio.sleep(_TURN)
+            try:
+                accepted, _ = await loop.sock_accept(self._listening)
+            except OSError:  # out of descriptors: those that are open must end first
+                await asyncio.sleep(0.05)
+                continue
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(protocol, accepted)
+
+    def _fewest(self) -> int:
+        """Connections of the worker that has the fewest."""
+        return min(
+            (facts["connections"] for facts in self._board.facts() if facts["ready"]), default=0
+        )
+
+
+def serve(app: Any, config: ServiceConfig, listening: socket.socket, board: Board) -> None:
+    """Answer requests until SIGTERM or SIGINT; those under way are finished first."""
+    bounded = type("Bounded", (Guarded,), {"service": config, "board": board})
+    settings = uvicorn.Config(
+        app,
+        http=bounded,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=config.idle_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=max(1, round(config.stop_seconds)),
+    )
+    FairServer(settings, listening, board).run()

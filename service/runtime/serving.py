@@ -1,0 +1,212 @@
+"""What a worker holds open: engine, embedder and counters, and the change of generations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from typing import Any
+
+import numpy as np
+import orjson
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.memory import trim_memory
+from omnisearch.engine.given import Given
+from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
+from omnisearch.engine.search import SearchEngine
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.feedback import FeedbackLog
+from omnisearch.service.pictures import Pictures
+from omnisearch.service.runtime.counters import Board
+from omnisearch.service.runtime.log import JsonLog
+from omnisearch.service.runtime.pool import Pool
+
+_BEAT_SECONDS = 1.0
+_TRIM_SECONDS = 2.0  # after a change: searches under way hold on to the old view
+_AGAIN_SECONDS = 30.0  # after a generation that could not be opened
+
+
+class Serving:
+    """Everything that requests share. Opened and closed on the event loop.
+
+    Attributes:
+        engine, embedder, pool, feedback: there from `open` to `close`.
+        live: what requests that begin now answer from.
+    """
+
+    engine: SearchEngine
+    embedder: QueryEmbedder
+    pool: Pool
+    feedback: FeedbackLog
+
+    def __init__(
+        self, workspace: Workspace, config: ServiceConfig, board: Board, log: JsonLog
+    ) -> None:
+        self.workspace, self.config, self.board, self.log = workspace, config, board, log
+        self.ready = self.opened = False
+        self.pictures = Pictures(config.image_origins, workspace)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._seen: tuple[Any, ...] = ()
+        self._base: dict[str, int] = {}
+
+    @property
+    def live(self) -> Any:
+        return self.engine.live
+
+    def open(self) -> None:
+        """Open the workspace; raises NotReady or Corrupt as `SearchEngine.open` does."""
+        self._seen = pointers(self.workspace)
+        self.engine = SearchEngine.open(self.workspace)
+        warm(self.engine, self.live)
+        self.pictures.refresh()
+        self.embedder = QueryEmbedder(self.engine.cache, self.live.encoder)
+        self.pool = Pool(self.config.threads, self.config.waiting)
+        self.feedback = FeedbackLog(self.workspace.feedback, self.log)
+        self.opened = True
+
+    async def start(self) -> None:
+        """Begin to watch for generations and to tell the other workers how this one does."""
+        self.board.put("pid", os.getpid())
+        self.board.put("started", int(time.time()))
+        self._base = {name: self.board.fact(name) for name in self._embedder_counts()}
+        self._beat()
+        self.ready = True
+        self.board.put("ready", 1)
+        self._tasks = [asyncio.create_task(self._beats()), asyncio.create_task(self._watch())]
+
+    async def close(self) -> None:
+        """Stop, and write what is pending."""
+        self.ready = False
+        self.board.put("ready", 0)
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await asyncio.to_thread(self.feedback.close)
+        self.pool.close()
+        self.embedder.close()
+        self.engine.close()
+        self._beat()
+        self.log.flush()
+
+    def cached_embedding(self, text: str) -> bytes | None:
+        """The answer to GET /v1/embed where the embedding is in memory."""
+        tower = self.live.encoder
+        vector = self.embedder.cached(text, tower)
+        return None if vector is None else embedding_body(text, tower.checkpoint, vector, True)
+
+    def say_fault(self, request_id: str, error: Exception) -> None:
+        """Log an error that is our own."""
+        trace = "".join(traceback.format_exception(error))
+        self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
+
+    def _open_next(self) -> Any:
+        live = self.engine.open_next()
+        warm(self.engine, live)
+        self.pictures.refresh()
+        return live
+
+    def _embedder_counts(self) -> dict[str, int]:
+        stats = self.embedder.stats()
+        names = ("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches")
+        return {name: int(stats[name]) for name in names} | {
+            "model_us": int(stats["model_seconds"] * 1e6)
+        }
+
+    def _beat(self) -> None:
+        for name, value in self._embedder_counts().items():
+            self.board.put(name, self._base.get(name, 0) + value)
+        for name, value in (
+            ("beat", int(time.time())),
+            ("generation", self.engine.generation),
+            ("resident_kib", resident_kib()),
+            ("searches_waiting", self.pool.under_way),
+            ("queries_waiting", int(self.embedder.stats()["waiting"])),
+        ):
+            self.board.put(name, value)
+
+    async def _beats(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            self._beat()
+            self.log.flush()
+
+    async def _watch(self) -> None:
+        """Put the newest generation and rankers in place as soon as there are others."""
+        refused, again = None, 0.0
+        while True:
+            await asyncio.sleep(self.config.poll_seconds)
+            now = pointers(self.workspace)
+            if now == self._seen or (now == refused and time.monotonic() < again):
+                continue
+            try:
+                live = await asyncio.to_thread(self._open_next)
+            except (OmniError, OSError) as error:
+                self.board.add("swap_failures")
+                self.log.line("generation_refused", error=str(error))
+                refused, again = now, time.monotonic() + _AGAIN_SECONDS
+                continue
+            # One step on the event loop: a request sees the old view or the new one.
+            self.engine.swap(live)
+            self.embedder.swap(live.encoder)
+            self._seen = now
+            self.board.add("swaps")
+            self.board.put("generation", live.generation.number)
+            self.log.line("generation", number=live.generation.number)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
+            del live
+
+
+def warm(engine: SearchEngine, live: Any) -> None:
+    """Search once, so that the first request does not pay for what is made at first use."""
+    text = "warm up"
+    given = Given(live, live.encoder.queries([live.searched(text)])[0])
+    engine.search(text, given=given)
+    for table in live.generation.tables.values():
+        len(table.row_of)
+
+
+def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool) -> bytes:
+    """The answer to GET /v1/embed."""
+    return orjson.dumps(
+        {
+            "query": text,
+            "checkpoint": checkpoint,
+            "dim": len(vector),
+            "embedding": vector,
+            "cached": cached,
+        },
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+
+
+def pointers(workspace: Workspace) -> tuple[Any, ...]:
+    """What changes when a generation, rankers or an export are put in place."""
+    paths = (
+        workspace.current,
+        workspace.rankers / "CURRENT",
+        *sorted(workspace.exports.glob("*/export.json")),
+    )
+    return tuple((str(path), _stamp(path)) for path in paths)
+
+
+def _stamp(path: Any) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def resident_kib() -> int:
+    """This process's resident memory; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read every second
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,169 @@
+"""Runs the workers: one listening socket, a process each, and another in place of one that dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.service.config import ServiceConfig, read_keys
+from omnisearch.service.runtime.counters import Board
+from omnisearch.service.runtime.log import JsonLog
+
+_POLL_SECONDS = 0.1
+_HUNG_SECONDS = 30  # without a beat: the worker is killed
+_YOUNG_SECONDS = 10.0  # a worker that dies younger is started again ever more slowly
+_LONGEST_PAUSE = 30.0
+_LISTENING = 2048  # connections that wait to be accepted
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass
+class _Worker:
+    slot: int
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    begin_at: float = 0.0
+    pause: float = 0.5
+
+
+class Supervisor:
+    """The workers of a service.
+
+    Attributes:
+        url: where it answers.
+    """
+
+    def __init__(self, workspace: Workspace, config: ServiceConfig) -> None:
+        """Take the port; raises InputError where it cannot be had, or a setting is unusable."""
+        read_keys(config.api_keys)
+        self.workspace, self.config, self.log = workspace, config, JsonLog()
+        try:
+            self._listening = listen(config.host, config.port)
+        except OSError as error:
+            raise InputError(
+                f"The service cannot listen at {config.host} port {config.port} ({error}).",
+                where="service host, port",
+                how="Name another with --host and --port; port 0 takes a free one.",
+            ) from error
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self.url = f"http://{host}:{self._listening.getsockname()[1]}"
+        self._board_fd = Board.make(config.workers, workspace.root)
+        self._board = Board(self._board_fd, config.workers)
+        self._workers = [_Worker(slot) for slot in range(config.workers)]
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            OmniError: the first workers could not start; the log says why.
+        """
+        handlers = {number: signal.signal(number, self._stop) for number in _SIGNALS}
+        try:
+            self._say("starting", workers=self.config.workers)
+            said = False
+            while not self._stopping:
+                for worker in self._workers:
+                    self._look_after(worker)
+                if not said and all(facts["ready"] for facts in self._board.facts()):
+                    said = True
+                    self._say("listening", url=self.url)
+                time.sleep(_POLL_SECONDS)
+        finally:
+            self._end()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _look_after(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        process = worker.process
+        if process is None:
+            if now >= worker.begin_at:
+                self._start(worker)
+            return
+        status = process.poll()
+        if status is None:
+            facts = self._board.facts()[worker.slot]
+            if facts["ready"] and time.time() - facts["beat"] > _HUNG_SECONDS:
+                self._say("worker_hangs", worker=worker.slot, pid=process.pid)
+                process.kill()
+            return
+        was_ready = self._board.facts()[worker.slot]["ready"]
+        self._board.put_of(worker.slot, "ready", 0)
+        self._board.put_of(worker.slot, "connections", 0)
+        self._say("worker_ended", worker=worker.slot, pid=process.pid, status=status)
+        worker.process = None
+        if status in (2, 3, 4) and not was_ready:
+            raise OmniError("A worker could not start.", how="The log says why: cannot_start.")
+        young = now - worker.started < _YOUNG_SECONDS
+        worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if young else 0.5
+        worker.begin_at = now + (worker.pause if young else 0.0)
+        restarts = self._board.facts()[worker.slot]["restarts"]
+        self._board.put_of(worker.slot, "restarts", restarts + 1)
+
+    def _start(self, worker: _Worker) -> None:
+        settings = {
+            "workspace": str(self.workspace.root),
+            "config": asdict(self.config),
+            "slot": worker.slot,
+            "board": self._board_fd,
+            "listening": self._listening.fileno(),
+            "parent": os.getpid(),
+        }
+        worker.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "omnisearch.service.runtime.worker",
+                orjson.dumps(settings).decode(),
+            ],
+            pass_fds=(self._board_fd, self._listening.fileno()),
+            stdin=subprocess.DEVNULL,
+        )
+        worker.started = time.monotonic()
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self._stopping = True
+
+    def _end(self) -> None:
+        """Ask the workers to finish what is under way; kill those that take too long."""
+        self._listening.close()
+        alive = [worker.process for worker in self._workers if worker.process is not None]
+        for process in alive:
+            process.terminate()
+        until = time.monotonic() + self.config.stop_seconds + 2
+        for process in alive:
+            try:
+                process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._say("stopped")
+
+    def _say(self, event: str, **fields: Any) -> None:
+        self.log.line(event, **fields)
+        self.log.flush()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises OSError where the address is taken or not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(_LISTENING)
+    except OSError:
+        found.close()
+        raise
+    return found

@@ -1,0 +1,62 @@
+"""One worker process: `python -m omnisearch.service.runtime.worker SETTINGS`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+from threadpoolctl import threadpool_limits
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.service.app import create_app
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.runtime.counters import Board
+from omnisearch.service.runtime.log import JsonLog, take_over
+from omnisearch.service.runtime.server import serve
+
+_SWITCH_SECONDS = 0.001  # a search must not keep the event loop waiting for the interpreter
+
+
+def main(settings: dict[str, Any]) -> int:
+    """Serve until told to stop; returns the exit status."""
+    log = JsonLog()
+    take_over(log)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # Products are small here: a second BLAS thread spins, and takes a core from other searches.
+    threadpool_limits(1, user_api="blas")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    config = ServiceConfig(**settings["config"])
+    board = Board(settings["board"], config.workers, settings["slot"])
+    threading.Thread(target=_follow, args=(settings["parent"],), daemon=True).start()
+    listening = socket.socket(fileno=settings["listening"])
+    try:
+        app = create_app(Workspace(Path(settings["workspace"])), config, board)
+        app.serving.open()
+    except OmniError as error:
+        log.line("cannot_start", what=error.what, where=error.where, how=error.how)
+        log.flush()
+        return error.exit_code
+    serve(app, config, listening, board)
+    log.flush()
+    return 0
+
+
+def _follow(parent: int) -> None:
+    """End with the supervisor, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(orjson.loads(sys.argv[1])))

@@ -1,0 +1,72 @@
+"""The hidden side of a sample world: what its queries mean, and what is relevant to them.
+
+No file of the world holds it; it is made again from the seed and the size. Only evaluation may
+look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.world.itemtext import item_id
+from omnisearch.world.judges import GRADES
+from omnisearch.world.lexicon import Lexicon, load_lexicon
+from omnisearch.world.population import NO_TEXT, make_prior, populate
+from omnisearch.world.production import Production
+from omnisearch.world.querypool import make_queries
+from omnisearch.world.sizes import Size
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only the simulation knows.
+
+    Attributes:
+        query_of: normalised query → its row in the production's queries.
+        item_of: item id → its row in the production's items.
+    """
+
+    lexicon: Lexicon
+    production: Production
+    query_of: dict[str, int]
+    item_of: dict[str, int]
+
+    @classmethod
+    def of(cls, pins: int, seed: int = 7) -> Truth:
+        """The truth of `generate(Size(pins), .., seed)`."""
+        size, lexicon = Size(pins), load_lexicon()
+        draws = [np.random.default_rng([seed, step]) for step in range(8)]
+        prior = make_prior(lexicon, size, draws[0])
+        items = populate(prior, size, draws[1])
+        queries = make_queries(lexicon, prior, size.queries, draws[4])
+        texts = [normalise_query(text) for text in queries.text]
+        return cls(
+            lexicon,
+            Production.of(lexicon, items, queries),
+            {text: row for row, text in reversed(list(enumerate(texts)))},
+            {item_id(items, row): row for row in range(len(items))},
+        )
+
+    def grades(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Of (query, item id) pairs: (n,) true grades 0..3, and (n,) bool, whether the item's text
+        is in another language than the query."""
+        items, queries = self.production.items, self.production.queries
+        query = np.array([self.query_of[text] for text, _ in pairs])
+        row = np.array([self.item_of[key] for _, key in pairs])
+        foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
+        return np.digitize(self.production.relevance(query, row), GRADES), foreign
+
+    def interests(self) -> list[tuple[str, list[str]]]:
+        """Every query with the path of what it is about: interest, family, concept."""
+        tree, themes = self.production.tree, self.lexicon.themes
+        found = []
+        for text, row in self.query_of.items():
+            theme = int(self.production.queries.theme[row])
+            path = [int(tree.interest[theme]), int(tree.family[theme]), theme]
+            depth = 3 - int(tree.level[theme])
+            found.append((text, [themes[number].name for number in path[:depth]]))
+        return found
