@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.settings import load_section
+from omnisearch.data.workspace.settings import check_ranges, load_section
 
 _DEPTHS = (
     *("token_pins", "token_products", "learned_pins", "learned_products"),
@@ -57,25 +56,19 @@ class EngineConfig:
     model_threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            *((name, 0, 100_000) for name in _DEPTHS),
-            ("ef", 1, 100_000),
-            ("l1_keep", 1, 100_000),
-            ("rrf_k", 1, 1_000_000),
-            ("cache_entries", 1, 1_000_000_000),
-            ("cache_memory", 1, 1_000_000_000),
-            ("model_threads", 0, 1024),
-            ("relevance_weight", 0, 1),
-            ("ad_share", 0, 1),
-            ("min_share", 0, 0.5),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise InputError(
-                    f"{value} is not a value for this setting.",
-                    where=f"engine {name}",
-                    how=f"Give a number from {least} to {most}.",
-                )
+        ranges: dict[str, tuple[float, float]] = {
+            **dict.fromkeys(_DEPTHS, (0, 100_000)),
+            "ef": (1, 100_000),
+            "l1_keep": (1, 100_000),
+            "rrf_k": (1, 1_000_000),
+            "cache_entries": (1, 1_000_000_000),
+            "cache_memory": (1, 1_000_000_000),
+            "model_threads": (0, 1024),
+            "relevance_weight": (0, 1),
+            "ad_share": (0, 1),
+            "min_share": (0, 0.5),
+        }
+        check_ranges("engine", self, ranges)
 
 
 @dataclass(frozen=True)

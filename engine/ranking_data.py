@@ -11,7 +11,7 @@ No query that the evaluation measures is learned from: see `evaluation_queries`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -20,6 +20,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.pairs import DAY, Split, evaluation_pairs, time_split
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.candidates import KINDS, Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.given import Given
@@ -33,7 +34,6 @@ from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
 from omnisearch.ranker.lists import RankingData
 
 Item = tuple[str, str, str]  # query, entity, id
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

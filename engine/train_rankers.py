@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.config import engine_config
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions, collect
@@ -15,8 +15,6 @@ from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import open_live
 from omnisearch.ranker.published import save_rankers
 from omnisearch.ranker.training import RankerConfig, Rankers, train_rankers
-
-Progress = Callable[[int, int], None]
 
 
 def train(

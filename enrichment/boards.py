@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -38,6 +38,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.pairs import feature_until
 from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.text.normalise import words
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.writing import replace_column, transaction
 
 TOP = 10
@@ -58,7 +59,7 @@ class WordStatistics:
 
 def enrich_board_titles(
     db: sqlite_utils.Database,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     until: int | None = None,
 ) -> int:
     """Set `board_titles` of all items to the 10 best titles; returns how many items changed.
@@ -164,7 +165,7 @@ def _lists(
     items: Iterable[tuple[str, str, list[str]]],
     statistics: WordStatistics,
     total: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Iterator[tuple[str, str, str]]:
     """(entity, item id, JSON list); reports progress in board items done."""
     done = shown = 0

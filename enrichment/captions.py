@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration
 
 from omnisearch.data.catalogue.schema import table_of
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
 from omnisearch.enrichment.pictures import require_pillow
 from omnisearch.enrichment.vision_models import Cache, load_model, load_part, pixels
@@ -28,7 +29,7 @@ def caption_images(
     overwrite: bool = False,
     *,
     batch_size: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write `caption` of the items that have a picture and no caption yet.
 

@@ -8,7 +8,7 @@ hold them as JSON [[query, weight, time of the last action], ..], best first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
@@ -18,6 +18,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.pairs import DAY, HELD_OUT, time_split
 from omnisearch.data.catalogue.schema import get_meta, set_meta
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.writing import replace_column, transaction
 
 TOP = 20
@@ -71,7 +72,7 @@ def enrich_engaged_queries(
     until: int | None = None,
     window_days: int = 730,
     incremental: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Compute `engaged_queries` of all items; returns how many items changed.
 
@@ -138,7 +139,7 @@ def _events(db: sqlite_utils.Database, end: int) -> int:
 def _lists(
     rows: Iterable[tuple[str, str, str, int, int]],
     total: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Iterator[tuple[str, str, str]]:
     """(entity, item id, JSON list) from rows ordered by item and place."""
     for done, ((entity, item_id), group) in enumerate(groupby(rows, key=itemgetter(0, 1)), 1):

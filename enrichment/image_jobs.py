@@ -14,6 +14,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.pictures import Picture, Refused, decode, read_bytes
 from omnisearch.enrichment.vision_models import Cache
 
@@ -51,7 +52,7 @@ class Job:
     skip: Callable[[str, str], bool] = lambda entity, item_id: False
 
     def run(
-        self, tally: Tally, progress: Callable[[int, int], None] | None
+        self, tally: Tally, progress: Progress | None
     ) -> Iterator[list[tuple[str, str, bytes]]]:
         """Batches of (entity, item id, result), each already in the cache.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
 from omnisearch.enrichment.pictures import require_pillow
 from omnisearch.enrichment.vision_models import Cache, load_model, pixels
@@ -31,7 +32,7 @@ def embed_images(
     overwrite: bool = False,
     *,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Add a unit row to the feature 'image' for each item that has a picture and no row yet.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import chain
 from typing import Any
@@ -22,6 +22,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, 
 from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import FEATURE, NOTE, TextTower, weights_digest
 
 CACHE = "text_cache.db"
@@ -84,7 +85,7 @@ def embed_texts(
     backbone: str = "minilm",
     pooling: str = "mean",
     max_tokens: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
 

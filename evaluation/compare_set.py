@@ -12,6 +12,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.pairs import time_split
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.evaluation.compare import SYSTEMS, Engine
 from omnisearch.evaluation.evaluate import held_out_gains
@@ -20,7 +21,6 @@ from omnisearch.evaluation.significance import Difference, compare_paired, holm
 from omnisearch.evaluation.systems import (
     METRICS,
     Estimate,
-    Progress,
     Rankings,
     Values,
     estimates,

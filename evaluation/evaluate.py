@@ -17,6 +17,7 @@ import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.evaluation.compare import Engine
 from omnisearch.evaluation.judged import (
@@ -32,7 +33,6 @@ from omnisearch.evaluation.recall import Recall, RecallOptions, evaluate_recall
 from omnisearch.evaluation.significance import Difference, compare_paired, holm
 from omnisearch.evaluation.systems import (
     Estimate,
-    Progress,
     Values,
     estimates,
     has_relevant,

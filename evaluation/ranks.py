@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-Progress = Callable[[int, int], None]
+from omnisearch.data.workspace.progress import Progress
 
 # Rounding differs between the places of a matrix product, by some 1e-7 for unit vectors. Scores
 # this close are one score, so that a copy of the engaged entity never passes for a lesser one.

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from omnisearch.evaluation.ranks import Progress, exact_ranks
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.significance import bootstrap_interval
 
 Encode = Callable[[Sequence[str]], np.ndarray]

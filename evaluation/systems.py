@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.compare import Engine
 from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains
 from omnisearch.evaluation.metrics import measure
 from omnisearch.evaluation.significance import bootstrap_interval
 
-Progress = Callable[[int, int], None]
 Rankings = dict[str, dict[str, list[Item]]]  # system → query → items, best first
 Values = dict[str, dict[str, np.ndarray]]  # system → metric → a value for each query
 

@@ -9,7 +9,8 @@ import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import build_lock
-from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.indexer.publish import BuildOptions, Job, publish
 from omnisearch.indexer.signals import ItemsAndQueries
 
 __all__ = ["BuildOptions", "build", "rebuild", "snapshot"]

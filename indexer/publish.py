@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,10 @@ from omnisearch.data.workspace.artefacts import (
     write_manifest,
     write_pointer,
 )
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.generation import FORMAT, Generation
 from omnisearch.indexer.parts.spelling import keys_of, write_spelling
 from omnisearch.indexer.parts.table_write import OWN_FIELDS, Rows, write_table
@@ -41,8 +42,6 @@ from omnisearch.indexer.signals import (
     encode_signals,
     read_signals,
 )
-
-Progress = Callable[[int, int], None]
 
 TEXTS_FILE = "texts.npy"
 ENCODER = "encoder"  # the query encoder of these vectors: a training or rollback never parts them
@@ -65,19 +64,13 @@ class BuildOptions:
     recall_ef: int = 150
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("m", 2, 128),
-            ("ef_construction", 1, 10_000),
-            ("retention", 1, 1_000_000),
-            ("recall_ef", 1, 100_000),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise InputError(
-                    f"{value} is not a value for this setting.",
-                    where=f"index {name}",
-                    how=f"Give a number from {least} to {most}.",
-                )
+        ranges: dict[str, tuple[float, float]] = {
+            "m": (2, 128),
+            "ef_construction": (1, 10_000),
+            "retention": (1, 1_000_000),
+            "recall_ef": (1, 100_000),
+        }
+        check_ranges("index", self, ranges)
 
 
 @dataclass

@@ -33,14 +33,13 @@ from omnisearch.data.workspace.artefacts import (
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.progress import Progress
 
 FORMAT = 1
 HASH_BYTES = 16
 LEARNED = "learned"
 
 _ENCODE_AT_ONCE = 4096
-
-Progress = Callable[[int, int], None]
 
 
 class ItemsAndQueries(Protocol):

@@ -6,9 +6,10 @@ import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import build_lock, read_pointer
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.indexer.build import snapshot
 from omnisearch.indexer.generation import Generation
-from omnisearch.indexer.publish import BuildOptions, Job, Progress, publish
+from omnisearch.indexer.publish import BuildOptions, Job, publish
 from omnisearch.indexer.signals import ItemsAndQueries
 
 

@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.settings import load_section
+from omnisearch.data.workspace.settings import check_ranges, load_section
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f.]*:[0-9a-f]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
+
+
+_TIMED = ("header", "body", "write", "idle", "stop", "poll")
 
 
 @dataclass(frozen=True)
@@ -68,28 +71,21 @@ class ServiceConfig:
     poll_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("port", 0, 65_535),
-            ("workers", 1, 64),
-            ("deadline_ms", 1, 60_000),
-            ("threads", 1, 64),
-            ("waiting", 1, 100_000),
-            ("rate", -1, 1e9),
-            ("burst", 1, 1_000_000_000),
-            ("body_bytes", 1_000, 1_000_000_000),
-            ("batch_bytes", 1_000, 1_000_000_000),
-            ("batch_queries", 1, 1_000_000),
-            ("connections", 1, 1_000_000),
-            *((f"{name}_seconds", 0.05, 3600) for name in ("header", "body", "write")),
-            *((f"{name}_seconds", 0.05, 3600) for name in ("idle", "stop", "poll")),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise InputError(
-                    f"{value} is not a value for this setting.",
-                    where=f"service {name}",
-                    how=f"Give a number from {least} to {most}.",
-                )
+        ranges: dict[str, tuple[float, float]] = {
+            "port": (0, 65_535),
+            "workers": (1, 64),
+            "deadline_ms": (1, 60_000),
+            "threads": (1, 64),
+            "waiting": (1, 100_000),
+            "rate": (-1, 1e9),
+            "burst": (1, 1_000_000_000),
+            "body_bytes": (1_000, 1_000_000_000),
+            "batch_bytes": (1_000, 1_000_000_000),
+            "batch_queries": (1, 1_000_000),
+            "connections": (1, 1_000_000),
+            **{f"{name}_seconds": (0.05, 3600) for name in _TIMED},
+        }
+        check_ranges("service", self, ranges)
         for name in ("cors", "image_origins"):
             for origin in getattr(self, name).split():
                 check_origin(origin, f"service {name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.world import boards as boards_
 from omnisearch.world import engagement_files, visual
 from omnisearch.world.itemtext import item_id, item_records, picture_path
@@ -24,7 +25,6 @@ from omnisearch.world.related import related_queries
 from omnisearch.world.sizes import Size, size_of
 from omnisearch.world.templates import COUNTRIES
 
-Progress = Callable[[int, int], None]
 BLOCK = 10_000
 
 

@@ -8,11 +8,12 @@ from omnisearch.data.catalogue.feedback import KINDS, feedback_rows, taken_back
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.files import import_rows
 from omnisearch.data.importers.formats import Row, Source
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 
 
-def import_feedback(workspace: Workspace, progress: Progress = None) -> list[Report]:
+def import_feedback(workspace: Workspace, progress: Progress | None = None) -> list[Report]:
     """Import all events and judgments of the feedback log; those imported before change nothing.
 
     Rows are checked and refused as those of a file are; their numbers stand for lines. Judgments

@@ -17,7 +17,6 @@ from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.formats import Row, Source, format_of, open_source
 from omnisearch.data.importers.record import (
     Counts,
-    Progress,
     Report,
     check_strict,
     importing,
@@ -37,6 +36,7 @@ from omnisearch.data.importers.rows import (
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 T = TypeVar("T")
 BLOCK = 10_000  # rows that are checked and written together
@@ -70,7 +70,7 @@ def import_file(
     path: Path,
     kind: str | None = None,
     options: ImportOptions | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Import one file as rows of `kind` (by default the file's name tells) in one transaction.
 
@@ -101,7 +101,7 @@ def import_rows(
     kind: str,
     source: Source,
     options: ImportOptions | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Import the rows of an open source, read from `path`, in one transaction."""
     options = options or ImportOptions()
@@ -125,7 +125,7 @@ class _Loading:
     options: ImportOptions
     counts: Counts
     rejects: Rejects
-    progress: Progress
+    progress: Progress | None
     mapped: set[str] = field(default_factory=set)  # our fields whose column a row had
 
     def run(self) -> None:

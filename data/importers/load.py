@@ -8,11 +8,12 @@ import orjson
 
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.files import ImportOptions, import_file, import_rows, kind_of
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.vectors import feature_of, import_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 __all__ = [
     "ImportOptions",
@@ -29,7 +30,7 @@ def import_folder(
     workspace: Workspace,
     folder: Path,
     options: ImportOptions | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[Report]:
     """Import the files of a folder that have conventional names, each as `import_file` does.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.files import sha256_file
 
-Progress = Callable[[int, int], None] | None
 _CACHE_KIB = 64 * 1024
 
 

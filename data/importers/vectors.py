@@ -17,18 +17,12 @@ from omnisearch.data.catalogue.vectors import Feature, open_feature, write_featu
 from omnisearch.data.importers import values as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks
-from omnisearch.data.importers.record import (
-    Counts,
-    Progress,
-    Report,
-    check_strict,
-    importing,
-    record,
-)
+from omnisearch.data.importers.record import Counts, Report, check_strict, importing, record
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 _ROWS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -51,7 +45,7 @@ def import_features(
     entity: str,
     ids: Path | None = None,
     strict: bool = False,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Import vectors of a feature; rows of ids already there are replaced, others added.
 

@@ -63,6 +63,17 @@ def load_section(
     return replace(defaults, **chosen)  # type: ignore[type-var]
 
 
+def check_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raise InputError for the first setting that lies outside its range, bounds included."""
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise InputError(
+                f"{name} must be a number from {least} to {most}, got {value}.",
+                where=f"[{section}] {name}",
+            )
+
+
 def _coerce(value: Any, like: Any, where: str) -> Any:
     kind = type(like)
     try:

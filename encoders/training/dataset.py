@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,10 @@ from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.vectors import Feature, open_features
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
 from omnisearch.encoders.models.ragged import Ragged
 
-Progress = Callable[[int, int], None]
 ENGAGED = TEXT_FIELDS.index("engaged_queries")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.vectors import Feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import Parts
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
@@ -64,7 +64,7 @@ def prepare(
     db: sqlite_utils.Database,
     config: Config,
     saved: Parts | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Read the catalogue; make a new model from the config's seed, or go on with a saved one."""
     split = time_split(db)

@@ -17,6 +17,7 @@ from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import (
     TrainingState,
     arrays_of,
@@ -65,7 +66,7 @@ def train(
     config: Config,
     name: str = "default",
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     on_step: OnStep | None = None,
 ) -> Path:
     """Train all encoders on the catalogue; returns the folder of the best checkpoint.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import HashEmbedding
 from omnisearch.encoders.training.optim import LazyAdam, clip_gradients, set_rates
 
@@ -46,7 +47,7 @@ def descend(
     steps: int,
     loss: Callable[[np.random.Generator], Tensor],
     seed: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     """Take `steps` steps down the loss: AdamW, and a lazy Adam for hash embeddings.
 

@@ -8,7 +8,6 @@ The query of a pair is hidden among its products' engaged queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 from omnisearch.encoders.models.ragged import Ragged
@@ -60,8 +60,6 @@ _QUERIES = len(MODALITIES) - 1
 # negatives, pairs with pins, and pairs of products.
 PAIRS, FEWEST_PAIRS = 192, 64
 UNASKED = 0.3  # chance that a product is shown without its engaged queries
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

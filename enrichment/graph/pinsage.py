@@ -7,7 +7,6 @@ each other's neighbourhoods: that they share a board must not be what tells that
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until
 from omnisearch.data.catalogue.vectors import Feature, write_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 from omnisearch.enrichment.graph.fit_notes import note_fit
 from omnisearch.enrichment.graph.fitting import descend, pair_loss, steps_for
@@ -36,8 +36,6 @@ PAIRS, FEWEST_PAIRS = (
 SOME = 4  # neighbours drawn for each pin of a batch
 ALONE = 0.1  # chance that a pin is shown without its neighbours
 _BLOCK = 8192
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlite_utils
@@ -10,6 +9,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.graph.fit_notes import imported
 from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
@@ -34,7 +34,7 @@ def refresh(
     db: sqlite_utils.Database,
     name: str,
     again: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Embed all items by the saved network; train one first where none is saved, or `again`.
 

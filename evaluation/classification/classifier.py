@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _BATCH = 256
@@ -71,7 +72,7 @@ def choose(
     train: Examples,
     valid: Examples,
     grid: Sequence[Settings] = GRID,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Settings:
     """The settings with the best mean precision@1 over levels on the validation part."""
     best, chosen = -1.0, grid[0]

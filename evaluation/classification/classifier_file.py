@@ -8,7 +8,7 @@ It is bound to the checkpoint whose vectors it learned from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from safetensors.torch import save
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import Encoder, load_encoder
 from omnisearch.evaluation.classification.classifier import (
     Classifier,
@@ -151,9 +152,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def train_classifier(
-    labels: Labels, encoder: Encoder, progress: Callable[[int, int], None] | None = None
-) -> Stored:
+def train_classifier(labels: Labels, encoder: Encoder, progress: Progress | None = None) -> Stored:
     """A classifier of all labels, with the settings that the validation part chooses.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from omnisearch.data.text.normalise import words
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.classification.measures import Measure, hits_at_1, in_blocks, precision
 
 _LABEL = "__label__"
@@ -59,7 +60,7 @@ def available() -> bool:
 
 
 def choose_fasttext(
-    train: Texts, valid: Texts, progress: Callable[[int, int], None] | None = None
+    train: Texts, valid: Texts, progress: Progress | None = None
 ) -> FastTextSettings:
     """The best mean precision@1 over levels on the validation part, one setting after another."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlite_utils
 
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.systems import system_named
 from omnisearch.evaluation.compare import catalogue_rows
 from omnisearch.evaluation.judged import Item, data_notes
@@ -28,7 +29,6 @@ from omnisearch.evaluation.wording import plain
 if TYPE_CHECKING:
     from omnisearch.evaluation.evaluate import LiveEngine
 
-Progress = Callable[[int, int], None]
 DESCRIPTION = 300  # characters of a description that judges see
 
 

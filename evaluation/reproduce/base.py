@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from omnisearch.data.importers.load import ImportOptions, import_folder
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import text_encoder
 from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
@@ -31,7 +32,6 @@ from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.enrichment.text import CACHE, embed_texts, texts_of, usual_encoder
 from omnisearch.world import Size, generate
 
-Progress = Callable[[int, int], None]
 WORLD_SEED = 7
 _MADE_OF = "made_of.json"
 _GRAPH = (("pinsage", "pin"), ("itemsage", "product"))

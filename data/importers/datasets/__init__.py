@@ -9,13 +9,14 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnisearch.data.importers.record import Progress, Report
+    from omnisearch.data.importers.record import Report
+    from omnisearch.data.workspace.progress import Progress
 
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
 
 
 def import_published(
-    workspace: Workspace, folder: Path, name: str, progress: Progress = None
+    workspace: Workspace, folder: Path, name: str, progress: Progress | None = None
 ) -> list[Report]:
     """Import a folder that holds one of PUBLISHED; raises InputError for an unknown name."""
     from omnisearch.data.importers.datasets import coco, esci, home_depot, iconclass, tate

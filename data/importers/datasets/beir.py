@@ -24,18 +24,21 @@ from omnisearch.data.importers.datasets.labels import (
     take,
 )
 from omnisearch.data.importers.formats import open_source
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.importers.rows import FIELDS
 from omnisearch.data.importers.values import Refused, number
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.progress import Progress
 
 _QRELS = (("test", "test"), ("dev", "valid"), ("train", "train"))  # file, split
 _FILES = {"train": "train", "valid": "dev", "test": "test"}
 
 
-def import_beir(workspace: Workspace, folder: Path, progress: Progress = None) -> list[Report]:
+def import_beir(
+    workspace: Workspace, folder: Path, progress: Progress | None = None
+) -> list[Report]:
     """Import a BEIR folder; document ids are kept, the judge is 'beir'.
 
     A query's split is that of the first qrels file it is in (test, then dev, then train).

@@ -18,15 +18,18 @@ from omnisearch.data.importers.datasets.labels import (
     take,
     texts_in,
 )
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 
 GAINS = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 ACTIONS = {"E": ("save", "add_to_cart"), "S": ("click",)}
 
 
-def import_esci(workspace: Workspace, folder: Path, progress: Progress = None) -> list[Report]:
+def import_esci(
+    workspace: Workspace, folder: Path, progress: Progress | None = None
+) -> list[Report]:
     """Import products, queries, judgments and derived engagement; ids become 'esci:<asin>'."""
     products = file_of(folder, "products.jsonl")
     labels = file_of(folder, "judgments.tsv")

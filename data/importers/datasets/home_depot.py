@@ -18,13 +18,14 @@ from omnisearch.data.importers.datasets.labels import (
     take,
     texts_in,
 )
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.importers.values import Refused, number
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.progress import Progress
 
 
 def import_home_depot(
-    workspace: Workspace, folder: Path, progress: Progress = None
+    workspace: Workspace, folder: Path, progress: Progress | None = None
 ) -> list[Report]:
     """Import products, queries, judgments and derived engagement; ids become 'hd:<uid>'."""
     products = file_of(folder, "products.csv")

@@ -23,16 +23,19 @@ from omnisearch.data.importers.datasets.labels import (
 )
 from omnisearch.data.importers.files import import_rows
 from omnisearch.data.importers.formats import Row, Source
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 # language → notation → its keywords, as written
 Keywords = dict[str, dict[str, list[str]]]
 
 
-def import_iconclass(workspace: Workspace, folder: Path, progress: Progress = None) -> list[Report]:
+def import_iconclass(
+    workspace: Workspace, folder: Path, progress: Progress | None = None
+) -> list[Report]:
     """Import pins, queries, judgments and derived engagement; ids become 'iconclass:<notation>'.
 
     The files are read whole: some 50 MB of memory for six languages.

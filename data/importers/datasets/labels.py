@@ -16,11 +16,12 @@ from typing import Any
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
 from omnisearch.data.importers.files import import_rows
 from omnisearch.data.importers.formats import Row, Source, open_source
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.importers.values import Refused
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 DERIVED_TIME = 1_577_836_800  # 2020-01-01: labels have no time of their own
 Values = dict[str, Any]
@@ -68,7 +69,7 @@ def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
 
 
 def take(
-    workspace: Workspace, path: Path, kind: str, translate: Translate, progress: Progress
+    workspace: Workspace, path: Path, kind: str, translate: Translate, progress: Progress | None
 ) -> Report:
     """Import the rows that `translate` makes of the rows of one file."""
     source = translated(open_source(path), translate)

@@ -20,12 +20,15 @@ from omnisearch.data.importers.datasets.labels import (
     once,
     take,
 )
-from omnisearch.data.importers.record import Progress, Report
+from omnisearch.data.importers.record import Report
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.progress import Progress
 
 
-def import_tate(workspace: Workspace, folder: Path, progress: Progress = None) -> list[Report]:
+def import_tate(
+    workspace: Workspace, folder: Path, progress: Progress | None = None
+) -> list[Report]:
     """Import pins, boards, queries, judgments and derived engagement; ids become 'tate:<id>'."""
     works = file_of(folder, "artworks.jsonl")
     names = _subject_names(file_of(folder, "subjects.json"))

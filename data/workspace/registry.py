@@ -1,0 +1,84 @@
+"""Registries: what a new file can add to OmniSearch, by kind and name.
+
+The kinds are `sources`, `systems`, `features`, `spaces`, `enrichers`, `datasets` and `feeds`. An
+entry of another package comes in by a call of `register`, or by an entry point of the group
+`omnisearch.<kind>`, which is read when the registry is first used:
+
+    [project.entry-points."omnisearch.sources"]
+    newest = "shop.search:NEWEST"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, Protocol, TypeVar
+
+from omnisearch.data.workspace.errors import InputError
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries of one kind by name: ours in their order, then those of plug-ins."""
+
+    def __init__(self, kind: str, entries: Iterable[Entry] = ()) -> None:
+        """`kind` is a plural, such as 'sources'; entries of plug-ins are not read yet."""
+        self.kind = kind
+        self._entries = {entry.name: entry for entry in entries}
+        self._complete = False
+
+    def register(self, entry: Entry) -> Entry:
+        """Add an entry and return it; raises InputError where its name is taken."""
+        if entry.name in self._entries:
+            raise InputError(
+                f"There are two {self.kind} called {entry.name!r}.",
+                where=f"omnisearch.{self.kind}",
+                how="Give the new one another name.",
+            )
+        self._entries[entry.name] = entry
+        return entry
+
+    def remove(self, name: str) -> None:
+        """Take an entry away again."""
+        del self._entries[name]
+
+    def named(self, name: str, where: str = "") -> Entry:
+        """The entry of a name; raises InputError with the known names."""
+        if name not in self:
+            raise InputError(
+                f"There is no {name!r} among the {self.kind}.",
+                where=where or self.kind,
+                how=f"Use one of {', '.join(self)}.",
+            )
+        return self[name]
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, Entry]:
+        if not self._complete:
+            self._complete = True  # before: a plug-in may look at the registry while it is loaded
+            for point in entry_points(group=f"omnisearch.{self.kind}"):
+                try:
+                    entry = point.load()
+                except Exception as error:  # whatever another package's code raises
+                    raise InputError(
+                        f"The plug-in {point.value!r} cannot be loaded ({error}).",
+                        where=f"entry point {point.name!r} of omnisearch.{self.kind}",
+                        how="Update the package that brings it, or uninstall it.",
+                    ) from error
+                self.register(entry)
+        return self._entries
