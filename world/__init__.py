@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omnisearch.world.sizes import Size
 
 if TYPE_CHECKING:
-    from omnisearch.world.generate import generate
+    from omnisearch.world.generator import generate
 
 __all__ = ["Size", "generate"]
 
@@ -17,7 +17,7 @@ __all__ = ["Size", "generate"]
 def __getattr__(name: str) -> object:
     # Lazy, so that naming a Size does not load pyarrow.
     if name == "generate":
-        from omnisearch.world.generate import generate
+        from omnisearch.world.generator import generate
 
         return generate
     raise AttributeError(name)
