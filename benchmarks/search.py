@@ -37,7 +37,7 @@ class Plain:
     """rank-bm25, hnswlib and dicts."""
 
     def __init__(self, engine: SearchEngine) -> None:
-        generation = engine.live.generation
+        generation = engine.snapshot.generation
         folder = folder_of(engine.workspace, generation.number)
         self.bm25, self.graphs, self.items = {}, {}, {}
         for entity in ITEM_ENTITIES:
@@ -87,10 +87,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     engine = SearchEngine.open(options.workspace)
-    generation = engine.live.generation
+    generation = engine.snapshot.generation
     sizes = ", ".join(f"{len(table):,} {name} rows" for name, table in generation.tables.items())
     print(f"generation {generation.number}: {sizes}; {os.cpu_count()} cores")
-    trained = "trained" if engine.live.rankers else "not trained, rank fusion instead"
+    trained = "trained" if engine.snapshot.rankers else "not trained, rank fusion instead"
     print(f"rankers: {trained}; load average {os.getloadavg()[0]:.1f}")
     ids = generation.tables["query"].ids
     chosen = np.random.default_rng(0).choice(
@@ -98,7 +98,9 @@ def main() -> None:
     )
     queries = [ids[row] for row in chosen]
     engine.warm(queries)
-    vectors = dict(zip(queries, engine.cache.vectors(engine.live.encoder, queries), strict=True))
+    vectors = dict(
+        zip(queries, engine.cache.vectors(engine.snapshot.encoder, queries), strict=True)
+    )
     plain = Plain(engine)
     whole: list[float] = []
     first: list[float] = []

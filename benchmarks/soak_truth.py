@@ -24,7 +24,6 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.given import Given
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.similar import similar_items
 from omnisearch.indexer.build import rebuild
@@ -110,24 +109,25 @@ def questions(workspace: Path, most: int) -> list[Question]:
 
 def answer_of(engine: SearchEngine, question: Question) -> Any:
     """What the engine answers, in process, as the service writes it."""
-    live, text = engine.live, question.text
+    snapshot, text = engine.snapshot, question.text
     if question.kind == "search":
         options = dict(question.options)
         names = {"entity": options.pop("entity", None), "price_max": options.pop("max_price", None)}
         return asdict(engine.search(text, filters=Filters(**names), **options))
     if question.kind == "batch":
-        rows = engine.cache.vectors(live.encoder, text.split("\n"))
+        rows = engine.cache.vectors(snapshot.encoder, text.split("\n"))
         return rows.astype("<f2").tobytes()
     if question.kind == "similar":
         wanted = question.options
-        hits = similar_items(live, wanted["entity"], wanted["id"], 10, engine.config)
+        hits = similar_items(snapshot, wanted["entity"], wanted["id"], 10, engine.config)
         return {**wanted, "hits": [asdict(hit) for hit in hits]}
     if question.kind == "embed":
-        vector = engine.cache.vector(live.encoder, text)[0]
-        checkpoint = live.encoder.checkpoint
+        vector = engine.cache.vector(snapshot.encoder, text)[0]
+        checkpoint = snapshot.encoder.checkpoint
         return {"query": text, "checkpoint": checkpoint, "dim": len(vector), "embedding": vector}
-    vector = engine.cache.vector(live.encoder, live.searched(text))[0]
-    related = engine.related(text, Given(live, vector), 8)
+    query = snapshot.query(text)
+    query = query.with_vector(engine.cache.vector(snapshot.encoder, query.text)[0])
+    related = engine.at(snapshot).related(query, 8)
     return {"query": text, "related": [asdict(each) for each in related], "degraded": []}
 
 
@@ -149,7 +149,7 @@ def truth(
     start, published = time.perf_counter(), time.time()
     engine = SearchEngine.open(workspace)
     answers = [said(answer_of(engine, question)) for question in asked]
-    tables = engine.live.generation.tables
+    tables = engine.snapshot.generation.tables
     titles = {
         (entity, key): tables[entity].display([tables[entity].row_of[key]])[0].get("title", "")
         for entity, key in changed

@@ -18,6 +18,7 @@ from omnisearch.cli.common import (
     progress,
 )
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.systems import SYSTEMS
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,7 @@ def compare(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 12,
     systems: Annotated[
-        str, typer.Option(help="Names with commas: token, embedding, compat, rrf, l1, full.")
+        str, typer.Option(help=f"Names with commas, of {', '.join(SYSTEMS)}.")
     ] = "token,embedding,full",
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
     json: JsonOption = False,

@@ -15,6 +15,7 @@ from omnisearch.cli.common import (
     out,
     progress,
 )
+from omnisearch.engine.systems import evaluated_systems
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.evaluate import Evaluation
@@ -30,7 +31,7 @@ def evaluate(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     systems: Annotated[
         str, typer.Option(help="Names with commas; the last is tested against the others.")
-    ] = "token,embedding,pinsage,itemsage,rrf,l1,full",
+    ] = ",".join(evaluated_systems()),
     queries: Annotated[
         int, typer.Option(min=1, help="At most so many queries of each set, drawn by the seed.")
     ] = 1000,

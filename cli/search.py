@@ -15,6 +15,7 @@ from omnisearch.cli.common import (
     example,
     out,
 )
+from omnisearch.engine.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from omnisearch.engine.response import Response
@@ -36,7 +37,7 @@ def search(
     page: Annotated[int, typer.Option(min=1)] = 1,
     system: Annotated[
         str,
-        typer.Option(help="full, token, embedding, pinsage, itemsage, compat, rrf, l1."),
+        typer.Option(help=f"One of {', '.join(SYSTEMS)}."),
     ] = "full",
     entity: Annotated[str | None, typer.Option(help="pin or product.")] = None,
     language: Annotated[str | None, typer.Option(help="Such as en.")] = None,

@@ -6,84 +6,57 @@ there once, and an absent score is NaN. No Python object exists per candidate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.engine.index import Items, SourceResult
+from omnisearch.engine.sources import Source
 from omnisearch.ranker.l1 import UNLEARNED
 
-KINDS = ("token", "learned", "compat")  # what a source searches with
 _ENTITY_SHIFT = 48
 
 
-@dataclass(frozen=True)
-class Found:
-    """What one source returned, best first.
-
-    Attributes:
-        entity: 'pin' or 'product'; kind: one of KINDS.
-        rows: int64 (m,) rows of the entity's table; scores: float32 (m,) cosines or BM25.
-    """
-
-    entity: str
-    kind: str
-    rows: np.ndarray
-    scores: np.ndarray
-
-
 @dataclass
-class Candidates:
+class Candidates(Items):
     """The merged table.
 
     Attributes:
-        entity: uint8 (n,), 0 pin and 1 product: the position in ITEM_ENTITIES.
-        row: int64 (n,), the item's row in its entity's table.
-        columns: name → float array of n values: `<kind>_score` and `<kind>_rank` (1 is the best)
-            for each kind of KINDS, then whatever later stages add.
+        columns: name → float array of n values: `<source>_score` and `<source>_rank` (1 is the
+            best) of each source, then whatever later stages add.
     """
 
-    entity: np.ndarray
-    row: np.ndarray
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.row)
-
-    @property
-    def pins(self) -> int:
-        """How many candidates are pins; they come first."""
-        return int(np.searchsorted(self.entity, 1))
-
-    def part(self, entity: str) -> slice:
-        """Where the candidates of an entity type stand."""
-        return slice(0, self.pins) if entity == ITEM_ENTITIES[0] else slice(self.pins, len(self))
-
-    def take(self, where: np.ndarray) -> Candidates:
-        """Those candidates, in that order. Only the order (entity, row) keeps `part` meaningful."""
-        columns = {name: column[where] for name, column in self.columns.items()}
-        return Candidates(self.entity[where], self.row[where], columns)
+    def best_of(self, sources: Iterable[Source], column: str) -> np.ndarray:
+        """Float32 (n,): each candidate's best `score` or `rank` in these sources; NaN in none."""
+        better = np.fmin if column == "rank" else np.fmax
+        found = np.full(len(self), np.nan, np.float32)
+        for source in sources:
+            part, values = self.part(source.entity), self.columns.get(f"{source.name}_{column}")
+            if values is not None:
+                found[part] = better(found[part], values[part])
+        return found
 
 
-def merge(found: Iterable[Found]) -> Candidates:
-    """One table of all sources' results, each item once, every source's score and rank kept."""
-    found = list(found)
-    keys = [(ITEM_ENTITIES.index(part.entity) << _ENTITY_SHIFT) + part.rows for part in found]
+def merge(results: Mapping[str, SourceResult]) -> Candidates:
+    """One table of the results of sources, by name: each item once, every score and rank kept."""
+    keys = [
+        (ITEM_ENTITIES.index(result.entity) << _ENTITY_SHIFT) + result.rows
+        for result in results.values()
+    ]
     every = np.concatenate(keys) if keys else np.zeros(0, np.int64)
     unique, where = np.unique(every, return_inverse=True)
-    n = len(unique)
-    columns = {
-        f"{kind}_{name}": np.full(n, np.nan, np.float32)
-        for kind in KINDS
-        for name in ("score", "rank")
-    }
+    columns: dict[str, np.ndarray] = {}
     start = 0
-    for part in found:
-        stop = start + len(part.rows)
-        rows = where[start:stop]
-        columns[f"{part.kind}_score"][rows] = part.scores
-        columns[f"{part.kind}_rank"][rows] = np.arange(1, len(rows) + 1, dtype=np.float32)
+    for name, result in results.items():
+        stop = start + len(result.rows)
+        scores, ranks = (np.full(len(unique), np.nan, np.float32) for _ in range(2))
+        scores[where[start:stop]] = result.scores
+        ranks[where[start:stop]] = np.arange(1, stop - start + 1, dtype=np.float32)
+        columns |= {f"{name}_score": scores, f"{name}_rank": ranks}
         start = stop
     return Candidates(
         entity=(unique >> _ENTITY_SHIFT).astype(np.uint8),
@@ -100,16 +73,25 @@ def best_first(scores: np.ndarray) -> np.ndarray:
     return np.argsort(-scores, kind="stable")
 
 
-def rrf(candidates: Candidates, kinds: Iterable[str], k: int = 60) -> np.ndarray:
-    """Reciprocal rank fusion: float32 (n,), the sum of 1 / (k + rank) over the kinds' rankings.
+def by_signal(sources: Iterable[Source]) -> dict[str, list[Source]]:
+    """Signal → its sources: their scores compare, so that together they give one ranking."""
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        groups.setdefault(source.signal, []).append(source)
+    return groups
 
-    A kind's ranking is of pins and products together by score: the feed that this kind alone
-    would show. Candidates that no kind returned get 0.
+
+def rrf(candidates: Candidates, sources: Iterable[Source], k: int = 60) -> np.ndarray:
+    """Reciprocal rank fusion: float32 (n,), the sum of 1 / (k + rank) over the signals' rankings.
+
+    A signal's ranking is of pins and products together by score: the feed that it alone would
+    show. Candidates that no source returned get 0.
     """
     total = np.zeros(len(candidates), np.float32)
-    for kind in kinds:
-        order = best_first(candidates.columns[f"{kind}_score"])
-        returned = int(np.count_nonzero(~np.isnan(candidates.columns[f"{kind}_score"])))
+    for group in by_signal(sources).values():
+        scores = candidates.best_of(group, "score")
+        order = best_first(scores)
+        returned = int(np.count_nonzero(~np.isnan(scores)))
         ranks = np.arange(1, returned + 1, dtype=np.float32)
         total[order[:returned]] += 1.0 / (k + ranks)
     return total
@@ -122,9 +104,10 @@ def unlearned(candidates: Candidates) -> np.ndarray:
     2023).
 
     Args:
-        candidates: with the columns of UNLEARNED; what is not known counts as 0.
+        candidates: with columns of UNLEARNED; what is not known counts as 0.
     """
     total = np.zeros(len(candidates), np.float32)
     for name, weight in UNLEARNED.items():
-        total += np.float32(weight) * np.nan_to_num(candidates.columns[name])
+        if name in candidates.columns:
+            total += np.float32(weight) * np.nan_to_num(candidates.columns[name])
     return total

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.settings import check_ranges, load_section
+from omnisearch.engine.sources import RELATED, SOURCES, Source
 
-_DEPTHS = (
-    *("token_pins", "token_products", "learned_pins", "learned_products"),
-    *("pinsage_pins", "itemsage_products", "related_queries", "related"),
-)
+
+def default_depths() -> dict[str, int]:
+    """The depth of each source there is, and of the related queries."""
+    return {source.name: source.depth for source in (*SOURCES.values(), RELATED)}
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class EngineConfig:
     their scores are the same for every page.
 
     Attributes:
-        token_pins, token_products, learned_pins, learned_products, pinsage_pins,
-            itemsage_products: candidates read from each source; 0 switches it off.
-        related_queries: neighbours read in the query space; `related` of them are shown.
+        depths: source → candidates read from it, where it is not the source's own depth; 0
+            switches it off. `related_queries` are neighbours in the query space.
+        related: how many related queries are shown.
         ef: breadth of the HNSW search; at least the depth is used.
         l1_keep: candidates that L1 passes on to L2: the length of the full feed.
         relevance_weight: share of the relevance head in the L2 score, 0 to 1.
@@ -36,13 +38,7 @@ class EngineConfig:
         model_threads: threads of one call of an exported query tower; 0 takes all cores.
     """
 
-    token_pins: int = 150
-    token_products: int = 150
-    learned_pins: int = 150
-    learned_products: int = 150
-    pinsage_pins: int = 100
-    itemsage_products: int = 100
-    related_queries: int = 32
+    depths: Mapping[str, int] = field(default_factory=default_depths)
     related: int = 8
     ef: int = 150
     l1_keep: int = 200
@@ -57,7 +53,6 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
-            **dict.fromkeys(_DEPTHS, (0, 100_000)),
             "ef": (1, 100_000),
             "l1_keep": (1, 100_000),
             "rrf_k": (1, 1_000_000),
@@ -68,7 +63,12 @@ class EngineConfig:
             "ad_share": (0, 1),
             "min_share": (0, 0.5),
         }
-        check_ranges("engine", self, ranges)
+        check_ranges("engine", vars(self), ranges)
+        check_ranges("engine.depths", self.depths, dict.fromkeys(self.depths, (0, 100_000)))
+
+    def depth(self, source: Source) -> int:
+        """How many candidates a source is read for."""
+        return self.depths.get(source.name, source.depth)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
-from omnisearch.engine.candidates import KINDS
-from omnisearch.engine.scoring import Ranking
-from omnisearch.engine.sources import SOURCE_NAMES
+from omnisearch.engine.candidates import by_signal
+from omnisearch.engine.ranking import Ranking
+from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.training import Rankers
 
 
@@ -29,12 +29,13 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         return _known(columns[name][at]) if name in columns else None
 
     sources = {
-        SOURCE_NAMES[entity, kind]: {
-            "rank": int(columns[f"{kind}_rank"][at]),
-            "score": value(f"{kind}_score"),
-        }
-        for kind in KINDS
-        if value(f"{kind}_rank") is not None
+        name: {"rank": int(columns[f"{name}_rank"][at]), "score": value(f"{name}_score")}
+        for name, source in SOURCES.items()
+        if source.entity == entity and value(f"{name}_rank") is not None
+    }
+    found: dict[str, float | None] = {  # by what the candidate's sources returned
+        signal: next((sources[s.name]["score"] for s in group if s.name in sources), None)
+        for signal, group in by_signal(SOURCES.values()).items()
     }
     heads: dict[str, float | None] | None = None
     if rankers is not None and ranking.features is not None and value("l2") is not None:
@@ -42,9 +43,9 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         heads = {name: _known(score[0]) for name, score in rankers.l2.scores(row).items()}
     return {
         "sources": sources,
-        "learned": value("learned") if "learned" in columns else value("learned_score"),
-        "compat": value("compat") if "compat" in columns else value("compat_score"),
-        "bm25": value("token_score"),
+        "learned": value("learned") if "learned" in columns else found["learned"],
+        "compat": value("compat") if "compat" in columns else found["compat"],
+        "bm25": found["bm25"],
         "rrf": value("rrf"),
         "fused": value("fused"),
         "l1": value("l1"),

@@ -21,14 +21,14 @@ import sqlite_utils
 from omnisearch.data.catalogue.pairs import DAY, Split, evaluation_pairs, time_split
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.engine.candidates import KINDS, Candidates, best_first, rrf
+from omnisearch.engine.candidates import Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.given import Given
-from omnisearch.engine.scoring import add_cosines, features, retrieve_all
+from omnisearch.engine.context import NoDeadline
+from omnisearch.engine.ranking import add_cosines, features
+from omnisearch.engine.retrieval import retrieve
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import Live, known_until
-from omnisearch.engine.sources import Asked
-from omnisearch.engine.systems import SYSTEMS
+from omnisearch.engine.snapshot import Snapshot, known_until
+from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.features import FEATURES
 from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
 from omnisearch.ranker.lists import RankingData
@@ -74,24 +74,25 @@ def collect(
     Raises:
         NotReady: features of the catalogue know of what happened after the end of training.
     """
-    live, config = engine.live, engine.config
+    snapshot, config = engine.snapshot, engine.config
+    sources = list(SOURCES.values())
     split = time_split(db)
     measured = evaluation_queries(db, split)
-    engaged = _logged(db, _window(live, split, options), measured, options)
+    engaged = _logged(db, _window(snapshot, split, options), measured, options)
     judged = _judged(db, measured, options)
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
     judged_queries = {query for query, _, _ in judged}
-    searched = list(map(live.searched, queries))
-    vectors = engine.cache.vectors(live.encoder, searched)
+    asked = [snapshot.query(query) for query in queries]
+    vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
-        asked = Asked(searched[number], vectors[number], query)
-        candidates = retrieve_all(asked, SYSTEMS["full"], config, None, Given(live, asked.vector))
-        add_cosines(live, candidates, vectors[number])
+        read = asked[number].with_vector(vectors[number])
+        candidates = retrieve(snapshot, read, sources, config, None, NoDeadline())
+        add_cosines(snapshot, candidates, read)
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
-        X = features(live, candidates, asked, as_new)
-        gain, weight, grade = _labels(live, candidates, query, engaged, judged)
+        X = features(snapshot, candidates, read, as_new)
+        gain, weight, grade = _labels(snapshot, candidates, query, engaged, judged)
         if query not in logged_queries:
             gain[:] = np.nan
         if query not in judged_queries:
@@ -123,11 +124,11 @@ def evaluation_queries(db: sqlite_utils.Database, split: Split) -> set[str]:
     return found
 
 
-def _window(live: Live, split: Split, options: RankingOptions) -> tuple[int, int]:
+def _window(snapshot: Snapshot, split: Split, options: RankingOptions) -> tuple[int, int]:
     """[from, until): after all that the features know, before the evaluation; may be empty."""
     if not split.evaluates:
         return 0, 0
-    start = max(split.train_until, known_until(live.generation))
+    start = max(split.train_until, known_until(snapshot.generation))
     return start, min(split.train_until + options.window_days * DAY, split.eval_from)
 
 
@@ -191,14 +192,14 @@ def _some(queries: Iterable[str], options: RankingOptions) -> set[str]:
 
 
 def _labels(
-    live: Live,
+    snapshot: Snapshot,
     candidates: Candidates,
     query: str,
     engaged: dict[Item, tuple[float, float]],
     judged: dict[Item, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Float32 (n,) each: engagement gain, its weight, grade."""
-    ids = [live.generation.tables[entity].ids for entity in ITEM_ENTITIES]
+    ids = [snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
     items = [
         (query, ITEM_ENTITIES[code], ids[code][row])
         for code, row in zip(candidates.entity.tolist(), candidates.row.tolist(), strict=True)
@@ -217,7 +218,7 @@ def _choose(
     number: int,
 ) -> np.ndarray:
     """Positions of the candidates to keep: the labelled, the best of the rest, some others."""
-    order = best_first(rrf(candidates, KINDS, config.rrf_k))
+    order = best_first(rrf(candidates, SOURCES.values(), config.rrf_k))
     rest = order[~labelled[order]]
     deep = rest[options.best :]
     rng = np.random.default_rng((options.seed, number))

@@ -8,8 +8,9 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.hits import hits_of
+from omnisearch.engine.index import Items
 from omnisearch.engine.response import Hit
-from omnisearch.engine.snapshot import Live
+from omnisearch.engine.snapshot import Snapshot
 
 
 class NoSuchItem(OmniError):
@@ -18,7 +19,9 @@ class NoSuchItem(OmniError):
     exit_code = 2
 
 
-def similar_items(live: Live, entity: str, key: str, k: int, config: EngineConfig) -> list[Hit]:
+def similar_items(
+    snapshot: Snapshot, entity: str, key: str, k: int, config: EngineConfig
+) -> list[Hit]:
     """The k items of the same type nearest to an item, itself left out; scores are cosines.
 
     Empty where the item has no vector in the learned space.
@@ -33,16 +36,16 @@ def similar_items(live: Live, entity: str, key: str, k: int, config: EngineConfi
             where="entity",
             how=f"Use {' or '.join(ITEM_ENTITIES)}.",
         )
-    row = live.generation.tables[entity].row_of.get(key)
+    row = snapshot.generation.tables[entity].row_of.get(key)
     if row is None:
         raise NoSuchItem(
-            f"There is no {entity} {key!r} in generation {live.generation.number}.", where="id"
+            f"There is no {entity} {key!r} in generation {snapshot.generation.number}.", where="id"
         )
-    space = live.generation.spaces.get((entity, "learned"))
+    space = snapshot.generation.spaces.get((entity, "learned"))
     if space is None or not space.present[row]:
         return []
-    vector = np.array(live.arrays[entity, "learned"][row])
+    vector = np.array(space.vectors[row])
     rows, scores = space.search(vector, k + 1, max(config.ef, k + 1))
     others = np.flatnonzero(rows != row)[:k]
     codes = np.full(len(others), ITEM_ENTITIES.index(entity), np.uint8)
-    return hits_of(live, codes, rows[others], scores[others])
+    return hits_of(snapshot, Items(codes, rows[others]), scores[others])

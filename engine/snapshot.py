@@ -1,88 +1,78 @@
-"""What one engine answers from at a time: a generation, its encoder, and the rankers."""
+"""What one search answers from: a generation, its encoder, and the rankers."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
-from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.text.exclusions import languages_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
-from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.encoders.onnx.query_tower import QueryTower, open_export
+from omnisearch.engine.index import Index
+from omnisearch.engine.local_index import LocalIndex
+from omnisearch.engine.query import Query, query_of, read_query
+from omnisearch.indexer.generation import Generation
 from omnisearch.ranker.published import load_rankers
 from omnisearch.ranker.training import Rankers
 
-_MASKS_KEPT = 32
+if TYPE_CHECKING:
+    from omnisearch.encoders.encoder import Encoder
+
 _NO_LIMIT = 2**40  # later than any time in seconds
 
-Masks = dict[str, np.ndarray | None]  # entity type → allowed rows, None for all
 
-
-@dataclass
-class Live:
+@dataclass(frozen=True, eq=False)
+class Snapshot:
     """An immutable view that a search holds on to while another may be put in its place.
 
     Attributes:
-        generation: `omnisearch.indexer.generation.Generation`.
-        encoder: the query tower of its checkpoint, exported or as it was trained.
+        encoder: the query tower of the generation's checkpoint.
         rankers: None where none were trained.
-        arrays: (entity, space) → float32 (n, d), rows as in the entity's table.
-        rankers_id: the hash that names the rankers, empty without any.
         now: the generation's own time, seconds since 1970: scores that depend on age must not
             move within a generation.
+        rankers_id: the hash that names the rankers, empty without any.
     """
 
-    generation: Any
-    encoder: Any
+    generation: Generation
+    encoder: QueryTower
     rankers: Rankers | None
     now: int
     rankers_id: str = ""
-    arrays: Mapping[tuple[str, str], np.ndarray] = field(init=False)
-    _masks: OrderedDict[Filters, Masks] = field(init=False, default_factory=OrderedDict)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        # Gathers on a memmap cost twice those on a plain view of the same pages.
-        self.arrays = {
-            key: np.asarray(space.vectors) for key, space in self.generation.spaces.items()
-        }
-        # Rows by id are made when first asked for: here, and not during the first search.
-        len(self.generation.tables["query"].row_of)
+    @cached_property
+    def index(self) -> Index:
+        """The indexes of the generation."""
+        return LocalIndex(self.generation)
 
-    def searched(self, query: str) -> str:
-        """A query as it is searched: normalised, its words spelled as the catalogue does."""
-        return str(self.generation.spelling.respelled(normalise_query(query)))
-
-    def masks(self, filters: Filters | None) -> Masks:
-        """The allowed rows of each entity type; those of recent filters are kept."""
-        if filters is None or filters == Filters():
-            return dict.fromkeys(ITEM_ENTITIES)
-        with self._lock:
-            if filters in self._masks:
-                self._masks.move_to_end(filters)
-                return self._masks[filters]
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """The languages of the catalogue whose words for 'without' are understood."""
         tables = self.generation.tables
-        masks = {
-            entity: allowed_rows(filters, entity, tables[entity])
-            for entity in ITEM_ENTITIES
-            if entity in tables
-        }
-        with self._lock:
-            self._masks[filters] = masks
-            while len(self._masks) > _MASKS_KEPT:
-                self._masks.popitem(last=False)
-        return masks
+        found = [tables[entity].language.vocab for entity in ITEM_ENTITIES if entity in tables]
+        return languages_of(code for vocabulary in found for code in vocabulary)
+
+    def query(self, text: str) -> Query:
+        """A user's text as it is searched here, without its vector; raises as `read_query`."""
+        typed, notes = read_query(text)
+        searched = self.generation.spelling.respelled(typed)
+        query = query_of(typed, searched, self.languages, notes)
+        return replace(query, language=self._language(query))
+
+    def _language(self, query: Query) -> str | None:
+        table = self.generation.tables.get("query")
+        if table is None:
+            return None
+        row = table.row_of.get(query.typed, table.row_of.get(query.text))
+        code = -1 if row is None else int(table.language.codes[row])
+        return table.language.vocab[code] if code >= 0 else None
 
 
-def open_live(
+def open_snapshot(
     workspace: Workspace, token_backend: str, with_rankers: bool = True, threads: int = 0
-) -> Live:
+) -> Snapshot:
     """The live generation with the checkpoint it was built from, and the rankers if wanted.
 
     Queries are encoded by the checkpoint's export where there is one (`omnisearch export onnx`);
@@ -95,22 +85,19 @@ def open_live(
         NotReady: there is no generation.
         Corrupt: a file of it or of the rankers was damaged.
     """
-    from omnisearch.encoders.onnx.query_tower import open_export
-    from omnisearch.indexer.generation import Generation
-
     generation = Generation.open(workspace, token_backend=token_backend)
-    encoder = open_export(workspace, generation.checkpoint, threads)
+    encoder: QueryTower | None = open_export(workspace, generation.checkpoint, threads)
     if encoder is None:
         encoder = _trained_encoder(workspace, generation)
-    live = Live(generation, encoder, None, data_time(generation))
+    snapshot = Snapshot(generation, encoder, None, data_time(generation))
     pointer = workspace.rankers / "CURRENT"
     if not with_rankers or not pointer.exists():
-        return live
+        return snapshot
     named = pointer.read_text("utf-8", errors="replace")
-    return replace(live, rankers=load_rankers(workspace), rankers_id=named)
+    return replace(snapshot, rankers=load_rankers(workspace), rankers_id=named)
 
 
-def _trained_encoder(workspace: Workspace, generation: Any) -> Any:
+def _trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
     """The generation's own copy of its checkpoint, in PyTorch."""
     from omnisearch.encoders.checkpoint import open_encoder
     from omnisearch.indexer.generation import folder_of
@@ -128,14 +115,14 @@ def _trained_encoder(workspace: Workspace, generation: Any) -> Any:
     return encoder
 
 
-def known_until(generation: Any) -> int:
+def known_until(generation: Generation) -> int:
     """Until when (exclusive) the generation's counts and engaged queries read the log; 0 unknown,
     or without end."""
     until = generation.manifest.get("engaged_until")
     return until if isinstance(until, int) and until < _NO_LIMIT else 0
 
 
-def data_time(generation: Any) -> int:
+def data_time(generation: Generation) -> int:
     """The time of the generation's data: `known_until`, else that of its newest item."""
     newest = [int(table.created_at.max(initial=0)) for table in generation.tables.values()]
     return known_until(generation) or max(newest, default=0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnisearch.data.workspace.errors import InputError
-from omnisearch.engine.candidates import KINDS
+from omnisearch.data.workspace.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -13,46 +12,49 @@ class System:
     """One system.
 
     Attributes:
-        kinds: kinds of sources it retrieves from.
-        entities: entity types it knows.
-        order: what its feed is ordered by: a column of the candidates, 'rrf', 'l1' or 'full'.
-        about: one line for people.
+        label: the name that readers of reports and pages see.
+        about: what it does, in a line.
+        order: what its feed is ordered by: 'score' (of its sources), 'rrf', 'l1' or 'full'.
+        sources: the names of its sources; None for all there are.
+        evaluated: whether `omnisearch evaluate` measures it unless told otherwise.
     """
 
     name: str
-    kinds: tuple[str, ...]
-    entities: tuple[str, ...]
-    order: str
+    label: str
     about: str
-
-    @property
-    def needs_vector(self) -> bool:
-        """Whether the query must be encoded."""
-        return self.kinds != ("token",)
+    order: str
+    sources: tuple[str, ...] | None = None
+    evaluated: bool = True
 
 
-_BOTH = ("pin", "product")
-SYSTEMS = {
-    system.name: system
-    for system in (
-        System("token", ("token",), _BOTH, "token_score", "BM25 over the items' text"),
-        System("embedding", ("learned",), _BOTH, "learned_score", "the learned space"),
-        System("pinsage", ("compat",), ("pin",), "compat_score", "pins in the PinSage space"),
+_TOKEN = ("token_pins", "token_products")
+_LEARNED = ("learned_pins", "learned_products")
+_PINSAGE, _ITEMSAGE = ("pinsage_pins",), ("itemsage_products",)
+SYSTEMS = Registry(
+    "systems",
+    (
+        System("token", "Token", "BM25 over the words of pins and products", "score", _TOKEN),
+        System("embedding", "Embedding", "nearest items in the learned space", "score", _LEARNED),
+        System("pinsage", "PinSage", "nearest pins in the PinSage space", "score", _PINSAGE),
         System(
-            "itemsage", ("compat",), ("product",), "compat_score", "products in the ItemSage space"
+            "itemsage", "ItemSage", "nearest products in the ItemSage space", "score", _ITEMSAGE
         ),
-        System("compat", ("compat",), _BOTH, "compat_score", "both of these spaces"),
-        System("rrf", ("token", "learned"), _BOTH, "rrf", "token and embedding, fused by rank"),
-        System("l1", KINDS, _BOTH, "l1", "all sources, ordered by L1"),
-        System("full", KINDS, _BOTH, "full", "all sources, L1, L2 and the blend"),
-    )
-}
+        System(
+            "compat",
+            "Compat",
+            "both of these spaces",
+            "score",
+            _PINSAGE + _ITEMSAGE,
+            evaluated=False,
+        ),
+        System("rrf", "Fusion", "token and embedding, fused by rank", "rrf", _TOKEN + _LEARNED),
+        System("l1", "L1", "all sources, ordered by the light ranker", "l1"),
+        System("full", "Full stack", "all sources, L1, L2 and the blend", "full"),
+    ),
+)
 
 
-def system_named(name: str) -> System:
-    """The system of that name; raises InputError with the known names."""
-    if name not in SYSTEMS:
-        raise InputError(
-            f"There is no system {name!r}.", where="system", how=f"Use one of {', '.join(SYSTEMS)}."
-        )
-    return SYSTEMS[name]
+def evaluated_systems() -> tuple[str, ...]:
+    """The systems that an evaluation measures, 'full' last: it is tested against the others."""
+    names = [system.name for system in SYSTEMS.values() if system.evaluated]
+    return (*(name for name in names if name != "full"), "full")

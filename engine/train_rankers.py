@@ -12,7 +12,7 @@ from omnisearch.engine.config import engine_config
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions, collect
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import open_live
+from omnisearch.engine.snapshot import open_snapshot
 from omnisearch.ranker.published import save_rankers
 from omnisearch.ranker.training import RankerConfig, Rankers, train_rankers
 
@@ -34,9 +34,11 @@ def train(
         Corrupt: a file of the generation or the checkpoint was damaged.
     """
     # Rankers that are there already may be the damaged ones that this training is to replace.
-    live = open_live(workspace, "tantivy", with_rankers=False)
+    snapshot = open_snapshot(workspace, "tantivy", with_rankers=False)
     settings = engine_config(workspace)
-    engine = SearchEngine(workspace, live, QueryCache.open_default(workspace, settings), settings)
+    engine = SearchEngine(
+        workspace, snapshot, QueryCache.open_default(workspace, settings), settings
+    )
     db = open_catalogue(workspace.catalogue)
     try:
         data = collect(engine, db, options or RankingOptions(), progress)

@@ -16,7 +16,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
 from omnisearch.evaluation.metrics import ndcg
 
-SYSTEMS = ("token", "embedding", "full")
+COMPARED = ("token", "embedding", "full")
 
 
 class Engine(Protocol):
@@ -101,7 +101,7 @@ def compare_query(
     db: sqlite_utils.Database,
     query: str,
     k: int = 12,
-    systems: Sequence[str] = SYSTEMS,
+    systems: Sequence[str] = COMPARED,
 ) -> Comparison:
     """The first k results of each system for one query, shared and judged ones marked.
 

@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.pairs import time_split
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ranking_data import evaluation_queries
-from omnisearch.evaluation.compare import SYSTEMS, Engine
+from omnisearch.evaluation.compare import COMPARED, Engine
 from omnisearch.evaluation.evaluate import held_out_gains
 from omnisearch.evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
 from omnisearch.evaluation.significance import Difference, compare_paired, holm
@@ -36,7 +36,7 @@ class SetOptions:
     """`k` is that of the overlap; `held_out` are gains for when no query has judgments, None for
     those of the evaluation window."""
 
-    systems: Sequence[str] = SYSTEMS
+    systems: Sequence[str] = COMPARED
     k: int = 10
     seed: int = 0
     held_out: Mapping[str, ItemGains] | None = None

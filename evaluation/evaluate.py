@@ -9,7 +9,7 @@ each prefix of the items' ids, such as 'esci' of 'esci:B07'.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ import sqlite_utils
 from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ranking_data import evaluation_queries
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.systems import evaluated_systems
 from omnisearch.evaluation.compare import Engine
 from omnisearch.evaluation.judged import (
     RELEVANT,
@@ -41,7 +43,6 @@ from omnisearch.evaluation.systems import (
     values_of,
 )
 
-SYSTEMS = ("token", "embedding", "pinsage", "itemsage", "rrf", "l1", "full")
 FEWEST_OF_LANGUAGES = 20  # pairs of two languages that a figure is given for
 MAIN = "nDCG@10"  # the metric that the last system is tested on against each other one
 ENGAGEMENT, JUDGED = "held-out engagement", "judged"
@@ -58,7 +59,7 @@ class EvaluateOptions:
         corpus: the random entities that recall is measured among.
     """
 
-    systems: Sequence[str] = SYSTEMS
+    systems: Sequence[str] = field(default_factory=evaluated_systems)
     queries: int | None = 1000
     pairs: int = 80_000
     corpus: int = 1_500_000
@@ -129,7 +130,7 @@ class LiveEngine(Engine, Protocol):
     """An engine whose generation, encoder and rankers can be reached."""
 
     @property
-    def live(self) -> Any: ...
+    def snapshot(self) -> Snapshot: ...
 
 
 def evaluate(
@@ -142,7 +143,7 @@ def evaluate(
 
     `progress` counts queries, over all sets.
     """
-    options, live = options or EvaluateOptions(), engine.live
+    options, snapshot = options or EvaluateOptions(), engine.snapshot
     split = time_split(db)
     pairs = held_out_pairs(db, options.pairs)
     sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
@@ -165,24 +166,24 @@ def evaluate(
         done += len(queries)
     among = RecallOptions(corpus=options.corpus, seed=options.seed)
     towards = language_pairs(db, sets.values(), seed=options.seed, fewest=FEWEST_OF_LANGUAGES)
-    encode = live.encoder.queries
-    recall = evaluate_recall(live.generation, encode, pairs, among)
-    languages = evaluate_recall(live.generation, encode, towards, among)
+    encode = snapshot.encoder.queries
+    recall = evaluate_recall(snapshot.generation, encode, pairs, among)
+    languages = evaluate_recall(snapshot.generation, encode, towards, among)
     return Evaluation(
-        generation=live.generation.number,
-        checkpoint=live.generation.checkpoint,
+        generation=snapshot.generation.number,
+        checkpoint=snapshot.generation.checkpoint,
         eval_from=split.eval_from,
         eval_until=split.eval_until,
         recall=recall,
         languages=languages,
         tables=tables,
-        notes=data_notes(db) + _notes(live, tables),
+        notes=data_notes(db) + _notes(snapshot, tables),
     )
 
 
-def _notes(live: Any, tables: Sequence[SystemsTable]) -> list[str]:
+def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
     notes = []
-    if live.rankers is None:
+    if snapshot.rankers is None:
         notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
     if not tables:
         notes.append("Nothing is held out: no evaluation window and no judgments of test queries.")

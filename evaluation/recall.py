@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow as pa
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.significance import bootstrap_interval
+from omnisearch.indexer.generation import Generation
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -51,14 +52,6 @@ class RecallOptions:
     k: int = 10
     corpus: int = 1_500_000
     seed: int = 0
-
-
-class Generation(Protocol):
-    """What of `omnisearch.indexer.generation.Generation` is read here."""
-
-    spaces: Mapping[tuple[str, str], Any]
-    tokens: Mapping[str, Any]
-    tables: Mapping[str, Any]
 
 
 def token_ranks(

@@ -9,7 +9,7 @@ from pathlib import Path
 from omnisearch.evaluation.compare import Column, Comparison, Shown
 from omnisearch.evaluation.html_page import link, notes, page, text
 from omnisearch.evaluation.pictures import picture
-from omnisearch.evaluation.wording import WHAT, price_text, system_name
+from omnisearch.evaluation.wording import price_text, system_about, system_name
 
 _GOOD, _BAD = "✓ relevant", "✗ irrelevant"
 
@@ -63,7 +63,7 @@ def _column(column: Column, systems: list[str], folders: Sequence[Path]) -> str:
     return f"""<section class="column" aria-label="{name}">
 <header>
 <h2>{name} <small>{column.took_ms:.1f} ms</small></h2>
-<p class="what">{text(WHAT.get(column.system, ""))}</p>
+<p class="what">{text(system_about(column.system))}</p>
 {_tally(column)}
 </header>
 {results}

@@ -6,7 +6,7 @@ from omnisearch.evaluation.compare_set import PairOfSystems, QueryRow, SetCompar
 from omnisearch.evaluation.html_page import notes, page, text
 from omnisearch.evaluation.significance import Difference
 from omnisearch.evaluation.systems import METRICS
-from omnisearch.evaluation.wording import WHAT, p_text, system_name
+from omnisearch.evaluation.wording import p_text, system_about, system_name
 
 _SHOWN = 15  # queries in each of the tables of gains and losses
 
@@ -44,7 +44,7 @@ def _metrics(comparison: SetComparison) -> str:
             f"<small>{found.low:.3f} to {found.high:.3f}</small></td>"
             for name, found in comparison.metrics[system].items()
         )
-        label = f"{text(system_name(system))}<small>{text(WHAT.get(system, ''))}</small>"
+        label = f"{text(system_name(system))}<small>{text(system_about(system))}</small>"
         rows.append(f"<tr><td>{label}</td>{cells}</tr>")
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in METRICS)
     return f"""<section class="sheet">

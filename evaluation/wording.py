@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 
-NAMES = {
-    "token": "Token",
-    "embedding": "Embedding",
-    "pinsage": "PinSage",
-    "itemsage": "ItemSage",
-    "rrf": "Fusion",
-    "l1": "L1",
-    "full": "Full stack",
-}
-WHAT = {
-    "token": "BM25 over the words of pins and products",
-    "embedding": "nearest neighbours of the query in the learned space",
-    "pinsage": "nearest pins in the space of an embedding that was there before",
-    "itemsage": "nearest products in the space of an embedding that was there before",
-    "rrf": "reciprocal rank fusion of token and embedding",
-    "l1": "all sources, ordered by the light ranker",
-    "full": "all sources, L1, L2 and blending",
-}
+from omnisearch.engine.systems import SYSTEMS
 
 
 def system_name(system: str) -> str:
     """The name a reader knows a system by."""
-    return NAMES.get(system, system)
+    return SYSTEMS[system].label if system in SYSTEMS else system
+
+
+def system_about(system: str) -> str:
+    """What a system does, in a line; empty where it is not known."""
+    return SYSTEMS[system].about if system in SYSTEMS else ""
 
 
 def plain(text: str) -> str:

@@ -70,7 +70,7 @@ class BuildOptions:
             "retention": (1, 1_000_000),
             "recall_ef": (1, 100_000),
         }
-        check_ranges("index", self, ranges)
+        check_ranges("index", vars(self), ranges)
 
 
 @dataclass

@@ -75,6 +75,15 @@ class QueryInfo:
         return cls(len(words(text)), now)
 
 
+def columns_read() -> set[str]:
+    """The columns that features are computed from."""
+    return {
+        *("engaged_match", "name_share", "name_cover", "text_share", "excluded", "counts"),
+        *("coverage", "price", "created_at", "language_match", "is_ad", "learned", "compat"),
+        *("bm25", "learned_rank", "compat_rank", "bm25_rank", "entity"),
+    }
+
+
 def feature_matrix(columns: Mapping[str, np.ndarray], query: QueryInfo) -> np.ndarray:
     """The features of one query's candidates.
 

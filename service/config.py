@@ -85,7 +85,7 @@ class ServiceConfig:
             "connections": (1, 1_000_000),
             **{f"{name}_seconds": (0.05, 3600) for name in _TIMED},
         }
-        check_ranges("service", self, ranges)
+        check_ranges("service", vars(self), ranges)
         for name in ("cors", "image_origins"):
             for origin in getattr(self, name).split():
                 check_origin(origin, f"service {name}")

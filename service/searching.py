@@ -8,18 +8,66 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.given import Given
+from omnisearch.engine.index import SourceResult
+from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.response import Response
-from omnisearch.engine.systems import system_named
+from omnisearch.engine.searcher import needs_vector
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.sources import sources_of
+from omnisearch.engine.systems import SYSTEMS
 from omnisearch.service.errors import busy
 from omnisearch.service.runtime.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
+
+
+@dataclass
+class Deadline:
+    """An `engine.context.SearchContext` in which nothing begins after `until`.
+
+    Attributes:
+        until: in seconds of `time.monotonic()`.
+    """
+
+    until: float
+    results: dict[str, SourceResult] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    retrieved: bool = False
+
+    def may_begin(self, name: str) -> bool:
+        if time.monotonic() <= self.until:
+            return True
+        self.left_out.append(name)
+        return False
+
+    def rescue(self) -> Deadline:
+        """For an answer of what the sources have returned by now: nothing else may begin."""
+        return Deadline(0.0, dict(self.results))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request's query in the snapshot that it is answered from.
+
+    Attributes:
+        query: with its vector, if there was time for one and a need.
+        cached: whether that was cached; None where no vector was needed.
+    """
+
+    snapshot: Snapshot
+    query: Query
+    cached: bool | None
+    context: Deadline
+
+    @property
+    def missing(self) -> bool:
+        """Whether the model was late."""
+        return self.cached is False and self.query.vector is None
 
 
 @dataclass(frozen=True)
@@ -35,65 +83,66 @@ class Search:
     explain: bool = False
 
 
-async def given_for(serving: Serving, query: str, deadline: float, encode: bool = True) -> Given:
-    """The view that a request answers from, with the query's embedding if it comes in time."""
-    started = time.monotonic()
-    live = serving.live
-    given = Given(live, until=started + SOURCES_SHARE * deadline)
-    searched = live.searched(query) if encode else ""
-    if not searched:
-        return given
-    given.vector = serving.embedder.cached(searched, live.encoder)
-    given.cached = given.vector is not None
-    if given.vector is None:
+async def read_in_time(serving: Serving, text: str, deadline: float, encode: bool = True) -> Asked:
+    """The query of a request in the newest snapshot, with its embedding if that comes in time."""
+    context = Deadline(time.monotonic() + SOURCES_SHARE * deadline)
+    snapshot = serving.snapshot
+    query = snapshot.query(text)
+    if not encode:
+        return Asked(snapshot, query, None, context)
+    vector = serving.embedder.cached(query.text, snapshot.encoder)
+    cached = vector is not None
+    if vector is None:
+        budget = MODEL_SHARE * deadline
         try:
-            found = await serving.embedder.embed([searched], MODEL_SHARE * deadline, live.encoder)
-            given.vector = found[0]
+            vector = (await serving.embedder.embed([query.text], budget, snapshot.encoder))[0]
         except (TimeoutError, Overloaded):
             serving.board.add("degraded")
-    return given
+    return Asked(snapshot, query.with_vector(vector), cached, context)
 
 
 async def search(serving: Serving, wanted: Search) -> Response:
     """One page of results, in time.
 
     Raises:
-        InputError: as `SearchEngine.search`.
+        InputError: as `Searcher.search`.
         Refusal: 503, where nothing can be left out: the system has no source without the model,
             or too many searches wait.
     """
     end = time.monotonic() + ANSWER_SHARE * wanted.deadline
-    system = system_named(wanted.system)
-    given = await given_for(serving, wanted.query, wanted.deadline, system.needs_vector)
-    if given.vector is None and given.cached is False and "token" not in system.kinds:
+    system = SYSTEMS.named(wanted.system, "system")
+    asked = await read_in_time(serving, wanted.query, wanted.deadline, needs_vector(system))
+    if asked.missing and all(source.needs_vector for source in sources_of(system.sources)):
         raise busy("The model did not encode the query in time.")
+    searcher, context = serving.engine.at(asked.snapshot), asked.context
 
-    def run(given: Given) -> Response:
-        return serving.engine.search(
-            wanted.query,
+    def run(context: Deadline) -> Response:
+        found = searcher.search(
+            asked.query,
             wanted.k,
             wanted.page,
             wanted.filters,
             wanted.explain,
             wanted.system,
-            given,
+            context,
         )
+        return replace(found, cached=asked.cached)
 
-    future = serving.pool.run(run, given)
+    future = serving.pool.run(run, context)
     try:
         left = max(0.001, end - time.monotonic())
         found = await asyncio.wait_for(asyncio.shield(future), left)
-        if not given.found:  # all began too late
+        if not context.results:  # all began too late
             raise busy("No source answered in time.")
         return found
     except TimeoutError:
-        if given.retrieved:  # it only has to be put in order
+        if context.retrieved:  # it only has to be put in order
             return await future
         serving.board.add("degraded")
-        if not given.found:  # not begun, or its first source hangs: there is nothing to show
+        if not context.results:  # not begun, or its first source hangs: nothing to show
             future.cancel()
             raise busy("No source answered in time.") from None
-        return await serving.pool.run(run, given.rescue(), urgent=True)
+        return await serving.pool.run(run, context.rescue(), urgent=True)
 
 
 async def in_time(serving: Serving, deadline: float, call: Any, *args: Any) -> Any:

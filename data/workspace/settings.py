@@ -26,8 +26,8 @@ def load_section(
 ) -> Section:
     """`defaults` with the file at `path`, the environment and `options` laid over it.
 
-    Values of None in `options` are options that were not given. Only plain fields (int, float,
-    str, bool) can be set.
+    Values of None in `options` are options that were not given. Fields are int, float, str, bool,
+    or tables of these, such as [engine.depths].
 
     Raises:
         InputError: unknown key, or a value of the wrong type; it names the file or the variable.
@@ -45,28 +45,46 @@ def load_section(
             f"{section!r} is a section, not a value.", where=str(path), how=f"Write [{section}]."
         )
     known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise InputError(
-                f"Unknown setting {key!r}.",
-                where=f"{path} [{section}]",
-                how=f"Known ones: {', '.join(known)}.",
-            )
-    chosen = {
-        key: _coerce(value, known[key], f"{path} [{section}] {key}") for key, value in table.items()
-    }
-    for key, default in known.items():
-        variable = f"OMNISEARCH_{section}_{key}".upper()
-        if variable in os.environ:
-            chosen[key] = _coerce(os.environ[variable], default, variable)
+    chosen = _chosen(table, known, f"{path} [{section}]", f"OMNISEARCH_{section}")
     chosen |= {key: value for key, value in (options or {}).items() if value is not None}
     return replace(defaults, **chosen)  # type: ignore[type-var]
 
 
-def check_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+def _chosen(
+    table: Mapping[str, Any], known: Mapping[str, Any], where: str, variable: str
+) -> dict[str, Any]:
+    """The settings that the table or the environment gives, tables in it whole."""
+    tables = {key: value for key, value in known.items() if isinstance(value, Mapping)}
+    for key in table:
+        if key not in known:
+            inside = next((name for name, keys in tables.items() if key in keys), None)
+            names = f"Write it in the table [{where[where.index('[') + 1 : -1]}.{inside}]."
+            raise InputError(
+                f"Unknown setting {key!r}.",
+                where=where,
+                how=names if inside else f"Known ones: {', '.join(known)}.",
+            )
+    chosen: dict[str, Any] = {}
+    for key, default in known.items():
+        name = f"{variable}_{key}".upper()
+        if key in tables:
+            inner = table.get(key, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"{key!r} is a table of settings, not a value.", where=where)
+            chosen[key] = {**default, **_chosen(inner, default, f"{where[:-1]}.{key}]", name)}
+        elif name in os.environ:
+            chosen[key] = _coerce(os.environ[name], default, name)
+        elif key in table:
+            chosen[key] = _coerce(table[key], default, f"{where} {key}")
+    return chosen
+
+
+def check_ranges(
+    section: str, values: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
+) -> None:
     """Raise InputError for the first setting that lies outside its range, bounds included."""
     for name, (least, most) in ranges.items():
-        value = getattr(settings, name)
+        value = values[name]
         if not least <= value <= most:
             raise InputError(
                 f"{name} must be a number from {least} to {most}, got {value}.",

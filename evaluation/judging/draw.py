@@ -13,7 +13,8 @@ import sqlite_utils
 
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.engine.systems import system_named
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.systems import SYSTEMS
 from omnisearch.evaluation.compare import catalogue_rows
 from omnisearch.evaluation.judged import Item, data_notes
 from omnisearch.evaluation.judging.folder import Design, Judging, Pair, Shown, write_judging
@@ -73,7 +74,7 @@ def draw(
         for (query, system), items in results.items()
     ]
     pairs = _mixed(db, queries, results, options.seed)
-    write_judging(judging.folder, _design(engine.live, db, options), queries, pairs, shown)
+    write_judging(judging.folder, _design(engine.snapshot, db, options), queries, pairs, shown)
 
 
 def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery]:
@@ -90,16 +91,16 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
     return queries
 
 
-def _design(live: Any, db: sqlite_utils.Database, options: DrawOptions) -> Design:
+def _design(snapshot: Snapshot, db: sqlite_utils.Database, options: DrawOptions) -> Design:
     notes = data_notes(db)
-    if live.rankers is None and {"l1", "full"} & set(options.systems):
+    if snapshot.rankers is None and {"l1", "full"} & set(options.systems):
         notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
     return Design(
         systems=list(options.systems),
         k=options.k,
         seed=options.seed,
-        generation=live.generation.number,
-        checkpoint=live.generation.checkpoint,
+        generation=snapshot.generation.number,
+        checkpoint=snapshot.generation.checkpoint,
         drawn_at=int(time.time()),
         notes=notes,
     )
@@ -118,7 +119,7 @@ def _check_systems(systems: Sequence[str]) -> None:
             how="Give --systems token,full.",
         )
     for system in systems:
-        system_named(system)
+        SYSTEMS.named(system, "systems")
 
 
 def _mixed(

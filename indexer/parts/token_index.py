@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +16,12 @@ class TokenIndex(Protocol):
     """BM25 over the items of one entity type."""
 
     def search(
-        self, text: str, k: int, allowed: np.ndarray | None = None
+        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best rows for any user text, and none where no word is known.
+        """The k best rows for the terms of a query, and none where no term is known.
 
         Args:
-            text: anything; it has no syntax.
+            terms: distinct, as `query_tokens` makes them of any text; they have no syntax.
             allowed: bool (n,) rows that may be returned, or None for all.
 
         Returns:

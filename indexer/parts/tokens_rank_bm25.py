@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from omnisearch.data.text.tokens import query_tokens
 from omnisearch.indexer.parts.token_index import K1, B, empty_result
 
 
@@ -46,10 +46,9 @@ class RankBM25Index:
         self._rows = len(corpus)
 
     def search(
-        self, text: str, k: int, allowed: np.ndarray | None = None
+        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `TokenIndex.search`."""
-        terms = query_tokens(text)
         if self._bm25 is None or not terms or k <= 0:
             return empty_result()
         scores = self._bm25.get_scores(terms)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tantivy
 
-from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.token_index import empty_result
@@ -68,10 +68,9 @@ class TantivyIndex:
         self._in_order = self._searcher.num_segments <= 1
 
     def search(
-        self, text: str, k: int, allowed: np.ndarray | None = None
+        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `TokenIndex.search`."""
-        terms = query_tokens(text)
         k = min(k, self._rows)
         if not terms or k <= 0:
             return empty_result()

@@ -32,7 +32,7 @@ async def embed(
     serving: Serving = request.app.state.serving
     if not normalise_query(q):
         raise InputError("The query is empty.", where="q")
-    tower = serving.live.encoder
+    tower = serving.snapshot.encoder
     vector = serving.embedder.cached(q, tower)
     cached = vector is not None
     if vector is None:
@@ -67,7 +67,7 @@ async def embed_batch(request: Request) -> Response:
     most = serving.config.batch_queries
     if len(queries) > most:
         raise Refusal(413, f"These are more than {most:,} queries.", how="Send them in parts.")
-    tower = serving.live.encoder
+    tower = serving.snapshot.encoder
     vectors = await _vectors(serving, queries, _BATCH_SECONDS, tower)
     count, dim = vectors.shape
     headers = {

@@ -53,19 +53,19 @@ async def metrics(request: Request) -> Response:
 
 def service_status(serving: Serving) -> dict[str, Any]:
     """The answer to /v1/status."""
-    live, board = serving.live, serving.board
+    snapshot, board = serving.snapshot, serving.board
     workers = [worker for worker in board.facts() if worker["pid"]]
     now = time.time()
     return {
-        "generation": live.generation.number,
-        "checkpoint": live.encoder.checkpoint,
-        "checkpoint_name": live.generation.checkpoint_name,
-        "rankers": live.rankers_id.strip() or None,
+        "generation": snapshot.generation.number,
+        "checkpoint": snapshot.encoder.checkpoint,
+        "checkpoint_name": snapshot.generation.checkpoint_name,
+        "rankers": snapshot.rankers_id.strip() or None,
         "items": {
             entity: int(len(table) - table.deleted.sum())
-            for entity, table in live.generation.tables.items()
+            for entity, table in snapshot.generation.tables.items()
         },
-        "encoder": type(live.encoder).__name__,
+        "encoder": type(snapshot.encoder).__name__,
         "notes": _notes(serving),
         "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
         "latency": _latency(board),

@@ -46,7 +46,7 @@ async def picture(
 ) -> Response:
     """The picture of an item, where it is a file beside what was imported."""
     serving: Serving = request.app.state.serving
-    found = await serving.pool.run(serving.pictures.read, serving.live, entity, id)
+    found = await serving.pool.run(serving.pictures.read, serving.snapshot, entity, id)
     if found is None:
         raise Refusal(404, "There is no picture of this item here.", where="id")
     headers = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Request
@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.given import Given
 from omnisearch.engine.response import Hit
 from omnisearch.engine.response import Response as Found
 from omnisearch.engine.similar import similar_items
@@ -27,12 +26,14 @@ from omnisearch.service.schemas import (
     SearchAnswer,
     SimilarAnswer,
 )
-from omnisearch.service.searching import Search, given_for, in_time, search
+from omnisearch.service.searching import Asked, Search, in_time, read_in_time, search
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-SystemName = Literal["token", "embedding", "pinsage", "itemsage", "compat", "rrf", "l1", "full"]
-assert set(SYSTEMS) == set(SystemName.__args__)  # type: ignore[attr-defined]
+if TYPE_CHECKING:
+    SystemName = str
+else:
+    SystemName = Literal[tuple(SYSTEMS)]
 
 Q = Annotated[
     str,
@@ -91,16 +92,16 @@ async def related(
     """Queries near this one; those that merely say it in other words are left out."""
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
-    given = await given_for(serving, q, seconds)
-    missing = ["query_embedding"] if given.cached is False and given.vector is None else []
-    found = await in_time(serving, seconds, serving.engine.related, q, given, k)
+    asked = await read_in_time(serving, q, seconds)
+    related_to = serving.engine.at(asked.snapshot).related
+    found = await in_time(serving, seconds, related_to, asked.query, k, asked.context)
     return answer(
         request,
         {
             "query": q,
-            "generation": given.live.generation.number,
+            "generation": asked.snapshot.generation.number,
             "related": found,
-            "degraded": missing + given.left_out,
+            "degraded": ["query_embedding"] * asked.missing + asked.context.left_out,
         },
     )
 
@@ -114,11 +115,11 @@ async def similar(
 ) -> Response:
     """Items like this one: its neighbours in the learned space, itself left out."""
     serving: Serving = request.app.state.serving
-    seconds, live = serving.config.deadline_ms / 1000, serving.live
+    seconds, snapshot = serving.config.deadline_ms / 1000, serving.snapshot
     hits = await in_time(
-        serving, seconds, similar_items, live, entity, id, k, serving.engine.config
+        serving, seconds, similar_items, snapshot, entity, id, k, serving.engine.config
     )
-    shown, number = _shown(serving, hits), live.generation.number
+    shown, number = _shown(serving, hits), snapshot.generation.number
     return answer(request, {"entity": entity, "id": id, "generation": number, "hits": shown})
 
 
@@ -133,37 +134,32 @@ async def compare(
     """The first results of two systems side by side, with what they share and what judges said."""
     serving: Serving = request.app.state.serving
     seconds = 2 * serving.config.deadline_ms / 1000
-    given = await given_for(serving, q, seconds)
-    found = await in_time(serving, seconds, _compare, serving, given, q, (a, b), k)
+    asked = await read_in_time(serving, q, seconds)
+    found = await in_time(serving, seconds, _compare, serving, asked, (a, b), k)
     return answer(request, found)
 
 
 class _Pinned:
-    """An engine whose searches all answer from one view, with one embedding."""
+    """An engine whose searches all answer from one snapshot, with one embedding."""
 
-    def __init__(self, serving: Serving, given: Given) -> None:
-        self._serving, self._given = serving, given
+    def __init__(self, serving: Serving, asked: Asked) -> None:
+        self._searcher, self._asked = serving.engine.at(asked.snapshot), asked
 
     def search(self, query: str, k: int = 12, *, system: str = "full") -> Any:
-        given = Given(self._given.live, self._given.vector, self._given.cached)
-        return self._serving.engine.search(query, k, system=system, given=given)
+        return self._searcher.search(self._asked.query, k, system=system)
 
     def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]:
-        return [
-            (hit.entity, hit.id, hit.score) for hit in self.search(query, k, system=system).hits
-        ]
+        return self._searcher.rank(self._asked.query, system, k)
 
     def warm(self, queries: Any) -> int:
         return 0
 
 
-def _compare(
-    serving: Serving, given: Given, query: str, systems: tuple[str, str], k: int
-) -> dict[str, Any]:
+def _compare(serving: Serving, asked: Asked, systems: tuple[str, str], k: int) -> dict[str, Any]:
     db = open_catalogue(serving.workspace.catalogue)
     try:
-        pinned = _Pinned(serving, given)
-        found = asdict(compare_query(pinned, db, query, k, tuple(dict.fromkeys(systems))))
+        pinned, text = _Pinned(serving, asked), asked.query.typed
+        found = asdict(compare_query(pinned, db, text, k, tuple(dict.fromkeys(systems))))
         found["top_grades"] = top_grades(db)
     finally:
         db.conn.close()

@@ -15,9 +15,9 @@ import orjson
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.data.workspace.memory import trim_memory
-from omnisearch.engine.given import Given
 from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.feedback import FeedbackLog
 from omnisearch.service.pictures import Pictures
@@ -35,7 +35,7 @@ class Serving:
 
     Attributes:
         engine, embedder, pool, feedback: there from `open` to `close`.
-        live: what requests that begin now answer from.
+        snapshot: what requests that begin now answer from.
     """
 
     engine: SearchEngine
@@ -54,16 +54,16 @@ class Serving:
         self._base: dict[str, int] = {}
 
     @property
-    def live(self) -> Any:
-        return self.engine.live
+    def snapshot(self) -> Snapshot:
+        return self.engine.snapshot
 
     def open(self) -> None:
         """Open the workspace; raises NotReady or Corrupt as `SearchEngine.open` does."""
         self._seen = pointers(self.workspace)
         self.engine = SearchEngine.open(self.workspace)
-        warm(self.engine, self.live)
+        warm(self.engine, self.snapshot)
         self.pictures.refresh()
-        self.embedder = QueryEmbedder(self.engine.cache, self.live.encoder)
+        self.embedder = QueryEmbedder(self.engine.cache, self.snapshot.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
         self.feedback = FeedbackLog(self.workspace.feedback, self.log)
         self.opened = True
@@ -95,7 +95,7 @@ class Serving:
 
     def cached_embedding(self, text: str) -> bytes | None:
         """The answer to GET /v1/embed where the embedding is in memory."""
-        tower = self.live.encoder
+        tower = self.snapshot.encoder
         vector = self.embedder.cached(text, tower)
         return None if vector is None else embedding_body(text, tower.checkpoint, vector, True)
 
@@ -104,11 +104,11 @@ class Serving:
         trace = "".join(traceback.format_exception(error))
         self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
 
-    def _open_next(self) -> Any:
-        live = self.engine.open_next()
-        warm(self.engine, live)
+    def _open_next(self) -> Snapshot:
+        snapshot = self.engine.open_next()
+        warm(self.engine, snapshot)
         self.pictures.refresh()
-        return live
+        return snapshot
 
     def _embedder_counts(self) -> dict[str, int]:
         stats = self.embedder.stats()
@@ -144,30 +144,30 @@ class Serving:
             if now == self._seen or (now == refused and time.monotonic() < again):
                 continue
             try:
-                live = await asyncio.to_thread(self._open_next)
+                snapshot = await asyncio.to_thread(self._open_next)
             except (OmniError, OSError) as error:
                 self.board.add("swap_failures")
                 self.log.line("generation_refused", error=str(error))
                 refused, again = now, time.monotonic() + _AGAIN_SECONDS
                 continue
             # One step on the event loop: a request sees the old view or the new one.
-            self.engine.swap(live)
-            self.embedder.swap(live.encoder)
+            self.engine.swap(snapshot)
+            self.embedder.swap(snapshot.encoder)
             self._seen = now
             self.board.add("swaps")
-            self.board.put("generation", live.generation.number)
-            self.log.line("generation", number=live.generation.number)
+            self.board.put("generation", snapshot.generation.number)
+            self.log.line("generation", number=snapshot.generation.number)
             loop = asyncio.get_running_loop()
             loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
-            del live
+            del snapshot
 
 
-def warm(engine: SearchEngine, live: Any) -> None:
+def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
     """Search once, so that the first request does not pay for what is made at first use."""
-    text = "warm up"
-    given = Given(live, live.encoder.queries([live.searched(text)])[0])
-    engine.search(text, given=given)
-    for table in live.generation.tables.values():
+    query = snapshot.query("warm up")
+    query = query.with_vector(snapshot.encoder.queries([query.text])[0])
+    engine.at(snapshot).search(query)
+    for table in snapshot.generation.tables.values():
         len(table.row_of)
 
 

@@ -15,7 +15,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import Live
+from omnisearch.engine.snapshot import Snapshot
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +35,9 @@ def make_engine(small: tuple[Workspace, FakeGeneration], tmp_path: Path) -> Any:
     workspace, generation = small
 
     def make(rankers: Any = None, **settings: Any) -> SearchEngine:
-        live = Live(generation, FakeEncoder(), rankers, UNTIL)
+        snapshot = Snapshot(generation, FakeEncoder(), rankers, UNTIL)
         cache = QueryCache(tmp_path / "query_cache.db")
-        return SearchEngine(workspace, live, cache, EngineConfig(**settings))
+        return SearchEngine(workspace, snapshot, cache, EngineConfig(**settings))
 
     return make
 

@@ -37,14 +37,16 @@ def exported(served: Workspace) -> Workspace:
 
 def test_search_uses_the_export_and_finds_the_same(exported: Workspace) -> None:
     served = SearchEngine.open(exported)
-    assert isinstance(served.live.encoder, OnnxQueries)
-    assert served.live.encoder.precision == "int8"
+    assert isinstance(served.snapshot.encoder, OnnxQueries)
+    assert served.snapshot.encoder.precision == "int8"
     found = {item[:2] for item in served.rank("boho bedroom", "embedding", 20)}
     served.close()
     exported.query_cache.unlink()
-    (export_folder(exported, served.live.encoder.checkpoint)).rename(exported.root / "elsewhere")
+    (export_folder(exported, served.snapshot.encoder.checkpoint)).rename(
+        exported.root / "elsewhere"
+    )
     plain = SearchEngine.open(exported)
-    assert not isinstance(plain.live.encoder, OnnxQueries)
+    assert not isinstance(plain.snapshot.encoder, OnnxQueries)
     assert len(found & {item[:2] for item in plain.rank("boho bedroom", "embedding", 20)}) >= 18
 
 
@@ -54,7 +56,7 @@ def test_a_damaged_export_does_not_fail_a_search(
     checkpoint = load_encoder(exported).checkpoint
     (export_folder(exported, checkpoint) / INT8).write_bytes(b"not a model")
     engine = SearchEngine.open(exported)
-    assert engine.search("boho bedroom").hits and engine.live.encoder.checkpoint == checkpoint
+    assert engine.search("boho bedroom").hits and engine.snapshot.encoder.checkpoint == checkpoint
     assert "PyTorch encodes queries" in caplog.text
 
 

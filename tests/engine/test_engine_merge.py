@@ -9,23 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnisearch.engine.blend import Shares, blend
-from omnisearch.engine.candidates import KINDS, Found, best_first, merge, rrf, unlearned
+from omnisearch.engine.candidates import best_first, by_signal, merge, rrf, unlearned
+from omnisearch.engine.index import SourceResult
 from omnisearch.engine.related import choose_related
+from omnisearch.engine.sources import SOURCES
 
 ENTITIES = ("pin", "product")
 
 _lists = st.dictionaries(
-    st.tuples(st.sampled_from(ENTITIES), st.sampled_from(KINDS)),
+    st.sampled_from(list(SOURCES)),
     st.dictionaries(st.integers(0, 40), st.floats(-1, 1, width=32).map(np.float32), max_size=25),
 )
 
 
-def _found(lists: dict) -> list[Found]:
-    parts = []
-    for (entity, kind), scores in lists.items():
+def _found(lists: dict) -> dict[str, SourceResult]:
+    parts = {}
+    for name, scores in lists.items():
         best = sorted(scores, key=lambda row: (-scores[row], row))
-        rows = np.array(best, np.int64)
-        parts.append(Found(entity, kind, rows, np.array([scores[r] for r in best], np.float32)))
+        rows, values = np.array(best, np.int64), np.array([scores[r] for r in best], np.float32)
+        parts[name] = SourceResult(SOURCES[name].entity, rows, values)
     return parts
 
 
@@ -33,14 +35,13 @@ def _found(lists: dict) -> list[Found]:
 def test_merging_loses_nothing_and_repeats_nothing(lists: dict) -> None:
     merged = merge(_found(lists))
     items = [(ENTITIES[code], row) for code, row in zip(merged.entity, merged.row, strict=True)]
-    expected = {(entity, row) for (entity, _), scores in lists.items() for row in scores}
+    expected = {(SOURCES[name].entity, row) for name, rows in lists.items() for row in rows}
     assert items == sorted(expected, key=lambda item: (ENTITIES.index(item[0]), item[1]))
     for at, (entity, row) in enumerate(items):
-        for kind in KINDS:
-            scores = lists.get((entity, kind), {})
-            score = merged.columns[f"{kind}_score"][at]
-            rank = merged.columns[f"{kind}_rank"][at]
-            if row not in scores:
+        for name, scores in lists.items():
+            score = merged.columns[f"{name}_score"][at]
+            rank = merged.columns[f"{name}_rank"][at]
+            if SOURCES[name].entity != entity or row not in scores:
                 assert np.isnan(score) and np.isnan(rank)
             else:
                 best = sorted(scores, key=lambda other: (-scores[other], other))
@@ -52,20 +53,19 @@ def test_rank_fusion_equals_the_formula(lists: dict) -> None:
     merged = merge(_found(lists))
     items = [(int(code), int(row)) for code, row in zip(merged.entity, merged.row, strict=True)]
     expected = dict.fromkeys(items, 0.0)
-    for kind in KINDS:
+    for group in by_signal(SOURCES.values()).values():
         scores = {
-            (ENTITIES.index(entity), row): score
-            for (entity, of_kind), part in lists.items()
-            for row, score in part.items()
-            if of_kind == kind
+            (ENTITIES.index(source.entity), row): score
+            for source in group
+            for row, score in lists.get(source.name, {}).items()
         }
         for rank, item in enumerate(sorted(scores, key=lambda i: (-scores[i], i)), 1):
             expected[item] += 1 / (60 + rank)
-    np.testing.assert_allclose(rrf(merged, KINDS), list(expected.values()), rtol=1e-5)
+    np.testing.assert_allclose(rrf(merged, SOURCES.values()), list(expected.values()), rtol=1e-5)
 
 
 def test_without_rankers_words_are_added_to_the_cosine() -> None:
-    merged = merge([Found("pin", "token", np.array([1, 2, 3]), np.ones(3, np.float32))])
+    merged = merge({"token_pins": SourceResult("pin", np.array([1, 2, 3]), np.ones(3, np.float32))})
     merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)
     merged.columns["text_share"] = np.array([1.0, 0.5, np.nan], np.float32)
     merged.columns["excluded"] = np.array([np.nan, -0.5, 1.0], np.float32)
@@ -74,10 +74,10 @@ def test_without_rankers_words_are_added_to_the_cosine() -> None:
 
 
 def test_nothing_found_is_an_empty_table() -> None:
-    empty = merge([])
-    assert len(empty) == 0 and len(rrf(empty, KINDS)) == 0
-    none = Found("pin", "token", np.zeros(0, np.int64), np.zeros(0, np.float32))
-    assert len(merge([none])) == 0
+    empty = merge({})
+    assert len(empty) == 0 and len(rrf(empty, SOURCES.values())) == 0
+    none = SourceResult("pin", np.zeros(0, np.int64), np.zeros(0, np.float32))
+    assert len(merge({"token_pins": none})) == 0
 
 
 def test_equal_scores_are_ordered_by_entity_and_row_and_unknown_ones_come_last() -> None:

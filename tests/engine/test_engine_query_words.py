@@ -13,14 +13,13 @@ from engine_fakes import FakeEncoder
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.workspace import Workspace
-from omnisearch.engine.candidates import Found, merge
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.item_columns import item_columns
+from omnisearch.engine.index import Items
+from omnisearch.engine.local_index import LocalIndex
+from omnisearch.engine.query import query_of
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.query_words import excluded_share, query_words
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import Live
-from omnisearch.engine.sources import Asked
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.indexer.parts.table import Postings, postings_columns
 
 TITLES = (
@@ -43,8 +42,8 @@ def knives(tmp_path: Path) -> SearchEngine:
     db["pins"].insert({"id": "pin0", "title": "block", "language": "en"})
     db["queries"].insert({"id": "knife", "text": "knife"})
     db.conn.commit()
-    live = Live(index(workspace, db), FakeEncoder(), None, UNTIL)
-    return SearchEngine(workspace, live, QueryCache(tmp_path / "cache.db"), EngineConfig())
+    snapshot = Snapshot(index(workspace, db), FakeEncoder(), None, UNTIL)
+    return SearchEngine(workspace, snapshot, QueryCache(tmp_path / "cache.db"), EngineConfig())
 
 
 def test_an_item_that_names_what_is_excluded_comes_last(knives: SearchEngine) -> None:
@@ -59,12 +58,14 @@ def test_an_item_that_names_what_is_excluded_comes_last(knives: SearchEngine) ->
 
 
 def test_the_share_of_what_is_excluded(knives: SearchEngine) -> None:
-    tables = knives.live.generation.tables
-    rows = np.array([4, 3, 2, 1, 0])
-    shares = excluded_share(tables["product"], rows, query_words(tables, "knife without a block"))
-    np.testing.assert_array_equal(shares, [np.nan, 0, -1, 0, 1])
-    nothing = excluded_share(tables["product"], rows, query_words(tables, "knife block"))
-    assert np.isnan(nothing).all()
+    items = Items(np.ones(5, np.uint8), np.array([4, 3, 2, 1, 0]))
+
+    def shares(text: str) -> np.ndarray:
+        snapshot = knives.snapshot
+        return snapshot.index.columns(snapshot.query(text), items, ["excluded"])["excluded"]
+
+    np.testing.assert_array_equal(shares("knife without a block"), [np.nan, 0, -1, 0, 1])
+    assert np.isnan(shares("knife block")).all()
 
 
 def test_a_misspelt_query_is_searched_as_items_spell_it(knives: SearchEngine) -> None:
@@ -80,15 +81,15 @@ def test_a_misspelt_query_is_searched_as_items_spell_it(knives: SearchEngine) ->
 
 
 def test_an_item_engaged_under_the_typed_spelling_is_known(knives: SearchEngine) -> None:
-    live, rows = knives.live, np.arange(3)
-    tables = dict(live.generation.tables)
+    generation = knives.snapshot.generation
+    tables = dict(generation.tables)
     engaged = [(key_of("kitchn knife"), 0, 5.0), (key_of("kitchen knife"), 1, 2.0)]
     columns = postings_columns("engaged", engaged)
     names = ("keys", "rows", "weights")
     postings = Postings(*(columns[f"engaged_{name}"] for name in names), len(TITLES))
     tables["product"] = replace(tables["product"], engaged=postings)
-    generation = replace(live.generation, tables=tables)
-    candidates = merge([Found("product", "token", rows, np.ones(3, np.float32))])
-    asked = Asked("kitchen knife", None, "kitchn knife")
-    columns = item_columns(generation, candidates, asked)
+    index = LocalIndex(replace(generation, tables=tables))
+    items = Items(np.ones(3, np.uint8), np.arange(3))
+    query = query_of("kitchn knife", "kitchen knife", frozenset(["en"]))
+    columns = index.columns(query, items, ["engaged_match"])
     np.testing.assert_array_equal(columns["engaged_match"], [5, 2, 0])

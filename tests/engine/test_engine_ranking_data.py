@@ -18,7 +18,7 @@ from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions, collect, evaluation_queries
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import Live
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.ranker.features import FEATURES
 from omnisearch.ranker.labels import UNSEEN_WEIGHT
 from omnisearch.ranker.training import Rankers, train_rankers
@@ -31,9 +31,9 @@ def logged(tmp_path: Path) -> tuple[SearchEngine, Any]:
     db = open_catalogue(workspace.catalogue, create=True)
     fill(db)
     log_choices(db)
-    live = Live(index(workspace, db), FakeEncoder(), None, UNTIL)
+    snapshot = Snapshot(index(workspace, db), FakeEncoder(), None, UNTIL)
     cache = QueryCache(workspace.query_cache)
-    return SearchEngine(workspace, live, cache, EngineConfig()), db
+    return SearchEngine(workspace, snapshot, cache, EngineConfig()), db
 
 
 def asked(engine: SearchEngine, db: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
@@ -111,7 +111,7 @@ def test_features_that_know_the_window_are_refused(
     logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, db = logged
-    engine.live.generation.manifest["engaged_until"] = UNTIL + 10 * DAY  # of an older index
+    engine.snapshot.generation.manifest["engaged_until"] = UNTIL + 10 * DAY  # of an older index
     data, queries = asked(engine, db, monkeypatch)
     assert not queries and not len(data)
     with db.conn:
@@ -169,9 +169,9 @@ def test_trained_rankers_put_what_people_choose_first(
 ) -> None:
     engine, db = logged
     cheap = {row["id"] for row in db.query("SELECT id FROM products WHERE price < 200")}
-    live = Live(engine.live.generation, FakeEncoder(), rankers, UNTIL)
+    snapshot = Snapshot(engine.snapshot.generation, FakeEncoder(), rankers, UNTIL)
     config = EngineConfig(min_share=0.0, ad_share=1.0)
-    trained = SearchEngine(engine.workspace, live, engine.cache, config)
+    trained = SearchEngine(engine.workspace, snapshot, engine.cache, config)
     before = [hit.id in cheap for hit in engine.search("boho sofa", k=10).hits]
     response = trained.search("boho sofa", k=10, explain=True)
     assert sum(hit.id in cheap for hit in response.hits) > sum(before) + 3
@@ -187,9 +187,9 @@ def test_l1_passes_on_only_its_best_and_pages_stay_stable(
     logged: tuple[SearchEngine, Any], rankers: Rankers
 ) -> None:
     engine, _ = logged
-    live = Live(engine.live.generation, FakeEncoder(), rankers, UNTIL)
+    snapshot = Snapshot(engine.snapshot.generation, FakeEncoder(), rankers, UNTIL)
     config = EngineConfig(l1_keep=30)
-    trained = SearchEngine(engine.workspace, live, engine.cache, config)
+    trained = SearchEngine(engine.workspace, snapshot, engine.cache, config)
     l1 = [(e, i) for e, i, _ in trained.rank("nordic garden", "l1", 100)]
     full = [(e, i) for e, i, _ in trained.rank("nordic garden", "full", 100)]
     assert len(l1) == 30 and set(full) == set(l1) and full != l1

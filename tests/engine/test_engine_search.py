@@ -12,6 +12,7 @@ import pytest
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.sources import SOURCES
 from omnisearch.engine.systems import SYSTEMS
 
 
@@ -63,7 +64,7 @@ def test_a_page_beyond_the_end_is_empty(engine: SearchEngine) -> None:
 
 
 def test_depths_do_not_follow_from_k(engine: SearchEngine) -> None:
-    spaces = engine.live.generation.spaces
+    spaces = engine.snapshot.generation.spaces
     for space in spaces.values():
         space.asked.clear()
     engine.search("boho", k=1)
@@ -102,15 +103,15 @@ def test_each_system_is_what_its_name_says(engine: SearchEngine) -> None:
 
 def test_no_query_is_encoded_for_tokens_alone(engine: SearchEngine) -> None:
     response = engine.search("boho", system="token")
-    assert response.cached is None and engine.live.encoder.encoded == 0
+    assert response.cached is None and engine.snapshot.encoder.encoded == 0
     assert engine.search("boho").cached is False
     assert engine.search("BOHO ").cached is True
-    assert engine.live.encoder.encoded == 1
+    assert engine.snapshot.encoder.encoded == 1
 
 
 def test_explain_shows_every_source_and_the_exact_cosines(engine: SearchEngine) -> None:
-    generation = engine.live.generation
-    vector = engine.live.encoder.queries(["nordic lamp"])[0]
+    generation = engine.snapshot.generation
+    vector = engine.snapshot.encoder.queries(["nordic lamp"])[0]
     response = engine.search("nordic lamp", k=200, explain=True)
     tokens_missing = compat_missing = 0
     for hit in response.hits:
@@ -176,7 +177,7 @@ def test_every_combination_of_filters_equals_a_plain_loop(engine: SearchEngine) 
     rows = [("pin", row) for row in db.query("SELECT * FROM pins")]
     rows += [("product", row) for row in db.query("SELECT * FROM products")]
     boards = {row["item_id"] for row in db["board_items"].rows}
-    tables = engine.live.generation.tables
+    tables = engine.snapshot.generation.tables
     combinations = 0
     for values in product(*FILTERS.values()):
         wanted = dict(zip(FILTERS, values, strict=True))
@@ -210,19 +211,18 @@ def test_filters_act_inside_the_retrieval_and_pages_stay_full(
     make_engine: Any, filters: Filters
 ) -> None:
     engine = make_engine(
-        **dict.fromkeys(("token_pins", "token_products", "pinsage_pins", "itemsage_products"), 10),
-        **dict.fromkeys(("learned_pins", "learned_products"), 30),
+        depths={name: 30 if name.startswith("learned") else 10 for name in SOURCES},
     )
     allowed = {}
     for entity in ("pin", "product"):
-        table = engine.live.generation.tables[entity]
+        table = engine.snapshot.generation.tables[entity]
         mask = allowed_rows(filters, entity, table)
         allowed[entity] = np.ones(len(table), bool) if mask is None else mask
     response = engine.search("garden mirror", k=30, filters=filters)
     most = sum(min(30, int(mask.sum())) for mask in allowed.values())
     assert len(response.hits) == min(30, most)
     for hit in response.hits:
-        table = engine.live.generation.tables[hit.entity]
+        table = engine.snapshot.generation.tables[hit.entity]
         assert allowed[hit.entity][table.row_of[hit.id]]
 
 

@@ -53,7 +53,7 @@ def logged(engine: Any, db: Any) -> Any:
         number=3, checkpoint="c" * 16, spaces=spaces, tokens={}, tables={"pin": table}
     )
     encoder = SimpleNamespace(queries=lambda texts: vectors[[6] * len(texts)])
-    engine.live = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
+    engine.snapshot = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
     return engine
 
 

@@ -80,7 +80,7 @@ def test_the_evaluation_tells_recall_by_both_languages(
         return np.array([(0, 1) if text == "kreis" else (1, 0) for text in texts], np.float32)
 
     encoder = SimpleNamespace(queries=queries)
-    engine.live = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
+    engine.snapshot = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
     assert not evaluate(engine, many, options).languages  # too few pairs to say anything
     monkeypatch.setattr("omnisearch.evaluation.evaluate.FEWEST_OF_LANGUAGES", 1)
     found = evaluate(engine, many, options)

@@ -12,6 +12,7 @@ from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catal
 
 from omnisearch.data.catalogue.schema import ACTIONS, set_meta
 from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.indexer.build import BuildOptions, build, rebuild
@@ -46,7 +47,7 @@ def test_a_row_is_the_same_item_everywhere(small: Small) -> None:
         rows, cosines = generation.spaces["pin", "learned"].search(own, 1, 50)
         assert cosines[0] == pytest.approx(1, abs=1e-5)
         assert sorted(titles[table.ids[rows[0]]].split()) == sorted(title.split())
-        best, _ = generation.tokens["pin"].search(title, 60)
+        best, _ = generation.tokens["pin"].search(query_tokens(title), 60)
         assert row in best
         vector = generation.spaces["pin", "pinsage"].vectors[row]
         if key in ids:
@@ -219,8 +220,8 @@ def test_a_catalogue_of_one_item(tmp_path: Path, text: str | None) -> None:
         assert rows.tolist() == [0]
         assert len(generation.spaces["pin", "learned"].search(query, 10, 50)[0]) == 0
         assert len(generation.spaces["query", "learned"].search(query, 10, 50)[0]) == 0
-        assert len(generation.tokens["pin"].search("lamp", 10)[0]) == 0
-        found = generation.tokens["product"].search("lamp", 10)[0]
+        assert len(generation.tokens["pin"].search(query_tokens("lamp"), 10)[0]) == 0
+        found = generation.tokens["product"].search(query_tokens("lamp"), 10)[0]
         assert found.tolist() == ([0] if text == "lamp" else [])
         assert generation.tables["product"].ids == ['odd "id"\nof two lines ✓']
 
@@ -243,7 +244,7 @@ def test_a_feature_of_another_size_is_refused(small: Small) -> None:
 
 @pytest.mark.parametrize("options", [{"m": 1}, {"ef_construction": 0}, {"retention": 0}])
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="Give a number"):
+    with pytest.raises(InputError, match="must be a number from"):
         BuildOptions(**options)
 
 

@@ -16,6 +16,7 @@ import sqlite_utils
 from indexer_fakes import FakeEncoder, put
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import build_lock
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
@@ -202,7 +203,7 @@ def test_reading_changes_nothing(small: Small) -> None:
 
     before = state()
     generation = Generation.open(workspace)
-    generation.tokens["pin"].search("lamp", 3)
+    generation.tokens["pin"].search(query_tokens("lamp"), 3)
     generation.spaces["pin", "learned"].search(FakeEncoder().queries(["lamp"])[0], 3, 50)
     assert state() == before
     with pytest.raises(ValueError, match="read-only"):
@@ -279,13 +280,13 @@ def test_killed_at_a_step(small: Small, how: str, point: str, live: int) -> None
     generation = Generation.open(workspace)
     assert generation.number == live
     assert verify(workspace) == []
-    found = generation.tokens["pin"].search("change", 3)[0]
+    found = generation.tokens["pin"].search(query_tokens("change"), 3)[0]
     assert len(found) == (1 if live == 2 else 0)
     number = update(workspace, db, FakeEncoder())
     assert leftovers(workspace) == []
     generation = Generation.open(workspace)
     assert generation.number == number
-    assert len(generation.tokens["pin"].search("change", 3)[0]) == 1
+    assert len(generation.tokens["pin"].search(query_tokens("change"), 3)[0]) == 1
 
 
 def test_killed_before_the_first_generation(small: Small) -> None:

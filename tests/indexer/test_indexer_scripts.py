@@ -35,7 +35,7 @@ def test_a_part_of_a_title_finds_its_item_first(language, backend, tmp_path: Pat
     title, part, others = SHOPS[language]
     titles = [*others, title, "plain white shirt"]
     write_tokens(tmp_path, [" ".join(item_tokens({"title": text})) for text in titles])
-    rows, scores = open_tokens(tmp_path, len(titles), backend).search(part, 10)
+    rows, scores = open_tokens(tmp_path, len(titles), backend).search(query_tokens(part), 10)
     assert rows[0] == len(others)
     assert len(scores) == 1 or scores[0] > scores[1]
     assert len(titles) - 1 not in rows
@@ -48,7 +48,7 @@ def test_what_holds_the_characters_apart_ranks_below_what_holds_them_together(
     scattered = [f"ดาสี{ending}" for ending in ("กา", "ขา", "นา", "มา")]
     titles = [*scattered, "เสื้อยืดคอกลมผู้ชายแขนสั้นผ้าฝ้ายสีดำ"]
     write_tokens(tmp_path, [" ".join(item_tokens({"title": text})) for text in titles])
-    rows, _ = open_tokens(tmp_path, len(titles), "tantivy").search("สีดำ", 10)
+    rows, _ = open_tokens(tmp_path, len(titles), "tantivy").search(query_tokens("สีดำ"), 10)
     assert rows[0] == len(scattered)
 
 

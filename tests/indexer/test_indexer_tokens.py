@@ -52,14 +52,14 @@ def test_the_backends_agree_on_the_top_ten(indexed: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(100):
         text = " ".join(f"w{word}" for word in np.minimum(rng.zipf(1.3, size=3), 320))
-        agree(serving.search(text, 10), reference.search(text, 10))
+        agree(serving.search(query_tokens(text), 10), reference.search(query_tokens(text), 10))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scores_are_lucenes_formula(tmp_path: Path, backend: str) -> None:
     rows = ["oak chair", "oak oak table lamp", "", "walnut lamp"]
     write_tokens(tmp_path, rows)
-    found, scores = open_tokens(tmp_path, 4, backend).search("oak lamp", 10)
+    found, scores = open_tokens(tmp_path, 4, backend).search(query_tokens("oak lamp"), 10)
     lengths = [len(row.split()) for row in rows]
     average = sum(lengths) / 4
     expected = []
@@ -90,9 +90,9 @@ def test_filters_act_inside_the_search(indexed: Path, backend: str, share: float
     index = open_tokens(indexed, 400, backend)
     allowed = np.random.default_rng(2).random(400) < share
     for text in ("w1", "w2 w9 w30", "w250"):
-        rows, scores = index.search(text, 400)
+        rows, scores = index.search(query_tokens(text), 400)
         inside = allowed[rows]
-        found = index.search(text, 12, allowed)
+        found = index.search(query_tokens(text), 12, allowed)
         assert allowed[found[0]].all()
         agree(found, (rows[inside][:12], scores[inside][:12]))
 
@@ -101,7 +101,7 @@ def test_a_filter_that_keeps_many_rows_but_none_of_the_best(tmp_path: Path) -> N
     write_tokens(tmp_path, ["lamp"] * 6000 + ["lamp and much besides"] * 3000)
     index = open_tokens(tmp_path, 9000, "tantivy")
     allowed = np.arange(9000) >= 6000
-    rows, _ = index.search("lamp", 5, allowed)
+    rows, _ = index.search(query_tokens("lamp"), 5, allowed)
     assert rows.tolist() == [6000, 6001, 6002, 6003, 6004]
 
 
@@ -114,15 +114,15 @@ def test_any_text_is_a_query(indexed: Path, backend: str) -> None:
         st.text(st.characters(), max_size=60) | st.text('w1"*?:()[]{}^~+-\\/ ANDORT', max_size=40)
     )
     def search(text: str) -> None:
-        rows, scores = index.search(text, 5)
+        rows, scores = index.search(query_tokens(text), 5)
         assert len(rows) == len(scores) <= 5
         assert rows.dtype == np.int64 and scores.dtype == np.float32
         assert (np.diff(scores) <= 0).all()
 
     search()
     for text in ("", " ", "\x00", "\ud800", "w1 AND (", 'text:"w1', "w1 " * 5000, "é" * 10_000):
-        index.search(text, 5)
-    assert len(index.search("w1", 0)[0]) == 0
+        index.search(query_tokens(text), 5)
+    assert len(index.search(query_tokens("w1"), 0)[0]) == 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -143,7 +143,7 @@ def test_any_text_is_a_query(indexed: Path, backend: str) -> None:
 )
 def test_scripts_and_stop_words(tmp_path: Path, backend: str, title: str, query: str) -> None:
     write_tokens(tmp_path, [" ".join(tokens("else")), " ".join(tokens(title)), ""])
-    rows, _ = open_tokens(tmp_path, 3, backend).search(query, 3)
+    rows, _ = open_tokens(tmp_path, 3, backend).search(query_tokens(query), 3)
     assert rows.tolist() == [1]
 
 
@@ -166,17 +166,17 @@ def test_an_index_of_several_segments_returns_rows(tmp_path: Path) -> None:
             writer.add_document(document)
         writer.commit()
     writer.wait_merging_threads()
-    found, _ = TantivyIndex(tmp_path, 6).search("lamp", 6)
+    found, _ = TantivyIndex(tmp_path, 6).search(query_tokens("lamp"), 6)
     assert sorted(found.tolist()) == [0, 1, 2, 3, 4, 5]
     allowed = np.array([True, False, True, False, False, True])
-    assert set(TantivyIndex(tmp_path, 6).search("lamp", 6, allowed)[0]) == {0, 2, 5}
+    assert set(TantivyIndex(tmp_path, 6).search(query_tokens("lamp"), 6, allowed)[0]) == {0, 2, 5}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rows", [[], [""], ["", ""], ["lamp"]])
 def test_corpora_of_almost_nothing(tmp_path: Path, backend: str, rows: list[str]) -> None:
     write_tokens(tmp_path, rows)
-    found, _ = open_tokens(tmp_path, len(rows), backend).search("lamp", 10)
+    found, _ = open_tokens(tmp_path, len(rows), backend).search(query_tokens("lamp"), 10)
     assert found.tolist() == ([0] if rows == ["lamp"] else [])
 
 
@@ -208,4 +208,4 @@ def test_the_backends_agree_on_real_titles(shared_data: Path, tmp_path: Path) ->
     write_tokens(tmp_path, [" ".join(tokens(title)) for title in titles])
     serving, reference = (open_tokens(tmp_path, len(titles), backend) for backend in BACKENDS)
     for title in titles[:60]:
-        agree(serving.search(title, 10), reference.search(title, 10))
+        agree(serving.search(query_tokens(title), 10), reference.search(query_tokens(title), 10))

@@ -14,6 +14,7 @@ from indexer_fakes import WORDS, FakeEncoder, drop, fill, new_catalogue, put
 
 from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation
@@ -23,7 +24,7 @@ Small = tuple[Workspace, sqlite_utils.Database]
 
 
 def found_by_tokens(generation: Generation, text: str, entity: str = "pin") -> set[str]:
-    rows, _ = generation.tokens[entity].search(text, 10_000)
+    rows, _ = generation.tokens[entity].search(query_tokens(text), 10_000)
     return {generation.tables[entity].ids[row] for row in rows}
 
 

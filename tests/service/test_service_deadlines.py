@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import omnisearch.engine.scoring
 from omnisearch.data.workspace import Workspace
+from omnisearch.engine.index import SourceRequest, SourceResult
+from omnisearch.engine.local_index import LocalIndex
+from omnisearch.engine.sources import SOURCES
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal
 from omnisearch.service.runtime.counters import Board
@@ -50,23 +52,23 @@ class SlowTower:
 @pytest.fixture
 def late_model(shared: Serving) -> Iterator[Serving]:
     release = threading.Event()
-    live, tower = shared.live, shared.live.encoder
-    live.encoder = SlowTower(tower, release)
+    snapshot, tower = shared.snapshot, shared.snapshot.encoder
+    object.__setattr__(snapshot, "encoder", SlowTower(tower, release))
     yield shared
     release.set()
-    live.encoder = tower
+    object.__setattr__(snapshot, "encoder", tower)
 
 
 def hang(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
     """Make one source hang until the event is set."""
-    release, real = threading.Event(), omnisearch.engine.scoring.retrieve
+    release, real, source = threading.Event(), LocalIndex._search, SOURCES[name]
 
-    def retrieve(generation: Any, source: Any, *rest: Any) -> Any:
-        if source.name == name:
+    def search(self: LocalIndex, request: SourceRequest) -> SourceResult:
+        if (request.entity, request.space) == (source.entity, source.space):
             release.wait(20)
-        return real(generation, source, *rest)
+        return real(self, request)
 
-    monkeypatch.setattr(omnisearch.engine.scoring, "retrieve", retrieve)
+    monkeypatch.setattr(LocalIndex, "_search", search)
     return release
 
 

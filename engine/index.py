@@ -1,0 +1,99 @@
+"""The seam below the engine: what it asks of one published state of the indexes.
+
+`engine.local_index` answers from a generation on this machine; a cluster answers by the same calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.query import Query
+
+TOKENS = "tokens"  # the space of BM25 scores
+
+
+@dataclass
+class Items:
+    """Items by the rows of their entity types' tables.
+
+    Attributes:
+        entity: uint8 (n,), 0 pin and 1 product: positions in ITEM_ENTITIES.
+        row: int64 (n,).
+    """
+
+    entity: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def part(self, entity: str) -> slice:
+        """Where the items of an entity type stand; they must be in the order (entity, row)."""
+        pins = int(np.searchsorted(self.entity, 1))
+        return slice(0, pins) if entity == ITEM_ENTITIES[0] else slice(pins, len(self))
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """One ranking that is asked for.
+
+    Attributes:
+        entity: 'pin', 'product' or 'query'.
+        space: TOKENS, or the vector space that is searched by `query.vector`.
+        depth: how many rows; ef: breadth of the graph search, at least the depth is used.
+        filters: which items may be returned; None for all.
+    """
+
+    entity: str
+    space: str
+    query: Query
+    depth: int
+    ef: int
+    filters: Filters | None = None
+
+
+@dataclass(frozen=True)
+class SourceResult:
+    """A ranking, best first; equal scores by row.
+
+    Attributes:
+        rows: int64 (m,) rows of the entity's table; scores: float32 (m,), cosines or BM25.
+    """
+
+    entity: str
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+class Index(Protocol):
+    """One published state of the indexes, here or in a cluster. Safe for several threads."""
+
+    def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
+        """A result for each request, in order.
+
+        A local index takes a request when the result before it has been taken, so that a search
+        that is late can stop in between; a cluster takes all of them for one round trip.
+        """
+        ...
+
+    def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
+        """Bool (n,) over the rows of a table: which may be returned; None for all."""
+        ...
+
+    def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
+        """Float32 (n,): exact cosines with the query; NaN where an item has no such vector."""
+        ...
+
+    def columns(self, query: Query, items: Items, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """What rankers read of items (`ranker.features`): those of `names` that it knows."""
+        ...
+
+    def display(self, items: Items) -> list[dict[str, Any]]:
+        """What a page shows of each item, in any order: its id, is_ad, and the fields it has."""
+        ...

@@ -1,0 +1,172 @@
+"""The index of one generation on this machine, with what rankers read of its items."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
+from omnisearch.engine.query import Query
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.table import Codes, ItemTable
+from omnisearch.indexer.parts.words import idf
+
+_MASKS_KEPT = 32
+Masks = dict[str, np.ndarray | None]
+
+
+class LocalIndex:
+    """`engine.index.Index` over a generation."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation, self._tables = generation, generation.tables
+        # Gathers on a memmap cost twice those on a plain view of the same pages.
+        self._arrays = {key: np.asarray(space.vectors) for key, space in generation.spaces.items()}
+        self._masks: OrderedDict[Filters, Masks] = OrderedDict()
+        self._lock = threading.Lock()
+        # Rows by id are made when first asked for: here, and not during the first search.
+        len(self._tables["query"].row_of)
+
+    def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
+        return map(self._search, requests)
+
+    def _search(self, request: SourceRequest) -> SourceResult:
+        rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        allowed = self.allowed(request.filters, request.entity)
+        if request.depth and (allowed is None or allowed.any()):
+            query, depth = request.query, request.depth
+            if request.space == TOKENS:
+                index = self._generation.tokens.get(request.entity)
+                if index is not None:
+                    rows, scores = index.search(query.terms, depth, allowed)
+            else:
+                space = self._generation.spaces.get((request.entity, request.space))
+                if space is not None and query.vector is not None:
+                    ef = max(request.ef, depth)
+                    rows, scores = space.search(query.vector, depth, ef, allowed)
+        rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
+        order = np.lexsort((rows, -scores))
+        return SourceResult(request.entity, rows[order], scores[order])
+
+    def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
+        if filters is None or filters == Filters():
+            return None
+        with self._lock:
+            if filters in self._masks:
+                self._masks.move_to_end(filters)
+                return self._masks[filters].get(entity)
+        masks = {
+            name: allowed_rows(filters, name, self._tables[name])
+            for name in ITEM_ENTITIES
+            if name in self._tables
+        }
+        with self._lock:
+            self._masks[filters] = masks
+            while len(self._masks) > _MASKS_KEPT:
+                self._masks.popitem(last=False)
+        return masks.get(entity)
+
+    def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
+        column = np.full(len(items), np.nan, np.float32)
+        for entity in ITEM_ENTITIES:
+            key, part = (entity, space), items.part(entity)
+            if key in self._arrays and part.start != part.stop:
+                rows = items.row[part]
+                found = np.take(self._arrays[key], rows, axis=0) @ query.vector
+                present = self._generation.spaces[key].present[rows]
+                column[part] = np.where(present, found, np.nan)
+        return column
+
+    def columns(self, query: Query, items: Items, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Those of `names` that the tables have, and
+
+        `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
+        `name_share`, `name_cover`: how the wanted words and the item's name meet (`Words.match`);
+        `text_share`: which share of the wanted words, by their idf, stands in any of the item's
+            texts; NaN where the item or the query has no words;
+        `excluded`: see `excluded_share`;
+        `language_match`: 1 same language as the query, 0 another, NaN where either is unknown.
+        """
+        wanted = set(names)
+        weights = None
+        if "text_share" in wanted:
+            weights = idf(list(self._generation.texts.values()), query.wanted)
+        parts = []
+        for entity in ITEM_ENTITIES:
+            part = items.part(entity)
+            if part.start != part.stop:
+                table, rows = self._tables[entity], items.row[part]
+                parts.append(_of_query(table, rows, query, wanted) | _of_table(table, rows, wanted))
+                if weights is not None:
+                    text = self._generation.texts[entity]
+                    parts[-1]["text_share"] = text.share(query.wanted, rows, weights)
+        if not parts:
+            return {}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def display(self, items: Items) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = [{}] * len(items)
+        for code, entity in enumerate(ITEM_ENTITIES):
+            where = np.flatnonzero(items.entity == code)
+            if len(where):
+                table, rows = self._tables[entity], items.row[where].tolist()
+                for at, row, fields in zip(where.tolist(), rows, table.display(rows), strict=True):
+                    shown[at] = {**fields, "id": table.ids[row], "is_ad": bool(table.is_ad[row])}
+        return shown
+
+
+def _of_table(table: ItemTable, rows: np.ndarray, wanted: set[str]) -> dict[str, np.ndarray]:
+    found = {name: getattr(table, name, None) for name in wanted}
+    return {
+        name: np.take(column, rows, axis=0)
+        for name, column in found.items()
+        if isinstance(column, np.ndarray)
+    }
+
+
+def _of_query(
+    table: ItemTable, rows: np.ndarray, query: Query, wanted: set[str]
+) -> dict[str, np.ndarray]:
+    columns: dict[str, np.ndarray] = {}
+    if "engaged_match" in wanted:
+        texts = {query.typed, query.text}
+        columns["engaged_match"] = np.maximum.reduce(
+            [table.engaged.match(text, rows) for text in texts]
+        )
+    if wanted & {"name_share", "name_cover"}:
+        columns["name_share"], columns["name_cover"] = table.names.match(query.wanted, rows)
+    if "excluded" in wanted:
+        columns["excluded"] = excluded_share(table, rows, query)
+    if "language_match" in wanted:
+        columns["language_match"] = _same(table.language, rows, query.language)
+    return columns
+
+
+def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarray:
+    """Float32 (m,): which share of the excluded words stands in the rows' names.
+
+    It is negative where the name says that the item is without them, and NaN where the query
+    excludes nothing or the name has no words.
+    """
+    if not len(query.excluded):
+        return np.full(len(rows), np.nan, np.float32)
+    share, _ = table.names.match(query.excluded, rows)
+    lacked, _ = table.lacks.match(query.excluded, rows)
+    return np.where(lacked > 0, -lacked, share)
+
+
+def _same(column: Codes, rows: np.ndarray, value: str | None) -> np.ndarray:
+    """Float32 (m,): 1 where a row has the value, 0 where another, NaN where unknown."""
+    if value is None:
+        return np.full(len(rows), np.nan, np.float32)
+    codes = np.take(column.codes, rows)
+    code = column.vocab.index(value) if value in column.vocab else -2
+    same = (codes == code).astype(np.float32)
+    same[codes < 0] = np.nan
+    return same

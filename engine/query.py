@@ -1,0 +1,82 @@
+"""A query, made once: as typed, as searched, its words, its language and its vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from omnisearch.data.text.exclusions import split_query
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
+from omnisearch.data.text.tokens import query_tokens
+from omnisearch.data.workspace.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A query as everything below the engine sees it: nothing normalises or splits it again.
+
+    Attributes:
+        typed: what the user typed, normalised and cut to MAX_QUERY_CHARS; a log knows it so.
+        text: what is searched: words that no item has are spelled as items spell them.
+        length: how many words `text` has.
+        terms: the distinct BM25 tokens of what it asks for, in order.
+        wanted: uint32, `word_keys` of `terms`; excluded: of the words that it excludes.
+        language: the language that the catalogue knows it by, or None.
+        vector: float32 (d,), the unit embedding of `text`; None where it was not encoded.
+        notes: what the user should know about how it was read.
+    """
+
+    typed: str
+    text: str
+    length: int
+    terms: tuple[str, ...]
+    wanted: np.ndarray
+    excluded: np.ndarray
+    language: str | None = None
+    vector: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_vector(self, vector: np.ndarray | None) -> Query:
+        """The same query with its embedding."""
+        return replace(self, vector=vector)
+
+
+def read_query(text: str) -> tuple[str, tuple[str, ...]]:
+    """A user's text as `Query.typed`, and notes on what was done to it.
+
+    Raises:
+        InputError: it is no text, or holds nothing but space and control characters.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"A query must be text, got {type(text).__name__}.", where="query")
+    typed = normalise_query(text.encode("utf-8", "replace").decode())
+    if not any(sign.isprintable() and not sign.isspace() for sign in typed):
+        raise InputError("The query is empty.", where="query", how="Give at least one word.")
+    if len(text) > 4 * MAX_QUERY_CHARS or len(normalise(text)) > MAX_QUERY_CHARS:
+        return typed, (f"The query was cut to its first {len(typed)} characters.",)
+    return typed, ()
+
+
+def query_of(
+    typed: str, text: str, languages: frozenset[str], notes: tuple[str, ...] = ()
+) -> Query:
+    """The query of a typed and a searched text, both normalised.
+
+    Args:
+        languages: whose words for 'without' are understood (`exclusions.languages_of`).
+    """
+    if text != typed:
+        notes = (*notes, f"Not every word is in the catalogue: searched for '{text}'.")
+    return replace(_analysed(text, languages), typed=typed, notes=notes)
+
+
+@lru_cache(maxsize=10_000)
+def _analysed(text: str, languages: frozenset[str]) -> Query:
+    wanted, excluded = split_query(text, languages)
+    terms = tuple(query_tokens(wanted))
+    return Query(
+        text, text, len(words(text)), terms, word_keys(terms), word_keys(query_tokens(excluded))
+    )

@@ -1,0 +1,164 @@
+"""From candidates to an order: exact cosines, features, L1, L2 and the blend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED, SPACES, spaces_of
+from omnisearch.engine.blend import Shares, blend
+from omnisearch.engine.candidates import Candidates, best_first, by_signal, rrf, unlearned
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.index import Items
+from omnisearch.engine.query import Query
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.sources import SOURCES, Source
+from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
+from omnisearch.ranker.l1 import UNLEARNED
+from omnisearch.ranker.training import Rankers
+
+
+class Stages:
+    """Milliseconds by stage; `lap` closes the stage that began at the lap before."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.ms[name] = self.ms.get(name, 0.0) + (now - self._last) * 1000
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A query's candidates in the order of a system.
+
+    Attributes:
+        candidates: all of them, with every column that was computed.
+        order: int64 (m,) positions in `candidates`, best first: the feed, or its beginning.
+        scores: float32 (n,) of all candidates; NaN for those that the system did not score.
+        bounded: bool (m,), whether a bound of the blend decided the place.
+        total: the length of the whole feed.
+        features: float32 (n, F), what the rankers saw; None where they were not asked.
+    """
+
+    candidates: Candidates
+    order: np.ndarray
+    scores: np.ndarray
+    bounded: np.ndarray
+    total: int
+    features: np.ndarray | None = None
+
+    def first(self, places: range) -> tuple[Items, np.ndarray]:
+        """The items of those places of the order, and their scores."""
+        chosen = self.order[places.start : places.stop]
+        candidates = self.candidates
+        return Items(candidates.entity[chosen], candidates.row[chosen]), self.scores[chosen]
+
+
+def add_cosines(snapshot: Snapshot, candidates: Candidates, query: Query) -> None:
+    """Columns of exact cosines in every space, whichever source had the candidates, and `compat`:
+    the cosine in the first compatibility space of each entity type."""
+    columns = candidates.columns
+    for space in (LEARNED, *SPACES):
+        columns[space] = snapshot.index.cosines(query, candidates, space)
+    columns["compat"] = np.full(len(candidates), np.nan, np.float32)
+    for entity in ITEM_ENTITIES:
+        part = candidates.part(entity)
+        for space in spaces_of(entity)[:1]:
+            columns["compat"][part] = columns[space][part]
+
+
+def features(
+    snapshot: Snapshot, candidates: Candidates, query: Query, as_new: bool = False
+) -> np.ndarray:
+    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`).
+
+    With `as_new`, as if nobody had searched for this before: no item was engaged by the query.
+    """
+    columns: dict[str, np.ndarray] = {"entity": candidates.entity, **candidates.columns}
+    for signal, sources in by_signal(SOURCES.values()).items():
+        columns[f"{signal}_rank"] = candidates.best_of(sources, "rank")
+        columns.setdefault(signal, candidates.best_of(sources, "score"))
+    columns |= snapshot.index.columns(query, candidates, columns_read() - columns.keys())
+    if as_new:
+        columns["engaged_match"] = np.zeros(len(candidates), np.float32)
+    return feature_matrix(columns, QueryInfo(query.length, snapshot.now))
+
+
+def rank_candidates(
+    snapshot: Snapshot,
+    candidates: Candidates,
+    query: Query,
+    order: str,
+    sources: Sequence[Source],
+    config: EngineConfig,
+    stages: Stages,
+) -> Ranking:
+    """Order the candidates of a system's sources by its `order`.
+
+    Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`),
+    without the query's vector by reciprocal rank fusion of what was found. L1 keeps
+    `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
+    """
+    columns, rankers = candidates.columns, snapshot.rankers
+    if order == "score":
+        return _by(candidates, candidates.best_of(sources, "score"), len(candidates))
+    if order == "rrf" or query.vector is None:
+        columns["rrf"] = rrf(candidates, sources, config.rrf_k)
+        keep = len(candidates) if order == "rrf" else config.l1_keep
+        ranking = _by(candidates, columns["rrf"], keep)
+        if order != "rrf":
+            stages.lap("l1")
+        return ranking
+    add_cosines(snapshot, candidates, query)
+    stages.lap("cosines")
+    if rankers is None:
+        columns |= snapshot.index.columns(query, candidates, UNLEARNED.keys() - columns.keys())
+        columns["fused"] = unlearned(candidates)
+        ranking = _by(candidates, columns["fused"], config.l1_keep)
+        stages.lap("l1")
+        return ranking
+    X = features(snapshot, candidates, query)
+    stages.lap("features")
+    columns["l1"] = rankers.l1.score(X).astype(np.float32)
+    ranking = _by(candidates, columns["l1"], config.l1_keep)
+    stages.lap("l1")
+    if order == "full":
+        ranking = _by_l2(rankers, ranking, X, config.relevance_weight)
+        stages.lap("l2")
+    return replace(ranking, features=X)
+
+
+def blended(
+    snapshot: Snapshot, query: Query, ranking: Ranking, shares: Shares, places: int
+) -> Ranking:
+    """The ranking with the first `places` of its order blended (see `engine.blend`)."""
+    candidates = ranking.candidates
+    if not len(candidates):
+        return ranking
+    ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
+    order, bounded = blend(ranking.order, candidates.entity, ads, shares, places)
+    return replace(ranking, order=order, bounded=bounded)
+
+
+def _by(candidates: Candidates, scores: np.ndarray, keep: int) -> Ranking:
+    order = best_first(scores)
+    known = len(order) - int(np.count_nonzero(np.isnan(scores)))
+    order = order[: min(known, keep)]
+    return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
+
+
+def _by_l2(rankers: Rankers, kept: Ranking, X: np.ndarray, relevance_weight: float) -> Ranking:
+    """Reorder what L1 kept by L2; the rest have NaN."""
+    rows = np.sort(kept.order)  # (entity, row) order, so that equal scores keep it
+    scores = np.full(len(kept.candidates), np.nan, np.float32)
+    scores[rows] = rankers.l2.score(X[rows], relevance_weight)
+    kept.candidates.columns["l2"] = scores
+    return _by(kept.candidates, scores, len(rows))

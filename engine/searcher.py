@@ -1,0 +1,182 @@
+"""Searching in one snapshot: every system, page by page (Figure 4)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.blend import Shares
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.context import NoDeadline, SearchContext
+from omnisearch.engine.explain import explain_hit
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.hits import hits_of
+from omnisearch.engine.index import SourceRequest
+from omnisearch.engine.query import Query
+from omnisearch.engine.query_embeddings.cache import QueryCache
+from omnisearch.engine.ranking import Ranking, Stages, blended, rank_candidates
+from omnisearch.engine.related import choose_related
+from omnisearch.engine.response import Related, Response
+from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.sources import RELATED, sources_of
+from omnisearch.engine.systems import SYSTEMS, System
+
+
+class Searcher:
+    """Answers from one snapshot, whatever is published meanwhile; safe for several threads."""
+
+    def __init__(self, snapshot: Snapshot, cache: QueryCache, config: EngineConfig) -> None:
+        self.snapshot, self.cache, self.config = snapshot, cache, config
+
+    def search(
+        self,
+        query: str | Query,
+        k: int = 20,
+        page: int = 1,
+        filters: Filters | None = None,
+        explain: bool = False,
+        system: str = "full",
+        context: SearchContext | None = None,
+    ) -> Response:
+        """One page of results for a query, with related queries beside them.
+
+        Depths do not follow from `k` or `page`: within a generation a result has one place, on
+        whatever page it falls, and pages neither repeat nor lose results. A page beyond the end
+        is empty. Queries longer than 512 characters are cut, and a note says so.
+
+        Args:
+            query: a text, or a query of this snapshot with the vector that there was time for.
+            k: results a page, at least 1. page: 1 is the first.
+            explain: give each hit the scores of all stages and sources.
+            system: one of `engine.systems.SYSTEMS`.
+            context: keeps a deadline; None has none.
+
+        Raises:
+            InputError: an empty query, k or page below 1, a filter or system that is not known.
+        """
+        start, stages = time.perf_counter(), Stages()
+        for name, value in (("k", k), ("page", page)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"{name} must be a positive integer, got {value!r}.", where=name)
+        chosen = SYSTEMS.named(system, "system")
+        snapshot, context = self.snapshot, context or NoDeadline()
+        read, cached = self._read(query, chosen)
+        stages.lap("query")
+        if needs_vector(chosen) and read.vector is None:
+            context.left_out.append("query_embedding")
+        ranking = self._rank(read, chosen, filters, page * k, context, stages)
+        notes = list(read.notes)
+        if chosen.order in ("l1", "full") and snapshot.rankers is None:
+            notes.append("No rankers are trained: results are ordered by cosine and shared words.")
+        shown = range((page - 1) * k, min(page * k, len(ranking.order)))
+        related = self.related(read, self.config.related, context)
+        stages.lap("related")
+        hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1)
+        if explain:
+            hits = [
+                replace(hit, explain=explain_hit(snapshot.rankers, ranking, place))
+                for hit, place in zip(hits, shown, strict=True)
+            ]
+        stages.lap("response")
+        return Response(
+            query=read.typed,
+            searched=read.text,
+            hits=hits,
+            related=related,
+            generation=snapshot.generation.number,
+            took_ms=(time.perf_counter() - start) * 1000,
+            total=ranking.total,
+            page=page,
+            system=system,
+            cached=cached,
+            stages=stages.ms,
+            notes=notes,
+            degraded=context.left_out,
+        )
+
+    def rank(
+        self,
+        query: str | Query,
+        system: str = "full",
+        k: int = 100,
+        filters: Filters | None = None,
+    ) -> list[tuple[str, str, float]]:
+        """The first k results as (entity, id, score), in the order of `search`: without texts.
+
+        Raises InputError as `search` does.
+        """
+        chosen = SYSTEMS.named(system, "system")
+        read, _ = self._read(query, chosen)
+        ranking = self._rank(read, chosen, filters, k, NoDeadline(), Stages())
+        items, scores = ranking.first(range(min(k, len(ranking.order))))
+        ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
+        places = zip(items.entity.tolist(), items.row.tolist(), scores.tolist(), strict=True)
+        return [(ITEM_ENTITIES[code], ids[code][row], score) for code, row, score in places]
+
+    def related(
+        self, query: Query, most: int, context: SearchContext | None = None
+    ) -> list[Related]:
+        """At most `most` queries near this one; none where it has no vector, or no time is left."""
+        if query.vector is None or not most:
+            return []
+        if context is not None and not context.may_begin(RELATED.name):
+            return []
+        request = SourceRequest(
+            RELATED.entity, RELATED.space, query, self.config.depth(RELATED), self.config.ef
+        )
+        (found,) = self.snapshot.index.search((request,))
+        if not len(found.rows):
+            return []
+        ids = self.snapshot.generation.tables["query"].ids
+        texts = [ids[row] for row in found.rows.tolist()]
+        return choose_related(query.text, texts, found.scores, most)
+
+    def _read(self, query: str | Query, system: System) -> tuple[Query, bool | None]:
+        """The query with its vector where the system needs one, and whether that was cached."""
+        if isinstance(query, Query):
+            return (query if needs_vector(system) else query.with_vector(None)), None
+        read = self.snapshot.query(query)
+        if not needs_vector(system):
+            return read, None
+        vector, cached = self.cache.vector(self.snapshot.encoder, read.text)
+        return read.with_vector(vector), cached
+
+    def _rank(
+        self,
+        query: Query,
+        system: System,
+        filters: Filters | None,
+        places: int,
+        context: SearchContext,
+        stages: Stages,
+    ) -> Ranking:
+        snapshot, config, sources = self.snapshot, self.config, sources_of(system.sources)
+        candidates = retrieve(snapshot, query, sources, config, filters, context)
+        stages.lap("retrieve")
+        ranking = rank_candidates(
+            snapshot, candidates, query, system.order, sources, config, stages
+        )
+        if system.order == "full":
+            ranking = blended(snapshot, query, ranking, _shares(config, filters), places)
+            stages.lap("blend")
+        return ranking
+
+
+def needs_vector(system: System) -> bool:
+    """Whether any source of a system is searched by the query's embedding."""
+    return any(source.needs_vector for source in sources_of(system.sources))
+
+
+def _shares(config: EngineConfig, filters: Filters | None) -> Shares:
+    """The bounds of the blend; those that a filter makes pointless are off."""
+    if filters is None:
+        return Shares(config.ad_share, config.min_share)
+    return Shares(
+        ad_share=1.0 if filters.ads else config.ad_share,
+        min_share=0.0 if filters.entity else config.min_share,
+    )
