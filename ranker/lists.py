@@ -12,7 +12,7 @@ class RankingData:
     """Candidates of many queries with what is known of them. Rows may come in any order.
 
     Attributes:
-        X: float32 (n, F), rows of FEATURES.
+        X: float32 (n, F), rows of `omnisearch.ranker.features.feature_matrix`.
         groups: int64 (n,), the number of the row's query.
         engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN unknown.
         relevance: float32 (n,), judged grade as a gain, 0 is irrelevant, NaN not judged.
