@@ -133,7 +133,7 @@ def _importance(lists: Lists, head: Head) -> dict[str, float]:
 
 
 def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
-    """bool (n,): rows of the queries kept back; the choice depends on the seed alone."""
+    """bool (n,): rows of the held-out queries, which depend only on the seed."""
     queries = np.unique(groups)
     chosen = np.random.default_rng(config.seed).random(len(queries)) < config.held_out
     if len(queries) < 5:

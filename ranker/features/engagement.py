@@ -7,8 +7,8 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, QueryInfo
 
-# A rate is (count + PRIOR_RATE * PRIOR_VIEWS) / (impressions + PRIOR_VIEWS): one action seen on
-# two impressions is no 50%.
+# A rate is (count + PRIOR_RATE * PRIOR_VIEWS) / (impressions + PRIOR_VIEWS): the prior
+# keeps one action on two impressions from being a rate of 50%.
 PRIOR_RATE = 0.05
 PRIOR_VIEWS = 20.0
 
