@@ -25,8 +25,8 @@ import lightgbm
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix
-from omnisearch.ranker.l1 import L1_FEATURES, UNLEARNED, Linear
+from omnisearch.ranker.features import QueryInfo, feature_matrix, feature_names, l1_names
+from omnisearch.ranker.l1 import UNLEARNED, Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import Network, NetworkOptions
@@ -42,7 +42,7 @@ GROUPS = {
     "text": ("text_share",),
     "exclusion": ("excluded",),
     "counts and rates": tuple(
-        name for name in FEATURES if name.endswith("_rate") or name[4:] in ACTIONS
+        name for name in feature_names() if name.endswith("_rate") or name[4:] in ACTIONS
     ),
     "item": ("is_product", "coverage", "log_price", "log_age", "is_ad"),
     "language": ("language_match",),
@@ -85,7 +85,7 @@ def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0
 
 def alone(name: str) -> Callable[[Lists], Score]:
     """The order of one feature; nothing is trained."""
-    column = FEATURES.index(name)
+    column = feature_names().index(name)
     return lambda lists: lambda X: X[:, column]
 
 
@@ -138,7 +138,7 @@ def median_ms(calls: dict[str, Callable[[], object]], rounds: int = 500) -> dict
 
 def latency() -> None:
     lists = random_lists()
-    l1 = Linear.fit([lists], L1_FEATURES)
+    l1 = Linear.fit([lists], l1_names())
     head = Head.fit(lists, NetworkOptions())
     l2 = L2(head, head)
     small, large = lambdamart(lists), lambdamart(lists, trees=300, leaves=31)
@@ -163,7 +163,7 @@ def latency() -> None:
 
 def unseen(names: tuple[str, ...], *, keep: bool) -> Callable[[Lists], Score]:
     """The L2 head with these features alone (`keep`), or without them: the others are unknown."""
-    hidden = np.array([(name in names) != keep for name in FEATURES])
+    hidden = np.array([(name in names) != keep for name in feature_names()])
 
     def fit(lists: Lists) -> Score:
         blind = np.where(hidden, np.float32(np.nan), lists.X)
@@ -200,9 +200,9 @@ def few_labels(data: RankingData, label: str) -> None:
                 informative_lists(data, label, np.isin(data.groups, part))
                 for part in (drawn[:count], drawn[count:][:TESTED])
             )
-            usual = Linear.fit([train], L1_FEATURES, PRIOR / count)
+            usual = Linear.fit([train], l1_names(), PRIOR / count)
             with patch("omnisearch.ranker.l1.UNLEARNED_SCALE", 0.0):
-                free = Linear.fit([train], L1_FEATURES, PRIOR / count)
+                free = Linear.fit([train], l1_names(), PRIOR / count)
             scores = (unlearned(test.X), free.score(test.X), usual.score(test.X))
             found[draw] = [ndcg(test, score).mean() for score in scores]
         none, towards_nothing, _ = found.mean(0)
@@ -213,7 +213,7 @@ def few_labels(data: RankingData, label: str) -> None:
 
 def unlearned(X: np.ndarray) -> np.ndarray:
     """The order without rankers."""
-    columns = [FEATURES.index(name) for name in UNLEARNED]
+    columns = [feature_names().index(name) for name in UNLEARNED]
     return np.nan_to_num(X[:, columns]) @ np.array(list(UNLEARNED.values()))
 
 
@@ -233,7 +233,7 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
     models: dict[str, Callable[[Lists], Score]] = {
         "L2 head": lambda lists: Network.fit(lists).score,
         "its linear part": lambda lists: Network.fit(lists, NetworkOptions(epochs=0)).score,
-        "L1": lambda lists: Linear.fit([lists], L1_FEATURES, PRIOR / len(lists.sizes)).score,
+        "L1": lambda lists: Linear.fit([lists], l1_names(), PRIOR / len(lists.sizes)).score,
         "LambdaMART 100 x 15": lambdamart,
         "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
         **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},

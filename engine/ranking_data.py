@@ -29,7 +29,7 @@ from omnisearch.engine.retrieval import retrieve
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot, known_until
 from omnisearch.engine.sources import SOURCES
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
 from omnisearch.ranker.lists import RankingData
 
@@ -105,7 +105,7 @@ def collect(
             progress(number + 1, len(queries))
     if not parts:
         none = np.zeros(0, np.float32)
-        return RankingData(np.zeros((0, len(FEATURES)), np.float32), none, none, none, none)
+        return RankingData(np.zeros((0, len(feature_names())), np.float32), none, none, none, none)
     return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -1,4 +1,8 @@
-"""L1: a linear model over a few features; one matrix product scores all candidates of a query."""
+"""L1: a linear model over a few features; one matrix product scores all candidates of a query.
+
+Its features are few and cheap, and come from every stage: the paper's L1 uses the embedding's score
+beside token scores.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +14,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import Lists
 
-# Few, cheap, and of every stage: the paper's L1 uses the embedding's score beside token scores.
-L1_FEATURES = (
-    "learned",
-    "compat_gap",
-    "bm25",
-    "bm25_share",
-    "learned_rr",
-    "compat_rr",
-    "bm25_rr",
-    "engaged_match",
-    "name_share",
-    "name_cover",
-    "text_share",
-    "excluded",
-    "log_save",
-    "log_click",
-    "language_match",
-    "is_product",
-)
-
-# What orders candidates where nothing was learned, and what learning from few queries leans to.
+# The weights that order candidates without trained rankers; training regularises towards them.
 # The share of the query's words that an item has lies between 0 and 1 for every query, which a
 # BM25 score does not. Its weight was chosen on validation queries of Home Depot and COCO captions,
-# that of what a query excludes on the queries of ESCI that are not for test.
+# the weight of `excluded` on queries of ESCI outside the test set.
 UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
-UNLEARNED_SCALE = 6.0  # of UNLEARNED, as logits: about what many labels lead to
+UNLEARNED_SCALE = 6.0  # UNLEARNED as logits: about the scale that training on many labels reaches
 
 
 @dataclass(frozen=True)
@@ -46,7 +30,7 @@ class Linear:
     """score = filled(x) . weights + present(x) . flags, over the columns of `names`.
 
     An unknown (NaN) value is filled with `fill`, the mean of the known ones in training, and its
-    presence flag is 0; so the model learns what "unknown" is worth on its own.
+    presence flag is 0; so the model learns a weight for "unknown".
 
     Attributes:
         names: m features; weights, flags, fill: float32 (m,).
@@ -62,11 +46,11 @@ class Linear:
         """Minimise the listwise softmax loss, a convex one, regularised towards UNLEARNED.
 
         For a query with gains y and scores s the loss is -sum(y / sum(y) * log softmax(s)): the
-        pairwise logistic loss drawn over the whole list at once. Queries weigh the same. Row
-        weights scale what a row adds to the softmax's sum. `l2` is the strength of the L2
-        penalty on what differs from UNLEARNED, in standardised features.
+        pairwise logistic loss extended to a whole list. All queries weigh the same. A row's weight
+        multiplies its term in the softmax's sum. `l2` is the strength of the penalty on the squared
+        distance from UNLEARNED, in standardised features.
         """
-        X = np.concatenate([part.X for part in lists])[:, _columns(tuple(names))]
+        X = np.concatenate([part.X for part in lists])[:, _columns(tuple(names), feature_names())]
         weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
         sizes = np.concatenate([part.sizes for part in lists])
         y = np.concatenate([part.shares() for part in lists])
@@ -104,7 +88,7 @@ class Linear:
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """(n,) float32 scores of feature rows (n, F)."""
-        rows = X[:, _columns(self.names)]
+        rows = X[:, _columns(self.names, feature_names())]
         known = ~np.isnan(rows)
         return np.where(known, rows, self.fill) @ self.weights + known @ self.flags
 
@@ -116,7 +100,7 @@ class Linear:
     def from_json(cls, values: dict[str, Any]) -> Linear:
         """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
         names = tuple(values["features"])
-        _columns(names)
+        _columns(names, feature_names())
         arrays = [np.array(values[key], dtype=np.float32) for key in ("weights", "flags", "fill")]
         if any(array.shape != (len(names),) or not np.isfinite(array).all() for array in arrays):
             raise ValueError("the numbers of weights and features differ")
@@ -124,5 +108,5 @@ class Linear:
 
 
 @lru_cache(maxsize=64)
-def _columns(names: tuple[str, ...]) -> list[int]:
-    return [FEATURES.index(name) for name in names]
+def _columns(names: tuple[str, ...], of: tuple[str, ...]) -> list[int]:
+    return [of.index(name) for name in names]

@@ -1,9 +1,9 @@
 """L2: two heads over all features, engagement and relevance, mixed by a weight.
 
-A head's raw score has no unit, so each is divided by its usual spread within a query, measured in
-training: 1.0 is then one standard deviation between candidates of one query for either head, and
-the mixing weight means the same everywhere. The spread is a constant of the model: it does not
-depend on which candidates stand beside each other.
+The raw scores of the two heads are on different scales, so each is divided by its standard
+deviation within a query, measured in training (the spread). The mixing weight then means the same
+for every model. The spread is a constant of the model: a candidate's score does not depend on the
+other candidates.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ class Head:
 
 @dataclass(frozen=True)
 class L2:
-    """The two heads; one of them is None where there was nothing to learn it from."""
+    """The two heads; one of them is None where training had no labels for it."""
 
     engagement: Head | None
     relevance: Head | None
 
     def score(self, X: np.ndarray, relevance_weight: float = 0.5) -> np.ndarray:
-        """(n,) float32, (1 - w) * engagement + w * relevance, both in spreads (see above).
+        """(n,) float32, (1 - w) * engagement + w * relevance, both in spreads.
 
-        With one head alone the weight has no effect: that head decides.
+        Where there is only one head, its scores are returned whatever the weight.
         """
         if self.engagement is None or self.relevance is None:
             return (self.engagement or self.relevance).score(X)  # type: ignore[union-attr]

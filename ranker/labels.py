@@ -1,10 +1,10 @@
 """Graded engagement labels from a log, corrected for position.
 
-People look at the first results more than at the later ones, so "not engaged" means little far
-down. The position-based click model has it that an engagement needs the result to be examined,
-which depends on its position alone, and to be liked, which depends on query and item alone. The
-examination probabilities are estimated from the log by expectation-maximisation; a pair's label
-is then its engagement per examined view, and its weight how surely it was examined at all.
+People look at the first results more than at later ones, so a lack of engagement says little about
+a result far down. The position-based click model assumes that an engaged result was examined, which
+depends only on its position, and liked, which depends only on the query and the item. Examination
+probabilities are estimated from the log by expectation-maximisation. A pair's label is its
+engagement per examined view; its weight grows with the probability that it was examined.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ACTION_GAIN = {
     "add_to_cart": 3.0,
     "checkout": 4.0,
 }
-PRIOR_VIEWS = 2.0  # views without engagement added to each pair: one lucky click is no certainty
+PRIOR_VIEWS = 2.0  # views without engagement added to each pair, so that one click proves little
 UNSEEN_WEIGHT = 0.3  # of candidates that were retrieved but never shown for the query
 MAX_POSITION = 50  # examination is the same from here on
 
-# Where the log is small, examination leans to 1 / position ** DECAY, worth PRIOR_SHOWN views.
+# The prior of examination is 1 / position ** DECAY, and counts as PRIOR_SHOWN views.
 DECAY = 0.7
 PRIOR_SHOWN = 50.0
 
@@ -37,13 +37,13 @@ _IMPRESSION = ACTIONS.index("impression")
 
 @dataclass(frozen=True)
 class PairLog:
-    """A log by (query, item) pair; any number of rows a pair, in any order.
+    """A log by (query, item) pair: any number of rows for each pair, in any order.
 
     Attributes:
         pair: int64 (m,), the number of the pair, from 0.
         action: int64 (m,), index into ACTIONS.
-        position: float (m,), 1 is the first result, NaN unknown.
-        count: (m,), how often.
+        position: float (m,), 1 for the first result, NaN where unknown.
+        count: (m,), how many times the action happened.
     """
 
     pair: np.ndarray
@@ -55,11 +55,11 @@ class PairLog:
 def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Gain and weight of each of `pairs` pairs.
 
-    gain = sum(ACTION_GAIN * count) / (examined views + PRIOR_VIEWS), where an impression at an
-    unknown position is one view, and there are at least as many views as actions (logs without
-    impressions).
-    weight = 1 for engaged pairs; for others UNSEEN_WEIGHT if surely unseen, rising to 1 with the
-    probability that some impression was examined.
+    gain = sum(ACTION_GAIN * count) / (examined views + PRIOR_VIEWS). An impression at an unknown
+    position is one view, and a pair has at least as many views as actions, because some logs have
+    no impressions.
+    weight = 1 for engaged pairs. For others it is UNSEEN_WEIGHT where no impression was examined,
+    and rises to 1 with the probability that one was.
 
     Returns:
         float32 (pairs,) gain, 0 where not engaged, and float32 (pairs,) weight.
@@ -85,14 +85,14 @@ def examination(log: PairLog, rounds: int = 50) -> np.ndarray:
     """(MAX_POSITION,) probability that a result is examined, by position; the first is 1.
 
     Expectation-maximisation for the position-based model (Richardson et al. 2007; Wang et al.
-    2018), each pair's attractiveness leaning to the log's mean.
+    2018). The log's mean is the prior of each pair's attractiveness.
     """
     theta = np.arange(1, MAX_POSITION + 1) ** -DECAY
     known = ~np.isnan(log.position)
     shown = log.action == _IMPRESSION
     if not (known & shown).any():
         return theta
-    # One cell for each (pair, position): n impressions, c of them engaged.
+    # One cell for each (pair, position): n impressions, c of them with an engagement.
     key = log.pair[known] * MAX_POSITION + _place(log.position[known])
     cells, cell = np.unique(key, return_inverse=True)
     n = np.bincount(cell, (log.count * shown)[known])
@@ -115,5 +115,5 @@ def examination(log: PairLog, rounds: int = 50) -> np.ndarray:
 
 
 def _place(position: np.ndarray) -> np.ndarray:
-    """Positions as indices of `examination`; unknown ones are 0 and must be handled before."""
+    """Positions as indices of `examination`; the caller must handle unknown ones, which are 0."""
     return np.clip(np.nan_to_num(position, nan=1), 1, MAX_POSITION).astype(np.int64) - 1

@@ -1,4 +1,4 @@
-"""Rows grouped by query: sorting into lists, choosing those to learn from, nDCG."""
+"""Rows grouped by query: sorting into lists, choosing those to train on, nDCG."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RankingData:
-    """Candidates of many queries with what is known of them. Rows may come in any order.
+    """Candidates of many queries with their labels. Rows may come in any order.
 
     Attributes:
-        X: float32 (n, F), rows of FEATURES.
+        X: float32 (n, F), rows of `omnisearch.ranker.features.feature_matrix`.
         groups: int64 (n,), the number of the row's query.
-        engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN unknown.
-        relevance: float32 (n,), judged grade as a gain, 0 is irrelevant, NaN not judged.
-        weights: float32 (n,), how much a row's engagement label counts; None for 1.
+        engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN where unknown.
+        relevance: float32 (n,), judged grade as a gain, 0 irrelevant, NaN where not judged.
+        weights: float32 (n,), the weight of a row's engagement label; None for 1 everywhere.
     """
 
     X: np.ndarray
@@ -50,7 +50,7 @@ class Lists:
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
 
     def first(self, queries: int) -> Lists:
-        """The lists of the first so many queries."""
+        """The lists of the first `queries` queries."""
         rows = int(self.sizes[:queries].sum())
         return Lists(
             self.X[:rows],
@@ -98,9 +98,9 @@ def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = N
 
 
 def ndcg(lists: Lists, scores: np.ndarray, k: int = 10) -> np.ndarray:
-    """(queries,) nDCG@k with the labels themselves as gains, as trec_eval's ndcg_cut has it.
+    """(queries,) nDCG@k with the labels themselves as gains, as in trec_eval's ndcg_cut.
 
-    The ideal order is that of the rows given (what was retrieved and labelled). Equal scores are
+    The ideal order is over the rows given (what was retrieved and labelled). Equal scores are
     ordered by a fixed shuffle, so that no ordering profits from the order of the rows; a NaN
     score comes last.
     """

@@ -2,9 +2,10 @@
 
     score = linear(x) + relu(z W + b) v          z: standardised features and presence flags
 
-The linear part is the optimum of its own, convex, problem. The correction starts at zero and
-takes a few passes over the queries, so few queries leave the head close to linear and many let
-it bend. It is the mean of a few networks, which lie side by side in W, b and v.
+The linear part is trained first, to the optimum of its convex loss. The correction starts at zero
+and is trained for a few passes over the queries: with few queries the head stays close to linear,
+with many it departs from it. The correction is the mean of a few networks, which lie side by side
+in W, b and v.
 `docs/ranking.md` has the figures against LightGBM.
 """
 
@@ -16,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists
 
-CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one odd price shifts nothing far
+CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one outlying price has little effect
 _ARRAYS = ("mean", "std", "W", "b", "v")
 
 
@@ -33,8 +34,8 @@ class NetworkOptions:
         hidden: units of each.
         epochs, batch, rate, decay: of AdamW; a batch is of whole queries, the rate rises over a
             tenth of the steps and falls to zero.
-        prior: how strongly the linear part leans to the order without rankers, over the number of
-            queries.
+        prior: strength of the linear part's regularisation towards the order without rankers,
+            divided by the number of queries.
     """
 
     members: int = 4
@@ -52,7 +53,7 @@ class Network:
     """The members side by side as one network.
 
     Attributes:
-        linear: over all FEATURES. mean, std: (F,). W: (2F, H). b, v: (H,); all float32, with
+        linear: over all features. mean, std: (F,). W: (2F, H). b, v: (H,); all float32, with
         H = members * hidden.
     """
 
@@ -69,7 +70,7 @@ class Network:
 
         The same input gives the same model on one machine.
         """
-        linear = Linear.fit([lists], FEATURES, options.prior / len(lists.sizes))
+        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes))
         known = ~np.isnan(lists.X)
         count = np.maximum(known.sum(axis=0), 1)
         centred = np.where(known, lists.X - linear.fill, 0)
@@ -97,10 +98,11 @@ class Network:
         """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
         mean, std, W, b, v = (np.array(values[name], dtype=np.float32) for name in _ARRAYS)
         linear = Linear.from_json(values["linear"])
-        features, hidden = len(FEATURES), len(b)
-        shapes = [(features,), (features,), (2 * features, hidden), (hidden,), (hidden,)]
+        names, hidden = feature_names(), len(b)
+        F = len(names)
+        shapes = [(F,), (F,), (2 * F, hidden), (hidden,), (hidden,)]
         arrays = [mean, std, W, b, v]
-        if linear.names != FEATURES or any(
+        if linear.names != names or any(
             array.shape != shape or not np.isfinite(array).all()
             for array, shape in zip(arrays, shapes, strict=True)
         ):

@@ -17,7 +17,7 @@ import orjson
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.files import new_folder, write_atomic
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import differing_features, feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.training import LABELS, Rankers
@@ -41,7 +41,7 @@ def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
     manifest = orjson.dumps(
         {
             "format": FORMAT,
-            "features": FEATURES,
+            "features": feature_names(),
             "sha256": {name: _sha256(content) for name, content in sorted(files.items())},
         },
         option=orjson.OPT_INDENT_2,
@@ -71,9 +71,11 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
         raise Corrupt("The name of the live rankers is damaged.", where=str(pointer), how=_RETRAIN)
     folder = workspace.rankers / name
     manifest = _parse(folder / "manifest.json", name, dict)
-    if manifest.get("format") != FORMAT or tuple(manifest.get("features", ())) != FEATURES:
+    differing = differing_features(manifest.get("features", ()))
+    if manifest.get("format") != FORMAT or differing:
         raise NotReady(
-            "The rankers were trained on other features than this version computes.",
+            "The rankers were trained on other features than this version computes"
+            f"{differing and f' ({differing})'}.",
             where=str(folder),
             how=_RETRAIN,
         )

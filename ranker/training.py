@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from omnisearch.data.workspace.errors import InputError, NotReady
-from omnisearch.ranker.features import FEATURES
-from omnisearch.ranker.l1 import L1_FEATURES, Linear
+from omnisearch.ranker.features import feature_names, l1_names
+from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import NetworkOptions
 
 LABELS = ("engagement", "relevance")
-IMPORTANCE_QUERIES = 300  # are enough to tell what matters
+IMPORTANCE_QUERIES = 300  # enough to rank the features
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class RankerConfig:
     """How to train.
 
     Attributes:
-        held_out: share of the queries that measure; fewer than 5 queries keep none back.
+        held_out: share of the queries that are held out and measured; of fewer than 5 none are.
         relevance_weight: the mix that the report measures.
-        l1_prior: how strongly L1 leans to the order without rankers, over the number of queries.
+        l1_prior: strength of L1's regularisation towards the order without rankers, divided by the
+            number of queries.
     """
 
     network: NetworkOptions = field(default_factory=NetworkOptions)
@@ -51,10 +52,10 @@ def train_rankers(
 ) -> Rankers:
     """Measure L1 and L2 on queries held out of their training, then train them on all queries.
 
-    L2 has a head for each kind of label that there is. The report holds, for each label, nDCG@10
-    on the held-out queries (mean, over the rows with a label) for L1, each head, the mix and every
-    single feature as an ordering; the importance of features; and how much there was to learn
-    from. What it measures has learned from the other queries alone.
+    L2 has a head for each kind of label in the data. The report holds, for each label, nDCG@10 on
+    the held-out queries (mean, over the rows with a label) for L1, each head, the mix and every
+    single feature as an ordering; the importance of features; and how many rows and queries there
+    were. The models that it measures were trained on the other queries alone.
 
     Raises:
         InputError: shapes that do not agree.
@@ -98,7 +99,7 @@ def _fit(lists: dict[str, Lists], config: RankerConfig) -> tuple[Linear, L2]:
     """L1 from both kinds of labels, and a head of L2 for each; at least one has queries."""
     usable = {label: part for label, part in lists.items() if len(part.sizes)}
     learned_from = sum(len(part.sizes) for part in usable.values())
-    l1 = Linear.fit(list(usable.values()), L1_FEATURES, config.l1_prior / learned_from)
+    l1 = Linear.fit(list(usable.values()), l1_names(), config.l1_prior / learned_from)
     heads = {label: Head.fit(part, config.network) for label, part in usable.items()}
     return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
@@ -111,7 +112,8 @@ def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[
     for name, scores in orderings.items():
         yield name, float(ndcg(lists, scores).mean())
     single = {
-        name: float(ndcg(lists, lists.X[:, column]).mean()) for column, name in enumerate(FEATURES)
+        name: float(ndcg(lists, lists.X[:, column]).mean())
+        for column, name in enumerate(feature_names())
     }
     yield from sorted(single.items(), key=lambda pair: -pair[1])
 
@@ -123,7 +125,7 @@ def _importance(lists: Lists, head: Head) -> dict[str, float]:
     query = np.repeat(np.arange(len(lists.sizes)), lists.sizes)
     order = np.lexsort((np.random.default_rng(0).random(len(query)), query))
     falls = {}
-    for column, name in enumerate(FEATURES):
+    for column, name in enumerate(feature_names()):
         X = lists.X.copy()
         X[:, column] = X[order, column]
         falls[name] = float(whole - ndcg(lists, head.score(X)).mean())
@@ -131,7 +133,7 @@ def _importance(lists: Lists, head: Head) -> dict[str, float]:
 
 
 def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
-    """bool (n,): rows of the queries kept back; the choice depends on the seed alone."""
+    """bool (n,): rows of the held-out queries, which depend only on the seed."""
     queries = np.unique(groups)
     chosen = np.random.default_rng(config.seed).random(len(queries)) < config.held_out
     if len(queries) < 5:
@@ -143,8 +145,9 @@ def _check(data: RankingData) -> None:
     n = len(data)
     columns = [data.groups, data.engagement, data.relevance]
     columns += [] if data.weights is None else [data.weights]
-    if data.X.shape != (n, len(FEATURES)) or any(len(column) != n for column in columns):
+    features = len(feature_names())
+    if data.X.shape != (n, features) or any(len(column) != n for column in columns):
         raise InputError(
-            f"Ranking data must have {len(FEATURES)} features and one label and one query number "
+            f"Ranking data must have {features} features and one label and one query number "
             f"a row; it has X {data.X.shape} and columns of {[len(c) for c in columns]} rows."
         )

@@ -19,7 +19,7 @@ from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking_data import RankingOptions, collect, evaluation_queries
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.labels import UNSEEN_WEIGHT
 from omnisearch.ranker.training import Rankers, train_rankers
 
@@ -67,7 +67,7 @@ def test_labels_tell_saved_from_shown_from_never_shown(
 ) -> None:
     engine, db = logged
     data, queries = asked(engine, db, monkeypatch, best=1000)
-    assert data.X.shape == (len(data), len(FEATURES)) and data.weights is not None
+    assert data.X.shape == (len(data), len(feature_names())) and data.weights is not None
     query = "rustic rug"
     shown = {
         row["item_id"]: row["saved"]
@@ -78,7 +78,7 @@ def test_labels_tell_saved_from_shown_from_never_shown(
         )
     }
     mine = data.groups == queries.index(query)
-    product = data.X[mine][:, FEATURES.index("is_product")] == 1
+    product = data.X[mine][:, feature_names().index("is_product")] == 1
     gain, weight = data.engagement[mine], data.weights[mine]
     assert (gain[~product] == 0).all() and np.allclose(weight[~product], UNSEEN_WEIGHT)
     assert (gain > 0).sum() == sum(shown.values())  # all products are retrieved
@@ -91,7 +91,7 @@ def test_the_label_is_not_among_the_features(
     """Only what was engaged before the end of training matches by engaged query."""
     engine, db = logged
     data, _ = asked(engine, db, monkeypatch)
-    assert (data.X[data.engagement > 0][:, FEATURES.index("engaged_match")] == 0).all()
+    assert (data.X[data.engagement > 0][:, feature_names().index("engaged_match")] == 0).all()
 
 
 def test_a_share_of_the_queries_is_shown_as_new(
@@ -101,7 +101,7 @@ def test_a_share_of_the_queries_is_shown_as_new(
     known = {}
     for share in (0.0, 0.5, 1.0):
         data, queries = asked(engine, db, monkeypatch, as_new=share)
-        matched = data.X[:, FEATURES.index("engaged_match")] > 0
+        matched = data.X[:, feature_names().index("engaged_match")] > 0
         known[share] = {queries[group] for group in data.groups[matched]}
     assert not known[1.0] and known[0.5] < known[0.0]
     assert len(known[0.0]) > len(known[0.5]) > 0

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking_samples import DAY, NOW, candidate_columns
 
-from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix
+from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix, feature_names, l1_names
 
+PAGE = Path(__file__).parents[2] / "docs" / "ranking.md"
 nan = np.nan
+
+# What the first rankers were trained on. They load as long as the features keep these places.
+FIRST = """
+    is_product learned compat bm25 learned_gap compat_gap bm25_share learned_rr compat_rr bm25_rr
+    sources engaged_match engaged name_share name_cover text_share excluded log_save log_long_click
+    log_click log_add_to_cart log_checkout log_impression save_rate click_rate cart_rate coverage
+    log_price log_age language_match is_ad query_words
+"""
+FIRST_OF_L1 = """
+    learned compat_gap bm25 bm25_share learned_rr compat_rr bm25_rr engaged_match name_share
+    name_cover text_share excluded log_save log_click language_match is_product
+"""
+
+
+def test_the_features_keep_the_places_that_trained_rankers_know() -> None:
+    first = FIRST.split()
+    assert list(feature_names()[: len(first)]) == first
+    assert [name for name in l1_names() if name in first] == FIRST_OF_L1.split()
+
+
+def test_the_page_lists_every_feature() -> None:
+    features = [each for group in FEATURES.values() for each in group.features]
+    table = [f"| `{each.name}` | {each.doc} | {'yes' if each.l1 else ''} |\n" for each in features]
+    assert "".join(table) in PAGE.read_text("utf-8"), f"{PAGE} needs\n{''.join(table)}"
 
 
 def features_of(columns: dict, text: str = "copper sink") -> dict[str, np.ndarray]:
     X = feature_matrix(columns, QueryInfo.of(text, NOW))
     assert X.dtype == np.float32 and X.flags.c_contiguous
-    return dict(zip(FEATURES, X.T, strict=True))
+    return dict(zip(feature_names(), X.T, strict=True))
 
 
 def test_values_of_a_small_table() -> None:
@@ -79,7 +106,8 @@ def test_a_candidate_keeps_its_features_when_the_rows_are_reordered() -> None:
 
 
 def test_no_candidates_give_no_rows() -> None:
-    assert feature_matrix({"entity": np.zeros(0)}, QueryInfo.of("", 0)).shape == (0, len(FEATURES))
+    X = feature_matrix({"entity": np.zeros(0)}, QueryInfo.of("", 0))
+    assert X.shape == (0, len(feature_names()))
 
 
 @pytest.mark.filterwarnings("error")
@@ -94,4 +122,4 @@ def test_missing_columns_are_unknown_and_nothing_is_infinite(
     X = feature_matrix(columns, QueryInfo.of("x", NOW))
     assert not np.isinf(X).any()
     for name in ("learned", "compat", "bm25", "is_ad", "coverage"):
-        assert name in columns or np.isnan(X[:, FEATURES.index(name)]).all()
+        assert name in columns or np.isnan(X[:, feature_names().index(name)]).all()

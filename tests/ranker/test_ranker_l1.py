@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from ranking_samples import ranking_data
 
-from omnisearch.ranker.features import FEATURES
-from omnisearch.ranker.l1 import L1_FEATURES, Linear
+from omnisearch.ranker.features import feature_names, l1_names
+from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists, informative_lists, ndcg
 
 
 def one_feature_lists(weight: float, queries: int = 4000, n: int = 4) -> Lists:
     """Choices drawn from softmax(weight * learned): the model that L1 assumes."""
     rng = np.random.default_rng(0)
-    X = np.full((queries, n, len(FEATURES)), np.nan, np.float32)
+    X = np.full((queries, n, len(feature_names())), np.nan, np.float32)
     X[..., 1] = rng.normal(0, 1, (queries, n))
     noise = rng.gumbel(0, 1, (queries, n))
     chosen = np.argmax(weight * X[..., 1] + noise, axis=1)
     y = (np.arange(n) == chosen[:, None]).astype(np.float32)
     sizes = np.full(queries, n)
     ones = np.ones(queries * n, np.float32)
-    return Lists(X.reshape(-1, len(FEATURES)), y.reshape(-1), ones, sizes, np.arange(queries))
+    return Lists(X.reshape(queries * n, -1), y.reshape(-1), ones, sizes, np.arange(queries))
 
 
 def test_it_recovers_the_weight_that_the_choices_were_drawn_with() -> None:
@@ -38,9 +38,9 @@ def test_few_queries_lean_to_the_order_without_rankers() -> None:
 
 
 def test_it_orders_unseen_queries_better_than_any_single_feature() -> None:
-    fitted = Linear.fit([informative_lists(ranking_data(150), "engagement")], L1_FEATURES)
+    fitted = Linear.fit([informative_lists(ranking_data(150), "engagement")], l1_names())
     unseen = informative_lists(ranking_data(60, seed=1), "engagement")
-    single = max(ndcg(unseen, unseen.X[:, column]).mean() for column in range(len(FEATURES)))
+    single = max(ndcg(unseen, unseen.X[:, column]).mean() for column in range(len(feature_names())))
     assert ndcg(unseen, fitted.score(unseen.X)).mean() > single + 0.02
 
 
@@ -51,7 +51,7 @@ def test_unknown_values_score_as_the_training_mean_and_lose_their_flag() -> None
         flags=np.array([0, 3], np.float32),
         fill=np.array([0.25, 4], np.float32),
     )
-    X = np.full((3, len(FEATURES)), np.nan, np.float32)
+    X = np.full((3, len(feature_names())), np.nan, np.float32)
     X[:, 1] = [0.5, np.nan, 1]
     X[2, 3] = 10
     np.testing.assert_allclose(linear.score(X), [1 + 2, 0.5 + 2, 2 + 5 + 3])

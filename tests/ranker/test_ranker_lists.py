@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking_samples import ranking_data
 
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 
 nan = np.nan
@@ -69,7 +69,7 @@ def test_rows_in_any_order_give_the_same_lists() -> None:
 
 def test_queries_without_a_difference_and_rows_without_a_label_are_left_out() -> None:
     data = RankingData(
-        X=np.zeros((7, len(FEATURES)), np.float32),
+        X=np.zeros((7, len(feature_names())), np.float32),
         groups=np.array([0, 0, 1, 1, 2, 2, 2]),
         engagement=np.array([1, 1, nan, 2, 0, nan, 3], np.float32),
         relevance=np.full(7, nan, np.float32),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import CLIP, Network, NetworkOptions
 
-LEARNED, COMPAT = FEATURES.index("learned"), FEATURES.index("compat")
+LEARNED, COMPAT = feature_names().index("learned"), feature_names().index("compat")
 
 
 def either_or(queries: int, seed: int = 0, n: int = 20) -> Lists:
     """The good candidates have both cosines high or both low: no linear order finds them."""
     rng = np.random.default_rng(seed)
-    X = np.full((queries * n, len(FEATURES)), np.nan, np.float32)
+    X = np.full((queries * n, len(feature_names())), np.nan, np.float32)
     X[:, [LEARNED, COMPAT]] = rng.normal(0, 1, (queries * n, 2))
     y = (X[:, LEARNED] * X[:, COMPAT] > 0.5).astype(np.float32)
     data = RankingData(X, np.repeat(np.arange(queries), n), y, np.full(len(y), np.nan))
@@ -49,7 +49,7 @@ def test_the_correction_grows_with_the_number_of_queries() -> None:
 def test_an_odd_value_moves_the_correction_no_further_than_a_high_one() -> None:
     network = Network.fit(either_or(100), NetworkOptions(members=1))
     high = network.mean[LEARNED] + 2 * CLIP * network.std[LEARNED]
-    X = np.full((2, len(FEATURES)), np.nan, np.float32)
+    X = np.full((2, len(feature_names())), np.nan, np.float32)
     X[:, LEARNED] = [high, 1e3 * high]
     correction = network.score(X) - network.linear.score(X)
     assert abs(correction[0]) > 0.01

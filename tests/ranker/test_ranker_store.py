@@ -15,7 +15,7 @@ import pytest
 from ranking_samples import FAST, ranking_data
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.ranker import published as store
 from omnisearch.ranker.published import load_rankers, save_rankers
 from omnisearch.ranker.training import Rankers, train_rankers
@@ -89,15 +89,6 @@ def test_a_damaged_pointer_is_corrupt(place: Workspace, rankers: Rankers, name: 
     save_rankers(place, rankers)
     (place.rankers / "CURRENT").write_text(name)
     with pytest.raises(Corrupt):
-        load_rankers(place)
-
-
-def test_rankers_of_other_features_ask_for_training(
-    place: Workspace, rankers: Rankers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_rankers(place, rankers)
-    monkeypatch.setattr(store, "FEATURES", ("something", "else"))
-    with pytest.raises(NotReady, match="other features"):
         load_rankers(place)
 
 

@@ -9,7 +9,7 @@ import pytest
 from ranking_samples import FAST, ranking_data
 
 from omnisearch.data.workspace.errors import InputError, NotReady
-from omnisearch.ranker.features import FEATURES
+from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import RankingData, informative_lists, ndcg
 from omnisearch.ranker.training import Rankers, train_rankers
 
@@ -29,7 +29,7 @@ def test_each_head_orders_unseen_queries_better_than_any_single_feature(rankers:
     unseen = ranking_data(60, seed=1)
     for label in ("engagement", "relevance"):
         lists = informative_lists(unseen, label)
-        best = max(ndcg(lists, lists.X[:, column]).mean() for column in range(len(FEATURES)))
+        best = max(ndcg(lists, lists.X[:, column]).mean() for column in range(len(feature_names())))
         scores = rankers.l2.scores(lists.X)[label]
         assert ndcg(lists, scores).mean() > best + 0.01, label
 
@@ -42,7 +42,7 @@ def test_the_report_measures_held_out_queries_and_every_ordering(rankers: Ranker
         assert learned >= 148  # a query may happen to have one grade only
         assert 15 < measured < 50
         figures = report["ndcg@10"][label]
-        assert set(FEATURES) <= set(figures)
+        assert set(feature_names()) <= set(figures)
         assert figures["l2"] > figures["bm25"] and figures["l1"] > figures["bm25"]
     importance = report["importance"]
     assert next(iter(importance["engagement"])) in ("learned", "learned_gap", "language_match")
@@ -148,7 +148,7 @@ def test_no_rows_are_refused() -> None:
 def test_columns_that_are_all_unknown_do_no_harm() -> None:
     data = ranking_data(40)
     X = data.X.copy()
-    X[:, [FEATURES.index(name) for name in ("bm25", "compat", "log_price", "is_ad")]] = nan
+    X[:, [feature_names().index(name) for name in ("bm25", "compat", "log_price", "is_ad")]] = nan
     rankers = train_rankers(replace(data, X=X), FAST)
     assert np.isfinite(rankers.l1.score(X)).all() and np.isfinite(rankers.l2.score(X)).all()
     X[:] = nan
@@ -159,7 +159,7 @@ def test_columns_that_are_all_unknown_do_no_harm() -> None:
 def test_an_unknown_feature_at_serving_that_training_always_knew_is_finite(
     rankers: Rankers,
 ) -> None:
-    X = np.full((3, len(FEATURES)), nan, np.float32)
+    X = np.full((3, len(feature_names())), nan, np.float32)
     assert np.isfinite(rankers.l1.score(X)).all() and np.isfinite(rankers.l2.score(X)).all()
     assert rankers.l1.score(X[:0]).shape == (0,) and rankers.l2.score(X[:0]).shape == (0,)
 
