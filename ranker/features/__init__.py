@@ -40,10 +40,6 @@ __all__ = [
 # Trained rankers have their features in this order: a new group goes to the end.
 FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, COUNTS, ITEM, QUERY))
 
-# L1 adds up its features in the order of FEATURES apart from these three, which were trained in
-# other places: moving them would change the last digits of its scores.
-_L1_PLACES = {"learned": -2, "compat_gap": -1, "is_product": 1}
-
 
 def feature_names() -> tuple[str, ...]:
     """The F features, in the order of a row.
@@ -55,9 +51,8 @@ def feature_names() -> tuple[str, ...]:
 
 
 def l1_names() -> tuple[str, ...]:
-    """The features that L1 sees, in the order in which it has them."""
-    seen = [each.name for group in FEATURES.values() for each in group.features if each.l1]
-    return tuple(sorted(seen, key=lambda name: _L1_PLACES.get(name, 0)))
+    """The features that L1 sees, in the order of a row."""
+    return tuple(each.name for group in FEATURES.values() for each in group.features if each.l1)
 
 
 def columns_read() -> set[str]:

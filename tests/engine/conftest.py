@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_catalogue import UNTIL, fill, index
+from engine_catalogue import UNTIL, fill, index, log_choices
 from engine_fakes import FakeEncoder, FakeGeneration
 
 from omnisearch.data.catalogue.schema import open_catalogue
@@ -53,3 +53,15 @@ def served(trained: Workspace, tmp_path: Path) -> Workspace:
     """A copy of it that a test may change."""
     shutil.copytree(trained.root, tmp_path / "served")
     return Workspace(tmp_path / "served")
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> tuple[SearchEngine, Any]:
+    """An engine over the small catalogue, and the catalogue, with a log."""
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = open_catalogue(workspace.catalogue, create=True)
+    fill(db)
+    log_choices(db)
+    snapshot = Snapshot(index(workspace, db), FakeEncoder(), None, UNTIL)
+    cache = QueryCache(workspace.query_cache)
+    return SearchEngine(workspace, snapshot, cache, EngineConfig()), db

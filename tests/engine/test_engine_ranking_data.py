@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from engine_catalogue import DAY, UNTIL, fill, index, log_choices
+from engine_catalogue import DAY, UNTIL
 from engine_fakes import FakeEncoder
 
 from omnisearch.data.catalogue.pairs import time_split
-from omnisearch.data.catalogue.schema import open_catalogue, set_meta
-from omnisearch.data.workspace import Workspace
+from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.query_embeddings.cache import QueryCache
@@ -22,18 +20,6 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.labels import UNSEEN_WEIGHT
 from omnisearch.ranker.training import Rankers, train_rankers
-
-
-@pytest.fixture
-def logged(tmp_path: Path) -> tuple[SearchEngine, Any]:
-    """An engine over the small catalogue, and the catalogue, with a log."""
-    workspace = Workspace.create(tmp_path / "workspace")
-    db = open_catalogue(workspace.catalogue, create=True)
-    fill(db)
-    log_choices(db)
-    snapshot = Snapshot(index(workspace, db), FakeEncoder(), None, UNTIL)
-    cache = QueryCache(workspace.query_cache)
-    return SearchEngine(workspace, snapshot, cache, EngineConfig()), db
 
 
 def asked(engine: SearchEngine, db: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:

@@ -23,8 +23,8 @@ FIRST = """
     log_price log_age language_match is_ad query_words
 """
 FIRST_OF_L1 = """
-    learned compat_gap bm25 bm25_share learned_rr compat_rr bm25_rr engaged_match name_share
-    name_cover text_share excluded log_save log_click language_match is_product
+    is_product learned bm25 compat_gap bm25_share learned_rr compat_rr bm25_rr engaged_match
+    name_share name_cover text_share excluded log_save log_click language_match
 """
 
 
