@@ -11,7 +11,7 @@ entry of another package comes in by a call of `register`, or by an entry point 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
 from omnisearch.data.workspace.errors import InputError
@@ -71,14 +71,21 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def _all(self) -> dict[str, Entry]:
         if not self._complete:
             self._complete = True  # before: a plug-in may look at the registry while it is loaded
-            for point in entry_points(group=f"omnisearch.{self.kind}"):
-                try:
-                    entry = point.load()
-                except Exception as error:  # whatever another package's code raises
-                    raise InputError(
-                        f"The plug-in {point.value!r} cannot be loaded ({error}).",
-                        where=f"entry point {point.name!r} of omnisearch.{self.kind}",
-                        how="Update the package that brings it, or uninstall it.",
-                    ) from error
-                self.register(entry)
+            try:
+                points = entry_points(group=f"omnisearch.{self.kind}")
+                for entry in [self._load(point) for point in points]:
+                    self.register(entry)
+            except InputError:
+                self._complete = False
+                raise
         return self._entries
+
+    def _load(self, point: EntryPoint) -> Entry:
+        try:
+            return point.load()
+        except Exception as error:  # whatever another package's code raises
+            raise InputError(
+                f"The plug-in {point.value!r} cannot be loaded ({error}).",
+                where=f"entry point {point.name!r} of omnisearch.{self.kind}",
+                how="Update the package that brings it, or uninstall it.",
+            ) from error

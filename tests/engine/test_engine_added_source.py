@@ -96,5 +96,5 @@ def test_its_system_is_named_and_two_of_one_name_are_refused(added: None, make_e
 
 
 def test_without_it_nothing_is_left_of_it(make_engine: Any) -> None:
-    with pytest.raises(InputError, match="no 'bargains'.*full"):
+    with pytest.raises(InputError, match=r"no 'bargains'.*full"):
         make_engine().search("anything", system="bargains")

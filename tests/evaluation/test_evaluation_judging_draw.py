@@ -128,7 +128,7 @@ def drawn(live: Any, folder: Path, name: str = "spring", **options: Any) -> Judg
 
 
 def test_pairs_are_the_union_of_both_systems_each_once(live: Any, tmp_path: Path) -> None:
-    judging = drawn(snapshot, tmp_path)
+    judging = drawn(live, tmp_path)
     of_query = {
         query: {(p.entity, p.item_id) for p in judging.pairs.values() if p.query == query}
         for query in ("copper sink", "basin")
@@ -148,18 +148,18 @@ def test_pairs_are_the_union_of_both_systems_each_once(live: Any, tmp_path: Path
 
 def test_what_judges_see_does_not_depend_on_the_systems(live: Any, tmp_path: Path) -> None:
     """Neither their order, nor whose a result is, nor its rank can be read from the pairs."""
-    first = drawn(snapshot, tmp_path)
-    swapped = drawn(snapshot, tmp_path, "swapped", systems=("full", "token"))
+    first = drawn(live, tmp_path)
+    swapped = drawn(live, tmp_path, "swapped", systems=("full", "token"))
     for system in live.rankings.values():
         system["copper sink"] = system["copper sink"][:8][::-1]
-    rearranged = drawn(snapshot, tmp_path, "rearranged")
+    rearranged = drawn(live, tmp_path, "rearranged")
     content = (first.folder / "pairs.jsonl").read_bytes()
     assert (swapped.folder / "pairs.jsonl").read_bytes() == content
     assert (rearranged.folder / "pairs.jsonl").read_bytes() == content
     for line in content.splitlines():
         assert not {"system", "rank", "score"} & set(orjson.loads(line))
     assert b"token" not in content and b"full" not in content
-    other = drawn(snapshot, tmp_path, "other", seed=1)
+    other = drawn(live, tmp_path, "other", seed=1)
     assert list(other.pairs) != list(first.pairs) and set(other.pairs) == set(first.pairs)
 
 
@@ -167,7 +167,7 @@ def test_order_tells_nothing_of_the_systems_ranks(live: Any, tmp_path: Path) -> 
     """Over many seeds each result of a system stands in each place about as often."""
     places = []
     for seed in range(60):
-        judging = drawn(snapshot, tmp_path, f"s{seed}", seed=seed)
+        judging = drawn(live, tmp_path, f"s{seed}", seed=seed)
         order = [p.item_id for p in judging.pairs.values() if p.query == "copper sink"]
         places.append([order.index(key) for _, key in live.rankings["full"]["copper sink"][:8]])
     means = np.mean(places, axis=0)
@@ -188,40 +188,40 @@ def test_wrong_options_are_explained_and_leave_nothing(
     live: Any, tmp_path: Path, options: dict[str, Any], what: str
 ) -> None:
     with pytest.raises(InputError, match=what):
-        drawn(snapshot, tmp_path, **options)
+        drawn(live, tmp_path, **options)
     assert not Workspace(tmp_path).judging.exists()
 
 
 @pytest.mark.parametrize("name", ["", "../out", "a/b", ".hidden", "x" * 65, "a\0b", "a b"])
 def test_names_stay_inside_the_folder(live: Any, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="no name"):
-        drawn(snapshot, tmp_path, name)
+        drawn(live, tmp_path, name)
     with pytest.raises(InputError, match="no name"):
         Judging.open(Workspace(tmp_path), name)
 
 
 def test_a_name_is_taken_once(live: Any, tmp_path: Path) -> None:
-    before = (drawn(snapshot, tmp_path).folder / "pairs.jsonl").read_bytes()
+    before = (drawn(live, tmp_path).folder / "pairs.jsonl").read_bytes()
     with pytest.raises(InputError, match="already"):
-        drawn(snapshot, tmp_path, seed=5)
+        drawn(live, tmp_path, seed=5)
     assert (tmp_path / "judging/spring/pairs.jsonl").read_bytes() == before
 
 
 def test_an_engine_that_fails_leaves_no_judging(live: Any, tmp_path: Path) -> None:
     del live.rankings["full"]
     with pytest.raises(KeyError):
-        drawn(snapshot, tmp_path)
+        drawn(live, tmp_path)
     assert not list(Workspace(tmp_path).judging.glob("**/*"))
 
 
 def test_a_log_without_queries_is_not_ready(live: Any, tmp_path: Path) -> None:
     live.db.conn.execute("DELETE FROM engagements")
     with pytest.raises(NotReady, match="no query"):
-        drawn(snapshot, tmp_path)
+        drawn(live, tmp_path)
 
 
 def test_missing_and_damaged_judgings_are_named(live: Any, tmp_path: Path) -> None:
-    drawn(snapshot, tmp_path)
+    drawn(live, tmp_path)
     with pytest.raises(NotReady, match="spring"):
         Judging.open(Workspace(tmp_path), "autumn")
     for name in ("design.json", "queries.jsonl", "pairs.jsonl", "shown.jsonl"):
