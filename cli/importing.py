@@ -21,7 +21,7 @@ from omnisearch.cli.common import (
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnisearch.data.importers.load import Report
+    from omnisearch.data.importers.transaction import Report
 
 FEEDBACK = Path("feedback")  # the word, where no file has this name
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
@@ -74,12 +74,9 @@ def import_(
     """
     from omnisearch.data.importers.datasets import import_published
     from omnisearch.data.importers.feedback import import_feedback
-    from omnisearch.data.importers.load import (
-        ImportOptions,
-        import_features,
-        import_file,
-        import_folder,
-    )
+    from omnisearch.data.importers.files import ImportOptions, import_file
+    from omnisearch.data.importers.folders import import_folder
+    from omnisearch.data.importers.vectors import import_features
     from omnisearch.data.workspace import Workspace
 
     if format_ is not None and format_ not in PUBLISHED:

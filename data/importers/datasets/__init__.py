@@ -9,7 +9,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnisearch.data.importers.record import Report
+    from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace.progress import Progress
 
 PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")

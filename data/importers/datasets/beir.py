@@ -23,10 +23,10 @@ from omnisearch.data.importers.datasets.labels import (
     note_derived,
     take,
 )
-from omnisearch.data.importers.formats import open_source
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.readers import open_source
 from omnisearch.data.importers.rows import FIELDS
-from omnisearch.data.importers.values import Refused, number
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.value_checks import Refused, number
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder

@@ -18,8 +18,8 @@ from omnisearch.data.importers.datasets.labels import (
     take,
     texts_in,
 )
-from omnisearch.data.importers.record import Report
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 

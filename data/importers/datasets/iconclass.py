@@ -22,8 +22,8 @@ from omnisearch.data.importers.datasets.labels import (
     translated,
 )
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.formats import Row, Source
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.transaction import Report
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError

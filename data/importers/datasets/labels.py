@@ -15,9 +15,9 @@ from typing import Any
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.formats import Row, Source, open_source
-from omnisearch.data.importers.record import Report
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.readers import Row, Source, open_source
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError

@@ -20,7 +20,7 @@ from omnisearch.data.importers.datasets.labels import (
     once,
     take,
 )
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress

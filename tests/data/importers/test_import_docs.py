@@ -11,7 +11,7 @@ from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.importers.datasets import PUBLISHED
 from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED
 
-PAGE = (Path(__file__).parents[2] / "docs/file-formats.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/file-formats.md").read_text("utf-8")
 
 
 def documented(heading: str) -> tuple[set[str], set[str]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.importers.load import ImportOptions, Report, import_file
+from omnisearch.data.importers.files import ImportOptions, import_file
+from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
 
 
