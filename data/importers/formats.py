@@ -1,0 +1,29 @@
+"""All that `omnisearch import --format` reads: the data sets and the feeds."""
+
+from __future__ import annotations
+
+from omnisearch.data.importers.datasets import DATASETS
+from omnisearch.data.importers.feeds import FEEDS
+from omnisearch.data.importers.importer import Importer
+from omnisearch.data.workspace.errors import InputError
+
+
+def formats() -> dict[str, Importer]:
+    """Data sets, then feeds, by name; raises InputError where both have a name."""
+    for name in FEEDS.keys() & DATASETS.keys():
+        raise InputError(
+            f"Both a data set and a feed are called {name!r}.",
+            where="omnisearch.datasets and omnisearch.feeds",
+            how="Give one of them another name.",
+        )
+    return {**DATASETS, **FEEDS}
+
+
+def format_named(name: str) -> Importer:
+    """The data set or feed of a name; raises InputError with the known names."""
+    known = formats()
+    if name not in known:
+        raise InputError(
+            f"Unknown format {name!r}.", where="--format", how=f"Use one of {', '.join(known)}."
+        )
+    return known[name]
