@@ -33,7 +33,7 @@ BATCH = 4096
 
 def sample_workspace(folder: Path) -> Workspace:
     """The demo world, imported, enriched, with an encoder of the demo preset."""
-    from omnisearch.data.importers.load import import_folder
+    from omnisearch.data.importers.folders import import_folder
     from omnisearch.encoders.config import preset_config
     from omnisearch.encoders.training.run import train
     from omnisearch.enrichment.boards import enrich_board_titles

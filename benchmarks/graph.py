@@ -29,7 +29,7 @@ from benchmarks.graph_plain import plain_pins, plain_products
 from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_feature
-from omnisearch.data.importers.load import import_folder
+from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config

@@ -30,7 +30,7 @@ import orjson
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
-from omnisearch.data.importers.datasets import import_published
+from omnisearch.data.importers.formats import format_named
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import write_atomic
@@ -91,7 +91,7 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
     if done.exists():
         return Workspace.open(folder)
     workspace = Workspace.create(folder)
-    import_published(workspace, options.source, options.format, None)
+    format_named(options.format).read(workspace, options.source)
     cache = options.out / "base" / "text_cache.db"
     if cache.exists() and not labels:
         shutil.copyfile(cache, folder / "text_cache.db")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
@@ -21,20 +22,36 @@ from omnisearch.cli.common import (
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnisearch.data.importers.load import Report
+    from omnisearch.data.importers.transaction import Report
 
 FEEDBACK = Path("feedback")  # the word, where no file has this name
-PUBLISHED = ("esci", "home_depot", "tate", "coco", "iconclass", "beir")
+
+
+class ImportCommand(TyperCommand):
+    """Its help ends in the formats, which are read when it is shown: plug-ins bring some."""
+
+    @property
+    def epilog(self) -> str:
+        from omnisearch.data.importers.formats import formats
+
+        listed = "\n".join(f"* `{name}`: {entry.about}" for name, entry in formats().items())
+        return f"Formats:\n\n{listed}\n\n{self._examples}"
+
+    @epilog.setter
+    def epilog(self, examples: str) -> None:
+        self._examples = examples
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "import",
+        cls=ImportCommand,
         epilog=example(
             "omnisearch import sample",
             "omnisearch import products.csv --kind products --map title=product_title",
             "omnisearch import pinsage.npy --feature pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
+            "omnisearch import products.tsv --format google",
             "omnisearch import feedback",
         ),
     )(import_)
@@ -54,7 +71,7 @@ def import_(
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help=f"A publisher's folder: {', '.join(PUBLISHED)}."),
+        typer.Option("--format", help="A data set's or a shop system's own format, see below."),
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -72,20 +89,14 @@ def import_(
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """
-    from omnisearch.data.importers.datasets import import_published
     from omnisearch.data.importers.feedback import import_feedback
-    from omnisearch.data.importers.load import (
-        ImportOptions,
-        import_features,
-        import_file,
-        import_folder,
-    )
+    from omnisearch.data.importers.files import ImportOptions, import_file
+    from omnisearch.data.importers.folders import import_folder
+    from omnisearch.data.importers.formats import format_named
+    from omnisearch.data.importers.vectors import import_features
     from omnisearch.data.workspace import Workspace
 
-    if format_ is not None and format_ not in PUBLISHED:
-        raise InputError(
-            f"Unknown format {format_!r}.", where="--format", how=f"One of {', '.join(PUBLISHED)}."
-        )
+    importer = None if format_ is None else format_named(format_)
     options = ImportOptions(mapping=_mapping(map_ or []), strict=strict)
     for path in paths:
         if not path.exists() and path != FEEDBACK:
@@ -94,8 +105,8 @@ def import_(
     reports: list[Report] = []
     for path in paths:
         with progress(f"import {path.name}") as advance:
-            if format_ is not None:
-                reports += import_published(space, path, format_, advance)
+            if importer is not None:
+                reports += importer.read(space, path, advance)
             elif feature is not None:
                 reports.append(import_features(space, path, feature, entity, ids, strict, advance))
             elif path == FEEDBACK and not path.exists():

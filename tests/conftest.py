@@ -39,7 +39,7 @@ def tiny_world(tmp_path_factory: Any) -> Path:
 def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
     """The tiny world imported and enriched with board titles and engaged queries. Read only."""
     from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.importers.load import import_folder
+    from omnisearch.data.importers.folders import import_folder
     from omnisearch.enrichment.boards import enrich_board_titles
     from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 

@@ -1,6 +1,8 @@
-"""Files into the catalogue: JSONL, CSV, Parquet, vectors, publishers' formats, the BEIR layout.
+"""Files into the catalogue.
 
-`load.import_file` and `load.import_folder` read a file as one transaction, refuse bad rows with
-line, field and reason, and change nothing when repeated; `vectors.import_features` does the same
-for continuous features, `adapters.import_published` for public data sets, `beir` goes both ways.
+`files.import_file` reads one file of rows, `folders.import_folder` a folder of them,
+`vectors.import_features` continuous features, `feedback.import_feedback` what a service was told.
+`formats` reads what others wrote in their own form: public data sets and feeds of shop systems.
+A file is one transaction: bad rows are refused with line, field and reason, and a repeated import
+changes nothing.
 """

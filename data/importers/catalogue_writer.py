@@ -11,7 +11,7 @@ import orjson
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.importers.rows import QueryIds, Record
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.value_checks import Refused
 
 Numbered = tuple[int, Record]  # line, record
 Refuse = Callable[[int, Refused], None]

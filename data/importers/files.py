@@ -14,15 +14,7 @@ from typing import TypeVar
 import sqlite_utils
 
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
-from omnisearch.data.importers.formats import Row, Source, format_of, open_source
-from omnisearch.data.importers.record import (
-    Counts,
-    Report,
-    check_strict,
-    importing,
-    record,
-    start_anew,
-)
+from omnisearch.data.importers.readers import Row, Source, format_of, open_source
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
@@ -33,7 +25,15 @@ from omnisearch.data.importers.rows import (
     inline_items,
     parser_of,
 )
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.transaction import (
+    Counts,
+    Report,
+    check_strict,
+    importing,
+    record,
+    start_anew,
+)
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.files import fsync_folder
 

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, ITEM_ENTITIES
-from omnisearch.data.importers import values as v
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers import value_checks as v
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise_query
 
 KINDS = (

@@ -14,12 +14,12 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ENTITIES
 from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
-from omnisearch.data.importers import values as v
+from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks
-from omnisearch.data.importers.record import Counts, Report, check_strict, importing, record
 from omnisearch.data.importers.rejects import Rejects
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.transaction import Counts, Report, check_strict, importing, record
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnisearch.data.importers.values import MAX_TEXT, Refused
+from omnisearch.data.importers.value_checks import MAX_TEXT, Refused
 
 WANTED = 3  # judgments of a pair (§5.1)
 RELEVANT_FROM = 4

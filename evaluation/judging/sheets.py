@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic

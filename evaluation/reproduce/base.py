@@ -18,7 +18,8 @@ from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.pairs import feature_until
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
-from omnisearch.data.importers.load import ImportOptions, import_folder
+from omnisearch.data.importers.files import ImportOptions
+from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder

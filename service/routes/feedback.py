@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.service.errors import Refusal
 from omnisearch.service.runtime.serving import Serving
 from omnisearch.service.schemas import Id, Query

@@ -93,7 +93,7 @@ def test_an_id_with_any_sign_has_an_address(served: Workspace) -> None:
     (folder / "a.png").write_bytes(PNG)
     (folder / "pins.csv").write_text(f'id,title,image\n"{key}",a lamp,a.png\n')
     from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.importers.load import import_file
+    from omnisearch.data.importers.files import import_file
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.indexer.update import update
 

@@ -15,18 +15,12 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
-from omnisearch.data.importers.datasets.labels import (
-    Translate,
-    Values,
-    derived,
-    file_of,
-    note_derived,
-    take,
-)
-from omnisearch.data.importers.formats import open_source
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.datasets.labels import derived, note_derived
+from omnisearch.data.importers.readers import open_source
 from omnisearch.data.importers.rows import FIELDS
-from omnisearch.data.importers.values import Refused, number
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.translate import Translate, Values, file_of, take
+from omnisearch.data.importers.value_checks import Refused, number
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder

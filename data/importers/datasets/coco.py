@@ -10,22 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import count
 from pathlib import Path
 
 import orjson
 
-from omnisearch.data.importers.datasets.labels import (
-    Splits,
-    Values,
-    derived,
-    file_of,
-    note_derived,
-    split_of,
-)
+from omnisearch.data.importers.datasets.labels import Splits, derived, note_derived, split_of
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.formats import Row, Source
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.translate import Values, file_of, numbered
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
@@ -54,7 +46,7 @@ def import_coco(
     note_derived(workspace, "coco")
 
     def take(kind: str, rows: Iterable[Values]) -> Report:
-        return import_rows(workspace, path, kind, _source(rows), progress=progress)
+        return import_rows(workspace, path, kind, numbered("json", rows), progress=progress)
 
     return [
         take("pins", (_pin(picture) for picture in pictures)),
@@ -87,12 +79,6 @@ def _pictures(path: Path) -> list[Picture]:
             where=str(path),
             how='Expected the publisher\'s {"images": [...], "annotations": [...]}.',
         ) from error
-
-
-def _source(rows: Iterable[Values]) -> Source:
-    """Rows of a document without lines: numbered as they are made."""
-    numbered = (Row(line, values) for line, values in zip(count(1), rows, strict=False))
-    return Source("json", numbered, None, 0, lambda: 0)
 
 
 def _pin(picture: Picture) -> Values:

@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnisearch.data.importers.datasets.labels import (
-    Splits,
-    Values,
-    derived,
-    file_of,
-    note_derived,
-    once,
-    take,
-    texts_in,
-)
-from omnisearch.data.importers.record import Report
-from omnisearch.data.importers.values import Refused, number
+from omnisearch.data.importers.datasets.labels import Splits, derived, note_derived, texts_in
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.translate import Values, file_of, once, take
+from omnisearch.data.importers.value_checks import Refused, number
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 

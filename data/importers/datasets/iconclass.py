@@ -11,19 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import count, permutations
+from itertools import permutations
 from pathlib import Path
 
-from omnisearch.data.importers.datasets.labels import (
-    Splits,
-    Values,
-    derived,
-    note_derived,
-    translated,
-)
+from omnisearch.data.importers.datasets.labels import Splits, derived, note_derived
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.formats import Row, Source
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.translate import Values, numbered, translated
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
@@ -58,13 +53,15 @@ def import_iconclass(
 
         return translated(_lines(files[language]), query)
 
-    reports = [take(name, "pins", _source(_pins(keywords, name))) for name in files]
+    reports = [take(name, "pins", numbered("text", _pins(keywords, name))) for name in files]
     for name in files:
         pairs = list(_pairs(keywords, name))
         reports += [
             take(name, "queries", queries(name)),
-            take(name, "judgments", _source(_judgments(pairs))),
-            take(name, "engagements", _source(_engagements(keywords, name, pairs, splits))),
+            take(name, "judgments", numbered("text", _judgments(pairs))),
+            take(
+                name, "engagements", numbered("text", _engagements(keywords, name, pairs, splits))
+            ),
         ]
     return reports
 
@@ -122,11 +119,6 @@ def _lines(path: Path) -> Source:
                     yield Row(number, None, "is not notation|keyword")
 
     return Source("text", rows(), None, 0, lambda: 0)
-
-
-def _source(made: Iterable[Values]) -> Source:
-    rows = (Row(line, values) for line, values in zip(count(1), made, strict=False))
-    return Source("text", rows, None, 0, lambda: 0)
 
 
 def _languages(keywords: Keywords) -> dict[str, set[str]]:

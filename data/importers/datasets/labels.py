@@ -1,4 +1,4 @@
-"""What the adapters share: rows translated one by one, and queries split before labels are used.
+"""What data sets with labels share: their queries are split before a label is used.
 
 Labels are human judgments, not clicks. The judgments of all queries are imported; only those of
 queries whose split is 'train' also become engagement, so that no model learns from a label that
@@ -7,88 +7,16 @@ it is measured on. The catalogue's note `derived_from_labels` lists the data set
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
-from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.formats import Row, Source, open_source
-from omnisearch.data.importers.record import Report
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.translate import Values
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.progress import Progress
 
 DERIVED_TIME = 1_577_836_800  # 2020-01-01: labels have no time of their own
-Values = dict[str, Any]
-Translate = Callable[[Values], Iterable[Values]]
-
-
-def file_of(folder: Path, *names: str) -> Path:
-    """The first of `names` in the folder, or what ends with it; InputError if there is none."""
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted(path for name in names for path in folder.glob(f"*{name}") if path.is_file())
-    if not found:
-        raise InputError(
-            f"The folder has no {names[0]}.", where=str(folder), how="Name the publisher's folder."
-        )
-    return found[0]
-
-
-def translated(source: Source, translate: Translate) -> Source:
-    """The source with each row replaced by the rows that `translate` makes of it.
-
-    A row that `translate` cannot read (Refused, or a value of the wrong type or a missing one)
-    becomes an error row.
-    """
-    return replace(source, rows=_translated(source.rows, translate), columns=None)
-
-
-def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
-    for row in rows:
-        if row.values is None:
-            yield row
-            continue
-        try:
-            made = list(translate(row.values))
-        except Refused as refused:
-            yield Row(row.line, None, refused.reason, refused.field)
-        except KeyError as error:
-            yield Row(row.line, None, "is missing", str(error.args[0]))
-        except (TypeError, ValueError, AttributeError, IndexError):
-            yield Row(row.line, None, "is not in the publisher's form")
-        else:
-            for values in made:
-                yield Row(row.line, values)
-
-
-def take(
-    workspace: Workspace, path: Path, kind: str, translate: Translate, progress: Progress | None
-) -> Report:
-    """Import the rows that `translate` makes of the rows of one file."""
-    source = translated(open_source(path), translate)
-    return import_rows(workspace, path, kind, source, progress=progress)
-
-
-def once(key: str, translate: Translate) -> Translate:
-    """`translate` less the rows whose `key` it made before: held in memory, so for few rows."""
-    seen: set[str] = set()
-
-    def first(values: Values) -> Iterator[Values]:
-        for made in translate(values):
-            if made[key] not in seen:
-                seen.add(made[key])
-                yield made
-
-    return first
-
-
 FEW = 500  # queries: see Splits
 
 

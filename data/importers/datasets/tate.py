@@ -11,16 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from omnisearch.data.importers.datasets.labels import (
-    Splits,
-    Values,
-    derived,
-    file_of,
-    note_derived,
-    once,
-    take,
-)
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.datasets.labels import Splits, derived, note_derived
+from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.translate import Values, file_of, once, take
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress

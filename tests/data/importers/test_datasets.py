@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from importing import refusals, table
+from importing import import_named, refusals, table
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
-from omnisearch.data.importers.datasets import import_published
 from omnisearch.data.importers.datasets.beir import export_beir, import_beir
 from omnisearch.data.importers.datasets.home_depot import derived_actions
 from omnisearch.data.importers.datasets.labels import split_of
@@ -43,7 +42,7 @@ def note(workspace, key):
 
 
 def changed_again(workspace, folder, name):
-    return sum(report.changed for report in import_published(workspace, folder, name))
+    return sum(report.changed for report in import_named(workspace, folder, name))
 
 
 def test_half_train_three_tenths_are_for_rankers_a_fifth_is_measured():
@@ -65,7 +64,7 @@ def test_few_queries_are_all_for_the_rankers_but_those_of_the_test(workspace, tm
         products__jsonl='{"asin": "B1", "title": "Sink"}\n',
         judgments__tsv="query\tasin\tgain\tesci_label\n" + "".join(judged),
     )
-    import_published(workspace, folder, "esci")
+    import_named(workspace, folder, "esci")
     for query, split, _ in table(workspace, "queries", "id, split, text"):
         assert split == ("test" if split_of(query) == "test" else "valid")
     assert table(workspace, "engagements") == []
@@ -84,7 +83,7 @@ def test_esci(workspace, tmp_path, enough):
         ),
         judgments__tsv="query\tasin\tgain\tesci_label\n" + "".join(lines),
     )
-    products, queries, judgments, engagements = import_published(workspace, folder, "esci")
+    products, queries, judgments, engagements = import_named(workspace, folder, "esci")
     assert refusals(products) == [(3, "title", "is missing")]
     columns = "id, description, price, currency, colours, product_types"
     assert table(workspace, "products", columns)[0] == (
@@ -128,7 +127,7 @@ def test_home_depot(workspace, tmp_path, enough):
         + "".join(f'{i},"T, {i}"\n' for i in range(1, 6)),
         judgments__csv="search_term,product_uid,relevance\n" + "".join(lines),
     )
-    _, _, judgments, _ = import_published(workspace, folder, "home_depot")
+    _, _, judgments, _ = import_named(workspace, folder, "home_depot")
     assert refusals(judgments) == [(7, "relevance", "is out of range")]
     assert table(workspace, "products", "id, title, language")[0] == ("hd:1", "T, 1", "en")
     assert {
@@ -162,7 +161,7 @@ def test_tate(workspace, tmp_path):
         + "\n",
         subjects__json={"1": {"name": TRAIN, "path": []}, "2": {"name": TEST, "path": ["a"]}},
     )
-    reports = import_published(workspace, folder, "tate")
+    reports = import_named(workspace, folder, "tate")
     assert [report.kind for report in reports] == [
         *("pins", "boards", "board_items", "queries", "judgments", "engagements"),
     ]
@@ -208,7 +207,7 @@ def test_coco_keeps_one_caption_wholly_aside(workspace, tmp_path):
             (3, ["too", "few"]),
         ),
     )
-    import_published(workspace, folder, "coco")
+    import_named(workspace, folder, "coco")
     assert table(workspace, "pins", "id, title, caption") == [
         ("coco:1", "title", "machine"),
         ("coco:2", "t2", "m2"),
@@ -238,8 +237,8 @@ def test_a_query_that_one_data_set_holds_out_stays_held_out(workspace, tmp_path)
         products__csv="product_uid,product_title\n1,T\n",
         judgments__csv=f"search_term,product_uid,relevance\n{TRAIN},1,3\n",
     )
-    import_published(workspace, coco, "coco")
-    import_published(workspace, hd, "home_depot")
+    import_named(workspace, coco, "coco")
+    import_named(workspace, hd, "home_depot")
     assert (TRAIN, "test", "en") in table(workspace, "queries", "id, split, language")
     assert [q for q, *_ in table(workspace, "engagements", "query, item_id, action")] == ["e"]
     assert note(workspace, "derived_from_labels") == ["coco", "home_depot"]
@@ -304,23 +303,23 @@ def test_beir_there_and_back(workspace, tmp_path):
 @pytest.mark.parametrize("name", ["esci", "home_depot", "tate", "coco", "beir", "other"])
 def test_a_folder_that_is_not_the_publishers(workspace, tmp_path, name):
     with pytest.raises(InputError):
-        import_published(workspace, tmp_path, name)
+        import_named(workspace, tmp_path, name)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"images": [1], "annotations": [1]}'])
 def test_json_documents_that_are_damaged(workspace, tmp_path, content):
     coco = write(tmp_path / "coco", captions_val2017__json=content)
     with pytest.raises(InputError, match="cannot be read"):
-        import_published(workspace, coco, "coco")
+        import_named(workspace, coco, "coco")
     tate = write(tmp_path / "tate", artworks__jsonl='{"id": 1}\n', subjects__json=content)
     with pytest.raises(InputError, match="cannot be read"):
-        import_published(workspace, tate, "tate")
+        import_named(workspace, tate, "tate")
 
 
 def test_the_published_files(workspace, shared_data):
     folders = {"esci": "esci_us", "coco": "coco_captions"}
     for name, folder in folders.items():
-        reports = import_published(workspace, shared_data / folder, name)
+        reports = import_named(workspace, shared_data / folder, name)
         assert sum(report.refused for report in reports) == 0
     assert len(table(workspace, "products", "id, title, price")) == 6764
     assert len(table(workspace, "pins", "id, title, caption")) == 5000
@@ -332,9 +331,9 @@ def test_the_published_files(workspace, shared_data):
 
 @pytest.mark.slow
 def test_the_large_published_files(workspace, shared_data):
-    reports = import_published(workspace, shared_data / "tate", "tate")
+    reports = import_named(workspace, shared_data / "tate", "tate")
     assert sum(report.refused for report in reports) == 0
-    reports = import_published(workspace, shared_data / "home_depot", "home_depot")
+    reports = import_named(workspace, shared_data / "home_depot", "home_depot")
     # Five pairs are judged twice, differently.
     assert sum(report.refused for report in reports) == 5
     held = "SELECT id FROM queries WHERE split <> 'train'"

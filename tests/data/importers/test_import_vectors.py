@@ -10,7 +10,8 @@ from importing import jsonl, refusals, table, taken
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_feature
-from omnisearch.data.importers.load import import_features, import_folder
+from omnisearch.data.importers.folders import import_folder
+from omnisearch.data.importers.vectors import import_features
 from omnisearch.data.workspace.errors import InputError
 
 

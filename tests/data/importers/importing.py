@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.importers.load import ImportOptions, Report, import_file
+from omnisearch.data.importers.files import ImportOptions, import_file
+from omnisearch.data.importers.formats import format_named
+from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
 
 
@@ -23,6 +25,11 @@ def taken(workspace: Workspace, path: Path, kind: str | None = None, **options: 
     report = import_file(workspace, path, kind, ImportOptions(**options))
     assert report.refused == 0, report
     return report
+
+
+def import_named(workspace: Workspace, path: Path, name: str) -> list[Report]:
+    """Import a data set or a feed."""
+    return format_named(name).read(workspace, path)
 
 
 def table(workspace: Workspace, name: str, columns: str = "*") -> list[tuple]:

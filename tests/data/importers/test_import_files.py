@@ -15,7 +15,8 @@ from importing import jsonl, refusals, small_catalogue, table, taken
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
-from omnisearch.data.importers.load import ImportOptions, import_file, import_folder
+from omnisearch.data.importers.files import ImportOptions, import_file
+from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file

@@ -14,10 +14,10 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.importers import values as v
-from omnisearch.data.importers.formats import open_source
+from omnisearch.data.importers import value_checks as v
+from omnisearch.data.importers.readers import open_source
 from omnisearch.data.importers.rows import FIELDS, KINDS, QueryIds, inline_items, parser_of
-from omnisearch.data.importers.values import Refused
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise_query
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, small_catalogue, table
 
-from omnisearch.data.importers import formats as readers
-from omnisearch.data.importers.load import ImportOptions, import_file, import_folder
+from omnisearch.data.importers import readers
+from omnisearch.data.importers.files import ImportOptions, import_file
+from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace.errors import InputError
 
 EVENT = {"time": 1, "query": "q", "entity": "pin", "item_id": "p1", "action": "save"}

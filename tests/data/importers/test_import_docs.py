@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.data.importers.datasets import PUBLISHED
+from omnisearch.data.importers.datasets import DATASETS
+from omnisearch.data.importers.feeds import FEEDS
 from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED
 
-PAGE = (Path(__file__).parents[2] / "docs/file-formats.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/file-formats.md").read_text("utf-8")
 
 
 def documented(heading: str) -> tuple[set[str], set[str]]:
@@ -31,5 +32,11 @@ def test_every_field_is_documented(kind):
     assert bold == set(REQUIRED[kind])
 
 
-def test_every_action_and_publisher_is_documented():
-    assert all(f"`{word}`" in PAGE for word in (*ACTIONS, *PUBLISHED))
+def test_every_action_is_documented():
+    assert all(f"`{word}`" in PAGE for word in ACTIONS)
+
+
+def test_the_tables_of_formats_are_those_of_the_registries():
+    section = PAGE.split("\n## Data sets and feeds\n")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+    assert named == [*DATASETS, *FEEDS]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from importing import refusals, table
+from importing import import_named, refusals, table
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
-from omnisearch.data.importers.datasets import import_published
 from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords, translations
 from omnisearch.data.importers.datasets.labels import split_of
 from omnisearch.data.text.normalise import normalise_query
@@ -27,7 +26,7 @@ def folder_of(tmp_path, files):
 
 def test_notations_become_pins_and_other_languages_find_them(workspace, tmp_path) -> None:
     folder = folder_of(tmp_path / "iconclass", FILES)
-    reports = import_published(workspace, folder, "iconclass")
+    reports = import_named(workspace, folder, "iconclass")
     titles = {
         "iconclass:1": {"en": "dove", "de": "Taube", "fr": "colombe"},
         "iconclass:2": {
@@ -57,7 +56,7 @@ def test_notations_become_pins_and_other_languages_find_them(workspace, tmp_path
     assert [refusals(report) for report in refused] == [
         [(line, None, "is not notation|keyword") for line in (6, 7, 8)]
     ]
-    assert sum(r.changed for r in import_published(workspace, folder, "iconclass")) == 0
+    assert sum(r.changed for r in import_named(workspace, folder, "iconclass")) == 0
 
 
 def pins_of(workspace):
@@ -73,7 +72,7 @@ def test_what_is_spelled_alike_has_no_language_and_only_training_words_engage(
     }
     many["en"] += "300|Ripa\n"
     many["de"] += "300|Ripa\n"
-    import_published(workspace, folder_of(tmp_path / "iconclass", many), "iconclass")
+    import_named(workspace, folder_of(tmp_path / "iconclass", many), "iconclass")
     queries = {key: (language, split) for key, language, split in queries_of(workspace)}
     assert queries["dove 7"] == ("en", split_of("dove 7"))
     assert queries["ripa"][0] is None
@@ -108,7 +107,7 @@ def test_only_single_keywords_are_translations(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_the_published_files_in_six_languages(workspace, shared_data) -> None:
-    reports = import_published(workspace, shared_data / "iconclass", "iconclass")
+    reports = import_named(workspace, shared_data / "iconclass", "iconclass")
     assert sum(report.refused for report in reports) == 10  # lines without a keyword
     languages = {language for _, _, language in pins_of(workspace)}
     assert languages == {"de", "en", "es", "fr", "it", "pt"}

@@ -1,4 +1,4 @@
-"""The importers' front door: a file, a folder of conventional names, or vectors."""
+"""`import_folder`: the files of a folder that have conventional names."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from pathlib import Path
 import orjson
 
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
-from omnisearch.data.importers.files import ImportOptions, import_file, import_rows, kind_of
-from omnisearch.data.importers.record import Report
+from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
 from omnisearch.data.importers.rows import KINDS
+from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import feature_of, import_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
-
-__all__ = [
-    "ImportOptions",
-    "Report",
-    "import_features",
-    "import_file",
-    "import_folder",
-    "import_rows",
-    "kind_of",
-]
 
 
 def import_folder(

@@ -15,14 +15,16 @@ import pytest
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_feature
-from omnisearch.data.importers.load import import_features, import_file
+from omnisearch.data.importers.files import import_file
+from omnisearch.data.importers.vectors import import_features
 from omnisearch.data.workspace import Workspace
 
 ROWS = 30_000
 PROGRAM = """
 import sys
 from pathlib import Path
-from omnisearch.data.importers.load import import_features, import_file
+from omnisearch.data.importers.files import import_file
+from omnisearch.data.importers.vectors import import_features
 from omnisearch.data.workspace import Workspace
 workspace, path = Workspace.create(sys.argv[1]), Path(sys.argv[2])
 def progress(done, total):
@@ -37,7 +39,7 @@ print("end", flush=True)
 
 
 def start(workspace: Workspace, path: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(workspace.root), str(path)],
         stdout=subprocess.PIPE,
