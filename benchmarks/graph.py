@@ -28,6 +28,7 @@ import torch
 from benchmarks.graph_plain import plain_pins, plain_products
 from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
@@ -44,7 +45,6 @@ from omnisearch.evaluation.reproduce.runs import entity_vectors
 from omnisearch.world import Size, generate
 
 K = 10
-SPACES = {"pin": "pinsage", "product": "itemsage"}
 ENGAGED = {
     entity: [f"{entity}/{action}" for action in actions]
     for entity, actions in {
@@ -70,7 +70,8 @@ def tower_recalls(workspace: Workspace, db: Any, steps: int, seed: int) -> dict[
     encoder = load_encoder(workspace)
     tables = evaluation_pairs(db, time_split(db))
     found = {}
-    for entity, name in SPACES.items():
+    for name, space in SPACES.items():
+        entity = space.entity
         table = pa.concat_tables(
             [table for kind, table in tables.items() if kind in ENGAGED[entity]]
         )

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.synthetic_catalogue import Synthetic
+from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.models.model import COMPAT_FEATURES
 from omnisearch.encoders.training.batches import Batch, Part
 from omnisearch.encoders.training.logq import StreamCounts
 
@@ -106,8 +106,7 @@ class PlainTraining:
         for size, weight in self.config.sizes.items():
             cut = [F.normalize(rows[:, :size], dim=1) for rows in (source, target, random)]
             total = total + weight * _softmax(cut, heat, logs, masks)
-        if part.entity in COMPAT_FEATURES:
-            space = COMPAT_FEATURES[part.entity]
+        for space in spaces_of(part.entity):
             feature = self.made.data.items.features[part.entity][space]
             given = [
                 self.made.data.items.gather_one(rows, space, feature.dim)[0]

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.data.catalogue.spaces import SPACES, spaces_of
 from omnisearch.data.catalogue.vectors import Feature
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
-from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.ngrams import NgramIndex
 from omnisearch.encoders.models.query import QueryEncoder, QueryTokeniser, small_backbone
 from omnisearch.encoders.training.batches import BatchStream
@@ -66,7 +67,7 @@ def synthetic(config: Config, items: int, seed: int = 0) -> Synthetic:
         entity: {
             name: Feature(name, entity, [key for key, _ in entries], _unit(words, entries, dim))
             for name, dim in DIMS.items()
-            if name in ("image", COMPAT_FEATURES[entity])
+            if name in ("image", *spaces_of(entity))
         }
         for entity, entries in texts.items()
     }
@@ -113,16 +114,14 @@ def _unit(words: Words, entries: list, dim: int) -> np.ndarray:
 
 def _model(config: Config, data: TrainingData, vocabulary: int, pieces: int) -> OmniModel:
     torch.manual_seed(config.seed)
-    spaces = {
-        name: f"{name}/{COMPAT_FEATURES[pairs.entity]}"
-        for name, pairs in data.pairs.items()
-        if pairs.entity in COMPAT_FEATURES
-    }
+    tasks = [
+        f"{name}/{space}" for name, pairs in data.pairs.items() for space in spaces_of(pairs.entity)
+    ]
     backbone = small_backbone(config, MULTILINGUAL if config.backbone else pieces)
     return OmniModel(
         config,
         QueryEncoder(backbone, config.pooling, config.dim),
         ItemEncoder(config, vocabulary, DIMS),
-        {space: DIMS[space] for space in COMPAT_FEATURES.values()},
-        [*data.pairs, *spaces.values()],
+        {space: DIMS[space] for space in SPACES},
+        [*data.pairs, *tasks],
     )

@@ -27,6 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.files import new_folder, sha256_file, write_atomic
@@ -54,7 +55,7 @@ class Parts:
 
     Attributes:
         hub_tokeniser: the query encoder's transformers tokeniser.
-        compat_spaces: entity type → space trained for.
+        compat_spaces: space trained for → its entity type.
         facts: what the model card tells: counts, recalls, dates.
     """
 
@@ -210,7 +211,10 @@ def load_parts(folder: Path) -> Parts:
         raise Corrupt(
             f"The checkpoint cannot be read ({error}).", where=str(folder), how="Train again."
         ) from error
-    return Parts(model, config, vocabulary, hub_tokeniser, description["compat_spaces"])
+    spaces = description["compat_spaces"]
+    if spaces.keys() <= set(ITEM_ENTITIES):  # the first edition had entity type → space
+        spaces = {space: entity for entity, space in spaces.items()}
+    return Parts(model, config, vocabulary, hub_tokeniser, spaces)
 
 
 def load_state(folder: Path) -> TrainingState:

@@ -32,7 +32,7 @@ class Encoder:
         folder: its files.
         dim: size of the vectors.
         feature_dims: continuous features of items that the encoder reads, sorted by name.
-        compat_spaces: entity type → space it was trained for, such as {'pin': 'pinsage'}.
+        compat_spaces: space it was trained for → its entity type, such as {'pinsage': 'pin'}.
     """
 
     def __init__(

@@ -197,10 +197,11 @@ class _Run:
         features = self._features()
         batches, total = self._batches()
         spaces = {LEARNED: self._array(LEARNED, total)}
-        compat = self.encoder.compat_spaces.get(self.entity)
-        older = open_feature(self.workspace, self.db, compat, self.entity) if compat else None
-        if compat and older is not None:
-            spaces[compat] = self._array(compat, total)
+        older: dict[str, Feature] = {}
+        for name, entity in self.encoder.compat_spaces.items():
+            found = open_feature(self.workspace, self.db, name, self.entity)
+            if entity == self.entity and found is not None:
+                older[name], spaces[name] = found, self._array(name, total)
         hashes = np.zeros((total, HASH_BYTES), dtype=np.uint8)
         texts = np.zeros((total, HASH_BYTES), dtype=np.uint8)
         ids: list[str] = []
@@ -215,11 +216,10 @@ class _Run:
                 b"".join(column[row].tobytes() for column in columns) for row in range(len(batch))
             )
             encoded += self._learned(spaces[LEARNED], part, batch, hashes[part], given)
-            if compat and older is not None:
-                rows, has = older.rows(ids[part])
+            for name, feature in older.items():
+                rows, has = feature.rows(ids[part])  # of any dimension; the space has the encoder's
                 if has.any():
-                    rows[has] = self.encoder.compat(compat, rows[has])
-                spaces[compat][part] = rows
+                    spaces[name][part][has] = self.encoder.compat(name, rows[has])
             step(len(batch))
         np.save(self.folder / f"{self.entity}-hashes.npy", hashes)
         np.save(self.folder / f"{self.entity}-texts.npy", texts)

@@ -15,9 +15,6 @@ from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.query import QueryEncoder
 from omnisearch.encoders.models.rotated import RotatedLinear
 
-# Entity type → the feature that its compatibility encoder reads (§3.4.3).
-COMPAT_FEATURES = {"pin": "pinsage", "product": "itemsage"}
-
 _TEMPERATURES = (0.01, 1.0)
 
 
@@ -25,7 +22,7 @@ class OmniModel(nn.Module):
     """The encoders and one learned temperature for each task.
 
     Attributes:
-        compat: space ('pinsage', 'itemsage') → CompatEncoder.
+        compat: name of a compatibility space → CompatEncoder (§3.4.3).
         tasks: task → row of `log_temperature`. A task is a data set's name for the learned
             encoder, or '<data set>/<space>'.
         log_temperature: (tasks,) in log space, clamped when read.

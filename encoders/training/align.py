@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import Feature
-from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.text_encoder import FEATURE
 from omnisearch.encoders.training.dataset import Items
 
@@ -43,8 +44,8 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
     dim = len(projection)
     shared = np.zeros((dim, dim))
     others: dict[str, np.ndarray] = {}
-    for entity, space in COMPAT_FEATURES.items():
-        features = items.features[entity]
+    for space, entry in SPACES.items():
+        features = items.features[entry.entity]
         if space not in model.compat or FEATURE not in features:
             continue
         product = _product(features[space], features[FEATURE], projection)

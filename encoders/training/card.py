@@ -45,7 +45,7 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
     lines += [f"| {name} | {count:,} | {_TASKS[name]} |" for name, count in facts["pairs"].items()]
     items = ", ".join(f"{count:,} {entity}s" for entity, count in facts["items"].items())
     features = ", ".join(f"{name} ({dim})" for name, dim in facts["feature_dims"].items())
-    spaces = ", ".join(f"{space} ({entity}s)" for entity, space in facts["compat_spaces"].items())
+    spaces = ", ".join(f"{space} ({entity}s)" for space, entity in facts["compat_spaces"].items())
     lines += [
         "",
         f"- Catalogue: {items}.",

@@ -12,6 +12,7 @@ import torch
 from omnisearch.data.catalogue.pairs import time_split, training_pairs
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import Feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
@@ -19,7 +20,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import Parts
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
-from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
 from omnisearch.encoders.models.query import (
     QueryEncoder,
@@ -113,29 +114,28 @@ def _new_parts(
         backbone = small_backbone(config, len(hub_tokeniser))
     dims = feature_dims(features)
     spaces = {
-        entity: space
-        for entity, space in COMPAT_FEATURES.items()
-        if space in features[entity]
-        and any(pairs.entity == entity for pairs in data.pairs.values())
+        name: space.entity
+        for name, space in SPACES.items()
+        if name in features[space.entity]
+        and any(pairs.entity == space.entity for pairs in data.pairs.values())
     }
     if not (config.weight_learned or spaces):
         raise NotReady(
-            "There is nothing to train against: no item has PinSage or ItemSage vectors.",
+            f"There is nothing to train against: no item has {' or '.join(SPACES)} vectors.",
             where="features",
             how="Run `omnisearch enrich graph`, or import such vectors.",
         )
     tasks = []
     for name, pairs in data.pairs.items():
         tasks.append(name)
-        if pairs.entity in spaces:
-            tasks.append(f"{name}/{spaces[pairs.entity]}")
+        tasks += [f"{name}/{space}" for space, entity in spaces.items() if entity == pairs.entity]
     item = ItemEncoder(config, len(vocabulary), dims)
     item.feature_scale.copy_(torch.from_numpy(_scales(features, dims)))
     model = OmniModel(
         config,
         QueryEncoder(backbone, config.pooling, config.dim),
         item,
-        {space: dims[space] for space in spaces.values()},
+        {space: dims[space] for space in spaces},
         tasks,
     )
     return Parts(model, config, vocabulary, hub_tokeniser, spaces)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from omnisearch.data.catalogue.pseudo_queries import PSEUDO
+from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.query import QueryChunk
 from omnisearch.encoders.training.batches import Batch, Part
 from omnisearch.encoders.training.chunks import ItemChunk
@@ -136,11 +137,11 @@ class Stepper:
                     self.config.sizes,
                 )
                 total = total + self.config.weight_learned * losses[part.dataset]
-            space = COMPAT_FEATURES.get(part.entity, "")
-            if self.config.weight_compat and space in self.model.compat:
-                task = f"{part.dataset}/{space}"
-                losses[task] = self._compat_loss(part, queries[asked], sampling, task, space)
-                total = total + self.config.weight_compat * losses[task]
+            for space in spaces_of(part.entity) if self.config.weight_compat else ():
+                if space in self.model.compat:
+                    task = f"{part.dataset}/{space}"
+                    losses[task] = self._compat_loss(part, queries[asked], sampling, task, space)
+                    total = total + self.config.weight_compat * losses[task]
         figures = self.group.sum_(torch.stack([total, *losses.values()]).detach()).tolist()
         return total, dict(zip(("loss", *losses), figures, strict=True))
 

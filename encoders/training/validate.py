@@ -12,8 +12,9 @@ import sqlite_utils
 import torch
 
 from omnisearch.data.catalogue.pairs import DAY, Split, window_pairs
+from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.encoders.config import Config
-from omnisearch.encoders.models.model import COMPAT_FEATURES, OmniModel
+from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.query import query_chunks
 from omnisearch.encoders.training.chunks import item_chunks, visible_strings
 from omnisearch.encoders.training.dataset import TrainingData
@@ -147,7 +148,7 @@ class Validator:
         trained = {data.pairs[name].entity for name in data.pairs if config.mix[name] > 0}
         if not config.weight_learned:
             given = data.items.features
-            trained = {e for e in trained if COMPAT_FEATURES.get(e) in given.get(e, {})}
+            trained = {e for e in trained if any(s in given.get(e, {}) for s in spaces_of(e))}
         for number, (entity, table) in enumerate(valid.items()):
             if entity not in trained:
                 continue
@@ -215,9 +216,10 @@ class Validator:
     def _encode_given(
         self, model: OmniModel, device: torch.device, entity: str, rows: np.ndarray
     ) -> np.ndarray:
-        """Pre-existing vectors by their compatibility encoder."""
-        encoder: Any = model.compat[COMPAT_FEATURES[entity]]
-        found, _ = self.data.items.gather_one(rows, COMPAT_FEATURES[entity], encoder.dim_in)
+        """Pre-existing vectors by their compatibility encoder: those of the first space."""
+        space = next(space for space in spaces_of(entity) if space in model.compat)
+        encoder: Any = model.compat[space]
+        found, _ = self.data.items.gather_one(rows, space, encoder.dim_in)
         return encoder(torch.from_numpy(found).to(device)).cpu().numpy()
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.data.catalogue.vectors import open_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
@@ -25,7 +26,6 @@ from omnisearch.data.workspace.memory import trim_memory
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.encoder import Encoder
-from omnisearch.encoders.models.model import COMPAT_FEATURES
 from omnisearch.encoders.training.run import train
 from omnisearch.evaluation.recall import exact_ranks
 from omnisearch.evaluation.reproduce.base import copy_workspace, with_fields
@@ -157,8 +157,8 @@ def entity_vectors(
             parts.append(encoder.items(batch, named))
             ids += keys
         spaces["learned"] = (ids, np.concatenate(parts))
-    feature = features.get(COMPAT_FEATURES[entity])
-    if feature is not None and entity in encoder.compat_spaces:
+    feature = features.get(spaces_of(entity)[0])
+    if feature is not None and feature.name in encoder.compat_spaces:
         vectors = encoder.compat(feature.name, feature.vectors)
         spaces["compat"] = (feature.ids, vectors)
     return spaces

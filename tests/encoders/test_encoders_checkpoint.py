@@ -42,7 +42,7 @@ def items_and_features(small, entity):
 def test_vectors_are_unit_rows_of_the_trained_size(small, encoder) -> None:
     assert encoder.dim == 32
     assert encoder.feature_dims == {"image": 8, "itemsage": 32, "pinsage": 16}
-    assert encoder.compat_spaces == {"pin": "pinsage", "product": "itemsage"}
+    assert encoder.compat_spaces == {"pinsage": "pin", "itemsage": "product"}
     assert len(encoder.checkpoint) == 16 and int(encoder.checkpoint, 16) >= 0
     for entity in ("pin", "product"):
         items, features = items_and_features(small, entity)

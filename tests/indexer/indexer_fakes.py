@@ -31,7 +31,7 @@ class FakeEncoder:
         self.name = "default"
         self.dim = dim
         self.feature_dims = dict(feature_dims or {})
-        self.compat_spaces = {"pin": "pinsage", "product": "itemsage"}
+        self.compat_spaces = {"pinsage": "pin", "itemsage": "product"}
         self.items_seen: list[str] = []
         self.queries_seen: list[str] = []
 
