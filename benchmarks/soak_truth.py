@@ -85,7 +85,7 @@ def questions(workspace: Path, most: int) -> list[Question]:
         variants: tuple[dict[str, Any], ...] = (
             {"k": 20},
             {"k": 10, "page": 2},
-            {"k": 10, "entity": "product", "max_price": 100.0},
+            {"k": 10, "entity": "product", "price_max": 100.0},
             {"k": 10, "system": "token"},
             {"k": 10, "system": "embedding"},
         )
@@ -112,7 +112,7 @@ def answer_of(engine: SearchEngine, question: Question) -> Any:
     snapshot, text = engine.snapshot, question.text
     if question.kind == "search":
         options = dict(question.options)
-        names = {"entity": options.pop("entity", None), "price_max": options.pop("max_price", None)}
+        names = {"entity": options.pop("entity", None), "price_max": options.pop("price_max", None)}
         return asdict(engine.search(text, filters=Filters(**names), **options))
     if question.kind == "batch":
         rows = engine.cache.vectors(snapshot.encoder, text.split("\n"))

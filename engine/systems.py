@@ -41,7 +41,7 @@ SYSTEMS = Registry(
         ),
         System(
             "compat",
-            "Compat",
+            "Older spaces",
             "both of these spaces",
             "score",
             _PINSAGE + _ITEMSAGE,

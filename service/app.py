@@ -16,16 +16,17 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig, read_keys, service_config
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
+from omnisearch.service.gate.gate import Gate
+from omnisearch.service.parameters import query_parameters
 from omnisearch.service.routes import embed as routes_embed
 from omnisearch.service.routes import feedback as routes_feedback
 from omnisearch.service.routes import operations as routes_ops
 from omnisearch.service.routes import pages as routes_pages
 from omnisearch.service.routes import search as routes_search
-from omnisearch.service.runtime.counters import Board
-from omnisearch.service.runtime.gate import Gate
-from omnisearch.service.runtime.log import JsonLog
-from omnisearch.service.runtime.serving import Serving
 from omnisearch.service.schemas import ErrorAnswer
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.log import JsonLog
+from omnisearch.service.serving.serving import Serving
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}
@@ -45,13 +46,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(
     workspace: Workspace | Path | str,
     config: ServiceConfig | None = None,
-    board: Board | None = None,
+    counters: Counters | None = None,
 ) -> Gate:
     """The service over a workspace, for any ASGI server; it opens the index at its startup.
 
     Args:
         config: None reads the workspace's settings.
-        board: the counters shared with other workers; None counts alone.
+        counters: the counters shared with other workers; None counts alone.
 
     Raises:
         InputError: a setting or the file of API keys is not usable.
@@ -59,8 +60,8 @@ def create_app(
     if not isinstance(workspace, Workspace):
         workspace = Workspace.open(workspace)
     config = config or service_config(workspace)
-    board = board or Board(Board.make(1, workspace.root), 1)
-    serving = Serving(workspace, config, board, JsonLog())
+    counters = counters or Counters(Counters.make(1, workspace.root), 1)
+    serving = Serving(workspace, config, counters, JsonLog())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +84,7 @@ def create_app(
     app.state.serving = serving
     for routes in (routes_search, routes_embed, routes_feedback, routes_ops, routes_pages):
         app.include_router(routes.router)
+    app.state.parameters = query_parameters(app)
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

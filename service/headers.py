@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omnisearch.service.config import ServiceConfig
 
+COOKIE = "omnisearch_key"  # that keeps the API key of a page
 Headers = list[tuple[bytes, bytes]]
 
 

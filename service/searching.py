@@ -21,7 +21,7 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import sources_of
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.service.errors import busy
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.serving.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
 
@@ -97,7 +97,7 @@ async def read_in_time(serving: Serving, text: str, deadline: float, encode: boo
         try:
             vector = (await serving.embedder.embed([query.text], budget, snapshot.encoder))[0]
         except (TimeoutError, Overloaded):
-            serving.board.add("degraded")
+            serving.counters.add("degraded")
     return Asked(snapshot, query.with_vector(vector), cached, context)
 
 
@@ -138,7 +138,7 @@ async def search(serving: Serving, wanted: Search) -> Response:
     except TimeoutError:
         if context.retrieved:  # it only has to be put in order
             return await future
-        serving.board.add("degraded")
+        serving.counters.add("degraded")
         if not context.results:  # not begun, or its first source hangs: nothing to show
             future.cancel()
             raise busy("No source answered in time.") from None

@@ -34,6 +34,7 @@ class Source:
         space: what its scores are: TOKENS (BM25), a vector space (cosines), or another name.
         depth: candidates read from it unless the settings say otherwise.
         search: how it is searched; None where the indexes hold it.
+        about: what it finds, as pages say it: 'pins by their words'.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     space: str
     depth: int = 150
     search: Search | None = None
+    about: str = ""
 
     @property
     def needs_vector(self) -> bool:
@@ -61,15 +63,22 @@ class Source:
 SOURCES = Registry(
     "sources",
     (
-        Source("token_pins", "pin", TOKENS),
-        Source("token_products", "product", TOKENS),
-        Source("learned_pins", "pin", LEARNED),
-        Source("learned_products", "product", LEARNED),
-        Source("pinsage_pins", "pin", "pinsage", depth=100),
-        Source("itemsage_products", "product", "itemsage", depth=100),
+        Source("token_pins", "pin", TOKENS, about="pins by their words"),
+        Source("token_products", "product", TOKENS, about="products by their words"),
+        Source("learned_pins", "pin", LEARNED, about="pins by meaning"),
+        Source("learned_products", "product", LEARNED, about="products by meaning"),
+        Source("pinsage_pins", "pin", "pinsage", depth=100, about="pins in the PinSage space"),
+        Source(
+            "itemsage_products",
+            "product",
+            "itemsage",
+            depth=100,
+            about="products in the ItemSage space",
+        ),
     ),
 )
-RELATED = Source("related_queries", "query", LEARNED, depth=32)  # shown beside the feed
+# Shown beside the feed.
+RELATED = Source("related_queries", "query", LEARNED, depth=32, about="related searches")
 
 
 def sources_of(names: tuple[str, ...] | None) -> list[Source]:

@@ -2,17 +2,6 @@
 
 import { el, hueOf, pictureAddress, plain, priceText, said, webAddress } from "./dom.js";
 
-export const SYSTEM_NAMES = {
-  token: "Token",
-  embedding: "Embedding",
-  pinsage: "PinSage",
-  itemsage: "ItemSage",
-  compat: "Older spaces",
-  rrf: "Fusion",
-  l1: "L1",
-  full: "Full stack",
-};
-
 /** The title, or a name for an item without one. */
 export function titleOf(hit) {
   return plain(hit.title) || `${hit.entity === "product" ? "Product" : "Pin"} ${plain(hit.id)}`;
@@ -58,8 +47,8 @@ export function facts(hit) {
   );
 }
 
-/** A card of the board. */
-export function boardCard(hit, likeAddress, place) {
+/** A card of the feed. */
+export function feedCard(hit, likeAddress, place) {
   const picture = frame(hit, { eager: place < 8 });
   if (hit.is_ad) picture.prepend(el("span", { class: "badge ad" }, "Ad"));
   const like = el("a", { class: "like", href: likeAddress }, "More like this", el("span", { class: "unseen", dir: "auto" }, `: ${titleOf(hit)}`));

@@ -1,19 +1,10 @@
 // The two columns of a comparison.
 
-import { facts, frame, heading, SYSTEM_NAMES, titleOf } from "./card.js";
+import { facts, frame, heading, titleOf } from "./card.js";
 import { counted, el, msText } from "./dom.js";
 import { keyOf } from "./judging.js";
+import { SYSTEM_NAMES, WHAT } from "./names.js";
 
-export const WHAT = {
-  token: "BM25 over the words of pins and products",
-  embedding: "nearest neighbours of the query in the learned space",
-  rrf: "token and embedding, fused by rank",
-  l1: "all sources, ordered by the light ranker",
-  full: "all sources, L1, L2 and blending",
-  pinsage: "nearest pins in the space of an older embedding",
-  itemsage: "nearest products in the space of an older embedding",
-  compat: "nearest items in the older spaces",
-};
 const SIGNS = { relevant: ["✓", "good"], irrelevant: ["✗", "bad"] };
 
 /** What is known of a result: the reader's own verdict, else that of the judges; a skip is none. */

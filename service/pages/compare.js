@@ -1,14 +1,15 @@
 // The side-by-side page: two systems, one query, and a judge with a keyboard.
 
 import { Failure, get } from "./api.js";
-import { SYSTEM_NAMES, titleOf } from "./card.js";
+import { titleOf } from "./card.js";
 import { calling, column, mark, neighbour, overlapText, verdictOf } from "./columns.js";
 import { el, kept, plain, said, typing } from "./dom.js";
 import { Judgments, keyOf, outbox } from "./judging.js";
+import { SYSTEM_NAMES } from "./names.js";
 import { announce, failurePanel, showNotes, watchConnection } from "./states.js";
 
 const SHOWN = 12; // results of each system
-const OFFERED = ["token", "embedding", "rrf", "l1", "full"];
+const OFFERED = Object.keys(SYSTEM_NAMES);
 const KEYS = { r: "relevant", i: "irrelevant", s: "skipped" };
 
 const $ = (id) => document.getElementById(id);

@@ -4,14 +4,14 @@ import { el, plain } from "./dom.js";
 
 /** Parameters that the address may carry, all named as in the API. */
 export const NAMES = [
-  "q", "entity", "language", "country", "min_price", "max_price", "brand", "board", "ads", "system",
+  "q", "entity", "language", "country", "price_min", "price_max", "brand", "board", "ads", "system",
 ];
-const FIELDS = ["language", "min_price", "max_price", "brand", "ads"];
+const FIELDS = ["language", "price_min", "price_max", "brand", "ads"];
 const WORDS = {
   language: (value) => `Language: ${languageName(value)}`,
   country: (value) => `Country: ${value}`,
-  min_price: (value) => `From ${value}`,
-  max_price: (value) => `Up to ${value}`,
+  price_min: (value) => `From ${value}`,
+  price_max: (value) => `Up to ${value}`,
   brand: (value) => `Brand: ${value}`,
   board: (value) => `Board: ${value}`,
   ads: (value) => (value === "true" ? "Only ads" : "Without ads"),
@@ -33,7 +33,11 @@ function languageName(code) {
 export function fromAddress() {
   const given = new URLSearchParams(location.search);
   const found = {};
-  for (const name of NAMES) if (given.get(name)?.trim()) found[name] = given.get(name).trim();
+  for (const name of NAMES) {
+    const older = name.replace(/^price_(min|max)$/, "$1_price"); // addresses that were kept
+    const value = (given.get(name) ?? given.get(older))?.trim();
+    if (value) found[name] = value;
+  }
   return found;
 }
 

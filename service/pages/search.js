@@ -1,8 +1,9 @@
 // The search page: the address says what is searched; the form, chips and links change the address.
 
 import { Failure, get } from "./api.js";
-import { packed } from "./board.js";
-import { blankCard, boardCard, SYSTEM_NAMES } from "./card.js";
+import { packed } from "./feed.js";
+import { blankCard, feedCard } from "./card.js";
+import { SYSTEM_NAMES } from "./names.js";
 import { counted, el, msText, plain, said } from "./dom.js";
 import { opened } from "./engagement.js";
 import { addressOf, fillForm, fromAddress, fromForm, NAMES, showActive } from "./filters.js";
@@ -15,7 +16,7 @@ const EXAMPLES = ["antique copper bathroom sink", "boho bedroom", "brautkleid", 
 const [form, state, notes, heading, meta, related, more, earlier] = [
   "form", "state", "notes", "heading", "meta", "related", "more", "earlier",
 ].map((id) => document.getElementById(id));
-const board = packed(document.getElementById("board"));
+const feed = packed(document.getElementById("feed"));
 const area = document.getElementById("results");
 let running = new AbortController();
 let shown = { asked: {}, page: 1, last: 1 };
@@ -36,7 +37,7 @@ async function show({ focus = false } = {}) {
   document.title = `${plain(asked.q) || "More like this"} · OmniSearch`;
   heading.replaceChildren(...(like ? ["More like this"] : ["“", said(asked.q), "”"]));
   await load(() => (like ? findLike(given) : find(asked, page)), {}, (answer) => {
-    board.clear();
+    feed.clear();
     render(answer, asked, page);
     if (focus) heading.focus({ preventScroll: true });
     if (focus) scrollTo({ top: 0 });
@@ -83,11 +84,11 @@ async function load(call, { adding = false } = {}, done = () => {}) {
 
 function showBlanks() {
   clearBoard();
-  board.add(Array.from({ length: 12 }, blankCard));
+  feed.add(Array.from({ length: 12 }, blankCard));
 }
 
 function clearBoard() {
-  board.clear();
+  feed.clear();
   meta.textContent = "";
   showNotes(notes, []);
   for (const part of [related, more, earlier]) part.hidden = true;
@@ -106,9 +107,9 @@ function render(answer, asked, page) {
     throw new Failure("busy", "No source answered in time.", "", "The service may just have started.", 1);
   }
   const total = answer.total ?? answer.hits.length;
-  board.add(
+  feed.add(
     answer.hits.map((hit, place) => {
-      const card = boardCard(hit, likeAddress(hit), place);
+      const card = feedCard(hit, likeAddress(hit), place);
       if (asked.q) card.querySelector(".name a")?.addEventListener("click", () => opened(asked.q, hit));
       return card;
     }),
@@ -120,7 +121,7 @@ function render(answer, asked, page) {
   more.firstElementChild.href = addressOf(asked, { page: page + 1 });
   earlier.hidden = shown.page <= 1 || !asked.q;
   earlier.firstElementChild.href = addressOf(asked, { page: Math.max(1, shown.page - 1) });
-  if (!document.getElementById("board").children.length) showNothing(asked, total);
+  if (!document.getElementById("feed").children.length) showNothing(asked, total);
   announce(total ? `${counted(total, "result")}, ${counted(answer.hits.length, "is", "are")} shown.` : "No results.");
 }
 
@@ -211,12 +212,12 @@ more.firstElementChild.addEventListener("click", (event) => {
   if (event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
   const page = shown.last + 1;
-  const before = document.getElementById("board").children.length;
+  const before = document.getElementById("feed").children.length;
   load(() => find(shown.asked, page), { adding: true }, (answer) => {
     shown.last = page;
     render(answer, shown.asked, page);
     history.replaceState(null, "", addressOf(shown.asked, { page: page > 1 ? page : "" }));
-    document.getElementById("board").children[before]?.querySelector("a")?.focus();
+    document.getElementById("feed").children[before]?.querySelector("a")?.focus();
   });
 });
 addEventListener("popstate", () => show());

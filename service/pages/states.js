@@ -2,6 +2,7 @@
 
 import { useKey } from "./api.js";
 import { el, plain, said } from "./dom.js";
+import { LEFT_OUT } from "./names.js";
 
 const HEADINGS = {
   offline: "No connection",
@@ -10,16 +11,6 @@ const HEADINGS = {
   busy: "The service is busy",
   input: "That cannot be searched",
   fault: "Something went wrong here",
-};
-const LEFT_OUT = {
-  query_embedding: "the query’s embedding",
-  token_pins: "pins by their words",
-  token_products: "products by their words",
-  learned_pins: "pins by meaning",
-  learned_products: "products by meaning",
-  pinsage_pins: "pins in the PinSage space",
-  itemsage_products: "products in the ItemSage space",
-  related_queries: "related searches",
 };
 
 /** A card about a failure, with a button that tries again. */

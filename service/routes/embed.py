@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -15,10 +15,11 @@ from starlette.responses import Response
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.service.errors import Refusal, busy
-from omnisearch.service.runtime.serving import Serving, embedding_body
+from omnisearch.service.parameters import known_parameters
 from omnisearch.service.schemas import MAX_TEXT, EmbedAnswer, EmbedBatchAnswer, EmbedRequest
+from omnisearch.service.serving.serving import Serving, embedding_body
 
-router = APIRouter(prefix="/v1", tags=["embed"])
+router = APIRouter(prefix="/v1", tags=["embed"], dependencies=[Depends(known_parameters)])
 
 BINARY = "application/octet-stream"
 _BATCH_SECONDS = 30.0

@@ -6,17 +6,18 @@ import time
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.service.errors import Refusal
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.parameters import known_parameters
 from omnisearch.service.schemas import Id, Query
+from omnisearch.service.serving.serving import Serving
 
-router = APIRouter(prefix="/v1", tags=["feedback"])
+router = APIRouter(prefix="/v1", tags=["feedback"], dependencies=[Depends(known_parameters)])
 
 MAX_ROWS = 1_000  # of a request
 _AHEAD_SECONDS = 600  # that a client's clock may be
@@ -76,8 +77,8 @@ async def feedback(request: Request, body: FeedbackRequest) -> Response:
     rows = _checked(body.events, "engagements", "events")
     keyed = [(str(row["event_id"]), orjson.dumps(row)) for row, _ in rows]
     accepted, duplicates = await serving.feedback.add("events", keyed)
-    serving.board.add("events", accepted)
-    serving.board.add("event_duplicates", duplicates)
+    serving.counters.add("events", accepted)
+    serving.counters.add("event_duplicates", duplicates)
     return _said(accepted, duplicates)
 
 
@@ -95,7 +96,7 @@ async def judgments(request: Request, body: JudgmentsRequest) -> Response:
         for row, parsed in rows
     ]
     accepted, duplicates = await serving.feedback.add("judgments", keyed)
-    serving.board.add("judgments", accepted)
+    serving.counters.add("judgments", accepted)
     return _said(accepted, duplicates)
 
 

@@ -6,15 +6,16 @@ import time
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import PlainTextResponse, Response
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.evaluation.judged import data_notes
-from omnisearch.service.runtime.counters import BOUNDS, STATES, Board, quantile
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.parameters import known_parameters
+from omnisearch.service.serving.counters import BOUNDS, STATES, Counters, quantile
+from omnisearch.service.serving.serving import Serving
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], dependencies=[Depends(known_parameters)])
 LATE_MINUTES = 5  # over which percentiles are told
 _STALE_SECONDS = 15  # after its last beat a worker counts as gone
 
@@ -47,14 +48,14 @@ async def status(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Counters of all workers, in Prometheus' text format."""
-    text = prometheus(request.app.state.serving.board)
+    text = prometheus(request.app.state.serving.counters)
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
 def service_status(serving: Serving) -> dict[str, Any]:
     """The answer to /v1/status."""
-    snapshot, board = serving.snapshot, serving.board
-    workers = [worker for worker in board.facts() if worker["pid"]]
+    snapshot, counters = serving.snapshot, serving.counters
+    workers = [worker for worker in counters.facts() if worker["pid"]]
     now = time.time()
     return {
         "generation": snapshot.generation.number,
@@ -68,9 +69,9 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "encoder": type(snapshot.encoder).__name__,
         "notes": _notes(serving),
         "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
-        "latency": _latency(board),
-        "history": _history(board),
-        "requests": _requests(board),
+        "latency": _latency(counters),
+        "history": _history(counters),
+        "requests": _requests(counters),
         "workers": [
             {
                 "pid": worker["pid"],
@@ -120,38 +121,38 @@ def _quantiles(buckets: list[int]) -> dict[str, Any]:
     }
 
 
-def _latency(board: Board) -> dict[str, Any]:
+def _latency(counters: Counters) -> dict[str, Any]:
     """Endpoint → requests and percentiles of the last minutes."""
     return {
         endpoint: _quantiles([sum(column) for column in zip(*(b for _, b in late), strict=True)])
-        for endpoint, late in board.minutes(LATE_MINUTES).items()
+        for endpoint, late in counters.minutes(LATE_MINUTES).items()
     }
 
 
-def _history(board: Board) -> dict[str, Any]:
+def _history(counters: Counters) -> dict[str, Any]:
     """Endpoint → one entry a minute, oldest first."""
     return {
         endpoint: [{"time": at, **_quantiles(buckets)} for at, buckets in late]
-        for endpoint, late in board.minutes(1_000).items()
+        for endpoint, late in counters.minutes(1_000).items()
     }
 
 
-def _requests(board: Board) -> dict[str, dict[str, int]]:
+def _requests(counters: Counters) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    for endpoint, status_, requests in board.statuses():
+    for endpoint, status_, requests in counters.statuses():
         found.setdefault(endpoint, {})[str(status_) if status_ else "other"] = requests
     return found
 
 
-def prometheus(board: Board) -> str:
+def prometheus(counters: Counters) -> str:
     """All counters as Prometheus reads them."""
     lines = ["# TYPE omnisearch_requests_total counter"]
-    for endpoint, status_, requests in board.statuses():
+    for endpoint, status_, requests in counters.statuses():
         labels = f'endpoint="{endpoint}",status="{status_ or "other"}"'
         lines.append(f"omnisearch_requests_total{{{labels}}} {requests}")
     name = "omnisearch_request_seconds"
     lines.append(f"# TYPE {name} histogram")
-    for endpoint, buckets, seconds in board.latencies():
+    for endpoint, buckets, seconds in counters.latencies():
         total = 0
         for bound, count in zip((*BOUNDS, None), buckets, strict=True):
             total += count
@@ -159,7 +160,7 @@ def prometheus(board: Board) -> str:
             lines.append(f'{name}_bucket{{endpoint="{endpoint}",le="{le}"}} {total}')
         lines.append(f'{name}_sum{{endpoint="{endpoint}"}} {seconds:.6f}')
         lines.append(f'{name}_count{{endpoint="{endpoint}"}} {total}')
-    workers = board.facts()
+    workers = counters.facts()
     for fact in workers[0]:
         if fact == "pid":
             continue

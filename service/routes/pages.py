@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+import orjson
+from fastapi import APIRouter, Depends, Request
 from fastapi import Path as Parameter
 from starlette.responses import FileResponse, HTMLResponse, Response
 
+from omnisearch.engine.sources import RELATED, SOURCES
+from omnisearch.engine.systems import SYSTEMS
 from omnisearch.service.api_page import api_page
 from omnisearch.service.errors import Refusal
-from omnisearch.service.pictures import POLICY
-from omnisearch.service.runtime.guard import COOKIE
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.headers import COOKIE
+from omnisearch.service.parameters import known_parameters
+from omnisearch.service.serving.pictures import POLICY
+from omnisearch.service.serving.serving import Serving
 
 router = APIRouter()
-PAGES = (Path(__file__).parent / "pages").resolve()
+_STRICT = [Depends(known_parameters)]
+PAGES = (Path(__file__).parents[1] / "pages").resolve()
 # By suffix: what the machine's own table says may differ.
 _KINDS = {
     ".html": "text/html",
@@ -33,6 +38,7 @@ _FRESH = {"cache-control": "no-cache"}
 @router.get(
     "/pictures/{entity}/{id:path}",
     tags=["pictures"],
+    dependencies=_STRICT,
     response_class=Response,
     responses={
         200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
@@ -59,7 +65,13 @@ async def picture(
     return Response(found.content, media_type=found.kind, headers=headers)
 
 
-@router.post("/v1/session", status_code=204, tags=["operation"], response_class=Response)
+@router.post(
+    "/v1/session",
+    status_code=204,
+    tags=["operation"],
+    dependencies=_STRICT,
+    response_class=Response,
+)
 async def session(request: Request) -> Response:
     """Keep the API key that this request shows in a cookie, so that pages can load pictures.
 
@@ -81,6 +93,21 @@ async def session(request: Request) -> Response:
 async def page(request: Request) -> Response:
     name = request.url.path.strip("/") or "index"
     return _file(f"{name}.html")
+
+
+@router.get("/assets/names.js", include_in_schema=False)
+async def names() -> Response:
+    """What pages call systems and sources: a script, so that nobody keeps a copy of the names."""
+    left_out = {source.name: source.about for source in (*SOURCES.values(), RELATED)}
+    tables = {
+        "SYSTEM_NAMES": {system.name: system.label for system in SYSTEMS.values()},
+        "WHAT": {system.name: system.about for system in SYSTEMS.values()},
+        "LEFT_OUT": {"query_embedding": "the query’s embedding", **left_out},
+    }
+    lines = [
+        f"export const {name} = {orjson.dumps(table).decode()};" for name, table in tables.items()
+    ]
+    return Response("\n".join(lines), media_type="text/javascript", headers=_FRESH)
 
 
 @router.get("/assets/{name:path}", include_in_schema=False)

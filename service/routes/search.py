@@ -18,7 +18,7 @@ from omnisearch.engine.similar import similar_items
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.evaluation.compare import compare_query
 from omnisearch.evaluation.judged import top_grades
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.parameters import known_parameters
 from omnisearch.service.schemas import (
     MAX_TEXT,
     CompareAnswer,
@@ -27,8 +27,9 @@ from omnisearch.service.schemas import (
     SimilarAnswer,
 )
 from omnisearch.service.searching import Asked, Search, in_time, read_in_time, search
+from omnisearch.service.serving.serving import Serving
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], dependencies=[Depends(known_parameters)])
 
 if TYPE_CHECKING:
     SystemName = str
@@ -52,13 +53,13 @@ async def filters(  # async, or FastAPI would send each request through a thread
     entity: Annotated[Literal["pin", "product"] | None, Parameter()] = None,
     language: Word = None,
     country: Word = None,
-    min_price: Price = None,
-    max_price: Price = None,
+    price_min: Price = None,
+    price_max: Price = None,
     brand: Word = None,
     board: Annotated[str | None, Parameter(max_length=512, description="A board's id.")] = None,
     ads: Annotated[bool | None, Parameter(description="Only ads, or none.")] = None,
 ) -> Filters:
-    return Filters(entity, language, country, min_price, max_price, brand, board, ads)
+    return Filters(entity, language, country, price_min, price_max, brand, board, ads)
 
 
 @router.get("/search", response_model=SearchAnswer)

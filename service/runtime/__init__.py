@@ -1,1 +1,1 @@
-"""What runs the service: workers and their supervisor, the HTTP server, counters, guards, logs."""
+"""The processes of a service: the supervisor, its workers, and their HTTP server."""

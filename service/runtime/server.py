@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from omnisearch.service.config import ServiceConfig
-from omnisearch.service.runtime.counters import Board
+from omnisearch.service.serving.counters import Counters
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
 _TURN = 0.002  # seconds that a worker with more connections leaves to the others
@@ -35,7 +35,7 @@ class Guarded(HttpToolsProtocol):
     """uvicorn's protocol; a head must arrive in time and be small, an answer must be read."""
 
     service: ServiceConfig  # of the class that `serve` makes
-    board: Board
+    counters: Counters
 
     def connection_made(self, transport: Any) -> None:
         self._head_timer: asyncio.TimerHandle | None = None
@@ -43,13 +43,13 @@ class Guarded(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         if len(self.connections) >= self.service.connections:
-            self.board.add("connections_refused")
+            self.counters.add("connections_refused")
             self.transport = transport
             transport.write(_FULL)
             transport.close()
             return
         super().connection_made(transport)
-        self.board.put("connections", len(self.connections))
+        self.counters.put("connections", len(self.connections))
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,7 +59,7 @@ class Guarded(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.flow is not None:
             super().connection_lost(exc)
-            self.board.put("connections", len(self.connections))
+            self.counters.put("connections", len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self.flow is None:  # refused
@@ -106,9 +106,11 @@ class Guarded(HttpToolsProtocol):
 class FairServer(uvicorn.Server):
     """Accepts connections one by one, and leaves them to a worker that has fewer."""
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket, board: Board) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listening: socket.socket, counters: Counters
+    ) -> None:
         super().__init__(config)
-        self._listening, self._board = listening, board
+        self._listening, self._counters = listening, counters
         self._accepting: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,13 +150,13 @@ class FairServer(uvicorn.Server):
     def _fewest(self) -> int:
         """Connections of the worker that has the fewest."""
         return min(
-            (facts["connections"] for facts in self._board.facts() if facts["ready"]), default=0
+            (facts["connections"] for facts in self._counters.facts() if facts["ready"]), default=0
         )
 
 
-def serve(app: Any, config: ServiceConfig, listening: socket.socket, board: Board) -> None:
+def serve(app: Any, config: ServiceConfig, listening: socket.socket, counters: Counters) -> None:
     """Answer requests until SIGTERM or SIGINT; those under way are finished first."""
-    bounded = type("Bounded", (Guarded,), {"service": config, "board": board})
+    bounded = type("Bounded", (Guarded,), {"service": config, "counters": counters})
     settings = uvicorn.Config(
         app,
         http=bounded,
@@ -168,4 +170,4 @@ def serve(app: Any, config: ServiceConfig, listening: socket.socket, board: Boar
         timeout_keep_alive=config.idle_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(config.stop_seconds)),
     )
-    FairServer(settings, listening, board).run()
+    FairServer(settings, listening, counters).run()

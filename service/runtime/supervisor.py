@@ -16,8 +16,8 @@ import orjson
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.service.config import ServiceConfig, read_keys
-from omnisearch.service.runtime.counters import Board
-from omnisearch.service.runtime.log import JsonLog
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.log import JsonLog
 
 _POLL_SECONDS = 0.1
 _HUNG_SECONDS = 30  # without a beat: the worker is killed
@@ -57,8 +57,8 @@ class Supervisor:
             ) from error
         host = f"[{config.host}]" if ":" in config.host else config.host
         self.url = f"http://{host}:{self._listening.getsockname()[1]}"
-        self._board_fd = Board.make(config.workers, workspace.root)
-        self._board = Board(self._board_fd, config.workers)
+        self._counters_fd = Counters.make(config.workers, workspace.root)
+        self._counters = Counters(self._counters_fd, config.workers)
         self._workers = [_Worker(slot) for slot in range(config.workers)]
         self._stopping = False
 
@@ -75,7 +75,7 @@ class Supervisor:
             while not self._stopping:
                 for worker in self._workers:
                     self._look_after(worker)
-                if not said and all(facts["ready"] for facts in self._board.facts()):
+                if not said and all(facts["ready"] for facts in self._counters.facts()):
                     said = True
                     self._say("listening", url=self.url)
                 time.sleep(_POLL_SECONDS)
@@ -93,14 +93,14 @@ class Supervisor:
             return
         status = process.poll()
         if status is None:
-            facts = self._board.facts()[worker.slot]
+            facts = self._counters.facts()[worker.slot]
             if facts["ready"] and time.time() - facts["beat"] > _HUNG_SECONDS:
                 self._say("worker_hangs", worker=worker.slot, pid=process.pid)
                 process.kill()
             return
-        was_ready = self._board.facts()[worker.slot]["ready"]
-        self._board.put_of(worker.slot, "ready", 0)
-        self._board.put_of(worker.slot, "connections", 0)
+        was_ready = self._counters.facts()[worker.slot]["ready"]
+        self._counters.put_of(worker.slot, "ready", 0)
+        self._counters.put_of(worker.slot, "connections", 0)
         self._say("worker_ended", worker=worker.slot, pid=process.pid, status=status)
         worker.process = None
         if status in (2, 3, 4) and not was_ready:
@@ -108,15 +108,15 @@ class Supervisor:
         young = now - worker.started < _YOUNG_SECONDS
         worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if young else 0.5
         worker.begin_at = now + (worker.pause if young else 0.0)
-        restarts = self._board.facts()[worker.slot]["restarts"]
-        self._board.put_of(worker.slot, "restarts", restarts + 1)
+        restarts = self._counters.facts()[worker.slot]["restarts"]
+        self._counters.put_of(worker.slot, "restarts", restarts + 1)
 
     def _start(self, worker: _Worker) -> None:
         settings = {
             "workspace": str(self.workspace.root),
             "config": asdict(self.config),
             "slot": worker.slot,
-            "board": self._board_fd,
+            "counters": self._counters_fd,
             "listening": self._listening.fileno(),
             "parent": os.getpid(),
         }
@@ -127,7 +127,7 @@ class Supervisor:
                 "omnisearch.service.runtime.worker",
                 orjson.dumps(settings).decode(),
             ],
-            pass_fds=(self._board_fd, self._listening.fileno()),
+            pass_fds=(self._counters_fd, self._listening.fileno()),
             stdin=subprocess.DEVNULL,
         )
         worker.started = time.monotonic()

@@ -19,9 +19,9 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.app import create_app
 from omnisearch.service.config import ServiceConfig
-from omnisearch.service.runtime.counters import Board
-from omnisearch.service.runtime.log import JsonLog, take_over
 from omnisearch.service.runtime.server import serve
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.log import JsonLog, take_over
 
 _SWITCH_SECONDS = 0.001  # a search must not keep the event loop waiting for the interpreter
 
@@ -36,17 +36,17 @@ def main(settings: dict[str, Any]) -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config = ServiceConfig(**settings["config"])
-    board = Board(settings["board"], config.workers, settings["slot"])
+    counters = Counters(settings["counters"], config.workers, settings["slot"])
     threading.Thread(target=_follow, args=(settings["parent"],), daemon=True).start()
     listening = socket.socket(fileno=settings["listening"])
     try:
-        app = create_app(Workspace(Path(settings["workspace"])), config, board)
+        app = create_app(Workspace(Path(settings["workspace"])), config, counters)
         app.serving.open()
     except OmniError as error:
         log.line("cannot_start", what=error.what, where=error.where, how=error.how)
         log.flush()
         return error.exit_code
-    serve(app, config, listening, board)
+    serve(app, config, listening, counters)
     log.flush()
     return 0
 

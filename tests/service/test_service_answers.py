@@ -6,6 +6,7 @@ import json
 from urllib.parse import quote
 
 import numpy as np
+import orjson
 import pytest
 from server_process import Server
 
@@ -24,7 +25,7 @@ def test_pages_neither_repeat_nor_lose_results(server: Server) -> None:
 
 
 def test_filters_reach_the_engine(server: Server) -> None:
-    found = server.json("/v1/search?q=lamp&entity=product&max_price=300&ads=false&explain=true")
+    found = server.json("/v1/search?q=lamp&entity=product&price_max=300&ads=false&explain=true")
     assert found["hits"]
     for hit in found["hits"]:
         assert hit["entity"] == "product" and hit["price"] <= 300 and not hit["is_ad"]
@@ -99,8 +100,8 @@ def test_probes_and_metrics(server: Server) -> None:
         ("/v1/search?q=%20%20", 422),
         ("/v1/search?q=lamp&k=0", 422),
         ("/v1/search?q=lamp&system=none", 422),
-        ("/v1/search?q=lamp&min_price=9&max_price=1", 422),
-        ("/v1/search?q=lamp&min_price=nan", 422),
+        ("/v1/search?q=lamp&price_min=9&price_max=1", 422),
+        ("/v1/search?q=lamp&price_min=nan", 422),
         ("/v1/embed?q=", 422),
         ("/v1/embed?q=%00", 422),
         ("/v1/similar?entity=pin&id=nothing", 404),
@@ -164,3 +165,30 @@ def test_a_misspelt_query_answers_as_the_one_that_items_have(server: Server) -> 
     assert found["cached"]  # its embedding is that of what is searched
     assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in right["hits"]]
     assert right["searched"] == right["query"] and any("boho bedroom" in n for n in found["notes"])
+
+
+@pytest.mark.parametrize(
+    "path, named, helped",
+    [
+        ("/v1/search?q=lamp&min_price=3", "min_price", "Did you mean price_min?"),
+        ("/v1/search?q=lamp&max_price=3", "max_price", "Did you mean price_max?"),
+        ("/v1/search?q=lamp&sytem=token", "sytem", "Did you mean system?"),
+        ("/v1/embed?q=lamp&k=3", "k", "The parameters are q."),
+        ("/v1/related?q=lamp&page=2", "page", "The parameters are q, k, deadline_ms."),
+        ("/v1/similar?entity=pin&id=x&explain=true", "explain", "The parameters are entity"),
+        ("/v1/status?verbose=1", "verbose", "It takes none."),
+        ("/pictures/pin/x?size=9", "size", "It takes none."),
+    ],
+)
+def test_unknown_parameters_are_refused_by_name(
+    server: Server, path: str, named: str, helped: str
+) -> None:
+    status, _, body = server.get(path)
+    error = orjson.loads(body)["error"]
+    assert status == 422 and error["what"] == f"There is no parameter '{named}'."
+    assert error["where"] == f"query {named}" and helped in error["how"]
+
+
+def test_a_parameter_that_is_given_twice_is_refused(server: Server) -> None:
+    status, _, body = server.get("/v1/search?q=lamp&q=rug")
+    assert status == 422 and orjson.loads(body)["error"]["what"] == "q is given more than once."

@@ -17,10 +17,10 @@ from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.sources import SOURCES
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal
-from omnisearch.service.runtime.counters import Board
-from omnisearch.service.runtime.log import JsonLog
-from omnisearch.service.runtime.serving import Serving
 from omnisearch.service.searching import Search, search
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.log import JsonLog
+from omnisearch.service.serving.serving import Serving
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def shared(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("deadlines") / "workspace"
     shutil.copytree(trained.root, folder)
     workspace = Workspace(folder)
-    board = Board(Board.make(1, workspace.root), 1)
-    serving = Serving(workspace, ServiceConfig(threads=2, waiting=2), board, JsonLog())
+    counters = Counters(Counters.make(1, workspace.root), 1)
+    serving = Serving(workspace, ServiceConfig(threads=2, waiting=2), counters, JsonLog())
     serving.open()
     yield serving
     asyncio.run(serving.close())

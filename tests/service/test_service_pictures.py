@@ -10,7 +10,7 @@ from server_process import Server
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.generation import Generation
-from omnisearch.service.pictures import Pictures
+from omnisearch.service.serving.pictures import Pictures
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 

@@ -15,7 +15,7 @@ from server_process import Server
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.service.config import ServiceConfig, read_keys
-from omnisearch.service.runtime.guard import Hosts
+from omnisearch.service.gate.guard import Hosts
 
 KEY = "a-long-enough-key"
 

@@ -73,9 +73,9 @@ class Tab:
 
 
 def shown(page: Any) -> list[str]:
-    """The titles on the board."""
+    """The titles in the feed."""
     page.wait_for_selector("#results:not([aria-busy])")
-    return page.locator("#board .card:not(.blank) .name").all_inner_texts()
+    return page.locator("#feed .card:not(.blank) .name").all_inner_texts()
 
 
 def focused(page: Any) -> str:

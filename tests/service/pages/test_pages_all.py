@@ -17,7 +17,7 @@ from omnisearch.data.workspace import Workspace
 
 PAGES = {
     "/": "#state .hero",
-    "/?q=dress": "#board .facts",
+    "/?q=dress": "#feed .facts",
     "/compare?q=dress": ".result",
     "/status": "#charts svg",
 }
@@ -76,8 +76,8 @@ def test_an_api_key_opens_pages_and_their_pictures(
         page = tab.open("/?q=dress", "#api-key")
         page.fill("#api-key", "a-key")
         page.press("#api-key", "Enter")
-        page.wait_for_selector("#board img")
-        until(page, "document.querySelector('#board img').naturalWidth > 0")
+        page.wait_for_selector("#feed img")
+        until(page, "document.querySelector('#feed img').naturalWidth > 0")
         tab.forget("401")
         assert tab.faults == [] and tab.foreign() == []
         tab.close()
@@ -85,7 +85,7 @@ def test_an_api_key_opens_pages_and_their_pictures(
 
 def test_a_price_range_the_wrong_way_round_is_explained(tabs: Callable[..., Tab]) -> None:
     tab = tabs()
-    page = tab.open("/?q=dress&min_price=9&max_price=3", "#state .message")
+    page = tab.open("/?q=dress&price_min=9&price_max=3", "#state .message")
     assert "The price range is empty" in page.inner_text("#state")
     tab.forget("422")
 
@@ -103,21 +103,21 @@ def test_degraded_and_slow_answers_are_said_to_be(tabs: Callable[..., Tab], serv
     page.clock.run_for(3000)
     assert "Still searching" in page.inner_text("#state")
     held[0].fulfill(json=answer)
-    page.wait_for_selector("#board .card:not(.blank)")
+    page.wait_for_selector("#feed .card:not(.blank)")
     assert "without the query’s embedding and pins by meaning" in page.inner_text("#notes")
     assert page.locator(".blank").count() == 0 and page.inner_text("#state") == ""
 
 
 def test_offline_and_back(tabs: Callable[..., Tab]) -> None:
     tab = tabs()
-    page = tab.open("/?q=dress", "#board .card:not(.blank)")
+    page = tab.open("/?q=dress", "#feed .card:not(.blank)")
     tab.context.set_offline(True)
     page.fill("#q", "sofa")
     page.press("#q", "Enter")
     page.wait_for_selector("#state .message")
     assert page.is_visible("#offline") and "No connection" in page.inner_text("#state")
     tab.context.set_offline(False)
-    page.wait_for_selector("#board .card:not(.blank)")
+    page.wait_for_selector("#feed .card:not(.blank)")
     assert page.is_hidden("#offline") and "sofa" in page.inner_text("h1")
     tab.forget("ERR_INTERNET_DISCONNECTED")
 

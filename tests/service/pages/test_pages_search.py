@@ -50,21 +50,21 @@ def test_the_skip_link_comes_first_and_leads_to_the_results(tabs: Callable[..., 
 
 
 def test_filters_narrow_the_results_and_stand_in_the_address(tabs: Callable[..., Tab]) -> None:
-    page = tabs().open("/?q=dress", "#board .card:not(.blank)")
+    page = tabs().open("/?q=dress", "#feed .card:not(.blank)")
     page.focus("input[name=entity]")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/?q=dress&entity=product")
     assert shown(page)
     assert set(
-        page.locator("#board .facts span:text-matches('^(Pin|Product)$')").all_inner_texts()
+        page.locator("#feed .facts span:text-matches('^(Pin|Product)$')").all_inner_texts()
     ) == {"Product"}
     page.click("summary")
-    page.fill("#max_price", "100")
-    page.press("#max_price", "Enter")
-    page.wait_for_url("**max_price=100")
+    page.fill("#price_max", "100")
+    page.press("#price_max", "Enter")
+    page.wait_for_url("**price_max=100")
     assert shown(page)
-    prices = page.locator("#board .price").all_inner_texts()
+    prices = page.locator("#feed .price").all_inner_texts()
     assert all(float(re.sub(r"[^\d.]", "", price)) <= 100 for price in prices)
     page.click("#active a:has-text('Up to 100')")
     page.wait_for_url("**/?q=dress&entity=product")
@@ -72,14 +72,14 @@ def test_filters_narrow_the_results_and_stand_in_the_address(tabs: Callable[...,
 
 def test_a_deep_link_fills_the_form(tabs: Callable[..., Tab]) -> None:
     address = (
-        "/?q=dress&entity=product&language=de&min_price=1&max_price=900&brand=No+Such&ads=false"
+        "/?q=dress&entity=product&language=de&price_min=1&price_max=900&brand=No+Such&ads=false"
     )
     page = tabs().open(address, "#state .message")
     assert page.input_value("#q") == "dress" and page.is_checked("input[value=product]")
     values = {
         "language": "de",
-        "min_price": "1",
-        "max_price": "900",
+        "price_min": "1",
+        "price_max": "900",
         "brand": "No Such",
         "ads": "false",
     }
@@ -92,41 +92,40 @@ def test_a_deep_link_fills_the_form(tabs: Callable[..., Tab]) -> None:
 
 
 def test_ads_say_that_they_are(tabs: Callable[..., Tab], server: Server) -> None:
-    page = tabs().open("/?q=dress&ads=true", "#board .card:not(.blank)")
-    assert page.locator("#board .badge.ad").count() == len(shown(page)) > 0
-    page = tabs().open("/?q=dress&ads=false", "#board .card:not(.blank)")
-    assert page.locator("#board .badge.ad").count() == 0 < len(shown(page))
+    page = tabs().open("/?q=dress&ads=true", "#feed .card:not(.blank)")
+    assert page.locator("#feed .badge.ad").count() == len(shown(page)) > 0
+    page = tabs().open("/?q=dress&ads=false", "#feed .card:not(.blank)")
+    assert page.locator("#feed .badge.ad").count() == 0 < len(shown(page))
 
 
 def test_more_results_follow_without_repeats(tabs: Callable[..., Tab]) -> None:
-    page = tabs().open("/?q=dress", "#board .card:not(.blank)")
+    page = tabs().open("/?q=dress", "#feed .card:not(.blank)")
     page.focus("#more a")
     page.keyboard.press("Enter")
-    until(page, "document.querySelectorAll('#board .card').length === 48")
-    links = page.eval_on_selector_all("#board .like", "links => links.map(link => link.href)")
+    until(page, "document.querySelectorAll('#feed .card').length === 48")
+    links = page.eval_on_selector_all("#feed .like", "links => links.map(link => link.href)")
     assert len(set(links)) == 48
     assert (
-        page.evaluate("[...board.children].findIndex(c => c.contains(document.activeElement))")
-        == 24
+        page.evaluate("[...feed.children].findIndex(c => c.contains(document.activeElement))") == 24
     )
     page.wait_for_url("**/?q=dress&page=2")
     page.reload()
     page.wait_for_selector("#earlier a:visible")
-    assert page.locator("#board .card:not(.blank)").count() == 24
+    assert page.locator("#feed .card:not(.blank)").count() == 24
 
 
 def test_items_like_an_item(tabs: Callable[..., Tab]) -> None:
-    page = tabs().open("/?q=dress", "#board .card:not(.blank)")
-    page.click("#board .like >> nth=0")
+    page = tabs().open("/?q=dress", "#feed .card:not(.blank)")
+    page.click("#feed .like >> nth=0")
     page.wait_for_url("**/?like=*")
     assert page.inner_text("h1") == "More like this" and shown(page)
 
 
 def test_pictures_are_shown_and_packed_in_the_order_of_ranks(tabs: Callable[..., Tab]) -> None:
-    page = tabs(viewport={"width": 1200, "height": 900}).open("/?q=dress", "#board img")
-    until(page, "document.querySelector('#board img').naturalWidth > 0")
+    page = tabs(viewport={"width": 1200, "height": 900}).open("/?q=dress", "#feed img")
+    until(page, "document.querySelector('#feed img').naturalWidth > 0")
     boxes = page.eval_on_selector_all(
-        "#board .card",
+        "#feed .card",
         BOXES,
     )
     tops = [round(top) for _, top, _ in boxes]
@@ -143,7 +142,7 @@ def test_pictures_are_shown_and_packed_in_the_order_of_ranks(tabs: Callable[...,
 
 def test_hostile_titles_stay_text(tabs: Callable[..., Tab]) -> None:
     for path, cards in (
-        ("/?q=zebraphone&system=token", "#board .card:not(.blank)"),
+        ("/?q=zebraphone&system=token", "#feed .card:not(.blank)"),
         ("/compare?q=zebraphone", ".result"),
     ):
         tab = tabs(viewport={"width": 360, "height": 740})
@@ -169,7 +168,7 @@ def test_a_hostile_address_stays_text(tabs: Callable[..., Tab]) -> None:
 
 def test_right_to_left_text_runs_its_own_way(tabs: Callable[..., Tab]) -> None:
     tab = tabs()
-    page = tab.open("/?q=zebraphone&system=token", "#board .card:not(.blank)")
+    page = tab.open("/?q=zebraphone&system=token", "#feed .card:not(.blank)")
     title = page.locator(".name:has-text('قديم')")
     assert title.evaluate("element => getComputedStyle(element).direction") == "rtl"
     page.fill("#q", "هاتف")
@@ -178,11 +177,11 @@ def test_right_to_left_text_runs_its_own_way(tabs: Callable[..., Tab]) -> None:
 
 
 def test_opening_a_result_is_a_click_in_the_log(tabs: Callable[..., Tab], world: Workspace) -> None:
-    page = tabs().open("/?q=dress", "#board .name a")
+    page = tabs().open("/?q=dress", "#feed .name a")
     # The links of the sample world lead nowhere: the click itself is what counts.
     page.evaluate("() => addEventListener('click', (event) => event.preventDefault())")
     with page.expect_response("**/v1/feedback") as response:
-        page.locator("#board .name a").first.click()
+        page.locator("#feed .name a").first.click()
     assert response.value.json() == {"accepted": 1, "duplicates": 0}
     db = sqlite3.connect(world.feedback)
     row = json.loads(db.execute("SELECT row FROM events ORDER BY seq DESC").fetchone()[0])

@@ -17,7 +17,7 @@ from typing import Any
 from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.service.errors import busy
-from omnisearch.service.runtime.log import JsonLog
+from omnisearch.service.serving.log import JsonLog
 
 _WAITING = 2_000  # requests
 _LARGEST_COMMIT = 500  # requests

@@ -10,9 +10,9 @@ import re
 from urllib.parse import unquote_plus
 
 from omnisearch.service.routes.search import search_answer
-from omnisearch.service.runtime.serving import Serving
 from omnisearch.service.schemas import MAX_TEXT
 from omnisearch.service.searching import Search, search
+from omnisearch.service.serving.serving import Serving
 
 _SIMPLE_EMBED = re.compile(rb"q=([^&;]+)\Z")
 _SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?\Z")

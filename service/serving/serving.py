@@ -19,11 +19,11 @@ from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.service.config import ServiceConfig
-from omnisearch.service.feedback import FeedbackLog
-from omnisearch.service.pictures import Pictures
-from omnisearch.service.runtime.counters import Board
-from omnisearch.service.runtime.log import JsonLog
-from omnisearch.service.runtime.pool import Pool
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.feedback import FeedbackLog
+from omnisearch.service.serving.log import JsonLog
+from omnisearch.service.serving.pictures import Pictures
+from omnisearch.service.serving.pool import Pool
 
 _BEAT_SECONDS = 1.0
 _TRIM_SECONDS = 2.0  # after a change: searches under way hold on to the old view
@@ -44,9 +44,9 @@ class Serving:
     feedback: FeedbackLog
 
     def __init__(
-        self, workspace: Workspace, config: ServiceConfig, board: Board, log: JsonLog
+        self, workspace: Workspace, config: ServiceConfig, counters: Counters, log: JsonLog
     ) -> None:
-        self.workspace, self.config, self.board, self.log = workspace, config, board, log
+        self.workspace, self.config, self.counters, self.log = workspace, config, counters, log
         self.ready = self.opened = False
         self.pictures = Pictures(config.image_origins, workspace)
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,18 +70,18 @@ class Serving:
 
     async def start(self) -> None:
         """Begin to watch for generations and to tell the other workers how this one does."""
-        self.board.put("pid", os.getpid())
-        self.board.put("started", int(time.time()))
-        self._base = {name: self.board.fact(name) for name in self._embedder_counts()}
+        self.counters.put("pid", os.getpid())
+        self.counters.put("started", int(time.time()))
+        self._base = {name: self.counters.fact(name) for name in self._embedder_counts()}
         self._beat()
         self.ready = True
-        self.board.put("ready", 1)
+        self.counters.put("ready", 1)
         self._tasks = [asyncio.create_task(self._beats()), asyncio.create_task(self._watch())]
 
     async def close(self) -> None:
         """Stop, and write what is pending."""
         self.ready = False
-        self.board.put("ready", 0)
+        self.counters.put("ready", 0)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -119,7 +119,7 @@ class Serving:
 
     def _beat(self) -> None:
         for name, value in self._embedder_counts().items():
-            self.board.put(name, self._base.get(name, 0) + value)
+            self.counters.put(name, self._base.get(name, 0) + value)
         for name, value in (
             ("beat", int(time.time())),
             ("generation", self.engine.generation),
@@ -127,7 +127,7 @@ class Serving:
             ("searches_waiting", self.pool.under_way),
             ("queries_waiting", int(self.embedder.stats()["waiting"])),
         ):
-            self.board.put(name, value)
+            self.counters.put(name, value)
 
     async def _beats(self) -> None:
         while True:
@@ -146,7 +146,7 @@ class Serving:
             try:
                 snapshot = await asyncio.to_thread(self._open_next)
             except (OmniError, OSError) as error:
-                self.board.add("swap_failures")
+                self.counters.add("swap_failures")
                 self.log.line("generation_refused", error=str(error))
                 refused, again = now, time.monotonic() + _AGAIN_SECONDS
                 continue
@@ -154,8 +154,8 @@ class Serving:
             self.engine.swap(snapshot)
             self.embedder.swap(snapshot.encoder)
             self._seen = now
-            self.board.add("swaps")
-            self.board.put("generation", snapshot.generation.number)
+            self.counters.add("swaps")
+            self.counters.put("generation", snapshot.generation.number)
             self.log.line("generation", number=snapshot.generation.number)
             loop = asyncio.get_running_loop()
             loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omnisearch.service.errors import Refusal, busy
+from omnisearch.service.headers import COOKIE
 
-COOKIE = "omnisearch_key"
 _CLIENTS = 10_000  # whose buckets are remembered
 _ALL_BODIES = 256_000_000  # bytes of bodies that a worker holds at a time
 

@@ -52,7 +52,7 @@ _FACT_PLACE = {name: place for place, name in enumerate(FACTS)}
 _QUICK = [next(i for i, bound in enumerate(BOUNDS) if tenth / 10 < bound) for tenth in range(300)]
 
 
-class Board:
+class Counters:
     """The counters of all workers; `slot` is the one that this process writes."""
 
     def __init__(self, fd: int, slots: int, slot: int = 0) -> None:

@@ -1,7 +1,7 @@
 """What every request passes before and after its route: checks, headers, counts, the log.
 
 Plain ASGI around the FastAPI application. The commonest requests are answered here, without going
-further (`omnisearch.service.runtime.quick`).
+further (`omnisearch.service.gate.quick`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
+from omnisearch.service.gate.guard import Bodies, Hosts, Keys, Rates
+from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
-from omnisearch.service.runtime.counters import ENDPOINTS
-from omnisearch.service.runtime.guard import Bodies, Hosts, Keys, Rates
-from omnisearch.service.runtime.quick import quick_answer
-from omnisearch.service.runtime.serving import Serving
+from omnisearch.service.serving.counters import ENDPOINTS
+from omnisearch.service.serving.serving import Serving
 
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
 _PATHS = {
@@ -106,7 +106,7 @@ class Gate:
             if not status:
                 await _send(answer, 500, kind, internal_body())
         seconds = time.perf_counter() - start
-        self.serving.board.observe(_PLACES.get(endpoint, len(ENDPOINTS) - 1), status, seconds)
+        self.serving.counters.observe(_PLACES.get(endpoint, len(ENDPOINTS) - 1), status, seconds)
         if self.config.log_requests:
             self._log(scope, request_id, client, status, sent, seconds)
 

@@ -1,0 +1,1 @@
+"""What every request passes before its route: who may ask, how often, and with how much."""

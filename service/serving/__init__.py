@@ -1,0 +1,1 @@
+"""What a worker holds open and its requests share: engine, counters, threads, logs, feedback."""
