@@ -51,6 +51,16 @@ def test_ours_take_a_workspace_a_catalogue_and_a_progress(name):
     assert "progress" in arguments
 
 
+def test_listing_them_imports_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'sqlite_utils'}"
+    code = (
+        "import sys; from omnisearch.enrichment import ENRICHERS; "
+        f"print(list(ENRICHERS), sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{list(ENRICHERS)} []"
+
+
 def test_a_registered_enricher_is_run_by_name_and_by_default(
     workspace, db, shop, monkeypatch, capsys
 ):
