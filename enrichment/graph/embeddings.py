@@ -8,6 +8,7 @@ from typing import Any
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count
+from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
@@ -15,10 +16,10 @@ from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
 from omnisearch.enrichment.vector_provenance import imported
 
-# In this order: ItemSage learns from PinSage's vectors.
+# Space → how it is trained and embedded. In this order: ItemSage learns from PinSage's vectors.
 EMBEDDINGS = {
-    "pinsage": ("pin", fit_pinsage, embed_pinsage),
-    "itemsage": ("product", fit_itemsage, embed_itemsage),
+    "pinsage": (fit_pinsage, embed_pinsage),
+    "itemsage": (fit_itemsage, embed_itemsage),
 }
 
 
@@ -61,7 +62,7 @@ def refresh(
     Imported vectors are left alone unless `again`. A network that reads a continuous feature which
     the catalogue no longer has, or in another size, is trained again.
     """
-    entity, fit, embed = EMBEDDINGS[name]
+    entity, (fit, embed) = SPACES[name].entity, EMBEDDINGS[name]
     if not count(db, entity):
         return Outcome(0, "nothing")
     if imported(db, name, entity) and not again:
