@@ -39,7 +39,7 @@ from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.graph.temporal_recall import later_recalls
+from omnisearch.enrichment.graph.temporal_recall import temporal_recall
 from omnisearch.evaluation.recall import exact_ranks
 from omnisearch.evaluation.reproduce.runs import entity_vectors
 from omnisearch.world import Size, generate
@@ -103,7 +103,8 @@ def measured(
     fit(workspace, db, seed)
     figures = {"seconds of a core to fit": time.process_time() - started}
     figures |= {
-        f"own vectors: {kind}": recalls[0] for kind, recalls in later_recalls(workspace, db).items()
+        f"own vectors: {kind}": recalls[0]
+        for kind, recalls in temporal_recall(workspace, db).items()
     }
     figures |= tower_recalls(workspace, db, steps, seed)
     db.conn.close()

@@ -21,7 +21,7 @@ from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
-from omnisearch.enrichment.graph.groups import query_groups
+from omnisearch.enrichment.graph.cooccurrence import query_groups
 from omnisearch.enrichment.graph.walks import pin_board_graph
 
 WALKS, RESUME, PICTURE, ENGAGEMENT = 3, 0.8, 0.7, 0.7

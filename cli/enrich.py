@@ -1,11 +1,12 @@
-"""`omnisearch enrich`: what the paper adds to items' own text, and graph embeddings."""
+"""`omnisearch enrich`: the enrichers of the registry, each as a sub-command."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
@@ -18,12 +19,6 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.data.workspace.errors import InputError
-
-app = typer.Typer(
-    help="Add board titles, engaged queries, captions and embeddings to the items.",
-    invoke_without_command=True,
-    epilog=example("omnisearch enrich", "omnisearch enrich queries --until now"),
-)
 
 UntilOption = Annotated[
     str | None,
@@ -38,10 +33,48 @@ ImagesOption = Annotated[
 ]
 
 
+class EnricherCommands(TyperGroup):
+    """A sub-command for each entry of ENRICHERS: one below with options of its own, or a plain one.
+
+    The registry is read when a sub-command is looked up, not when this module is imported.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from omnisearch.enrichment import ENRICHERS
+
+        return list(ENRICHERS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from omnisearch.enrichment import ENRICHERS
+
+        if cmd_name not in ENRICHERS:
+            return None
+        command = self.commands.get(cmd_name) or _plain_command(cmd_name)
+        command.help = ENRICHERS[cmd_name].about
+        return command
+
+
+def _plain_command(name: str) -> Any:
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+    @app.command(name, epilog=example(f"omnisearch enrich {name}"))
+    def run(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+        _report(name, _run(name, workspace), json)
+
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=EnricherCommands,
+    help="Add board titles, engaged queries, captions and embeddings to the items.",
+    invoke_without_command=True,
+    epilog=example("omnisearch enrich", "omnisearch enrich queries --until now"),
+)
+
+
 @app.callback()
 def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Without a sub-command: board titles, engaged queries, text embeddings where an encoder is at
-    hand (the one used before, or MiniLM for English), and graph embeddings."""
+    """Without a sub-command: all enrichers that run by default."""
     if ctx.invoked_subcommand is None:
         everything(workspace)
 
@@ -50,30 +83,19 @@ def everything(workspace: Path) -> None:
     """What `omnisearch enrich` does."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.text import usual_encoder
-
-    boards(workspace)
-    queries(workspace)
-    usual = usual_encoder(open_catalogue(Workspace.open(workspace).catalogue))
-    if usual:
-        text(workspace=workspace, **usual)
-    graph(workspace)
-
-
-@app.command(epilog=example("omnisearch enrich boards"))
-def boards(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """The 10 best board titles of each item (§3.2.2)."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.boards import enrich_board_titles
+    from omnisearch.enrichment import ENRICHERS
 
     db = open_catalogue(Workspace.open(workspace).catalogue)
-    with progress("board titles") as advance:
-        changed = enrich_board_titles(db, advance)
-    _report("enrich boards", {"items_changed": changed}, json)
+    for name, enricher in ENRICHERS.items():
+        options = enricher.default_options(db)
+        if options is not None:
+            _report(name, _run(name, workspace, **options), json=False)
 
 
-@app.command(epilog=example("omnisearch enrich queries", "omnisearch enrich queries --incremental"))
+@app.command(
+    "queries",
+    epilog=example("omnisearch enrich queries", "omnisearch enrich queries --incremental"),
+)
 def queries(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     until: UntilOption = None,
@@ -83,24 +105,19 @@ def queries(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """The 20 queries that engaged each item most (§3.2.3)."""
-    from omnisearch.data.catalogue.schema import get_meta, open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-
-    db = open_catalogue(Workspace.open(workspace).catalogue)
-    with progress("engaged queries") as advance:
-        changed = enrich_engaged_queries(
-            db, _until(until), window_days=window_days, incremental=incremental, progress=advance
-        )
-    _report(
-        "enrich queries",
-        {"items_changed": changed, "engaged_until": get_meta(db, "engaged_until")},
-        json,
+    counts = _run(
+        "queries",
+        workspace,
+        until=_until(until),
+        window_days=window_days,
+        incremental=incremental,
     )
+    _report("queries", counts, json)
 
 
-@app.command(epilog=example("omnisearch enrich captions --model blip-folder --images pictures"))
+@app.command(
+    "captions", epilog=example("omnisearch enrich captions --model blip-folder --images pictures")
+)
 def captions(
     model: ModelOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -108,17 +125,8 @@ def captions(
     overwrite: Annotated[bool, typer.Option(help="Replace captions that are there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Machine captions by a BLIP model (§3.2.1), cached by image and resumable."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.captions import caption_images
-
-    space = Workspace.open(workspace)
-    with progress("captions") as advance:
-        counts = caption_images(
-            space, open_catalogue(space.catalogue), model, images, overwrite, progress=advance
-        )
-    _report("enrich captions", counts, json)
+    counts = _run("captions", workspace, model=model, images=images, overwrite=overwrite)
+    _report("captions", counts, json)
 
 
 @app.command(
@@ -131,21 +139,13 @@ def image_embeddings(
     overwrite: Annotated[bool, typer.Option(help="Replace embeddings that are there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Image embeddings by any vision model, as the feature `image`."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.images import embed_images
-
-    space = Workspace.open(workspace)
-    with progress("image embeddings") as advance:
-        counts = embed_images(
-            space, open_catalogue(space.catalogue), model, images, overwrite, progress=advance
-        )
-    _report("enrich images", counts, json)
+    counts = _run("images", workspace, model=model, images=images, overwrite=overwrite)
+    _report("images", counts, json)
 
 
 @app.command(
-    epilog=example("omnisearch enrich text", "omnisearch enrich text --backbone path/to/encoder")
+    "text",
+    epilog=example("omnisearch enrich text", "omnisearch enrich text --backbone path/to/encoder"),
 )
 def text(
     backbone: Annotated[
@@ -157,20 +157,13 @@ def text(
     max_tokens: Annotated[int, typer.Option(min=2, help="Longer texts are cut.")] = 64,
     json: JsonOption = False,
 ) -> None:
-    """Items' own text through a pretrained encoder: the feature that training starts from."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.text import embed_texts
-
-    space = Workspace.open(workspace)
-    with progress("text embeddings") as advance:
-        counts = embed_texts(
-            space, open_catalogue(space.catalogue), backbone, pooling, max_tokens, advance
-        )
-    _report("enrich text", counts, json)
+    counts = _run("text", workspace, backbone=backbone, pooling=pooling, max_tokens=max_tokens)
+    _report("text", counts, json)
 
 
-@app.command(epilog=example("omnisearch enrich graph", "omnisearch enrich graph --evaluate"))
+@app.command(
+    "graph", epilog=example("omnisearch enrich graph", "omnisearch enrich graph --evaluate")
+)
 def graph(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     again: Annotated[
@@ -181,39 +174,24 @@ def graph(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """PinSage and ItemSage embeddings, for who has none to import: trained once, then saved."""
+    counts = _run("graph", workspace, again=again)
+    if not evaluate:
+        return _report("graph", counts, json)
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment.graph.refresh import EMBEDDINGS, refresh
-    from omnisearch.enrichment.graph.temporal_recall import KS, later_recalls
+    from omnisearch.enrichment.graph.temporal_recall import KS, temporal_recall
 
     space = Workspace.open(workspace)
-    db = open_catalogue(space.catalogue)
-    made = {}
-    for name in EMBEDDINGS:
-        with progress(name) as advance:
-            made[name] = refresh(space, db, name, again, advance)
-    recalls = later_recalls(space, db) if evaluate else {}
-    # The encoders learned to map queries to the vectors of the network before.
-    stale = any(o.how == "trained" for o in made.values()) and space.checkpoints.exists()
+    recalls = temporal_recall(space, open_catalogue(space.catalogue))
+    columns = [f"recall@{k}" for k in KS]
     if json:
-        counts = {name: {"vectors": o.vectors, "how": o.how} for name, o in made.items()}
-        found = {
-            kind: {f"recall@{k}": value for k, value in zip(KS, values, strict=True)}
-            for kind, values in recalls.items()
+        counts["recalls"] = {
+            kind: dict(zip(columns, values, strict=True)) for kind, values in recalls.items()
         }
-        recalled = {"recalls": found} if evaluate else {}
-        return emit_json("enrich graph", {**counts, "train_again": stale, **recalled})
-    _report("enrich graph", {name: f"{o.vectors:,} {o.how}" for name, o in made.items()}, json)
-    if stale:
-        out.print(
-            "The encoders were trained with other vectors: run `omnisearch train`, "
-            "then `omnisearch index build`.",
-            soft_wrap=True,
-        )
-    if evaluate:
+    _report("graph", counts, json)
+    if not json:
         rows = [[kind, *values] for kind, values in recalls.items()]
-        table("Pairs from after training", ["", *(f"Recall@{k}" for k in KS)], rows)
+        table("Pairs from after training", ["", *map(str.capitalize, columns)], rows)
 
 
 def _until(text: str | None) -> int | None:
@@ -232,11 +210,31 @@ def _until(text: str | None) -> int | None:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _report(command: str, counts: dict, json: bool) -> None:
+def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
+    """Run one enricher under a progress bar; returns its counts."""
+    from omnisearch.data.catalogue.schema import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.enrichment import ENRICHERS
+
+    space = Workspace.open(workspace)
+    db = open_catalogue(space.catalogue)
+    with progress(f"enrich {name}") as advance:
+        return ENRICHERS[name].run(space, db, advance, **options)
+
+
+def _report(name: str, counts: dict[str, Any], json: bool) -> None:
+    """Print the counts: the envelope, or a line, and what to do where encoders became stale."""
     if json:
-        return emit_json(command, counts)
+        return emit_json(f"enrich {name}", counts)
     figures = ", ".join(
         f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key} {value}"
         for key, value in counts.items()
+        if key != "train_again"
     )
-    out.print(f"{command}: {figures}", markup=False)
+    out.print(f"enrich {name}: {figures}", markup=False)
+    if counts.get("train_again"):
+        out.print(
+            "The encoders were trained with other vectors: run `omnisearch train`, "
+            "then `omnisearch index build`.",
+            soft_wrap=True,
+        )

@@ -1,1 +1,113 @@
-"""What the paper adds to an item's own text (§3.2): board titles, engaged queries, captions."""
+"""What is added to items after an import (§3.2, §3.3), and the registry of the steps that add it.
+
+A new enricher is one module here and one line in ENRICHERS. A plug-in registers an entry of its
+own (see `data.workspace.registry`), and `omnisearch enrich NAME` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.registry import Registry
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.progress import Progress
+
+
+@dataclass(frozen=True)
+class Enricher:
+    """A step of enrichment. Functions are given as "module:function" and imported when they run.
+
+    Attributes:
+        name: as in `omnisearch enrich NAME`.
+        about: its line of help.
+        function: called as (workspace, db, progress=None, **options), returns counts by name. A
+            true count `train_again` says that the encoders were trained with vectors that it has
+            replaced.
+        by_default: whether `omnisearch enrich` without a name runs it.
+        usual_options: called as (db), the options of that run, or None to leave the step out;
+            without it the step runs with no options.
+    """
+
+    name: str
+    about: str
+    function: str
+    by_default: bool = False
+    usual_options: str | None = None
+
+    def run(
+        self,
+        workspace: Workspace,
+        db: sqlite_utils.Database,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Run it; returns its counts. Raises InputError where its function is not there."""
+        return self._import(self.function)(workspace, db, progress=progress, **options)
+
+    def default_options(self, db: sqlite_utils.Database) -> dict[str, Any] | None:
+        """The options with which `omnisearch enrich` runs it, None where it leaves it out."""
+        if not self.by_default:
+            return None
+        return self._import(self.usual_options)(db) if self.usual_options else {}
+
+    def _import(self, function: str) -> Callable[..., Any]:
+        try:
+            return resolve_name(function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{function!r} cannot be imported ({error}).",
+                where=f"enricher {self.name!r}",
+                how='Write "module:function", and install what the module needs.',
+            ) from error
+
+
+# In the order in which they run by default: the graph networks read engaged queries and 'text'.
+ENRICHERS: Registry[Enricher] = Registry(
+    "enrichers",
+    [
+        Enricher(
+            "boards",
+            "The 10 best board titles of each item (§3.2.2).",
+            "omnisearch.enrichment.boards:enrich_boards",
+            by_default=True,
+        ),
+        Enricher(
+            "queries",
+            "The 20 queries that engaged each item most (§3.2.3).",
+            "omnisearch.enrichment.engaged_queries:enrich_queries",
+            by_default=True,
+        ),
+        Enricher(
+            "captions",
+            "Machine captions by a BLIP model (§3.2.1), cached by image and resumable.",
+            "omnisearch.enrichment.captions:caption_images",
+        ),
+        Enricher(
+            "images",
+            "Image embeddings by any vision model, as the feature `image`.",
+            "omnisearch.enrichment.images:embed_images",
+        ),
+        Enricher(
+            "text",
+            "Items' own text through a pretrained encoder: the feature that training starts from.",
+            "omnisearch.enrichment.text:embed_texts",
+            by_default=True,
+            usual_options="omnisearch.enrichment.text:usual_encoder",
+        ),
+        Enricher(
+            "graph",
+            "PinSage and ItemSage embeddings, for who has none to import: trained once, then "
+            "saved.",
+            "omnisearch.enrichment.graph.embeddings:embed_graph",
+            by_default=True,
+        ),
+    ],
+)

@@ -38,8 +38,9 @@ import sqlite_utils
 from omnisearch.data.catalogue.pairs import feature_until
 from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.text.normalise import words
+from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.enrichment.writing import replace_column, transaction
+from omnisearch.enrichment.item_columns import replace_column, transaction
 
 TOP = 10
 
@@ -55,6 +56,13 @@ class WordStatistics:
 
     prevalence: Mapping[str, float]
     chance: Mapping[str, float]
+
+
+def enrich_boards(
+    workspace: Workspace, db: sqlite_utils.Database, progress: Progress | None = None
+) -> dict[str, int]:
+    """The enricher 'boards': `enrich_board_titles`; returns the count items_changed."""
+    return {"items_changed": enrich_board_titles(db, progress)}
 
 
 def enrich_board_titles(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import orjson
 import sqlite_utils
@@ -18,8 +19,9 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.pairs import DAY, HELD_OUT, time_split
 from omnisearch.data.catalogue.schema import get_meta, set_meta
+from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.enrichment.writing import replace_column, transaction
+from omnisearch.enrichment.item_columns import replace_column, transaction
 
 TOP = 20
 
@@ -65,6 +67,20 @@ _TOP = """
             FROM ({entries}) GROUP BY entity, item_id, query HAVING SUM(weight) > 0))
     WHERE place <= ? ORDER BY entity, item_id, place
 """
+
+
+def enrich_queries(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, int | None]:
+    """The enricher 'queries': `enrich_engaged_queries` with its options.
+
+    Returns the counts items_changed and engaged_until (a Unix time, None without a log).
+    """
+    changed = enrich_engaged_queries(db, progress=progress, **options)
+    return {"items_changed": changed, "engaged_until": get_meta(db, "engaged_until")}
 
 
 def enrich_engaged_queries(

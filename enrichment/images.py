@@ -19,6 +19,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
 from omnisearch.enrichment.pictures import require_pillow
+from omnisearch.enrichment.vector_provenance import vector_digest
 from omnisearch.enrichment.vision_models import Cache, load_model, pixels
 
 _NOTE = "image_model"  # catalogue note: which model made which feature files
@@ -107,7 +108,8 @@ def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) ->
         feature = open_feature(workspace, db, "image", entity)
         if feature is None:
             continue
-        if note is not None and _digest(db, entity) in note["files"] and note["model"] != digest:
+        ours = note is not None and vector_digest(db, "image", entity) in note["files"]
+        if ours and note["model"] != digest:
             raise InputError(
                 "The image embeddings there were made by another model: their spaces differ.",
                 where=f"feature image of {entity}",
@@ -154,13 +156,6 @@ def _pool(network: Any, values: torch.Tensor) -> torch.Tensor:
 
 
 def _note_model(db: sqlite_utils.Database, digest: str) -> None:
-    files = [found for entity in ITEM_ENTITIES if (found := _digest(db, entity))]
+    files = [found for entity in ITEM_ENTITIES if (found := vector_digest(db, "image", entity))]
     with db.conn:
         set_meta(db, _NOTE, {"model": digest, "files": files})
-
-
-def _digest(db: sqlite_utils.Database, entity: str) -> str | None:
-    row = db.conn.execute(
-        "SELECT sha256 FROM features WHERE name = 'image' AND entity = ?", [entity]
-    ).fetchone()
-    return row[0] if row else None

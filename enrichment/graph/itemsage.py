@@ -25,9 +25,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 from omnisearch.encoders.models.ragged import Ragged
-from omnisearch.enrichment.graph.fit_notes import note_fit
-from omnisearch.enrichment.graph.fitting import descend, pair_loss, steps_for
-from omnisearch.enrichment.graph.groups import (
+from omnisearch.enrichment.graph.cooccurrence import (
     CrossSource,
     Groups,
     PairSource,
@@ -36,9 +34,11 @@ from omnisearch.enrichment.graph.groups import (
     group_edges,
     query_groups,
 )
-from omnisearch.enrichment.graph.inputs import Items, Source, blocks, moments
 from omnisearch.enrichment.graph.itemsage_network import ItemSage
-from omnisearch.enrichment.graph.networks import Saved, load, save
+from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments
+from omnisearch.enrichment.graph.saved_networks import Saved, load, save
+from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
+from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "itemsage"
 MODALITIES = {
@@ -123,16 +123,14 @@ def fit_itemsage(
     net = ItemSage(len(vocabulary), len(MODALITIES), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     steps = steps_for(len(task.asked.item), task.pairs)
-    descend(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
+    minimise(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
     until = _knows_until(db, until)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
     return _write(workspace, source, net, vocabulary, until)
 
 
-def embed_itemsage(
-    workspace: Workspace, db: sqlite_utils.Database, until: int | None = None
-) -> Feature | None:
+def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> Feature | None:
     """Write the feature 'itemsage' by the saved network; None where none is saved or of use.
 
     A network is of no use where a continuous feature that it reads has another size, or is gone.
@@ -143,7 +141,7 @@ def embed_itemsage(
     source = Source.open(workspace, db, "product", MODALITIES).narrowed(saved.config["dims"])
     if source is None:
         return None
-    until = max(_knows_until(db, until or 0), saved.config["until"])
+    until = _knows_until(db, saved.config["until"])
     return _write(workspace, source, network(saved), saved.vocabulary, until)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omnisearch.encoders.config import START_TEMPERATURE
 from omnisearch.encoders.models.hash_embedding import Levels, sum_bags
-from omnisearch.enrichment.graph.tokens import ItemTokens
+from omnisearch.enrichment.graph.item_tokens import ItemTokens
 
 WIDTH, HEADS, LAYERS = 128, 4, 1
 TASKS = ("query", "pin", "product")  # what products are compared with, each by its temperature

@@ -19,20 +19,18 @@ from omnisearch.data.catalogue.vectors import Feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
-from omnisearch.enrichment.graph.fit_notes import note_fit
-from omnisearch.enrichment.graph.fitting import descend, pair_loss, steps_for
-from omnisearch.enrichment.graph.groups import PairSource, board_groups, carve, query_groups
-from omnisearch.enrichment.graph.inputs import Items, Source, blocks, moments
-from omnisearch.enrichment.graph.networks import Saved, load, save
+from omnisearch.enrichment.graph.cooccurrence import PairSource, board_groups, carve, query_groups
+from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments
 from omnisearch.enrichment.graph.pinsage_network import HIDDEN, PinSage, pool
+from omnisearch.enrichment.graph.saved_networks import Saved, load, save
+from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
 from omnisearch.enrichment.graph.walks import Neighbours, neighbourhoods, pin_board_graph
+from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "pinsage"
 MODALITIES = {"own": ("title", "description", "caption")}
-PAIRS, FEWEST_PAIRS = (
-    512,
-    64,
-)  # pairs in a step, fewer in a small catalogue; and half as many random negatives
+# Pairs in a step, fewer in a small catalogue; and half as many random negatives.
+PAIRS, FEWEST_PAIRS = 512, 64
 SOME = 4  # neighbours drawn for each pin of a batch
 ALONE = 0.1  # chance that a pin is shown without its neighbours
 _BLOCK = 8192
@@ -79,15 +77,13 @@ def fit_pinsage(
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     edges = sum(len(pairs.groups.item) for pairs in task.sources)
     steps = steps_for(edges, task.pairs)
-    descend(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
+    minimise(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
     return _write(workspace, source, net, vocabulary, until)
 
 
-def embed_pinsage(
-    workspace: Workspace, db: sqlite_utils.Database, until: int | None = None
-) -> Feature | None:
+def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> Feature | None:
     """Write the feature 'pinsage' by the saved network; None where none is saved or of use.
 
     A network is of no use where a continuous feature that it reads has another size, or is gone.
@@ -99,7 +95,7 @@ def embed_pinsage(
     if source is None:
         return None
     config = saved.config
-    until = max(feature_until(db) if until is None else until, config["until"])
+    until = max(feature_until(db), config["until"])
     net = PinSage(len(saved.vocabulary), config["dims"], config["dim"], config["seed"])
     saved.into(net)
     return _write(workspace, source, net, saved.vocabulary, until)

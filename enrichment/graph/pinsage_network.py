@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnisearch.encoders.config import START_TEMPERATURE
-from omnisearch.enrichment.graph.tokens import ItemTokens
+from omnisearch.enrichment.graph.item_tokens import ItemTokens
 
 WIDTH, HIDDEN = 128, 256
 SKIP = 8.0  # how strong S is at first beside the rest

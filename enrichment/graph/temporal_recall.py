@@ -20,8 +20,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
 from omnisearch.encoders.training.retrieval_eval import ahead
-from omnisearch.enrichment.graph.fit_notes import imported
-from omnisearch.enrichment.graph.groups import (
+from omnisearch.enrichment.graph.cooccurrence import (
     CrossSource,
     PairSource,
     board_groups,
@@ -29,14 +28,15 @@ from omnisearch.enrichment.graph.groups import (
     query_groups,
 )
 from omnisearch.enrichment.graph.itemsage import network
-from omnisearch.enrichment.graph.networks import load
+from omnisearch.enrichment.graph.saved_networks import load
+from omnisearch.enrichment.vector_provenance import imported
 
 KS = (10, 100)
 _PAIRS = 3000
 
 
-def later_recalls(
-    workspace: Workspace, db: sqlite_utils.Database, seed: int = 0
+def temporal_recall(
+    workspace: Workspace, db: sqlite_utils.Database
 ) -> dict[str, tuple[float, ...]]:
     """Kind of pairs, such as 'pin → pin, one query' → Recall at each of KS.
 
@@ -44,7 +44,7 @@ def later_recalls(
     left out; 'query → product' and 'product → pin' too where no network of this workspace made the
     vectors.
     """
-    until, rng = feature_until(db), np.random.default_rng(seed)
+    until, rng = feature_until(db), np.random.default_rng(0)
     pins = _vectors(workspace, db, "pinsage", "pin")
     products = _vectors(workspace, db, "itemsage", "product")
     found: dict[str, tuple[float, ...]] = {}

@@ -27,10 +27,10 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import text_encoder
 from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-from omnisearch.enrichment.graph.fit_notes import imported, note_fit
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.enrichment.text import CACHE, embed_texts, texts_of, usual_encoder
+from omnisearch.enrichment.vector_provenance import imported, note_fit
 from omnisearch.world import Size, generate
 
 WORLD_SEED = 7

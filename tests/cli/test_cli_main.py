@@ -22,9 +22,10 @@ COMMANDS = (
 
 
 def leaves(command: typer.main.click.Command, path: tuple[str, ...] = ()) -> list:
-    children = getattr(command, "commands", None)
-    if not children:
+    if not hasattr(command, "list_commands"):
         return [(path, command)]
+    at = typer.Context(command)
+    children = {name: command.get_command(at, name) for name in command.list_commands(at)}
     return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
 
 

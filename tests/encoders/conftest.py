@@ -11,12 +11,10 @@ import torch
 from small_catalogue import COLOURS, THEMES, fill
 from transformers import BertConfig, BertModel
 
-from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.encoders.training.run import StepReport, train
 from omnisearch.encoders.training.wordpiece import train_wordpiece
-from omnisearch.enrichment.graph import fitting as descent
 
 
 def pytest_configure() -> None:
@@ -74,18 +72,3 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertModel(shape).save_pretrained(folder)
     tokeniser.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture
-def db(workspace):
-    """An empty catalogue."""
-    db = open_catalogue(workspace.catalogue, create=True)
-    yield db
-    db.conn.close()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """For tests that do not ask how good the vectors are."""
-    monkeypatch.setattr(descent, "FEWEST", 4)
-    monkeypatch.setattr(descent, "EPOCHS", 0)

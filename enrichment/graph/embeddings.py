@@ -1,23 +1,25 @@
-"""What `omnisearch enrich graph` does with each of the two embeddings."""
+"""The graph embeddings there are, and what `omnisearch enrich graph` does with each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count
+from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.enrichment.graph.fit_notes import imported
 from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
+from omnisearch.enrichment.vector_provenance import imported
 
-# In this order: ItemSage learns from PinSage's vectors.
+# Space → how it is trained and embedded. In this order: ItemSage learns from PinSage's vectors.
 EMBEDDINGS = {
-    "pinsage": ("pin", fit_pinsage, embed_pinsage),
-    "itemsage": ("product", fit_itemsage, embed_itemsage),
+    "pinsage": (fit_pinsage, embed_pinsage),
+    "itemsage": (fit_itemsage, embed_itemsage),
 }
 
 
@@ -27,6 +29,25 @@ class Outcome:
 
     vectors: int
     how: str
+
+    def __str__(self) -> str:
+        return f"{self.vectors:,} {self.how}"
+
+
+def embed_graph(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The enricher 'graph': `refresh` each of EMBEDDINGS.
+
+    Returns an Outcome for each name, and `train_again`: whether there are encoders, which learned
+    to map queries to the vectors of the network before.
+    """
+    made = {name: refresh(workspace, db, name, again, progress) for name in EMBEDDINGS}
+    trained = any(outcome.how == "trained" for outcome in made.values())
+    return {**made, "train_again": trained and workspace.checkpoints.exists()}
 
 
 def refresh(
@@ -41,7 +62,7 @@ def refresh(
     Imported vectors are left alone unless `again`. A network that reads a continuous feature which
     the catalogue no longer has, or in another size, is trained again.
     """
-    entity, fit, embed = EMBEDDINGS[name]
+    entity, (fit, embed) = SPACES[name].entity, EMBEDDINGS[name]
     if not count(db, entity):
         return Outcome(0, "nothing")
     if imported(db, name, entity) and not again:

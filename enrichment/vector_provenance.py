@@ -1,4 +1,4 @@
-"""The catalogue's notes on vectors made here: until when they know, and that they are ours."""
+"""Where vectors come from: imported or made here, and until when what made them looked."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from omnisearch.data.catalogue.vectors import Feature
 def note_fit(db: sqlite_utils.Database, feature: Feature, until: int) -> None:
     """Note until when (exclusive) the fit looked, for the leak rule (`check_leak`)."""
     with db.conn:
-        note = {"until": until, "sha256": _digest(db, feature.name, feature.entity)}
+        note = {"until": until, "sha256": vector_digest(db, feature.name, feature.entity)}
         set_meta(db, fit_note(feature.name), note)
 
 
 def imported(db: sqlite_utils.Database, name: str, entity: str) -> bool:
     """Whether the catalogue has vectors of this name that were not made here."""
-    digest = _digest(db, name, entity)
+    digest = vector_digest(db, name, entity)
     note = get_meta(db, fit_note(name))
     return digest is not None and (note is None or note["sha256"] != digest)
 
 
-def _digest(db: sqlite_utils.Database, name: str, entity: str) -> str | None:
+def vector_digest(db: sqlite_utils.Database, name: str, entity: str) -> str | None:
+    """The sha256 of the vectors of this name, None where there are none."""
     row = db.conn.execute(
         "SELECT sha256 FROM features WHERE name = ? AND entity = ?", [name, entity]
     ).fetchone()

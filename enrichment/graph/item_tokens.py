@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omnisearch.encoders.models.hash_embedding import HashEmbedding, sum_bags
-from omnisearch.enrichment.graph.inputs import Batch
+from omnisearch.enrichment.graph.network_inputs import Batch
 
 
 class ItemTokens(nn.Module):

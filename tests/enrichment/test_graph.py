@@ -15,11 +15,11 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
-from omnisearch.enrichment.graph import networks as saved
-from omnisearch.enrichment.graph.groups import CrossSource, PairSource, group_edges
+from omnisearch.enrichment.graph import saved_networks as saved
+from omnisearch.enrichment.graph.cooccurrence import CrossSource, PairSource, group_edges
+from omnisearch.enrichment.graph.embeddings import refresh
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
 from omnisearch.enrichment.graph.pinsage_network import pool
-from omnisearch.enrichment.graph.refresh import refresh
 from omnisearch.enrichment.graph.walks import neighbourhoods, pin_board_graph
 
 

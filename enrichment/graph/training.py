@@ -42,7 +42,7 @@ def steps_for(edges: int, pairs: int) -> int:
     return min(MOST, max(FEWEST, EPOCHS * edges // pairs))
 
 
-def descend(
+def minimise(
     net: nn.Module,
     steps: int,
     loss: Callable[[np.random.Generator], Tensor],

@@ -16,11 +16,11 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
-from omnisearch.enrichment.graph.inputs import Items, Source
 from omnisearch.enrichment.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
-from omnisearch.enrichment.graph.networks import load
+from omnisearch.enrichment.graph.network_inputs import Items, Source
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.graph.temporal_recall import later_recalls
+from omnisearch.enrichment.graph.saved_networks import load
+from omnisearch.enrichment.graph.temporal_recall import temporal_recall
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 
@@ -148,7 +148,7 @@ def test_without_a_log_products_learn_from_their_own_words(workspace, db):
     feature = fit_itemsage(workspace, db, dim=16)
     assert len(feature.ids) == 30
     assert cosine(feature, "g0", "g3") > cosine(feature, "g0", "g2")
-    assert later_recalls(workspace, db) == {}
+    assert temporal_recall(workspace, db) == {}
 
 
 def test_nothing_to_learn_from_is_no_error(workspace, db):
@@ -169,7 +169,7 @@ def test_recall_of_later_pairs_is_that_of_a_plain_count(fitted, tmp_path):
     for first, second in (("sofa1", "rug1"), ("rug1", "sofa1")):
         a, b = products.index[first], products.index[second]
         hits.append((similar[a] >= similar[a, b]).sum() <= 100)
-    found = later_recalls(workspace, db)
+    found = temporal_recall(workspace, db)
     assert found["product → product, one query"][1] == pytest.approx(np.mean(hits))
     assert set(found) >= {"query → product"}
     db.conn.close()
