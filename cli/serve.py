@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from omnisearch.cli.common import DEFAULT_WORKSPACE, WorkspaceOption, example
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import MissingExtra
 
 
 def register(app: typer.Typer) -> None:
@@ -59,10 +59,7 @@ def serve(
     try:
         from omnisearch.service.runtime.supervisor import Supervisor
     except ImportError as error:
-        raise InputError(
-            f"The service needs a package that is not installed ({error.name}).",
-            how="Install the extra: pip install 'omnisearch[serve]'.",
-        ) from error
+        raise MissingExtra(f"{error.name}, which the service needs,", "serve") from error
     from omnisearch.data.workspace import Workspace
     from omnisearch.service.config import service_config
 

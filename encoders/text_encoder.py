@@ -38,7 +38,7 @@ def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) ->
     known = note.get("weights") if note.get("backbone") == backbone else None
     if known is not None and known != weights_digest(model):
         raise InputError(
-            "The encoder is another than the one that embedded the items' text.",
+            "This is not the encoder that embedded the items' text.",
             where=backbone,
             how="Run `omnisearch enrich text` again, or train with --no-warm-start.",
         )

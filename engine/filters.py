@@ -44,11 +44,11 @@ class Filters:
         for name in ("language", "country", "brand", "board"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise InputError(f"{value!r} is no text to filter by.", where=f"filter {name}")
+                raise InputError(f"{name} must be text, got {value!r}.", where=f"filter {name}")
         for name in ("price_min", "price_max"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | float) or math.isnan(value)):
-                raise InputError(f"{value!r} is not a price.", where=f"filter {name}")
+                raise InputError(f"{name} must be a number, got {value!r}.", where=f"filter {name}")
         if (
             self.price_min is not None
             and self.price_max is not None

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import MissingExtra
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
@@ -52,10 +52,7 @@ def require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            "Reading pictures needs Pillow, which is not installed.",
-            how="Install the extra: pip install 'omnisearch[images]'.",
-        ) from error
+        raise MissingExtra("Pillow, which reads pictures,", "images") from error
 
 
 def read_bytes(reference: str, root: Path | None) -> bytes:

@@ -112,7 +112,7 @@ def compare_query(
     if not key:
         raise InputError("The query is empty.", how="Give at least one word.")
     if k < 1:
-        raise InputError("At least one result must be shown.", where=f"k = {k}")
+        raise InputError(f"k must be a positive integer, got {k}.", where="k")
     gains = gains_of_query(db, key)
     engine.warm([query])  # the columns share the embedding: none of them pays for it
     responses = {system: engine.search(query, k=k, system=system) for system in systems}

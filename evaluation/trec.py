@@ -57,7 +57,7 @@ def _lines(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
         parts = line.split()
         where = f"{path}:{number}"
         if parts and len(parts) != fields:
-            raise InputError(f"{len(parts)} fields where {fields} belong.", where=where)
+            raise InputError(f"The line must have {fields} fields, got {len(parts)}.", where=where)
         if parts:
             yield where, parts
 
@@ -71,5 +71,5 @@ def _number(text: str, where: str, field: str) -> float:
 
 def _put(row: dict[str, float], doc: str, value: float, where: str) -> None:
     if doc in row:
-        raise InputError(f"The document {doc!r} stands twice for one query.", where=where)
+        raise InputError(f"The document {doc!r} is listed twice for one query.", where=where)
     row[doc] = value

@@ -35,7 +35,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (401, "An API key is needed"),
         (404, "There is no such thing"),
         (413, "The body is too large"),
-        (421, "The service is not asked under that name"),
+        (421, "The host name is not one of the service's"),
         (422, "A value is not usable"),
         (429, "Too many requests"),
         (503, "Too busy; Retry-After says when to ask again"),

@@ -26,6 +26,16 @@ class InputError(OmniError):
     exit_code = 2
 
 
+class MissingExtra(InputError):
+    """A package that only some users need is not installed."""
+
+    def __init__(self, package: str, extra: str, *, where: str = "", how: str = "") -> None:
+        install = f"Install the extra: {install_extra(extra)}."
+        super().__init__(
+            f"{package} is not installed.", where=where, how=f"{install} {how}".strip()
+        )
+
+
 class NotReady(OmniError):
     """A step that this one needs has not been run yet. Exit status 3."""
 
@@ -36,3 +46,8 @@ class Corrupt(OmniError):
     """A file of the workspace is damaged or was tampered with. Exit status 4."""
 
     exit_code = 4
+
+
+def install_extra(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"`pip install 'omnisearchsage[{extra}]'`"

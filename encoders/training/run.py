@@ -39,7 +39,7 @@ from omnisearch.encoders.training.optim import optimiser_tensors, restore_optimi
 from omnisearch.encoders.training.parallel import Group, joined, this_device
 from omnisearch.encoders.training.prepare import Prepared, prepare
 from omnisearch.encoders.training.step_report import StepReport
-from omnisearch.encoders.training.tensorboard_log import open_board
+from omnisearch.encoders.training.tensorboard_log import open_step_log
 from omnisearch.encoders.training.validate import Validator, recurrence
 from omnisearch.encoders.training.warm_start import warm_config, warm_start
 
@@ -175,7 +175,7 @@ class _Training:
 
     def run(self) -> Path:
         wanted = self.config.tensorboard and self.group.first
-        with open_board(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
+        with open_step_log(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
             if self.config.warm_steps and not self.at.history:
                 self._validate()  # what the joint training starts from may be the best there is
             coming = batches_ahead(self.stream, self.at.step)

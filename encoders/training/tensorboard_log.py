@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import MissingExtra
 from omnisearch.encoders.training.step_report import StepReport
 
 
-class Board:
+class StepLog:
     """Writes the reports of steps as scalars; without a writer it does nothing."""
 
     def __init__(self, writer: Any | None) -> None:
@@ -33,22 +33,23 @@ class Board:
 
 
 @contextmanager
-def open_board(folder: Path, step: int, *, wanted: bool) -> Iterator[Board]:
+def open_step_log(folder: Path, step: int, *, wanted: bool) -> Iterator[StepLog]:
     """A board that writes into `folder`, going on after `step`; one that does nothing if unwanted.
 
     Raises:
         InputError: it is wanted, and TensorBoard is not installed.
     """
     if not wanted:
-        yield Board(None)
+        yield StepLog(None)
         return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError(
-            "TensorBoard is not installed.",
+        raise MissingExtra(
+            "TensorBoard",
+            "tensorboard",
             where="train.tensorboard",
-            how="Run `pip install omnisearch[tensorboard]`, or leave the setting out.",
+            how="Or leave the setting out.",
         ) from error
     with SummaryWriter(str(folder), purge_step=step + 1) as writer:
-        yield Board(writer)
+        yield StepLog(writer)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, MissingExtra
 from omnisearch.engine.query_embeddings.protocol import Contents, Stored, packed, unpacked
 
 _PREFIX = "omnisearch:"
@@ -54,11 +54,7 @@ class RedisStore:
             InputError: it is no such URL, or the package redis is not installed.
         """
         if find_spec("redis") is None:
-            raise InputError(
-                "The package redis is not installed.",
-                where="cache url",
-                how="Run `pip install omnisearch[redis]`.",
-            )
+            raise MissingExtra("The package redis", "redis", where="cache url")
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry

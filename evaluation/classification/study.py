@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, install_extra
 from omnisearch.evaluation.classification import classifier, fasttext_baseline
 from omnisearch.evaluation.classification.classifier import Examples, Settings
 from omnisearch.evaluation.classification.fasttext_baseline import Texts
@@ -131,7 +131,7 @@ def classification_report(
         found[FASTTEXT] = _fasttext(task, seeds)
         notes = []
     else:
-        notes = ["fastText is not installed (`pip install omnisearch[classify]`): not compared."]
+        notes = [f"fastText is not installed ({install_extra('classify')}): not compared."]
     for name, encode in encoders.items():
         if name in found:
             raise InputError(f"An encoder cannot be called {name!r}.")

@@ -187,7 +187,7 @@ def check_name(name: str, what: str) -> str:
     """The name, or InputError where no file could be called so."""
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} is no name for a {what}.",
+            f"{name!r} cannot be the name of a {what}.",
             where=what,
             how="Take letters, digits, hyphens, dots and underscores, at most 64.",
         )

@@ -75,7 +75,7 @@ def _made_of(base: Path) -> dict[str, Any]:
         return orjson.loads((base / _MADE_OF).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(
-            "This folder is no reproduction's, or it is damaged.",
+            "This folder was not written by `omnisearch reproduce`, or it is damaged.",
             where=str(base),
             how="Name another folder with --out.",
         ) from error

@@ -198,7 +198,7 @@ def _check(table: Table, path: Path) -> None:
         missing = {finding.model, finding.than} - names
         if missing:
             raise InputError(
-                f"A finding speaks of {', '.join(sorted(missing))}, which is no model.",
+                f"A finding names {', '.join(sorted(missing))}, which the table has no model of.",
                 where=str(path),
             )
 

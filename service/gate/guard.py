@@ -66,7 +66,7 @@ class Hosts:
         if self._names is not None and host and not self._known(host):
             raise Refusal(
                 421,
-                "This service is not asked under that name.",
+                "This host name is not one of the service's.",
                 where="Host",
                 how="Add the name to hosts in [service] of omnisearch.toml.",
             )

@@ -67,7 +67,7 @@ async def embed_batch(request: Request) -> Response:
     queries = _queries(await request.body(), request.headers.get("content-type", ""))
     most = serving.config.batch_queries
     if len(queries) > most:
-        raise Refusal(413, f"These are more than {most:,} queries.", how="Send them in parts.")
+        raise Refusal(413, f"A batch may hold at most {most:,} queries.", how="Send them in parts.")
     tower = serving.snapshot.encoder
     vectors = await _vectors(serving, queries, _BATCH_SECONDS, tower)
     count, dim = vectors.shape

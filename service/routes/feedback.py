@@ -130,7 +130,7 @@ def _checked(
         first = faults[0]
         raise Refusal(
             422,
-            f"{len(faults)} of {len(given)} cannot be taken, and so none was.",
+            f"{len(faults)} of {len(given)} cannot be taken, so nothing was stored.",
             where=first["where"],
             how=f"It {first['what']}.",
             fields=faults[:50],

@@ -222,7 +222,7 @@ def test_drawing_from_the_log_and_from_a_file(trained: Workspace, tmp_path: Path
         (("draw", "x", "--systems", "token"), 2, "two different"),
         (("draw", "x", "--systems", "token,magic"), 2, "magic"),
         (("draw", "x", "--queries", "no-such-file"), 2, "no-such-file"),
-        (("ask", "spring", "--judge", "a/b"), 2, "no name for a judge"),
+        (("ask", "spring", "--judge", "a/b"), 2, "cannot be the name of a judge"),
         (("import", "spring", "no-such-file", "--judge", "anna"), 2, "no-such-file"),
         (("export", "spring", "--judge", "anna", "-o", "/proc/x.csv"), 2, "/proc/x.csv"),
     ],

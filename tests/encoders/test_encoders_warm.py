@@ -115,7 +115,7 @@ def test_another_model_in_the_same_folder_computes_anew(tmp_path, backbone) -> N
         model.embeddings.word_embeddings.weight.mul_(2)
     model.save_pretrained(folder)
     tiny = preset_config("tiny", dim=16, steps=2, warm_steps=2)
-    with pytest.raises(InputError, match="another than the one that embedded"):
+    with pytest.raises(InputError, match="not the encoder that embedded"):
         train(workspace, db, tiny)
     assert embed_texts(workspace, db, str(folder))["computed"] == 18  # two fields, and both
     train(workspace, db, tiny)

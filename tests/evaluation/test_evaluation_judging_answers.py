@@ -141,7 +141,7 @@ def test_a_judge_works_in_one_window_at_a_time(judging: Judging) -> None:
 
 @pytest.mark.parametrize("judge", ["", "../anna", "a/b", ".", "a b", "\0"])
 def test_a_judges_name_is_a_file_name(judging: Judging, judge: str) -> None:
-    with pytest.raises(InputError, match="no name for a judge"):
+    with pytest.raises(InputError, match="cannot be the name of a judge"):
         session(judging, "5", judge)
 
 

@@ -100,7 +100,7 @@ def test_unknown_metrics_are_refused(name: str) -> None:
         ("1 0 doc", "3 fields where 4"),
         ("1 0 doc high", "not a number"),
         ("1 0 doc inf", "not finite"),
-        ("1 0 a 1\n1 0 a 2", "stands twice"),
+        ("1 0 a 1\n1 0 a 2", "listed twice"),
     ],
 )
 def test_bad_qrels_name_the_line(tmp_path: Path, line: str, what: str) -> None:

@@ -203,7 +203,7 @@ def test_a_folder_of_someone_elses_is_left_alone(tmp_path) -> None:
     thesis = tmp_path / "base" / "thesis.txt"
     thesis.parent.mkdir()
     thesis.write_text("mine")
-    with pytest.raises(InputError, match="no reproduction's"):
+    with pytest.raises(InputError, match="not written by `omnisearch reproduce`"):
         base_workspace(tmp_path, None, 300)
     assert thesis.read_text() == "mine"
 
