@@ -322,8 +322,8 @@ def test_a_short_log_is_all_training_and_measures_nothing(log: Log) -> None:
 
 
 @given(
-    st.integers(0, 60 * DAY),
-    st.integers(0, END),
+    st.builds(lambda days, off: days * DAY + off, st.integers(1, 60), st.sampled_from([0, 1, -1])),
+    st.integers(-5, 25).map(lambda days: TRAIN_UNTIL + days * DAY),
     st.integers(0, 40),
 )
 def test_windows_do_not_overlap(span: int, known: int, days: int) -> None:
