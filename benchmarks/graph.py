@@ -26,9 +26,10 @@ import pyarrow as pa
 import torch
 
 from benchmarks.graph_plain import plain_pins, plain_products
-from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
+from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.spaces import SPACES
+from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace

@@ -16,8 +16,8 @@ import sqlite_utils
 from scipy.sparse.linalg import svds
 
 from omnisearch.data.catalogue.items import field_texts, read_items
-from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.data.catalogue.splits import feature_until, known_window
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
@@ -73,7 +73,7 @@ def plain_products(
     counts = [times for bag in found for times in bag.values()]
     ends = np.cumsum([0] + [len(bag) for bag in found])
     text = sp.csr_matrix((counts, places, ends), shape=(len(ids), len(number)), dtype=np.float32)
-    asked = query_groups(db, "product", ids, -NO_LIMIT, feature_until(db))
+    asked = query_groups(db, "product", ids, known_window(feature_until(db)))
     ones = np.ones(len(asked.item), dtype=np.float32)
     shared = sp.csr_matrix((ones, (asked.item, asked.group)), shape=(len(ids), len(asked)))
     both = sp.hstack([tf_idf(text), ENGAGEMENT * tf_idf(shared)]).tocsr()

@@ -102,5 +102,5 @@ def _recall(space: Any, checkpoint: str, most: int) -> Callable[..., Any] | None
         return None
     if generation.checkpoint != checkpoint:
         return None
-    pairs = window_pairs(open_catalogue(space.catalogue), 0, _ALWAYS, sample=most)
+    pairs = window_pairs(open_catalogue(space.catalogue), (0, _ALWAYS), sample=most)
     return tower_recall(generation, pairs)

@@ -18,8 +18,16 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import DAY, Split, evaluation_pairs, time_split
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
+from omnisearch.data.catalogue.splits import (
+    Window,
+    evaluation_queries,
+    known_until,
+    ranker_window,
+    rankers_may_see_judged,
+    rankers_may_see_logged,
+    time_split,
+)
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.candidates import Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
@@ -27,7 +35,7 @@ from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.ranking import add_cosines, features
 from omnisearch.engine.retrieval import retrieve
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import Snapshot, known_until
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.labels import UNSEEN_WEIGHT, PairLog, graded_labels
@@ -77,8 +85,10 @@ def collect(
     snapshot, config = engine.snapshot, engine.config
     sources = list(SOURCES.values())
     split = time_split(db)
-    measured = evaluation_queries(db, split)
-    engaged = _logged(db, _window(snapshot, split, options), measured, options)
+    measured = evaluation_queries(db)
+    known = known_until(snapshot.generation.manifest)
+    window = ranker_window(split, known, options.window_days)
+    engaged = _logged(db, window, measured, options)
     judged = _judged(db, measured, options)
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
@@ -109,32 +119,9 @@ def collect(
     return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def evaluation_queries(db: sqlite_utils.Database, split: Split) -> set[str]:
-    """The queries that the evaluation measures, from which no ranker may learn.
-
-    These are the queries engaged with in the evaluation window, and those that a data set keeps
-    for its test.
-    """
-    found = {
-        query
-        for table in evaluation_pairs(db, split).values()
-        for query in table.column("query").to_pylist()
-    }
-    found.update(row[0] for row in db.conn.execute("SELECT id FROM queries WHERE split = 'test'"))
-    return found
-
-
-def _window(snapshot: Snapshot, split: Split, options: RankingOptions) -> tuple[int, int]:
-    """[from, until): after all that the features know, before the evaluation; may be empty."""
-    if not split.evaluates:
-        return 0, 0
-    start = max(split.train_until, known_until(snapshot.generation))
-    return start, min(split.train_until + options.window_days * DAY, split.eval_from)
-
-
 def _logged(
     db: sqlite_utils.Database,
-    window: tuple[int, int],
+    window: Window,
     measured: set[str],
     options: RankingOptions,
 ) -> dict[Item, tuple[float, float]]:
@@ -145,7 +132,7 @@ def _logged(
     rows = db.conn.execute(
         f"SELECT query, entity, item_id, action, position, SUM(count) FROM engagements "
         f"WHERE time >= ? AND time < ? AND entity IN ({items}) "
-        "AND query NOT IN (SELECT id FROM queries WHERE split IS NOT NULL) "
+        f"AND {rankers_may_see_logged('query')} "
         "GROUP BY query, entity, item_id, action, position",
         window,
     ).fetchall()
@@ -178,9 +165,8 @@ def _judged(
     assigns to validation, or does not assign, are used.
     """
     rows = db.conn.execute(
-        "SELECT j.query, j.entity, j.item_id, AVG(j.grade) FROM judgments j "
-        "LEFT JOIN queries q ON q.id = j.query WHERE q.split IS NULL OR q.split = 'valid' "
-        "GROUP BY j.query, j.entity, j.item_id"
+        "SELECT query, entity, item_id, AVG(grade) FROM judgments "
+        f"WHERE {rankers_may_see_judged('query')} GROUP BY query, entity, item_id"
     ).fetchall()
     chosen = _some({row[0] for row in rows} - measured, options)
     return {row[:3]: row[3] for row in rows if row[0] in chosen}

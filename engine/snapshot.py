@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.splits import known_until
 from omnisearch.data.text.exclusions import languages_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
@@ -20,8 +21,6 @@ from omnisearch.ranker.training import Rankers
 
 if TYPE_CHECKING:
     from omnisearch.encoders.encoder import Encoder
-
-_NO_LIMIT = 2**40  # later than any time in seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +114,7 @@ def _trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
     return encoder
 
 
-def known_until(generation: Generation) -> int:
-    """Until when (exclusive) the generation's counts and engaged queries read the log; 0 unknown,
-    or without end."""
-    until = generation.manifest.get("engaged_until")
-    return until if isinstance(until, int) and until < _NO_LIMIT else 0
-
-
 def data_time(generation: Generation) -> int:
     """The time of the generation's data: `known_until`, else that of its newest item."""
     newest = [int(table.created_at.max(initial=0)) for table in generation.tables.values()]
-    return known_until(generation) or max(newest, default=0)
+    return known_until(generation.manifest) or max(newest, default=0)

@@ -35,8 +35,8 @@ from operator import itemgetter
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import feature_until
 from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.catalogue.splits import SAVED_AT, feature_until
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
@@ -81,7 +81,7 @@ def enrich_board_titles(
         total = db.conn.execute("SELECT COUNT(*) FROM board_items").fetchone()[0]
         if total == 0:
             return 0
-        end = feature_until(db) if until is None else until
+        end = feature_until(db, until)
         statistics = word_statistics(titles for _, _, titles in _items(db, end))
         changed = replace_column(
             db, "board_titles", _lists(_items(db, end), statistics, total, progress)
@@ -161,7 +161,7 @@ def _items(db: sqlite_utils.Database, end: int) -> Iterator[tuple[str, str, list
     """(entity, item id, a title for each of its boards), ordered by item."""
     rows: sqlite3.Cursor = db.conn.execute(
         "SELECT i.entity, i.item_id, b.title FROM board_items i JOIN boards b "
-        "ON b.id = i.board_id WHERE i.added_at IS NULL OR i.added_at < ? "
+        f"ON b.id = i.board_id WHERE {SAVED_AT} < ? "
         "ORDER BY i.entity, i.item_id",
         [end],
     )

@@ -17,8 +17,8 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count
-from omnisearch.data.catalogue.pairs import DAY, HELD_OUT, time_split
 from omnisearch.data.catalogue.schema import get_meta, set_meta
+from omnisearch.data.catalogue.splits import engaged_window, training_may_see
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.item_columns import replace_column, transaction
@@ -45,7 +45,7 @@ _NEW = f"""
     SELECT entity, item_id, query, {_WEIGHT} * count AS weight, time AS last
     FROM engagements
     WHERE time >= ? AND time < ? AND entity IN ('pin', 'product') AND action IN ({_COUNTED})
-        AND query <> '' AND query NOT IN ({HELD_OUT})
+        AND query <> '' AND {training_may_see("query")}
 """
 _LOG = _NEW.replace("time >= ? AND time <", "+time >= ? AND +time <")
 
@@ -55,7 +55,7 @@ _KEPT = f"""
         entry.value ->> 1 AS weight, entry.value ->> 2 AS last
     FROM {{table}} item, json_each(item.engaged_queries) entry
     WHERE item.engaged_queries IS NOT NULL AND entry.value ->> 2 >= ?
-        AND entry.value ->> 0 NOT IN ({HELD_OUT})
+        AND {training_may_see("entry.value ->> 0")}
 """
 
 _TOP = """
@@ -93,8 +93,8 @@ def enrich_engaged_queries(
     """Compute `engaged_queries` of all items; returns how many items changed.
 
     Args:
-        until: events before this time count; default the end of training (`time_split`), so that
-            the evaluation cannot leak. A time after the last event means one second past it.
+        until: events before this time count; default the end of training, so that the evaluation
+            cannot leak (`engaged_window`). A time after the last event means one second past it.
         window_days: how far back from `until` events count (the paper: two years).
         incremental: read only the events since the last time and blend their counts with the
             lists already there. Equal to the full computation as long as no item ever had more
@@ -109,13 +109,11 @@ def enrich_engaged_queries(
     old lists and the old `engaged_until`.
     """
     with transaction(db):
-        last = db.conn.execute("SELECT MAX(time) FROM engagements").fetchone()[0]
-        if last is None:
+        if not db.conn.execute("SELECT 1 FROM engagements LIMIT 1").fetchone():
             return 0
-        end = time_split(db).train_until if until is None else until
-        end = min(end, last + 1)
-        begin = end - window_days * DAY
+        begin, end = engaged_window(db, until, window_days)
         since = _merge_point(db, end, window_days) if incremental else None
+        values: list[int | str]
         if since is None:
             entries, values = _LOG, [begin, end]
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import fit_note
 from omnisearch.data.catalogue.schema import get_meta, set_meta
+from omnisearch.data.catalogue.splits import fit_note
 from omnisearch.data.catalogue.vectors import Feature
 
 

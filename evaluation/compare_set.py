@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import time_split
+from omnisearch.data.catalogue.splits import evaluation_queries
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.evaluation.compare import COMPARED, Engine
 from omnisearch.evaluation.evaluate import held_out_gains
 from omnisearch.evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
@@ -130,7 +129,7 @@ def compare_queries(
 def _seen(db: sqlite_utils.Database, measured: Sequence[str]) -> list[str]:
     """A warning where figures flatter: training may have learned from these queries."""
     try:
-        kept_back = evaluation_queries(db, time_split(db))
+        kept_back = evaluation_queries(db)
     except NotReady:  # features made for serving know of the evaluation window
         kept_back = set()
     number = len(set(measured) - kept_back)

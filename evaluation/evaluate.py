@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split
+from omnisearch.data.catalogue.pairs import evaluation_pairs
+from omnisearch.data.catalogue.splits import evaluation_queries, evaluation_window, time_split
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.engine.ranking_data import evaluation_queries
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import evaluated_systems
 from omnisearch.evaluation.compare import Engine
@@ -117,8 +117,7 @@ def held_out_pairs(db: sqlite_utils.Database, sample: int = 80_000) -> dict[str,
     Raises:
         NotReady: features know of what happened after the end of training.
     """
-    split = time_split(db)
-    return evaluation_pairs(db, split, sample=sample) if split.evaluates else {}
+    return evaluation_pairs(db, time_split(db), sample=sample)
 
 
 def held_out_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
@@ -144,7 +143,7 @@ def evaluate(
     `progress` counts queries, over all sets.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
-    split = time_split(db)
+    begins, ends = evaluation_window(time_split(db))
     pairs = held_out_pairs(db, options.pairs)
     sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
     chosen = {name: _draw(gains, options) for name, gains in sets.items()}
@@ -172,8 +171,8 @@ def evaluate(
     return Evaluation(
         generation=snapshot.generation.number,
         checkpoint=snapshot.generation.checkpoint,
-        eval_from=split.eval_from,
-        eval_until=split.eval_until,
+        eval_from=begins,
+        eval_until=ends,
         recall=recall,
         languages=languages,
         tables=tables,
@@ -195,7 +194,7 @@ def judged_sets(db: sqlite_utils.Database) -> dict[str, dict[str, ItemGains]]:
 
     Queries to which nothing is relevant are left out.
     """
-    kept_back = evaluation_queries(db, time_split(db))
+    kept_back = evaluation_queries(db)
     sets: dict[str, dict[str, ItemGains]] = {}
     for query, gains in sorted(judged_gains(db).items()):
         for (entity, key), gain in gains.items() if query in kept_back else ():

@@ -19,7 +19,8 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, read_items
-from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS, get_meta
+from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS
+from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vectors import Feature, open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
@@ -169,12 +170,10 @@ def related_queries(db: sqlite_utils.Database) -> list[str]:
     Only engagement before the catalogue's engaged_until counts. Where no query engaged anything,
     all queries of the catalogue are taken.
     """
-    until = get_meta(db, "engaged_until")
-    condition = "action != 'impression'" + ("" if until is None else " AND time < ?")
     rows = db.conn.execute(
-        f"SELECT DISTINCT query FROM engagements WHERE {condition} "
+        "SELECT DISTINCT query FROM engagements WHERE action != 'impression' AND +time < ? "
         "AND query IN (SELECT id FROM queries) ORDER BY query",
-        [] if until is None else [until],
+        [counted_until(db)],
     ).fetchall()
     if not rows:
         rows = db.conn.execute("SELECT id FROM queries ORDER BY id").fetchall()

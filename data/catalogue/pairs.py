@@ -15,11 +15,16 @@ from hashlib import blake2b
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, get_meta, table_of
+from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, table_of
+from omnisearch.data.catalogue.splits import (
+    Split,
+    Window,
+    check_leak,
+    evaluation_window,
+    training_may_see,
+    training_window,
+)
 from omnisearch.data.workspace.errors import NotReady
-
-DAY = 86_400
-NO_LIMIT = 2**62  # later than any time
 
 # Table 1: data set → its entity type and actions.
 DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -41,34 +46,6 @@ PAIR_SCHEMA = pa.schema(
     ]
 )
 
-# SQL: the queries that a data set keeps for validation and test. They are in no training pair and
-# in no feature.
-HELD_OUT = "SELECT id FROM queries WHERE split IN ('valid', 'test')"
-
-# Notes of the catalogue: until when (exclusive) enrichment read the log or the boards.
-_TEXT_NOTES = {
-    "engaged_until": ("Engaged queries", "omnisearch enrich queries"),
-    "boards_until": ("Board titles", "omnisearch enrich boards"),
-}
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split of the log by time, in seconds since 1970 UTC; upper bounds are exclusive.
-
-    Training reads [.., train_until), evaluation [eval_from, eval_until). Where the log has no
-    usable time span, the evaluation is empty and all of the log is training.
-    """
-
-    train_until: int
-    eval_from: int
-    eval_until: int
-
-    @property
-    def evaluates(self) -> bool:
-        """Whether there is an evaluation window."""
-        return self.eval_until > self.eval_from
-
 
 @dataclass(frozen=True)
 class Caps:
@@ -76,59 +53,6 @@ class Caps:
 
     pin: int = 50
     product: int = 200
-
-
-def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7) -> Split:
-    """The split of §4.2, counted back from the last event of the log.
-
-    A log that spans no more than the gap and the evaluation window together (labels imported as
-    engagement all carry one time) would leave no training data: it is all training
-    (`train_until` is one past the last event) and the evaluation window is empty. An empty log
-    gives Split(0, 0, 0).
-    """
-    first, last = db.conn.execute("SELECT MIN(time), MAX(time) FROM engagements").fetchone()
-    if last is None:
-        return Split(0, 0, 0)
-    end = last + 1
-    eval_from = end - eval_days * DAY
-    train_until = eval_from - gap_days * DAY
-    if first >= train_until:
-        return Split(end, end, end)
-    return Split(train_until, eval_from, end)
-
-
-def feature_until(db: sqlite_utils.Database) -> int:
-    """Until when (exclusive) features may look: `train_until`, or NO_LIMIT without evaluation."""
-    split = time_split(db)
-    return split.train_until if split.evaluates else NO_LIMIT
-
-
-def fit_note(feature: str) -> str:
-    """The catalogue note on a feature fitted here: {"until": time, "sha256": of its file}."""
-    return f"{feature}_fit"
-
-
-def check_leak(db: sqlite_utils.Database, split: Split) -> None:
-    """Raise NotReady if a feature in the catalogue was computed from after `split.train_until`.
-
-    A feature that has seen the evaluation window, or the gap before it, would answer the
-    evaluation for the model (§4.2). There is nothing to leak where the evaluation is empty.
-    """
-    if not split.evaluates:
-        return
-    known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
-    for name, digest in db.conn.execute("SELECT name, sha256 FROM features"):
-        note = get_meta(db, fit_note(name))
-        if note is not None and note["sha256"] == digest:  # else imported since
-            known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))
-    for until, feature, command in known:
-        if until is not None and until > split.train_until:
-            raise NotReady(
-                f"{feature} know of what happened after the end of training "
-                f"({split.train_until}): the evaluation would leak into the features.",
-                where="catalogue",
-                how=f"Run `{command}` without --until.",
-            )
 
 
 def training_pairs(
@@ -163,7 +87,7 @@ def training_pairs(
         cursor = db.conn.execute(
             f"SELECT {', '.join(PAIR_SCHEMA.names)} FROM ({selected}) "
             "ORDER BY item_id, query, action",
-            [-NO_LIMIT, split.train_until],
+            training_window(split),
         )
         tables[name] = _table(cursor)
     if not may_be_none and not any(table.num_rows for table in tables.values()):
@@ -184,13 +108,13 @@ def evaluation_pairs(
         NotReady: the features leak (see `check_leak`).
     """
     check_leak(db, split)
-    return window_pairs(db, split.eval_from, split.eval_until, seed, sample)
+    return window_pairs(db, evaluation_window(split), seed, sample)
 
 
 def window_pairs(
-    db: sqlite_utils.Database, begins: int, ends: int, seed: int = 0, sample: int = 80_000
+    db: sqlite_utils.Database, window: Window, seed: int = 0, sample: int = 80_000
 ) -> dict[str, pa.Table]:
-    """The pairs engaged in [begins, ends) by '<entity>/<action>', such as 'pin/save'.
+    """The pairs engaged in a window by '<entity>/<action>', such as 'pin/save'.
 
     Each table has PAIR_SCHEMA and holds at most `sample` unique pairs, drawn by an order hashed
     from the seed and the pair. Impressions are no engagement; keys without a pair are left out.
@@ -202,7 +126,7 @@ def window_pairs(
             cursor = db.conn.execute(
                 f"SELECT * FROM ({_pairs_sql(entity, (action,), train=False)}) "
                 "ORDER BY pair_order(query, item_id, action), query, item_id LIMIT ?",
-                [begins, ends, sample],
+                [*window, sample],
             )
             table = _table(cursor)
             if table.num_rows:
@@ -221,9 +145,9 @@ def _pairs_sql(entity: str, actions: Iterable[str], *, train: bool) -> str:
     else:
         conditions.append(f"e.item_id IN (SELECT id FROM {table_of(entity)})")
     if train:
-        conditions.append(f"e.query NOT IN ({HELD_OUT})")
+        conditions.append(training_may_see("e.query"))
     if train and entity == "query":
-        conditions.append(f"e.item_id NOT IN ({HELD_OUT})")
+        conditions.append(training_may_see("e.item_id"))
     return f"""
         SELECT e.query AS query, e.entity AS entity, e.item_id AS item_id, e.action AS action,
             SUM(e.count) AS count, COALESCE(q.language, MAX(e.language)) AS language,

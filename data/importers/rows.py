@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, ITEM_ENTITIES
+from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise_query
@@ -71,7 +72,7 @@ _ACTIONS = frozenset(ACTIONS)
 _ENTITIES = frozenset(ENTITIES)
 _ITEM_ENTITIES = frozenset(ITEM_ENTITIES)
 _SURFACES = frozenset(("search", "offsite"))
-_SPLITS = frozenset(("train", "valid", "test"))
+_SPLITS = frozenset(SPLITS)
 _DELETABLE = frozenset((*ENTITIES, "board"))
 
 # All fields of each kind; a file's other columns are left alone, and named in the report.

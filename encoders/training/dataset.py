@@ -13,6 +13,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS
+from omnisearch.data.catalogue.splits import training_may_see
 from omnisearch.data.catalogue.vectors import Feature, open_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
@@ -174,8 +175,8 @@ def training_data(
     db: sqlite_utils.Database, items: Items, tables: Mapping[str, pa.Table]
 ) -> TrainingData:
     """Row numbers for everything; pairs whose item is not in the catalogue are left out."""
-    held_out = "SELECT id FROM queries WHERE split IS NULL OR split = 'train' ORDER BY id"
-    queries = [row[0] for row in db.conn.execute(held_out)]
+    ours = f"SELECT id FROM queries WHERE {training_may_see('id')} ORDER BY id"
+    queries = [row[0] for row in db.conn.execute(ours)]
     query_row = {text: row for row, text in enumerate(queries)}
     catalogue = np.arange(len(queries))
     columns = {

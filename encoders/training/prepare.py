@@ -9,10 +9,11 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from omnisearch.data.catalogue.pairs import time_split, training_pairs
+from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import SPACES
+from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import Feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
@@ -37,7 +38,7 @@ from omnisearch.encoders.training.dataset import (
     training_data,
     vocabulary_of,
 )
-from omnisearch.encoders.training.validate import carve
+from omnisearch.encoders.training.validate import hold_out
 from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 Features = dict[str, dict[str, Feature]]
@@ -71,7 +72,7 @@ def prepare(
     split = time_split(db)
     pseudo = config.warm_steps > 0 and config.mix_pseudo > 0
     pairs = training_pairs(db, split, seed=config.seed, may_be_none=pseudo)
-    tables, valid = carve(db, split, pairs, config)
+    tables, valid = hold_out(db, split, pairs, config)
     if pseudo:
         tables |= pseudo_pairs(db, config.seed)
     texts = read_texts(db, progress)

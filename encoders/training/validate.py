@@ -11,8 +11,9 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from omnisearch.data.catalogue.pairs import DAY, Split, window_pairs
+from omnisearch.data.catalogue.pairs import window_pairs
 from omnisearch.data.catalogue.spaces import spaces_of
+from omnisearch.data.catalogue.splits import Split, validation_window
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.query import query_chunks
@@ -20,7 +21,6 @@ from omnisearch.encoders.training.chunks import item_chunks, visible_strings
 from omnisearch.encoders.training.dataset import TrainingData
 from omnisearch.encoders.training.retrieval_eval import recall_at
 
-_DAYS = 7
 _LARGEST_SHARE = 0.1  # of the training pairs
 _ITEMS_AT_ONCE = 2048
 
@@ -28,31 +28,31 @@ _ITEMS_AT_ONCE = 2048
 Pair = tuple[str, str]  # query, item id
 
 
-def carve(
+def hold_out(
     db: sqlite_utils.Database, split: Split, tables: dict[str, pa.Table], config: Config
 ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
     """Draw validation pairs, and take those out of the training pairs that were new then.
 
-    They are drawn from the last 7 days before `split.train_until`, at most `valid_pairs` an
+    They are drawn from the last 7 days of training (`validation_window`), at most `valid_pairs` an
     entity type and at most a tenth of its training pairs.
 
     Returns:
         What is left of `tables`; and entity → validation pairs, with a column 'seen': whether the
         pair had been engaged before these 7 days.
     """
-    begins = split.train_until - _DAYS * DAY
-    found = window_pairs(db, begins, split.train_until, config.seed, config.valid_pairs)
+    week = validation_window(split)
+    found = window_pairs(db, week, config.seed, config.valid_pairs)
     left = {name: table for name, table in tables.items() if table.num_rows}
     valid: dict[str, pa.Table] = {}
     for entity in ("pin", "product", "query"):
-        mine = [name for name, table in left.items() if table["entity"][0].as_py() == entity]
+        mine = [name for name, table in left.items() if _entity(table) == entity]
         trainable = {pair for name in mine for pair in _pairs(left[name])}
         most = min(config.valid_pairs, int(_LARGEST_SHARE * len(trainable)))
         drawn = [table for key, table in found.items() if key.startswith(f"{entity}/")]
         chosen = sorted(_in_turn(drawn, trainable, most))
         if not chosen:
             continue
-        seen = _engaged_before(db, entity, begins, chosen)
+        seen = _engaged_before(db, entity, week[0], chosen)
         queries, ids = zip(*chosen, strict=True)
         valid[entity] = pa.table(
             {"query": queries, "item_id": ids, "seen": [pair in seen for pair in chosen]}
@@ -68,6 +68,11 @@ def recurrence(valid: Mapping[str, pa.Table]) -> float:
     """The share of validation pairs of items that had been engaged before; 0 without any."""
     seen = [flag for key, table in valid.items() if key != "query" for flag in _seen(table)]
     return sum(seen) / len(seen) if seen else 0.0
+
+
+def _entity(table: pa.Table) -> str | None:
+    """The entity type of a data set; None where validation has taken all of its pairs."""
+    return table["entity"][0].as_py() if table.num_rows else None
 
 
 def _seen(table: pa.Table) -> list[bool]:

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import HELD_OUT
+from omnisearch.data.catalogue.splits import SAVED_AT, Window, training_may_see
 from omnisearch.encoders.models.ragged import offsets_of
 
 HELD_BACK = 20  # one group in so many is for validation
@@ -45,29 +45,29 @@ class Groups:
 
 
 def board_groups(
-    db: sqlite_utils.Database, entity: str, ids: Sequence[str], begins: int, ends: int
+    db: sqlite_utils.Database, entity: str, ids: Sequence[str], window: Window
 ) -> Groups:
-    """Boards, and what was saved to them in [begins, ends); saves without a time are early."""
+    """Boards, and what was saved to them in the window; saves without a time are early."""
     cursor = db.conn.execute(
         "SELECT board_id, item_id FROM board_items WHERE entity = ? "
-        "AND COALESCE(added_at, -1) >= ? AND COALESCE(added_at, -1) < ? ORDER BY 1, 2",
-        [entity, begins, ends],
+        f"AND {SAVED_AT} >= ? AND {SAVED_AT} < ? ORDER BY 1, 2",
+        [entity, *window],
     )
     return group_edges(cursor, ids)
 
 
 def query_groups(
-    db: sqlite_utils.Database, entity: str, ids: Sequence[str], begins: int, ends: int
+    db: sqlite_utils.Database, entity: str, ids: Sequence[str], window: Window
 ) -> Groups:
-    """Queries, and the items that they engaged in [begins, ends).
+    """Queries, and the items that they engaged in the window.
 
     Queries that a data set holds out are left out.
     """
     cursor = db.conn.execute(
         "SELECT query, item_id FROM engagements WHERE entity = ? "
-        f"AND +time >= ? AND +time < ? AND action IN ({_TOLD}) AND query NOT IN ({HELD_OUT}) "
+        f"AND +time >= ? AND +time < ? AND action IN ({_TOLD}) AND {training_may_see('query')} "
         "GROUP BY 1, 2 ORDER BY 1, 2",
-        [entity, begins, ends],
+        [entity, *window],
     )
     return group_edges(cursor, ids)
 
@@ -164,7 +164,7 @@ class CrossSource:
         return self.first.item[edge], self.second.item[place], group
 
 
-def carve(groups: Groups) -> tuple[Groups, Groups]:
+def hold_out_groups(groups: Groups) -> tuple[Groups, Groups]:
     """Groups to train on, and about one in HELD_BACK for validation, chosen by name."""
     chosen = np.array([crc32(f"held {name}".encode("utf-8", "replace")) for name in groups.names])
     back = (chosen % HELD_BACK == 0)[groups.group] if len(groups) else np.zeros(0, dtype=bool)

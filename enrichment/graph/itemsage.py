@@ -16,9 +16,9 @@ import sqlite_utils
 import torch
 from torch import Tensor
 
-from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until, fit_note
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.catalogue.splits import feature_until, fit_note, known_window
 from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
@@ -30,8 +30,8 @@ from omnisearch.enrichment.graph.cooccurrence import (
     Groups,
     PairSource,
     board_groups,
-    carve,
     group_edges,
+    hold_out_groups,
     query_groups,
 )
 from omnisearch.enrichment.graph.itemsage_network import ItemSage
@@ -114,7 +114,7 @@ def fit_itemsage(
     replaced. Products of which nothing is known are absent; where there is nothing to learn from,
     nothing is trained or written, and the feature returned is empty.
     """
-    until = feature_until(db) if until is None else until
+    until = feature_until(db, until)
     source = Source.open(workspace, db, "product", MODALITIES)
     task = _task(source, open_feature(workspace, db, "pinsage", "pin"), dim, until)
     if task is None:
@@ -164,8 +164,9 @@ def _knows_until(db: sqlite_utils.Database, until: int) -> int:
 def _task(source: Source, pinsage: Feature | None, dim: int, until: int) -> Task | None:
     """None where there is neither a log nor text to learn from."""
     db, ids = source.db, source.ids()
-    queries = carve(query_groups(db, "product", ids, -NO_LIMIT, until))[0]
-    boards = carve(board_groups(db, "product", ids, -1, until))[0]
+    window = known_window(until)
+    queries = hold_out_groups(query_groups(db, "product", ids, window))[0]
+    boards = hold_out_groups(board_groups(db, "product", ids, window))[0]
     asked = queries if len(queries.item) else _pseudo(db, ids)
     if not len(asked.item):
         return None
@@ -175,8 +176,8 @@ def _task(source: Source, pinsage: Feature | None, dim: int, until: int) -> Task
     beside = []
     if pinsage is not None and pinsage.dim == dim:
         theirs = (
-            query_groups(db, "pin", pinsage.ids, -NO_LIMIT, until),
-            board_groups(db, "pin", pinsage.ids, -1, until),
+            query_groups(db, "pin", pinsage.ids, window),
+            board_groups(db, "pin", pinsage.ids, window),
         )
         beside = [
             Near(cross, own)

@@ -14,12 +14,17 @@ import sqlite_utils
 import torch
 from torch import Tensor
 
-from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until
+from omnisearch.data.catalogue.splits import feature_until, known_window
 from omnisearch.data.catalogue.vectors import Feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
-from omnisearch.enrichment.graph.cooccurrence import PairSource, board_groups, carve, query_groups
+from omnisearch.enrichment.graph.cooccurrence import (
+    PairSource,
+    board_groups,
+    hold_out_groups,
+    query_groups,
+)
 from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments
 from omnisearch.enrichment.graph.pinsage_network import HIDDEN, PinSage, pool
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
@@ -67,7 +72,7 @@ def fit_pinsage(
     replaced. Where no two pins share a board or a query nothing is trained or written, and the
     feature returned is empty.
     """
-    until = feature_until(db) if until is None else until
+    until = feature_until(db, until)
     source = Source.open(workspace, db, "pin", MODALITIES)
     task = _task(source, until, seed)
     if task is None:
@@ -105,8 +110,9 @@ def _task(source: Source, until: int, seed: int) -> Task | None:
     """None where there is no pair to learn from."""
     items = Items(source)
     db, ids = source.db, items.ids
-    groups = board_groups(db, "pin", ids, -1, until), query_groups(db, "pin", ids, -NO_LIMIT, until)
-    found = [PairSource.of(carve(kind)[0], len(items)) for kind in groups]
+    window = known_window(until)
+    groups = board_groups(db, "pin", ids, window), query_groups(db, "pin", ids, window)
+    found = [PairSource.of(hold_out_groups(kind)[0], len(items)) for kind in groups]
     sources = [pairs for pairs in found if pairs is not None]
     if not sources:
         return None

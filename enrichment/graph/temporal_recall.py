@@ -13,8 +13,8 @@ import numpy as np
 import sqlite_utils
 import torch
 
-from omnisearch.data.catalogue.pairs import NO_LIMIT, feature_until
 from omnisearch.data.catalogue.schema import table_of
+from omnisearch.data.catalogue.splits import feature_until, known_window, later_window
 from omnisearch.data.catalogue.vectors import open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
@@ -24,7 +24,7 @@ from omnisearch.enrichment.graph.cooccurrence import (
     CrossSource,
     PairSource,
     board_groups,
-    carve,
+    hold_out_groups,
     query_groups,
 )
 from omnisearch.enrichment.graph.itemsage import network
@@ -56,7 +56,7 @@ def temporal_recall(
     saved = load(workspace, "itemsage")
     if saved is None or imported(db, "itemsage", "product") or not len(products.vectors):
         return found
-    asked = query_groups(db, "product", products.ids, until, NO_LIMIT)
+    asked = query_groups(db, "product", products.ids, later_window(until))
     if len(asked):
         bags = NgramIndex(saved.vocabulary).bags_of([name] for name in asked.names)
         with torch.inference_mode():
@@ -65,7 +65,7 @@ def temporal_recall(
         queries, targets = queries[asked.group[chosen]], asked.item[chosen]
         found["query → product"] = _recalls(queries, products, (None, targets))
     beside = CrossSource.of(
-        asked, query_groups(db, "pin", pins.ids, until, NO_LIMIT), len(pins.ids)
+        asked, query_groups(db, "pin", pins.ids, later_window(until)), len(pins.ids)
     )
     if beside is not None and pins.vectors.shape[1] == products.vectors.shape[1]:
         first, second, _ = beside.draw(_PAIRS, rng)
@@ -98,15 +98,15 @@ def _alike(
 ) -> dict[str, PairSource | CrossSource | None]:
     """What pairs of one entity type are drawn from, None where there is no pair."""
     entity, ids = space.entity, space.ids
-    new = board_groups(db, entity, ids, until, NO_LIMIT)
-    old = board_groups(db, entity, ids, -1, until)
-    asked = query_groups(db, entity, ids, until, NO_LIMIT)
+    new = board_groups(db, entity, ids, later_window(until))
+    old = board_groups(db, entity, ids, known_window(until))
+    asked = query_groups(db, entity, ids, later_window(until))
     found: dict[str, PairSource | CrossSource | None] = {
         f"{entity} → {entity}, one query": PairSource.of(asked, len(ids)),
         f"{entity} → {entity}, one board": CrossSource.of(new, old, len(ids)),
     }
     if entity == "pin":  # products read their engaged queries
-        back = carve(query_groups(db, entity, ids, -NO_LIMIT, until))[1]
+        back = hold_out_groups(query_groups(db, entity, ids, known_window(until)))[1]
         found["pin → pin, one query kept back"] = PairSource.of(back, len(ids))
     return found
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 import sqlite_utils
 
+from omnisearch.data.catalogue.splits import SAVED_AT
 from omnisearch.encoders.training.logq import mix
 
 WALKERS, STEPS = 24, 8  # walks from each pin, and the boards that each comes through
@@ -54,7 +55,7 @@ def pin_board_graph(db: sqlite_utils.Database, ids: Sequence[str], until: int) -
     row_of = {pin: row for row, pin in enumerate(ids)}
     cursor = db.conn.execute(
         "SELECT item_id, board_id FROM board_items WHERE entity = 'pin' "
-        "AND (added_at IS NULL OR added_at < ?) ORDER BY board_id, item_id",
+        f"AND {SAVED_AT} < ? ORDER BY board_id, item_id",
         [until],
     )
     boards: dict[str, int] = {}

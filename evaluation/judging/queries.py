@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.pairs import time_split
+from omnisearch.data.catalogue.splits import judged_since
 
 STRATA = ("head", "torso", "tail")
 UNLOGGED = "not in the log"
@@ -38,12 +38,10 @@ def traffic_of(db: sqlite_utils.Database) -> dict[str, int]:
     These are the queries of the evaluation window, whose engagement no training has seen (§4.2);
     all of the log's where it has no such window.
     """
-    split = time_split(db)
-    since = split.eval_from if split.evaluates else 0
     rows = db.conn.execute(
         "SELECT query, SUM(count) AS events FROM engagements GROUP BY query "
         "HAVING MAX(time) >= ? ORDER BY events DESC, query",
-        [since],
+        [judged_since(db)],
     )
     return dict(rows.fetchall())
 

@@ -13,7 +13,8 @@ import sqlite_utils
 from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES, TEXT_FIELDS, get_meta
+from omnisearch.data.catalogue.schema import ACTIONS, TEXT_FIELDS
+from omnisearch.data.catalogue.splits import counted_until, counts_hidden
 from omnisearch.data.text.exclusions import lacking, languages_of
 from omnisearch.data.text.keys import key_of, word_keys
 from omnisearch.data.text.tokens import tokens
@@ -135,25 +136,18 @@ def _displayed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(db: sqlite_utils.Database, entity: str, row_of: dict[str, int]) -> np.ndarray:
-    """Engagement by action before engaged_until: later engagement is what search is judged by.
-
-    NaN where the log was derived from labels: there an item is known by the label that was kept
-    aside for validation, and rankers would learn to look for what is missing.
-    """
-    if entity in ITEM_ENTITIES and get_meta(db, "derived_from_labels"):
+    """Engagement by action (`counted_until`); NaN where counts would tell labels."""
+    if counts_hidden(db, entity):
         return np.full((len(row_of), len(ACTIONS)), np.nan, dtype=np.float32)
-    until = get_meta(db, "engaged_until")
     subject, condition, values = ("item_id", "entity = ?", [entity])
     if entity == "query":
         subject, condition, values = ("query", "1", [])
-    if until is not None:
-        condition, values = f"{condition} AND time < ?", [*values, until]
     counts = np.zeros((len(row_of), len(ACTIONS)), dtype=np.float32)
     places = {action: place for place, action in enumerate(ACTIONS)}
     cursor = db.conn.execute(
-        f"SELECT {subject}, action, SUM(count) FROM engagements WHERE {condition} "
-        f"GROUP BY {subject}, action",
-        values,
+        f"SELECT {subject}, action, SUM(count) FROM engagements "
+        f"WHERE {condition} AND +time < ? GROUP BY {subject}, action",
+        [*values, counted_until(db)],
     )
     for item_id, action, total in cursor:
         row = row_of.get(item_id)

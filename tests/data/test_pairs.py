@@ -10,16 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.catalogue.pairs import (
-    DAY,
     PAIR_SCHEMA,
     Caps,
-    Split,
-    check_leak,
     evaluation_pairs,
-    time_split,
     training_pairs,
 )
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
+from omnisearch.data.catalogue.splits import DAY, Split, check_leak, time_split
 from omnisearch.data.workspace.errors import NotReady
 
 START = 1_600_000_000

@@ -76,7 +76,7 @@ def test_searching_from_an_export_imports_no_pytorch(exported: Workspace) -> Non
 def test_the_recall_of_a_tower_is_that_of_exact_search(served: Workspace) -> None:
     generation, encoder = Generation.open(served), load_encoder(served)
     db = open_catalogue(served.catalogue)
-    pairs = window_pairs(db, 0, 2**40, sample=30)
+    pairs = window_pairs(db, (0, 2**40), sample=30)
     measure = tower_recall(generation, pairs)
     assert measure is not None
     found = measure(encoder)

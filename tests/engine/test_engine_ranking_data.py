@@ -9,12 +9,12 @@ import pytest
 from engine_catalogue import DAY, UNTIL
 from engine_fakes import FakeEncoder
 
-from omnisearch.data.catalogue.pairs import time_split
 from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.catalogue.splits import evaluation_queries, time_split
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.ranking_data import RankingOptions, collect, evaluation_queries
+from omnisearch.engine.ranking_data import RankingOptions, collect
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.ranker.features import feature_names
@@ -40,7 +40,7 @@ def test_queries_come_from_the_days_after_training_and_not_from_the_evaluation(
     engine, db = logged
     split = time_split(db)
     assert split.train_until == UNTIL
-    assert evaluation_queries(db, split) == {"boho sofa"}
+    assert evaluation_queries(db) == {"boho sofa"}
     data, queries = asked(engine, db, monkeypatch)
     assert "boho bedroom" in queries and len(queries) == 40  # 41 texts less the measured one
     assert not {"early words", "late words", "boho sofa"} & set(queries)

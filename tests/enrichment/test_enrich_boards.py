@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue.pairs import DAY
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.splits import DAY
 from omnisearch.data.text.normalise import words
 from omnisearch.enrichment.boards import TOP, WordStatistics, best_titles, enrich_board_titles
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue.pairs import DAY, time_split
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.data.catalogue.splits import DAY, time_split
 from omnisearch.enrichment.engaged_queries import ACTION_WEIGHTS, TOP, enrich_engaged_queries
 
 DAYS_2_YEARS = 730 * DAY

@@ -9,8 +9,8 @@ import pytest
 import torch
 from graph_world import END, add_boards, cosine, engage, items
 
-from omnisearch.data.catalogue.pairs import DAY, check_leak, time_split
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.splits import DAY, check_leak, time_split
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady

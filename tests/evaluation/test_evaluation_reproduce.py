@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.pairs import check_leak, time_split
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.splits import check_leak, time_split
 from omnisearch.data.catalogue.vectors import open_features
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError

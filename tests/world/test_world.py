@@ -15,8 +15,9 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from omnisearch.data.catalogue.pairs import evaluation_pairs, time_split, training_pairs
+from omnisearch.data.catalogue.pairs import evaluation_pairs, training_pairs
 from omnisearch.data.catalogue.schema import ACTIONS, open_catalogue
+from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.text.normalise import normalise_query, words
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
+from omnisearch.data.catalogue.splits import held_out
 from omnisearch.data.importers.readers import open_source
 from omnisearch.data.importers.translate import Values
 from omnisearch.data.text.normalise import normalise_query
@@ -34,9 +35,7 @@ class Splits:
         """`queries`: the texts of all queries of the set, where there may be few."""
         workspace.root.mkdir(parents=True, exist_ok=True)
         db = open_catalogue(workspace.catalogue, create=True)
-        self._held = dict(
-            db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')")
-        )
+        self._held = held_out(db)
         db.conn.close()
         self._few = queries is not None and len(queries) < FEW
 

@@ -1,0 +1,279 @@
+"""Which queries and which times of the log each reader may see: the leak rule (§4.2).
+
+A data set may give a query a split: 'train', 'valid' or 'test'. The log is cut into windows,
+counted back from its last event (`time_split`):
+
+    ───────────────────────────────┬────────────────────────────┬─────────────────┐
+     training (its last 7 days are │ 15 days' gap (rankers      │ evaluation,     │
+     drawn from for validation)    │ learn from the first 14)   │ 7 days          │
+    ───────────────────────────────┴────────────────────────────┴─────────────────┘
+                              train_until                   eval_from         eval_until
+
+A log of 22 days or less has no evaluation window: all of it is training, rankers learn from
+judgments alone, and features may read everything.
+
+Who may see which queries, by their split ('none': no data set gave one), and which times:
+
+| reader             | queries                | times                    | who calls             |
+|--------------------|------------------------|--------------------------|-----------------------|
+| training pairs     | none, 'train'          | before train_until       | data/catalogue/pairs  |
+| training's queries | none, 'train'          |                          | training/dataset      |
+| validation pairs   | as training pairs      | 7 days to train_until    | training/validate     |
+| engaged queries    | none, 'train'          | 2 years to train_until   | engaged_queries       |
+| board titles       | boards have none       | before feature_until     | boards                |
+| graph embeddings   | none, 'train'          | before feature_until     | graph                 |
+| temporal recall    | none, 'train'          | from feature_until       | graph/temporal_recall |
+| counts             | all (items: note 1)    | before engaged_until     | parts/table_write     |
+| related queries    | all                    | before engaged_until     | indexer/signals       |
+| rankers, log       | none; note 2           | 14 days from train_until | ranking_data          |
+| rankers, judgments | none, 'valid'; note 2  |                          | ranking_data          |
+| evaluation, log    | all                    | eval_from to eval_until  | data/catalogue/pairs  |
+| evaluation, judged | those measured; note 2 |                          | evaluation/evaluate   |
+| queries to judge   | all                    | last seen from eval_from | judging/queries       |
+
+1. The counts of items stay unknown where labels made the log (`counts_hidden`).
+2. No query is learned from that is measured: one with a pair in the evaluation window, or kept for
+   test (`evaluation_queries`). The rankers' window begins later where features know more.
+
+`feature_until` is train_until, or without end where there is no evaluation window. `engaged_until`
+is the catalogue's note of how far enrichment read: train_until, unless a user asked for more. A
+user who serves wants features that know everything; training and evaluation then refuse to run
+(`check_leak`).
+
+A query without a split may be trained on and measured: it was asked in both windows, and the pairs
+measured are those engaged in the later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlite_utils
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
+from omnisearch.data.workspace.errors import NotReady
+
+DAY = 86_400
+NO_LIMIT = 2**62  # later than any time
+SPLITS = ("train", "valid", "test")
+
+Window = tuple[int, int]  # [from, until) in seconds since 1970 UTC; empty where from >= until
+
+# SQL: when an item was saved to a board; saves without a time are older than all others.
+SAVED_AT = "COALESCE(added_at, -1)"
+
+# Notes of the catalogue: until when (exclusive) enrichment read the log or the boards.
+_TEXT_NOTES = {
+    "engaged_until": ("Engaged queries", "omnisearch enrich queries"),
+    "boards_until": ("Board titles", "omnisearch enrich boards"),
+}
+
+# Queries with a pair in the evaluation window (`pairs.window_pairs`), and those kept for test.
+_MEASURED = """
+    SELECT query FROM engagements
+    WHERE time >= ? AND time < ? AND action <> 'impression' AND (
+        entity = 'pin' AND item_id IN (SELECT id FROM pins)
+        OR entity = 'product' AND item_id IN (SELECT id FROM products)
+        OR entity = 'query' AND item_id <> query)
+    GROUP BY query, entity, item_id, action HAVING SUM(count) > 0
+    UNION SELECT id FROM queries WHERE split = 'test'
+"""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of the log by time, in seconds since 1970 UTC; upper bounds are exclusive.
+
+    Training reads [.., train_until), evaluation [eval_from, eval_until). Where the log has no
+    usable time span, the evaluation is empty and all of the log is training.
+    """
+
+    train_until: int
+    eval_from: int
+    eval_until: int
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is an evaluation window."""
+        return self.eval_until > self.eval_from
+
+
+def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7) -> Split:
+    """The split of §4.2, counted back from the last event of the log.
+
+    A log that spans no more than the gap and the evaluation window together (labels imported as
+    engagement all carry one time) would leave no training data: it is all training
+    (`train_until` is one past the last event) and the evaluation window is empty. An empty log
+    gives Split(0, 0, 0).
+    """
+    first, last = db.conn.execute(
+        "SELECT (SELECT MIN(time) FROM engagements), (SELECT MAX(time) FROM engagements)"
+    ).fetchone()
+    if last is None:
+        return Split(0, 0, 0)
+    end = last + 1
+    eval_from = end - eval_days * DAY
+    train_until = eval_from - gap_days * DAY
+    if first >= train_until:
+        return Split(end, end, end)
+    return Split(train_until, eval_from, end)
+
+
+# Times
+
+
+def training_window(split: Split) -> Window:
+    """What training pairs are made of."""
+    return -NO_LIMIT, split.train_until
+
+
+def validation_window(split: Split) -> Window:
+    """What validation pairs are drawn from: the last 7 days of training."""
+    return split.train_until - 7 * DAY, split.train_until
+
+
+def ranker_window(split: Split, known_until: int, days: int) -> Window:
+    """What rankers learn from: at most `days` days after training, before the evaluation.
+
+    It begins where the features that rankers read end (`known_until`), which would otherwise hold
+    the labels. Empty where there is no evaluation window.
+    """
+    if not split.evaluates:
+        return 0, 0
+    return max(split.train_until, known_until), min(split.train_until + days * DAY, split.eval_from)
+
+
+def evaluation_window(split: Split) -> Window:
+    """What is measured; empty where the log is too short."""
+    return split.eval_from, split.eval_until
+
+
+def judged_since(db: sqlite_utils.Database) -> int:
+    """Since when a query must have been asked to be judged; 0 without an evaluation window."""
+    split = time_split(db)
+    return split.eval_from if split.evaluates else 0
+
+
+def feature_until(db: sqlite_utils.Database, until: int | None = None) -> int:
+    """Until when (exclusive) boards and graphs are read: the `until` of a user who names one.
+
+    Else the end of training, or NO_LIMIT where there is no evaluation window.
+    """
+    if until is not None:
+        return until
+    split = time_split(db)
+    return split.train_until if split.evaluates else NO_LIMIT
+
+
+def known_window(until: int) -> Window:
+    """What a feature that reads until then is made of."""
+    return -NO_LIMIT, until
+
+
+def later_window(until: int) -> Window:
+    """What a feature that reads until then knows nothing of."""
+    return until, NO_LIMIT
+
+
+def engaged_window(db: sqlite_utils.Database, until: int | None, days: int) -> Window:
+    """What engaged queries are counted over: `days` days before `until`.
+
+    None stands for the end of training; no `until` is later than one past the last event.
+    """
+    split = time_split(db)
+    end = min(split.train_until if until is None else until, split.eval_until)
+    return end - days * DAY, end
+
+
+def counted_until(db: sqlite_utils.Database) -> int:
+    """Until when (exclusive) counts and related queries read the log: as far as engaged queries."""
+    until = get_meta(db, "engaged_until")
+    return NO_LIMIT if until is None else until
+
+
+def known_until(manifest: Mapping[str, Any]) -> int:
+    """Until when (exclusive) a generation's counts and engaged queries read the log.
+
+    0 where its manifest does not say.
+    """
+    until = manifest.get("engaged_until")
+    return until if isinstance(until, int) and until < NO_LIMIT else 0
+
+
+def counts_hidden(db: sqlite_utils.Database, entity: str) -> bool:
+    """Whether an entity's counts must stay unknown: those of items in a log made of labels.
+
+    There an item is known by the label that was kept aside for validation, and rankers would learn
+    to look for what is missing.
+    """
+    return entity in ITEM_ENTITIES and bool(get_meta(db, "derived_from_labels"))
+
+
+# Queries. Conditions in SQL; `column` holds a query.
+
+
+def training_may_see(column: str) -> str:
+    """Training pairs, and all features made of queries: nothing kept for validation or test."""
+    return f"{column} NOT IN (SELECT id FROM queries WHERE split IN ('valid', 'test'))"
+
+
+def rankers_may_see_logged(column: str) -> str:
+    """The log that rankers learn from: no query of a data set."""
+    return f"{column} NOT IN (SELECT id FROM queries WHERE split IS NOT NULL)"
+
+
+def rankers_may_see_judged(column: str) -> str:
+    """The judgments that rankers learn from: no query that encoders were fitted to, no test."""
+    return f"{column} NOT IN (SELECT id FROM queries WHERE split IN ('train', 'test'))"
+
+
+def held_out(db: sqlite_utils.Database) -> dict[str, str]:
+    """Query → 'valid' or 'test', of the queries kept from training."""
+    return dict(db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')"))
+
+
+def evaluation_queries(db: sqlite_utils.Database) -> set[str]:
+    """The queries that the evaluation measures, from which no ranker may learn.
+
+    These are the queries engaged with in the evaluation window, and those that a data set keeps
+    for its test.
+
+    Raises:
+        NotReady: the features leak (see `check_leak`).
+    """
+    split = time_split(db)
+    check_leak(db, split)
+    return {row[0] for row in db.conn.execute(_MEASURED, evaluation_window(split))}
+
+
+# Features
+
+
+def fit_note(feature: str) -> str:
+    """The catalogue note on a feature fitted here: {"until": time, "sha256": of its file}."""
+    return f"{feature}_fit"
+
+
+def check_leak(db: sqlite_utils.Database, split: Split) -> None:
+    """Raise NotReady if a feature in the catalogue was computed from after `split.train_until`.
+
+    A feature that has seen the evaluation window, or the gap before it, would answer the
+    evaluation for the model (§4.2). There is nothing to leak where the evaluation is empty.
+    """
+    if not split.evaluates:
+        return
+    known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
+    for name, digest in db.conn.execute("SELECT name, sha256 FROM features"):
+        note = get_meta(db, fit_note(name))
+        if note is not None and note["sha256"] == digest:  # else imported since
+            known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))
+    for until, feature, command in known:
+        if until is not None and until > split.train_until:
+            raise NotReady(
+                f"{feature} know of what happened after the end of training "
+                f"({split.train_until}): the evaluation would leak into the features.",
+                where="catalogue",
+                how=f"Run `{command}` without --until.",
+            )
