@@ -49,7 +49,7 @@ from omnisearch.encoders.training.dataset import training_data
 from omnisearch.engine import ranking_data
 from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-from omnisearch.enrichment.graph import fitting
+from omnisearch.enrichment.graph import training as fitting
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.evaluation.evaluate import held_out_gains, judged_sets
