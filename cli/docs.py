@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: `python -m omnisearch.cli.docs docs/cli.md`."""
+"""Writes docs/reference/cli.md from the commands themselves: `python -m omnisearch.cli.docs docs/reference/cli.md`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnisearch.cli.main import app
 
 
 def reference() -> str:
-    """The Markdown reference of all commands, as docs/cli.md holds it."""
+    """The Markdown reference of all commands, as docs/reference/cli.md holds it."""
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="omnisearch")
     return get_docs_for_click(obj=command, ctx=context, name="omnisearch").strip() + "\n"

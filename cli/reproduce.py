@@ -41,7 +41,7 @@ def reproduce(
         typer.Option("--out", help="Folder of data, runs and reports; it may be gone on with."),
     ] = Path("reproduction"),
     config: Annotated[
-        Path | None, typer.Option(help="A table of your own, as TOML; see docs/reproduce.md.")
+        Path | None, typer.Option(help="A table of your own, as TOML; see docs/guide/reproduce.md.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
     steps: Annotated[

@@ -1,6 +1,6 @@
 """What answers a query: encode, retrieve, merge, rank, blend.
 
-`SearchEngine.open(workspace).search("boho bedroom", k=20)`; `docs/engine.md` has the examples.
+`SearchEngine.open(workspace).search("boho bedroom", k=20)`; `docs/guide/python.md` has the examples.
 """
 
 from __future__ import annotations

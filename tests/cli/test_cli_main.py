@@ -38,7 +38,7 @@ def test_all_commands_are_there_and_each_shows_an_example() -> None:
 
 
 def test_the_reference_in_docs_is_that_of_the_commands() -> None:
-    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
     assert page.read_text("utf-8") == reference(), "Run `make docs`."
 
 

@@ -1,4 +1,4 @@
-"""docs/training.md tells the settings as they are."""
+"""docs/guide/train.md tells the settings as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnisearch.encoders.config import Config, preset_config
 
-DOCS = Path(__file__).parents[2] / "docs/training.md"
+DOCS = Path(__file__).parents[2] / "docs/guide/train.md"
 
 
 def shown(value: object) -> str:

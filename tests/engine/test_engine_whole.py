@@ -25,7 +25,7 @@ from omnisearch.engine.train_rankers import train as train_rankers
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.ranker.published import load_rankers
 
-DOCS = Path(__file__).parents[2] / "docs/engine.md"
+DOCS = Path(__file__).parents[2] / "docs/guide/python.md"
 
 
 def test_every_system_answers_over_a_real_index(trained: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""docs/serving.md says what is there."""
+"""docs/guide/serve.md says what is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server_process import Server
 
 from omnisearch.service.config import ServiceConfig
 
-TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "guide" / "serve.md").read_text()
 
 
 def test_all_settings_are_documented_with_their_defaults() -> None:

@@ -77,7 +77,7 @@ def test_a_package_brings_a_data_set(site, tmp_path):
 
 
 def test_a_package_brings_a_feed_as_the_documentation_says(tmp_path):
-    page = (SOURCES.parent / "docs/file-formats.md").read_text("utf-8")
+    page = (SOURCES.parent / "docs/reference/file-formats.md").read_text("utf-8")
     program = page.split("```python\n# shop/feed.py\n")[1].split("```")[0]
     entry = page.split('[project.entry-points."omnisearch.feeds"]\n')[1].split("```")[0]
     site = installed(tmp_path / "site", "", "[omnisearch.feeds]\n" + entry.replace('"', ""))
