@@ -95,7 +95,7 @@ class OnnxQueries:
         """(n, dim) float32 unit rows; short texts are encoded together to spare padding.
 
         int8 scales each batch by its largest activation: a text's vector depends a little on
-        its company (`docs/reference/query-embeddings.md` says how little).
+        its company (`docs/results/serving.md` says how little).
         """
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         rows = self.pieces(texts)

@@ -221,11 +221,7 @@ def test_the_examples_of_the_documentation_run(served: Workspace) -> None:
     assert "boho bedroom" in ran.stdout
 
 
-def test_every_setting_is_documented() -> None:
-    from dataclasses import fields
-
-    text = DOCS.read_text("utf-8")
-    for field in (*fields(EngineConfig), *fields(RankingOptions)):
-        assert f"`{field.name}`" in text, field.name
+def test_every_system_is_documented() -> None:
+    text = (DOCS.parents[1] / "reference/search.md").read_text("utf-8")
     for name in SYSTEMS:
         assert f"`{name}`" in text
