@@ -35,10 +35,12 @@ def serve(
     ] = None,
     image_origins: Annotated[
         str | None,
-        typer.Option("--image-origin", metavar="ORIGINS", help="Whence remote pictures are shown."),
+        typer.Option(
+            "--image-origin", metavar="ORIGINS", help="Origins of remote pictures that are shown."
+        ),
     ] = None,
     cache_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="A Redis that shares query embeddings.")
+        str | None, typer.Option(metavar="URL", help="A Redis server that shares query embeddings.")
     ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Requests a second of one client; 0 without a limit.")
@@ -61,7 +63,7 @@ def serve(
     except ImportError as error:
         raise InputError(
             f"The service needs a package that is not installed ({error.name}).",
-            how="Install the extra: pip install 'omnisearch[serve]'.",
+            how="Install the extra: pip install 'omnisearchsage[serve]'.",
         ) from error
     from omnisearch.data.workspace import Workspace
     from omnisearch.service.config import service_config

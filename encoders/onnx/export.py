@@ -62,7 +62,7 @@ def export_query_tower(
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise InputError(
-                f"{package} is not installed.", how="Run `pip install omnisearch[serve]`."
+                f"{package} is not installed.", how="Run `pip install omnisearchsage[serve]`."
             )
     texts = list(dict.fromkeys([*sample, *_ODD]))
     final = export_folder(workspace, encoder.checkpoint)

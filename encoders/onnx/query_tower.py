@@ -150,7 +150,7 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
     if find_spec("onnxruntime") is None:
         logger.warning(
             "%s: ONNX Runtime is not installed; PyTorch encodes queries. "
-            "Run `pip install omnisearch[serve]`.",
+            "Run `pip install omnisearchsage[serve]`.",
             folder,
         )
         return None

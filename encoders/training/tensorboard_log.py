@@ -48,7 +48,7 @@ def open_board(folder: Path, step: int, *, wanted: bool) -> Iterator[Board]:
         raise InputError(
             "TensorBoard is not installed.",
             where="train.tensorboard",
-            how="Run `pip install omnisearch[tensorboard]`, or leave the setting out.",
+            how="Run `pip install omnisearchsage[tensorboard]`, or leave the setting out.",
         ) from error
     with SummaryWriter(str(folder), purge_step=step + 1) as writer:
         yield Board(writer)

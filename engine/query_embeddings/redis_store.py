@@ -57,7 +57,7 @@ class RedisStore:
             raise InputError(
                 "The package redis is not installed.",
                 where="cache url",
-                how="Run `pip install omnisearch[redis]`.",
+                how="Run `pip install omnisearchsage[redis]`.",
             )
         import redis
         from redis.backoff import NoBackoff

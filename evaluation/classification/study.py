@@ -131,7 +131,7 @@ def classification_report(
         found[FASTTEXT] = _fasttext(task, seeds)
         notes = []
     else:
-        notes = ["fastText is not installed (`pip install omnisearch[classify]`): not compared."]
+        notes = ["fastText is not compared: `pip install omnisearchsage[classify]`."]
     for name, encode in encoders.items():
         if name in found:
             raise InputError(f"An encoder cannot be called {name!r}.")

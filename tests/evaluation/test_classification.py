@@ -204,7 +204,7 @@ def test_without_fasttext_the_comparison_is_left_out_and_told(monkeypatch) -> No
     monkeypatch.setattr(fasttext_baseline, "available", lambda: False)
     report = classification_report(labels_of(room_rows(), []), {"knowing": one_hot}, seeds=(0,))
     assert report.gains == []
-    assert "omnisearch[classify]" in markdown(report)
+    assert "omnisearchsage[classify]" in markdown(report)
 
 
 def test_fasttext_logits_order_as_its_own_predictions_do() -> None:
