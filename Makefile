@@ -30,7 +30,7 @@ slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m omnisearch.cli.docs docs/cli.md
+	$(BIN)/python -m omnisearch.cli.docs
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

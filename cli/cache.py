@@ -61,7 +61,7 @@ def clear(
 @app.command(epilog=example("omnisearch cache warm --head 1000"))
 def warm(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    head: Annotated[int, typer.Option(min=1, help="So many of the log's head queries.")] = 1000,
+    head: Annotated[int, typer.Option(min=1, help="Number of head queries of the log.")] = 1000,
     queries: Annotated[Path | None, typer.Option(help="A file of queries instead.")] = None,
     cache_url: CacheUrlOption = None,
     json: JsonOption = False,

@@ -52,7 +52,7 @@ def evaluate(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Precision@1 by level on held-out queries, beside fastText (extra `classify`)."""
+    """Precision@1 by level on held-out queries, compared with fastText (extra `classify`)."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.data.workspace.files import write_atomic
     from omnisearch.encoders.checkpoint import load_encoder

@@ -34,7 +34,7 @@ def compare(
     query: Annotated[str | None, typer.Argument(help="The query to show.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     queries: Annotated[
-        Path | None, typer.Option(help="A file of queries: figures over all of them instead.")
+        Path | None, typer.Option(help="Figures over all queries of a file instead.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 12,
     systems: Annotated[

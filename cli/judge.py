@@ -53,7 +53,7 @@ def draw(
         int, typer.Option(min=1, help="Queries to draw, as many of head, torso and tail.")
     ] = 300,
     queries: Annotated[
-        Path | None, typer.Option(help="A file of queries: all of them instead.")
+        Path | None, typer.Option(help="Judge all queries of a file instead.")
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     json: JsonOption = False,
@@ -96,7 +96,7 @@ def draw(
 def ask(
     name: NameArgument, judge: JudgeOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE
 ) -> None:
-    """Judge in the terminal, a key for each grade. Quit at any time; nothing given is lost."""
+    """Judge in the terminal, a key for each grade. Quit at any time; no answer is lost."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.session import ask as ask_about
     from omnisearch.evaluation.pictures import picture_folders
@@ -120,7 +120,7 @@ def export(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
 ) -> None:
-    """Write the pairs that a judge is still to be asked about as CSV, with a column to fill in."""
+    """Write the pairs that a judge has not judged yet as CSV, with a column to fill in."""
     from omnisearch.evaluation.judging.sheets import export_sheet
 
     pairs = export_sheet(_opened(workspace, name)[1], judge, output)
@@ -134,7 +134,7 @@ def import_(
     name: NameArgument,
     file: Annotated[Path, typer.Argument(help="A sheet that was filled in.", show_default=False)],
     judge: Annotated[
-        str | None, typer.Option(help="Who judged, where the sheet does not say.")
+        str | None, typer.Option(help="Who judged, if the sheet does not say.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     replace: Annotated[
@@ -143,7 +143,7 @@ def import_(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take the grades of a sheet. Bad rows are refused with line and field; the rest is taken."""
+    """Import the grades of a sheet. Bad rows are refused, others taken."""
     from omnisearch.evaluation.judging.sheets import import_sheet
 
     report = import_sheet(_opened(workspace, name)[1], file, judge, replace)

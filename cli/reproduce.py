@@ -38,10 +38,12 @@ def reproduce(
     ] = None,
     out_: Annotated[
         Path,
-        typer.Option("--out", help="Folder of data, runs and reports; it may be gone on with."),
+        typer.Option(
+            "--out", help="Folder of data, runs and reports; an earlier run in it is continued."
+        ),
     ] = Path("reproduction"),
     config: Annotated[
-        Path | None, typer.Option(help="A table of your own, as TOML; see docs/reproduce.md.")
+        Path | None, typer.Option(help="A table of your own, as TOML; see docs/guide/reproduce.md.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
     steps: Annotated[

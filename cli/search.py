@@ -50,7 +50,7 @@ def search(
     explain: Annotated[bool, typer.Option(help="Show the score of every stage.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Search pins and products; related queries stand beside them."""
+    """Search pins and products, and show related queries."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.filters import Filters
     from omnisearch.engine.search import SearchEngine

@@ -42,10 +42,10 @@ def train(
     pooling: Annotated[str | None, typer.Option(help="cls (the paper's) or mean.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     warm_start: Annotated[
-        bool, typer.Option(help="Begin with the encoder of `enrich text`, where that was run.")
+        bool, typer.Option(help="Start from the encoder of `enrich text`, if it was run.")
     ] = True,
     seed: Annotated[int | None, typer.Option(help="Same seed, same losses.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5).

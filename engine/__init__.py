@@ -1,6 +1,6 @@
 """What answers a query: encode, retrieve, merge, rank, blend.
 
-`SearchEngine.open(workspace).search("boho bedroom", k=20)`; `docs/engine.md` has the examples.
+`SearchEngine.open(workspace).search("boho bedroom", k=20)`: see docs/guide/python.md.
 """
 
 from __future__ import annotations

@@ -97,14 +97,14 @@ ENRICHERS: Registry[Enricher] = Registry(
         ),
         Enricher(
             "text",
-            "Items' own text through a pretrained encoder: the feature that training starts from.",
+            "Text embeddings by a pretrained encoder, which training then starts from.",
             "omnisearch.enrichment.text:embed_texts",
             by_default=True,
             usual_options="omnisearch.enrichment.text:usual_encoder",
         ),
         Enricher(
             "graph",
-            "PinSage and ItemSage embeddings, for who has none to import: trained once, then "
+            "PinSage and ItemSage embeddings, if there are none to import: trained once, then "
             "saved.",
             "omnisearch.enrichment.graph.embeddings:embed_graph",
             by_default=True,

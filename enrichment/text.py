@@ -45,7 +45,7 @@ def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndar
     """(n, d) float32 unit rows: the whole text's vector plus the mean of the prose fields'.
 
     A field alone is closer to a query about it than it is beside others, and a long description
-    is cut later. `docs/warm-start.md` has the figures.
+    is cut later. `docs/results/warm-start.md` has the figures.
 
     Args:
         texts: n lists as of `texts_of`, none empty.

@@ -36,7 +36,7 @@ class Generation:
         number: the folder's name; higher is newer.
         checkpoint: of the encoder whose vectors these are; checkpoint_name: the name it was
             trained under.
-        manifest: counts, parameters, measured recall; see docs/indexes.md.
+        manifest: counts, parameters, measured recall; see docs/reference/generations.md.
         spaces: (entity, space) → Space: 'learned' for all, 'pinsage' for pins and 'itemsage' for
             products where these embeddings exist.
         tokens: 'pin' and 'product' → TokenIndex.

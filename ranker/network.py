@@ -6,7 +6,7 @@ The linear part is trained first, to the optimum of its convex loss. The correct
 and is trained for a few passes over the queries: with few queries the head stays close to linear,
 with many it departs from it. The correction is the mean of a few networks, which lie side by side
 in W, b and v.
-`docs/ranking.md` has the figures against LightGBM.
+`docs/results/ranking.md` has the figures against LightGBM.
 """
 
 from __future__ import annotations

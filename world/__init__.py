@@ -1,7 +1,8 @@
 """The sample world: a seeded generator of a small, wholly synthetic Pinterest.
 
 `generate` writes the conventional import files of pins, products, boards, queries, an engagement
-log from a simulated production search, judgments and pictures. docs/sample-world.md says how.
+log from a simulated production search, judgments and pictures, as
+docs/reference/sample-world.md says.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,8 @@
 
 The cosines of a space stay what they are when all of it is rotated. So before training, the space
 of the pretrained text encoder is rotated to where PinSage and ItemSage vectors of the same items
-lie: the query encoder then starts compatible with both (§3.4.3). Figures: docs/warm-start.md.
+lie: the query encoder then starts compatible with both (§3.4.3).
+Figures: docs/results/warm-start.md.
 """
 
 from __future__ import annotations

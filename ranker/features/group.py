@@ -35,7 +35,7 @@ class Feature:
     """One number for each candidate.
 
     Attributes:
-        doc: one line of Markdown for the table in docs/ranking.md.
+        doc: one line of Markdown for the table in docs/reference/ranking.md.
         l1: whether L1 sees it; L2 sees every feature.
     """
 

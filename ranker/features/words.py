@@ -12,17 +12,17 @@ def _compute(columns: Columns, query: QueryInfo) -> Columns:
 WORDS = FeatureGroup(
     "words",
     (
-        Feature("name_share", "share of the query's words that stand in the item's name", l1=True),
-        Feature("name_cover", "share of the name's words that stand in the query", l1=True),
+        Feature("name_share", "share of the query's words that occur in the item's name", l1=True),
+        Feature("name_cover", "share of the name's words that occur in the query", l1=True),
         Feature(
             "text_share",
-            "share of the query's words, each counted by its idf, that stand in any of the item's "
+            "share of the query's words, each counted by its idf, that occur in any of the item's "
             "texts, board titles and engaged queries included; exact for every candidate",
             l1=True,
         ),
         Feature(
             "excluded",
-            "share of the words after `without` that stand in the item's name, negative where the "
+            "share of the words after `without` that occur in the item's name, negative where the "
             "name says that it is without them",
             l1=True,
         ),

@@ -12,7 +12,7 @@ import pytest
 import typer
 from commandline import omnisearch
 
-from omnisearch.cli.docs import reference
+from omnisearch.cli.docs import PAGE, reference
 from omnisearch.cli.main import app
 
 COMMANDS = (
@@ -38,8 +38,8 @@ def test_all_commands_are_there_and_each_shows_an_example() -> None:
 
 
 def test_the_reference_in_docs_is_that_of_the_commands() -> None:
-    page = Path(__file__).parents[2] / "docs" / "cli.md"
-    assert page.read_text("utf-8") == reference(), "Run `make docs`."
+    page = (Path(__file__).parents[2] / PAGE).read_text("utf-8")
+    assert page == reference(), "Run `make docs`."
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -12,7 +12,7 @@ from ranking_samples import DAY, NOW, candidate_columns
 
 from omnisearch.ranker.features import FEATURES, QueryInfo, feature_matrix, feature_names, l1_names
 
-PAGE = Path(__file__).parents[2] / "docs" / "ranking.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ranking.md"
 nan = np.nan
 
 # What the first rankers were trained on. They load as long as the features keep these places.

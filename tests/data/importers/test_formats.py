@@ -76,19 +76,6 @@ def test_a_package_brings_a_data_set(site, tmp_path):
     assert report["reasons"] == {"nr is missing": 1}
 
 
-def test_a_package_brings_a_feed_as_the_documentation_says(tmp_path):
-    page = (SOURCES.parent / "docs/file-formats.md").read_text("utf-8")
-    program = page.split("```python\n# shop/feed.py\n")[1].split("```")[0]
-    entry = page.split('[project.entry-points."omnisearch.feeds"]\n')[1].split("```")[0]
-    site = installed(tmp_path / "site", "", "[omnisearch.feeds]\n" + entry.replace('"', ""))
-    (site / "shop").mkdir()
-    (site / "shop/feed.py").write_text(program)
-    (tmp_path / "export.csv").write_text("sku,name\ns1,Sink\n")
-    words = ("import", tmp_path / "export.csv", "--format", "shop", "-w", tmp_path / "w", "--json")
-    [report] = json.loads(omnisearch(site, *words).stdout)["data"]
-    assert (report["kind"], report["taken"], report["refused"]) == ("products", 1, 0)
-
-
 def test_the_help_and_the_error_list_them(site, tmp_path):
     shown = omnisearch(site, "import", "--help").stdout
     for name, entry in formats().items():

@@ -1,4 +1,4 @@
-"""docs/file-formats.md names every kind and field, and nothing else."""
+"""docs/reference/file-formats.md names every kind and field, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnisearch.data.importers.datasets import DATASETS
 from omnisearch.data.importers.feeds import FEEDS
 from omnisearch.data.importers.rows import FIELDS, KINDS, REQUIRED
 
-PAGE = (Path(__file__).parents[3] / "docs/file-formats.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/reference/file-formats.md").read_text("utf-8")
 
 
 def documented(heading: str) -> tuple[set[str], set[str]]:
