@@ -23,19 +23,18 @@ from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS, get_meta
 from omnisearch.data.catalogue.vectors import Feature, open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
+    Kind,
     numbers_in,
-    problems_of,
-    read_manifest,
-    read_pointer,
-    remove_folder,
+    read_number,
+    verified,
     write_manifest,
     write_pointer,
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError
-from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.files import new_folder, remove_folder
 from omnisearch.data.workspace.progress import Progress
 
-FORMAT = 1
+SIGNALS = Kind("signals", 1, again="Run `omnisearch index rebuild`.")
 HASH_BYTES = 16
 LEARNED = "learned"
 
@@ -106,7 +105,7 @@ def encode_signals(
     Raises:
         InputError: a feature has another dimension than the encoder was trained with.
     """
-    home = workspace.signals / encoder.checkpoint
+    home = workspace.signals_of(encoder.checkpoint)
     old = {} if fresh else _old_signals(home)
     number = max([*numbers_in(home), 0]) + 1
     stats = SignalStats(home / str(number))
@@ -122,9 +121,8 @@ def encode_signals(
         for entity in ENTITIES:
             run = _Run(workspace, db, encoder, entity, folder, old.get(entity))
             stats.items[entity], stats.encoded[entity] = run.write(step)
-        write_manifest(
-            folder, {"format": FORMAT, "checkpoint": encoder.checkpoint, "items": stats.items}
-        )
+        facts = {"checkpoint": encoder.checkpoint, "items": stats.items}
+        write_manifest(folder, SIGNALS, facts)
     write_pointer(home / "CURRENT", number)
     for other in numbers_in(home):
         if other != number:
@@ -138,10 +136,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     Raises:
         Corrupt: a file is not as the manifest says.
     """
-    manifest = read_manifest(folder, FORMAT)
-    problems = problems_of(folder, manifest)
-    if problems:
-        raise Corrupt(" ".join(problems), where=str(folder), how="Run `omnisearch index rebuild`.")
+    verified(folder, SIGNALS)
     found = {}
     for entity in ENTITIES:
         ids = [orjson.loads(line) for line in (folder / f"{entity}.ids").read_bytes().splitlines()]
@@ -157,7 +152,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
 def _old_signals(home: Path) -> dict[str, EntitySignals]:
     """The signals there are; none where they are damaged: they can all be made again."""
     try:
-        number = read_pointer(home / "CURRENT")
+        number = read_number(home / "CURRENT", SIGNALS)
         return {} if number is None else read_signals(home / str(number))
     except Corrupt:
         return {}
