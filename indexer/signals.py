@@ -25,7 +25,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     Kind,
     numbers_in,
-    read_number,
+    pointed,
     verified,
     write_manifest,
     write_pointer,
@@ -106,7 +106,7 @@ def encode_signals(
         InputError: a feature has another dimension than the encoder was trained with.
     """
     home = workspace.signals_of(encoder.checkpoint)
-    old = {} if fresh else _old_signals(home)
+    old = {} if fresh else _old_signals(workspace, encoder.checkpoint)
     number = max([*numbers_in(home), 0]) + 1
     stats = SignalStats(home / str(number))
     total, done = sum(count(db, entity) for entity in ENTITIES), 0
@@ -123,7 +123,7 @@ def encode_signals(
             stats.items[entity], stats.encoded[entity] = run.write(step)
         facts = {"checkpoint": encoder.checkpoint, "items": stats.items}
         write_manifest(folder, SIGNALS, facts)
-    write_pointer(home / "CURRENT", number)
+    write_pointer(workspace.current_signals(encoder.checkpoint), number)
     for other in numbers_in(home):
         if other != number:
             remove_folder(home / str(other))
@@ -149,11 +149,11 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     return found
 
 
-def _old_signals(home: Path) -> dict[str, EntitySignals]:
+def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
     """The signals there are; none where they are damaged: they can all be made again."""
     try:
-        number = read_number(home / "CURRENT", SIGNALS)
-        return {} if number is None else read_signals(home / str(number))
+        folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
+        return {} if folder is None else read_signals(folder)
     except Corrupt:
         return {}
 

@@ -192,9 +192,7 @@ def read_pointer(path: Path, kind: Kind) -> str | None:
     except OSError as error:
         raise kind.corrupt(f"The pointer file cannot be read ({error}).", path) from error
     if not _NAME.fullmatch(name):
-        raise kind.corrupt(
-            f"The pointer file names {name[:40]!r}, which is no folder's name.", path
-        )
+        raise kind.corrupt(f"The pointer file names {name[:40]!r}, not a folder.", path)
     return name
 
 

@@ -85,8 +85,12 @@ class Workspace:
 
     @property
     def graph(self) -> Path:
-        """The trained networks of PinSage and ItemSage."""
+        """The trained networks of PinSage and ItemSage, a folder for each."""
         return self.root / "graph"
+
+    def current_network(self, name: str) -> Path:
+        """The file that names the network which embeds."""
+        return self.graph / name / "CURRENT"
 
     # Trained encoders.
 
@@ -139,6 +143,10 @@ class Workspace:
     def signals_of(self, checkpoint: str) -> Path:
         """The items as one checkpoint encodes them."""
         return self.signals / checkpoint
+
+    def current_signals(self, checkpoint: str) -> Path:
+        """The file that names the newest of them."""
+        return self.signals / checkpoint / "CURRENT"
 
     @property
     def generations(self) -> Path:

@@ -33,7 +33,6 @@ from omnisearch.data.workspace.files import new_folder
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 
 NETWORK = Kind("graph network", 1, again="Run `omnisearch enrich graph --again`.")
-_POINTER = "CURRENT"
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Saved:
 
 def save(workspace: Workspace, name: str, saved: Saved) -> None:
     """Write a network and make it the one that `load` reads; the old one goes then."""
-    base = workspace.graph / name
-    final = base / uuid4().hex[:12]
+    pointer = workspace.current_network(name)
+    final = pointer.with_name(uuid4().hex[:12])
     with new_folder(final) as folder:
         save_file(
             {key: tensor.contiguous() for key, tensor in saved.tensors.items()},
@@ -73,13 +72,13 @@ def save(workspace: Workspace, name: str, saved: Saved) -> None:
         (folder / "ngrams").mkdir()
         saved.vocabulary.write(folder / "ngrams")
         write_manifest(folder, NETWORK)
-    write_pointer(base / _POINTER, final.name)
-    sweep(base, keep={final.name})
+    write_pointer(pointer, final.name)
+    sweep(pointer.parent, keep={final.name})
 
 
 def load(workspace: Workspace, name: str) -> Saved | None:
     """The network saved last, or None; raises Corrupt where its files differ from the manifest."""
-    folder = pointed(workspace.graph / name / _POINTER, NETWORK)
+    folder = pointed(workspace.current_network(name), NETWORK)
     return None if folder is None else read(folder)
 
 
