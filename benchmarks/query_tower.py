@@ -30,7 +30,7 @@ from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.models.query import QueryEncoder, QueryTokeniser
 from omnisearch.encoders.onnx.export import export_query_tower
-from omnisearch.encoders.onnx.query_tower import OnnxQueries, export_folder
+from omnisearch.encoders.onnx.query_tower import OnnxQueries
 
 BATCHES = (1, 32)
 Tower = Callable[[Sequence[str]], np.ndarray]
@@ -73,9 +73,7 @@ def measure(name: str, encoder: Encoder, texts: list[str], options: argparse.Nam
         everything = {"kept for the benchmark": np.ones(1, bool)}
         facts = export_query_tower(workspace, encoder, texts[:200], lambda _: everything)
         onnx = {
-            precision: OnnxQueries(
-                export_folder(workspace, encoder.checkpoint), options.threads, precision
-            )
+            precision: OnnxQueries(workspace.export(encoder.checkpoint), options.threads, precision)
             for precision in ("float32", "int8")
         }
     towers: dict[str, Tower] = {

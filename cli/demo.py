@@ -17,10 +17,10 @@ from omnisearch.cli import enrich, importing, index, rank, search, world
 from omnisearch.cli import evaluate as evaluate_command
 from omnisearch.cli import train as train_command
 from omnisearch.cli.common import JsonOption, WorkspaceOption, emit_json, err, example, out
+from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 
 QUERY = "antique copper bathroom sink"
-_MARK = "demo.json"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def demo(
 ) -> None:
     """Make a synthetic world, import, enrich, train, index, rank, then search and measure it."""
     _begin_afresh(workspace)
-    sample, page = workspace / "world", workspace / "comparison.html"
+    sample, page = Workspace(workspace).demo_world, Workspace(workspace).demo_page
     steps: dict[str, Callable[[], Any]] = {
         "world": lambda: world.world(sample, preset=preset, pins=None, seed=seed),
         "import": lambda: importing.import_([sample], workspace),
@@ -70,8 +70,9 @@ def demo(
 
 def _begin_afresh(workspace: Path) -> None:
     """Empty the folder of an earlier demo; leave any other folder alone."""
+    mark = Workspace(workspace).demo_mark
     if workspace.exists() and any(workspace.iterdir()):
-        if not (workspace / _MARK).exists():
+        if not mark.exists():
             raise InputError(
                 "This folder is not a demo's, and the demo begins with an empty one.",
                 where=str(workspace),
@@ -79,4 +80,4 @@ def _begin_afresh(workspace: Path) -> None:
             )
         shutil.rmtree(workspace)
     workspace.mkdir(parents=True, exist_ok=True)
-    (workspace / _MARK).write_text("{}\n")
+    mark.write_text("{}\n")

@@ -60,14 +60,13 @@ def onnx(
     from omnisearch.data.workspace import Workspace
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.encoders.onnx.export import export_query_tower
-    from omnisearch.encoders.onnx.query_tower import export_folder
 
     space = Workspace.open(workspace)
     encoder = load_encoder(space, checkpoint)
     sample = head_queries(open_catalogue(space.catalogue), 500)
     recall = _recall(space, encoder.checkpoint, pairs)
     facts = export_query_tower(space, encoder, sample, recall)
-    folder = export_folder(space, encoder.checkpoint)
+    folder = space.export(encoder.checkpoint)
     if json:
         return emit_json("export onnx", {**facts, "folder": str(folder)})
     names = ("kept", "recall_float32", "recall_int8", "recall_loss", "recall_loss_error", "pairs")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,17 @@ from safetensors.torch import load_file, save_file
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
-from omnisearch.data.workspace.files import new_folder, sha256_file, write_atomic
+from omnisearch.data.workspace.artefacts import (
+    Kind,
+    pointed,
+    sweep,
+    verified,
+    write_manifest,
+    write_pointer,
+)
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.paths import check_name
 from omnisearch.encoders.config import Config, config_from_json, config_to_json
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.models.item import ItemEncoder
@@ -45,7 +54,14 @@ from omnisearch.encoders.models.query import (
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 
-FORMAT = 1
+CHECKPOINT = Kind(
+    "checkpoint",
+    1,
+    again="Run `omnisearch train`, then `omnisearch index build`.",
+    mend="Put back a copy, or train again.",
+    apart=("training",),
+)
+TRAINING = Kind("training state", 1, again="Train again without --resume.")
 _CARD = "README.md"
 
 
@@ -82,39 +98,17 @@ class TrainingState:
 
 def folder_of(workspace: Workspace, name: str) -> Path:
     """The folder of all checkpoints of a name; raises InputError for a name that is no name."""
-    if not name or name.startswith(".") or Path(name).name != name:
-        raise InputError(
-            f"{name!r} is not a name for a checkpoint.", how="Use letters, digits and dashes."
-        )
-    return workspace.checkpoints / name
-
-
-def pointed(base: Path, pointer: str) -> Path | None:
-    """The folder that BEST or LAST names, or None where there is no such pointer."""
-    try:
-        target = (base / pointer).read_text("utf-8").strip()
-    except FileNotFoundError:
-        return None
-    path = base / Path(target).name
-    if not target or not path.is_dir():
-        raise Corrupt(
-            f"{pointer} names a checkpoint that is not there.",
-            where=str(base / pointer),
-            how="Train again.",
-        )
-    return path
+    return workspace.checkpoints / check_name(name, "checkpoint")
 
 
 def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) -> None:
-    """Write the folder `path`; an unfinished one of the same name, that nothing names, goes."""
-    if path.exists():
-        shutil.rmtree(path)
-    with new_folder(path) as folder:
+    """Write the folder `path`, in place of one of the same name that no pointer names."""
+    with new_folder(path, replace=True) as folder:
         weights = parts.model.state_dict()
         tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
         save_file(tensors, folder / "model.safetensors")
         description = {
-            "format": FORMAT,
+            "format": CHECKPOINT.format,
             "config": config_to_json(parts.config),
             "feature_dims": parts.model.item.feature_dims,
             "compat_dims": _compat_dims(parts.model),
@@ -127,12 +121,12 @@ def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) 
         (folder / "ngrams").mkdir()
         parts.vocabulary.write(folder / "ngrams")
         (folder / _CARD).write_text(card, "utf-8")
-        write_manifest(folder)
+        write_manifest(folder, CHECKPOINT)
         training = folder / "training"
         training.mkdir()
         save_file(state.tensors, training / "state.safetensors")
         _write_json(training / "state.json", state.values)
-        write_manifest(training)
+        write_manifest(training, TRAINING)
 
 
 def _compat_dims(model: OmniModel) -> dict[str, int]:
@@ -143,48 +137,13 @@ def _write_json(path: Path, values: Any) -> None:
     path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
 
 
-def write_manifest(folder: Path) -> None:
-    """`manifest.json`: sha256 and bytes of every file under `folder`."""
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "sha256": sha256_file(path),
-            "bytes": path.stat().st_size,
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    _write_json(folder / "manifest.json", {"format": FORMAT, "files": files})
-
-
 def verify(folder: Path) -> dict[str, str]:
-    """Check every file against the manifest; returns file → sha256.
+    """Check every file of a checkpoint against its manifest; returns file → sha256.
 
     Raises:
         Corrupt: a file is missing or differs, or the manifest itself cannot be read.
     """
-    how = "Put back a copy, or train again."
-    try:
-        manifest = orjson.loads((folder / "manifest.json").read_bytes())
-        files = {str(name): dict(entry) for name, entry in manifest["files"].items()}
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(
-            f"The checkpoint's manifest cannot be read ({error}).", where=str(folder), how=how
-        ) from error
-    if version != FORMAT:
-        raise Corrupt(
-            f"The checkpoint has format {version}, not {FORMAT}.",
-            where=str(folder),
-            how="It was written by another version. Train again, then `omnisearch index build`.",
-        )
-    for name, entry in files.items():
-        path = folder / name
-        if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
-            raise Corrupt("A file of the checkpoint is missing.", where=str(path), how=how)
-        if path.stat().st_size != entry.get("bytes") or sha256_file(path) != entry.get("sha256"):
-            raise Corrupt(
-                "A file of the checkpoint is not what its manifest says.", where=str(path), how=how
-            )
+    files = verified(folder, CHECKPOINT)["files"]
     return {name: str(entry["sha256"]) for name, entry in files.items()}
 
 
@@ -220,7 +179,7 @@ def load_parts(folder: Path) -> Parts:
 def load_state(folder: Path) -> TrainingState:
     """The training state of a checkpoint folder, verified."""
     training = folder / "training"
-    verify(training)
+    verified(training, TRAINING)
     try:
         values = orjson.loads((training / "state.json").read_bytes())
         return TrainingState(values, load_file(training / "state.safetensors"))
@@ -240,9 +199,9 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
         Corrupt: the files differ from their manifest.
     """
     base = folder_of(workspace, name)
-    folder = pointed(base, "BEST")
+    folder = pointed(workspace.best_checkpoint(name), CHECKPOINT)
     if folder is None:
-        begun = (base / "LAST").exists()
+        begun = workspace.last_checkpoint(name).exists()
         raise NotReady(
             f"The training of {name!r} has not ended." if begun else f"No encoder {name!r} yet.",
             where=str(base),
@@ -278,23 +237,21 @@ def identity(hashes: Mapping[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def publish_best(base: Path, folder: Path) -> None:
+def publish_best(workspace: Workspace, name: str, folder: Path) -> None:
     """Make `folder` what `load_encoder` reads, then drop what is no longer named."""
-    write_atomic(base / "BEST", folder.name.encode())
-    prune(base, keep=set())
+    write_pointer(workspace.best_checkpoint(name), folder.name)
+    prune(workspace, name)
 
 
-def prune(base: Path, keep: set[str]) -> None:
+def prune(workspace: Workspace, name: str, keep: Collection[str] = ()) -> None:
     """Remove checkpoints that neither BEST, LAST nor `keep` names, and unfinished ones."""
-    named = {path.name for pointer in ("BEST", "LAST") if (path := pointed(base, pointer))}
-    last = pointed(base, "LAST")
-    for path in base.iterdir():
-        if not path.is_dir() or path.name == "tensorboard":
-            continue
-        if path.name not in named | keep:
-            shutil.rmtree(path)
-        elif last is not None and path.name != last.name:
-            shutil.rmtree(path / "training", ignore_errors=True)
+    last = pointed(workspace.last_checkpoint(name), CHECKPOINT)
+    found = [last, pointed(workspace.best_checkpoint(name), CHECKPOINT)]
+    named = {*keep, *(path.name for path in found if path)}
+    sweep(workspace.checkpoints / name, {*named, workspace.tensorboard(name).name})
+    for folder_name in named - {last.name} if last else ():
+        training = workspace.checkpoints / name / folder_name / "training"
+        shutil.rmtree(training, ignore_errors=True)
 
 
 def tensors_of(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:

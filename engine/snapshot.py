@@ -89,10 +89,9 @@ def open_snapshot(
     if encoder is None:
         encoder = _trained_encoder(workspace, generation)
     snapshot = Snapshot(generation, encoder, None, data_time(generation))
-    pointer = workspace.rankers / "CURRENT"
-    if not with_rankers or not pointer.exists():
+    if not with_rankers or not workspace.current_rankers.exists():
         return snapshot
-    named = pointer.read_text("utf-8", errors="replace")
+    named = workspace.current_rankers.read_text("utf-8", errors="replace")
     return replace(snapshot, rankers=load_rankers(workspace), rankers_id=named)
 
 

@@ -31,12 +31,14 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
         }
     finally:
         db.conn.close()
+    names = sorted(path.name for path in workspace.checkpoints.glob("*"))
+    trained = [name for name in names if workspace.best_checkpoint(name).exists()]
     found = {
         "catalogue": counts,
         "features": {f"{name} of {entity}": [rows, dim] for name, entity, rows, dim in features},
-        "checkpoints": sorted(path.parent.name for path in workspace.checkpoints.glob("*/BEST")),
+        "checkpoints": trained,
         "generation": _pointer(workspace.current),
-        "rankers": _pointer(workspace.rankers / "CURRENT"),
+        "rankers": _pointer(workspace.current_rankers),
         **notes,
     }
     return {**found, "next": _next(found)}

@@ -60,7 +60,7 @@ class Job:
         """
         total = sum(self._count(entity) for entity in ITEM_ENTITIES)
         done = 0
-        refusals = self.workspace.rejects / f"{self.name}.jsonl"
+        refusals = self.workspace.refused_pictures(self.name)
         refusals.unlink(missing_ok=True)
         with ThreadPoolExecutor(_READERS) as readers:
             for entity in ITEM_ENTITIES:
@@ -145,5 +145,5 @@ def summary(job: Job, tally: Tally, **counts: int) -> dict[str, Any]:
     }
     if tally.refused:
         shown["reasons"] = dict(tally.reasons.most_common())
-        shown["rejects"] = str(job.workspace.rejects / f"{job.name}.jsonl")
+        shown["rejects"] = str(job.workspace.refused_pictures(job.name))
     return shown

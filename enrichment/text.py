@@ -25,7 +25,6 @@ from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import FEATURE, NOTE, TextTower, weights_digest
 
-CACHE = "text_cache.db"
 FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
 PROSE = ("title", "caption", "description")
 
@@ -148,7 +147,7 @@ class _Cache:
     """Vectors by encoder and text, float16 in SQLite; it may be deleted."""
 
     def __init__(self, workspace: Workspace, encoder: str) -> None:
-        self.path, self.encoder = workspace.root / CACHE, encoder
+        self.path, self.encoder = workspace.text_cache, encoder
 
     def __enter__(self) -> _Cache:
         self.connection = sqlite3.connect(self.path, timeout=60)

@@ -94,7 +94,7 @@ class Cache:
 
     def __init__(self, workspace: Workspace, model: str) -> None:
         """Open it for the model of this digest; raises Corrupt for a damaged file."""
-        self.path, self.model = workspace.root / "image_cache.db", model
+        self.path, self.model = workspace.image_cache, model
         self.connection = sqlite3.connect(self.path, timeout=60)
         try:
             self.connection.execute("PRAGMA journal_mode=WAL")

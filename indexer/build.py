@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import build_lock
+from omnisearch.data.workspace.locks import build_lock
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.indexer.publish import BuildOptions, Job, publish
 from omnisearch.indexer.signals import ItemsAndQueries

@@ -12,9 +12,8 @@ from typing import Any
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import problems_of, read_manifest, read_pointer
+from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
-from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling, open_spelling
 from omnisearch.indexer.parts.table import ItemTable, open_table
@@ -23,7 +22,13 @@ from omnisearch.indexer.parts.tokens import open_tokens
 from omnisearch.indexer.parts.vectors import Space, open_space
 from omnisearch.indexer.parts.words import Texts, open_texts
 
-FORMAT = 4
+GENERATION = Kind(
+    "generation",
+    4,
+    again="Run `omnisearch index build`.",
+    mend="Run `omnisearch index rollback --number N` with one that `omnisearch index status` "
+    "shows, or `omnisearch index build`.",
+)
 
 _OPEN_TRIES = 3
 
@@ -88,7 +93,7 @@ class Generation:
 
 def live_number(workspace: Workspace) -> int:
     """The live generation's number; raises NotReady where none was published."""
-    number = read_pointer(workspace.current)
+    number = read_number(workspace.current, GENERATION)
     if number is None:
         raise NotReady(
             "There is no index yet.",
@@ -100,7 +105,7 @@ def live_number(workspace: Workspace) -> int:
 
 def folder_of(workspace: Workspace, number: int) -> Path:
     """The folder of a generation; raises NotReady where it is not there."""
-    folder = workspace.generations / str(number)
+    folder = workspace.generation(number)
     if not folder.is_dir():
         raise NotReady(
             f"There is no generation {number}.",
@@ -111,11 +116,7 @@ def folder_of(workspace: Workspace, number: int) -> Path:
 
 
 def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Generation:
-    manifest = read_manifest(folder, FORMAT)
-    if verify:
-        problems = problems_of(folder, manifest)
-        if problems:
-            raise Corrupt(" ".join(problems), where=str(folder), how=REBUILD)
+    manifest = (verified if verify else read_manifest)(folder, GENERATION)
     try:
         rows = {entity: int(manifest["entities"][entity]["rows"]) for entity in ENTITIES}
         graphs = {
@@ -126,16 +127,14 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
         }
         checkpoint, name = str(manifest["checkpoint"]), str(manifest["checkpoint_name"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Corrupt(
-            f"The manifest lacks what it should say ({error!r}).", where=str(folder), how=REBUILD
+        raise GENERATION.corrupt(
+            f"The manifest lacks what it should say ({error!r}).", folder
         ) from error
     tables = {entity: open_table(folder / entity, entity) for entity in ENTITIES}
     for entity, table in tables.items():
         if len(table) != rows[entity]:
-            raise Corrupt(
-                f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.",
-                where=str(folder),
-                how=REBUILD,
+            raise GENERATION.corrupt(
+                f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.", folder
             )
     return Generation(
         number=number,

@@ -16,25 +16,19 @@ from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
 from omnisearch.data.text.normalise import words
 from omnisearch.data.text.tokens import TOKENS_VERSION
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import (
-    numbers_in,
-    read_manifest,
-    read_pointer,
-    remove_folder,
-    write_manifest,
-    write_pointer,
-)
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
-from omnisearch.indexer.generation import FORMAT, Generation
+from omnisearch.indexer.generation import GENERATION, Generation
 from omnisearch.indexer.parts.spelling import keys_of, write_spelling
-from omnisearch.indexer.parts.table_write import OWN_FIELDS, Rows, write_table
+from omnisearch.indexer.parts.table_write import OWN_FIELDS, write_table
 from omnisearch.indexer.parts.tokens import item_tokens, read_tokens, write_tokens
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.parts.vectors_write import GraphOptions, recall_of, write_space
 from omnisearch.indexer.parts.words import write_texts
+from omnisearch.indexer.retention import next_number, retain
+from omnisearch.indexer.rows import Rows, assign_rows
 from omnisearch.indexer.signals import (
     LEARNED,
     EntitySignals,
@@ -102,7 +96,7 @@ class Job:
         """Where the base keeps an entity type's files."""
         if self.base is None:
             return None
-        return self.workspace.generations / str(self.base.number) / entity
+        return self.workspace.generation(self.base.number) / entity
 
 
 def publish(job: Job) -> int:
@@ -119,7 +113,7 @@ def publish(job: Job) -> int:
     _count_the_rest(job, signals)
     number = next_number(workspace)
     try:
-        with new_folder(workspace.generations / str(number)) as folder:
+        with new_folder(workspace.generation(number)) as folder:
             _write(job, folder, number, signals)
     except _Unchanged:
         assert job.base is not None
@@ -143,7 +137,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     for entity in ENTITIES:
         (folder / entity).mkdir()
         found = signals[entity]
-        rows = assign_rows(found.ids, job.base, entity)
+        rows = assign_rows(found.ids, job.base.tables[entity].ids if job.base else ())
         row_of = rows.row_of()
         places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
         entities[entity] = {"rows": len(rows), "live": len(found.ids)}
@@ -161,8 +155,8 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     job.encoder.copy_to(folder / ENCODER)
     write_manifest(
         folder,
+        GENERATION,
         {
-            "format": FORMAT,
             "number": number,
             "created_at": int(time.time()),
             "checkpoint": job.encoder.checkpoint,
@@ -178,21 +172,6 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     )
     if job.base is not None and _same_content(folder, job.base):
         raise _Unchanged
-
-
-def assign_rows(ids: list[str], base: Generation | None, entity: str) -> Rows:
-    """Every id's row: by order of `ids`, or as in the base with the new ones after it.
-
-    An id of the base that is not among `ids` keeps its row and is marked deleted; if it comes
-    back later, it has the same row.
-    """
-    if base is None:
-        return Rows(ids, np.zeros(len(ids), dtype=bool))
-    old = base.tables[entity].ids
-    known, live = set(old), set(ids)
-    every = [*old, *(key for key in ids if key not in known)]
-    deleted = np.fromiter((key not in live for key in every), bool, len(every))
-    return Rows(every, deleted)
 
 
 def _write_items(
@@ -257,47 +236,11 @@ def _same_content(folder: Path, base: Generation) -> bool:
     def content(files: dict[str, Any]) -> dict[str, str]:
         return {name: says["sha256"] for name, says in files.items() if "/tantivy/" not in name}
 
-    written = read_manifest(folder, FORMAT)
+    written = read_manifest(folder, GENERATION)
     told = ("checkpoint", "checkpoint_name", "engaged_until", "synthetic", "tokens_version")
     return content(written["files"]) == content(base.manifest["files"]) and all(
         written[name] == base.manifest.get(name) for name in told
     )
-
-
-def next_number(workspace: Workspace) -> int:
-    """The number of the next generation: above all that there are.
-
-    A damaged pointer does not stop a build: it will be replaced.
-    """
-    try:
-        live = read_pointer(workspace.current) or 0
-    except Corrupt:
-        live = 0
-    return max([*numbers_in(workspace.generations), live]) + 1
-
-
-def retain(workspace: Workspace, keep: int, live: int) -> None:
-    """Remove all but the newest `keep` generations; never the live one.
-
-    Signals of checkpoints that neither a remaining generation nor the live one uses go too.
-    """
-    numbers = numbers_in(workspace.generations)
-    others = [number for number in numbers if number != live]
-    kept = {live, *others[len(others) - (keep - 1) :]} if keep > 1 else {live}
-    for number in numbers:
-        if number not in kept:
-            remove_folder(workspace.generations / str(number))
-    used = {_checkpoint_of(workspace, number) for number in kept}
-    for folder in workspace.signals.iterdir():
-        if folder.is_dir() and folder.name not in used and not folder.name.startswith("."):
-            remove_folder(folder)
-
-
-def _checkpoint_of(workspace: Workspace, number: int) -> str | None:
-    try:
-        return read_manifest(workspace.generations / str(number), FORMAT).get("checkpoint")
-    except Corrupt:
-        return None
 
 
 def _first_part(job: Job) -> Progress:

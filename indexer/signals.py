@@ -24,19 +24,18 @@ from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vectors import Feature, open_feature
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
+    Kind,
     numbers_in,
-    problems_of,
-    read_manifest,
-    read_pointer,
-    remove_folder,
+    pointed,
+    verified,
     write_manifest,
     write_pointer,
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError
-from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.files import new_folder, remove_folder
 from omnisearch.data.workspace.progress import Progress
 
-FORMAT = 1
+SIGNALS = Kind("signals", 1, again="Run `omnisearch index rebuild`.")
 HASH_BYTES = 16
 LEARNED = "learned"
 
@@ -107,8 +106,8 @@ def encode_signals(
     Raises:
         InputError: a feature has another dimension than the encoder was trained with.
     """
-    home = workspace.signals / encoder.checkpoint
-    old = {} if fresh else _old_signals(home)
+    home = workspace.signals_of(encoder.checkpoint)
+    old = {} if fresh else _old_signals(workspace, encoder.checkpoint)
     number = max([*numbers_in(home), 0]) + 1
     stats = SignalStats(home / str(number))
     total, done = sum(count(db, entity) for entity in ENTITIES), 0
@@ -123,10 +122,9 @@ def encode_signals(
         for entity in ENTITIES:
             run = _Run(workspace, db, encoder, entity, folder, old.get(entity))
             stats.items[entity], stats.encoded[entity] = run.write(step)
-        write_manifest(
-            folder, {"format": FORMAT, "checkpoint": encoder.checkpoint, "items": stats.items}
-        )
-    write_pointer(home / "CURRENT", number)
+        facts = {"checkpoint": encoder.checkpoint, "items": stats.items}
+        write_manifest(folder, SIGNALS, facts)
+    write_pointer(workspace.current_signals(encoder.checkpoint), number)
     for other in numbers_in(home):
         if other != number:
             remove_folder(home / str(other))
@@ -139,10 +137,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     Raises:
         Corrupt: a file is not as the manifest says.
     """
-    manifest = read_manifest(folder, FORMAT)
-    problems = problems_of(folder, manifest)
-    if problems:
-        raise Corrupt(" ".join(problems), where=str(folder), how="Run `omnisearch index rebuild`.")
+    verified(folder, SIGNALS)
     found = {}
     for entity in ENTITIES:
         ids = [orjson.loads(line) for line in (folder / f"{entity}.ids").read_bytes().splitlines()]
@@ -155,11 +150,11 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     return found
 
 
-def _old_signals(home: Path) -> dict[str, EntitySignals]:
+def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
     """The signals there are; none where they are damaged: they can all be made again."""
     try:
-        number = read_pointer(home / "CURRENT")
-        return {} if number is None else read_signals(home / str(number))
+        folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
+        return {} if folder is None else read_signals(folder)
     except Corrupt:
         return {}
 

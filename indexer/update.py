@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import build_lock, read_pointer
+from omnisearch.data.workspace.locks import build_lock
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.indexer.build import snapshot
 from omnisearch.indexer.generation import Generation
@@ -33,7 +33,7 @@ def update(
     """
     with build_lock(workspace), snapshot(db):
         job = Job(workspace, db, encoder, options or BuildOptions(), progress)
-        if read_pointer(workspace.current) is not None:
+        if workspace.current.exists():
             base = Generation.open(workspace)
             job.base = base if base.checkpoint == encoder.checkpoint else None
         return publish(job)

@@ -6,15 +6,15 @@ from typing import Any
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
-    build_lock,
     numbers_in,
     problems_of,
     read_manifest,
-    read_pointer,
+    read_number,
     write_pointer,
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
-from omnisearch.indexer.generation import FORMAT, Generation, folder_of, live_number
+from omnisearch.data.workspace.locks import build_lock
+from omnisearch.indexer.generation import GENERATION, Generation, folder_of, live_number
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     recall); of a damaged one only number, live and problem.
     """
     try:
-        live, problem = read_pointer(workspace.current), None
+        live, problem = read_number(workspace.current, GENERATION), None
     except Corrupt as error:
         live, problem = None, str(error)
     found: dict[str, Any] = {"live": live, "generations": []}
@@ -34,7 +34,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     for number in reversed(numbers_in(workspace.generations)):
         summary: dict[str, Any] = {"number": number, "live": number == live}
         try:
-            summary |= _summary(read_manifest(workspace.generations / str(number), FORMAT))
+            summary |= _summary(read_manifest(workspace.generation(number), GENERATION))
         except (Corrupt, KeyError, TypeError, AttributeError) as error:
             summary["problem"] = str(error)
         found["generations"].append(summary)
@@ -71,7 +71,7 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     chosen = live_number(workspace) if number is None else number
     folder = folder_of(workspace, chosen)
     try:
-        problems = problems_of(folder, read_manifest(folder, FORMAT))
+        problems = problems_of(folder, GENERATION, read_manifest(folder, GENERATION))
         if not problems:
             Generation.open(workspace, chosen, verify=False)
     except Corrupt as error:
@@ -108,7 +108,7 @@ def rollback(workspace: Workspace, number: int | None = None) -> int:
         if problems:
             raise Corrupt(
                 " ".join(problems),
-                where=str(workspace.generations / str(number)),
+                where=str(workspace.generation(number)),
                 how="Choose another with --number.",
             )
         write_pointer(workspace.current, number)

@@ -1,99 +1,227 @@
-"""Folders that are published whole: manifests with sizes and hashes, pointers, the build lock."""
+"""Published artefacts: folders with a manifest of sizes and hashes, and pointers that name them.
+
+An artefact is written into a new folder (`files.new_folder`), described by a manifest, and put in
+place by a pointer, a small file that is replaced by a rename. Readers follow the pointer and
+compare files with the manifest. Whoever is killed on the way leaves the old artefact in place.
+
+A manifest is JSON: `format`, what the kind tells of itself, and `files`: relative path → `bytes`
+and `sha256`.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, NotReady
-from omnisearch.data.workspace.files import sha256_file, write_atomic
+from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.files import remove_folder, sha256_file, write_atomic
 
-MANIFEST = "manifest.json"
-REBUILD = "Run `omnisearch index rollback` or `omnisearch index build`."
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write `content` and the size and sha256 of every file in `folder` as its manifest."""
-    content = content | {"files": hash_files(folder)}
-    text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    (folder / MANIFEST).write_bytes(text)
+@dataclass(frozen=True)
+class Kind:
+    """One kind of artefact.
+
+    Attributes:
+        name: what errors call it.
+        format: version of its manifest; another one is refused.
+        again: a sentence with the command that makes a new one.
+        mend: what to do about a damaged one, if there is something better than `again`.
+        manifest: the file name of its manifest.
+        apart: subfolders that have a manifest of their own and may be removed.
+    """
+
+    name: str
+    format: int
+    again: str
+    mend: str = ""
+    manifest: str = "manifest.json"
+    apart: tuple[str, ...] = ()
+
+    def corrupt(self, what: str, where: Path) -> Corrupt:
+        """The error for a damaged artefact of this kind."""
+        return Corrupt(what, where=str(where), how=self.mend or self.again)
 
 
-def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Relative path → size in bytes and sha256 of every file under `folder` but the manifest."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+def write_manifest(folder: Path, kind: Kind, facts: dict[str, Any] | None = None) -> None:
+    """Write the manifest of a folder: `facts`, and the size and sha256 of every file in it."""
+    paths = [folder / name for name in _names(folder, kind)]
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(sha256_file, paths))
-    return {
+    files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, digests, strict=True)
     }
+    (folder / kind.manifest).write_bytes(manifest_of(kind, facts, files))
 
 
-def read_manifest(folder: Path, version: int) -> dict[str, Any]:
-    """The manifest of a folder; raises Corrupt if it is not one of this format version."""
-    path = folder / MANIFEST
+def manifest_of(
+    kind: Kind, facts: dict[str, Any] | None, files: dict[str, dict[str, Any]]
+) -> bytes:
+    """The content of a manifest; `files` is as in the manifest."""
+    content = {**(facts or {}), "format": kind.format, "files": files}
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def entry_of(content: bytes) -> dict[str, Any]:
+    """What a manifest says of a file with this content."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
+    """The manifest of a folder; raises Corrupt if it is not one of this kind and format."""
+    path = folder / kind.manifest
     try:
         content = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        found = content["format"]
+        # Rankers were first written with a hash and no size for each file.
+        files = content.setdefault("files", {})
+        files |= {name: {"sha256": digest} for name, digest in content.get("sha256", {}).items()}
+        whole = bool(files) and all(isinstance(entry, dict) for entry in files.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise kind.corrupt(
+            f"The manifest of the {kind.name} cannot be read ({error!r}).", path
+        ) from error
+    if found != kind.format:
         raise Corrupt(
-            f"The manifest cannot be read ({error}).", where=str(path), how=REBUILD
-        ) from (error)
-    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
-        raise Corrupt("The manifest lists no files.", where=str(path), how=REBUILD)
-    if content.get("format") != version:
-        raise Corrupt(
-            f"The format is version {content.get('format')!r}, this program reads {version}.",
+            f"The {kind.name} has format {found!r}, this program reads {kind.format}.",
             where=str(path),
-            how="Run `omnisearch index build`.",
+            how=kind.again,
         )
+    if not whole:
+        raise kind.corrupt(f"The manifest of the {kind.name} lists no files.", path)
     return content
 
 
-def problems_of(folder: Path, manifest: dict[str, Any]) -> list[str]:
+def verified(folder: Path, kind: Kind) -> dict[str, Any]:
+    """The manifest of a folder, every file of which was compared with it.
+
+    Raises:
+        Corrupt: a file is missing, differs, lies outside or is not in the manifest.
+    """
+    manifest = read_manifest(folder, kind)
+    problems = problems_of(folder, kind, manifest)
+    if problems:
+        raise kind.corrupt(" ".join(problems), folder)
+    return manifest
+
+
+def problems_of(folder: Path, kind: Kind, manifest: dict[str, Any]) -> list[str]:
     """What of a folder is not as its manifest says: one sentence for each file; empty if all is."""
 
-    def check(entry: tuple[str, Any]) -> str | None:
-        name, says = entry
-        path = folder / name
-        if ".." in Path(name).parts or Path(name).is_absolute() or path.is_symlink():
-            return f"{name} lies outside the folder."
-        if not path.is_file():
-            return f"{name} is missing."
-        if not isinstance(says, dict) or path.stat().st_size != says.get("bytes"):
-            return f"{name} has another size than the manifest says."
-        if sha256_file(path) != says.get("sha256"):
-            return f"{name} has another content than the manifest says."
+    def check(name: str) -> str | None:
+        path, says = folder / name, manifest["files"][name]
+        try:
+            if not _is_inside(folder, name):
+                return f"{name} lies outside the folder."
+            if not path.is_file():
+                return f"{name} is missing."
+            if path.stat().st_size != says.get("bytes"):
+                return f"{name} has another size than the manifest says."
+            if sha256_file(path) != says.get("sha256"):
+                return f"{name} is not what its manifest says."
+        except (OSError, ValueError) as error:
+            return f"{name} cannot be read ({error})."
         return None
 
+    def size(name: str) -> int:
+        says = manifest["files"][name].get("bytes")
+        return says if isinstance(says, int) else 0
+
     # The largest first, so that no core ends with one big file alone.
-    entries = sorted(manifest["files"].items(), key=_size, reverse=True)
+    names = sorted(manifest["files"], key=size, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [problem for problem in pool.map(check, entries) if problem]
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not _ignored(path) and name not in manifest["files"]:
-            found.append(f"{name} is not in the manifest.")
-    return found
+        found = [problem for problem in pool.map(check, names) if problem]
+    unknown = [name for name in _names(folder, kind) if name not in manifest["files"]]
+    return found + [f"{name} is not in the manifest." for name in unknown]
 
 
-def _size(entry: tuple[str, Any]) -> int:
-    size = entry[1].get("bytes") if isinstance(entry[1], dict) else 0
-    return size if isinstance(size, int) else 0
+def read_verified(folder: Path, kind: Kind, manifest: dict[str, Any], name: str) -> bytes:
+    """The content of one file: what was compared with the manifest is what is returned.
+
+    Raises:
+        Corrupt: it is missing, or differs from the manifest.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise kind.corrupt(f"A file of the {kind.name} cannot be read ({error}).", path) from error
+    if entry_of(content)["sha256"] != manifest["files"].get(name, {}).get("sha256"):
+        raise kind.corrupt(f"A file of the {kind.name} is not what its manifest says.", path)
+    return content
 
 
-def _ignored(path: Path) -> bool:
-    # tantivy leaves a lock beside an index that it reads.
-    return path.name == MANIFEST or path.name.startswith(".tantivy-")
+def _is_inside(folder: Path, name: str) -> bool:
+    root = folder.resolve()
+    return not Path(name).is_absolute() and (root / name).resolve() == root / name
+
+
+def _names(folder: Path, kind: Kind) -> list[str]:
+    """The files of a folder that a manifest lists, as relative paths, ascending."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name != kind.manifest
+        and not path.name.startswith(".tantivy-")  # a lock beside an index that is being read
+        and path.relative_to(folder).parts[0] not in kind.apart
+    ]
+
+
+def read_pointer(path: Path, kind: Kind) -> str | None:
+    """The name that a pointer file holds, or None where there is no such file.
+
+    Raises:
+        Corrupt: it holds something else than a file name.
+    """
+    try:
+        name = path.read_text("utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise kind.corrupt(f"The pointer file cannot be read ({error}).", path) from error
+    if not _NAME.fullmatch(name):
+        raise kind.corrupt(f"The pointer file names {name[:40]!r}, not a folder.", path)
+    return name
+
+
+def pointed(path: Path, kind: Kind) -> Path | None:
+    """The folder beside a pointer file that it names, or None where there is no such file.
+
+    Raises:
+        Corrupt: the pointer is damaged, or its folder is not there.
+    """
+    name = read_pointer(path, kind)
+    if name is None:
+        return None
+    folder = path.with_name(name)
+    if not folder.is_dir():
+        raise kind.corrupt(f"{path.name} names {name}, which is not there.", path)
+    return folder
+
+
+def read_number(path: Path, kind: Kind) -> int | None:
+    """The number that a pointer file holds, or None where there is none; raises Corrupt."""
+    name = read_pointer(path, kind)
+    if name is not None and not (name.isascii() and name.isdecimal()):
+        raise kind.corrupt(f"The pointer file names {name[:40]!r}, not a number.", path)
+    return None if name is None else int(name)
+
+
+def write_pointer(path: Path, name: str | int) -> None:
+    """Make a pointer file name another artefact, by a rename."""
+    write_atomic(path, f"{name}\n".encode())
 
 
 def numbers_in(folder: Path) -> list[int]:
@@ -105,68 +233,15 @@ def numbers_in(folder: Path) -> list[int]:
     )
 
 
-def read_pointer(path: Path) -> int | None:
-    """The number that a pointer file names, or None where there is none.
+def sweep(base: Path, keep: Collection[str]) -> None:
+    """Remove the folders of `base` whose names are not in `keep`, and those left half written.
 
-    Raises:
-        Corrupt: it names something else.
+    Call it where nobody else writes into `base`.
     """
-    try:
-        text = path.read_text("utf-8").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Corrupt("The pointer file cannot be read.", where=str(path)) from error
-    if not (text.isascii() and text.isdecimal()):
-        raise Corrupt(
-            f"The pointer file names {text[:40]!r}, not a number.",
-            where=str(path),
-            how="Run `omnisearch index rollback --number N` with one that `index status` shows.",
-        )
-    return int(text)
-
-
-def write_pointer(path: Path, number: int) -> None:
-    """Make `number` the live one."""
-    write_atomic(path, f"{number}\n".encode())
-
-
-@contextmanager
-def build_lock(workspace: Workspace) -> Iterator[None]:
-    """Hold the workspace's lock for building and publishing; it falls with the process.
-
-    Leftovers of builds that were killed are removed on entry.
-
-    Raises:
-        NotReady: another process holds it.
-    """
-    path = workspace.root / ".index.lock"
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise NotReady(
-                "Another process is building or publishing indexes in this workspace.",
-                where=str(workspace.root),
-                how="Wait until it has ended, then try again.",
-            ) from error
-        remove_leftovers(workspace)
-        yield
-
-
-def remove_leftovers(workspace: Workspace) -> None:
-    """Remove the temporary folders and files that a killed build left; only under the lock."""
-    for pattern in ("generations/.*", "signals/*/.*", ".CURRENT.*"):
-        for path in workspace.root.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a published folder: it loses its name first, so that no part of it is ever seen."""
-    gone = folder.with_name(f".{folder.name}.removed")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    for path in base.iterdir():
+        if not path.is_dir() or path.name in keep:
+            continue
+        if path.name.startswith("."):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            remove_folder(path)

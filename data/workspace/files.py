@@ -37,16 +37,17 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
+def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
     """Fill a temporary folder beside `final`; on success it is synced and takes that name.
 
-    On any error, or a crash, there is no folder `final`. What replaces something older takes a
-    new name, and a small pointer file written by `write_atomic` says which one is live.
+    On any error, or a crash, there is no new folder `final`. What replaces something older takes
+    a new name, and a pointer file says which one is live; or, with `replace`, the older folder is
+    removed just before, so that for a moment there is none.
 
     Raises:
         FileExistsError: `final` is there already.
     """
-    if final.exists():
+    if final.exists() and not replace:
         raise FileExistsError(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
@@ -54,6 +55,8 @@ def new_folder(final: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         sync_tree(temporary)
+        if replace and final.exists():
+            remove_folder(final)
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -68,6 +71,14 @@ def sync_tree(folder: Path) -> None:
             with (Path(base) / name).open("rb") as file:
                 os.fsync(file.fileno())
         fsync_folder(Path(base))
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a published folder: it loses its name first, so that no part of it is ever seen."""
+    gone = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def sha256_file(path: Path) -> str:

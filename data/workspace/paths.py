@@ -1,11 +1,20 @@
-"""Where everything of a workspace lies."""
+"""Where everything of a workspace lies: docs/reference/workspace.md is the same as a table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.errors import InputError, NotReady
+
+
+def check_name(name: str, what: str) -> str:
+    """The name that a user gave, or InputError where no file of a workspace could be called so."""
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise InputError(
+            f"{name!r} is not a name for a {what}.", how="Use letters, digits and dashes."
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -34,38 +43,119 @@ class Workspace:
         return workspace
 
     @property
+    def settings(self) -> Path:
+        """The user's settings, TOML."""
+        return self.root / "omnisearch.toml"
+
+    # What was imported, and what enrichment made of it.
+
+    @property
     def catalogue(self) -> Path:
+        """The SQLite database of items, queries, engagements and judgments."""
         return self.root / "catalogue.db"
 
     @property
-    def query_cache(self) -> Path:
-        return self.root / "query_cache.db"
+    def features(self) -> Path:
+        """Continuous features of items: memory-mapped vectors and their ids."""
+        return self.root / "features"
+
+    @property
+    def rejects(self) -> Path:
+        """The refused rows of each import, and the refused pictures of each enrichment."""
+        return self.root / "rejects"
+
+    def refused_pictures(self, enrichment: str) -> Path:
+        """The pictures that an enrichment could not read, JSONL."""
+        return self.rejects / f"{enrichment}.jsonl"
 
     @property
     def feedback(self) -> Path:
-        """Events and judgments that a service has acknowledged."""
+        """Events and judgments that a service has acknowledged, SQLite."""
         return self.root / "feedback.db"
 
     @property
-    def settings(self) -> Path:
-        return self.root / "omnisearch.toml"
+    def text_cache(self) -> Path:
+        """Vectors of texts that a pretrained encoder has read, SQLite."""
+        return self.root / "text_cache.db"
+
+    @property
+    def image_cache(self) -> Path:
+        """What pretrained models made of pictures, SQLite."""
+        return self.root / "image_cache.db"
+
+    @property
+    def graph(self) -> Path:
+        """The trained networks of PinSage and ItemSage, a folder for each."""
+        return self.root / "graph"
+
+    def current_network(self, name: str) -> Path:
+        """The file that names the network which embeds."""
+        return self.graph / name / "CURRENT"
+
+    # Trained encoders.
 
     @property
     def checkpoints(self) -> Path:
+        """Trained encoders, a folder for each name."""
         return self.root / "checkpoints"
 
-    @property
-    def signals(self) -> Path:
-        return self.root / "signals"
+    def best_checkpoint(self, name: str) -> Path:
+        """The file that names the checkpoint which serves."""
+        return self.checkpoints / name / "BEST"
 
-    @property
-    def generations(self) -> Path:
-        return self.root / "generations"
+    def last_checkpoint(self, name: str) -> Path:
+        """The file that names the checkpoint which training resumes from."""
+        return self.checkpoints / name / "LAST"
+
+    def training_lock(self, name: str) -> Path:
+        """The lock of the process that trains under this name."""
+        return self.checkpoints / name / ".lock"
+
+    def tensorboard(self, name: str) -> Path:
+        """TensorBoard logs of the trainings under this name."""
+        return self.checkpoints / name / "tensorboard"
 
     @property
     def exports(self) -> Path:
-        """Query towers as ONNX, by checkpoint."""
+        """Query towers as ONNX."""
         return self.root / "exports"
+
+    def export(self, checkpoint: str) -> Path:
+        """The query tower of one checkpoint as ONNX."""
+        return self.exports / checkpoint
+
+    @property
+    def classifiers(self) -> Path:
+        """Classifiers of queries."""
+        return self.root / "classifiers"
+
+    def classifier(self, name: str) -> Path:
+        """One classifier, safetensors."""
+        return self.classifiers / f"{name}.safetensors"
+
+    # Indexes.
+
+    @property
+    def signals(self) -> Path:
+        """The encoded items."""
+        return self.root / "signals"
+
+    def signals_of(self, checkpoint: str) -> Path:
+        """The items as one checkpoint encodes them."""
+        return self.signals / checkpoint
+
+    def current_signals(self, checkpoint: str) -> Path:
+        """The file that names the newest of them."""
+        return self.signals / checkpoint / "CURRENT"
+
+    @property
+    def generations(self) -> Path:
+        """Published indexes."""
+        return self.root / "generations"
+
+    def generation(self, number: int | str) -> Path:
+        """One published index."""
+        return self.generations / str(number)
 
     @property
     def current(self) -> Path:
@@ -73,23 +163,54 @@ class Workspace:
         return self.root / "CURRENT"
 
     @property
+    def index_lock(self) -> Path:
+        """The lock of the process that builds or publishes indexes."""
+        return self.root / ".index.lock"
+
+    # Ranking and serving.
+
+    @property
     def rankers(self) -> Path:
+        """Trained rankers."""
         return self.root / "rankers"
 
     @property
-    def features(self) -> Path:
-        return self.root / "features"
+    def current_rankers(self) -> Path:
+        """The file that names the live rankers."""
+        return self.rankers / "CURRENT"
 
     @property
-    def graph(self) -> Path:
-        """The trained networks of PinSage and ItemSage."""
-        return self.root / "graph"
+    def query_cache(self) -> Path:
+        """Query embeddings with a time to live, SQLite."""
+        return self.root / "query_cache.db"
 
-    @property
-    def rejects(self) -> Path:
-        return self.root / "rejects"
+    # Judging, reproducing, and the demo.
 
     @property
     def judging(self) -> Path:
-        """What people are asked about results, and their answers; a folder for each judging."""
+        """What people are asked about results, and their answers."""
         return self.root / "judging"
+
+    def judging_of(self, name: str) -> Path:
+        """One judging."""
+        return self.judging / name
+
+    @property
+    def made_of(self) -> Path:
+        """In a copy that `omnisearch reproduce` works on: what it was copied from, JSON."""
+        return self.root / "made_of.json"
+
+    @property
+    def demo_mark(self) -> Path:
+        """Marks a workspace that `omnisearch demo` made and may empty."""
+        return self.root / "demo.json"
+
+    @property
+    def demo_world(self) -> Path:
+        """The files of the sample world that a demo imported."""
+        return self.root / "world"
+
+    @property
+    def demo_page(self) -> Path:
+        """The comparison page that a demo wrote."""
+        return self.root / "comparison.html"

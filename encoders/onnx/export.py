@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -12,22 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import InputError, MissingExtra, OmniError
-from omnisearch.data.workspace.files import new_folder, sha256_file
+from omnisearch.data.workspace.files import new_folder
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.onnx.query_tower import (
+    EXPORT,
     FLOAT32,
-    FORMAT,
     INT8,
-    MANIFEST,
     TOKENISER,
     OnnxQueries,
     QueryTower,
-    export_folder,
+    read_facts,
 )
 
 LEAST_COSINE = 0.999  # float32 against PyTorch, the worst of the sample
@@ -63,25 +61,18 @@ def export_query_tower(
         if find_spec(package) is None:
             raise MissingExtra(package, "serve")
     texts = list(dict.fromkeys([*sample, *_ODD]))
-    final = export_folder(workspace, encoder.checkpoint)
-    building = final.with_name(f"{final.name}.new")
-    shutil.rmtree(building, ignore_errors=True)
-    with new_folder(building) as folder:
-        facts = _write(folder, encoder, texts, recall)
-    # A reader between these two steps finds no export and takes PyTorch.
-    shutil.rmtree(final, ignore_errors=True)
-    building.rename(final)
-    return facts
+    final = workspace.export(encoder.checkpoint)
+    # A reader in the moment between the old export and the new one takes PyTorch.
+    with new_folder(final, replace=True) as folder:
+        _write(folder, encoder, texts, recall)
+    return read_facts(final)
 
 
-def _write(
-    folder: Path, encoder: Encoder, texts: list[str], recall: Recall | None
-) -> dict[str, Any]:
+def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | None) -> None:
     write_tokeniser(encoder.tokeniser.hub_tokeniser, folder / TOKENISER)
     write_float32(encoder.model.query, folder / FLOAT32)
     write_int8(folder / FLOAT32, folder / INT8)
     facts: dict[str, Any] = {
-        "format": FORMAT,
         "checkpoint": encoder.checkpoint,
         "dim": encoder.dim,
         "max_tokens": encoder.tokeniser.max_tokens,
@@ -94,7 +85,7 @@ def _write(
         "sample": len(texts),
         "versions": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
     }
-    _write_manifest(folder, facts)
+    write_manifest(folder, EXPORT, facts)
     wanted = encoder.queries(texts)
     whole = OnnxQueries(folder, precision="float32")
     if whole.pieces(texts) != encoder.tokeniser(texts):
@@ -119,8 +110,7 @@ def _write(
         facts["serves"] = "int8"
     else:
         (folder / INT8).unlink()
-    _write_manifest(folder, facts)
-    return facts
+    write_manifest(folder, EXPORT, facts)
 
 
 def judge(whole: Mapping[str, np.ndarray], small: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -204,12 +194,3 @@ def write_int8(float32: Path, path: Path) -> None:
         quantize_dynamic(float32, path, weight_type=QuantType.QInt8, per_channel=True)
     finally:
         root.setLevel(level)
-
-
-def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
-    names = [name for name in (TOKENISER, FLOAT32, INT8) if (folder / name).exists()]
-    facts["files"] = {
-        name: {"sha256": sha256_file(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in names
-    }
-    (folder / MANIFEST).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))

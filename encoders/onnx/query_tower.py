@@ -11,7 +11,6 @@ from an export needs neither in memory.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -20,18 +19,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import orjson
 
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_verified
 from omnisearch.data.workspace.errors import Corrupt, install_extra
 
-FORMAT = 1
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
 TOKENISER = "tokenizer.json"
 MANIFEST = "export.json"
+EXPORT = Kind("export", 1, again="Run `omnisearch export onnx` again.", manifest=MANIFEST)
 _DRIFT = 0.002  # of a cosine, between the exporting processor and this one
-_HOW = "Run `omnisearch export onnx` again."
 
 logger = logging.getLogger("omnisearch.encoders")
 
@@ -68,28 +66,26 @@ class OnnxQueries:
         from tokenizers import Tokenizer
 
         self.folder = folder
-        self.facts = read_manifest(folder)
+        self.facts = read_facts(folder)
         self.checkpoint: str = self.facts["checkpoint"]
         self.dim: int = self.facts["dim"]
         self.precision = precision or self.facts["serves"]
         name = INT8 if self.precision == "int8" else FLOAT32
         self.max_tokens, self._pad = self.facts["max_tokens"], self.facts["pad"]
-        content = read_verified(folder, TOKENISER, self.facts)
+        content = read_verified(folder, EXPORT, self.facts, TOKENISER)
         try:
             self._tokeniser = Tokenizer.from_buffer(content)
         except Exception as error:  # `tokenizers` raises bare Exception
-            raise Corrupt(
-                f"The tokenizer cannot be read ({error}).", where=str(folder), how=_HOW
-            ) from error
-        self._session = open_session(read_verified(folder, name, self.facts), threads, folder)
+            raise EXPORT.corrupt(f"The tokenizer cannot be read ({error}).", folder) from error
+        content = read_verified(folder, EXPORT, self.facts, name)
+        self._session = open_session(content, threads, folder)
         if not precision and self.precision == "int8" and not self._as_when_exported():
             logger.warning(
                 "%s: int8 gives other vectors on this processor; float32 serves.", folder
             )
             self.precision = "float32"
-            self._session = open_session(
-                read_verified(folder, FLOAT32, self.facts), threads, folder
-            )
+            content = read_verified(folder, EXPORT, self.facts, FLOAT32)
+            self._session = open_session(content, threads, folder)
 
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """(n, dim) float32 unit rows; short texts are encoded together to spare padding.
@@ -134,17 +130,12 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.nda
     return ids, mask
 
 
-def export_folder(workspace: Workspace, checkpoint: str) -> Path:
-    """Where the export of a checkpoint lies, or would lie."""
-    return workspace.exports / checkpoint
-
-
 def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> OnnxQueries | None:
     """The export of a checkpoint; None where there is none that can be used.
 
     A damaged export is not opened and is said as a warning: PyTorch answers in its place.
     """
-    folder = export_folder(workspace, checkpoint)
+    folder = workspace.export(checkpoint)
     if not (folder / MANIFEST).is_file():
         return None
     if find_spec("onnxruntime") is None:
@@ -157,7 +148,7 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
     try:
         tower = OnnxQueries(folder, threads)
         if tower.checkpoint != checkpoint:
-            raise Corrupt(f"It is the export of {tower.checkpoint}.", where=str(folder), how=_HOW)
+            raise EXPORT.corrupt(f"It is the export of {tower.checkpoint}.", folder)
     except Corrupt as error:
         logger.warning("%s PyTorch encodes queries.", error)
         return None
@@ -169,43 +160,15 @@ def open_query_tower(workspace: Workspace, encoder: QueryTower, threads: int = 0
     return open_export(workspace, encoder.checkpoint, threads) or encoder
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
     """`export.json`; raises Corrupt if it is not one of this format."""
-    where = str(folder / MANIFEST)
-    try:
-        facts = orjson.loads((folder / MANIFEST).read_bytes())
-        version = facts["format"]
-        types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
-        types |= {"check": dict, "int8": dict}
-        whole = all(isinstance(facts[name], kind) for name, kind in types.items())
-        files = {name: entry["sha256"] for name, entry in facts["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(
-            f"The export's description cannot be read ({error}).", where=where, how=_HOW
-        ) from error
-    if version != FORMAT:
-        raise Corrupt(f"The export has format {version}, not {FORMAT}.", where=where, how=_HOW)
-    if not whole or facts["serves"] not in ("int8", "float32") or TOKENISER not in files:
-        raise Corrupt("The export's description is not whole.", where=where, how=_HOW)
+    facts = read_manifest(folder, EXPORT)
+    types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
+    types |= {"check": dict, "int8": dict}
+    whole = all(isinstance(facts.get(name), kind) for name, kind in types.items())
+    if not whole or facts["serves"] not in ("int8", "float32") or TOKENISER not in facts["files"]:
+        raise EXPORT.corrupt("The export's description is not whole.", folder / MANIFEST)
     return facts
-
-
-def read_verified(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
-    """The content of a file of the export: what was checked is what is opened.
-
-    Raises:
-        Corrupt: it is missing, or differs from `export.json`.
-    """
-    path = folder / name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Corrupt(
-            f"A file of the export cannot be read ({error}).", where=str(path), how=_HOW
-        ) from error
-    if hashlib.sha256(content).hexdigest() != facts["files"].get(name, {}).get("sha256"):
-        raise Corrupt("A file of the export is not what was written.", where=str(path), how=_HOW)
-    return content
 
 
 def open_session(content: bytes, threads: int, folder: Path) -> Any:
@@ -221,6 +184,4 @@ def open_session(content: bytes, threads: int, folder: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
-        raise Corrupt(
-            f"ONNX Runtime cannot open the export ({error}).", where=str(folder), how=_HOW
-        ) from error
+        raise EXPORT.corrupt(f"ONNX Runtime cannot open the export ({error}).", folder) from error

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,17 @@ import torch
 
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import pointed, write_pointer
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.locks import locked
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import (
+    CHECKPOINT,
     TrainingState,
     arrays_of,
     folder_of,
     load_parts,
     load_state,
-    pointed,
     prune,
     publish_best,
     tensors_of,
@@ -86,8 +86,14 @@ def train(
     base = folder_of(workspace, name)
     base.mkdir(parents=True, exist_ok=True)
     config = warm_config(db, config)
-    with joined() as group, _only_one(base) if group.first else nullcontext():
-        last = pointed(base, "LAST") if resume else None
+    busy = InputError(
+        "Another process is training under this name.",
+        where=str(base),
+        how="Wait for it, or train under another --name.",
+    )
+    lock = workspace.training_lock(name)
+    with joined() as group, locked(lock, busy) if group.first else nullcontext():
+        last = pointed(workspace.last_checkpoint(name), CHECKPOINT) if resume else None
         parts = None
         if last is not None:
             verify(last)
@@ -95,21 +101,7 @@ def train(
             _check_same(parts.config, config, last)
         torch.manual_seed(config.seed)
         prepared = prepare(workspace, db, config, parts, progress)
-        return _Training(base, db, config, prepared, last, on_step, group).run()
-
-
-@contextmanager
-def _only_one(base: Path) -> Iterator[None]:
-    with (base / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                "Another process is training under this name.",
-                where=str(base),
-                how="Wait for it, or train under another --name.",
-            ) from error
-        yield
+        return _Training(workspace, name, db, config, prepared, last, on_step, group).run()
 
 
 def _check_same(old: Config, new: Config, folder: Path) -> None:
@@ -128,7 +120,8 @@ class _Training:
 
     def __init__(
         self,
-        base: Path,
+        workspace: Workspace,
+        name: str,
         db: sqlite_utils.Database,
         config: Config,
         prepared: Prepared,
@@ -136,7 +129,8 @@ class _Training:
         on_step: OnStep | None,
         group: Group,
     ) -> None:
-        self.base, self.db, self.config, self.on_step = base, db, config, on_step
+        self.workspace, self.name, self.db = workspace, name, db
+        self.config, self.on_step = config, on_step
         self.parts, self.data, self.group = prepared.parts, prepared.data, group
         self.device = this_device()
         self.model = self.parts.model
@@ -175,7 +169,8 @@ class _Training:
 
     def run(self) -> Path:
         wanted = self.config.tensorboard and self.group.first
-        with open_step_log(self.base / "tensorboard", self.at.step, wanted=wanted) as log:
+        logs = self.workspace.tensorboard(self.name)
+        with open_step_log(logs, self.at.step, wanted=wanted) as log:
             if self.config.warm_steps and not self.at.history:
                 self._validate()  # what the joint training starts from may be the best there is
             coming = batches_ahead(self.stream, self.at.step)
@@ -188,9 +183,9 @@ class _Training:
                         log.write(report)
                         if self.on_step:
                             self.on_step(report)
-        best = self.base / self.at.best_folder
+        best = self.workspace.checkpoints / self.name / self.at.best_folder
         if self.group.first:
-            publish_best(self.base, best)
+            publish_best(self.workspace, self.name, best)
         return best
 
     def _over(self) -> bool:
@@ -229,11 +224,11 @@ class _Training:
         tensors = optimiser_tensors(self.model, self.learner.optimisers)
         tensors |= tensors_of(self.learner.counts.state(), "counts")
         tensors = {key: value.cpu() for key, value in tensors.items()}
-        folder = self.base / self._folder_name()
+        folder = self.workspace.checkpoints / self.name / self._folder_name()
         card = write_card(self.config, self._facts())
         write_checkpoint(folder, self.parts, card, TrainingState(asdict(self.at), tensors))
-        write_atomic(self.base / "LAST", folder.name.encode())
-        prune(self.base, keep={self.at.best_folder})
+        write_pointer(self.workspace.last_checkpoint(self.name), folder.name)
+        prune(self.workspace, self.name, keep={self.at.best_folder})
 
     def _facts(self) -> dict[str, Any]:
         model = self.model

@@ -6,7 +6,6 @@ counts as a miss.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnisearch.data.workspace.locks import locked
 from omnisearch.engine.query_embeddings.protocol import Contents, Stored, packed, unpacked
 
 _LOCK_SECONDS = 2.0  # waited for another process
@@ -166,8 +166,7 @@ class SqliteStore:
 
     def _connect(self, begin_anew: str = "") -> sqlite3.Connection:
         """Open the file; one that is damaged is put aside first, by one process at a time."""
-        with (self.path.with_suffix(".lock")).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path.with_suffix(".lock")):
             try:
                 connection = _connect(self.path)
                 if not begin_anew:

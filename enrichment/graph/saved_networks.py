@@ -9,7 +9,6 @@ writing leaves the old one.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import (
+    Kind,
+    pointed,
+    sweep,
+    verified,
+    write_manifest,
+    write_pointer,
+)
 from omnisearch.data.workspace.errors import Corrupt
-from omnisearch.data.workspace.files import new_folder, write_atomic
-from omnisearch.encoders.checkpoint import pointed, verify, write_manifest
+from omnisearch.data.workspace.files import new_folder
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 
-_POINTER = "CURRENT"
-_AGAIN = "Run `omnisearch enrich graph --again`."
+NETWORK = Kind("graph network", 1, again="Run `omnisearch enrich graph --again`.")
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,16 @@ class Saved:
         try:
             net.load_state_dict(self.tensors)
         except RuntimeError as error:
-            raise Corrupt(f"The weights do not fit the network ({error}).", how=_AGAIN) from error
+            raise Corrupt(
+                f"The weights do not fit the network ({error}).", how=NETWORK.again
+            ) from error
         return net.eval().requires_grad_(False)
 
 
 def save(workspace: Workspace, name: str, saved: Saved) -> None:
     """Write a network and make it the one that `load` reads; the old one goes then."""
-    base = workspace.graph / name
-    final = base / uuid4().hex[:12]
+    pointer = workspace.current_network(name)
+    final = pointer.with_name(uuid4().hex[:12])
     with new_folder(final) as folder:
         save_file(
             {key: tensor.contiguous() for key, tensor in saved.tensors.items()},
@@ -64,31 +71,25 @@ def save(workspace: Workspace, name: str, saved: Saved) -> None:
         (folder / "config.json").write_bytes(orjson.dumps(saved.config, option=orjson.OPT_INDENT_2))
         (folder / "ngrams").mkdir()
         saved.vocabulary.write(folder / "ngrams")
-        write_manifest(folder)
-    write_atomic(base / _POINTER, final.name.encode())
-    for path in base.iterdir():
-        if path.is_dir() and path.name != final.name:
-            shutil.rmtree(path)
+        write_manifest(folder, NETWORK)
+    write_pointer(pointer, final.name)
+    sweep(pointer.parent, keep={final.name})
 
 
 def load(workspace: Workspace, name: str) -> Saved | None:
     """The network saved last, or None; raises Corrupt where its files differ from the manifest."""
-    folder = pointed(workspace.graph / name, _POINTER)
+    folder = pointed(workspace.current_network(name), NETWORK)
     return None if folder is None else read(folder)
 
 
 def read(folder: Path) -> Saved:
     """The network of a folder."""
+    verified(folder, NETWORK)
     try:
-        verify(folder)
         return Saved(
             orjson.loads((folder / "config.json").read_bytes()),
             NgramVocabulary.read(folder / "ngrams"),
             load_file(folder / "model.safetensors"),
         )
     except (OSError, ValueError, SafetensorError) as error:
-        raise Corrupt(
-            f"The graph network cannot be read ({error}).", where=str(folder), how=_AGAIN
-        ) from error
-    except Corrupt as error:
-        raise Corrupt(error.what, where=error.where, how=_AGAIN) from error
+        raise NETWORK.corrupt(f"The graph network cannot be read ({error}).", folder) from error

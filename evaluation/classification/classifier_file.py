@@ -22,6 +22,7 @@ from safetensors.torch import save
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.paths import check_name
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import Encoder, load_encoder
 from omnisearch.evaluation.classification.classifier import (
@@ -67,11 +68,7 @@ class Guess:
 
 def classifier_path(workspace: Workspace, name: str) -> Path:
     """Where a classifier lies; raises InputError for a name that is no name."""
-    if not name or name.startswith(".") or Path(name).name != name:
-        raise InputError(
-            f"{name!r} is not a name for a classifier.", how="Use letters, digits and dashes."
-        )
-    return workspace.root / "classifiers" / f"{name}.safetensors"
+    return workspace.classifier(check_name(name, "classifier"))
 
 
 def write_classifier(workspace: Workspace, name: str, stored: Stored) -> Path:

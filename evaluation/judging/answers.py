@@ -7,7 +7,6 @@ crash cut short is no answer and is cut off when the judge goes on.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ import orjson
 
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import fsync_folder
+from omnisearch.data.workspace.locks import locked
 from omnisearch.evaluation.judging.folder import Judging, Pair, check_name
 from omnisearch.evaluation.judging.scale import VALUES, WANTED
 
@@ -111,15 +111,12 @@ def open_log(judging: Judging, judge: str) -> Iterator[AnswerLog]:
     """
     path = _path(judging, judge)
     path.parent.mkdir(exist_ok=True)
-    with path.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{judge} is judging in another window, or a file of {judge}'s is being imported.",
-                where=str(path),
-                how="End that first, or judge under a name of your own.",
-            ) from error
+    busy = InputError(
+        f"{judge} is judging in another window, or a file of {judge}'s is being imported.",
+        where=str(path),
+        how="End that first, or judge under a name of your own.",
+    )
+    with locked(path, busy) as file:
         _cut_torn_line(file)
         fsync_folder(path.parent)
         yield AnswerLog(file)

@@ -90,7 +90,7 @@ class Judging:
     @classmethod
     def open(cls, workspace: Workspace, name: str) -> Judging:
         """The judging of that name; raises NotReady with the names there are."""
-        judging = cls(check_name(name, "judging"), workspace.judging / name)
+        judging = cls(check_name(name, "judging"), workspace.judging_of(name))
         if not judging.folder.is_dir():
             there = sorted(p.name for p in workspace.judging.glob("[!.]*") if p.is_dir())
             known = f"There are {', '.join(there)}; or run" if there else "Run"
@@ -104,7 +104,7 @@ class Judging:
     @classmethod
     def new(cls, workspace: Workspace, name: str) -> Judging:
         """A judging that is to be drawn; raises InputError for a bad name or one that is taken."""
-        judging = cls(check_name(name, "judging"), workspace.judging / name)
+        judging = cls(check_name(name, "judging"), workspace.judging_of(name))
         if judging.folder.exists():
             raise name_taken(judging.folder)
         return judging

@@ -29,12 +29,11 @@ from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.text import CACHE, embed_texts, texts_of, usual_encoder
+from omnisearch.enrichment.text import embed_texts, texts_of, usual_encoder
 from omnisearch.enrichment.vector_provenance import imported, note_fit
 from omnisearch.world import Size, generate
 
 WORLD_SEED = 7
-_MADE_OF = "made_of.json"
 _GRAPH = (("pinsage", "pin"), ("itemsage", "product"))
 
 
@@ -62,17 +61,17 @@ def base_workspace(
     with new_folder(base) as unfinished:
         if source is not None:
             copy_workspace(source, unfinished)
-            if (source.root / CACHE).exists():
-                _backup(source.root / CACHE, unfinished / CACHE)
+            if source.text_cache.exists():
+                _backup(source.text_cache, Workspace(unfinished).text_cache)
         else:
             _sample_world(Workspace.create(unfinished), pins, progress)
-        (unfinished / _MADE_OF).write_bytes(orjson.dumps(made_of))
+        Workspace(unfinished).made_of.write_bytes(orjson.dumps(made_of))
     return Workspace.open(base)
 
 
 def _made_of(base: Path) -> dict[str, Any]:
     try:
-        return orjson.loads((base / _MADE_OF).read_bytes())
+        return orjson.loads(Workspace(base).made_of.read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(
             "This folder was not written by `omnisearch reproduce`, or it is damaged.",
@@ -114,7 +113,7 @@ def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspa
         _hide(db, fields)
         if encoder is not None and _has_text(db):
             # Runs of all seeds meet the same texts.
-            (copy.root / CACHE).symlink_to((base.root / CACHE).resolve())
+            copy.text_cache.symlink_to(base.text_cache.resolve())
             embed_texts(copy, db, **encoder)
         fitted = [
             name

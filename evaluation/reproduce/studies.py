@@ -17,7 +17,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder, write_atomic
-from omnisearch.encoders.checkpoint import folder_of, load_encoder
+from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.training.run import train
 from omnisearch.engine.search import SearchEngine
@@ -81,7 +81,7 @@ def _relevance_lines(reports: list[JudgingReport]) -> list[str]:
 def _judged(workspace: Workspace, study: Study, truth: Truth, seed: int) -> JudgingReport:
     """Draw, let the three simulated judges answer, report."""
     name = f"{'-'.join(study.systems)}-{study.queries}-{study.k}"
-    judging = Judging(name, workspace.judging / name)
+    judging = Judging(name, workspace.judging_of(name))
     if not judging.folder.exists():
         engine = SearchEngine.open(workspace)
         drawn = DrawOptions(study.systems, study.k, study.queries, seed=seed)
@@ -159,7 +159,7 @@ def _trained(
             copy_workspace(base, unfinished)
     workspace = Workspace.open(folder)
     with closing(open_catalogue(workspace.catalogue)) as db:
-        if not (folder_of(workspace, "default") / "BEST").exists():
+        if not workspace.best_checkpoint("default").exists():
             train(workspace, db, config, resume=True, on_step=on_step)
         if index and not workspace.current.exists():
             build(workspace, db, load_encoder(workspace))

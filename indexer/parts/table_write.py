@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +27,10 @@ from omnisearch.indexer.parts.table import (
     name_of,
     postings_columns,
 )
+from omnisearch.indexer.rows import Rows
 
 # Without engaged queries: these tell of engagement, which the counts do.
 OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Which item has which row.
-
-    Attributes:
-        ids: the ids by row, deleted ones included.
-        deleted: bool (n,).
-    """
-
-    ids: list[str]
-    deleted: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def live_ids(self) -> list[str]:
-        """The ids that are not deleted, by row."""
-        return [self.ids[row] for row in np.flatnonzero(~self.deleted).tolist()]
-
-    def row_of(self) -> dict[str, int]:
-        """The row of each id, deleted ones included."""
-        return {key: row for row, key in enumerate(self.ids)}
 
 
 Visit = Callable[[int, dict[str, Any]], None]

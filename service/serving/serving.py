@@ -15,6 +15,7 @@ import orjson
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.data.workspace.memory import trim_memory
+from omnisearch.encoders.onnx.query_tower import MANIFEST
 from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
@@ -189,8 +190,8 @@ def pointers(workspace: Workspace) -> tuple[Any, ...]:
     """What changes when a generation, rankers or an export are put in place."""
     paths = (
         workspace.current,
-        workspace.rankers / "CURRENT",
-        *sorted(workspace.exports.glob("*/export.json")),
+        workspace.current_rankers,
+        *sorted(workspace.exports.glob(f"*/{MANIFEST}")),
     )
     return tuple((str(path), _stamp(path)) for path in paths)
 

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
-from omnisearch.encoders.checkpoint import load_encoder, load_parts, verify, write_manifest
+from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, verify
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,7 @@ def test_a_checkpoint_without_rotations_opens(encoder, copied) -> None:
     assert len(tensors) == len(kept) + 2
     save_file(kept, folder / "model.safetensors")
     (folder / "manifest.json").unlink()
-    write_manifest(folder)
+    write_manifest(folder, CHECKPOINT)
     asked = ["red sofa", "lamp"]
     np.testing.assert_array_equal(load_encoder(workspace).queries(asked), encoder.queries(asked))
 

@@ -29,7 +29,6 @@ from omnisearch.encoders.onnx.query_tower import (
     MANIFEST,
     TOKENISER,
     OnnxQueries,
-    export_folder,
     open_export,
     open_query_tower,
     open_session,
@@ -69,7 +68,7 @@ def copy(exported: Workspace, tmp_path: Path) -> Workspace:
 def test_the_export_gives_the_vectors_of_the_checkpoint(
     encoder: Encoder, exported: Workspace, precision: str, least: float
 ) -> None:
-    tower = OnnxQueries(export_folder(exported, encoder.checkpoint), 1, precision)
+    tower = OnnxQueries(exported.export(encoder.checkpoint), 1, precision)
     assert (tower.checkpoint, tower.dim) == (encoder.checkpoint, encoder.dim)
     wanted = encoder.queries(QUERIES)
     for size in (1, 3, 256):
@@ -82,7 +81,7 @@ def test_the_export_gives_the_vectors_of_the_checkpoint(
 
 
 def test_the_description_tells_what_was_measured(encoder: Encoder, exported: Workspace) -> None:
-    folder = export_folder(exported, encoder.checkpoint)
+    folder = exported.export(encoder.checkpoint)
     facts = orjson.loads((folder / MANIFEST).read_bytes())
     assert facts["serves"] == "int8" and facts["int8"]["kept"]
     assert facts["float32"]["cosine"] >= exporting.LEAST_COSINE
@@ -161,7 +160,7 @@ def test_without_a_measure_float32_serves(encoder: Encoder, tmp_path: Path) -> N
     workspace = Workspace.create(tmp_path)
     facts = exporting.export_query_tower(workspace, encoder, [])
     assert facts["serves"] == "float32" and facts["int8"]["why"]
-    assert not (export_folder(workspace, encoder.checkpoint) / INT8).exists()
+    assert not (workspace.export(encoder.checkpoint) / INT8).exists()
     tower = open_export(workspace, encoder.checkpoint)
     assert tower is not None and tower.precision == "float32"
 
@@ -200,7 +199,7 @@ def test_a_tokeniser_without_a_fast_form_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_export_is_not_opened_and_pytorch_answers(
     encoder: Encoder, copy: Workspace, name: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = export_folder(copy, encoder.checkpoint)
+    folder = copy.export(encoder.checkpoint)
     path = folder / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -221,7 +220,7 @@ def test_the_export_of_another_checkpoint_is_never_used(
     encoder: Encoder, copy: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert open_export(copy, "0123456789abcdef") is None
-    export_folder(copy, encoder.checkpoint).rename(copy.exports / "0123456789abcdef")
+    copy.export(encoder.checkpoint).rename(copy.exports / "0123456789abcdef")
     assert open_export(copy, "0123456789abcdef") is None
     assert encoder.checkpoint in caplog.text
 
@@ -233,7 +232,7 @@ def test_the_export_of_another_checkpoint_is_never_used(
 def test_a_description_that_is_not_whole_is_refused(
     encoder: Encoder, copy: Workspace, change: dict[str, object]
 ) -> None:
-    folder = export_folder(copy, encoder.checkpoint)
+    folder = copy.export(encoder.checkpoint)
     facts = orjson.loads((folder / MANIFEST).read_bytes())
     (folder / MANIFEST).write_bytes(orjson.dumps(facts | change))
     with pytest.raises(Corrupt):
@@ -253,7 +252,7 @@ def test_without_onnx_runtime_the_encoder_itself_answers(
 def test_int8_that_rounds_otherwise_on_this_processor_gives_way_to_float32(
     encoder: Encoder, copy: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = export_folder(copy, encoder.checkpoint)
+    folder = copy.export(encoder.checkpoint)
     assert OnnxQueries(folder, 1).precision == "int8"
     facts = orjson.loads((folder / MANIFEST).read_bytes())
     facts["check"]["vectors"] = np.roll(facts["check"]["vectors"], 1, axis=1).tolist()
@@ -264,7 +263,7 @@ def test_int8_that_rounds_otherwise_on_this_processor_gives_way_to_float32(
 
 
 def test_threads_share_a_tower(encoder: Encoder, exported: Workspace) -> None:
-    tower = OnnxQueries(export_folder(exported, encoder.checkpoint), 1, "float32")
+    tower = OnnxQueries(exported.export(encoder.checkpoint), 1, "float32")
     wanted = encoder.queries(QUERIES)
     wrong: list[int] = []
 

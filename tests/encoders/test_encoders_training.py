@@ -20,8 +20,9 @@ from small_catalogue import fill
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import pointed
 from omnisearch.data.workspace.errors import InputError, NotReady
-from omnisearch.encoders.checkpoint import load_encoder, pointed
+from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder
 from omnisearch.encoders.config import preset_config, searchsage_config
 
 
@@ -116,7 +117,7 @@ def test_training_stops_early_and_keeps_the_best(small, config) -> None:
     best = max(recalls, key=lambda step: (recalls[step], -step))
     assert len(reports) == best + 3 * 2
     assert folder.name.endswith(f"-{best:07d}")
-    assert pointed(small.workspace.checkpoints / "wild", "BEST") == folder
+    assert pointed(small.workspace.best_checkpoint("wild"), CHECKPOINT) == folder
 
 
 def test_an_older_encoder_serves_until_a_new_training_ends(small, config) -> None:
@@ -128,7 +129,7 @@ def test_an_older_encoder_serves_until_a_new_training_ends(small, config) -> Non
     small.train("serving", replace(config, seed=5), resume=True)
     assert load_encoder(small.workspace, "serving").checkpoint != before
     base = small.workspace.checkpoints / "serving"
-    named = {pointed(base, "BEST"), pointed(base, "LAST")}
+    named = {pointed(base / "BEST", CHECKPOINT), pointed(base / "LAST", CHECKPOINT)}
     assert {path for path in base.iterdir() if path.is_dir()} == named  # nothing is left behind
 
 

@@ -16,8 +16,9 @@ from transformers import AutoModel, AutoTokenizer
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.vectors import open_feature, write_feature
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import pointed
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
-from omnisearch.encoders.checkpoint import load_encoder, load_parts, load_state, pointed
+from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.item import ItemEncoder
@@ -230,7 +231,7 @@ def test_the_query_tower_starts_compatible_with_embeddings_that_exist(
     rotated, plainly = (
         load_encoder(workspace, name).queries(queries) for name in ("default", "untold")
     )
-    best = pointed(workspace.checkpoints / "default", "BEST")
+    best = pointed(workspace.best_checkpoint("default"), CHECKPOINT)
     back = encoder.model.query.projection.unrotated(torch.from_numpy(rotated)).numpy()
     for prefix in (32, 16, 4):  # before any step they are those of a training without the space
         one, other = back[:, :prefix], plainly[:, :prefix]
@@ -277,7 +278,7 @@ def test_a_resumed_warm_start_does_not_validate_its_beginning_again(texts, confi
     with pytest.raises(Stop):
         train(workspace, db, config, name="again", on_step=stop)
     folder = train(workspace, db, config, name="again", resume=True)
-    history = load_state(pointed(folder.parent, "LAST")).values["history"]
+    history = load_state(pointed(folder.parent / "LAST", CHECKPOINT)).values["history"]
     assert [entry["step"] for entry in history] == [0, 2]
 
 

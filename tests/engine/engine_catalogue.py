@@ -15,9 +15,10 @@ from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
 from omnisearch.indexer.parts.table import open_table
-from omnisearch.indexer.parts.table_write import Rows, write_table
+from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.parts.tokens import item_tokens, open_tokens, write_tokens
 from omnisearch.indexer.parts.words import open_texts, write_texts
+from omnisearch.indexer.rows import Rows
 
 STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
 THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")

@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.pairs import window_pairs
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.onnx.query_tower import INT8, OnnxQueries, export_folder
+from omnisearch.encoders.onnx.query_tower import INT8, OnnxQueries
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.tower_recall import tower_recall
 from omnisearch.indexer.generation import Generation
@@ -42,9 +42,7 @@ def test_search_uses_the_export_and_finds_the_same(exported: Workspace) -> None:
     found = {item[:2] for item in served.rank("boho bedroom", "embedding", 20)}
     served.close()
     exported.query_cache.unlink()
-    (export_folder(exported, served.snapshot.encoder.checkpoint)).rename(
-        exported.root / "elsewhere"
-    )
+    (exported.export(served.snapshot.encoder.checkpoint)).rename(exported.root / "elsewhere")
     plain = SearchEngine.open(exported)
     assert not isinstance(plain.snapshot.encoder, OnnxQueries)
     assert len(found & {item[:2] for item in plain.rank("boho bedroom", "embedding", 20)}) >= 18
@@ -54,7 +52,7 @@ def test_a_damaged_export_does_not_fail_a_search(
     exported: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint = load_encoder(exported).checkpoint
-    (export_folder(exported, checkpoint) / INT8).write_bytes(b"not a model")
+    (exported.export(checkpoint) / INT8).write_bytes(b"not a model")
     engine = SearchEngine.open(exported)
     assert engine.search("boho bedroom").hits and engine.snapshot.encoder.checkpoint == checkpoint
     assert "PyTorch encodes queries" in caplog.text

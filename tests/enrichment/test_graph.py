@@ -215,7 +215,7 @@ def test_killed_while_writing_leaves_the_old_network(workspace, db, quick, monke
     def killed(*given):
         raise KeyboardInterrupt
 
-    for step in ("write_manifest", "write_atomic"):
+    for step in ("write_manifest", "write_pointer"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(saved, step, killed)
             fit_pinsage(workspace, db, dim=16, seed=5)

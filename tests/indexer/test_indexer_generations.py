@@ -18,8 +18,8 @@ from indexer_fakes import FakeEncoder, put
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import build_lock
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.locks import build_lock
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.update import update
@@ -214,7 +214,7 @@ _BUILD = """
 import os, signal, sys
 sys.path[:0] = [{here!r}, {root!r}]
 from omnisearch import indexer
-from omnisearch.data.workspace import artefacts
+from omnisearch.data.workspace import locks
 from omnisearch.indexer import build, publish, signals, update
 from indexer_fakes import FakeEncoder
 from omnisearch.data.catalogue.schema import open_catalogue
@@ -227,7 +227,7 @@ workspace = Workspace.open(sys.argv[1])
 db = open_catalogue(workspace.catalogue)
 point = sys.argv[2]
 if point == "lock":
-    with artefacts.build_lock(workspace):
+    with locks.build_lock(workspace):
         print("held", flush=True)
         sys.stdin.read()
 elif point == "loop":

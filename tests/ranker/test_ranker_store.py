@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from ranking_samples import FAST, ranking_data
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
-from omnisearch.ranker import published as store
 from omnisearch.ranker.published import load_rankers, save_rankers
 from omnisearch.ranker.training import Rankers, train_rankers
 
@@ -98,14 +98,36 @@ def test_a_manifest_that_was_forged_with_its_pointer_is_refused(
     """Whoever can write files can also write matching hashes; paths still cannot leave."""
     folder = save_rankers(place, rankers)
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
-    manifest["sha256"]["../../catalogue.db"] = "0" * 64
-    content = orjson.dumps(manifest)
-    name = store._sha256(content)[:16]
-    folder.rename(folder.with_name(name))
-    (folder.with_name(name) / "manifest.json").write_bytes(content)
-    (place.rankers / "CURRENT").write_text(name)
+    manifest["files"]["../../catalogue.db"] = {"bytes": 0, "sha256": "0" * 64}
+    _replace_manifest(place, folder, manifest)
     with pytest.raises(Corrupt, match="manifest"):
         load_rankers(place)
+
+
+def test_rankers_of_the_first_edition_are_read(place: Workspace, rankers: Rankers) -> None:
+    """Their manifest has a hash and no size for each file."""
+    folder = save_rankers(place, rankers)
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    files = manifest.pop("files")
+    manifest["sha256"] = {name: entry["sha256"] for name, entry in files.items()}
+    folder = _replace_manifest(place, folder, manifest)
+    X = ranking_data(2).X
+    loaded = load_rankers(place)
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.l2.score(X), rankers.l2.score(X))
+    (folder / "l1.json").write_bytes(b"{}")
+    with pytest.raises(Corrupt, match=r"l1\.json"):
+        load_rankers(place)
+
+
+def _replace_manifest(place: Workspace, folder: Path, manifest: dict[str, object]) -> Path:
+    """Give rankers another manifest and the name and pointer that go with it."""
+    content = orjson.dumps(manifest)
+    renamed = folder.with_name(hashlib.sha256(content).hexdigest()[:16])
+    folder.rename(renamed)
+    (renamed / "manifest.json").write_bytes(content)
+    (place.rankers / "CURRENT").write_text(renamed.name)
+    return renamed
 
 
 _SAVE_FOREVER = """
