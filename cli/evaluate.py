@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -42,16 +43,9 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.engine.search import SearchEngine
-    from omnisearch.evaluation.evaluate import EvaluateOptions
-    from omnisearch.evaluation.evaluate import evaluate as measure
-
-    space = Workspace.open(workspace)
-    options = EvaluateOptions(systems=systems.split(","), queries=queries, corpus=corpus, seed=seed)
+    options = {"systems": systems.split(","), "queries": queries, "corpus": corpus, "seed": seed}
     with progress("queries") as advance:
-        found = measure(SearchEngine.open(space), open_catalogue(space.catalogue), options, advance)
+        found = pipeline.evaluate(workspace, advance, **options)
     if json:
         return emit_json("evaluate", found.to_json())
     show(found)
