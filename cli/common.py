@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from omnisearch.data.workspace.errors import OmniError
 
@@ -38,6 +39,20 @@ err = Console(stderr=True)
 def example(*commands: str) -> str:
     """The epilogue of a command's help: its examples."""
     return "Example:\n\n" + "\n\n".join(f"`{command}`" for command in commands)
+
+
+class SystemsCommand(TyperCommand):
+    """A command whose help has {systems} or {evaluated}: they are read when it runs."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        from omnisearch.engine.systems import SYSTEMS, evaluated_systems
+
+        names = {"{systems}": ", ".join(SYSTEMS), "{evaluated}": ",".join(evaluated_systems())}
+        params = super().get_params(ctx)
+        for option in (each for each in params if each.name in ("system", "systems")):
+            for mark, listed in names.items():
+                option.help = option.help.replace(mark, listed)
+        return params
 
 
 def emit_json(command: str, data: Any, **extra: Any) -> None:
