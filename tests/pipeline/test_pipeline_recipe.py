@@ -135,7 +135,7 @@ def test_each_stage_names_the_one_that_is_missing(tiny_workspace: Workspace) -> 
 def test_wrong_names_and_settings_are_told_with_the_right_ones(tiny_workspace: Workspace) -> None:
     with pytest.raises(InputError, match="boards, queries"):
         pipeline.enrich(tiny_workspace, "captoins")
-    with pytest.raises(InputError, match="tiny, demo, paper"):
+    with pytest.raises(InputError, match="paper, demo, tiny"):
         pipeline.train(tiny_workspace, "huge")
     with pytest.raises(TypeError, match="stepz"):
         pipeline.train(tiny_workspace, "tiny", stepz=4)
