@@ -48,7 +48,7 @@ class SystemsCommand(TyperCommand):
         from omnisearch.engine.systems import SYSTEMS, evaluated_systems
 
         names = {"{systems}": ", ".join(SYSTEMS), "{evaluated}": ",".join(evaluated_systems())}
-        params = super().get_params(ctx)
+        params: list[Any] = super().get_params(ctx)
         for option in (each for each in params if each.name in ("system", "systems")):
             for mark, listed in names.items():
                 option.help = option.help.replace(mark, listed)
