@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
 from omnisearch.data.catalogue.vectors import open_features
@@ -33,24 +34,13 @@ BATCH = 4096
 
 def sample_workspace(folder: Path) -> Workspace:
     """The demo world, imported, enriched, with an encoder of the demo preset."""
-    from omnisearch.data.importers.folders import import_folder
-    from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.training.run import train
-    from omnisearch.enrichment.boards import enrich_board_titles
-    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-    from omnisearch.enrichment.graph.itemsage import fit_itemsage
-    from omnisearch.enrichment.graph.pinsage import fit_pinsage
     from omnisearch.world import generate
 
     generate("demo", folder / "world", pictures=False)
     workspace = Workspace.create(folder / "workspace")
-    import_folder(workspace, folder / "world")
-    db = open_catalogue(workspace.catalogue)
-    enrich_board_titles(db)
-    enrich_engaged_queries(db)
-    fit_pinsage(workspace, db)
-    fit_itemsage(workspace, db)
-    train(workspace, db, preset_config("demo", steps=2, valid_every=2))
+    pipeline.import_files(workspace, [folder / "world"])
+    pipeline.enrich(workspace, "boards", "queries", "graph")
+    pipeline.train(workspace, steps=2, valid_every=2)
     return workspace
 
 

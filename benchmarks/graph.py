@@ -26,18 +26,14 @@ import pyarrow as pa
 import torch
 
 from benchmarks.graph_plain import plain_pins, plain_products
+from omnisearch import pipeline
 from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import open_feature
-from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.training.run import train
-from omnisearch.enrichment.boards import enrich_board_titles
-from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.enrichment.graph.temporal_recall import temporal_recall
@@ -67,7 +63,7 @@ def plain(workspace: Workspace, db: Any, seed: int) -> None:
 
 def tower_recalls(workspace: Workspace, db: Any, steps: int, seed: int) -> dict[str, float]:
     """Recall@10 of the tower on the pairs of the evaluation window, by entity type and space."""
-    train(workspace, db, preset_config("demo", steps=steps, seed=seed))
+    pipeline.train(workspace, steps=steps, seed=seed)
     encoder = load_encoder(workspace)
     tables = evaluation_pairs(db, time_split(db))
     found = {}
@@ -96,10 +92,9 @@ def measured(
     """All figures of one workspace; `run` is (steps, seed)."""
     steps, seed = run
     workspace = Workspace.create(folder)
-    import_folder(workspace, files)
+    pipeline.import_files(workspace, [files])
+    pipeline.enrich(workspace, "boards", "queries")
     db = open_catalogue(workspace.catalogue)
-    enrich_board_titles(db)
-    enrich_engaged_queries(db)
     started = time.process_time()
     fit(workspace, db, seed)
     figures = {"seconds of a core to fit": time.process_time() - started}

@@ -25,7 +25,7 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.classification import use_multilingual
-from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch import pipeline
 from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords, translations
 from omnisearch.data.importers.datasets.labels import split_of
 from omnisearch.data.importers.files import import_rows
@@ -33,10 +33,8 @@ from omnisearch.data.importers.readers import Row, Source
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.models.ngrams import trigrams_of
 from omnisearch.encoders.text_encoder import TextTower
-from omnisearch.encoders.training.run import train
 from omnisearch.evaluation.classification.study import Encode
 from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.significance import bootstrap_interval
@@ -133,12 +131,8 @@ def training_workspace(folder: Path, pairs: Sequence[tuple[str, str]]) -> Worksp
 
 
 def trained_tower(space: Workspace, options: argparse.Namespace, seed: int) -> Encode:
-    config = preset_config(
-        "demo", steps=options.steps, batch_pairs=options.batch, warm_steps=0, seed=seed
-    )
-    db = open_catalogue(space.catalogue)
-    train(space, db, config, name=f"seed{seed}")
-    db.conn.close()
+    settings = {"steps": options.steps, "batch_pairs": options.batch, "warm_steps": 0, "seed": seed}
+    pipeline.train(space, name=f"seed{seed}", **settings)
     return load_encoder(space, f"seed{seed}").queries
 
 

@@ -19,15 +19,13 @@ import orjson
 from load import asked, get, post
 from threadpoolctl import threadpool_limits
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.items import head_queries
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.similar import similar_items
-from omnisearch.indexer.build import rebuild
-from omnisearch.indexer.update import update
 
 MARK = " soak "  # and the round's number, at the end of a changed title
 _LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation")
@@ -190,6 +188,6 @@ def publish(
                 f"UPDATE {entity}s SET title = ? WHERE id = ?",
                 [f"{base}{MARK}{round_number}", key],
             )
-    (rebuild if anew else update)(space, db, load_encoder(space))
     db.conn.close()
+    (pipeline.rebuild_index if anew else pipeline.update_index)(space)
     return truth(workspace, asked, changed, time.perf_counter() - start), changed

@@ -28,26 +28,19 @@ from typing import Any
 import numpy as np
 import orjson
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
-from omnisearch.data.importers.formats import format_named
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import write_atomic
-from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.text_encoder import TextTower
-from omnisearch.encoders.training.run import train
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.train_rankers import train as train_rankers
-from omnisearch.enrichment.boards import enrich_board_titles
-from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-from omnisearch.enrichment.text import embed_texts, own_text
+from omnisearch.enrichment.text import own_text
 from omnisearch.evaluation.evaluate import judged_sets
 from omnisearch.evaluation.judged import RELEVANT, Item
 from omnisearch.evaluation.significance import bootstrap_interval
 from omnisearch.evaluation.systems import DEPTH, rank_all, values_of
-from omnisearch.indexer.build import build
 
 SYSTEMS = ("token", "embedding", "rrf", "l1", "full")
 MODELS = ("labels", "no-labels", "from-nothing")
@@ -91,22 +84,21 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
     if done.exists():
         return Workspace.open(folder)
     workspace = Workspace.create(folder)
-    format_named(options.format).read(workspace, options.source)
+    pipeline.import_files(workspace, [options.source], format=options.format)
     cache = options.out / "base" / "text_cache.db"
     if cache.exists() and not labels:
         shutil.copyfile(cache, folder / "text_cache.db")
-    db = open_catalogue(workspace.catalogue)
     if not labels:
+        db = open_catalogue(workspace.catalogue)
         with db.conn:
             db.conn.execute("DELETE FROM engagements")
             if options.folds:
                 db.conn.execute("UPDATE queries SET split = 'test'")
             kept = "SELECT id FROM queries WHERE split = 'test'"
             db.conn.execute(f"DELETE FROM judgments WHERE query NOT IN ({kept})")
-    enrich_board_titles(db)
-    enrich_engaged_queries(db)
-    embed_texts(workspace, db)
-    db.conn.close()
+        db.conn.close()
+    pipeline.enrich(workspace, "boards", "queries")
+    pipeline.enrich(workspace, "text", backbone="minilm")
     done.touch()
     return workspace
 
@@ -121,7 +113,6 @@ def trained(options: Options, model: str, seed: int) -> Workspace:
     shutil.rmtree(folder, ignore_errors=True)
     left_out = shutil.ignore_patterns("text_cache.db*", "done")
     shutil.copytree(base.root, folder, ignore=left_out)
-    db = open_catalogue(workspace.catalogue)
     changes: dict[str, Any] = {
         "batch_pairs": options.batch,
         "steps": options.steps,
@@ -131,9 +122,8 @@ def trained(options: Options, model: str, seed: int) -> Workspace:
     }
     if model == "from-nothing":
         changes["warm_steps"] = 0
-    train(workspace, db, preset_config("demo", **changes))
-    build(workspace, db, load_encoder(workspace))
-    db.conn.close()
+    pipeline.train(workspace, **changes)
+    pipeline.build_index(workspace)
     return workspace
 
 
@@ -144,13 +134,11 @@ def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, flo
         return orjson.loads(result.read_bytes())
     workspace = trained(options, model, seed)
     if options.again:
-        db = open_catalogue(workspace.catalogue)
-        build(workspace, db, load_encoder(workspace))
-        db.conn.close()
+        pipeline.build_index(workspace)
     found: dict[str, dict[str, float]] = {system: {} for system in SYSTEMS}
     for _ in folds(workspace, options.folds if model == "labels" else 0):
         try:
-            train_rankers(workspace)
+            pipeline.train_rankers(workspace)
         except NotReady:
             tell(f"{model}: no rankers without labels")
         for system, values in ranked(workspace, options).items():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from omnisearch.data.workspace.errors import OmniError
 
@@ -37,6 +39,20 @@ err = Console(stderr=True)
 def example(*commands: str) -> str:
     """The epilogue of a command's help: its examples."""
     return "Example:\n\n" + "\n\n".join(f"`{command}`" for command in commands)
+
+
+class SystemsCommand(TyperCommand):
+    """A command whose help has {systems} or {evaluated}: they are read when it runs."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        from omnisearch.engine.systems import SYSTEMS, evaluated_systems
+
+        names = {"{systems}": ", ".join(SYSTEMS), "{evaluated}": ",".join(evaluated_systems())}
+        params: list[Any] = super().get_params(ctx)
+        for option in (each for each in params if each.name in ("system", "systems")):
+            for mark, listed in names.items():
+                option.help = option.help.replace(mark, listed)
+        return params
 
 
 def emit_json(command: str, data: Any, **extra: Any) -> None:
@@ -72,21 +88,37 @@ def fail(error: OmniError, command: str) -> int:
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr; yields a callback (done, total). A total of 0 means unknown."""
+    with _bar(title) as update:
+        yield lambda done, total: update(completed=done, total=total or None)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[Any], None]]:
+    """A bar on stderr with the loss and pairs/s; yields the trainer's `on_step` callback."""
+    figures = "loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} pairs/s"
+    with _bar("training", figures, loss=0.0, rate=0.0) as update:
+
+        def on_step(step: Any) -> None:
+            shown = {"loss": step.loss, "rate": step.pairs_per_second}
+            update(completed=step.step, total=step.steps, **shown)
+
+        yield on_step
+
+
+@contextmanager
+def _bar(title: str, figures: str = "", **fields: Any) -> Iterator[Callable[..., None]]:
+    """A bar on stderr; yields its update. It leaves the screen where an error stops the start."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err) as bars:
-        task = bars.add_task(title, total=None)
-
-        def advance(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total or None)
-
-        yield advance
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns += [TextColumn(figures)] if figures else []
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bars:
+        task = bars.add_task(title, total=None, **fields)
+        try:
+            yield partial(bars.update, task)
+        except OmniError:
+            bars.update(task, visible=bars.tasks[0].completed > 0)
+            raise
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -108,33 +140,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def synthetic_note(workspace: Path) -> str:
-    """A label for outputs about the sample world; empty for real data."""
-    from omnisearch.data.catalogue.schema import get_meta, open_catalogue
-    from omnisearch.data.workspace import Workspace
-
-    db = open_catalogue(Workspace.open(workspace).catalogue)
-    return "synthetic sample world, not real data" if get_meta(db, "synthetic") else ""
-
-
-@contextmanager
-def training_bar(steps: int) -> Iterator[Callable[[Any], None]]:
-    """A bar on stderr with the loss and pairs/s; yields the trainer's `on_step` callback."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} pairs/s"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err) as bars:
-        task = bars.add_task("training", total=steps, loss=0.0, rate=0.0)
-
-        def on_step(step: Any) -> None:
-            bars.update(task, completed=step.step, loss=step.loss, rate=step.pairs_per_second)
-
-        yield on_step

@@ -10,6 +10,7 @@ import typer
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
+    SystemsCommand,
     WorkspaceOption,
     emit_json,
     err,
@@ -18,15 +19,15 @@ from omnisearch.cli.common import (
     progress,
 )
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.engine.systems import SYSTEMS
 
 
 def register(app: typer.Typer) -> None:
     app.command(
+        cls=SystemsCommand,
         epilog=example(
             'omnisearch compare "antique copper bathroom sink" --html page.html',
             "omnisearch compare --queries queries.txt",
-        )
+        ),
     )(compare)
 
 
@@ -38,7 +39,7 @@ def compare(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 12,
     systems: Annotated[
-        str, typer.Option(help=f"Names with commas, of {', '.join(SYSTEMS)}.")
+        str, typer.Option(help="Names with commas, of {systems}.")
     ] = "token,embedding,full",
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
     json: JsonOption = False,

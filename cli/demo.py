@@ -6,17 +6,25 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from omnisearch.cli import compare as compare_command
-from omnisearch.cli import enrich, importing, index, rank, search, world
-from omnisearch.cli import evaluate as evaluate_command
-from omnisearch.cli import train as train_command
-from omnisearch.cli.common import JsonOption, WorkspaceOption, emit_json, err, example, out
+from omnisearch import pipeline
+from omnisearch.cli import compare, enrich, evaluate, importing, index, rank, search, train, world
+from omnisearch.cli.common import (
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    err,
+    example,
+    out,
+    progress,
+    training_bar,
+)
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 
@@ -34,25 +42,53 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Make a synthetic world, import, enrich, train, index, rank, then search and measure it."""
+    from omnisearch.data.catalogue.schema import open_catalogue
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation.compare import compare_query
+    from omnisearch.evaluation.pictures import picture_folders
+    from omnisearch.evaluation.render_terminal import comparison_table
+    from omnisearch.evaluation.report_html import comparison_page
+    from omnisearch.world import generate
+
     _begin_afresh(workspace)
-    sample, page = Workspace(workspace).demo_world, Workspace(workspace).demo_page
-    steps: dict[str, Callable[[], Any]] = {
-        "world": lambda: world.world(sample, preset=preset, pins=None, seed=seed),
-        "import": lambda: importing.import_([sample], workspace),
-        "enrich": lambda: enrich.everything(workspace),
-        "train": lambda: train_command.train(workspace, preset=preset),
-        "index": lambda: index.build(workspace),
-        "rank": lambda: rank.train(workspace),
-        "search": lambda: search.search(QUERY, workspace, k=10),
-        "compare": lambda: compare_command.compare(QUERY, workspace, k=8, html=page),
-        "evaluate": lambda: evaluate_command.evaluate(workspace, queries=500),
-    }
-    seconds = {}
-    for name, step in steps.items():
-        err.rule(f"omnisearch {name}")
-        started = time.perf_counter()
-        step()
-        seconds[name] = round(time.perf_counter() - started, 1)
+    space = Workspace(workspace)
+    sample, page = space.demo_world, space.demo_page
+    seconds: dict[str, float] = {}
+    out.quiet = json
+    with _timed("world", seconds):
+        with progress("sample world") as advance:
+            summary = generate(preset, sample, seed, progress=advance)
+        world.show(sample, summary)
+    with _timed("import", seconds):
+        with progress("import world") as advance:
+            reports = pipeline.import_files(space, [sample], progress=advance)
+        importing.show(workspace, reports)
+    with _timed("enrich", seconds):
+        enrich.everything(workspace)
+    with _timed("train", seconds):
+        with training_bar() as on_step:
+            checkpoint = pipeline.train(space, preset, on_step=on_step)
+        train.show(checkpoint)
+    with _timed("index", seconds):
+        with progress("index build") as advance:
+            number = pipeline.build_index(space, progress=advance)
+        index.show(number)
+    with _timed("rank", seconds):
+        with progress("candidates of queries") as advance:
+            rankers, folder = pipeline.train_rankers(space, advance)
+        rank.show(rankers.report, folder)
+    with _timed("search", seconds):
+        engine = SearchEngine.open(space)
+        search.show(engine.search(QUERY, k=10))
+    with _timed("compare", seconds):
+        db = open_catalogue(space.catalogue)
+        comparison = compare_query(engine, db, QUERY, 8, ["token", "embedding", "full"])
+        compare.write_page(page, comparison_page(comparison, picture_folders(db)))
+        out.print(comparison_table(comparison))
+    with _timed("evaluate", seconds):
+        with progress("queries") as advance:
+            found = pipeline.evaluate(space, advance, queries=500)
+        evaluate.show(found)
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     total = round(sum(seconds.values()), 1)
@@ -66,6 +102,14 @@ def demo(
     )
     out.print(f"The comparison page: {page}", markup=False)
     out.print(f'Now try: omnisearch search "boho bedroom" --workspace {workspace}', markup=False)
+
+
+@contextmanager
+def _timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    err.rule(f"omnisearch {name}")
+    started = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - started, 1)
 
 
 def _begin_afresh(workspace: Path) -> None:

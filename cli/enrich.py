@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -81,15 +82,8 @@ def enrich(ctx: typer.Context, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -
 
 def everything(workspace: Path) -> None:
     """What `omnisearch enrich` does."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment import ENRICHERS
-
-    db = open_catalogue(Workspace.open(workspace).catalogue)
-    for name, enricher in ENRICHERS.items():
-        options = enricher.default_options(db)
-        if options is not None:
-            _report(name, _run(name, workspace, **options), json=False)
+    for name in pipeline.default_enrichers(workspace):
+        _report(name, _run(name, workspace), json=False)
 
 
 @app.command(
@@ -214,14 +208,8 @@ def _until(text: str | None) -> int | None:
 
 def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
     """Run one enricher under a progress bar; returns its counts."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.enrichment import ENRICHERS
-
-    space = Workspace.open(workspace)
-    db = open_catalogue(space.catalogue)
     with progress(f"enrich {name}") as advance:
-        return ENRICHERS[name].run(space, db, advance, **options)
+        return pipeline.enrich(workspace, name, progress=advance, **options)[name]
 
 
 def _report(name: str, counts: dict[str, Any], json: bool) -> None:

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
+    SystemsCommand,
     WorkspaceOption,
     emit_json,
     example,
     out,
     progress,
 )
-from omnisearch.engine.systems import evaluated_systems
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.evaluate import Evaluation
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=example("omnisearch evaluate", "omnisearch evaluate --json > figures.json"))(
-        evaluate
-    )
+    app.command(
+        cls=SystemsCommand,
+        epilog=example("omnisearch evaluate", "omnisearch evaluate --json > figures.json"),
+    )(evaluate)
 
 
 def evaluate(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     systems: Annotated[
-        str, typer.Option(help="Names with commas; the last is tested against the others.")
-    ] = ",".join(evaluated_systems()),
+        str | None,
+        typer.Option(
+            help="Names with commas; the last is tested against the others.  [default: {evaluated}]"
+        ),
+    ] = None,
     queries: Annotated[
         int, typer.Option(min=1, help="Largest number of queries of each set, drawn by the seed.")
     ] = 1000,
@@ -42,16 +47,11 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.engine.search import SearchEngine
-    from omnisearch.evaluation.evaluate import EvaluateOptions
-    from omnisearch.evaluation.evaluate import evaluate as measure
-
-    space = Workspace.open(workspace)
-    options = EvaluateOptions(systems=systems.split(","), queries=queries, corpus=corpus, seed=seed)
+    options: dict[str, Any] = {"queries": queries, "corpus": corpus, "seed": seed}
+    if systems is not None:
+        options["systems"] = systems.split(",")
     with progress("queries") as advance:
-        found = measure(SearchEngine.open(space), open_catalogue(space.catalogue), options, advance)
+        found = pipeline.evaluate(workspace, advance, **options)
     if json:
         return emit_json("evaluate", found.to_json())
     show(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -23,8 +25,6 @@ from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
     from omnisearch.data.importers.transaction import Report
-
-FEEDBACK = Path("feedback")  # the word, where no file has this name
 
 
 class ImportCommand(TyperCommand):
@@ -89,34 +89,26 @@ def import_(
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """
-    from omnisearch.data.importers.feedback import import_feedback
-    from omnisearch.data.importers.files import ImportOptions, import_file
-    from omnisearch.data.importers.folders import import_folder
-    from omnisearch.data.importers.formats import format_named
-    from omnisearch.data.importers.vectors import import_features
-    from omnisearch.data.workspace import Workspace
-
-    importer = None if format_ is None else format_named(format_)
-    options = ImportOptions(mapping=_mapping(map_ or []), strict=strict)
-    for path in paths:
-        if not path.exists() and path != FEEDBACK:
-            raise InputError("There is no such file or folder.", where=str(path))
-    space = Workspace.create(workspace)
-    reports: list[Report] = []
-    for path in paths:
-        with progress(f"import {path.name}") as advance:
-            if importer is not None:
-                reports += importer.read(space, path, advance)
-            elif feature is not None:
-                reports.append(import_features(space, path, feature, entity, ids, strict, advance))
-            elif path == FEEDBACK and not path.exists():
-                reports += import_feedback(space, advance)
-            elif path.is_dir():
-                reports += import_folder(space, path, options, advance)
-            else:
-                reports.append(import_file(space, path, kind, options, advance))
+    with progress(f"import {', '.join(path.name for path in paths)}") as advance:
+        reports = pipeline.import_files(
+            workspace,
+            paths,
+            kind=kind,
+            format=format_,
+            mapping=_mapping(map_ or []),
+            feature=feature,
+            entity=entity,
+            ids=ids,
+            strict=strict,
+            progress=advance,
+        )
     if json:
         return emit_json("import", [asdict(report) for report in reports])
+    show(workspace, reports)
+
+
+def show(workspace: Path, reports: Sequence[Report]) -> None:
+    """Print the counts of each file, and why rows were refused."""
     rows = [[Path(r.file).name, r.kind, r.rows, r.taken, r.changed, r.refused] for r in reports]
     table(
         f"Imported into {workspace}", ["file", "kind", "rows", "taken", "changed", "refused"], rows

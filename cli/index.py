@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -33,7 +36,7 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Encode what changed, build all indexes and publish them as a new generation."""
-    _publish("build", workspace, name, json)
+    _publish("build", pipeline.build_index, workspace, name, json)
 
 
 @app.command(epilog=example("omnisearch index rebuild"))
@@ -43,7 +46,7 @@ def rebuild(
     json: JsonOption = False,
 ) -> None:
     """Encode everything again and build all indexes; drops the rows of deleted items."""
-    _publish("rebuild", workspace, name, json)
+    _publish("rebuild", pipeline.rebuild_index, workspace, name, json)
 
 
 @app.command(epilog=example("omnisearch index update"))
@@ -53,29 +56,18 @@ def update(
     json: JsonOption = False,
 ) -> None:
     """Publish added, changed and deleted items on top of the live generation."""
-    _publish("update", workspace, name, json)
+    _publish("update", pipeline.update_index, workspace, name, json)
 
 
-def _publish(how: str, workspace: Any, name: str, json: bool) -> None:
-    import omnisearch.indexer.build
-    import omnisearch.indexer.update
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.data.workspace.settings import load_section
-    from omnisearch.encoders.checkpoint import load_encoder
-
-    space = Workspace.open(workspace)
-    options = load_section("index", omnisearch.indexer.build.BuildOptions(), space.settings)
-    encoder = load_encoder(space, name)
-    publish = {
-        "build": omnisearch.indexer.build.build,
-        "rebuild": omnisearch.indexer.build.rebuild,
-        "update": omnisearch.indexer.update.update,
-    }[how]
+def _publish(how: str, publish: Callable[..., int], workspace: Path, name: str, json: bool) -> None:
     with progress(f"index {how}") as advance:
-        number = publish(space, open_catalogue(space.catalogue), encoder, options, advance)
+        number = publish(workspace, name, advance)
     if json:
         return emit_json(f"index {how}", {"generation": number})
+    show(number)
+
+
+def show(number: int) -> None:
     out.print(f"Published generation {number}.")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -27,18 +28,11 @@ app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no
 @app.command(epilog=example("omnisearch rank train"))
 def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """Train both rankers on what the engine retrieves for logged and judged queries."""
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.data.workspace.settings import load_section
-    from omnisearch.engine.ranking_data import RankingOptions
-    from omnisearch.engine.train_rankers import train as train_rankers
-
-    space = Workspace.open(workspace)
-    options = load_section("rank", RankingOptions(), space.settings)
     with progress("candidates of queries") as advance:
-        rankers, folder = train_rankers(space, options, progress=advance)
+        rankers, folder = pipeline.train_rankers(workspace, advance)
     if json:
         return emit_json("rank train", rankers.report)
-    _show(rankers.report, folder)
+    show(rankers.report, folder)
 
 
 @app.command(epilog=example("omnisearch rank report"))
@@ -57,10 +51,11 @@ def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         )
     if json:
         return emit_json("rank report", rankers.report)
-    _show(rankers.report, space.rankers)
+    show(rankers.report, space.rankers)
 
 
-def _show(found: dict[str, Any], folder: Path) -> None:
+def show(found: dict[str, Any], folder: Path) -> None:
+    """Print how the rankers order held-out queries."""
     for label, orderings in found.get("ndcg@10", {}).items():
         shown = [[name, value] for name, value in orderings.items()][:12]
         table(f"nDCG@10 by {label}, held-out queries", ["ordering", "nDCG@10"], shown)

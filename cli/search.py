@@ -10,12 +10,12 @@ import typer
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
+    SystemsCommand,
     WorkspaceOption,
     emit_json,
     example,
     out,
 )
-from omnisearch.engine.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from omnisearch.engine.response import Response
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
+        cls=SystemsCommand,
         epilog=example(
             'omnisearch search "boho bedroom" -k 10',
             'omnisearch search "copper sink" --entity product --price-max 200 --explain',
-        )
+        ),
     )(search)
 
 
@@ -37,7 +38,7 @@ def search(
     page: Annotated[int, typer.Option(min=1)] = 1,
     system: Annotated[
         str,
-        typer.Option(help=f"One of {', '.join(SYSTEMS)}."),
+        typer.Option(help="One of {systems}."),
     ] = "full",
     entity: Annotated[str | None, typer.Option(help="pin or product.")] = None,
     language: Annotated[str | None, typer.Option(help="Such as en.")] = None,

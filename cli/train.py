@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from omnisearch import pipeline
 from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -52,30 +55,27 @@ def train(
 
     Started by torchrun, the processes share each batch.
     """
-    from contextlib import nullcontext
-
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.data.workspace.settings import load_section
-    from omnisearch.encoders.config import preset_config
     from omnisearch.encoders.training.parallel import reports
-    from omnisearch.encoders.training.run import train as train_encoders
 
-    space = Workspace.open(workspace)
-    options = {"backbone": backbone, "pooling": pooling, "steps": steps, "seed": seed}
-    options["warm_steps"] = None if warm_start else 0
-    config = load_section("train", preset_config(preset), space.settings, options)
-    with training_bar(config.steps) if reports() else nullcontext() as on_step:
-        folder = train_encoders(
-            space,
-            open_catalogue(space.catalogue),
-            config,
+    with training_bar() if reports() else nullcontext() as on_step:
+        folder = pipeline.train(
+            workspace,
+            preset,
             name=name,
             resume=resume,
             on_step=on_step,
+            backbone=backbone,
+            pooling=pooling,
+            steps=steps,
+            seed=seed,
+            warm_steps=None if warm_start else 0,
         )
     if not reports():
         return None
     if json:
         return emit_json("train", {"checkpoint": str(folder), "name": name})
+    show(folder)
+
+
+def show(folder: Path) -> None:
     out.print(f"Trained encoder in {folder}; its card is README.md there.", markup=False)

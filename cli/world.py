@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,5 +33,9 @@ def world(
         )
     if json:
         return emit_json("world", summary, synthetic=True)
+    show(folder, summary)
+
+
+def show(folder: Path, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{value:,} {key}" for key, value in summary.items() if type(value) is int)
     out.print(f"Wrote a synthetic sample world to {folder}: {counts}.", markup=False)

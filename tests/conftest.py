@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
 
 # On a busy machine an example may take long; what takes too long is the business of benchmarks.
@@ -38,39 +39,20 @@ def tiny_world(tmp_path_factory: Any) -> Path:
 @pytest.fixture(scope="session")
 def tiny_workspace(tiny_world: Path, tmp_path_factory: Any) -> Workspace:
     """The tiny world imported and enriched with board titles and engaged queries. Read only."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.importers.folders import import_folder
-    from omnisearch.enrichment.boards import enrich_board_titles
-    from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
-
-    workspace = Workspace.create(tmp_path_factory.mktemp("tiny") / "workspace")
-    import_folder(workspace, tiny_world)
-    db = open_catalogue(workspace.catalogue)
-    enrich_board_titles(db)
-    enrich_engaged_queries(db)
-    db.conn.close()
+    workspace = Workspace(tmp_path_factory.mktemp("tiny") / "workspace")
+    pipeline.import_files(workspace, [tiny_world])
+    pipeline.enrich(workspace, "boards", "queries")
     return workspace
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_workspace: Workspace, tmp_path_factory: Any) -> Workspace:
     """The tiny world, barely trained, and indexed: generation 1. Read only."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.training.run import train
-    from omnisearch.enrichment.graph.itemsage import fit_itemsage
-    from omnisearch.enrichment.graph.pinsage import fit_pinsage
-    from omnisearch.indexer.build import BuildOptions, build
-
     workspace = Workspace(tmp_path_factory.mktemp("trained") / "workspace")
     shutil.copytree(tiny_workspace.root, workspace.root)
-    db = open_catalogue(workspace.catalogue)
-    fit_pinsage(workspace, db)
-    fit_itemsage(workspace, db)
-    train(workspace, db, preset_config("tiny", steps=4))
-    build(workspace, db, load_encoder(workspace), BuildOptions())
-    db.conn.close()
+    pipeline.enrich(workspace, "graph")
+    pipeline.train(workspace, "tiny", steps=4)
+    pipeline.build_index(workspace)
     return workspace
 
 

@@ -64,6 +64,7 @@ class Learner:
         seconds = waited + time.perf_counter() - began
         return StepReport(
             step=batch.step + 1,
+            steps=self.config.steps,
             loss=loss,
             losses=losses,
             pairs=batch.pairs,

@@ -11,6 +11,7 @@ class StepReport:
 
     Attributes:
         step: steps done, from 1.
+        steps: of the whole training.
         losses: task → loss.
         pairs: in the step's batch, over all processes.
         seconds: the whole step took, without validation and saving.
@@ -20,6 +21,7 @@ class StepReport:
     """
 
     step: int
+    steps: int
     loss: float
     losses: dict[str, float]
     pairs: int

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
@@ -18,11 +19,8 @@ from omnisearch.data.workspace.files import write_atomic
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.ranking_data import RankingOptions
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.systems import SYSTEMS
-from omnisearch.engine.train_rankers import train as train_rankers
-from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.ranker.published import load_rankers
 
 DOCS = Path(__file__).parents[2] / "docs/guide/python.md"
@@ -96,14 +94,6 @@ def test_vectors_of_another_checkpoint_are_not_mixed(
         SearchEngine.open(served)
 
 
-def _rebuild(workspace: Workspace) -> int:
-    db = open_catalogue(workspace.catalogue)
-    try:
-        return build(workspace, db, load_encoder(workspace), BuildOptions())
-    finally:
-        db.conn.close()
-
-
 def test_reload_takes_a_new_generation_while_searches_go_on(served: Workspace) -> None:
     engine = SearchEngine.open(served)
     assert engine.reload() is False
@@ -128,7 +118,7 @@ def test_reload_takes_a_new_generation_while_searches_go_on(served: Workspace) -
     threads = [threading.Thread(target=search) for _ in range(2)]
     for thread in threads:
         thread.start()
-    assert _rebuild(served) == 2
+    assert pipeline.build_index(served) == 2
     assert engine.reload() is True
     last = engine.search("boho bedroom", k=10_000)
     stop.set()
@@ -148,7 +138,7 @@ def test_a_corpus_of_one_item_answers(served: Workspace) -> None:
         db.conn.execute("DELETE FROM products")
         db.conn.execute("DELETE FROM queries")
     db.conn.close()
-    _rebuild(served)
+    pipeline.build_index(served)
     engine = SearchEngine.open(served)
     for system in SYSTEMS:
         assert engine.search("boho bedroom", system=system).total <= 1
@@ -170,7 +160,7 @@ def test_a_reload_that_fails_leaves_what_was_served(served: Workspace) -> None:
 def test_rankers_trained_on_the_log_are_taken_by_reload(served: Workspace) -> None:
     engine = SearchEngine.open(served)
     assert engine.search("boho bedroom").notes
-    rankers, folder = train_rankers(served, RankingOptions(queries=40, best=20, others=20))
+    rankers, folder = pipeline.train_rankers(served, queries=40, best=20, others=20)
     assert folder.parent == served.rankers and rankers.report["rows"] > 0
     assert engine.reload() is True
     response = engine.search("boho bedroom", explain=True)
@@ -184,7 +174,7 @@ def test_rankers_trained_on_the_log_are_taken_by_reload(served: Workspace) -> No
     (served.rankers / "CURRENT").write_text("nonsense")
     with pytest.raises(Corrupt):
         SearchEngine.open(served)
-    train_rankers(served, RankingOptions(queries=40, best=20, others=20))
+    pipeline.train_rankers(served, queries=40, best=20, others=20)
     assert load_rankers(served) is not None
     engine.close()
 
@@ -196,7 +186,7 @@ def test_nothing_to_learn_from_is_said(served: Workspace) -> None:
         db.conn.execute("DELETE FROM judgments")
     db.conn.close()
     with pytest.raises(NotReady, match="nothing to train"):
-        train_rankers(served)
+        pipeline.train_rankers(served)
 
 
 def test_a_damaged_query_cache_does_not_fail_a_search(

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from omnisearch import SearchEngine, pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.compare import compare_query
@@ -22,22 +23,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def opened(tiny_workspace: Workspace, tmp_path_factory: Any) -> Any:
-    from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.encoders.config import preset_config
-    from omnisearch.encoders.training.run import train
-    from omnisearch.engine.search import SearchEngine
-    from omnisearch.enrichment.graph.itemsage import fit_itemsage
-    from omnisearch.enrichment.graph.pinsage import fit_pinsage
-    from omnisearch.indexer.build import BuildOptions, build
-
     root: Path = tmp_path_factory.mktemp("trained") / "workspace"
     shutil.copytree(tiny_workspace.root, root)
     workspace = Workspace.open(root)
+    pipeline.enrich(workspace, "graph")
+    pipeline.train(workspace, "tiny", steps=4, valid_every=4)
+    pipeline.build_index(workspace)
     db = open_catalogue(workspace.catalogue)
-    fit_pinsage(workspace, db)
-    fit_itemsage(workspace, db)
-    train(workspace, db, preset_config("tiny", steps=4, valid_every=4))
-    build(workspace, db, load_encoder(workspace), BuildOptions())
     engine = SearchEngine.open(workspace)
     yield engine, db
     engine.close()

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from server_process import Server
 
+from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.generation import Generation
 from omnisearch.service.serving.pictures import Pictures
@@ -92,15 +93,8 @@ def test_an_id_with_any_sign_has_an_address(served: Workspace) -> None:
     folder.mkdir()
     (folder / "a.png").write_bytes(PNG)
     (folder / "pins.csv").write_text(f'id,title,image\n"{key}",a lamp,a.png\n')
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.importers.files import import_file
-    from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.indexer.update import update
-
-    import_file(served, folder / "pins.csv")
-    db = open_catalogue(served.catalogue)
-    update(served, db, load_encoder(served))
-    db.conn.close()
+    pipeline.import_files(served, [folder / "pins.csv"])
+    pipeline.update_index(served)
     assert key in Generation.open(served).tables["pin"].row_of
     with Server(served.root) as server:
         status, headers, body = server.get(f"/pictures/pin/{quote(key, safe='')}")

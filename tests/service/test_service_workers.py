@@ -12,19 +12,10 @@ from typing import Any
 import pytest
 from server_process import Server
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.indexer.build import build, rebuild
 from omnisearch.indexer.verify import rollback
-
-
-def publish(workspace: Workspace) -> int:
-    db = open_catalogue(workspace.catalogue)
-    try:
-        return rebuild(workspace, db, load_encoder(workspace))
-    finally:
-        db.conn.close()
 
 
 class Load:
@@ -78,7 +69,7 @@ def test_generations_change_under_load_without_a_failed_request(served: Workspac
         load = Load(server)
         try:
             for number in (2, 3):
-                assert publish(served) == number
+                assert pipeline.rebuild_index(served) == number
                 wait_for(lambda n=number: load.answers[n] > 20)
             rollback(served, 2)
             before = load.answers[2]
@@ -114,9 +105,7 @@ def _ready(server: Server) -> list[int]:
 
 
 def test_a_damaged_generation_is_refused_and_the_old_one_serves_on(served: Workspace) -> None:
-    db = open_catalogue(served.catalogue)
-    number = build(served, db, load_encoder(served))
-    db.conn.close()
+    number = pipeline.build_index(served)
     folder = served.generations / str(number)
     victim = next(path for path in folder.rglob("*") if path.name == "ids.jsonl")
     content = victim.read_bytes()

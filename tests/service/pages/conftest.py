@@ -10,10 +10,9 @@ import pytest
 from browser import CHROMIUM, FLAGS, Tab
 from server_process import Server
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
-from omnisearch.encoders.checkpoint import load_encoder
-from omnisearch.indexer.build import BuildOptions, build
 
 HOSTILE = {
     "evil-html": '<img src=x onerror="document.title=1">zebraphone',
@@ -45,8 +44,8 @@ def world(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
         for place, (key, title) in enumerate(HOSTILE.items())
     )
     db.conn.commit()
-    build(workspace, db, load_encoder(workspace), BuildOptions())
     db.conn.close()
+    pipeline.build_index(workspace)
     return workspace
 
 

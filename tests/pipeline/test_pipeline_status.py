@@ -7,7 +7,7 @@ import numpy as np
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.catalogue.vectors import write_feature
 from omnisearch.data.workspace import Workspace
-from omnisearch.engine.status import workspace_status
+from omnisearch.pipeline.status import workspace_status
 
 
 def done(workspace: Workspace, *steps: str) -> None:

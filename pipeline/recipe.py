@@ -1,0 +1,317 @@
+"""Each stage from files to rankers: it opens what it needs of the workspace, works, and closes it.
+
+A workspace is given as such or as its folder. `progress` is called with what is done and of how
+much, and starts anew with each file, enricher or kind of item. Options by keyword are settings:
+they override `omnisearch.toml` and the environment for this call. What a stage needs beyond the
+catalogue (PyTorch above all) is imported when the stage runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, NotReady
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+    from omnisearch.data.importers.transaction import Report
+    from omnisearch.data.workspace.progress import Progress
+    from omnisearch.encoders.training.run import OnStep
+    from omnisearch.evaluation.evaluate import Evaluation
+    from omnisearch.ranker.training import Rankers
+
+WorkspaceLike = Workspace | Path | str
+FEEDBACK = Path("feedback")  # the word, where no file has this name
+
+
+def import_files(
+    workspace: WorkspaceLike,
+    paths: Sequence[Path | str],
+    *,
+    kind: str | None = None,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    feature: str | None = None,
+    entity: str = "pin",
+    ids: Path | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> list[Report]:
+    """Import files, folders of conventional names, or 'feedback'; makes the workspace if need be.
+
+    'feedback' stands for the events and judgments that `omnisearch serve` has taken.
+
+    Args:
+        kind: of the rows, such as 'pins'; by default the file's name tells.
+        format: the paths are in a data set's or a shop system's own format, such as 'esci'.
+        mapping: our field → the file's column, such as {"title": "product_title"}.
+        feature: the paths are vectors of this feature, such as 'pinsage', of the `entity`.
+        ids: the id list of an `.npy` file of vectors; by default the file beside it.
+        strict: one bad row refuses the whole file.
+
+    Returns:
+        What became of each file: rows taken, changed, and refused with the reasons.
+
+    Raises:
+        InputError: a path does not exist (then nothing was imported), a file as a whole is
+            unusable, or `strict` and a row was refused (then nothing of that file was imported).
+    """
+    from omnisearch.data.importers.feedback import import_feedback
+    from omnisearch.data.importers.files import ImportOptions, import_file
+    from omnisearch.data.importers.folders import import_folder
+    from omnisearch.data.importers.formats import format_named
+    from omnisearch.data.importers.vectors import import_features
+
+    importer = None if format is None else format_named(format)
+    options = ImportOptions(mapping=dict(mapping or {}), strict=strict)
+    files = [Path(path) for path in paths]
+    for path in files:
+        if not path.exists() and path != FEEDBACK:
+            raise InputError("There is no such file or folder.", where=str(path))
+    space = Workspace.create(_root(workspace))
+    reports: list[Report] = []
+    for path in files:
+        if importer is not None:
+            reports += importer.read(space, path, progress)
+        elif feature is not None:
+            reports.append(import_features(space, path, feature, entity, ids, strict, progress))
+        elif path == FEEDBACK and not path.exists():
+            reports += import_feedback(space, progress)
+        elif path.is_dir():
+            reports += import_folder(space, path, options, progress)
+        else:
+            reports.append(import_file(space, path, kind, options, progress))
+    return reports
+
+
+def default_enrichers(workspace: WorkspaceLike) -> list[str]:
+    """The enrichers that `enrich` runs where none is named, in this order.
+
+    Raises NotReady where nothing was imported yet.
+    """
+    from omnisearch.enrichment import ENRICHERS
+
+    with _opened(workspace) as (_, db):
+        return [
+            name for name, enricher in ENRICHERS.items() if enricher.default_options(db) is not None
+        ]
+
+
+def enrich(
+    workspace: WorkspaceLike,
+    *names: str,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, dict[str, Any]]:
+    """Run enrichers of the registry, or without names those that run by default.
+
+    Args:
+        options: of the enrichers that are named, such as `until` of 'queries'; without any they
+            run with their usual ones.
+
+    Returns:
+        Enricher → its counts by name. A true `train_again` says that the encoders were trained
+        with vectors that have been replaced.
+
+    Raises:
+        NotReady: nothing was imported yet.
+        InputError: there is no such enricher, or what it needs (a model, pictures) is not there.
+    """
+    from omnisearch.enrichment import ENRICHERS
+
+    enrichers = [ENRICHERS.named(name) for name in names or default_enrichers(workspace)]
+    with _opened(workspace) as (space, db):
+        return {
+            each.name: each.run(space, db, progress, **(options or each.default_options(db) or {}))
+            for each in enrichers
+        }
+
+
+def train(
+    workspace: WorkspaceLike,
+    preset: str = "demo",
+    *,
+    name: str = "default",
+    resume: bool = False,
+    progress: Progress | None = None,
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> Path:
+    """Train the query, item and compatibility encoders; returns the best checkpoint's folder.
+
+    Args:
+        preset: 'tiny' (tests), 'demo' (minutes on two cores) or 'paper'.
+        name: the checkpoint's name.
+        resume: go on from the last checkpoint of an unfinished training of this name.
+        progress: called while the catalogue is read.
+        on_step: called after each step with a `StepReport`.
+        options: settings of [train], such as `steps`, `seed`, `backbone`; `warm_steps=0` begins
+            without the encoder of 'enrich text'.
+
+    Raises:
+        NotReady: nothing was imported yet, or there are no pairs to train on.
+        InputError: an unknown preset, a setting out of range, another process that trains under
+            this name, or a catalogue or settings that changed since the checkpoint to resume.
+    """
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.encoders.config import preset_config
+    from omnisearch.encoders.training.run import train as train_encoders
+
+    with _opened(workspace) as (space, db):
+        config = load_section("train", preset_config(preset), space.settings, options)
+        return train_encoders(space, db, config, name, resume, progress, on_step)
+
+
+def build_index(
+    workspace: WorkspaceLike,
+    name: str = "default",
+    progress: Progress | None = None,
+    **options: Any,
+) -> int:
+    """Encode what changed with the checkpoint `name`, build all indexes and publish them.
+
+    Returns the number of the generation, which is live. `options` are settings of [index].
+
+    Raises:
+        NotReady: nothing was imported or trained yet, or another process is building.
+        InputError: vectors of the catalogue do not fit the encoder.
+        Corrupt: the checkpoint was damaged.
+    """
+    from omnisearch.indexer.build import build
+
+    return _publish(build, workspace, name, progress, options)
+
+
+def rebuild_index(
+    workspace: WorkspaceLike,
+    name: str = "default",
+    progress: Progress | None = None,
+    **options: Any,
+) -> int:
+    """As `build_index`, but every item is encoded again."""
+    from omnisearch.indexer.build import rebuild
+
+    return _publish(rebuild, workspace, name, progress, options)
+
+
+def update_index(
+    workspace: WorkspaceLike,
+    name: str = "default",
+    progress: Progress | None = None,
+    **options: Any,
+) -> int:
+    """As `build_index`, but added, changed and deleted items come on top of the live generation.
+
+    Where nothing changed, nothing is published, and the live generation's number is returned.
+    """
+    from omnisearch.indexer.update import update
+
+    return _publish(update, workspace, name, progress, options)
+
+
+def train_rankers(
+    workspace: WorkspaceLike, progress: Progress | None = None, **options: Any
+) -> tuple[Rankers, Path]:
+    """Collect candidates with the live generation, train L1 and L2, and make them live.
+
+    Returns the rankers, whose `report` says what they learned from and how rankers trained on a
+    part of it order the rest, and the folder they lie in. Engines that are open take them by
+    `reload`. `options` are settings of [rank].
+
+    Raises:
+        NotReady: no generation yet, or neither a log after the end of training nor judgments.
+        Corrupt: a file of the generation or the checkpoint was damaged.
+    """
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.engine.config import engine_config
+    from omnisearch.engine.query_embeddings.cache import QueryCache
+    from omnisearch.engine.ranking_data import RankingOptions, collect
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.engine.snapshot import open_snapshot
+    from omnisearch.ranker import published, training
+
+    with _opened(workspace) as (space, db):
+        chosen = load_section("rank", RankingOptions(), space.settings, options)
+        # Rankers that are there already may be the damaged ones that this training is to replace.
+        snapshot = open_snapshot(space, "tantivy", with_rankers=False)
+        config = engine_config(space)
+        engine = SearchEngine(space, snapshot, QueryCache.open_default(space, config), config)
+        try:
+            data = collect(engine, db, chosen, progress)
+        finally:
+            engine.close()
+    if not len(data):
+        raise NotReady(
+            "There is nothing to train the rankers on: no engagement in the days after the end of "
+            "training that the features have not seen, and no judged queries but those kept for "
+            "evaluation.",
+            where=str(space.catalogue),
+            how="Import a longer log or judgments; enrich without `--until now` before training "
+            "rankers.",
+        )
+    rankers = training.train_rankers(data)
+    return rankers, published.save_rankers(space, rankers)
+
+
+def evaluate(
+    workspace: WorkspaceLike, progress: Progress | None = None, **options: Any
+) -> Evaluation:
+    """Recall@10 of every space, and metrics of every system, on what training never saw.
+
+    `options` are fields of `evaluation.evaluate.EvaluateOptions`, such as `queries=500`.
+
+    Raises:
+        NotReady: there is no generation yet, or enrichment knows of what happened after training.
+        InputError: an unknown system.
+        Corrupt: a file was damaged.
+    """
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.evaluation.evaluate import EvaluateOptions
+    from omnisearch.evaluation.evaluate import evaluate as measure
+
+    with _opened(workspace) as (space, db):
+        engine = SearchEngine.open(space)
+        try:
+            return measure(engine, db, EvaluateOptions(**options), progress)
+        finally:
+            engine.close()
+
+
+def _publish(
+    how: Any,
+    workspace: WorkspaceLike,
+    name: str,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> int:
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.encoders.checkpoint import load_encoder
+    from omnisearch.indexer.build import BuildOptions
+
+    with _opened(workspace) as (space, db):
+        chosen = load_section("index", BuildOptions(), space.settings, options)
+        return how(space, db, load_encoder(space, name), chosen, progress)
+
+
+def _root(workspace: WorkspaceLike) -> Path:
+    return workspace.root if isinstance(workspace, Workspace) else Path(workspace)
+
+
+@contextmanager
+def _opened(
+    workspace: WorkspaceLike,
+) -> Iterator[tuple[Workspace, sqlite_utils.Database]]:
+    """The workspace and its catalogue, which is closed at the end."""
+    from omnisearch.data.catalogue.schema import open_catalogue
+
+    space = Workspace.open(_root(workspace))
+    db = open_catalogue(space.catalogue)
+    try:
+        yield space, db
+    finally:
+        db.conn.close()
