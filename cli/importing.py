@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "omnisearch import sample",
             "omnisearch import products.csv --kind products --map title=product_title",
-            "omnisearch import pinsage.npy --feature pinsage --entity pin --ids pins.txt",
+            "omnisearch import pinsage.npy --vectors pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
             "omnisearch import products.tsv --format google",
             "omnisearch import feedback",
@@ -77,9 +77,10 @@ def import_(
         list[str] | None,
         typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be given several times."),
     ] = None,
-    feature: Annotated[
-        str | None, typer.Option(help="The files are vectors of this feature, such as pinsage.")
+    vectors: Annotated[
+        str | None, typer.Option(help="The files are item vectors of this name, such as pinsage.")
     ] = None,
+    feature: Annotated[str | None, typer.Option(hidden=True)] = None,
     entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
     ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
     strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
@@ -93,9 +94,15 @@ def import_(
     from omnisearch.data.importers.files import ImportOptions, import_file
     from omnisearch.data.importers.folders import import_folder
     from omnisearch.data.importers.formats import format_named
-    from omnisearch.data.importers.vectors import import_features
+    from omnisearch.data.importers.vectors import import_vectors
     from omnisearch.data.workspace import Workspace
 
+    if feature is not None:
+        raise InputError(
+            "--feature is called --vectors now.",
+            where="--feature",
+            how=f"Write --vectors {feature}.",
+        )
     importer = None if format_ is None else format_named(format_)
     options = ImportOptions(mapping=_mapping(map_ or []), strict=strict)
     for path in paths:
@@ -107,8 +114,8 @@ def import_(
         with progress(f"import {path.name}") as advance:
             if importer is not None:
                 reports += importer.read(space, path, advance)
-            elif feature is not None:
-                reports.append(import_features(space, path, feature, entity, ids, strict, advance))
+            elif vectors is not None:
+                reports.append(import_vectors(space, path, vectors, entity, ids, strict, advance))
             elif path == FEEDBACK and not path.exists():
                 reports += import_feedback(space, advance)
             elif path.is_dir():

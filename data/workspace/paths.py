@@ -77,8 +77,8 @@ class Workspace:
         return self.root / "rankers"
 
     @property
-    def features(self) -> Path:
-        return self.root / "features"
+    def item_vectors(self) -> Path:
+        return self.root / "item_vectors"
 
     @property
     def graph(self) -> Path:
