@@ -23,7 +23,7 @@ import torch
 from omnisearch import pipeline
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
-from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.catalogue.vectors import open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
@@ -51,7 +51,7 @@ def read(workspace: Workspace, limit: int | None) -> tuple[list[dict], dict[str,
     parts: dict[str, list[np.ndarray]] = {}
     for entity in ITEM_ENTITIES:
         mine = [item for batch in read_items(db, entity) for item in batch]
-        found = open_features(workspace, db, entity)
+        found = open_all_vectors(workspace, db, entity)
         ids = [item["id"] for item in mine]
         for name, feature in found.items():
             rows = parts.setdefault(name, [np.zeros((len(items), feature.dim), np.float32)])

@@ -31,7 +31,7 @@ from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.splits import time_split
-from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
@@ -73,7 +73,7 @@ def tower_recalls(workspace: Workspace, db: Any, steps: int, seed: int) -> dict[
             [table for kind, table in tables.items() if kind in ENGAGED[entity]]
         )
         queries = encoder.queries(table["query"].to_pylist())
-        feature = open_feature(workspace, db, name, entity)
+        feature = open_vectors(workspace, db, name, entity)
         assert feature is not None
         spaces = {name: (feature.ids, encoder.compat(name, np.asarray(feature.vectors)))}
         if entity == "pin":

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import svds
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.catalogue.splits import feature_until, known_window
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
 from omnisearch.enrichment.graph.cooccurrence import query_groups
@@ -33,7 +33,7 @@ def plain_pins(workspace: Workspace, db: sqlite_utils.Database, seed: int, dim: 
     ids = [key for (key,) in db.conn.execute("SELECT id FROM pins ORDER BY id")]
     graph = pin_board_graph(db, ids, feature_until(db))
     vectors = walk_vectors(graph, dim, seed)
-    pictures = open_feature(workspace, db, "image", "pin")
+    pictures = open_vectors(workspace, db, "image", "pin")
     if pictures is not None:
         rows, there = pictures.rows(ids)
         centred = (rows - rows[there].mean(axis=0)) * there[:, None]
@@ -110,4 +110,4 @@ def _write(
     there = np.linalg.norm(vectors, axis=1) > 1e-6
     kept = [key for key, known in zip(ids, there, strict=True) if known]
     rows = unit(vectors[there]).astype(np.float32)
-    write_feature(workspace, db, *named, kept, rows, replace=True)
+    write_vectors(workspace, db, *named, kept, rows, replace=True)

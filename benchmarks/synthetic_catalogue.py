@@ -9,7 +9,7 @@ import torch
 
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.catalogue.spaces import SPACES, spaces_of
-from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.data.catalogue.vectors import ItemVectors
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
@@ -65,7 +65,7 @@ def synthetic(config: Config, items: int, seed: int = 0) -> Synthetic:
     texts = {entity: _texts(words, entity, items // 2) for entity in ("pin", "product")}
     features = {
         entity: {
-            name: Feature(name, entity, [key for key, _ in entries], _unit(words, entries, dim))
+            name: ItemVectors(name, entity, [key for key, _ in entries], _unit(words, entries, dim))
             for name, dim in DIMS.items()
             if name in ("image", *spaces_of(entity))
         }

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "omnisearch import sample",
             "omnisearch import products.csv --kind products --map title=product_title",
-            "omnisearch import pinsage.npy --feature pinsage --entity pin --ids pins.txt",
+            "omnisearch import pinsage.npy --vectors pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
             "omnisearch import products.tsv --format google",
             "omnisearch import feedback",
@@ -77,9 +77,10 @@ def import_(
         list[str] | None,
         typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be given several times."),
     ] = None,
-    feature: Annotated[
-        str | None, typer.Option(help="The files are vectors of this feature, such as pinsage.")
+    vectors: Annotated[
+        str | None, typer.Option(help="The files are item vectors of this name, such as pinsage.")
     ] = None,
+    feature: Annotated[str | None, typer.Option(hidden=True)] = None,
     entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
     ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
     strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
@@ -89,6 +90,12 @@ def import_(
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
     """
+    if feature is not None:
+        raise InputError(
+            "--feature is called --vectors now.",
+            where="--feature",
+            how=f"Write --vectors {feature}.",
+        )
     with progress(f"import {', '.join(path.name for path in paths)}") as advance:
         reports = pipeline.import_files(
             workspace,
@@ -96,7 +103,7 @@ def import_(
             kind=kind,
             format=format_,
             mapping=_mapping(map_ or []),
-            feature=feature,
+            vectors=vectors,
             entity=entity,
             ids=ids,
             strict=strict,

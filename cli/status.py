@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """Counts, features, checkpoints, the live generation, rankers and the next step."""
+    """Counts, item vectors, checkpoints, the live generation, rankers and the next step."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.pipeline.status import workspace_status
 

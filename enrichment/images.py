@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModel
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
@@ -105,7 +105,7 @@ def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) ->
     found = {}
     note = get_meta(db, _NOTE)
     for entity in ITEM_ENTITIES:
-        feature = open_feature(workspace, db, "image", entity)
+        feature = open_vectors(workspace, db, "image", entity)
         if feature is None:
             continue
         ours = note is not None and vector_digest(db, "image", entity) in note["files"]
@@ -137,7 +137,7 @@ def _write(
     for entity, of_entity in ids.items():
         if of_entity:
             rows = vectors[start : start + len(of_entity)]
-            write_feature(workspace, db, "image", entity, of_entity, rows, replace=replace)
+            write_vectors(workspace, db, "image", entity, of_entity, rows, replace=replace)
         start += len(of_entity)
     return total
 

@@ -19,7 +19,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
@@ -135,7 +135,7 @@ def embed_texts(
         for entity, ids in found.items():
             if ids:
                 part = vectors[start : start + len(ids)]
-                write_feature(workspace, db, FEATURE, entity, ids, part, replace=True)
+                write_vectors(workspace, db, FEATURE, entity, ids, part, replace=True)
             start += len(ids)
     with db.conn:
         note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}

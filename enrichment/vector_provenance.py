@@ -6,10 +6,10 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.schema import get_meta, set_meta
 from omnisearch.data.catalogue.splits import fit_note
-from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.data.catalogue.vectors import ItemVectors
 
 
-def note_fit(db: sqlite_utils.Database, feature: Feature, until: int) -> None:
+def note_fit(db: sqlite_utils.Database, feature: ItemVectors, until: int) -> None:
     """Note until when (exclusive) the fit looked, for the leak rule (`check_leak`)."""
     with db.conn:
         note = {"until": until, "sha256": vector_digest(db, feature.name, feature.entity)}
@@ -26,6 +26,6 @@ def imported(db: sqlite_utils.Database, name: str, entity: str) -> bool:
 def vector_digest(db: sqlite_utils.Database, name: str, entity: str) -> str | None:
     """The sha256 of the vectors of this name, None where there are none."""
     row = db.conn.execute(
-        "SELECT sha256 FROM features WHERE name = ? AND entity = ?", [name, entity]
+        "SELECT sha256 FROM item_vectors WHERE name = ? AND entity = ?", [name, entity]
     ).fetchone()
     return row[0] if row else None

@@ -21,7 +21,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.splits import counted_until
-from omnisearch.data.catalogue.vectors import Feature, open_feature
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     Kind,
@@ -191,9 +191,9 @@ class _Run:
         features = self._features()
         batches, total = self._batches()
         spaces = {LEARNED: self._array(LEARNED, total)}
-        older: dict[str, Feature] = {}
+        older: dict[str, ItemVectors] = {}
         for name, entity in self.encoder.compat_spaces.items():
-            found = open_feature(self.workspace, self.db, name, self.entity)
+            found = open_vectors(self.workspace, self.db, name, self.entity)
             if entity == self.entity and found is not None:
                 older[name], spaces[name] = found, self._array(name, total)
         hashes = np.zeros((total, HASH_BYTES), dtype=np.uint8)
@@ -267,12 +267,12 @@ class _Run:
             shape=(rows, self.encoder.dim),
         )
 
-    def _features(self) -> dict[str, Feature]:
+    def _features(self) -> dict[str, ItemVectors]:
         if self.entity == "query":
             return {}
         found = {}
         for name, dim in sorted(self.encoder.feature_dims.items()):
-            feature = open_feature(self.workspace, self.db, name, self.entity)
+            feature = open_vectors(self.workspace, self.db, name, self.entity)
             if feature is None:
                 continue
             if feature.dim != dim:

@@ -36,7 +36,7 @@ def import_files(
     kind: str | None = None,
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
-    feature: str | None = None,
+    vectors: str | None = None,
     entity: str = "pin",
     ids: Path | None = None,
     strict: bool = False,
@@ -50,7 +50,7 @@ def import_files(
         kind: of the rows, such as 'pins'; by default the file's name tells.
         format: the paths are in a data set's or a shop system's own format, such as 'esci'.
         mapping: our field → the file's column, such as {"title": "product_title"}.
-        feature: the paths are vectors of this feature, such as 'pinsage', of the `entity`.
+        vectors: the paths are item vectors of this name, such as 'pinsage', of the `entity`.
         ids: the id list of an `.npy` file of vectors; by default the file beside it.
         strict: one bad row refuses the whole file.
 
@@ -65,7 +65,7 @@ def import_files(
     from omnisearch.data.importers.files import ImportOptions, import_file
     from omnisearch.data.importers.folders import import_folder
     from omnisearch.data.importers.formats import format_named
-    from omnisearch.data.importers.vectors import import_features
+    from omnisearch.data.importers.vectors import import_vectors
 
     importer = None if format is None else format_named(format)
     options = ImportOptions(mapping=dict(mapping or {}), strict=strict)
@@ -78,8 +78,8 @@ def import_files(
     for path in files:
         if importer is not None:
             reports += importer.read(space, path, progress)
-        elif feature is not None:
-            reports.append(import_features(space, path, feature, entity, ids, strict, progress))
+        elif vectors is not None:
+            reports.append(import_vectors(space, path, vectors, entity, ids, strict, progress))
         elif path == FEEDBACK and not path.exists():
             reports += import_feedback(space, progress)
         elif path.is_dir():

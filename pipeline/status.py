@@ -14,7 +14,7 @@ _TABLES = (
 
 
 def workspace_status(workspace: Workspace) -> dict[str, Any]:
-    """Counts of every table, features, checkpoints, the live generation and rankers, as JSON.
+    """Counts of every table, item vectors, checkpoints, the live generation and rankers, as JSON.
 
     `next` is the command that the workspace waits for; None where every stage has been run.
     """
@@ -23,7 +23,7 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
         counts = {
             name: db.conn.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in _TABLES
         }
-        features = db.conn.execute("SELECT name, entity, rows, dim FROM features").fetchall()
+        vectors = db.conn.execute("SELECT name, entity, rows, dim FROM item_vectors").fetchall()
         notes = {
             "synthetic": bool(get_meta(db, "synthetic")),
             "derived_from_labels": get_meta(db, "derived_from_labels", []),
@@ -35,7 +35,7 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
     trained = [name for name in names if workspace.best_checkpoint(name).exists()]
     found = {
         "catalogue": counts,
-        "features": {f"{name} of {entity}": [rows, dim] for name, entity, rows, dim in features},
+        "item_vectors": {f"{name} of {entity}": [rows, dim] for name, entity, rows, dim in vectors},
         "checkpoints": trained,
         "generation": _pointer(workspace.current),
         "rankers": _pointer(workspace.current_rankers),
@@ -54,7 +54,7 @@ def _next(found: dict[str, Any]) -> str | None:
         return "omnisearch import FILES"
     log, labels = catalogue["engagements"], catalogue["judgments"]
     steps = (
-        (found["engaged_until"] if log else found["features"], "omnisearch enrich"),
+        (found["engaged_until"] if log else found["item_vectors"], "omnisearch enrich"),
         (found["checkpoints"], "omnisearch train"),
         (found["generation"], "omnisearch index build"),
         (found["rankers"] or not (log or labels), "omnisearch rank train"),

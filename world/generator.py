@@ -65,7 +65,7 @@ def generate(
     placed = boards_.place_items(lexicon, items, boards, draws[2])
     counts |= {"boards": len(boards)}
     counts |= engagement_files.write_board_items(folder, items, placed)
-    visual.write_features(folder, lexicon, items, draws[3])
+    visual.write_vectors(folder, lexicon, items, draws[3])
     steps.advance(size.items)
     queries = make_queries(lexicon, prior, size.queries, draws[4])
     write_lines(folder / "queries.jsonl", _query_records(queries, seed))

@@ -1,4 +1,4 @@
-"""Visual features: what an image model would see, as noisy vectors."""
+"""Image vectors: what an image model would see, as noisy vectors."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SEEN = {
 }
 
 
-def write_features(
+def write_vectors(
     folder: Path, lexicon: Lexicon, items: Population, rng: np.random.Generator
 ) -> None:
-    """features-image-pin.npy and features-image-product.npy, float32 (n, 128), with .ids files."""
+    """vectors-image-pin.npy and vectors-image-product.npy, float32 (n, 128), with .ids files."""
     themes = _directions(len(lexicon.themes), rng)
     values = _directions(len(lexicon.values) + 1, rng)
     values[-1] = 0.0
     family = np.array([theme.family for theme in lexicon.themes])
     weight = np.array([SEEN.get(group, 0.0) for group in GROUPS], dtype=np.float32)
     for entity, start, stop in (("pin", 0, items.pins), ("product", items.pins, len(items))):
-        stem = folder / f"features-image-{entity}"
+        stem = folder / f"vectors-image-{entity}"
         out = np.lib.format.open_memmap(
             stem.with_suffix(".npy"), mode="w+", dtype=np.float32, shape=(stop - start, DIM)
         )

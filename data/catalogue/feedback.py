@@ -1,7 +1,7 @@
-"""The feedback log: events and judgments that a service has acknowledged, in a file of their own.
+"""The feedback log: the events and judgments that a service has acknowledged.
 
-The service writes while imports, enrichment and training read the catalogue; `import_feedback`
-brings the two together. Nothing is ever removed from the log.
+It is a file of its own, so that the service can write while other commands use the catalogue;
+`import_feedback` copies the log into the catalogue. Rows are never removed from the log.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS judgments (
     seq INTEGER PRIMARY KEY,
     key TEXT NOT NULL,          -- JSON [query, entity, item_id, judge]; the last one counts
     received INTEGER NOT NULL,
-    row TEXT NOT NULL           -- JSON, as a file of judgments has it; a null grade takes it back
+    row TEXT NOT NULL           -- JSON, as a file of judgments has it; a null grade withdraws it
 );
 CREATE INDEX IF NOT EXISTS judgments_by_key ON judgments (key, seq);
 PRAGMA user_version={_VERSION};
@@ -48,11 +48,11 @@ _TAKEN_BACK = (
 
 
 def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """The log at `path` (the workspace's `feedback`); what is committed outlives a power cut.
+    """Open the log at `path` (the workspace's `feedback`). Commits survive a power cut.
 
     Raises:
-        InputError: there is none and `create` is false.
-        Corrupt: the file is no feedback log of this version.
+        InputError: there is no log and `create` is false.
+        Corrupt: the file is not a feedback log of this version.
         sqlite3.OperationalError: it is locked, or the disk is full.
     """
     if not create and not path.exists():
@@ -67,7 +67,11 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
-            raise Corrupt(f"The feedback log has version {version}.", where=str(path))
+            raise Corrupt(
+                f"The feedback log has version {version}, this program reads {_VERSION}.",
+                where=str(path),
+                how="Update OmniSearch.",
+            )
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
     except sqlite3.OperationalError:
@@ -78,7 +82,7 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         raise Corrupt(
             f"The feedback log cannot be read ({error}).",
             where=str(path),
-            how="Move it away: the service begins a new one.",
+            how="Move the file away: the service starts a new one.",
         ) from error
     except Corrupt:
         connection.close()
@@ -89,7 +93,7 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
 def add_events(
     connection: sqlite3.Connection, rows: list[tuple[str, bytes]], now: int
 ) -> tuple[int, int]:
-    """Add (event id, row as JSON); returns how many are new, and how many were there already."""
+    """Add events (id, row as JSON); returns how many are new and how many were there already."""
     added = connection.executemany(
         "INSERT OR IGNORE INTO events (event_id, received, row) VALUES (?, ?, ?)",
         [(key, now, row.decode()) for key, row in rows],
@@ -100,7 +104,10 @@ def add_events(
 def add_judgments(
     connection: sqlite3.Connection, rows: list[tuple[str, bytes]], now: int
 ) -> tuple[int, int]:
-    """Add (key, row as JSON); what its judge has said last already is no news."""
+    """Add judgments (key, row as JSON), except those that repeat the judge's last grade.
+
+    Returns how many are new and how many repeat.
+    """
     added = 0
     for key, row in rows:
         added += connection.execute(
@@ -113,12 +120,13 @@ def add_judgments(
 
 
 def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[int, dict]]]:
-    """How many rows of a kind (one of KINDS) the log holds, and (number, row) of each.
+    """The number of rows of a kind (one of KINDS) in the log, and (number, row) for each.
 
-    Of judgments only those that count.
+    Of the judgments of one judge on one result only the last is read, and none if it was withdrawn.
 
     Raises:
-        InputError: there is no log. Corrupt: it is damaged.
+        InputError: there is no log.
+        Corrupt: it is damaged.
     """
     connection = open_feedback(workspace.feedback)
     try:
@@ -141,7 +149,7 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
 
 
 def taken_back(workspace: Workspace) -> list[tuple[str, str, str, str]]:
-    """(query, entity, item_id, judge) of the judgments that their judges took back."""
+    """(query, entity, item_id, judge) of the judgments that were withdrawn."""
     connection = open_feedback(workspace.feedback)
     try:
         return [tuple(orjson.loads(key)) for (key,) in connection.execute(_TAKEN_BACK)]

@@ -1,4 +1,4 @@
-"""Reading items of the catalogue, and the texts that they consist of."""
+"""Reads items from the catalogue, and the texts that they consist of."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def read_items(
 ) -> Iterator[list[dict[str, Any]]]:
     """The items of one entity type in batches, ordered by id, list columns decoded.
 
-    `engaged_queries` is decoded to [[query, weight, time]]. With `ids`, only those items, in that
-    order, absent ones left out. Memory is bounded by the batch.
+    `engaged_queries` is decoded to [[query, weight, time]]. With `ids`, only these items, in the
+    order of `ids`; ids that the catalogue does not have are skipped. Only one batch is in memory.
     """
     table = table_of(entity)
     if ids is None:
@@ -49,7 +49,7 @@ def _decode(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def field_texts(item: dict[str, Any], fields: Sequence[str] = TEXT_FIELDS) -> list[str]:
-    """All non-empty strings of an item's text fields, one entry for each tokenised alone."""
+    """The non-empty strings of an item's text fields; each is tokenised by itself."""
     texts: list[str] = []
     for field in fields:
         value = item.get(field)
@@ -65,12 +65,12 @@ def field_texts(item: dict[str, Any], fields: Sequence[str] = TEXT_FIELDS) -> li
 
 
 def count(db: sqlite_utils.Database, entity: str) -> int:
-    """How many items of an entity type the catalogue holds."""
+    """The number of items of an entity type in the catalogue."""
     return db.conn.execute(f"SELECT COUNT(*) FROM {table_of(entity)}").fetchone()[0]
 
 
 def head_queries(db: sqlite_utils.Database, most: int) -> list[str]:
-    """The queries of the log with the most events, most frequent first."""
+    """The `most` queries of the log with the most events, the most frequent first."""
     rows = db.conn.execute(
         "SELECT query FROM engagements GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
         [most],

@@ -1,4 +1,4 @@
-"""The catalogue: one SQLite file (WAL) with all entities, engagements and judgments.
+"""The catalogue: one SQLite file, in WAL mode, with all entities, engagements and judgments.
 
 Times are whole seconds since 1970 UTC. A query's id is its normalised text
 (`omnisearch.data.text.normalise.normalise_query`). List-valued columns hold JSON arrays.
@@ -13,16 +13,17 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.catalogue.migrations import migrate, remove_copy, schema_version
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # a change of the schema is a step in `migrations`
 
-# What users do with a result. Impressions are kept too: the rankers learn from them.
+# What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
 ITEM_ENTITIES = ("pin", "product")
 ENTITIES = ("pin", "product", "query")
 
-# All text of an item, in the order of §3.3; each field's strings are tokenised alone (§3.4.2).
+# The text fields of an item, in the order of §3.3; each string is tokenised by itself (§3.4.2).
 TEXT_FIELDS = (
     "title",
     "description",
@@ -66,7 +67,7 @@ CREATE TABLE IF NOT EXISTS queries (
     id TEXT PRIMARY KEY,    -- the normalised text
     text TEXT,              -- as first seen
     language TEXT, country TEXT,
-    split TEXT              -- 'train', 'valid' or 'test' where a data set fixes it, else NULL
+    split TEXT              -- 'train', 'valid' or 'test' if the data set has splits, else NULL
 );
 CREATE TABLE IF NOT EXISTS engagements (
     event INTEGER PRIMARY KEY,  -- 64-bit hash of the event_id given, else of the row
@@ -80,7 +81,7 @@ CREATE TABLE IF NOT EXISTS judgments (
     query TEXT, entity TEXT, item_id TEXT, judge TEXT, grade REAL NOT NULL, time INTEGER,
     PRIMARY KEY (query, entity, item_id, judge)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS features (
+CREATE TABLE IF NOT EXISTS item_vectors (
     name TEXT, entity TEXT, file TEXT, rows INTEGER, dim INTEGER, sha256 TEXT,
     PRIMARY KEY (name, entity)
 );
@@ -93,56 +94,75 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: J
 
 
 def open_catalogue(path: Path, *, create: bool = False) -> sqlite_utils.Database:
-    """Open the catalogue at `path` (the workspace's `catalogue`).
+    """Open the catalogue at `path` (the workspace's `catalogue`), migrating an earlier version.
 
     Raises:
-        InputError: there is none and `create` is false.
-        Corrupt: the file is not a catalogue of this version.
+        InputError: there is no catalogue and `create` is false.
+        Corrupt: the file is not a catalogue, or a newer OmniSearch made it.
+        OmniError: it cannot be written, or another process keeps it locked. A migration that
+            failed leaves the catalogue as it was.
     """
     if not create and not path.exists():
         raise InputError(
             "The catalogue does not exist.", where=str(path), how="Run `omnisearch import` first."
         )
-    connection = sqlite3.connect(path, timeout=60)
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise Corrupt(
-                f"The catalogue has schema version {version}, this program reads {SCHEMA_VERSION}.",
-                where=str(path),
-                how="Import the files again into a new workspace.",
-            )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        if version == 0:
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        return sqlite_utils.Database(_connect(path))
+    except sqlite3.OperationalError as error:
+        raise OmniError(
+            f"The catalogue cannot be opened ({error}).",
+            where=str(path),
+            how="Make the file and its folder writable, with room on the disk, and wait for other "
+            "commands to end.",
+        ) from error
     except sqlite3.DatabaseError as error:
-        connection.close()
         raise Corrupt(
             f"The catalogue cannot be read ({error}).",
             where=str(path),
             how="Put back a copy of the file, or import again into a new workspace.",
         ) from error
-    except Corrupt:
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60)
+    try:
+        version = schema_version(connection)
+        if version > SCHEMA_VERSION:
+            raise Corrupt(
+                f"The catalogue was made by a newer OmniSearch: its schema has version {version}, "
+                f"this program reads versions up to {SCHEMA_VERSION}.",
+                where=str(path),
+                how="Update OmniSearch.",
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
+        if version == 0:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+            )
+        elif version < SCHEMA_VERSION:
+            migrate(connection, path, SCHEMA_VERSION)
+        else:
+            remove_copy(path, SCHEMA_VERSION)
+        connection.execute("PRAGMA synchronous=NORMAL")
+    except BaseException:
         connection.close()
         raise
-    return sqlite_utils.Database(connection)
+    return connection
 
 
 def table_of(entity: str) -> str:
-    """The table that holds an entity type."""
+    """The table of an entity type: 'pins', 'products' or 'queries'."""
     return {"pin": "pins", "product": "products", "query": "queries"}[entity]
 
 
 def get_meta(db: sqlite_utils.Database, key: str, default: Any = None) -> Any:
-    """A value of the catalogue's own notes, such as 'engaged_until' or 'synthetic'."""
+    """The note stored under `key`, such as 'engaged_until' or 'synthetic', else `default`."""
     row = db.conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
     return orjson.loads(row[0]) if row else default
 
 
 def set_meta(db: sqlite_utils.Database, key: str, value: Any) -> None:
-    """Set such a value (in the caller's transaction, if one is open)."""
+    """Store a note: any value that JSON can hold. An open transaction is not committed."""
     db.conn.execute(
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [key, orjson.dumps(value).decode()],

@@ -265,7 +265,7 @@ def check_leak(db: sqlite_utils.Database, split: Split) -> None:
     if not split.evaluates:
         return
     known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
-    for name, digest in db.conn.execute("SELECT name, sha256 FROM features"):
+    for name, digest in db.conn.execute("SELECT name, sha256 FROM item_vectors"):
         note = get_meta(db, fit_note(name))
         if note is not None and note["sha256"] == digest:  # else imported since
             known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))

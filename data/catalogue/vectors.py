@@ -1,8 +1,8 @@
-"""Continuous features: memory-mapped arrays with an id list beside them (§3.3).
+"""Vectors of items: memory-mapped arrays with an id list beside them (§3.3).
 
-A feature is known by a name ('pinsage', 'itemsage', 'image', or any other) and an entity type.
-Its rows lie in `features/<name>-<entity>-<hash>.npy`, float32 (n, d), with the ids, one a line of
-JSON, in the `.ids` file beside it; the catalogue's `features` table names the live file.
+They have a name ('pinsage', 'itemsage', 'image', 'text' or any other) and an entity type. The rows
+lie in `item_vectors/<name>-<entity>-<hash>.npy`, float32 (n, d), and their ids, one JSON string a
+line, in the `.ids` file of the same name. The catalogue's table `item_vectors` names the live file.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from omnisearch.data.workspace.files import fsync_folder, sha256_file, write_ato
 
 
 @dataclass(frozen=True)
-class Feature:
-    """One continuous feature of one entity type.
+class ItemVectors:
+    """The vectors of one name for one entity type.
 
     Attributes:
         ids: the item ids, in row order.
@@ -44,7 +44,7 @@ class Feature:
         return {key: row for row, key in enumerate(self.ids)}
 
     def rows(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(m, d) float32 vectors, zeros where an id has none, and (m,) bool: which ids have one."""
+        """Vectors of `ids`, float32 (m, d), and (m,) bool: which have one; the others are zeros."""
         where = np.array([self.index.get(key, -1) for key in ids], dtype=np.int64)
         present = where >= 0
         found = np.zeros((len(where), self.dim), dtype=np.float32)
@@ -53,7 +53,7 @@ class Feature:
 
 
 def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
-    """Vectors as float32 (n, d); raises InputError for wrong shape, type, NaN or infinity."""
+    """Vectors as float32 (n, d); raises InputError for another shape or type, NaN or infinity."""
     if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype.kind not in "fiub":
         raise InputError(
             f"Vectors must be a numeric array of shape (n, d), not {vectors.dtype} "
@@ -67,12 +67,12 @@ def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
         raise InputError(
             f"{bad.size} vectors hold NaN or infinity, the first in row {bad[0]}.",
             where=where,
-            how="Drop these rows or mend them, then import again.",
+            how="Remove or correct these rows, then import again.",
         )
     return vectors
 
 
-def write_feature(
+def write_vectors(
     workspace: Workspace,
     db: sqlite_utils.Database,
     name: str,
@@ -81,32 +81,31 @@ def write_feature(
     vectors: np.ndarray,
     *,
     replace: bool = False,
-) -> Feature:
-    """Add or replace rows of a feature: rows of known ids are replaced, the others appended.
+) -> ItemVectors:
+    """Store vectors (n, d), one row for each id; rows of ids that are there already are replaced.
 
-    `vectors` is (n, d) float32, one row an id. With `replace` nothing of the old feature is kept
-    (vectors of another fit lie in another space). The old file stays until the catalogue names the
-    new one, so a crash leaves the old feature whole.
+    With `replace` all old rows are dropped: vectors of another fit lie in another space. The old
+    file stays until the catalogue names the new one, so a crash leaves the old vectors whole.
 
     Raises:
-        InputError: shapes do not agree, values are not finite, or the dimension differs from the
+        InputError: shapes do not agree, values are not finite, or the dimension is not that of the
             rows already there.
     """
     where = f"{name} of {entity}"
     vectors = check_vectors(vectors, where)
     if len(ids) != len(vectors):
         raise InputError(f"There are {len(ids)} ids and {len(vectors)} vectors.", where=where)
-    old = None if replace else open_feature(workspace, db, name, entity)
+    old = None if replace else open_vectors(workspace, db, name, entity)
     row_of = {} if old is None else dict(old.index)
     if old is not None and old.dim != vectors.shape[1]:
         raise InputError(
             f"The vectors have {vectors.shape[1]} dimensions, those already there {old.dim}.",
             where=where,
-            how="Import vectors of the same model, or use another feature name.",
+            how="Import vectors of the same model, or give them another name.",
         )
     targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
-    workspace.features.mkdir(exist_ok=True)
-    partial = workspace.features / f".{name}-{entity}.partial.npy"
+    workspace.item_vectors.mkdir(exist_ok=True)
+    partial = workspace.item_vectors / f".{name}-{entity}.partial.npy"
     merged = np.lib.format.open_memmap(
         partial, mode="w+", dtype=np.float32, shape=(len(row_of), vectors.shape[1])
     )
@@ -118,57 +117,58 @@ def write_feature(
     digest = sha256_file(partial)
     stem = f"{name}-{entity}-{digest[:16]}"
     write_atomic(
-        workspace.features / f"{stem}.ids", b"".join(orjson.dumps(key) + b"\n" for key in row_of)
+        workspace.item_vectors / f"{stem}.ids",
+        b"".join(orjson.dumps(key) + b"\n" for key in row_of),
     )
-    partial.rename(workspace.features / f"{stem}.npy")
-    fsync_folder(workspace.features)
+    partial.rename(workspace.item_vectors / f"{stem}.npy")
+    fsync_folder(workspace.item_vectors)
     with db.conn:
         db.conn.execute(
-            "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO item_vectors VALUES (?, ?, ?, ?, ?, ?)",
             [name, entity, f"{stem}.npy", len(row_of), vectors.shape[1], digest],
         )
-    for path in workspace.features.glob(f"{name}-{entity}-*"):
+    for path in workspace.item_vectors.glob(f"{name}-{entity}-*"):
         if path.stem != stem:
             path.unlink()
-    feature = open_feature(workspace, db, name, entity)
-    assert feature is not None
-    return feature
+    written = open_vectors(workspace, db, name, entity)
+    assert written is not None
+    return written
 
 
-def open_feature(
+def open_vectors(
     workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
-) -> Feature | None:
-    """The feature, or None where it was never imported; raises Corrupt for a damaged file."""
+) -> ItemVectors | None:
+    """The vectors, or None if the catalogue has none; raises Corrupt for a damaged file."""
     row = db.conn.execute(
-        "SELECT file, rows, dim FROM features WHERE name = ? AND entity = ?", [name, entity]
+        "SELECT file, rows, dim FROM item_vectors WHERE name = ? AND entity = ?", [name, entity]
     ).fetchone()
     if row is None:
         return None
-    path = workspace.features / Path(row[0]).name
+    path = workspace.item_vectors / Path(row[0]).name
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         ids = [orjson.loads(line) for line in path.with_suffix(".ids").read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise Corrupt(
-            f"The feature {name} of {entity} cannot be read ({error}).",
+            f"The {name} vectors of {entity} items cannot be read ({error}).",
             where=str(path),
             how="Import it again.",
         ) from error
     if vectors.shape != (row[1], row[2]) or len(ids) != row[1] or vectors.dtype != np.float32:
         raise Corrupt(
-            "The feature's file does not hold what the catalogue says.",
+            "The file does not hold the rows and dimensions that the catalogue says.",
             where=str(path),
             how="Import it again.",
         )
-    return Feature(name, entity, ids, vectors)
+    return ItemVectors(name, entity, ids, vectors)
 
 
-def open_features(
+def open_all_vectors(
     workspace: Workspace, db: sqlite_utils.Database, entity: str
-) -> dict[str, Feature]:
-    """All features of an entity type by name."""
+) -> dict[str, ItemVectors]:
+    """All vectors of an entity type, by name."""
     names = db.conn.execute(
-        "SELECT name FROM features WHERE entity = ? ORDER BY name", [entity]
+        "SELECT name FROM item_vectors WHERE entity = ? ORDER BY name", [entity]
     ).fetchall()
-    found = {name: open_feature(workspace, db, name, entity) for (name,) in names}
-    return {name: feature for name, feature in found.items() if feature is not None}
+    found = {name: open_vectors(workspace, db, name, entity) for (name,) in names}
+    return {name: vectors for name, vectors in found.items() if vectors is not None}

@@ -10,7 +10,7 @@ from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
-from omnisearch.data.importers.vectors import feature_of, import_features
+from omnisearch.data.importers.vectors import import_vectors, vectors_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -25,7 +25,7 @@ def import_folder(
     """Import the files of a folder that have conventional names, each as `import_file` does.
 
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
-    `features-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
+    `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
     {"synthetic": true} marks the catalogue as synthetic. Other files are left alone.
 
     Raises:
@@ -46,7 +46,7 @@ def import_folder(
         ((kind, path) for path in files if (kind := kind_of(path))),
         key=lambda pair: (KINDS.index(pair[0]), pair[1].name),
     )
-    vectors = [(named, path) for path in files if (named := feature_of(path))]
+    vectors = [(named, path) for path in files if (named := vectors_of(path))]
     if not rows and not vectors:
         raise InputError(
             "The folder holds no file with a conventional name, such as pins.jsonl.",
@@ -59,7 +59,7 @@ def import_folder(
         reports.append(import_file(workspace, path, kind, options, progress))
     for (name, entity), path in vectors:
         strict = options.strict
-        report = import_features(workspace, path, name, entity, strict=strict, progress=progress)
+        report = import_vectors(workspace, path, name, entity, strict=strict, progress=progress)
         reports.append(report)
     return reports
 

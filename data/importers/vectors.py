@@ -1,4 +1,4 @@
-"""Continuous features: vectors from `.npy` with an id list, or from Parquet (§3.3)."""
+"""Item vectors from `.npy` with an id list, or from Parquet (§3.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ENTITIES
-from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks
@@ -26,19 +26,22 @@ from omnisearch.data.workspace.progress import Progress
 
 _ROWS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_FILE = re.compile(rf"features-({_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)")
+_PREFIXES = ("vectors", "features")  # the second is of the first edition
+_FILE = re.compile(
+    rf"({'|'.join(_PREFIXES)})-({_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)"
+)
 
 # (row number of the first, ids, one vector a row or None where there is none)
 Block = tuple[int, list, list[np.ndarray | None]]
 
 
-def feature_of(path: Path) -> tuple[str, str] | None:
-    """(name, entity) that a conventional file name tells: features-pinsage-pin.npy."""
+def vectors_of(path: Path) -> tuple[str, str] | None:
+    """(name, entity) that a conventional file name tells, such as vectors-pinsage-pin.npy."""
     match = _FILE.fullmatch(path.name)
-    return (match[1], match[2]) if match else None
+    return (match[2], match[3]) if match else None
 
 
-def import_features(
+def import_vectors(
     workspace: Workspace,
     path: Path,
     name: str,
@@ -47,7 +50,7 @@ def import_features(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Import vectors of a feature; rows of ids already there are replaced, others added.
+    """Import vectors of this name; rows of ids already there are replaced, others added.
 
     `path` is an `.npy` (n, d) array with `ids`, a text file of n lines (by default the file of
     the same name that ends in `.ids`, else `.txt`), or a Parquet file with a column `id` and one
@@ -61,7 +64,7 @@ def import_features(
     path = Path(path)
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} is no name for a feature.",
+            f"{name!r} is no name for vectors.",
             where=str(path),
             how="Use lower-case letters, digits and underscores, such as pinsage.",
         )
@@ -71,14 +74,14 @@ def import_features(
         )
     if not path.is_file():
         raise InputError("There is no such file.", where=str(path))
-    workspace.features.mkdir(parents=True, exist_ok=True)
+    workspace.item_vectors.mkdir(parents=True, exist_ok=True)
     parquet = path.suffix == ".parquet"
     with (
         importing(workspace, path) as (db, rejects),
         # Unnamed, so that a kill leaves nothing behind.
-        tempfile.TemporaryFile(dir=workspace.features) as kept_file,
+        tempfile.TemporaryFile(dir=workspace.item_vectors) as kept_file,
     ):
-        old = open_feature(workspace, db, name, entity)
+        old = open_vectors(workspace, db, name, entity)
         total, source = _parquet(path) if parquet else _npy(path, ids, old)
         kept = _Kept(db, entity, old, rejects)
         for block in source:
@@ -87,13 +90,13 @@ def import_features(
             if progress:
                 progress(kept.rows, total)
         kept_file.flush()
-        counts = Counts("features", "parquet" if parquet else "npy", kept.rows)
+        counts = Counts("item_vectors", "parquet" if parquet else "npy", kept.rows)
         if not (strict and rejects.refused):
             counts.taken, counts.changed = kept.rows - rejects.refused, kept.changed
         report = record(db, path, counts, rejects)
         if counts.changed:
             vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
-            write_feature(workspace, db, name, entity, kept.ids, vectors)
+            write_vectors(workspace, db, name, entity, kept.ids, vectors)
     return check_strict(report) if strict else report
 
 
@@ -101,7 +104,7 @@ class _Kept:
     """The rows that are taken, in order; their ids are held, their vectors are passed on."""
 
     def __init__(
-        self, db: sqlite_utils.Database, entity: str, old: Feature | None, rejects: Rejects
+        self, db: sqlite_utils.Database, entity: str, old: ItemVectors | None, rejects: Rejects
     ) -> None:
         self.ids: list[str] = []
         self.dim = old.dim if old else 0
@@ -169,7 +172,7 @@ class _Kept:
         return where is None or not np.array_equal(self._old.vectors[where], row)  # type: ignore[union-attr]
 
 
-def _npy(path: Path, ids: Path | None, old: Feature | None) -> tuple[int, Iterator[Block]]:
+def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, Iterator[Block]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -189,7 +192,7 @@ def _npy(path: Path, ids: Path | None, old: Feature | None) -> tuple[int, Iterat
         raise InputError(
             f"The vectors have {array.shape[1]} dimensions, those already there {old.dim}.",
             where=str(path),
-            how="Import vectors of the same model, or use another feature name.",
+            how="Import vectors of the same model, or give them another name.",
         )
     beside = [path.with_suffix(suffix) for suffix in (".ids", ".txt")]
     names = ids or next((p for p in beside if p.is_file()), None)

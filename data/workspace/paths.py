@@ -55,9 +55,9 @@ class Workspace:
         return self.root / "catalogue.db"
 
     @property
-    def features(self) -> Path:
-        """Continuous features of items: memory-mapped vectors and their ids."""
-        return self.root / "features"
+    def item_vectors(self) -> Path:
+        """Vectors of items that were imported or fitted: memory-mapped arrays and their ids."""
+        return self.root / "item_vectors"
 
     @property
     def rejects(self) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from omnisearch.data.catalogue.spaces import SPACES
-from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.data.catalogue.vectors import ItemVectors
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.text_encoder import FEATURE
 from omnisearch.encoders.training.dataset import Items
@@ -64,7 +64,7 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
     return rotation.astype(np.float32)
 
 
-def _product(theirs: Feature, text: Feature, projection: np.ndarray) -> np.ndarray:
+def _product(theirs: ItemVectors, text: ItemVectors, projection: np.ndarray) -> np.ndarray:
     """(dim of theirs, dim) of unit vectors of items that have both; zeros where none has."""
     ids = theirs.ids[:: -(-len(theirs.ids) // _SAMPLE) or 1]
     known, has = text.rows(ids)

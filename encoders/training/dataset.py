@@ -14,7 +14,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.splits import training_may_see
-from omnisearch.data.catalogue.vectors import Feature, open_features
+from omnisearch.data.catalogue.vectors import ItemVectors, open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
@@ -46,13 +46,13 @@ class Items:
         span: entity → its rows [start, stop).
         strings: item → numbers of its strings in `index`.
         fields: (nnz,) uint8, the text field of each entry of `strings`.
-        features: entity → name → Feature.
+        features: entity → name → ItemVectors.
     """
 
     def __init__(
         self,
         texts: dict[str, list[tuple[str, list[tuple[int, str]]]]],
-        features: dict[str, dict[str, Feature]],
+        features: dict[str, dict[str, ItemVectors]],
         index: NgramIndex,
     ) -> None:
         self.index = index
@@ -166,9 +166,11 @@ def vocabulary_of(
     return build_vocabulary(strings, *sizes)
 
 
-def all_features(workspace: Workspace, db: sqlite_utils.Database) -> dict[str, dict[str, Feature]]:
+def all_features(
+    workspace: Workspace, db: sqlite_utils.Database
+) -> dict[str, dict[str, ItemVectors]]:
     """entity → name → continuous feature."""
-    return {entity: open_features(workspace, db, entity) for entity in ITEM_ENTITIES}
+    return {entity: open_all_vectors(workspace, db, entity) for entity in ITEM_ENTITIES}
 
 
 def training_data(

@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.splits import time_split
-from omnisearch.data.catalogue.vectors import Feature
+from omnisearch.data.catalogue.vectors import ItemVectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
@@ -41,7 +41,7 @@ from omnisearch.encoders.training.dataset import (
 from omnisearch.encoders.training.validate import hold_out
 from omnisearch.encoders.training.wordpiece import train_wordpiece
 
-Features = dict[str, dict[str, Feature]]
+Features = dict[str, dict[str, ItemVectors]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _new_parts(
     if not (config.weight_learned or spaces):
         raise NotReady(
             f"There is nothing to train against: no item has {' or '.join(SPACES)} vectors.",
-            where="features",
+            where="item_vectors",
             how="Run `omnisearch enrich graph`, or import such vectors.",
         )
     tasks = []

@@ -9,7 +9,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.spaces import SPACES
-from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
@@ -66,7 +66,7 @@ def refresh(
     if not count(db, entity):
         return Outcome(0, "nothing")
     if imported(db, name, entity) and not again:
-        feature = open_feature(workspace, db, name, entity)
+        feature = open_vectors(workspace, db, name, entity)
         return Outcome(len(feature.ids) if feature else 0, "imported")
     feature = None if again else embed(workspace, db)
     if feature is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import feature_until, fit_note, known_window
-from omnisearch.data.catalogue.vectors import Feature, open_feature, write_feature
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import Levels
@@ -106,7 +106,7 @@ def fit_itemsage(
     seed: int = 0,
     until: int | None = None,
     progress: Progress | None = None,
-) -> Feature:
+) -> ItemVectors:
     """Train a network, save it, and write the feature 'itemsage': float32 (n, dim), unit rows.
 
     Boards and engagement count from before `until`, by default the end of training; queries that a
@@ -116,9 +116,9 @@ def fit_itemsage(
     """
     until = feature_until(db, until)
     source = Source.open(workspace, db, "product", MODALITIES)
-    task = _task(source, open_feature(workspace, db, "pinsage", "pin"), dim, until)
+    task = _task(source, open_vectors(workspace, db, "pinsage", "pin"), dim, until)
     if task is None:
-        return Feature(NAME, "product", [], np.zeros((0, dim), dtype=np.float32))
+        return ItemVectors(NAME, "product", [], np.zeros((0, dim), dtype=np.float32))
     vocabulary = task.items.index.vocabulary
     net = ItemSage(len(vocabulary), len(MODALITIES), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
@@ -130,7 +130,7 @@ def fit_itemsage(
     return _write(workspace, source, net, vocabulary, until)
 
 
-def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> Feature | None:
+def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVectors | None:
     """Write the feature 'itemsage' by the saved network; None where none is saved or of use.
 
     A network is of no use where a continuous feature that it reads has another size, or is gone.
@@ -161,7 +161,7 @@ def _knows_until(db: sqlite_utils.Database, until: int) -> int:
     return max(until, get_meta(db, "engaged_until") or 0, pinsage["until"] if pinsage else 0)
 
 
-def _task(source: Source, pinsage: Feature | None, dim: int, until: int) -> Task | None:
+def _task(source: Source, pinsage: ItemVectors | None, dim: int, until: int) -> Task | None:
     """None where there is neither a log nor text to learn from."""
     db, ids = source.db, source.ids()
     window = known_window(until)
@@ -276,7 +276,7 @@ def _vectors(
 @torch.inference_mode()
 def _write(
     workspace: Workspace, source: Source, net: ItemSage, vocabulary: NgramVocabulary, until: int
-) -> Feature:
+) -> ItemVectors:
     """Embed all products of which anything is known, and write the feature."""
     ids: list[str] = []
     parts = [np.zeros((0, net.out.out_features), dtype=np.float32)]
@@ -286,6 +286,6 @@ def _write(
         parts.append(net(tokens[told], present[told]).numpy())
         ids += [key for key, known in zip(keys, told.tolist(), strict=True) if known]
     vectors = np.concatenate(parts)
-    feature = write_feature(workspace, source.db, NAME, "product", ids, vectors, replace=True)
+    feature = write_vectors(workspace, source.db, NAME, "product", ids, vectors, replace=True)
     note_fit(source.db, feature, until)
     return feature

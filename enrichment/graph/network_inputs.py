@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import table_of
-from omnisearch.data.catalogue.vectors import Feature, open_feature
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
@@ -32,20 +32,20 @@ class Source:
     """Where items of one entity type are read from.
 
     Attributes:
-        features: name → Feature, those of FEATURES that the catalogue has for the entity.
+        features: name → ItemVectors, those of FEATURES that the catalogue has for the entity.
     """
 
     db: sqlite_utils.Database
     entity: str
     modalities: Modalities
-    features: dict[str, Feature]
+    features: dict[str, ItemVectors]
 
     @classmethod
     def open(
         cls, workspace: Workspace, db: sqlite_utils.Database, entity: str, modalities: Modalities
     ) -> Source:
         """With all of FEATURES that are there."""
-        found = {name: open_feature(workspace, db, name, entity) for name in FEATURES}
+        found = {name: open_vectors(workspace, db, name, entity) for name in FEATURES}
         return cls(db, entity, modalities, {k: f for k, f in found.items() if f and len(f.ids)})
 
     def narrowed(self, dims: Mapping[str, int]) -> Source | None:
@@ -166,7 +166,7 @@ def _vocabulary(source: Source, queries: Iterable[str]) -> NgramVocabulary:
     return build_vocabulary(strings, *_VOCABULARY)
 
 
-def moments(feature: Feature, most: int = 50_000) -> tuple[Tensor, Tensor]:
+def moments(feature: ItemVectors, most: int = 50_000) -> tuple[Tensor, Tensor]:
     """(d,) mean and (d,) scale of a feature's first rows, float32.
 
     The scale is one for all dimensions: what is far apart in a feature stays so.

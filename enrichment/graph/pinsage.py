@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from omnisearch.data.catalogue.splits import feature_until, known_window
-from omnisearch.data.catalogue.vectors import Feature, write_feature
+from omnisearch.data.catalogue.vectors import ItemVectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
@@ -64,7 +64,7 @@ def fit_pinsage(
     seed: int = 0,
     until: int | None = None,
     progress: Progress | None = None,
-) -> Feature:
+) -> ItemVectors:
     """Train a network, save it, and write the feature 'pinsage': float32 (n, dim), unit rows.
 
     Boards and engagement count from before `until`, by default the end of training; queries that a
@@ -76,7 +76,7 @@ def fit_pinsage(
     source = Source.open(workspace, db, "pin", MODALITIES)
     task = _task(source, until, seed)
     if task is None:
-        return Feature(NAME, "pin", [], np.zeros((0, dim), dtype=np.float32))
+        return ItemVectors(NAME, "pin", [], np.zeros((0, dim), dtype=np.float32))
     vocabulary = task.items.index.vocabulary
     net = PinSage(len(vocabulary), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
@@ -88,7 +88,7 @@ def fit_pinsage(
     return _write(workspace, source, net, vocabulary, until)
 
 
-def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> Feature | None:
+def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVectors | None:
     """Write the feature 'pinsage' by the saved network; None where none is saved or of use.
 
     A network is of no use where a continuous feature that it reads has another size, or is gone.
@@ -173,7 +173,7 @@ def _vectors(
 @torch.inference_mode()
 def _write(
     workspace: Workspace, source: Source, net: PinSage, vocabulary: NgramVocabulary, until: int
-) -> Feature:
+) -> ItemVectors:
     """Embed all pins of which anything is known, and write the feature.
 
     What pins say of themselves and to their neighbours waits in half precision: 1 KB a pin.
@@ -204,6 +204,6 @@ def _write(
         )
         vectors[start : start + len(rows)] = net(torch.from_numpy(selves[rows]).float(), pooled)
     keys = [ids[row] for row in kept.tolist()]
-    feature = write_feature(workspace, source.db, NAME, "pin", keys, vectors, replace=True)
+    feature = write_vectors(workspace, source.db, NAME, "pin", keys, vectors, replace=True)
     note_fit(source.db, feature, until)
     return feature

@@ -15,7 +15,7 @@ import torch
 
 from omnisearch.data.catalogue.schema import table_of
 from omnisearch.data.catalogue.splits import feature_until, known_window, later_window
-from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
@@ -86,7 +86,7 @@ class _Space:
 
 def _vectors(workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str) -> _Space:
     ids = [key for (key,) in db.conn.execute(f"SELECT id FROM {table_of(entity)} ORDER BY id")]
-    feature = open_feature(workspace, db, name, entity)
+    feature = open_vectors(workspace, db, name, entity)
     if feature is None:
         return _Space(entity, ids, np.zeros((0, 0), dtype=np.float32), np.full(len(ids), -1))
     row = np.array([feature.index.get(key, -1) for key in ids], dtype=np.int64)

@@ -17,7 +17,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
 from omnisearch.data.catalogue.splits import feature_until
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.importers.files import ImportOptions
 from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace
@@ -92,11 +92,11 @@ def _sample_world(workspace: Workspace, pins: int, progress: Progress | None) ->
 
 
 def copy_workspace(source: Workspace, folder: Path) -> Workspace:
-    """A workspace with the same catalogue and features; the latter are linked where they can be."""
+    """A workspace with the same catalogue and item vectors; these are linked where they can be."""
     copy = Workspace.create(folder)
     _backup(source.catalogue, copy.catalogue)
-    if source.features.exists():
-        shutil.copytree(source.features, copy.features, copy_function=_link)
+    if source.item_vectors.exists():
+        shutil.copytree(source.item_vectors, copy.item_vectors, copy_function=_link)
     return copy
 
 
@@ -118,17 +118,17 @@ def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspa
         fitted = [
             name
             for name, entity in _GRAPH
-            if open_feature(copy, db, name, entity) and not imported(db, name, entity)
+            if open_vectors(copy, db, name, entity) and not imported(db, name, entity)
         ]
         for name in fitted:
-            db["features"].delete_where("name = ?", [name])
+            db["item_vectors"].delete_where("name = ?", [name])
         if "pinsage" in fitted:
             plain = textless(base)
             with closing(open_catalogue(plain.catalogue)) as other:
-                feature = open_feature(plain, other, "pinsage", "pin")
+                feature = open_vectors(plain, other, "pinsage", "pin")
             if feature is not None:
                 until = feature_until(db)
-                made = write_feature(copy, db, "pinsage", "pin", feature.ids, feature.vectors)
+                made = write_vectors(copy, db, "pinsage", "pin", feature.ids, feature.vectors)
                 note_fit(db, made, until)
     return copy
 
@@ -144,7 +144,9 @@ def textless(base: Workspace) -> Workspace:
                 _hide(db, ())
                 with db.conn:
                     db.conn.execute("DELETE FROM engagements")
-                    db.conn.execute("DELETE FROM features WHERE name IN ('pinsage', 'itemsage')")
+                    db.conn.execute(
+                        "DELETE FROM item_vectors WHERE name IN ('pinsage', 'itemsage')"
+                    )
                 fit_pinsage(copy, db, until=until)
     return Workspace.open(folder)
 
@@ -157,7 +159,7 @@ def _hide(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
             table = table_of(entity)
             for name in sorted(hidden & db[table].columns_dict.keys()):
                 db.conn.execute(f"UPDATE {table} SET {name} = NULL")
-        db.conn.execute("DELETE FROM features WHERE name = 'text'")
+        db.conn.execute("DELETE FROM item_vectors WHERE name = 'text'")
         db.conn.execute("DELETE FROM meta WHERE key = 'text_encoder'")
 
 
@@ -167,7 +169,7 @@ def _has_text(db: sqlite_utils.Database) -> bool:
 
 
 def _backup(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
+    with closing(open_catalogue(source).conn) as from_, closing(sqlite3.connect(target)) as to:
         from_.backup(to)
 
 

@@ -18,7 +18,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
 from omnisearch.data.catalogue.spaces import spaces_of
-from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.catalogue.vectors import open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.files import new_folder
@@ -147,7 +147,7 @@ def entity_vectors(
         ids = [key for (key,) in rows]
         vectors = encoder.queries(ids)
         return {"learned": (ids, vectors), "compat": (ids, vectors)}
-    features = open_features(workspace, db, entity)
+    features = open_all_vectors(workspace, db, entity)
     spaces = {}
     if encoder.config.weight_learned:
         ids, parts = [], []

@@ -89,3 +89,10 @@ def test_unknown_settings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     done = omnisearch("train", "-w", tmp_path / "ws", "--preset", "tiny", check=False)
     assert done.returncode == 2
     assert "OMNISEARCH_TRAIN_STEPS" in done.stderr
+
+
+def test_the_option_that_was_renamed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").touch()
+    done = omnisearch("import", tmp_path / "a.npy", "--feature", "pinsage", check=False)
+    assert done.returncode == 2
+    assert "--vectors pinsage" in done.stderr

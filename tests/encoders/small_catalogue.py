@@ -7,7 +7,7 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
 
 DAY = 86_400
@@ -55,10 +55,10 @@ def fill(workspace: Workspace, *, pins: int = 120, products: int = 60) -> sqlite
         centre = np.random.default_rng(5).normal(size=(len(themes), 32))
         noisy = centre[theme_of] + 0.3 * rng.normal(size=(count, 32))
         if entity == "pin":
-            write_feature(workspace, db, "pinsage", "pin", ids, noisy[:, :16].astype(np.float32))
+            write_vectors(workspace, db, "pinsage", "pin", ids, noisy[:, :16].astype(np.float32))
         else:
-            write_feature(workspace, db, "itemsage", "product", ids[1:], noisy[1:].astype("f4"))
-        write_feature(workspace, db, "image", entity, ids[::2], noisy[::2, :8].astype(np.float32))
+            write_vectors(workspace, db, "itemsage", "product", ids[1:], noisy[1:].astype("f4"))
+        write_vectors(workspace, db, "image", entity, ids[::2], noisy[::2, :8].astype(np.float32))
     _log(db, pins, products, rng)
     db.conn.commit()
     return db

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.catalogue.vectors import open_all_vectors
 from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, verify
@@ -36,7 +36,7 @@ def copied(small, trained, tmp_path):
 def items_and_features(small, entity):
     items = next(read_items(small.db, entity))
     ids = [item["id"] for item in items]
-    found = open_features(small.workspace, small.db, entity)
+    found = open_all_vectors(small.workspace, small.db, entity)
     return items, {name: feature.rows(ids)[0] for name, feature in found.items()}
 
 

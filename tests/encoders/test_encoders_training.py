@@ -318,7 +318,7 @@ def test_searchsage_needs_vectors_to_train_against(config, tmp_path) -> None:
     workspace = Workspace.create(tmp_path)
     db = fill(workspace)
     with db.conn:
-        db.conn.execute("DELETE FROM features WHERE name IN ('pinsage', 'itemsage')")
+        db.conn.execute("DELETE FROM item_vectors WHERE name IN ('pinsage', 'itemsage')")
     with pytest.raises(NotReady, match="pinsage or itemsage"):
         train(workspace, db, searchsage_config(config))
 

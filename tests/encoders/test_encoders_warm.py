@@ -14,7 +14,7 @@ from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
@@ -65,7 +65,7 @@ def plain(backbone: Path, texts: list[str]) -> np.ndarray:
 
 def test_the_feature_is_what_the_encoder_says_of_each_text(texts, backbone) -> None:
     workspace, db = texts
-    feature = open_feature(workspace, db, "text", "pin")
+    feature = open_vectors(workspace, db, "text", "pin")
     items = [item for batch in read_items(db, "pin", ids=["pin0003", "pin0077"]) for item in batch]
     found, present = feature.rows(["pin0003", "pin0077"])
     assert present.all()
@@ -84,10 +84,10 @@ def test_only_new_texts_are_computed_again(tmp_path, backbone) -> None:
     workspace = Workspace.create(tmp_path / "workspace")
     db = fill(workspace, pins=20, products=5)
     embed_texts(workspace, db, str(backbone))
-    before = open_feature(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
+    before = open_vectors(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
     db["pins"].update("pin0001", {"title": "baby crib"})
     assert embed_texts(workspace, db, str(backbone))["computed"] == 2  # the whole, the title
-    after = open_feature(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
+    after = open_vectors(workspace, db, "text", "pin").rows(["pin0001", "pin0002"])[0]
     assert not np.allclose(before[0], after[0], atol=1e-3)
     np.testing.assert_array_equal(before[1], after[1])
 
@@ -135,7 +135,7 @@ def test_a_damaged_cache_is_named_and_can_be_deleted(tmp_path, backbone) -> None
 
 def test_the_projection_keeps_cosines_and_its_prefixes_keep_most(texts) -> None:
     workspace, db = texts
-    vectors = np.asarray(open_feature(workspace, db, "text", "pin").vectors)
+    vectors = np.asarray(open_vectors(workspace, db, "text", "pin").vectors)
     exact = vectors @ vectors.T
     whole = vectors @ projection([vectors], 32).T
     assert whole.shape == (120, 32)
@@ -158,7 +158,7 @@ def test_training_begins_where_the_pretrained_encoder_stands(texts, backbone, co
     np.testing.assert_allclose(found @ found.T, known @ known.T, atol=2e-3)
 
     items = [item for batch in read_items(db, "product") for item in batch]
-    vectors, present = open_feature(workspace, db, "text", "product").rows([i["id"] for i in items])
+    vectors, present = open_vectors(workspace, db, "text", "product").rows([i["id"] for i in items])
     assert present.all()
     layer = load_parts(folder).model.query.projection
     target = vectors @ (layer.rotation @ layer.weight).detach().numpy().T
@@ -210,14 +210,14 @@ def test_the_query_tower_starts_compatible_with_embeddings_that_exist(
     workspace = Workspace.create(tmp_path / "workspace")
     db = fill(workspace)
     embed_texts(workspace, db, str(backbone))
-    text = open_feature(workspace, db, "text", "pin")
+    text = open_vectors(workspace, db, "text", "pin")
     assert text is not None
     generator = np.random.default_rng(0)
     turn = np.linalg.qr(generator.normal(size=(size, size)))[0]
     known = text.vectors @ projection([text.vectors], size).T @ turn
     known += generator.normal(scale=0.1 * known.std(), size=known.shape)
-    write_feature(workspace, db, "pinsage", "pin", text.ids, known.astype("f4"), replace=True)
-    db["features"].delete_where("name = 'itemsage'")
+    write_vectors(workspace, db, "pinsage", "pin", text.ids, known.astype("f4"), replace=True)
+    db["item_vectors"].delete_where("name = 'itemsage'")
     still = replace(config, warmup_steps=10**9, steps=1, valid_every=1, warm_steps=1)
     train(workspace, db, still)
     encoder = load_encoder(workspace)

@@ -12,7 +12,7 @@ import pytest
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.spaces import SPACES, Space, spaces_of
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
@@ -48,8 +48,8 @@ def test_a_second_space_of_pins_beside_pinsage(
     db = open_catalogue(workspace.catalogue)
     ids = [key for (key,) in db.conn.execute("SELECT id FROM pins ORDER BY id")]
     rng = np.random.default_rng(0)
-    write_feature(workspace, db, "visual", "pin", ids, rng.normal(size=(len(ids), DIM)))
-    write_feature(workspace, db, "pinsage", "pin", ids[5:], rng.normal(size=(len(ids) - 5, 8)))
+    write_vectors(workspace, db, "visual", "pin", ids, rng.normal(size=(len(ids), DIM)))
+    write_vectors(workspace, db, "pinsage", "pin", ids[5:], rng.normal(size=(len(ids) - 5, 8)))
     train(workspace, db, preset_config("tiny", steps=2))
     encoder = load_encoder(workspace)
     assert encoder.compat_spaces == {"pinsage": "pin", "visual": "pin"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 
 END = 1_600_000_000
 
@@ -64,7 +64,7 @@ def themes(workspace, db, count=5, size=30, boards=20):
     add_boards(db, {f"misc-{b}": chance.sample(pins, 8) for b in range(4)})
     centre = rng.standard_normal((count, 24))[np.arange(len(pins)) // size]
     looks = (centre + 2.0 * rng.standard_normal(centre.shape)).astype(np.float32)
-    write_feature(workspace, db, "image", "pin", pins, looks)
+    write_vectors(workspace, db, "image", "pin", pins, looks)
     return Looks(pins, looks / np.linalg.norm(looks, axis=1, keepdims=True))
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("PIL")
 from enrich_vision_models import picture, save_blip, save_clip, save_vit
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.enrichment import pictures
 from omnisearch.enrichment.captions import caption_images
@@ -270,25 +270,25 @@ def test_image_embeddings_become_the_feature_image(workspace, db, images, kind, 
     )
     counts = embed_images(workspace, db, model, images, batch_size=2)
     assert (counts["embedded"], counts["computed"], counts["from_cache"]) == (5, 3, 2)
-    pins = open_feature(workspace, db, "image", "pin")
+    pins = open_vectors(workspace, db, "image", "pin")
     assert pins.ids == ["p0", "p1", "p2", "p3"]
     assert pins.dim == (12 if kind == "vit" else 6)
     assert np.allclose(np.linalg.norm(pins.vectors, axis=1), 1, atol=1e-5)
     assert np.array_equal(pins.vectors[0], pins.vectors[3])
     assert not np.allclose(pins.vectors[0], pins.vectors[1])
-    products = open_feature(workspace, db, "image", "product")
+    products = open_vectors(workspace, db, "image", "product")
     assert np.array_equal(products.vectors[0], pins.vectors[2])
     assert embed_images(workspace, db, model, images)["embedded"] == 0
 
 
 def test_imported_vectors_stay_unless_asked(workspace, db, images, vit):
     items(db, *(("pins", f"p{n}", picture(images / f"{n}.png", n), None) for n in range(2)))
-    write_feature(workspace, db, "image", "pin", ["p0"], np.ones((1, 12), np.float32))
+    write_vectors(workspace, db, "image", "pin", ["p0"], np.ones((1, 12), np.float32))
     assert embed_images(workspace, db, vit, images)["embedded"] == 1
-    feature = open_feature(workspace, db, "image", "pin")
+    feature = open_vectors(workspace, db, "image", "pin")
     assert feature.ids == ["p0", "p1"] and (feature.vectors[0] == 1).all()
     assert embed_images(workspace, db, vit, images, overwrite=True)["embedded"] == 2
-    feature = open_feature(workspace, db, "image", "pin")
+    feature = open_vectors(workspace, db, "image", "pin")
     assert feature.ids == ["p0", "p1"] and not (feature.vectors[0] == 1).all()
 
 
@@ -304,10 +304,10 @@ def test_two_models_are_not_mixed_in_one_feature(workspace, db, images, vit, tmp
 
 def test_another_dimension_is_refused_before_the_work(workspace, db, images, vit):
     items(db, *(("pins", f"p{n}", picture(images / f"{n}.png", n), None) for n in range(2)))
-    write_feature(workspace, db, "image", "pin", ["p0"], np.ones((1, 5), np.float32))
+    write_vectors(workspace, db, "image", "pin", ["p0"], np.ones((1, 5), np.float32))
     with pytest.raises(InputError, match="12 dimensions"):
         embed_images(workspace, db, vit, images)
-    assert open_feature(workspace, db, "image", "pin").dim == 5
+    assert open_vectors(workspace, db, "image", "pin").dim == 5
 
 
 def test_embeddings_of_a_killed_run_come_from_the_cache(workspace, db, images, vit):
@@ -328,7 +328,7 @@ def test_embeddings_of_a_killed_run_come_from_the_cache(workspace, db, images, v
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    assert open_feature(workspace, db, "image", "pin") is None
+    assert open_vectors(workspace, db, "image", "pin") is None
     counts = embed_images(workspace, db, vit, images)
     assert (counts["embedded"], counts["computed"], counts["from_cache"]) == (6, 2, 4)
     assert not list(workspace.root.glob("tmp*"))
@@ -363,9 +363,9 @@ def test_a_damaged_cache_says_so(workspace, db, vit):
 def test_a_cached_vector_of_a_wrong_size_is_made_again(workspace, db, images, vit):
     items(db, ("pins", "p0", picture(images / "0.png", 0), None))
     embed_images(workspace, db, vit, images)
-    first = open_feature(workspace, db, "image", "pin").vectors.copy()
+    first = open_vectors(workspace, db, "image", "pin").vectors.copy()
     with sqlite3.connect(workspace.root / "image_cache.db") as connection:
         connection.execute("UPDATE results SET value = x'00'")
     with pytest.raises(Corrupt, match="image cache"):
         embed_images(workspace, db, vit, images, overwrite=True)
-    assert np.array_equal(open_feature(workspace, db, "image", "pin").vectors, first)
+    assert np.array_equal(open_vectors(workspace, db, "image", "pin").vectors, first)

@@ -12,7 +12,7 @@ from graph_world import END, add_boards, engage, items, same_theme, themes
 from omnisearch.cli.main import app
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY, check_leak, time_split
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.enrichment.graph import saved_networks as saved
@@ -131,7 +131,7 @@ def test_new_pins_get_vectors_without_training(fitted, tmp_path):
     items(db, "pins", {"words": "theme3 word3 thing", "boards": "", "nothing": ""})
     add_boards(db, {f"b2-{n}": ["boards"] for n in range(4)})
     assert refresh(workspace, db, "pinsage").how == "embedded"
-    feature = open_feature(workspace, db, "pinsage", "pin")
+    feature = open_vectors(workspace, db, "pinsage", "pin")
     assert "nothing" not in feature.index
     for key, theme in (("words", "t3"), ("boards", "t2")):
         near = np.argsort(-feature.vectors @ feature.vectors[feature.index[key]])[1:8]
@@ -151,7 +151,7 @@ def test_without_pairs_there_is_no_feature(workspace, db):
     add_boards(db, {"b": ["p"]})
     assert fit_pinsage(workspace, db).vectors.shape == (0, 256)
     assert refresh(workspace, db, "pinsage").how == "nothing"
-    assert open_feature(workspace, db, "pinsage", "pin") is None
+    assert open_vectors(workspace, db, "pinsage", "pin") is None
 
 
 def test_what_comes_after_training_is_not_read(workspace, db, quick):
@@ -178,11 +178,11 @@ def test_what_comes_after_training_is_not_read(workspace, db, quick):
 
 def test_imported_vectors_are_left_alone(workspace, db, quick):
     themes(workspace, db, count=2, boards=4)
-    write_feature(workspace, db, "pinsage", "pin", ["t0-0"], np.ones((1, 16), np.float32))
+    write_vectors(workspace, db, "pinsage", "pin", ["t0-0"], np.ones((1, 16), np.float32))
     assert refresh(workspace, db, "pinsage").how == "imported"
-    assert open_feature(workspace, db, "pinsage", "pin").dim == 16
+    assert open_vectors(workspace, db, "pinsage", "pin").dim == 16
     assert refresh(workspace, db, "pinsage", again=True).how == "trained"
-    assert open_feature(workspace, db, "pinsage", "pin").dim == 256
+    assert open_vectors(workspace, db, "pinsage", "pin").dim == 256
 
 
 def test_the_command_says_when_the_encoders_know_other_vectors(workspace, db, quick, capsys):
@@ -204,7 +204,7 @@ def test_pictures_of_another_size_make_it_train_again(workspace, db, quick):
     refresh(workspace, db, "pinsage")
     rows = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
     ids = [f"t0-{n}" for n in range(5)]
-    write_feature(workspace, db, "image", "pin", ids, rows, replace=True)
+    write_vectors(workspace, db, "image", "pin", ids, rows, replace=True)
     assert refresh(workspace, db, "pinsage").how == "trained"
 
 

@@ -11,7 +11,7 @@ from graph_world import END, add_boards, cosine, engage, items
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY, check_leak, time_split
-from omnisearch.data.catalogue.vectors import open_feature, write_feature
+from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels
@@ -71,8 +71,8 @@ def share_of_kind(sources, kinds, feature, k=5):
 
 def test_products_are_near_what_they_go_with(fitted):
     workspace, db = fitted
-    products = open_feature(workspace, db, "itemsage", "product")
-    pins = open_feature(workspace, db, "pinsage", "pin")
+    products = open_vectors(workspace, db, "itemsage", "product")
+    pins = open_vectors(workspace, db, "pinsage", "pin")
     kinds = [kind_of(key) for key in products.ids]
     assert products.vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(products.vectors, axis=1), 1, atol=1e-5)
@@ -90,7 +90,7 @@ def test_embedding_again_changes_nothing_and_new_products_need_no_training(fitte
     shutil.copytree(fitted[0].root, tmp_path / "copy")
     workspace = Workspace.open(tmp_path / "copy")
     db = open_catalogue(workspace.catalogue)
-    before = np.array(open_feature(workspace, db, "itemsage", "product").vectors)
+    before = np.array(open_vectors(workspace, db, "itemsage", "product").vectors)
     assert np.array_equal(embed_itemsage(workspace, db).vectors, before)
     items(db, "products", {"new": "carpet number 99", "silent": ""})
     feature = embed_itemsage(workspace, db)
@@ -137,7 +137,7 @@ def test_vectors_know_what_pinsage_knows(workspace, db, quick):
     shop(db, each=8)
     fit_pinsage(workspace, db, dim=16, until=END + DAY)
     fit_itemsage(workspace, db, dim=16)
-    db.conn.execute("DELETE FROM features WHERE name = 'pinsage'")
+    db.conn.execute("DELETE FROM item_vectors WHERE name = 'pinsage'")
     with pytest.raises(NotReady, match="itemsage"):
         check_leak(db, time_split(db))
 
@@ -162,7 +162,7 @@ def test_recall_of_later_pairs_is_that_of_a_plain_count(fitted, tmp_path):
     workspace = Workspace.open(tmp_path / "copy")
     db = open_catalogue(workspace.catalogue)
     engage(db, "product", *((END - DAY, "later", key, "save") for key in ("sofa1", "rug1")))
-    products = open_feature(workspace, db, "itemsage", "product")
+    products = open_vectors(workspace, db, "itemsage", "product")
     similar = products.vectors @ products.vectors.T
     np.fill_diagonal(similar, -2)
     hits = []
@@ -180,7 +180,7 @@ def test_features_count_where_they_are(workspace, db, quick):
     shop(db, each=8)
     items(db, "products", {"mute": ""})
     looks = np.random.default_rng(0).standard_normal((9, 12)).astype(np.float32)
-    write_feature(
+    write_vectors(
         workspace, db, "image", "product", [f"sofa{n}" for n in range(8)] + ["mute"], looks
     )
     feature = fit_itemsage(workspace, db, dim=16)

@@ -12,7 +12,7 @@ import pytest
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import check_leak, time_split
-from omnisearch.data.catalogue.vectors import open_features
+from omnisearch.data.catalogue.vectors import open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
@@ -154,10 +154,10 @@ def test_hidden_fields_are_gone_with_the_vectors_that_hold_them(folder, tmp_path
         items = [item for batch in read_items(db, "pin") for item in batch]
         assert any(item["title"] for item in items)
         assert not any(item["board_titles"] or item["engaged_queries"] for item in items)
-        assert set(open_features(copy, db, "pin")) == {"image", "pinsage"}
-        assert set(open_features(copy, db, "product")) == {"image"}
-        there = open_features(base, before, "pin")["pinsage"]
-        here = open_features(copy, db, "pin")["pinsage"]
+        assert set(open_all_vectors(copy, db, "pin")) == {"image", "pinsage"}
+        assert set(open_all_vectors(copy, db, "product")) == {"image"}
+        there = open_all_vectors(base, before, "pin")["pinsage"]
+        here = open_all_vectors(copy, db, "pin")["pinsage"]
         assert not np.array_equal(here.vectors, there.rows(here.ids)[0])
         assert any(item["board_titles"] for batch in read_items(before, "pin") for item in batch)
         check_leak(db, time_split(db))
@@ -171,17 +171,17 @@ def test_the_feature_text_is_made_again_of_what_is_left(folder, tmp_path) -> Non
     small_backbone(preset_config("tiny"), len(tokeniser)).save_pretrained(encoder)
     with closing(open_catalogue(base.catalogue)) as db:
         embed_texts(base, db, str(encoder))
-        whole = open_features(base, db, "pin")["text"]
+        whole = open_all_vectors(base, db, "pin")["text"]
     titles = with_fields(base, tmp_path / "titles", ("title",))
     with closing(open_catalogue(titles.catalogue)) as db:
-        found = open_features(titles, db, "pin")["text"]
+        found = open_all_vectors(titles, db, "pin")["text"]
         assert found.ids and set(found.ids) <= set(whole.ids)
         assert not np.allclose(found.vectors, whole.rows(found.ids)[0], atol=1e-3)
         assert embed_texts(titles, db, str(encoder))["computed"] == 0  # kept beside the base
         assert embed_texts(base, db, str(encoder))["computed"] == 0
     nothing = with_fields(base, tmp_path / "nothing", ("domain",))
     with closing(open_catalogue(nothing.catalogue)) as db:
-        assert "text" not in open_features(nothing, db, "pin")
+        assert "text" not in open_all_vectors(nothing, db, "pin")
         assert text_encoder(db) is None
 
 
@@ -194,7 +194,7 @@ def test_no_text_reaches_the_vectors_of_a_model_without_text(folder, tmp_path) -
     vectors = []
     for workspace in (first, second):
         with closing(open_catalogue(workspace.catalogue)) as db:
-            vectors.append(np.array(open_features(workspace, db, "pin")["pinsage"].vectors))
+            vectors.append(np.array(open_all_vectors(workspace, db, "pin")["pinsage"].vectors))
     # Threads sum in any order; a title that reached the vectors would turn them.
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-4)
 

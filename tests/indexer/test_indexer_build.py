@@ -11,7 +11,7 @@ import sqlite_utils
 from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
 from omnisearch.data.catalogue.schema import ACTIONS, set_meta
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
@@ -26,7 +26,7 @@ def test_a_row_is_the_same_item_everywhere(small: Small) -> None:
     workspace, db = small
     ids = [f"pin{number:03}" for number in range(0, 60, 2)]
     vectors = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
-    write_feature(workspace, db, "pinsage", "pin", ids, vectors)
+    write_vectors(workspace, db, "pinsage", "pin", ids, vectors)
     encoder = FakeEncoder()
     assert build(workspace, db, encoder) == 1
     generation = Generation.open(workspace)
@@ -134,7 +134,7 @@ def test_only_what_changed_is_encoded_again(small: Small) -> None:
     encoder = FakeEncoder(feature_dims={"image": 4})
     features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     ids = [f"pin{number:03}" for number in range(60)]
-    write_feature(workspace, db, "image", "pin", ids, features)
+    write_vectors(workspace, db, "image", "pin", ids, features)
     build(workspace, db, encoder)
     assert (len(encoder.items_seen), len(encoder.queries_seen)) == (80, 10)
     first = np.array(Generation.open(workspace).spaces["pin", "learned"].vectors)
@@ -155,7 +155,7 @@ def test_only_what_changed_is_encoded_again(small: Small) -> None:
     drop(db, "pin", "pin030")
     assert encoded() == ["new query", "pin007", "pin999"]
     changed = features[11] + 1
-    write_feature(workspace, db, "image", "pin", ["pin011"], changed[None])
+    write_vectors(workspace, db, "image", "pin", ["pin011"], changed[None])
     assert encoded() == ["pin011"]
     # What search reads but the encoder does not is no reason.
     put(db, "pin", id="pin007", title="another title", language="de", image="x.svg", created_at=9)
@@ -235,7 +235,7 @@ def test_an_empty_catalogue(tmp_path: Path) -> None:
 
 def test_a_feature_of_another_size_is_refused(small: Small) -> None:
     workspace, db = small
-    write_feature(workspace, db, "image", "pin", ["pin001"], np.ones((1, 5), np.float32))
+    write_vectors(workspace, db, "image", "pin", ["pin001"], np.ones((1, 5), np.float32))
     with pytest.raises(InputError, match="5 dimensions"):
         build(workspace, db, FakeEncoder(feature_dims={"image": 4}))
     with pytest.raises(NotReady):

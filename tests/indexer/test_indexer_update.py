@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from indexer_fakes import WORDS, FakeEncoder, drop, fill, new_catalogue, put
 
 from omnisearch.data.catalogue.schema import set_meta
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import BuildOptions, build
@@ -127,10 +127,10 @@ def test_older_embeddings_come_and_change(small: Small) -> None:
     assert ("pin", "pinsage") not in Generation.open(workspace).spaces
     vectors = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
     ids = [f"pin{number:03}" for number in range(60)]
-    write_feature(workspace, db, "pinsage", "pin", ids[:50], vectors[:50])
+    write_vectors(workspace, db, "pinsage", "pin", ids[:50], vectors[:50])
     update(workspace, db, encoder)
     assert Generation.open(workspace).spaces["pin", "pinsage"].count == 50
-    write_feature(workspace, db, "pinsage", "pin", [ids[3], ids[55]], vectors[[55, 3]])
+    write_vectors(workspace, db, "pinsage", "pin", [ids[3], ids[55]], vectors[[55, 3]])
     update(workspace, db, encoder)
     generation = Generation.open(workspace)
     space = generation.spaces["pin", "pinsage"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
-from omnisearch.data.catalogue.vectors import write_feature
+from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.pipeline.status import workspace_status
 
@@ -45,6 +45,6 @@ def test_without_a_log_there_are_no_rankers_to_train(tmp_path) -> None:
     db = open_catalogue(workspace.catalogue, create=True)
     db["products"].insert({"id": "s1", "title": "Sofa"})
     assert workspace_status(workspace)["next"] == "omnisearch enrich"
-    write_feature(workspace, db, "text", "product", ["s1"], np.ones((1, 4), np.float32))
+    write_vectors(workspace, db, "text", "product", ["s1"], np.ones((1, 4), np.float32))
     done(workspace, "checkpoints/default/BEST", "CURRENT")
     assert workspace_status(workspace)["next"] is None

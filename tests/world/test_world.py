@@ -221,8 +221,8 @@ def test_every_item_has_a_small_picture(tiny_world: Path) -> None:
 
 
 def test_visual_features_are_nearest_to_items_of_the_same_kind(tiny_world: Path) -> None:
-    vectors = np.load(tiny_world / "features-image-product.npy", allow_pickle=False)
-    ids = (tiny_world / "features-image-product.ids").read_text().split()
+    vectors = np.load(tiny_world / "vectors-image-product.npy", allow_pickle=False)
+    ids = (tiny_world / "vectors-image-product.ids").read_text().split()
     kinds = {p["id"]: p["product_types"][0] for p in lines(tiny_world / "products.jsonl")}
     kind = np.array([kinds[key] for key in ids])
     likeness = vectors @ vectors.T

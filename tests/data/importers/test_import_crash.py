@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.importers.files import import_file
-from omnisearch.data.importers.vectors import import_features
+from omnisearch.data.importers.vectors import import_vectors
 from omnisearch.data.workspace import Workspace
 
 ROWS = 30_000
@@ -24,14 +24,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from omnisearch.data.importers.files import import_file
-from omnisearch.data.importers.vectors import import_features
+from omnisearch.data.importers.vectors import import_vectors
 from omnisearch.data.workspace import Workspace
 workspace, path = Workspace.create(sys.argv[1]), Path(sys.argv[2])
 def progress(done, total):
     print(done, total, flush=True)
 print("start", flush=True)
 if path.suffix == ".npy":
-    import_features(workspace, path, "pinsage", "pin", progress=progress)
+    import_vectors(workspace, path, "pinsage", "pin", progress=progress)
 else:
     import_file(workspace, path, progress=progress)
 print("end", flush=True)
@@ -120,17 +120,17 @@ def test_killed_while_vectors_are_replaced(tmp_path, pins, share):
     for name, value in (("old.npy", 1), ("new.npy", 2)):
         np.save(tmp_path / name, np.full((ROWS, 32), value, np.float32))
         (tmp_path / name).with_suffix(".ids").write_text(ids)
-    import_features(workspace, tmp_path / "old.npy", "pinsage", "pin")
+    import_vectors(workspace, tmp_path / "old.npy", "pinsage", "pin")
     kill_at(start(workspace, tmp_path / "new.npy"), share)
 
     def value() -> float:
         db = open_catalogue(workspace.catalogue)
-        feature = open_feature(workspace, db, "pinsage", "pin")
+        feature = open_vectors(workspace, db, "pinsage", "pin")
         db.conn.close()
         assert feature is not None
         assert len(np.unique(feature.vectors)) == 1
         return float(feature.vectors[0, 0])
 
     assert value() in ([1] if share < 1 else [1, 2])
-    import_features(workspace, tmp_path / "new.npy", "pinsage", "pin")
+    import_vectors(workspace, tmp_path / "new.npy", "pinsage", "pin")
     assert value() == 2

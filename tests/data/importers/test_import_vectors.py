@@ -1,4 +1,4 @@
-"""Continuous features: arrays with id lists and Parquet, repeated, replaced and refused."""
+"""Item vectors: arrays with id lists and Parquet, repeated, replaced and refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from importing import jsonl, refusals, table, taken
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_feature
+from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.importers.folders import import_folder
-from omnisearch.data.importers.vectors import import_features
+from omnisearch.data.importers.vectors import import_vectors
 from omnisearch.data.workspace.errors import InputError
 
 
@@ -29,7 +29,7 @@ def npy(path, vectors, ids):
 
 def stored(workspace, name="pinsage"):
     db = open_catalogue(workspace.catalogue)
-    feature = open_feature(workspace, db, name, "pin")
+    feature = open_vectors(workspace, db, name, "pin")
     db.conn.close()
     return {key: vector.tolist() for key, vector in zip(feature.ids, feature.vectors, strict=True)}
 
@@ -37,10 +37,10 @@ def stored(workspace, name="pinsage"):
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4"])
 def test_arrays_of_numbers(pins, tmp_path, kind):
     path = npy(tmp_path / "v.npy", np.array([[1, 2], [3, 4]], kind), ["p1", "p0"])
-    report = import_features(pins, path, "pinsage", "pin")
+    report = import_vectors(pins, path, "pinsage", "pin")
     assert (report.taken, report.changed, report.refused) == (2, 2, 0)
     assert stored(pins) == {"p1": [1, 2], "p0": [3, 4]}
-    assert import_features(pins, path, "pinsage", "pin").changed == 0
+    assert import_vectors(pins, path, "pinsage", "pin").changed == 0
     assert table(pins, "imports", "kind, format, taken")[-1] == ("pins", "jsonl", 5)
 
 
@@ -53,7 +53,7 @@ def test_parquet(pins, tmp_path, column):
     vectors = pa.array([[1.0, 2.0], [3.0, 4.0], None], column)
     path = tmp_path / "v.parquet"
     pq.write_table(pa.table({"id": ["p1", "p0", "p2"], "vector": vectors}), path)
-    report = import_features(pins, path, "pinsage", "pin")
+    report = import_vectors(pins, path, "pinsage", "pin")
     assert refusals(report) == [(3, "vector", "is missing")]
     assert stored(pins) == {"p1": [1, 2], "p0": [3, 4]}
 
@@ -62,7 +62,7 @@ def test_bad_rows_are_refused_by_number(pins, tmp_path):
     vectors = np.array([[1, 2], [np.nan, 1], [3, np.inf], [1, 1], [5, 6], [7, 7], [1, 2]], "f4")
     ids = ["p1", "p2", "p3", "unknown", "p4", "p1", "p1"]
     path = npy(tmp_path / "v.npy", vectors, ids)
-    report = import_features(pins, path, "pinsage", "pin")
+    report = import_vectors(pins, path, "pinsage", "pin")
     assert refusals(report) == [
         (2, "vector", "holds NaN or infinity"),
         (3, "vector", "holds NaN or infinity"),
@@ -72,36 +72,36 @@ def test_bad_rows_are_refused_by_number(pins, tmp_path):
     assert stored(pins) == {"p1": [1, 2], "p4": [5, 6]}
     rows = pa.table({"id": ["p1", "p2"], "vector": [[1.0, 2.0], [1.0, 2.0, 3.0]]})
     pq.write_table(rows, tmp_path / "v.parquet")
-    report = import_features(pins, tmp_path / "v.parquet", "pinsage", "pin")
+    report = import_vectors(pins, tmp_path / "v.parquet", "pinsage", "pin")
     assert refusals(report) == [(2, "vector", "has not 2 dimensions")]
     huge = npy(tmp_path / "w.npy", np.array([[1e300, 0]]), ["p0"])
-    assert import_features(pins, huge, "pinsage", "pin").refused == 1
+    assert import_vectors(pins, huge, "pinsage", "pin").refused == 1
 
 
 def test_strict_takes_no_vector(pins, tmp_path):
     path = npy(tmp_path / "v.npy", np.array([[1, 2], [np.nan, 1]], "f4"), ["p1", "p2"])
     with pytest.raises(InputError, match="1 of 2 rows were refused"):
-        import_features(pins, path, "pinsage", "pin", strict=True)
-    assert table(pins, "features") == []
+        import_vectors(pins, path, "pinsage", "pin", strict=True)
+    assert table(pins, "item_vectors") == []
 
 
 def test_later_rows_replace_and_join_earlier_ones(pins, tmp_path):
-    import_features(pins, npy(tmp_path / "a.npy", np.eye(2), ["p0", "p1"]), "pinsage", "pin")
+    import_vectors(pins, npy(tmp_path / "a.npy", np.eye(2), ["p0", "p1"]), "pinsage", "pin")
     more = npy(tmp_path / "b.npy", np.array([[5.0, 5], [0, 1]]), ["p2", "p1"])
-    assert import_features(pins, more, "pinsage", "pin").changed == 1
+    assert import_vectors(pins, more, "pinsage", "pin").changed == 1
     assert stored(pins) == {"p0": [1, 0], "p1": [0, 1], "p2": [5, 5]}
 
 
 def test_files_that_are_bad_as_a_whole(pins, tmp_path):
     def refused(said, path, name="pinsage", entity="pin", ids=None):
         with pytest.raises(InputError, match=said):
-            import_features(pins, path, name, entity, ids)
-        assert table(pins, "features") == before
+            import_vectors(pins, path, name, entity, ids)
+        assert table(pins, "item_vectors") == before
 
     before = []
     good = npy(tmp_path / "good.npy", np.eye(2), ["p0", "p1"])
-    refused("no name for a feature", good, name="../x")
-    refused("no name for a feature", good, name="a-b")
+    refused("no name for vectors", good, name="../x")
+    refused("no name for vectors", good, name="a-b")
     refused("Unknown entity", good, entity="board")
     refused("no such file", tmp_path / "none.npy")
     refused("2 vectors and 1 ids", npy(tmp_path / "few.npy", np.eye(2), ["p0"]))
@@ -115,18 +115,18 @@ def test_files_that_are_bad_as_a_whole(pins, tmp_path):
     refused("not Parquet", tmp_path / "bad.parquet")
     pq.write_table(pa.table({"id": ["p0"], "x": [1.0]}), tmp_path / "flat.parquet")
     refused("one column of lists", tmp_path / "flat.parquet")
-    import_features(pins, good, "pinsage", "pin")
-    before = table(pins, "features")
+    import_vectors(pins, good, "pinsage", "pin")
+    before = table(pins, "item_vectors")
     refused("3 dimensions", npy(tmp_path / "wide.npy", np.eye(3), ["p0", "p1", "p2"]))
 
 
 def test_conventional_names_in_a_folder(pins, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    npy(folder / "features-image-pin.npy", np.eye(2, dtype="f4"), ["p0", "p1"])
+    npy(folder / "vectors-image-pin.npy", np.eye(2, dtype="f4"), ["p0", "p1"])
     rows = pa.table({"id": ["p3"], "vector": [[1.0, 2.0, 3.0]]})
     pq.write_table(rows, folder / "features-pinsage-pin.parquet")
     reports = import_folder(pins, folder)
-    assert [report.taken for report in reports] == [2, 1]
+    assert [report.taken for report in reports] == [1, 2]
     assert stored(pins, "image") == {"p0": [1, 0], "p1": [0, 1]}
     assert stored(pins) == {"p3": [1, 2, 3]}

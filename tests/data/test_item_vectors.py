@@ -1,4 +1,4 @@
-"""Continuous features on disk: merged, replaced, checked."""
+"""Item vectors on disk: merged, replaced, checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_feature, open_features, write_feature
+from omnisearch.data.catalogue.vectors import open_all_vectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 
@@ -32,30 +32,30 @@ keys = st.text('abcé\n"', min_size=1, max_size=2)
     )
 )
 def test_later_rows_replace_earlier_ones(tmp_path_factory, writes):
-    workspace = Workspace.create(tmp_path_factory.mktemp("features"))
+    workspace = Workspace.create(tmp_path_factory.mktemp("vectors"))
     db = open_catalogue(workspace.catalogue, create=True)
     expected: dict[str, int] = {}
     for rows in writes:
         expected |= rows
         vectors = np.array([[value, 1] for value in rows.values()], np.float32)
-        feature = write_feature(workspace, db, "image", "pin", list(rows), vectors)
-        assert dict(zip(feature.ids, feature.vectors[:, 0].tolist(), strict=True)) == expected
-    assert len(list(workspace.features.glob("*.npy"))) == 1
-    assert len(list(workspace.features.glob("*.ids"))) == 1
+        found = write_vectors(workspace, db, "image", "pin", list(rows), vectors)
+        assert dict(zip(found.ids, found.vectors[:, 0].tolist(), strict=True)) == expected
+    assert len(list(workspace.item_vectors.glob("*.npy"))) == 1
+    assert len(list(workspace.item_vectors.glob("*.ids"))) == 1
     db.conn.close()
 
 
 def test_rows_of_absent_ids_are_zeros(workspace, db):
-    write_feature(workspace, db, "image", "pin", ["a", "b"], np.eye(2, dtype=np.float32))
-    feature = open_feature(workspace, db, "image", "pin")
-    rows, present = feature.rows(["b", "none", "a"])
+    write_vectors(workspace, db, "image", "pin", ["a", "b"], np.eye(2, dtype=np.float32))
+    found = open_vectors(workspace, db, "image", "pin")
+    rows, present = found.rows(["b", "none", "a"])
     assert rows.tolist() == [[0, 1], [0, 0], [1, 0]]
     assert present.tolist() == [True, False, True]
     assert rows.dtype == np.float32
-    assert feature.rows([])[0].shape == (0, 2)
-    assert set(open_features(workspace, db, "pin")) == {"image"}
-    assert open_features(workspace, db, "product") == {}
-    assert open_feature(workspace, db, "image", "product") is None
+    assert found.rows([])[0].shape == (0, 2)
+    assert set(open_all_vectors(workspace, db, "pin")) == {"image"}
+    assert open_all_vectors(workspace, db, "product") == {}
+    assert open_vectors(workspace, db, "image", "product") is None
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_rows_of_absent_ids_are_zeros(workspace, db):
     ],
 )
 def test_vectors_that_do_not_fit_change_nothing(workspace, db, ids, vectors, said):
-    write_feature(workspace, db, "image", "pin", ["a"], np.ones((1, 2), np.float32))
+    write_vectors(workspace, db, "image", "pin", ["a"], np.ones((1, 2), np.float32))
     with pytest.raises(InputError, match=said):
-        write_feature(workspace, db, "image", "pin", ids, vectors)
-    assert open_feature(workspace, db, "image", "pin").vectors.tolist() == [[1, 1]]
+        write_vectors(workspace, db, "image", "pin", ids, vectors)
+    assert open_vectors(workspace, db, "image", "pin").vectors.tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".ids"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "swapped"])
 def test_a_damaged_file_is_named(workspace, db, suffix, damage):
-    write_feature(workspace, db, "image", "pin", ["a", "b"], np.eye(2, dtype=np.float32))
-    [path] = workspace.features.glob(f"*{suffix}")
+    write_vectors(workspace, db, "image", "pin", ["a", "b"], np.eye(2, dtype=np.float32))
+    [path] = workspace.item_vectors.glob(f"*{suffix}")
     if damage == "cut":
         path.write_bytes(path.read_bytes()[: -3 if suffix == ".npy" else 4])
     elif damage == "gone":
@@ -89,5 +89,5 @@ def test_a_damaged_file_is_named(workspace, db, suffix, damage):
     else:
         path.write_bytes(b'"a"\n')
     with pytest.raises(Corrupt, match="again") as error:
-        open_feature(workspace, db, "image", "pin")
+        open_vectors(workspace, db, "image", "pin")
     assert "image" in error.value.where

@@ -1,0 +1,103 @@
+"""Brings a catalogue of an earlier schema up to date, in place.
+
+`open_catalogue` calls `migrate`; a new schema version is one function here and its line in
+`MIGRATIONS`. All steps run in one transaction, so that a crash leaves the catalogue as it was, to
+be migrated when it is next opened. What a step does beside the database it must be able to repeat.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.files import fsync_folder
+
+
+def to_2(connection: sqlite3.Connection, folder: Path) -> None:
+    """Features are what rankers read: vectors of items lie in `item_vectors`, table and folder."""
+    connection.execute("ALTER TABLE features RENAME TO item_vectors")
+    old, new = folder / "features", folder / "item_vectors"
+    if not old.is_dir():
+        return
+    try:
+        old.rename(new)  # also where `new` is an empty folder
+    except OSError:
+        for path in list(old.iterdir()):  # file names hold a hash of the content
+            path.replace(new / path.name)
+        old.rmdir()
+    fsync_folder(folder)
+
+
+# Version of the schema → the step to the next one, given the workspace's folder.
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2}
+
+
+def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Bring the catalogue at `path`, which `connection` has open, to the schema `version`.
+
+    A copy lies beside it (`catalogue.db.before-2`) until that has succeeded. Of several processes
+    that open the catalogue at once, one migrates it and the others wait.
+
+    Raises:
+        OmniError: it cannot be written, or another process keeps it locked; it is as it was.
+    """
+    copy, locked = _copy_of(path, version), False
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        locked = True
+        found = schema_version(connection)  # another process may have migrated it meanwhile
+        if found < version:
+            _back_up(path, copy)
+            for step in range(found, version):
+                MIGRATIONS[step](connection, path.parent)
+            connection.execute(f"PRAGMA user_version={version}")
+        connection.commit()
+    except (sqlite3.OperationalError, OSError) as error:
+        if locked:  # else the copy is another process's
+            _remove(copy)
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise OmniError(
+            f"The catalogue could not be brought up to date ({error}); it is as it was.",
+            where=str(path),
+            how="Make the file and its folder writable, with room for a second copy of the file "
+            "on the disk, then run the command again."
+            if locked or "locked" not in str(error)
+            else "Another process is writing to it: try again when that has ended.",
+        ) from error
+    _remove(copy)
+
+
+def remove_copy(path: Path, version: int) -> None:
+    """Remove the copy that a migration to `version` left if it was killed after it succeeded."""
+    copy = _copy_of(path, version)
+    if copy.exists():
+        _remove(copy)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The version of the schema in the file; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _copy_of(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.before-{version}")
+
+
+def _back_up(path: Path, copy: Path) -> None:
+    """Copy the database; SQLite's own backup also copies what is only in the write-ahead log."""
+    _remove(copy)  # of a migration that was killed
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    fsync_folder(path.parent)
+
+
+def _remove(copy: Path) -> None:
+    for path in copy.parent.glob(f"{copy.name}*"):  # with its journal
+        with suppress(OSError):
+            path.unlink()

@@ -1,0 +1,126 @@
+"""Workspaces of earlier versions: the catalogue is migrated, what is too old is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnisearch.data.catalogue.schema import SCHEMA_VERSION, open_catalogue
+from omnisearch.data.catalogue.vectors import open_all_vectors
+from omnisearch.data.importers.folders import import_folder
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.engine.config import engine_config
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.status import workspace_status
+
+HERE = Path(__file__).parent / "workspaces"
+
+
+def copy_of(name: str, folder: Path) -> Workspace:
+    """A copy of an earlier workspace, in which tests may write."""
+    shutil.copytree(HERE / name, folder / name)
+    return Workspace(folder / name)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Workspace:
+    return copy_of("first-edition", tmp_path)
+
+
+def rows_of(workspace: Workspace) -> dict[str, list]:
+    """Table → its rows."""
+    with closing(sqlite3.connect(workspace.catalogue)) as db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {
+            name: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
+            for (name,) in tables
+        }
+
+
+def test_the_catalogue_is_migrated_in_place(first: Workspace) -> None:
+    before = rows_of(first)
+    old = {path.name: path.read_bytes() for path in (first.root / "features").iterdir()}
+    db = open_catalogue(first.catalogue)
+    after = rows_of(first)
+    assert after.pop("item_vectors") == before.pop("features")
+    assert after == before and len(after["engagements"]) == 581
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert {path.name: path.read_bytes() for path in first.item_vectors.iterdir()} == old
+    assert not (first.root / "features").exists()
+    assert not list(first.root.glob("*.before-*"))
+
+    for name, entity in (("pinsage", "pin"), ("itemsage", "product")):
+        [found] = open_all_vectors(first, db, entity).values()
+        imported = np.load(HERE / "shop" / f"features-{name}-{entity}.npy", allow_pickle=False)
+        assert found.name == name and np.array_equal(found.vectors, imported)
+    db.conn.close()
+
+
+def test_what_was_imported_need_not_be_imported_again(first: Workspace) -> None:
+    assert workspace_status(first)["item_vectors"] == {
+        "itemsage of product": [15, 16],
+        "pinsage of pin": [34, 16],
+    }
+    assert workspace_status(first)["next"] is None
+    before = rows_of(first)
+    reports = import_folder(first, HERE / "shop")
+    assert len(reports) == 9 and [report.changed for report in reports] == [0] * 9
+    after = rows_of(first)
+    assert len(after.pop("imports")) == len(before.pop("imports")) + 9
+    assert after == before
+
+
+def test_the_engine_answers_as_the_first_edition_did(first: Workspace) -> None:
+    engine = SearchEngine.open(first)
+    assert load_encoder(first).checkpoint == engine.snapshot.encoder.checkpoint
+    assert engine.config.relevance_weight == 0.3
+    recorded = json.loads((HERE / "first-edition.json").read_text("utf-8"))
+    for system, queries in recorded.items():
+        for query, results in queries.items():
+            found = engine.rank(query, system, 5)
+            assert [row[:2] for row in found] == [(entity, key) for entity, key, _ in results]
+            scores = [score for *_, score in results]
+            assert [score for *_, score in found] == pytest.approx(scores, abs=1e-3)
+    engine.close()
+
+
+def test_a_depth_outside_its_table_is_refused(first: Workspace) -> None:
+    first.settings.write_text("[engine]\ntoken_pins = 100\n")
+    with pytest.raises(InputError, match=r"'token_pins'.*\[engine\.depths\]") as error:
+        SearchEngine.open(first)
+    assert str(first.settings) in error.value.where
+    first.settings.write_text("[engine.depths]\ntoken_pins = 100\n")
+    assert engine_config(first).depths["token_pins"] == 100
+
+
+def test_rankers_of_other_features_are_refused(first: Workspace) -> None:
+    pointer = first.rankers / "CURRENT"
+    folder = first.rankers / pointer.read_text().strip()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["features"] = manifest["features"][:-1]
+    content = json.dumps(manifest).encode()
+    name = hashlib.sha256(content).hexdigest()[:16]
+    (folder / "manifest.json").write_bytes(content)
+    folder.rename(first.rankers / name)
+    pointer.write_text(name)
+    with pytest.raises(NotReady, match="omnisearch rank train"):
+        SearchEngine.open(first)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_index_of_an_older_format_is_refused(number: int, tmp_path: Path) -> None:
+    workspace = copy_of(f"index-format-{number}", tmp_path)
+    with pytest.raises(Corrupt, match=rf"version {number}.*`omnisearch index build`"):
+        SearchEngine.open(workspace)
+    status = workspace_status(workspace)  # the catalogue is of use
+    assert status["catalogue"]["pins"] == 6
+    assert status["item_vectors"] == {"itemsage of product": [3, 16], "pinsage of pin": [6, 16]}
