@@ -247,13 +247,19 @@ def test_validation_is_of_the_last_week_of_training(log: Log) -> None:
     with catalogue(log) as (_, db):
         split = time_split(db)
         pairs = training_pairs(db, split, may_be_none=True)
-        _, valid = validate.hold_out(db, split, pairs, preset_config("demo"))
+        left, valid = validate.hold_out(db, split, pairs, preset_config("demo"))
+    trained = {
+        (row["query"], row["entity"], row["item_id"])
+        for table in left.values()
+        for row in table.to_pylist()
+    }
     for entity, table in valid.items():
         for pair in table.to_pylist():
             key = pair["query"], entity, pair["item_id"]
             assert any(event[1:4] == key for event in week)
             seen = any(e[1:4] == key and e[4] != "impression" for e in earlier)
             assert pair["seen"] == seen
+            assert seen or key not in trained
 
 
 @settings(max_examples=60)
