@@ -56,12 +56,14 @@ def serve(
     """
     import os
 
-    try:
-        from omnisearch.service.runtime.supervisor import Supervisor
-    except ImportError as error:
-        raise MissingExtra(f"{error.name}, which the service needs,", "serve") from error
+    from importlib.util import find_spec
+
+    for package in ("fastapi", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingExtra(f"{package}, which the service needs,", "serve")
     from omnisearch.data.workspace import Workspace
     from omnisearch.service.config import service_config
+    from omnisearch.service.runtime.supervisor import Supervisor
 
     space = Workspace.open(workspace)
     config = service_config(

@@ -1,4 +1,4 @@
-"""The API's description as one plain page: no script, nothing from elsewhere."""
+"""The OpenAPI description as one HTML page, without scripts or anything from other origins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def api_page(schema: dict[str, Any]) -> str:
-    """OpenAPI as HTML."""
+    """The page for an OpenAPI schema."""
     operations = [
         _operation(method.upper(), path, operation)
         for path, methods in schema["paths"].items()

@@ -31,14 +31,14 @@ from omnisearch.service.serving.serving import Serving
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}
     for status, what in (
-        (400, "The request cannot be read"),
-        (401, "An API key is needed"),
-        (404, "There is no such thing"),
+        (400, "The request is malformed"),
+        (401, "An API key is required"),
+        (404, "Not found"),
         (413, "The body is too large"),
         (421, "The host name is not one of the service's"),
-        (422, "A value is not usable"),
+        (422, "A parameter or field is invalid"),
         (429, "Too many requests"),
-        (503, "Too busy; Retry-After says when to ask again"),
+        (503, "Too busy; Retry-After says when to try again"),
     )
 }
 
@@ -48,14 +48,14 @@ def create_app(
     config: ServiceConfig | None = None,
     counters: Counters | None = None,
 ) -> Gate:
-    """The service over a workspace, for any ASGI server; it opens the index at its startup.
+    """The service over a workspace, for any ASGI server; the index is opened at startup.
 
     Args:
         config: None reads the workspace's settings.
-        counters: the counters shared with other workers; None counts alone.
+        counters: shared with other workers; None makes new ones.
 
     Raises:
-        InputError: a setting or the file of API keys is not usable.
+        InputError: a setting or the file of API keys is invalid.
     """
     if not isinstance(workspace, Workspace):
         workspace = Workspace.open(workspace)
@@ -99,14 +99,14 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """Values of the wrong kind, field by field; 400 where the body is not even JSON."""
+    """Answer 422 with each invalid field, or 400 where the body is not JSON."""
     assert isinstance(error, RequestValidationError)
     fields = [
         {"where": " ".join(str(part) for part in found["loc"]), "what": str(found["msg"])}
         for found in error.errors()[:50]
     ]
     unreadable = any(found["type"] == "json_invalid" for found in error.errors())
-    first = fields[0] if fields else {"where": "", "what": "The request is not usable."}
+    first = fields[0] if fields else {"where": "", "what": "The request is invalid."}
     status = 400 if unreadable else 422
     what = "The body is not JSON." if unreadable else f"{first['what']}."
     refusal = Refusal(status, what, where=first["where"], how="See /docs.", fields=fields)
@@ -114,12 +114,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    """Our own mistakes; the gate logs them."""
+    """Answer 500 to an unexpected error; the gate has logged it."""
     return Response(internal_body(), 500, media_type="application/json")
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    """What the router refuses: unknown paths and methods."""
+    """Answer unknown paths and methods."""
     assert isinstance(error, HTTPException)
     what = {404: "There is nothing here.", 405: "This address does not take this method."}
     said = what.get(error.status_code, str(error.detail))

@@ -1,4 +1,4 @@
-"""What a service may be told: the `[service]` table of `omnisearch.toml`."""
+"""Settings of the service: the `[service]` table of `omnisearch.toml`."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _TIMED = ("header", "body", "write", "idle", "stop", "poll")
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """The settings of a service. Every bound is one worker's unless it says otherwise.
+    """Settings of a service. Limits hold for each worker unless stated otherwise.
 
     Attributes:
-        host, port: where it listens; port 0 takes a free one.
-        hosts: names under which it may be asked, separated by spaces, beside those of loopback.
-            Empty: any name, but on loopback without API keys none (`allowed_hosts`).
+        host, port: where the service listens; port 0 picks a free one.
+        hosts: names accepted in the Host header besides those of loopback, separated by spaces.
+            Empty: any name, but only those of loopback where it listens there without API keys.
         workers: processes that share the port.
-        api_keys: a file with the sha256 of each API key, a line each; empty asks for none.
+        api_keys: file with the sha256 of each API key, one per line; empty: no key is required.
         cors: origins of other sites whose pages may call the API, separated by spaces.
-        image_origins: origins of pictures that answers may link to, such as https://i.example.com.
-        log_requests: write a line for each request. log_queries: with the query in it.
-        deadline_ms: within which a search answers with what it has, where the caller names none.
-        threads: searches that run at once. waiting: searches that may wait for them.
-        rate: requests a second of one client, 0 without a limit; -1 is no limit on loopback and
-            100 elsewhere. burst: requests that it may make at once.
-        body_bytes, batch_bytes: largest body of a request, and of a batch of queries to embed.
-        batch_queries: most queries of such a batch.
-        connections: open at a time; those above are answered 503 and closed.
-        header_seconds, body_seconds, write_seconds: that a client may take to send a request's
-            head, to send its body, and to read an answer.
-        idle_seconds: that a connection may wait for its next request.
-        stop_seconds: for requests under way when the service stops.
-        poll_seconds: between two looks for a new generation.
+        image_origins: origins of remote images that may be shown, such as https://i.example.com.
+        log_requests: log a line for each request. log_queries: include the query in it.
+        deadline_ms: time limit of a search for which the caller gives none.
+        threads: searches that run at once. waiting: searches that may be queued.
+        rate: requests per second of one client; 0: no limit; -1: no limit on loopback, 100
+            elsewhere. burst: requests that a client may make at once.
+        body_bytes, batch_bytes: size limit of a body, and of the body of POST /v1/embed.
+        batch_queries: most queries in one POST /v1/embed.
+        connections: open at a time; further ones are answered with 503 and closed.
+        header_seconds, body_seconds, write_seconds: time limits for a client to send the headers
+            of a request, to send its body, and to read the answer.
+        idle_seconds: how long a connection may be idle.
+        stop_seconds: how long the service waits for running requests when it stops.
+        poll_seconds: time between two checks for a new generation.
     """
 
     host: str = "127.0.0.1"
@@ -92,25 +92,26 @@ class ServiceConfig:
         for name in self.hosts.split():
             if not _HOST.fullmatch(name):
                 raise InputError(
-                    f"{name!r} is not a name alone.",
+                    f"{name!r} is not a host name.",
                     where="service hosts",
-                    how="Give names such as shop.example.com, with spaces between them, without "
+                    how="Give names such as shop.example.com, separated by spaces, without "
                     "scheme, port or path.",
                 )
 
     @property
     def client_rate(self) -> float:
-        """Requests a second that one client may make; 0 without a limit."""
+        """Requests per second that one client may make; 0: no limit."""
         if self.rate >= 0:
             return self.rate
         return 0.0 if self.host in LOOPBACK else 100.0
 
     @property
     def allowed_hosts(self) -> frozenset[str] | None:
-        """Names in a request's Host header that are answered; None for any.
+        """Names accepted in the Host header; None for any.
 
-        A page of another site can have its name resolve to 127.0.0.1 and then read what a service
-        there answers (DNS rebinding); the browser still says that name. With keys it has none.
+        Another site can let its name resolve to 127.0.0.1, and its pages could then read what a
+        service there answers (DNS rebinding). The browser still sends that site's name as Host.
+        With API keys this is no danger: the site's pages do not have one.
         """
         if self.hosts or (self.host in LOOPBACK and not self.api_keys):
             return frozenset((*LOOPBACK, *self.hosts.lower().split()))
@@ -118,7 +119,7 @@ class ServiceConfig:
 
 
 def check_origin(origin: str, where: str) -> None:
-    """Raise InputError unless it is an origin: scheme, host and perhaps a port, nothing else."""
+    """Raise InputError unless this is an origin: scheme, host and optionally a port."""
     try:
         parts = urlsplit(origin)
         fine = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -130,17 +131,19 @@ def check_origin(origin: str, where: str) -> None:
         fine = False
     if not fine:
         raise InputError(
-            f"{origin!r} is not an origin.", where=where, how="Write https://i.example.com."
+            f"{origin!r} is not an origin.",
+            where=where,
+            how="Give scheme and host only, such as https://i.example.com.",
         )
 
 
 def service_config(workspace: Workspace, **options: object) -> ServiceConfig:
-    """The settings of a workspace: defaults, `omnisearch.toml`, environment, then `options`."""
+    """Settings: defaults, then `omnisearch.toml`, the environment and `options`."""
     return load_section("service", ServiceConfig(), workspace.settings, options)
 
 
 def read_keys(path: str) -> tuple[bytes, ...]:
-    """The sha256 digests of a key file; raises InputError where it is not one."""
+    """The sha256 digests in a file of API keys; raises InputError where it is invalid."""
     if not path:
         return ()
     where, keys = str(path), []
@@ -158,11 +161,11 @@ def read_keys(path: str) -> tuple[bytes, ...]:
             digest = b""
         if len(digest) != 32:
             raise InputError(
-                "This is not the sha256 of a key in hex.",
+                "This is not a sha256 digest in hexadecimal.",
                 where=f"{where} line {number}",
                 how="Make one with: printf %s KEY | sha256sum",
             )
         keys.append(digest)
     if not keys:
-        raise InputError("The file of API keys holds no key.", where=where)
+        raise InputError("The file of API keys is empty.", where=where)
     return tuple(keys)

@@ -1,4 +1,4 @@
-"""Errors as answers: {"error": {"what", "where", "how"}} with the status that fits."""
+"""Errors as JSON answers: {"error": {"what", "where", "how", "fields"}} and a status."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from omnisearch.engine.similar import NoSuchItem
 
 
 class Refusal(OmniError):
-    """A request that is not answered.
+    """A request that is refused.
 
     Attributes:
-        status: of the answer.
-        retry_after: seconds after which it is worth asking again; None where it is not.
-        close: whether the connection ends with the answer.
-        fields: what is wrong, where there may be more than one thing.
+        status: HTTP status of the answer.
+        retry_after: seconds after which to try again; None where that would not help.
+        close: whether the connection is closed after the answer.
+        fields: each thing that is wrong, as {"where", "what"}; None where there is only one.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ def busy(what: str, retry_after: int = 1) -> Refusal:
 
 
 def status_of(error: OmniError) -> int:
-    """The status that an error is answered with."""
+    """The HTTP status of the answer to an error."""
     if isinstance(error, Refusal):
         return error.status
     if isinstance(error, NoSuchItem):
@@ -54,7 +54,7 @@ def status_of(error: OmniError) -> int:
 
 
 def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
-    """The headers that go with an error."""
+    """The headers of the answer to an error."""
     headers = [(b"content-type", b"application/json")]
     seconds = getattr(error, "retry_after", None)
     if seconds is None and status_of(error) == 503:
@@ -69,9 +69,9 @@ def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
 
 
 def error_body(error: OmniError) -> bytes:
-    """The body that says what an error is. Of a damaged file only that it is damaged."""
+    """The body of the answer to an error; it never names files of this machine."""
     what, where, how = error.what, error.where, error.how
-    if isinstance(error, Corrupt | NotReady):  # their text names files of this machine
+    if isinstance(error, Corrupt | NotReady):  # their texts name files
         what, where, how = "The index cannot be used.", "", "The service's operator can tell why."
     said: dict[str, Any] = {"what": what, "where": where, "how": how}
     fields = getattr(error, "fields", None)
@@ -81,6 +81,6 @@ def error_body(error: OmniError) -> bytes:
 
 
 def internal_body() -> bytes:
-    """What is said of an error that is our own fault: nothing that helps an attacker."""
+    """The body of the answer to an unexpected error: no details, which could help an attacker."""
     what, how = "Something went wrong here.", "The service's log has the details by request id."
     return orjson.dumps({"error": {"what": what, "where": "", "how": how}})

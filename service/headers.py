@@ -1,15 +1,15 @@
-"""The headers that every answer carries, and CORS for the origins that may call."""
+"""Headers of every answer, and the CORS headers for allowed origins."""
 
 from __future__ import annotations
 
 from omnisearch.service.config import ServiceConfig
 
-COOKIE = "omnisearch_key"  # that keeps the API key of a page
+COOKIE = "omnisearch_key"  # holds the API key that a reader has entered on a page
 Headers = list[tuple[bytes, bytes]]
 
 
 def content_policy(config: ServiceConfig) -> str:
-    """The Content-Security-Policy of pages: from elsewhere only trusted pictures."""
+    """The Content-Security-Policy: nothing from other origins but images of trusted ones."""
     images = " ".join(["'self'", "data:", *config.image_origins.split()])
     return (
         f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; "
@@ -18,7 +18,7 @@ def content_policy(config: ServiceConfig) -> str:
 
 
 def common_headers(config: ServiceConfig) -> Headers:
-    """What goes with every answer."""
+    """Headers of every answer."""
     return [
         (b"x-content-type-options", b"nosniff"),
         (b"x-frame-options", b"DENY"),
@@ -30,7 +30,7 @@ def common_headers(config: ServiceConfig) -> Headers:
 
 
 def cors_headers(origin: bytes) -> Headers:
-    """What lets a page of this origin read the answer."""
+    """Headers that let a page of this origin read the answer."""
     exposed = b"X-Request-Id, X-Dim, X-Count, X-Checkpoint, Retry-After"
     return [
         (b"access-control-allow-origin", origin),

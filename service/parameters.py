@@ -1,4 +1,4 @@
-"""Query parameters are taken or refused, never ignored."""
+"""Query parameters that a route does not know, or that come twice, are refused."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def query_parameters(app: FastAPI) -> dict[tuple[str, str], list[str]]:
 
 async def known_parameters(request: Request) -> None:
     """Raise Refusal 422 for a parameter that the route does not have, or that is given twice."""
-    if not request.url.query:
-        return
+    if not request.url.query or not request.url.path.startswith("/v1/"):
+        return  # probes and scrapers add parameters of their own
     route = request.scope["route"].path_format
     known = request.app.state.parameters.get((request.method, route), [])
     given = [name for name, _ in request.query_params.multi_items()]

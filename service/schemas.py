@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for validation and for OpenAPI."""
+"""Models of requests and answers, for validation and for OpenAPI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_TEXT = 4096  # characters of a query that are looked at; the engine cuts it to 512
+MAX_TEXT = 4096  # characters of a query; the engine uses the first 512
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Id = Annotated[str, Field(min_length=1, max_length=512)]
@@ -14,10 +14,10 @@ Id = Annotated[str, Field(min_length=1, max_length=512)]
 
 class Said(BaseModel):
     what: str = Field(description="What happened, in one sentence.")
-    where: str = Field(description="The field, header or place it happened at; may be empty.")
-    how: str = Field(description="What the caller can do about it; may be empty.")
+    where: str = Field(description="The parameter, field or header that it is about; may be empty.")
+    how: str = Field(description="What to do about it; may be empty.")
     fields: list[dict[str, Any]] | None = Field(
-        None, description="What is wrong with each field, where several may be."
+        None, description="Each parameter or field that is wrong, where there can be several."
     )
 
 
@@ -32,7 +32,7 @@ class Hit(BaseModel):
     score: float
     title: str
     image: str | None = Field(
-        description="A path of this service, or a URL of an origin that the service may show."
+        description="A path of this service, or a URL of an allowed image origin."
     )
     link: str | None
     price: float | None
@@ -48,13 +48,13 @@ class RelatedQuery(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    query: str = Field(description="The query as it was asked, normalised.")
+    query: str = Field(description="The query of the request, normalised.")
     searched: str = Field(
-        description="The query as it was searched: words that no item has are respelled."
+        description="The query that was searched for: words that no item contains are respelled."
     )
     hits: list[Hit]
     related: list[RelatedQuery]
-    generation: int = Field(description="The number of the index generation that answered.")
+    generation: int = Field(description="Number of the index generation that answered.")
     took_ms: float
     total: int
     page: int
@@ -62,7 +62,7 @@ class SearchAnswer(BaseModel):
     cached: bool | None
     stages: dict[str, float]
     notes: list[str]
-    degraded: list[str] = Field(description="Sources and stages left out to keep the deadline.")
+    degraded: list[str] = Field(description="Sources and stages left out to meet the deadline.")
     request_id: str
 
 
@@ -140,6 +140,6 @@ class CompareAnswer(BaseModel):
     level: float
     notes: list[str]
     top_grades: dict[str, float] = Field(
-        description="The highest grade of each data set, by the prefix of its ids before ':'."
+        description="Highest grade of each data set, by the part of its ids before ':'."
     )
     request_id: str

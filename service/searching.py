@@ -1,7 +1,7 @@
-"""A search within a deadline: whoever is late is left out, and the answer says so.
+"""A search within a deadline: what is late is left out, and the answer says so.
 
-Of the time there is, the model may take 60%, sources begin until 80%; at 90% the answer is made
-of what the sources have returned by then, even if one of them hangs.
+The model may take 60% of the time, and no source starts after 80%. At 90% the answer is made of
+what the sources have returned by then, even if one of them hangs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Deadline:
         return False
 
     def rescue(self) -> Deadline:
-        """For an answer of what the sources have returned by now: nothing else may begin."""
+        """A context for an answer from what the sources have returned by now: nothing may begin."""
         return Deadline(0.0, dict(self.results))
 
 
@@ -66,13 +66,13 @@ class Asked:
 
     @property
     def missing(self) -> bool:
-        """Whether the model was late."""
+        """Whether the model did not encode the query in time."""
         return self.cached is False and self.query.vector is None
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched for; `deadline` is in seconds from now."""
+    """A search request; `deadline` is in seconds from now."""
 
     query: str
     deadline: float
@@ -106,8 +106,8 @@ async def search(serving: Serving, wanted: Search) -> Response:
 
     Raises:
         InputError: as `Searcher.search`.
-        Refusal: 503, where nothing can be left out: the system has no source without the model,
-            or too many searches wait.
+        Refusal: 503, if no source answered in time, if the model was late and every source of the
+            system needs it, or if too many searches wait.
     """
     end = time.monotonic() + ANSWER_SHARE * wanted.deadline
     system = SYSTEMS.named(wanted.system, "system")
@@ -132,21 +132,21 @@ async def search(serving: Serving, wanted: Search) -> Response:
     try:
         left = max(0.001, end - time.monotonic())
         found = await asyncio.wait_for(asyncio.shield(future), left)
-        if not context.results:  # all began too late
+        if not context.results:  # all would have begun too late
             raise busy("No source answered in time.")
         return found
     except TimeoutError:
-        if context.retrieved:  # it only has to be put in order
+        if context.retrieved:  # only the ranking is left to do
             return await future
         serving.counters.add("degraded")
-        if not context.results:  # not begun, or its first source hangs: nothing to show
+        if not context.results:  # it has not begun, or its first source hangs
             future.cancel()
             raise busy("No source answered in time.") from None
         return await serving.pool.run(run, context.rescue(), urgent=True)
 
 
 async def in_time(serving: Serving, deadline: float, call: Any, *args: Any) -> Any:
-    """What a call of the engine returns; raises Refusal 503 where it takes too long."""
+    """The result of a call of the engine; raises Refusal 503 if it takes too long."""
     future = serving.pool.run(call, *args)
     try:
         return await asyncio.wait_for(asyncio.shield(future), deadline)

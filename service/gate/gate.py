@@ -1,7 +1,7 @@
-"""What every request passes before and after its route: checks, headers, counts, the log.
+"""Checks before each request, and headers, counters and the log after it.
 
-Plain ASGI around the FastAPI application. The commonest requests are answered here, without going
-further (`omnisearch.service.gate.quick`).
+Plain ASGI around the FastAPI application. The most frequent requests are answered without it
+(`service.gate.quick`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATHS = {
     **{f"/v1/{name}": name for name in ("feedback", "judgments", "status")},
     **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
 }
-_OPEN = frozenset(("pages", "probes"))  # need no key
+_OPEN = frozenset(("pages", "probes"))  # no key required
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -61,7 +61,7 @@ class Gate:
         request_id = self._request_id(headers)
         scope["omnisearch.id"] = request_id
         extra = [*self._common, (b"x-request-id", request_id.encode())]
-        if endpoint == "pictures":  # they bring a stricter policy of their own
+        if endpoint == "pictures":  # the route sets a stricter policy
             extra = [header for header in extra if header[0] != b"content-security-policy"]
         origin = headers.get(b"origin", b"")
         if origin in self._origins:
@@ -78,7 +78,7 @@ class Gate:
                 ended = not message.get("more_body", False)
             try:
                 await send(message)
-            except (RuntimeError, OSError):  # what servers raise once the connection is closed
+            except (RuntimeError, OSError):  # the connection is closed
                 gone = True
                 raise
 
@@ -101,7 +101,7 @@ class Gate:
             if not gone:
                 self.serving.say_fault(request_id, error)
             if status and not (ended or gone):
-                raise  # half an answer: the server must end the connection
+                raise  # the server must close the connection after half an answer
             kind = [(b"content-type", b"application/json")]
             if not status:
                 await _send(answer, 500, kind, internal_body())
@@ -111,7 +111,7 @@ class Gate:
             self._log(scope, request_id, client, status, sent, seconds)
 
     def _admit(self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str) -> str | None:
-        """The client's name for the log; raises Refusal for one who may not ask, or not now."""
+        """The client's name for the log; raises Refusal 401, 421 or 429."""
         name = None
         if endpoint != "probes":
             self._hosts.check(headers.get(b"host", b""))
@@ -120,7 +120,7 @@ class Gate:
             if name is None:
                 raise Refusal(
                     401,
-                    "This service asks for an API key.",
+                    "An API key is required.",
                     where="Authorization",
                     how="Send the header: Authorization: Bearer KEY",
                 )
@@ -129,7 +129,7 @@ class Gate:
         return name
 
     async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:
-        """Answer one of the commonest requests; returns whether it was one."""
+        """Answer a request that `quick_answer` can answer; returns whether it could."""
         if scope["method"] != "GET":
             return False
         query = scope["query_string"]
@@ -143,7 +143,7 @@ class Gate:
     async def _inside(
         self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str, receive: Any
     ) -> Any:
-        """What the routes receive: the body, read whole; None where the client has gone."""
+        """A `receive` for the routes, with the whole body; None if the client has gone."""
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return receive
         large = endpoint == "embed_batch"
@@ -190,7 +190,7 @@ class Gate:
 
 
 def endpoint_of(path: str, method: str) -> str:
-    """What a request is counted as."""
+    """The name under which a request is counted."""
     name = _PATHS.get(path)
     if name is not None:
         return "embed_batch" if name == "embed" and method == "POST" else name

@@ -1,4 +1,4 @@
-"""Who may ask, how often, and with how much: API keys, rates and bodies."""
+"""Limits on clients: API keys, host names, request rates and body sizes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from omnisearch.service.errors import Refusal, busy
 from omnisearch.service.headers import COOKIE
 
-_CLIENTS = 10_000  # whose buckets are remembered
-_ALL_BODIES = 256_000_000  # bytes of bodies that a worker holds at a time
+_CLIENTS = 10_000  # whose buckets are kept
+_ALL_BODIES = 256_000_000  # bytes of bodies in the memory of a worker at a time
 
 
 class Keys:
@@ -29,9 +29,9 @@ class Keys:
         return bool(self._digests)
 
     def client(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """A name of the key that a request shows, None where it shows none that is known.
+        """A short name of the API key that a request carries; None if it carries no known key.
 
-        All keys are compared, each in constant time: how long it takes tells nothing.
+        All keys are compared, each in constant time, so that timing reveals nothing.
         """
         shown = sha256(_shown_key(headers)).digest()
         found = None
@@ -55,14 +55,14 @@ def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 class Hosts:
-    """The names under which a service may be asked."""
+    """Checks the Host header against the allowed names (None for any)."""
 
     def __init__(self, names: frozenset[str] | None) -> None:
         self._names = names
         self._known = lru_cache(256)(self._find)
 
     def check(self, host: bytes) -> None:
-        """Raise Refusal 421 where the Host header says another name; without one all is well."""
+        """Raise Refusal 421 for another name; a request without a Host header passes."""
         if self._names is not None and host and not self._known(host):
             raise Refusal(
                 421,
@@ -79,14 +79,14 @@ class Hosts:
 
 
 class Rates:
-    """A token bucket for each client; those seen least recently are forgotten."""
+    """A token bucket for each client; the least recently seen ones are dropped."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.rate, self.burst = rate, float(burst)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
-        """Count a request of a client; raises Refusal 429 where there were too many."""
+        """Count a request of a client; raises Refusal 429 if it has made too many."""
         now = time.monotonic()
         left, since = self._buckets.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - since) * self.rate)
@@ -102,17 +102,17 @@ class Rates:
 
 
 class Bodies:
-    """Reads bodies whole, within bounds of size, time and memory."""
+    """Reads whole bodies, within limits of size, time and memory."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._held = 0
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Any, most: int) -> bytes | None:
-        """The body of a request, None where the client has gone.
+        """The body of a request; None if the client has gone.
 
         Raises:
-            Refusal: 413 too large, 408 too slow, 503 too many large ones at a time.
+            Refusal: 413 if it is too large, 408 if it is too slow, 503 if too many are being read.
         """
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:

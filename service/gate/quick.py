@@ -1,7 +1,7 @@
-"""The two commonest requests, answered without the routes: their machinery costs more than they do.
+"""Answers the two most frequent requests without FastAPI, whose overhead exceeds their own cost.
 
-GET /v1/embed?q= with a cached embedding, and GET /v1/search with `q` and perhaps `k` alone. Answers
-are those of the routes, byte for byte; whatever is not plainly usable is left to them.
+They are GET /v1/embed?q= with a cached embedding, and GET /v1/search with `q` and optionally `k`.
+The answers equal those of the routes; any other request, and any invalid one, is left to them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?\Z")
 async def quick_answer(
     serving: Serving, endpoint: str, query_string: bytes, request_id: str
 ) -> bytes | None:
-    """The body of a good answer; None where the routes must look at the request.
+    """The body of an answer with status 200; None if the routes must handle the request.
 
     Raises:
-        OmniError: as the routes do.
+        OmniError: as the routes.
     """
     if endpoint == "embed":
         found = _SIMPLE_EMBED.match(query_string)

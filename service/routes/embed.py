@@ -1,4 +1,4 @@
-"""/v1/embed: one query, or many, as JSON or as float16 rows."""
+"""/v1/embed: the embedding of one query or many, as JSON or as rows of float16."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH_SECONDS = 30.0
 async def embed(
     request: Request, q: Annotated[str, Parameter(min_length=1, max_length=MAX_TEXT)]
 ) -> Response:
-    """The embedding of one query: unit length, comparable by cosine with all of its checkpoint."""
+    """The embedding of one query, of unit length; comparable with all of the same checkpoint."""
     serving: Serving = request.app.state.serving
     if not normalise_query(q):
         raise InputError("The query is empty.", where="q")
@@ -59,9 +59,9 @@ async def embed(
 async def embed_batch(request: Request) -> Response:
     """The embeddings of many queries, in their order.
 
-    The body is JSON, or plain text with one query a line. With `Accept: application/octet-stream`
-    the answer is float16 rows, little endian, without anything between them; the headers X-Count,
-    X-Dim and X-Checkpoint say what they are.
+    The body is JSON, or plain text with one query per line. With `Accept: application/octet-stream`
+    the answer is the bytes of a float16 array (count, dim), little endian; the headers X-Count,
+    X-Dim and X-Checkpoint describe it.
     """
     serving: Serving = request.app.state.serving
     queries = _queries(await request.body(), request.headers.get("content-type", ""))
@@ -94,7 +94,7 @@ async def _vectors(serving: Serving, texts: list[str], seconds: float, tower: An
 
 
 def _queries(body: bytes, kind: str) -> list[str]:
-    """The queries of a body; raises RequestValidationError or Refusal where there are none."""
+    """The queries in a body; raises RequestValidationError or Refusal if it is invalid."""
     if kind.partition(";")[0].strip().lower() == "text/plain":
         try:
             queries = body.decode("utf-8").removesuffix("\n").split("\n")

@@ -1,4 +1,4 @@
-"""/v1/feedback and /v1/judgments: what people did with results, and what they think of them."""
+"""/v1/feedback and /v1/judgments: engagement events and relevance judgments."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from omnisearch.service.serving.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["feedback"], dependencies=[Depends(known_parameters)])
 
-MAX_ROWS = 1_000  # of a request
-_AHEAD_SECONDS = 600  # that a client's clock may be
+MAX_ROWS = 1_000  # per request
+_AHEAD_SECONDS = 600  # by which the clock of a client may be fast
 Time = int | float | str | None
 Entity = Literal["pin", "product", "query"]
 
 
 class Event(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    event_id: Id = Field(description="The same event sent twice is counted once.")
+    event_id: Id = Field(description="An event that is sent twice is counted once.")
     query: Query
     entity: Entity
     id: Id
     action: Literal["save", "long_click", "click", "add_to_cart", "checkout", "impression"]
-    time: Time = Field(None, description="ISO 8601 or seconds since 1970; now where not given.")
+    time: Time = Field(None, description="ISO 8601 or seconds since 1970; the default is now.")
     position: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     session: Id | None = None
     language: Annotated[str, Field(max_length=35)] | None = None
@@ -46,7 +46,7 @@ class Judgment(BaseModel):
     entity: Entity
     id: Id
     grade: Annotated[float, Field(ge=-1000, le=1000)] | None = Field(
-        description="More is better, 0 and less is irrelevant; null takes the judgment back."
+        description="Higher is better, 0 and below is irrelevant; null takes the judgment back."
     )
     judge: Annotated[str, Field(min_length=1, max_length=512)] = "unnamed"
     time: Time = None
@@ -63,13 +63,13 @@ class JudgmentsRequest(BaseModel):
 
 
 class FeedbackAnswer(BaseModel):
-    accepted: int = Field(description="How many are new, and on the disk now.")
-    duplicates: int = Field(description="How many were there already.")
+    accepted: int = Field(description="How many are new; they are on disk.")
+    duplicates: int = Field(description="How many had been sent before.")
 
 
 @router.post("/feedback", response_model=FeedbackAnswer)
 async def feedback(request: Request, body: FeedbackRequest) -> Response:
-    """Engagement events. They are durable when the answer comes; all are taken or none.
+    """Add engagement events, all or none. They are on disk when the answer arrives.
 
     `omnisearch import feedback` brings them into the catalogue.
     """
@@ -84,7 +84,7 @@ async def feedback(request: Request, body: FeedbackRequest) -> Response:
 
 @router.post("/judgments", response_model=FeedbackAnswer)
 async def judgments(request: Request, body: JudgmentsRequest) -> Response:
-    """Judgments of results. The last one of a judge on an item for a query counts.
+    """Add judgments, all or none. The last one of a judge for a query and an item counts.
 
     A grade of null takes it back.
     """
@@ -103,9 +103,9 @@ async def judgments(request: Request, body: JudgmentsRequest) -> Response:
 def _checked(
     given: list[Any], kind: str, field: str
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(row as a file has it, as the catalogue has it) of each; raises Refusal 422 with all faults.
+    """(row as in a file, row as in the catalogue) of each; raises Refusal 422 with all errors.
 
-    The checks are those of an import: what is acknowledged can be imported.
+    The checks are those of an import: what is accepted here can be imported.
     """
     now = int(time.time())
     parse: Parser = parser_of(kind, QueryIds())

@@ -16,13 +16,13 @@ from omnisearch.service.serving.counters import BOUNDS, STATES, Counters, quanti
 from omnisearch.service.serving.serving import Serving
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(known_parameters)])
-LATE_MINUTES = 5  # over which percentiles are told
-_STALE_SECONDS = 15  # after its last beat a worker counts as gone
+LATE_MINUTES = 5  # over which percentiles are computed
+_STALE_SECONDS = 15  # since its last beat, after which a worker counts as not ready
 
 
 @router.get("/healthz", response_class=PlainTextResponse)
 async def healthz() -> Response:
-    """Whether the process answers at all."""
+    """Liveness: the process answers."""
     return PlainTextResponse("ok\n")
 
 
@@ -32,14 +32,14 @@ async def healthz() -> Response:
     responses={503: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def readyz(request: Request) -> Response:
-    """Whether it has an index and takes requests; 503 while it stops."""
+    """Readiness: an index is open and requests are accepted; 503 while stopping."""
     ready = request.app.state.serving.ready
     return PlainTextResponse("ready\n" if ready else "stopping\n", 200 if ready else 503)
 
 
 @router.get("/v1/status")
 async def status(request: Request) -> Response:
-    """What is served, how fast, and how the workers and the query cache do."""
+    """The generation, latencies, and the state of the workers and the query cache."""
     serving: Serving = request.app.state.serving
     body = orjson.dumps(await serving.pool.run(service_status, serving))
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
@@ -92,7 +92,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
 
 
 def _notes(serving: Serving) -> list[str]:
-    """What a reader must know about the data, such as that it is synthetic."""
+    """Notes on the data, such as that it is synthetic."""
     db = open_catalogue(serving.workspace.catalogue)
     try:
         return data_notes(db)
@@ -130,7 +130,7 @@ def _latency(counters: Counters) -> dict[str, Any]:
 
 
 def _history(counters: Counters) -> dict[str, Any]:
-    """Endpoint → one entry a minute, oldest first."""
+    """Endpoint → one entry per minute, oldest first."""
     return {
         endpoint: [{"time": at, **_quantiles(buckets)} for at, buckets in late]
         for endpoint, late in counters.minutes(1_000).items()
@@ -145,7 +145,7 @@ def _requests(counters: Counters) -> dict[str, dict[str, int]]:
 
 
 def prometheus(counters: Counters) -> str:
-    """All counters as Prometheus reads them."""
+    """All counters in the text format of Prometheus."""
     lines = ["# TYPE omnisearch_requests_total counter"]
     for endpoint, status_, requests in counters.statuses():
         labels = f'endpoint="{endpoint}",status="{status_ or "other"}"'

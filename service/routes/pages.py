@@ -1,4 +1,4 @@
-"""Pictures, the pages, and the API's description for people."""
+"""Pictures, the pages, and the API description as a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from omnisearch.service.serving.serving import Serving
 router = APIRouter()
 _STRICT = [Depends(known_parameters)]
 PAGES = (Path(__file__).parents[1] / "pages").resolve()
-# By suffix: what the machine's own table says may differ.
+# By suffix; the table of the system may differ.
 _KINDS = {
     ".html": "text/html",
     ".css": "text/css",
@@ -50,11 +50,11 @@ async def picture(
     entity: Literal["pin", "product"],
     id: Annotated[str, Parameter(min_length=1, max_length=512)],
 ) -> Response:
-    """The picture of an item, where it is a file beside what was imported."""
+    """The picture of an item, if it is a file in a folder that was imported."""
     serving: Serving = request.app.state.serving
     found = await serving.pool.run(serving.pictures.read, serving.snapshot, entity, id)
     if found is None:
-        raise Refusal(404, "There is no picture of this item here.", where="id")
+        raise Refusal(404, "There is no picture of this item.", where="id")
     headers = {
         "content-security-policy": POLICY,
         "cache-control": "private, max-age=3600",
@@ -73,9 +73,9 @@ async def picture(
     response_class=Response,
 )
 async def session(request: Request) -> Response:
-    """Keep the API key that this request shows in a cookie, so that pages can load pictures.
+    """Keep the API key of this request in a cookie, so that pages can load pictures.
 
-    The cookie is for this site's own pages only, and no script can read it.
+    The cookie is sent by pages of this site only, and scripts cannot read it.
     """
     answer = Response(status_code=204, headers={"cache-control": "no-store"})
     key = request.headers.get("authorization", "").partition(" ")[2].strip()
@@ -98,7 +98,8 @@ async def page(request: Request) -> Response:
 @router.get("/assets/names.js", include_in_schema=False)
 async def names() -> Response:
     """What pages call systems and sources: a script, so that nobody keeps a copy of the names."""
-    left_out = {source.name: source.about for source in (*SOURCES.values(), RELATED)}
+    sources = (*SOURCES.values(), RELATED)
+    left_out = {source.name: source.about for source in sources if source.about}
     tables = {
         "SYSTEM_NAMES": {system.name: system.label for system in SYSTEMS.values()},
         "WHAT": {system.name: system.about for system in SYSTEMS.values()},
@@ -121,7 +122,7 @@ async def docs(request: Request) -> Response:
 
 
 def _file(name: str) -> Response:
-    """A file of the pages' folder; 404 for what is not there, or not in it."""
+    """A file in the folder of the pages; raises Refusal 404 for anything else."""
     kind: Any = _KINDS.get(Path(name).suffix)
     try:
         path = (PAGES / name).resolve()

@@ -45,7 +45,7 @@ Word = Annotated[str | None, Parameter(max_length=512)]
 Price = Annotated[float | None, Parameter(ge=0, le=1e12, allow_inf_nan=False)]
 Deadline = Annotated[
     int | None,
-    Parameter(ge=1, le=60_000, description="Milliseconds; later sources are left out."),
+    Parameter(ge=1, le=60_000, description="Milliseconds; sources that are later are left out."),
 ]
 
 
@@ -56,8 +56,8 @@ async def filters(  # async, or FastAPI would send each request through a thread
     price_min: Price = None,
     price_max: Price = None,
     brand: Word = None,
-    board: Annotated[str | None, Parameter(max_length=512, description="A board's id.")] = None,
-    ads: Annotated[bool | None, Parameter(description="Only ads, or none.")] = None,
+    board: Annotated[str | None, Parameter(max_length=512, description="Id of a board.")] = None,
+    ads: Annotated[bool | None, Parameter(description="true: only ads; false: no ads.")] = None,
 ) -> Filters:
     return Filters(entity, language, country, price_min, price_max, brand, board, ads)
 
@@ -75,7 +75,7 @@ async def search_(
 ) -> Response:
     """Pins and products for a query, and related queries.
 
-    An answer that a late model or source is left out of says so in `degraded`.
+    `degraded` names the sources and stages that were too late for the deadline.
     """
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
@@ -90,7 +90,7 @@ async def related(
     k: Annotated[int, Parameter(ge=1, le=100)] = 8,
     deadline_ms: Deadline = None,
 ) -> Response:
-    """Queries near this one; those that merely say it in other words are left out."""
+    """Queries near this one, without those that only differ in wording."""
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     asked = await read_in_time(serving, q, seconds)
@@ -114,7 +114,7 @@ async def similar(
     id: Annotated[str, Parameter(min_length=1, max_length=512)],
     k: K = 20,
 ) -> Response:
-    """Items like this one: its neighbours in the learned space, itself left out."""
+    """The nearest items in the learned space, without the item itself."""
     serving: Serving = request.app.state.serving
     seconds, snapshot = serving.config.deadline_ms / 1000, serving.snapshot
     hits = await in_time(
@@ -132,7 +132,7 @@ async def compare(
     b: SystemName = "full",
     k: Annotated[int, Parameter(ge=1, le=50)] = 12,
 ) -> Response:
-    """The first results of two systems side by side, with what they share and what judges said."""
+    """The first results of two systems side by side, with their overlap and judgments."""
     serving: Serving = request.app.state.serving
     seconds = 2 * serving.config.deadline_ms / 1000
     asked = await read_in_time(serving, q, seconds)
@@ -141,7 +141,7 @@ async def compare(
 
 
 class _Pinned:
-    """An engine whose searches all answer from one snapshot, with one embedding."""
+    """An engine whose searches all use one snapshot and one embedding."""
 
     def __init__(self, serving: Serving, asked: Asked) -> None:
         self._searcher, self._asked = serving.engine.at(asked.snapshot), asked
@@ -171,7 +171,7 @@ def _compare(serving: Serving, asked: Asked, systems: tuple[str, str], k: int) -
 
 
 def _shown(serving: Serving, hits: list[Hit]) -> list[dict[str, Any]]:
-    """Hits as answers have them, with pictures that a page may show."""
+    """Hits as in answers, with addresses of pictures that a page may show."""
     return [{**vars(hit), "image": serving.pictures.shown(hit)} for hit in hits]
 
 

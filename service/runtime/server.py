@@ -1,8 +1,8 @@
-"""The HTTP server of a worker: uvicorn with bounds on what a connection may take.
+"""The HTTP server of a worker: uvicorn with limits on connections.
 
-uvicorn itself waits without end for a request's head and for a reader that does not read, takes
-heads of any size, and accepts all connections that wait at once, so that one worker may get them
-all. `Guarded` and `FairServer` mend that.
+uvicorn has no time limit for the head of a request or for a client that does not read its answer,
+and no limit on the size of a head. It accepts all waiting connections at once, so that one worker
+may get all of them. `Guarded` and `FairServer` add these limits and share out connections.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
-_TURN = 0.002  # seconds that a worker with more connections leaves to the others
+_TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
     b'connection: close\r\ncontent-length: 73\r\n\r\n{"error":{"what":"Too many connections.",'
@@ -32,9 +32,9 @@ _LARGE_HEAD = (
 
 
 class Guarded(HttpToolsProtocol):
-    """uvicorn's protocol; a head must arrive in time and be small, an answer must be read."""
+    """uvicorn's protocol with time limits for heads and answers, and a size limit for heads."""
 
-    service: ServiceConfig  # of the class that `serve` makes
+    service: ServiceConfig  # set by `serve`
     counters: Counters
 
     def connection_made(self, transport: Any) -> None:
@@ -70,7 +70,7 @@ class Guarded(HttpToolsProtocol):
                 self._wait_for_head()
         try:
             super().data_received(data)
-        except UnicodeDecodeError:  # bytes in the address that no address has
+        except UnicodeDecodeError:  # bytes that an address may not contain
             self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_LARGE_HEAD)
@@ -104,7 +104,7 @@ class Guarded(HttpToolsProtocol):
 
 
 class FairServer(uvicorn.Server):
-    """Accepts connections one by one, and leaves them to a worker that has fewer."""
+    """Accepts connections one by one, and leaves them to workers that have fewer."""
 
     def __init__(
         self, config: uvicorn.Config, listening: socket.socket, counters: Counters
@@ -140,7 +140,7 @@ class FairServer(uvicorn.Server):
                 await asyncio.sleep(_TURN)
             try:
                 accepted, _ = await loop.sock_accept(self._listening)
-            except OSError:  # out of descriptors: those that are open must end first
+            except OSError:  # out of file descriptors: wait until connections are closed
                 await asyncio.sleep(0.05)
                 continue
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -155,7 +155,7 @@ class FairServer(uvicorn.Server):
 
 
 def serve(app: Any, config: ServiceConfig, listening: socket.socket, counters: Counters) -> None:
-    """Answer requests until SIGTERM or SIGINT; those under way are finished first."""
+    """Answer requests until SIGTERM or SIGINT; running requests are finished first."""
     bounded = type("Bounded", (Guarded,), {"service": config, "counters": counters})
     settings = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""Runs the workers: one listening socket, a process each, and another in place of one that dies."""
+"""Starts the workers, which share one listening socket, and replaces those that die or hang."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog
 
 _POLL_SECONDS = 0.1
-_HUNG_SECONDS = 30  # without a beat: the worker is killed
-_YOUNG_SECONDS = 10.0  # a worker that dies younger is started again ever more slowly
+_HUNG_SECONDS = 30  # without a beat, after which a worker is killed
+_YOUNG_SECONDS = 10.0  # a worker that dies younger than this is restarted after ever longer pauses
 _LONGEST_PAUSE = 30.0
-_LISTENING = 2048  # connections that wait to be accepted
+_LISTENING = 2048  # connections in the queue of the socket
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,11 +40,11 @@ class Supervisor:
     """The workers of a service.
 
     Attributes:
-        url: where it answers.
+        url: the address of the service.
     """
 
     def __init__(self, workspace: Workspace, config: ServiceConfig) -> None:
-        """Take the port; raises InputError where it cannot be had, or a setting is unusable."""
+        """Bind the port; raises InputError if that fails or a setting is invalid."""
         read_keys(config.api_keys)
         self.workspace, self.config, self.log = workspace, config, JsonLog()
         try:
@@ -53,7 +53,7 @@ class Supervisor:
             raise InputError(
                 f"The service cannot listen at {config.host} port {config.port} ({error}).",
                 where="service host, port",
-                how="Name another with --host and --port; port 0 takes a free one.",
+                how="Choose another with --host and --port; port 0 picks a free one.",
             ) from error
         host = f"[{config.host}]" if ":" in config.host else config.host
         self.url = f"http://{host}:{self._listening.getsockname()[1]}"
@@ -66,7 +66,7 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
-            OmniError: the first workers could not start; the log says why.
+            OmniError: a worker could not start; the log says why.
         """
         handlers = {number: signal.signal(number, self._stop) for number in _SIGNALS}
         try:
@@ -104,7 +104,7 @@ class Supervisor:
         self._say("worker_ended", worker=worker.slot, pid=process.pid, status=status)
         worker.process = None
         if status in (2, 3, 4) and not was_ready:
-            raise OmniError("A worker could not start.", how="The log says why: cannot_start.")
+            raise OmniError("A worker could not start.", how="See cannot_start in the log.")
         young = now - worker.started < _YOUNG_SECONDS
         worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if young else 0.5
         worker.begin_at = now + (worker.pause if young else 0.0)
@@ -136,7 +136,7 @@ class Supervisor:
         self._stopping = True
 
     def _end(self) -> None:
-        """Ask the workers to finish what is under way; kill those that take too long."""
+        """Let the workers finish running requests; kill those that take too long."""
         self._listening.close()
         alive = [worker.process for worker in self._workers if worker.process is not None]
         for process in alive:
@@ -156,7 +156,7 @@ class Supervisor:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; raises OSError where the address is taken or not this machine's."""
+    """A listening socket; raises OSError if the address is taken or not one of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -17,21 +17,20 @@ from threadpoolctl import threadpool_limits
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
-from omnisearch.service.app import create_app
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.runtime.server import serve
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog, take_over
 
-_SWITCH_SECONDS = 0.001  # a search must not keep the event loop waiting for the interpreter
+_SWITCH_SECONDS = 0.001  # so that a search does not block the event loop for long
 
 
 def main(settings: dict[str, Any]) -> int:
-    """Serve until told to stop; returns the exit status."""
+    """Serve until SIGTERM or SIGINT; returns the exit status."""
     log = JsonLog()
     take_over(log)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # Products are small here: a second BLAS thread spins, and takes a core from other searches.
+    # The matrices are small: a second BLAS thread only spins and takes a core from other searches.
     threadpool_limits(1, user_api="blas")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -40,6 +39,9 @@ def main(settings: dict[str, Any]) -> int:
     threading.Thread(target=_follow, args=(settings["parent"],), daemon=True).start()
     listening = socket.socket(fileno=settings["listening"])
     try:
+        # Here, because it loads plug-ins, one of which may be broken.
+        from omnisearch.service.app import create_app
+
         app = create_app(Workspace(Path(settings["workspace"])), config, counters)
         app.serving.open()
     except OmniError as error:
@@ -52,7 +54,7 @@ def main(settings: dict[str, Any]) -> int:
 
 
 def _follow(parent: int) -> None:
-    """End with the supervisor, however it ended."""
+    """Stop this process when the supervisor has ended, however that happened."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)

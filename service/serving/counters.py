@@ -1,7 +1,7 @@
-"""What the workers of a service count: one shared piece of memory, a slot for each worker.
+"""Counters of the workers of a service: shared memory with a slot for each worker.
 
-Any worker can answer for all of them, and what a killed worker counted is not lost: its successor
-goes on in the same slot. Everything is a 64-bit whole number, written by one process only.
+Any worker can report the counters of all. The counts of a killed worker are kept: its successor
+continues in the same slot. Every value is a 64-bit integer, written by one process only.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ STATUSES = (
     *(200, 201, 204, 206, 304, 307),
     *(400, 401, 403, 404, 405, 408, 413, 421, 422, 429, 500, 503, 0),
 )
-# Upper bounds of the latency buckets, milliseconds; one more bucket has no bound.
+# Upper bounds of the latency buckets in milliseconds; a last bucket has no bound.
 BOUNDS = (
     *(0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
     *(50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0),
 )
-MINUTES = 16  # of which latencies are kept apart
+MINUTES = 16  # for which latencies are kept by minute
 FACTS = (
     *("pid", "started", "beat", "ready", "restarts", "generation", "swaps", "swap_failures"),
     *("connections", "connections_refused", "resident_kib", "searches_waiting"),
     *("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches"),
     *("model_us", "queries_waiting", "events", "event_duplicates", "judgments", "degraded"),
 )
-# Facts that tell a state and not a sum.
+# Facts that are states and not sums.
 STATES = frozenset(FACTS[:4]) | frozenset(
     ("generation", "connections", "resident_kib", "searches_waiting", "queries_waiting")
 )
@@ -48,7 +48,7 @@ _MINUTE = 1 + len(ENDPOINTS) * _BUCKETS  # the minute's number, then its buckets
 SLOT = _RING_AT + MINUTES * _MINUTE
 _STATUS_PLACE = {status: place for place, status in enumerate(STATUSES)}
 _FACT_PLACE = {name: place for place, name in enumerate(FACTS)}
-# Bucket of a latency by its 0.1 ms up to 30 ms: most are there, and a list is quick.
+# Bucket of each latency below 30 ms, in steps of 0.1 ms: most are there, and a list is fast.
 _QUICK = [next(i for i, bound in enumerate(BOUNDS) if tenth / 10 < bound) for tenth in range(300)]
 
 
@@ -63,7 +63,7 @@ class Counters:
 
     @staticmethod
     def make(slots: int, folder: Path) -> int:
-        """A descriptor of new shared memory; it has no name, and goes with its last process."""
+        """A file descriptor of new shared memory, which is freed with the last process using it."""
         with tempfile.TemporaryFile(dir=folder) as file:
             file.truncate(slots * SLOT * 8)
             return os.dup(file.fileno())
@@ -96,7 +96,7 @@ class Counters:
         self._own[_FACT_PLACE[name]] += by
 
     def put_of(self, slot: int, name: str, value: int) -> None:
-        """Set a fact of another worker: the supervisor's way."""
+        """Set a fact of another worker; for the supervisor."""
         self._all[slot * SLOT + _FACT_PLACE[name]] = value
 
     def facts(self) -> list[dict[str, int]]:
@@ -145,7 +145,7 @@ class Counters:
 
 
 def bucket_of(milliseconds: float) -> int:
-    """The bucket that a latency falls into."""
+    """The bucket of a latency."""
     if milliseconds < 29.9:
         guess = _QUICK[int(milliseconds * 10)]
         return guess if milliseconds <= BOUNDS[guess] else guess + 1
@@ -155,7 +155,7 @@ def bucket_of(milliseconds: float) -> int:
 def quantile(buckets: list[int], share: float) -> float | None:
     """The latency in milliseconds below which a share of the requests lies, from their buckets.
 
-    Within a bucket requests are taken as evenly spread; None without requests.
+    Requests are assumed to be spread evenly within a bucket. None without requests.
     """
     wanted, seen = share * sum(buckets), 0
     if not wanted:

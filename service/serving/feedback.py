@@ -1,6 +1,6 @@
-"""Feedback on its way to the disk: a request is acknowledged when its rows are committed.
+"""Writes feedback to disk: a request is acknowledged once its rows are committed.
 
-One thread writes. What arrives while a commit is under way goes into the next one together.
+One thread writes. What arrives during a commit is committed together next.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ class FeedbackLog:
         self._thread.start()
 
     async def add(self, kind: str, rows: list[tuple[str, bytes]]) -> Added:
-        """Write rows; returns how many are new and how many were there, once they are durable.
+        """Write rows durably; returns how many are new and how many were there already.
 
         Args:
             kind: 'events' or 'judgments'. rows: (key, row as JSON).
 
         Raises:
-            Refusal: 503, too many wait, or the disk does not take them.
+            Refusal: 503, if too many requests wait or the rows cannot be written.
         """
         loop = asyncio.get_running_loop()
         write = _Write(loop, loop.create_future(), kind, rows)
         with self._changed:
             if self._closed or len(self._queue) >= _WAITING:
-                raise busy("Too much feedback waits to be written.")
+                raise busy("Too much feedback is waiting to be written.")
             self._queue.append(write)
             self._changed.notify()
         return await write.done
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write what is queued, and stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr."""
+"""The log: one JSON object per line on stderr."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-_HELD = 64 * 1024  # bytes of lines that wait to be written together
+_HELD = 64 * 1024  # bytes of lines that are written together
 
 
 class JsonLog:
-    """Writes lines; those of requests many at a time, and `flush` is called every so often."""
+    """Writes log lines. Those of requests are buffered; call `flush` regularly."""
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
@@ -36,7 +36,7 @@ class JsonLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. A full pipe or a closed one loses lines, never a request."""
+        """Write buffered lines; they are lost, and no request fails, where stderr is closed."""
         lines, self._lines, self._held = self._lines, [], 0
         if lines:
             with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ class JsonLog:
 
 
 class JsonHandler(logging.Handler):
-    """What libraries and our own modules say through `logging`."""
+    """Passes records of `logging` on to a JsonLog."""
 
     def __init__(self, log: JsonLog) -> None:
         super().__init__(logging.INFO)
@@ -62,7 +62,7 @@ class JsonHandler(logging.Handler):
 
 
 def take_over(log: JsonLog) -> None:
-    """Send everything that is logged in this process to `log`."""
+    """Send all records of `logging` in this process to `log`."""
     root = logging.getLogger()
     root.handlers[:] = [JsonHandler(log)]
     root.setLevel(logging.WARNING)

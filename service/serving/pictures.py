@@ -1,4 +1,4 @@
-"""Pictures of items: local files by a path of this service, remote ones by origins one trusts."""
+"""Pictures of items: local files under /pictures/, remote ones from trusted origins."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from omnisearch.data.workspace.errors import OmniError
 from omnisearch.evaluation.pictures import picture_kind
 
 MAX_BYTES = 20_000_000
-# A picture may style itself and nothing else, even where it is opened as a page: an SVG drawing
-# can hold scripts.
+# An SVG file can contain scripts: where a picture is opened as a page, it may only use its own
+# styles.
 POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture's content, its media type, and a tag that changes when it does."""
+    """The content of a picture, its media type, and its ETag."""
 
     content: bytes
     kind: str
@@ -29,7 +29,7 @@ class PictureFile:
 
 
 class Pictures:
-    """What an answer says of an item's picture, and the files behind it.
+    """The addresses of pictures in answers, and the files behind them.
 
     Attributes:
         origins: from which remote pictures may be shown.
@@ -43,7 +43,7 @@ class Pictures:
         self.folders: tuple[Path, ...] = ()
 
     def refresh(self) -> None:
-        """Look again where the catalogue's files lie. Blocks."""
+        """Read from the catalogue again where the imported files lie. Blocks."""
         try:
             db = open_catalogue(self._workspace.catalogue)
             rows = db.conn.execute(
@@ -59,7 +59,7 @@ class Pictures:
         return self.shown_as(hit.entity, hit.id, hit.image)
 
     def shown_as(self, entity: str, key: str, image: str | None) -> str | None:
-        """The same, of an item whose `image` this is."""
+        """The same for an item with this `image`."""
         if not image:
             return None
         if image[:8].lower().startswith(("http://", "https://")):
@@ -71,10 +71,10 @@ class Pictures:
         return f"/pictures/{entity}/{quote(key, safe='')}"
 
     def read(self, live: Any, entity: str, key: str) -> PictureFile | None:
-        """The picture of an item of the generation, None where there is none to show. Blocks.
+        """The picture of an item of the generation; None if there is none to show. Blocks.
 
-        Only the file that the item names, only inside `folders` however it is written or linked,
-        and only if its content is that of a picture.
+        Only the file that the item names is read, only if it lies in one of `folders` after links
+        are resolved, and only if its content is that of a picture.
         """
         table = live.generation.tables.get(entity)
         row = None if table is None or entity == "query" else table.row_of.get(key)

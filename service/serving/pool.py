@@ -1,4 +1,4 @@
-"""The threads in which searches run: few, and few may wait for them."""
+"""The threads in which searches run, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Runs functions in threads; refuses with 503 what would wait too long.
+    """Runs functions in threads; refuses with 503 where the queue is full.
 
     Attributes:
-        under_way: how many run or wait.
+        under_way: how many calls run or wait.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._most = threads + waiting
         self._threads = ThreadPoolExecutor(threads, "engine")
-        # A thread more than asked for: to answer for one that hangs. More at work at a time would
-        # only contend for the interpreter.
+        # One more thread, to answer for a search that hangs. More of them would only contend for
+        # the interpreter.
         self._spare = ThreadPoolExecutor(1, "spare")
         self.under_way = 0
 
     def run(self, call: Callable[..., T], *args: Any, urgent: bool = False) -> asyncio.Future[T]:
-        """The future of a call; `urgent` ones are never refused, and have a thread of their own.
+        """The future of a call; an `urgent` one is never refused and has a thread of its own.
 
         Raises:
-            Refusal: too many wait already.
+            Refusal: 503, if too many calls wait.
         """
         if self.under_way >= self._most and not urgent:
             raise busy("Too many requests wait for the engine.")
@@ -44,9 +44,9 @@ class Pool:
     def _done(self, future: asyncio.Future[Any]) -> None:
         self.under_way -= 1
         if not future.cancelled():
-            future.exception()  # an abandoned one's error is nobody's
+            future.exception()  # read, or asyncio would log it where nobody awaits the future
 
     def close(self) -> None:
-        """Let go of the threads; what hangs is left behind."""
+        """Stop the threads without waiting for calls that hang."""
         for threads in (self._threads, self._spare):
             threads.shutdown(wait=False, cancel_futures=True)

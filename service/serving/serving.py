@@ -1,4 +1,4 @@
-"""What a worker holds open: engine, embedder and counters, and the change of generations."""
+"""The open engine, embedder and counters of a worker, and the switch to new generations."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from omnisearch.service.serving.pictures import Pictures
 from omnisearch.service.serving.pool import Pool
 
 _BEAT_SECONDS = 1.0
-_TRIM_SECONDS = 2.0  # after a change: searches under way hold on to the old view
-_AGAIN_SECONDS = 30.0  # after a generation that could not be opened
+_TRIM_SECONDS = 2.0  # after a switch: running searches still hold the old generation
+_AGAIN_SECONDS = 30.0  # before a generation that could not be opened is tried again
 
 
 class Serving:
     """Everything that requests share. Opened and closed on the event loop.
 
     Attributes:
-        engine, embedder, pool, feedback: there from `open` to `close`.
-        snapshot: what requests that begin now answer from.
+        engine, embedder, pool, feedback: set from `open` to `close`.
+        snapshot: the one that new requests are answered from.
     """
 
     engine: SearchEngine
@@ -70,7 +70,7 @@ class Serving:
         self.opened = True
 
     async def start(self) -> None:
-        """Begin to watch for generations and to tell the other workers how this one does."""
+        """Start to watch for new generations and to update this worker's counters."""
         self.counters.put("pid", os.getpid())
         self.counters.put("started", int(time.time()))
         self._base = {name: self.counters.fact(name) for name in self._embedder_counts()}
@@ -80,7 +80,7 @@ class Serving:
         self._tasks = [asyncio.create_task(self._beats()), asyncio.create_task(self._watch())]
 
     async def close(self) -> None:
-        """Stop, and write what is pending."""
+        """Stop, and write pending feedback."""
         self.ready = False
         self.counters.put("ready", 0)
         for task in self._tasks:
@@ -95,13 +95,13 @@ class Serving:
         self.log.flush()
 
     def cached_embedding(self, text: str) -> bytes | None:
-        """The answer to GET /v1/embed where the embedding is in memory."""
+        """The answer to GET /v1/embed if the embedding is in memory, else None."""
         tower = self.snapshot.encoder
         vector = self.embedder.cached(text, tower)
         return None if vector is None else embedding_body(text, tower.checkpoint, vector, True)
 
     def say_fault(self, request_id: str, error: Exception) -> None:
-        """Log an error that is our own."""
+        """Log an unexpected error with its traceback."""
         trace = "".join(traceback.format_exception(error))
         self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
 
@@ -137,7 +137,7 @@ class Serving:
             self.log.flush()
 
     async def _watch(self) -> None:
-        """Put the newest generation and rankers in place as soon as there are others."""
+        """Switch to new generations and rankers as soon as they are published."""
         refused, again = None, 0.0
         while True:
             await asyncio.sleep(self.config.poll_seconds)
@@ -151,7 +151,7 @@ class Serving:
                 self.log.line("generation_refused", error=str(error))
                 refused, again = now, time.monotonic() + _AGAIN_SECONDS
                 continue
-            # One step on the event loop: a request sees the old view or the new one.
+            # Without an await in between: a request sees either the old snapshot or the new one.
             self.engine.swap(snapshot)
             self.embedder.swap(snapshot.encoder)
             self._seen = now
@@ -164,7 +164,7 @@ class Serving:
 
 
 def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
-    """Search once, so that the first request does not pay for what is made at first use."""
+    """Search once, so that the first request does not pay for what is computed on first use."""
     query = snapshot.query("warm up")
     query = query.with_vector(snapshot.encoder.queries([query.text])[0])
     engine.at(snapshot).search(query)
@@ -187,7 +187,7 @@ def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool)
 
 
 def pointers(workspace: Workspace) -> tuple[Any, ...]:
-    """What changes when a generation, rankers or an export are put in place."""
+    """Stamps of the files that change when a generation, rankers or an export are published."""
     paths = (
         workspace.current,
         workspace.current_rankers,
@@ -205,7 +205,7 @@ def _stamp(path: Any) -> tuple[int, int, int] | None:
 
 
 def resident_kib() -> int:
-    """This process's resident memory; 0 where the system does not tell."""
+    """Resident memory of this process in KiB; 0 where it is not known."""
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read every second
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024

@@ -177,7 +177,6 @@ def test_a_misspelt_query_answers_as_the_one_that_items_have(server: Server) -> 
         ("/v1/related?q=lamp&page=2", "page", "The parameters are q, k, deadline_ms."),
         ("/v1/similar?entity=pin&id=x&explain=true", "explain", "The parameters are entity"),
         ("/v1/status?verbose=1", "verbose", "It takes none."),
-        ("/pictures/pin/x?size=9", "size", "It takes none."),
     ],
 )
 def test_unknown_parameters_are_refused_by_name(
