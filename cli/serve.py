@@ -55,7 +55,6 @@ def serve(
     The log is JSON on stderr. Settings are in the [service] table of omnisearch.toml.
     """
     import os
-
     from importlib.util import find_spec
 
     for package in ("fastapi", "uvicorn"):

@@ -20,7 +20,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.config import engine_config
 from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.status import workspace_status
+from omnisearch.pipeline.status import workspace_status
 
 HERE = Path(__file__).parent / "workspaces"
 

@@ -218,7 +218,7 @@ def test_drawing_from_the_log_and_from_a_file(trained: Workspace, tmp_path: Path
     [
         (("report", "autumn"), 3, "spring"),
         (("draw", "spring"), 2, "already"),
-        (("draw", "../out"), 2, "no name"),
+        (("draw", "../out"), 2, "cannot be the name"),
         (("draw", "x", "--systems", "token"), 2, "two different"),
         (("draw", "x", "--systems", "token,magic"), 2, "magic"),
         (("draw", "x", "--queries", "no-such-file"), 2, "no-such-file"),

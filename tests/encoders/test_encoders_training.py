@@ -163,7 +163,7 @@ def test_tensorboard_logs_are_written_or_the_missing_extra_is_named(
 
     module = types.ModuleType("torch.utils.tensorboard")
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # cannot be imported
-    with pytest.raises(InputError, match=r"omnisearch\[tensorboard\]"):
+    with pytest.raises(InputError, match=r"omnisearchsage\[tensorboard\]"):
         small.train("board", config)
     module.SummaryWriter = SummaryWriter
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)

@@ -278,5 +278,5 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.setattr(
         "omnisearch.engine.query_embeddings.redis_store.find_spec", lambda name: None
     )
-    with pytest.raises(InputError, match=r"omnisearch\[redis\]"):
+    with pytest.raises(InputError, match=r"omnisearchsage\[redis\]"):
         RedisStore("redis://localhost", ttl=1, max_entries=1)

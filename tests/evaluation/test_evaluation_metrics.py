@@ -97,7 +97,7 @@ def test_unknown_metrics_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("1 0 doc", "3 fields where 4"),
+        ("1 0 doc", "must have 4 fields, got 3"),
         ("1 0 doc high", "not a number"),
         ("1 0 doc inf", "not finite"),
         ("1 0 a 1\n1 0 a 2", "listed twice"),
