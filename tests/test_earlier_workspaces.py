@@ -119,7 +119,7 @@ def test_rankers_of_other_features_are_refused(first: Workspace) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_index_of_an_older_format_is_refused(number: int, tmp_path: Path) -> None:
     workspace = copy_of(f"index-format-{number}", tmp_path)
-    with pytest.raises(Corrupt, match=rf"version {number}.*`omnisearch index build`"):
+    with pytest.raises(Corrupt, match=rf"format {number}.*`omnisearch index build`"):
         SearchEngine.open(workspace)
     status = workspace_status(workspace)  # the catalogue is of use
     assert status["catalogue"]["pins"] == 6
