@@ -8,7 +8,7 @@ from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.index import SourceRequest
+from omnisearch.engine.index import SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import Source
@@ -43,7 +43,11 @@ def retrieve(
         if source.search is not None and _begins(source, query, context):
             allowed = index.allowed(filters, source.entity)
             found = source.search(snapshot, query, config.depth(source), allowed)
-            context.results[source.name] = found
+            # A plug-in may not know of deleted items, which keep their rows until a rebuild.
+            live = ~snapshot.generation.tables[source.entity].deleted[found.rows]
+            context.results[source.name] = SourceResult(
+                found.entity, found.rows[live], found.scores[live]
+            )
     context.retrieved = True
     return merge({s.name: context.results[s.name] for s in sources if s.name in context.results})
 
