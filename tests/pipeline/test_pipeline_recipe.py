@@ -38,17 +38,20 @@ def test_the_functions_and_the_commands_give_the_same_results(
     trained: Workspace, tmp_path: Path
 ) -> None:
     ours, theirs = Workspace(tmp_path / "ours"), Workspace(tmp_path / "theirs")
-    shutil.copytree(trained.root, ours.root)
-    made = shutil.ignore_patterns("checkpoints", "signals", "generations", "CURRENT")
-    shutil.copytree(trained.root, theirs.root, ignore=made)
+    for copy in (ours, theirs):
+        shutil.copytree(trained.root, copy.root)
     _, folder = pipeline.train_rankers(ours)
-    omnisearch(theirs, "train", "--preset", "tiny", "--steps", "4")
-    omnisearch(theirs, "index", "build")
     omnisearch(theirs, "rank", "train")
-    assert load_encoder(theirs).checkpoint == load_encoder(ours).checkpoint
-    assert theirs.current.read_text() == ours.current.read_text()
     assert (theirs.rankers / "CURRENT").read_text().strip() == folder.name
     assert answers(theirs) == answers(ours)
+    # The graph of an HNSW index depends on its threads: the vectors in it are what must agree.
+    omnisearch(theirs, "train", "--preset", "tiny", "--steps", "4")
+    omnisearch(theirs, "index", "rebuild")
+    assert load_encoder(theirs).checkpoint == load_encoder(ours).checkpoint
+    assert theirs.current.read_text().strip() == "2"
+    for path in (ours.generations / "1").rglob("*.npy"):
+        again = theirs.generations / "2" / path.relative_to(ours.generations / "1")
+        assert again.read_bytes() == path.read_bytes(), path
 
 
 @pytest.mark.slow
