@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
-    parser.add_argument("--again", action="store_true", help="all but training anew")
+    parser.add_argument("--again", action="store_true", help="repeat everything but training")
     parser.add_argument("--folds", type=int, default=0, help="small sets: measure every query")
     options = Options(**vars(parser.parse_args()))
     if not options.source.is_dir():

@@ -140,7 +140,7 @@ def measure(name: str) -> Measure:
     if found and found[1] in _CUT:
         return partial(_CUT[found[1]], k=int(found[2]))
     known = [*_PLAIN, *(f"{stem}_<k>" for stem in _CUT)]
-    raise InputError(f"There is no metric {name!r}.", how=f"Known ones: {', '.join(known)}.")
+    raise InputError(f"There is no metric {name!r}.", how=f"Choose one of {', '.join(known)}.")
 
 
 def evaluate_run(

@@ -101,7 +101,7 @@ class Production:
         return cls(tree, items, queries, Pools(lexicon, tree, items), WordTables(lexicon))
 
     def retrieve(self, asked: np.ndarray, now: int, rng: np.random.Generator) -> Results:
-        """Candidates of the query numbers `asked`, sampled by popularity at time `now`.
+        """Candidates of the query numbers `asked`: existing items, by popularity at time `now`.
 
         Every call samples other candidates, like a rebuilt index.
         """

@@ -92,7 +92,7 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
         raise OmniError(
             "The exported tokenizer and the checkpoint's give different word pieces.",
             where=f"checkpoint {encoder.checkpoint}",
-            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+            how="PyTorch keeps encoding queries. Please report the backbone's name.",
         )
     checked = [*texts[:4], *_ODD[:4]]
     facts["check"] = {"texts": checked, "vectors": whole.queries(checked).tolist()}
@@ -101,7 +101,7 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
         raise OmniError(
             f"The exported tower differs from PyTorch (cosine {facts['float32']['cosine']:.4f}).",
             where=f"checkpoint {encoder.checkpoint}",
-            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+            how="PyTorch keeps encoding queries. Please report the backbone's name.",
         )
     small = OnnxQueries(folder, precision="int8")
     facts["int8"] = {"cosine": least_cosine(wanted, small.queries(texts))}

@@ -91,7 +91,7 @@ class OnnxQueries:
         """(n, dim) float32 unit rows; texts of similar length are batched to reduce padding.
 
         int8 scales each batch by its largest activation, so a text's vector depends slightly on
-        the others in its batch (measured in `docs/query-embeddings.md`).
+        the others in its batch (see `docs/reference/query-embeddings.md`).
         """
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         rows = self.pieces(texts)
