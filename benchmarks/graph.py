@@ -1,13 +1,12 @@
-"""What trained PinSage and ItemSage bring over plain ones, on sample worlds.
+"""The gain of trained PinSage and ItemSage over plain ones, on sample worlds.
 
     python -m benchmarks.graph [--pins 4000] [--steps 200] [--seeds 3]
 
-For each seed a world is made, and two workspaces: one with the networks of `omnisearch enrich
-graph`, one with `benchmarks/graph_plain.py`. Both are asked whether their own vectors find what was
-saved and engaged together after the end of training (`temporal_recall`), and whether a query
-tower that is trained against them (the compatibility spaces, §3.4.3) finds what the queries of the
-evaluation window engaged, there and, for pins, in the learned space. Prints Recall@10, means and
-spreads over the seeds.
+Each seed makes a world and two workspaces: one with the networks of `omnisearch enrich graph`, one
+with `benchmarks/graph_plain.py`. For both it measures whether their vectors find items saved and
+engaged together after the end of training (`temporal_recall`), and whether a query tower trained
+against them (the compatibility spaces, §3.4.3) finds the items engaged in the evaluation window, in
+those spaces and, for pins, in the learned space. Prints Recall@10, means and spreads over seeds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Plain PinSage and ItemSage for `benchmarks/graph.py` to compare with: nothing is trained.
+"""Plain, untrained PinSage and ItemSage as baselines of `benchmarks/graph.py`.
 
-Pins: distributions over boards at which random walks stop (personalised PageRank), randomly
-projected, beside the rotated picture. Products: a truncated SVD of tf-idf of their words beside
-tf-idf of the queries that engaged them. Neither has a vector for a pin or product that says
-nothing, nor one that lies where it lay when the graph has changed.
+Pins: distributions over the boards where random walks stop (personalised PageRank), randomly
+projected, concatenated with the rotated image vector. Products: a truncated SVD of tf-idf of their
+words and tf-idf of the queries that engaged them. Neither covers items without any data, and
+vectors change when the graph changes.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def plain_products(
 
 
 def tf_idf(counts: sp.csr_matrix) -> sp.csr_matrix:
-    """Columns in two rows or more, (1 + log count) * log((1 + n) / rows), unit rows."""
+    """Unit rows of (1 + log count) * log((1 + n) / rows), for columns in two or more rows."""
     rows_of = counts.getnnz(axis=0)
     kept = np.flatnonzero(rows_of > 1)
     weighted = counts[:, kept].tocsr()

@@ -1,10 +1,10 @@
-"""What the indexer adds to the libraries under it, on one synthetic corpus.
+"""The indexer's overhead over the underlying libraries, on one synthetic corpus.
 
     python benchmarks/index.py [--rows 100000] [--dim 256]
 
-Prints the cores and sizes, then: search in a space beside the bare hnswlib call (without a
-filter, and with one), filtered search beside exact search at several shares, recall against exact
-search, token search in tantivy beside rank-bm25, and the times to build, update and open.
+Prints the cores and sizes, then: search in a space against the bare hnswlib call (with and without
+a filter), filtered against exact search at several shares, recall against exact search, token
+search in tantivy against rank-bm25, and the times to build, update and open.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from omnisearch.indexer.update import update
 K = 100
 EF = 150
 FILTERED = (0.5, 0.25, 0.1, 0.02)
-REFERENCE_QUERIES = 20  # rank-bm25 takes its time
+REFERENCE_QUERIES = 20  # few, since rank-bm25 is slow
 
 
 class Vectors:
-    """Stands for an encoder: item i has row i of a mixture of many narrow clusters."""
+    """A fake encoder: item i gets row i of a mixture of many narrow clusters."""
 
     checkpoint = "benchmark0000000"
     name = "benchmark"
@@ -108,9 +108,9 @@ def median_us(call: Callable[[int], object], n: int) -> float:
 
 
 def ratio(one: Callable[[int], object], other: Callable[[int], object], n: int) -> float:
-    """The ratio of the median times of two calls made in turn, so that other load meets both.
+    """The ratio of the median times of two alternating calls, so that other load affects both.
 
-    Each turn begins with a call that is not timed, so that both find the same data in the caches.
+    Each turn begins with an untimed call, so that both find the same data in the caches.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(n):
@@ -145,7 +145,7 @@ def bare(
 
 
 def compare(space: Space, queries: np.ndarray, ids: list[str], allowed: np.ndarray | None) -> None:
-    """Rows and cosines alone, and with the ids of the 20 that a page shows, and of all."""
+    """Overhead with rows and cosines only, with the ids of a page of 20, and with all ids."""
     n = len(queries)
 
     def found(turn: int, shown: int) -> object:

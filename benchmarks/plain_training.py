@@ -1,8 +1,8 @@
-"""The training loop that one writes first, over the same model, batches and loss.
+"""A straightforward training loop with the same model, batches and loss.
 
 Each step tokenises its items' strings in Python and its queries with the transformers tokeniser,
 embeds n-grams with `F.embedding_bag` and dense gradients, encodes everything at once, and updates
-everything with AdamW. It is ordinary and not slowed down; `train.py` measures it.
+everything with AdamW. It is not slowed down on purpose; `train.py` measures it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnisearch.encoders.training.logq import StreamCounts
 
 
 class Step(NamedTuple):
-    """A step's loss, the seconds that it took, and those of the processor."""
+    """A step's loss, its seconds, and its processor seconds."""
 
     loss: float
     seconds: float
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 class PlainTraining:
-    """One step a call."""
+    """One training step per call."""
 
     def __init__(self, made: Synthetic, config: Config, device: torch.device) -> None:
         self.made, self.config, self.device = made, config, device
@@ -121,7 +121,7 @@ class PlainTraining:
         return total
 
     def _masks(self, part: Part) -> tuple[Tensor, Tensor]:
-        """False negatives in the batch and among the random ones, by plain comparison of pairs."""
+        """False negatives in the batch and among the random ones, by comparing pairs."""
         positives: dict[int, set[int]] = {}
         for query, target in zip(part.query_rows.tolist(), part.target_rows.tolist(), strict=True):
             positives.setdefault(query, set()).add(target)

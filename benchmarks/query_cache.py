@@ -1,12 +1,12 @@
-"""Cached query embeddings in process: look-ups a second, beside a plain dictionary of arrays.
+"""Cached query embeddings in process: look-ups per second, against a plain dictionary of arrays.
 
     python benchmarks/query_cache.py [--entries 50000] [--dim 256] [--look-ups 1000000]
 
-One thread, one core. The stream of queries is Zipf's over the entries, as people type them: each
-text is a new string object, half of them not in normal form. Prints look-ups a second for batches
-of several sizes and one by one, through `QueryCache.vectors` (which counts hits), and for what one
-writes first: a dictionary from normalised text to array, and `np.stack`. Last, what it costs
-to read entries that only the SQLite file holds.
+One thread, one core. Queries follow Zipf's law over the entries, as people type them: each text is
+a new string object, half of them not normalised. Prints look-ups per second for batches of several
+sizes and one by one, through `QueryCache.vectors` (which counts hits), and for a plain dictionary
+from normalised text to array with `np.stack`; finally for reading entries that are only in the
+SQLite file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from omnisearch.engine.query_embeddings.cache import QueryCache
 
 
 class NoModel:
-    """Nothing may be encoded here."""
+    """Fails on a cache miss: nothing may be encoded here."""
 
     checkpoint = "benchmark"
 
@@ -53,7 +53,7 @@ def rate(call: Callable[[list[str]], object], texts: list[str], size: int) -> fl
 
 
 def fresh(texts: list[str]) -> list[str]:
-    """The same texts as new objects, whose hashes are not yet known: as a request brings them."""
+    """The same texts as new objects without cached hashes, as in a request."""
     return "\n".join(texts).split("\n")
 
 

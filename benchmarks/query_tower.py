@@ -1,12 +1,12 @@
-"""The query tower in PyTorch and in ONNX Runtime, float32 and int8, in the same run.
+"""Compares the query tower in PyTorch and in ONNX Runtime, float32 and int8, in one run.
 
     python benchmarks/query_tower.py [--workspace demo] [--threads 1] [--rounds 200]
 
-Prints milliseconds from text to vector, the tokenizer included, at batch 1 and batch 32, turn by
-turn on the log's queries, and how many times faster than PyTorch float32 each is. Two towers: the
-workspace's own, and one of DistilBERT's shape (6 layers of 768) with random weights, whose vectors
-mean nothing but whose speed does. It also prints the least cosine of int8 with PyTorch, and how far
-int8 vectors move with the company a query is encoded in. Nothing is written to the workspace.
+Prints milliseconds from text to vector, including the tokenizer, at batch 1 and batch 32, taking
+turns on the log's queries, and each speed-up over PyTorch float32. Two towers: the workspace's own,
+and one of DistilBERT's shape (6 layers of 768) with random weights, which is representative only
+for speed. It also prints the lowest cosine of int8 with PyTorch, and how much int8 vectors vary
+with the other queries in the batch. Nothing is written to the workspace.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def distilbert_size(encoder: Encoder) -> Encoder:
 
 
 def medians(towers: dict[str, Tower], texts: list[str], size: int, rounds: int) -> dict[str, float]:
-    """Milliseconds of one call, the median; the towers take turns."""
+    """Median milliseconds of one call; the towers take turns."""
     times: dict[str, list[float]] = {name: [] for name in towers}
     random = np.random.default_rng(size)
     for number in range(rounds + 3):

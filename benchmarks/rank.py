@@ -1,14 +1,14 @@
-"""The rankers beside LightGBM's LambdaMART: milliseconds of a query, and order of unseen queries.
+"""The rankers against LightGBM's LambdaMART: milliseconds per query, and quality on unseen queries.
 
     python benchmarks/rank.py [--workspace demo] [--folds 5] [--ablate] [--few]
 
 Latency: features and L1 of 1,000 candidates, both heads of L2 of 200, on one core, for our heads
-and for LambdaMART of two sizes, turn by turn in one run. Quality (with --workspace): the
-candidates that `omnisearch rank train` learns from, whose queries are none that the evaluation
-measures; every query is ordered by models that were trained on the other folds. Differences are
-paired, with their standard error. `--ablate` trains the heads without one group of features
-after the other instead, and with one group alone. `--few` trains L1 with few queries instead:
-regularised towards the order without rankers, as it is, and towards nothing.
+and for LambdaMART of two sizes, taking turns in one run. Quality (with --workspace): the training
+candidates of `omnisearch rank train`, without the queries of the evaluation; every query is ranked
+by models trained on the other folds. Differences are paired, with their standard error. `--ablate`
+instead trains the heads without each group of features, and with each group alone. `--few` instead
+trains L1 on few queries: regularised towards the order without rankers, as in production, and
+towards zero.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ GROUPS = {
 NOW = 1_700_000_000
 PRIOR = RankerConfig().l1_prior
 DRAWS = 12  # of training queries
-TESTED = 600  # queries of a draw
+TESTED = 600  # queries of a sample
 
 
 def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0.05) -> Score:
@@ -84,13 +84,13 @@ def lambdamart(lists: Lists, trees: int = 100, leaves: int = 15, rate: float = 0
 
 
 def alone(name: str) -> Callable[[Lists], Score]:
-    """The order of one feature; nothing is trained."""
+    """Ranks by one feature, without training."""
     column = feature_names().index(name)
     return lambda lists: lambda X: X[:, column]
 
 
 def columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Candidates as retrieval gives them, of random numbers."""
+    """Random candidates in the form that retrieval returns."""
 
     def sometimes(values: np.ndarray, share: float) -> np.ndarray:
         return np.where(rng.random(n) < share, values, np.nan).astype(np.float32)
@@ -115,7 +115,7 @@ def columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def random_lists(queries: int = 200, n: int = 100) -> Lists:
-    """Queries whose labels follow two features, so that models of full size grow."""
+    """Queries whose labels depend on two features, so that models grow to full size."""
     rng = np.random.default_rng(0)
     query = QueryInfo.of("boho bedroom", NOW)
     X = np.concatenate([feature_matrix(columns(n, rng), query) for _ in range(queries)])
@@ -126,7 +126,7 @@ def random_lists(queries: int = 200, n: int = 100) -> Lists:
 
 
 def median_ms(calls: dict[str, Callable[[], object]], rounds: int = 500) -> dict[str, float]:
-    """Median milliseconds of each, called in turn."""
+    """Median milliseconds of each function; they take turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -162,7 +162,7 @@ def latency() -> None:
 
 
 def unseen(names: tuple[str, ...], *, keep: bool) -> Callable[[Lists], Score]:
-    """The L2 head with these features alone (`keep`), or without them: the others are unknown."""
+    """The L2 head with only these features (`keep`), or without them: the rest are unknown."""
     hidden = np.array([(name in names) != keep for name in feature_names()])
 
     def fit(lists: Lists) -> Score:
@@ -185,7 +185,7 @@ def ablations() -> dict[str, Callable[[Lists], Score]]:
 
 
 def few_labels(data: RankingData, label: str) -> None:
-    """L1 of few queries, in the mean over draws of these queries."""
+    """L1 trained on few queries, averaged over samples of these queries."""
     queries = informative_lists(data, label).queries
     print(f"\n{label}: nDCG@10 of unseen queries, {DRAWS} draws, ± one standard error of these")
     print(f"  {'queries':>8}{'no ranker':>12}{'towards nothing':>18}{'difference':>18}")
@@ -212,7 +212,7 @@ def few_labels(data: RankingData, label: str) -> None:
 
 
 def unlearned(X: np.ndarray) -> np.ndarray:
-    """The order without rankers."""
+    """Ranks as without rankers."""
     columns = [feature_names().index(name) for name in UNLEARNED]
     return np.nan_to_num(X[:, columns]) @ np.array(list(UNLEARNED.values()))
 
@@ -282,7 +282,7 @@ def folds_of(data: RankingData, folds: int) -> np.ndarray:
 
 
 def mixes(data: RankingData, folds: int) -> None:
-    """What the weight of the relevance head does to either label."""
+    """The effect of the relevance head's weight on each label."""
     weights, fold = (0.0, 0.25, 0.5, 0.75, 1.0), folds_of(data, folds)
     found: dict[str, list[list[np.ndarray]]] = {label: [] for label in LABELS}
     for number in range(folds):

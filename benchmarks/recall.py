@@ -1,11 +1,11 @@
-"""Exact Recall@10 ranks over memory-mapped vectors, beside the bare matrix product.
+"""Exact Recall@10 ranks over memory-mapped vectors, against the bare matrix product.
 
     python benchmarks/recall.py [--queries 8000] [--corpus 1500000] [--dim 256]
 
-The paper's size is `--queries 80000`. Prints the time, the share of the speed that the bare matrix
-product reaches in the same run, by the clock and by processor seconds (which programs that run
-beside it change little), and the peak memory, the mapped file included. The ranks of some queries
-are compared with those of the plain full product.
+The paper's size is `--queries 80000`. Prints the time, the speed as a share of the bare matrix
+product's in the same run, by wall clock and by processor seconds (which other programs affect
+little), and the peak memory, including the mapped file. The ranks of some queries are checked
+against a plain full product.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from omnisearch.evaluation.ranks import TIE, exact_ranks
 
 CHECKED = 50
-BLOCK = 4096  # the bare product's sides: at this size it is at its fastest
+BLOCK = 4096  # side of the bare product, at which it is fastest
 BARE_SECONDS = 5.0
 
 
@@ -43,7 +43,7 @@ def write_vectors(path: Path, rows: int, dim: int) -> np.ndarray:
 
 
 def bare_rate(dim: int, seconds: float, clock: Callable[[], float] = perf_counter) -> float:
-    """The most multiply-adds a second of the matrix product alone, over repeats."""
+    """Multiply-adds per second of the bare matrix product, the best of several repeats."""
     random = np.random.default_rng(1)
     left, right = unit(random, (BLOCK, dim)), unit(random, (BLOCK, dim))
     out = np.empty((BLOCK, BLOCK), dtype=np.float32)
@@ -63,7 +63,7 @@ def plain_ranks(queries: np.ndarray, targets: np.ndarray, vectors: np.ndarray) -
 
 
 def peak_memory() -> float:
-    """GiB of this process so far, mapped files included."""
+    """Peak GiB of this process so far, including mapped files."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -83,7 +83,7 @@ def main() -> None:
         queries = vectors[targets] * np.float32(0.3) + noise
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         before = bare_rate(options.dim, options.bare_seconds)
-        with threadpool_limits(1):  # threads that wait for each other are busy, too
+        with threadpool_limits(1):  # includes threads that wait for each other
             busy_bare = bare_rate(options.dim, options.bare_seconds, process_time)
         began, busy = perf_counter(), process_time()
         ranks = exact_ranks(queries, targets, vectors, np.arange(options.corpus))

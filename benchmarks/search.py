@@ -1,13 +1,12 @@
-"""Search with a cached query, in process, stage by stage, beside a plain implementation.
+"""In-process search with cached queries, stage by stage, against a plain implementation.
 
     python benchmarks/search.py [--workspace demo] [--queries 300] [--rounds 3]
 
 Prints p50, p90 and p99 in milliseconds of the whole search and of each stage, for the first page
-of 20 results. The plain implementation is what one writes first: rank-bm25 over the same tokens,
-bare hnswlib over the same vectors, rank fusion in Python dicts; it has two of the seven kinds of
-results (no PinSage and ItemSage sources, no rankers, no related queries, no filters). Both answer
-the same queries in the same run, turn by turn; their ratio is the figure to look at, as
-milliseconds depend on the machine.
+of 20 results. The plain implementation is rank-bm25 over the same tokens, bare hnswlib over the
+same vectors, and rank fusion in Python dicts; it has two of the seven kinds of results (no PinSage
+and ItemSage sources, no rankers, no related queries, no filters). Both take turns on the same
+queries in one run; the ratio is the figure to look at, as milliseconds depend on the machine.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ def main() -> None:
             spent = time.process_time() - before
             own = milliseconds(lambda query=query: plain.search(query, vectors[query]))
             narrow = engine.search(query, k=K, filters=cheap).took_ms
-            if round_number:  # the first round warms pages and caches
+            if round_number:  # the first round warms up pages and caches
                 whole.append(response.took_ms)
                 cpu += spent
                 first.append(own)

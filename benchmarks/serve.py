@@ -1,18 +1,18 @@
-"""The HTTP service under load, beside a plain one, from another process over loopback.
+"""The HTTP service under load, against a plain one, from another process over loopback.
 
     python benchmarks/serve.py [--workspace demo] [--seconds 10] [--workers 1 2]
         [--size 10000] [--exponent 1.0] [--connections 16] [--batch 1000] [--no-plain]
 
-Queries are drawn from the workspace's log, its most frequent ones, by Zipf's law. Of each kind of
-request it measures the saturating load (a closed loop: every connection asks again at once), then
-latencies at half of it (an open loop: requests come at that rate, and the time of a request counts
-from when it was due). The cache is warm where every worker has seen every query; a cold one begins
-empty. "client" and "service" are shares of one core: a client near 1 would have measured itself.
-Hit rate and model load (the model's seconds a second) are the service's own counters; "degraded"
-are searches that left a source out to keep their deadline.
+Queries are the log's most frequent ones, sampled by Zipf's law. For each kind of request it
+measures the saturating load (a closed loop: every connection sends its next request at once), then
+latencies at half of it (an open loop: requests arrive at that rate, and latency counts from when a
+request was due). With a warm cache every worker has seen every query; a cold cache starts empty.
+"client" and "service" are shares of one core: a client near 1 would have measured itself. Hit rate
+and model load (the model's seconds per second) are the service's own counters; "degraded" counts
+searches that skipped a source to keep their deadline.
 
 The plain service (`plain_service.py`) runs in the same run with as many workers. Milliseconds
-depend on the machine: the ratios are the figures to look at. Nothing is written to the workspace.
+depend on the machine: look at the ratios. Nothing is written to the workspace.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from omnisearch.data.catalogue.items import head_queries
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
-STREAM = 20_000  # requests that are made beforehand; a loop goes round
+STREAM = 20_000  # prepared requests, used in rotation
 BATCHES = 50
 BINARY = "application/octet-stream"
 
@@ -41,8 +41,8 @@ class Load:
     """A kind of request.
 
     Attributes:
-        requests: of the service. plain: of the plain service.
-        each: embeddings or searches of one request.
+        requests: to the service. plain: to the plain service.
+        each: embeddings or searches per request.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Load:
 
 
 def loads(queries: list[str], options: argparse.Namespace) -> dict[str, Load]:
-    """The kinds of requests, each over the same draws."""
+    """The kinds of requests, all with the same sampled queries."""
     size, exponent, connections = len(queries), options.exponent, options.connections
     drawn = [queries[rank] for rank in zipf(STREAM, size, exponent).tolist()]
     embeds = [get(asked("/v1/embed", text)) for text in drawn]
@@ -95,7 +95,7 @@ def show(name: str, found: Measured, each: int, more: str = "") -> None:
 
 
 def counted(service: OmniSearch, work: Callable[[], Measured]) -> tuple[Measured, str]:
-    """What a load did, and what the service's counters say of it."""
+    """The results of a load, and the service's counters."""
     before = service.counts()
     found = work()
     after = service.counts()
@@ -122,7 +122,7 @@ def half(
     service: Process, load: Load, plain: bool, options: argparse.Namespace, most: float
 ) -> Callable[[], Measured]:
     requests = load.plain if plain else load.requests
-    # More connections than the closed loop has: what is due must not wait for a free one.
+    # More connections than in the closed loop, so that due requests need not wait for one.
     return lambda: measured(
         open_loop(service.port, requests, 4 * load.connections, options.seconds, most / 2),
         service.pids,
@@ -132,7 +132,7 @@ def half(
 def measure_ours(
     service: OmniSearch, load: Load, options: argparse.Namespace, half_of: float | None = None
 ) -> float:
-    """Print both loads; returns the saturating one, requests a second."""
+    """Print both loads; returns the saturating one in requests per second."""
     if half_of is None:
         found, more = counted(service, saturating(service, load, False, options))
         show("saturated", found, load.each, more)

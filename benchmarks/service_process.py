@@ -1,4 +1,4 @@
-"""Services in processes of their own, for `serve.py` and `soak.py`."""
+"""Services in separate processes, for `serve.py` and `soak.py`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import orjson
 from load import ask_all, get, run
 
 _START_SECONDS = 300.0
-_OWN_FILES = ("query_cache", "feedback")  # what a service writes into a workspace
+_OWN_FILES = ("query_cache", "feedback")  # files that a service writes into a workspace
 _MAIN = "from omnisearch.cli.main import main; main()"
 
 
 class Process:
-    """A service that runs; `pids` are the processes that answer."""
+    """A running service; `pids` are the processes that answer."""
 
     def __init__(self, command: list[object], **environment: str) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -41,7 +41,7 @@ class Process:
         return os.pread(self._log.fileno(), 1_000_000_000, 0).decode(errors="replace")
 
     def ended(self) -> RuntimeError:
-        """What to raise where it did not start; it is stopped."""
+        """Stop the service; returns the error to raise because it did not start."""
         self.stop()
         return RuntimeError(f"the service did not start:\n{self.log[-2000:]}")
 
@@ -62,7 +62,7 @@ class Process:
 
 
 class OmniSearch(Process):
-    """`omnisearch serve` with its default settings, at a free port."""
+    """`omnisearch serve` with default settings, on a free port."""
 
     def __init__(self, workspace: Path, workers: int, **environment: str) -> None:
         command = [sys.executable, "-c", _MAIN, "serve", "--workspace", workspace]
@@ -87,7 +87,7 @@ class OmniSearch(Process):
             return orjson.loads(body.read())
 
     def counts(self) -> dict[str, float]:
-        """The workers' counters, added up, after the last were written."""
+        """The sum of the workers' counters, after the latest were written."""
         time.sleep(1.2)
         url = f"http://127.0.0.1:{self.port}/metrics"
         with urllib.request.urlopen(url, timeout=60) as body:
@@ -101,7 +101,7 @@ class OmniSearch(Process):
         return found
 
     def warm(self, requests: list[bytes], workers: int) -> None:
-        """Ask every worker each of these; connections go round among the workers."""
+        """Send each request to every worker; connections are distributed among them."""
         for _ in range(2):
             for request in requests:
                 run(ask_all(self.port, [request] * (2 * workers), 2 * workers))
@@ -130,7 +130,7 @@ class Plain(Process):
 
 @contextmanager
 def untouched(workspace: Path) -> Iterator[Path]:
-    """A folder that reads like the workspace, with an empty query cache of its own."""
+    """A folder that works as the workspace, with its own empty query cache."""
     with tempfile.TemporaryDirectory(prefix="omnisearch-") as folder:
         for path in workspace.resolve().iterdir():
             if not path.name.startswith(_OWN_FILES):

@@ -1,19 +1,19 @@
-"""Minutes of load while generations change and workers are killed, every answer checked.
+"""Load while generations change and workers are killed, with every response checked.
 
     python benchmarks/soak.py [--workspace demo] [--minutes 10] [--rate 60] [--swap-seconds 20]
         [--kill-seconds 45] [--workers 2] [--queries 120] [--connections 16]
 
-The workspace is copied. Every `--swap-seconds` some of the items that are being found get another
-title, and a new generation is published at low priority: an update, every fifth time a rebuild.
-Every `--kill-seconds` the last worker is killed (-9); its supervisor starts another. Meanwhile
-searches of several kinds, embeddings, related queries and similar items are asked at a steady rate,
-over connections that are renewed now and then. What each generation answers is worked out in
-process; an answer over HTTP must be the one of the generation that it names, to the last bit of
-each score.
+The workspace is copied. Every `--swap-seconds` some of the items in the results get another title,
+and a new generation is published at low priority: an update, every fifth time a rebuild. Every
+`--kill-seconds` the last worker is killed (-9); its supervisor starts another. Meanwhile several
+kinds of searches, embeddings, related queries and similar items are requested at a steady rate,
+over connections that are renewed now and then. The expected responses of each generation are
+computed in process; a response over HTTP must equal that of the generation it names, to the last
+bit of each score.
 
-Prints answers by generation, how long the old one was answered after a new one was published,
-requests that failed and whether the worker at the other end had been killed, and the memory of
-the first worker, which is never killed, with its slope. Exits with 1 where anything was wrong.
+Prints responses by generation, how long the old one kept answering after a new one was published,
+failed requests and whether their worker had been killed, and the memory of the first worker, which
+is never killed, with its slope. Exits with 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ from load import Connection, connect, run
 from service_process import OmniSearch
 from soak_truth import MARK, Question, Truth, begin, publish, questions, said, truth
 
-RENEW = 300  # requests, after which a connection is closed and another opened
+RENEW = 300  # requests after which a connection is replaced
 REBUILD_EVERY = 5
 AFTER_KILL = (
-    5.0  # seconds within which a connection of unknown owner may have been the killed one's
+    5.0  # seconds after a kill in which a lost connection of unknown owner is attributed to it
 )
-WARM_UP = 0.2  # of the time, before memory is expected to stay
+WARM_UP = 0.2  # share of the time before memory is expected to be stable
 
 
 @dataclass
 class Seen:
-    """What came back.
+    """The responses.
 
     Attributes:
-        answers: (generation or 0, question's place, digest) → how often.
+        answers: (generation or 0, question number, digest) → count.
         last: generation → when it last answered, seconds since 1970.
-        degraded: answers that say that a source was left out.
-        mixed: of these, those with a title that is not of the generation they name.
-        lost: failures on connections to a worker that was killed. faults: all others.
-        milliseconds: of good answers.
+        degraded: responses reporting that a source was skipped.
+        mixed: those of them with a title that is not from the generation they name.
+        lost: failures on connections to a killed worker. faults: all other failures.
+        milliseconds: latencies of successful responses.
     """
 
     answers: Counter[tuple[int, int, str]] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Seen:
 
 
 class Soak:
-    """The load, the kills and the samples of memory; `truths` are there as they become known."""
+    """The load, the kills and the memory samples; `truths` is filled during the run."""
 
     def __init__(
         self, service: OmniSearch, asked: list[Question], options: argparse.Namespace
@@ -83,7 +83,7 @@ class Soak:
         self._renewing: set[asyncio.Task[None]] = set()
 
     async def load(self, seconds: float) -> None:
-        """Ask at the rate until the time is over."""
+        """Send requests at the rate until the time is over."""
         rng = np.random.default_rng(0)
         for _ in range(self.options.connections):
             await self._open()
@@ -93,7 +93,7 @@ class Soak:
             due += float(rng.exponential(1 / self.options.rate))
             await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
             connection = await self._free.get()
-            while not connection.usable:  # ended while nothing was asked over it
+            while not connection.usable:  # closed while idle
                 await self._open()
                 connection = await self._free.get()
             place = int(rng.integers(len(self.asked)))
@@ -169,7 +169,7 @@ class Soak:
                     break
 
     async def sample(self, seconds: float) -> None:
-        """Look at the first worker's memory every second."""
+        """Sample the first worker's memory every second."""
         start = time.monotonic()
         while (at := time.monotonic() - start) < seconds:
             self.memory.append((at, *megabytes(self.service.pids[0])))
@@ -194,7 +194,7 @@ class Soak:
 
 
 def owner(connection: Connection, port: int, pids: list[int]) -> int | None:
-    """The process that holds the other end of a connection."""
+    """The process at the other end of a connection."""
     own = connection.transport.get_extra_info("sockname")[1]
     wanted = None
     for line in Path("/proc/net/tcp").read_text().split("\n")[1:]:
@@ -212,7 +212,7 @@ def owner(connection: Connection, port: int, pids: list[int]) -> int | None:
 
 
 def megabytes(pid: int) -> tuple[float, float]:
-    """Resident memory of a process, and what of it no file backs."""
+    """Resident memory of a process, and the part not backed by files."""
     lines = Path(f"/proc/{pid}/status").read_text().split("\n")
     sizes = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Rss")}
     total = sum(int(size) for size in sizes.values())
@@ -220,7 +220,7 @@ def megabytes(pid: int) -> tuple[float, float]:
 
 
 def wrong_answers(soak: Soak) -> list[str]:
-    """What does not agree with what the generations answer in process."""
+    """The responses that differ from the generations' in-process answers."""
     first = next(iter(soak.truths.values()))
     wrong = []
     for (generation, place, digest), count in soak.seen.answers.items():
@@ -255,7 +255,7 @@ def lateness(soak: Soak) -> list[float]:
 
 
 def report(soak: Soak) -> int:
-    """Print what happened; returns the exit status."""
+    """Print the results; returns the exit status."""
     seen, truths = soak.seen, soak.truths
     kinds = Counter[str]()
     generations = Counter[int]()
@@ -306,7 +306,7 @@ def report(soak: Soak) -> int:
 
 
 def copied(workspace: Path, folder: Path) -> Path:
-    """A copy; files below the top are never written in place, and linked where that works."""
+    """A copy; files below the top level are never written in place, so linked if possible."""
     target = folder / "workspace"
     target.mkdir()
     for path in workspace.iterdir():
@@ -336,7 +336,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="omnisearch-") as folder,
-        # Publishing goes behind answering, as one would have it on a machine that serves.
+        # Publishing has a lower priority than answering, as on a serving machine.
         ProcessPoolExecutor(1, spawn, begin) as pool,
     ):
         workspace = copied(options.workspace, Path(folder))

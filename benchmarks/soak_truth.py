@@ -1,7 +1,7 @@
-"""The other side of `soak.py`: publishes generations, and works out in process what each answers.
+"""The counterpart of `soak.py`: publishes generations and computes their answers in process.
 
-Everything here runs in a process of its own. A question is a request and the same question put to
-the engine; `said` makes of either's answer bytes that are equal only if the answers are.
+Everything here runs in a separate process. A question is a request with the equivalent call of the
+engine; `said` makes a digest of either's answer, equal only if the answers are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.similar import similar_items
 
-MARK = " soak "  # and the round's number, at the end of a changed title
+MARK = " soak "  # followed by the round's number, at the end of a changed title
 _LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation")
 
 
@@ -37,7 +37,7 @@ class Question:
 
     Attributes:
         kind: 'search', 'embed', 'batch', 'related' or 'similar'.
-        request: its bytes. text, options: what the engine is asked.
+        request: its bytes. text, options: arguments of the engine.
     """
 
     kind: str
@@ -48,13 +48,13 @@ class Question:
 
 @dataclass
 class Truth:
-    """What one generation answers.
+    """The answers of one generation.
 
     Attributes:
-        generation: its number. published: when it was, seconds since 1970.
-        answers: a digest by the question's place.
-        titles: (entity, id) → title, of all items that were ever changed.
-        seconds: what publishing and working out took.
+        generation: its number. published: when, in seconds since 1970.
+        answers: a digest for each question number.
+        titles: (entity, id) → title, for all items ever changed.
+        seconds: duration of publishing and computing the answers.
     """
 
     generation: int
@@ -65,14 +65,14 @@ class Truth:
 
 
 def begin() -> None:
-    """Give way to the service, and add as its workers do: to the last digit scores must agree."""
+    """Run at low priority, summing as the workers do: scores must agree to the last digit."""
     os.nice(10)
     threadpool_limits(1, user_api="blas")
 
 
 def questions(workspace: Path, most: int) -> list[Question]:
-    """Of the log's head queries: searches of several kinds, embeddings, related queries; and
-    neighbours of what they find."""
+    """For the log's head queries: several kinds of searches, embeddings, related queries; and
+    similar items of their results."""
     engine = SearchEngine.open(workspace)
     db = open_catalogue(Workspace(workspace).catalogue)
     texts = head_queries(db, most)
@@ -106,7 +106,7 @@ def questions(workspace: Path, most: int) -> list[Question]:
 
 
 def answer_of(engine: SearchEngine, question: Question) -> Any:
-    """What the engine answers, in process, as the service writes it."""
+    """The engine's in-process answer, in the service's format."""
     snapshot, text = engine.snapshot, question.text
     if question.kind == "search":
         options = dict(question.options)
@@ -130,7 +130,7 @@ def answer_of(engine: SearchEngine, question: Question) -> Any:
 
 
 def said(answer: Any) -> str:
-    """A digest of an answer, of what must agree; of a dict, `_LEFT_OUT` need not."""
+    """A digest of the parts of an answer that must agree: a dict without `_LEFT_OUT`."""
     if not isinstance(answer, bytes):
         read = orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
         kept = {name: value for name, value in read.items() if name not in _LEFT_OUT}
@@ -143,7 +143,7 @@ def said(answer: Any) -> str:
 def truth(
     workspace: Path, asked: Sequence[Question], changed: dict[tuple[str, str], str], spent: float
 ) -> Truth:
-    """What the live generation answers; `changed` has the items that were ever changed."""
+    """The live generation's answers; `changed` has all items ever changed."""
     start, published = time.perf_counter(), time.time()
     engine = SearchEngine.open(workspace)
     answers = [said(answer_of(engine, question)) for question in asked]
@@ -164,11 +164,11 @@ def publish(
     round_number: int,
     anew: bool,
 ) -> tuple[Truth, dict[tuple[str, str], str]]:
-    """Rename what the questions find, publish that, and say what the new generation answers.
+    """Rename items in the results, publish, and compute the new generation's answers.
 
     Args:
-        changed: (entity, id) → the title before any change; comes back with those of this round.
-        anew: rebuild everything, instead of an update.
+        changed: (entity, id) → the title before any change; this round's items are added.
+        anew: rebuild everything instead of updating.
     """
     start = time.perf_counter()
     space = Workspace(workspace)

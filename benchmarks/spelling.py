@@ -1,8 +1,8 @@
-"""Spelling: the time and size of its file, and of one unknown word beside a scan of all words.
+"""Spelling: time and size of its file, and time for an unknown word against a scan of all words.
 
     python benchmarks/spelling.py [--words 500000]
 
-Words are made up; each query is one of them with a letter changed.
+Words are made up; each query is one of them with one letter changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 
 def made_up(rng: np.random.Generator, words: int) -> dict[str, int]:
-    """Words of 4 to 12 letters, frequent letters first, and how many items have each."""
+    """Words of 4 to 12 letters, with skewed letter frequencies, and each one's number of items."""
     weights = np.arange(len(LETTERS), 0, -1) / sum(range(len(LETTERS) + 1))
     found: dict[str, int] = {}
     while len(found) < words:

@@ -1,4 +1,4 @@
-"""A made-up catalogue in memory, with the shapes of a real one: words follow Zipf's law."""
+"""A made-up catalogue in memory with realistic shapes; words follow Zipf's law."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 DIMS = {"image": 1024, "itemsage": 256, "pinsage": 256}
 WORDS = 60_000
-OWN, SHARED = 4, 8  # strings of an item: title and such; board titles and engaged queries
+OWN, SHARED = 4, 8  # strings per item: title and the like; board titles and engaged queries
 MULTILINGUAL = 119_547  # word pieces of distilbert-base-multilingual-cased
 Texts = dict[str, list[tuple[str, list[tuple[int, str]]]]]
 
@@ -59,7 +59,7 @@ class Words:
 
 
 def synthetic(config: Config, items: int, seed: int = 0) -> Synthetic:
-    """Half pins, half products; four pairs an item and half as many queries as items."""
+    """Half pins, half products; four pairs per item and half as many queries as items."""
     words = Words(seed)
     queries = sorted({words.string(1, 5) for _ in range(items // 2)})
     texts = {entity: _texts(words, entity, items // 2) for entity in ("pin", "product")}

@@ -1,13 +1,13 @@
-"""Training throughput on made-up data of a preset's shapes: no files, no network.
+"""Training throughput on made-up data with a preset's shapes: no files, no network.
 
     python benchmarks/train.py --preset paper --steps 300              # a GPU: the paper's batch
     python benchmarks/train.py --preset demo --steps 10 --plain        # beside a plain loop
     python benchmarks/train.py --preset demo --pairs 4096 --steps 3 --chunk 512 --cached
 
-Prints pairs a second (the median step), processor seconds a step (of all threads; other programs
-change them little), the share of the time that steps waited for their batch, and the peak memory.
-With `--plain` a plain PyTorch loop takes as many steps over the same batches from the same weights.
-A process has one peak memory: compare settings over several runs.
+Prints pairs per second (the median step), processor seconds per step (all threads; other programs
+affect them little), the share of time that steps waited for their batch, and the peak memory. With
+`--plain` a plain PyTorch loop takes as many steps on the same batches from the same weights. Peak
+memory is per process: compare settings over several runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def settings(options: argparse.Namespace) -> Config:
     }
     config = preset_config(options.preset, **changes)
     if options.plain:
-        config = replace(config, query_dropout=0.0)  # the two draw no other units
+        config = replace(config, query_dropout=0.0)  # the two would drop different units
     config = replace(config, precision=options.precision or config.precision)
     return replace(config, batch_pairs=options.pairs or config.batch_pairs)
 

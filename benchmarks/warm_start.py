@@ -1,18 +1,18 @@
-"""The warm start on a public data set, beside BM25, MiniLM and the usual fusion of both.
+"""The warm start on a public data set, against BM25, MiniLM and their fusion.
 
     python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
         [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again] [--folds 5]
 
-`labels` is warm-started and learns from the labels of the training queries; `no-labels` is
-warm-started on the bare catalogue: no engagement, no judgments, no rankers; `from-nothing` has the
-labels and no warm start. Baselines on the same items and queries, without training: BM25 in
-Lucene's form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM by exact search (over an item's
-fields, one after the other, in one text), and reciprocal rank fusion of their first hundred.
-Prints nDCG@10 on test queries, means over the seeds and paired intervals. Finished trainings are
-kept in --out and not repeated; `--again` builds the index, trains rankers and measures anew. With
-`--folds`, for sets of few queries, whose encoders learn from no label, every query is measured:
-`no-labels` learns from none, and the rankers of `labels` learn from those of the other folds.
-A folder --out holds one setting: another --steps, --batch, --queries or --folds needs another.
+`labels` is warm-started and trained on the labels of the training queries; `no-labels` is
+warm-started on the catalogue alone, without engagement, judgments or rankers; `from-nothing` has
+the labels but no warm start. Untrained baselines on the same items and queries: BM25 in Lucene's
+form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM with exact search (an item's fields
+concatenated into one text), and reciprocal rank fusion of their first hundred results. Prints
+nDCG@10 on test queries, means over seeds and paired intervals. Finished trainings are kept in --out
+and not repeated; `--again` repeats the index, rankers and measurements. With `--folds`, for sets of
+few queries whose encoders use no labels, every query is measured: `no-labels` uses none, and the
+rankers of `labels` are trained on the other folds. A folder --out is for one setting of --steps,
+--batch, --queries and --folds.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def tell(line: str) -> None:
 
 
 def check_settings(options: Options) -> None:
-    """What is kept in --out was made with the settings of this run, or the program ends."""
+    """Exit unless the contents of --out were made with the settings of this run."""
     wanted = {
         name: getattr(options, name) for name in ("format", "steps", "batch", "queries", "folds")
     }
@@ -74,11 +74,11 @@ def check_settings(options: Options) -> None:
     if not file.exists():
         write_atomic(file, orjson.dumps(wanted))
     elif (before := orjson.loads(file.read_bytes())) != wanted:
-        raise SystemExit(f"{options.out} was made with {before}. Name another folder with --out.")
+        raise SystemExit(f"{options.out} was made with {before}. Choose another folder with --out.")
 
 
 def base_workspace(options: Options, labels: bool) -> Workspace:
-    """The imported, enriched set; without labels nothing but the test queries' judgments."""
+    """The imported, enriched set; without labels it has only the test queries' judgments."""
     folder = options.out / ("base" if labels else "base-no-labels")
     done = folder / "done"
     if done.exists():
@@ -149,7 +149,7 @@ def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, flo
 
 
 def folds(workspace: Workspace, count: int) -> Iterator[None]:
-    """Hold out one part of the queries after the other; with 0 the data set's own test alone."""
+    """Hold out each fold of the queries in turn; with 0 folds, only the data set's test queries."""
     if not count:
         yield
         return
@@ -187,7 +187,7 @@ def ranked(workspace: Workspace, options: Options) -> dict[str, dict[str, float]
 
 
 def test_queries(db: Any, options: Options) -> tuple[dict[str, dict[Item, float]], list[str]]:
-    """The gains of all test queries, and those that are measured."""
+    """The gains of all test queries, and the measured queries."""
     (gains,) = judged_sets(db).values()
     queries = sorted(gains)
     if len(queries) > options.queries:
@@ -200,7 +200,7 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     """BM25, MiniLM and their fusion: system → query → nDCG@10."""
     import bm25s
 
-    labels = labels and not options.folds  # folds measure every query with labels or without
+    labels = labels and not options.folds  # folds measure every query, labelled or not
     result = options.out / "results" / f"baselines{'' if labels else '-no-labels'}.json"
     if result.exists() and not options.again:
         return orjson.loads(result.read_bytes())
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
-    parser.add_argument("--again", action="store_true", help="all but training anew")
+    parser.add_argument("--again", action="store_true", help="repeat everything but training")
     parser.add_argument("--folds", type=int, default=0, help="small sets: measure every query")
     options = Options(**vars(parser.parse_args()))
     if not options.source.is_dir():

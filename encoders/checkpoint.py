@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, verified before they are read.
+"""Checkpoints on disk: written atomically, verified before they are read.
 
     checkpoints/<name>/BEST, LAST        each holds the name of a folder beside it
     checkpoints/<name>/<run>-<step>/     manifest.json: sha256 and size of every file
@@ -8,8 +8,8 @@
         ngrams/                          the item encoder's vocabularies
         training/                        manifest.json, state.json, state.safetensors
 
-BEST is what `load_encoder` reads; it moves when a training ends, so that an older encoder keeps
-serving until then. LAST is what resuming reads. `training/` stays only where LAST points.
+`load_encoder` reads BEST, which moves when a training ends, so that the older encoder serves until
+then. Resuming reads LAST. Only the checkpoint of LAST keeps `training/`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CHECKPOINT = Kind(
     "checkpoint",
     1,
     again="Run `omnisearch train`, then `omnisearch index build`.",
-    mend="Put back a copy, or train again.",
+    mend="Restore a copy, or train again.",
     apart=("training",),
 )
 TRAINING = Kind("training state", 1, again="Train again without --resume.")
@@ -67,12 +67,12 @@ _CARD = "README.md"
 
 @dataclass(frozen=True)
 class Parts:
-    """A model with what is needed to write it down and to use it.
+    """A model with everything needed to save and use it.
 
     Attributes:
         hub_tokeniser: the query encoder's transformers tokeniser.
-        compat_spaces: space trained for → its entity type.
-        facts: what the model card tells: counts, recalls, dates.
+        compat_spaces: trained compatibility space → its entity type.
+        facts: contents of the model card: counts, recalls, dates.
     """
 
     model: OmniModel
@@ -85,7 +85,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What resuming needs besides the weights.
+    """The training state needed to resume, besides the weights.
 
     Attributes:
         values: JSON values: run, step, best so far.
@@ -97,12 +97,12 @@ class TrainingState:
 
 
 def folder_of(workspace: Workspace, name: str) -> Path:
-    """The folder of all checkpoints of a name; raises InputError for a name that is no name."""
+    """The folder of all checkpoints of a name; raises InputError for an invalid name."""
     return workspace.checkpoints / check_name(name, "checkpoint")
 
 
 def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) -> None:
-    """Write the folder `path`, in place of one of the same name that no pointer names."""
+    """Write the folder `path`, replacing one of that name that no pointer refers to."""
     with new_folder(path, replace=True) as folder:
         weights = parts.model.state_dict()
         tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
@@ -163,7 +163,7 @@ def load_parts(folder: Path) -> Parts:
         )
         tensors = load_file(folder / "model.safetensors")
         for name, identity_matrix in model.state_dict().items():
-            if name.endswith(".rotation"):  # older checkpoints have none
+            if name.endswith(".rotation"):  # absent from older checkpoints
                 tensors.setdefault(name, identity_matrix)
         model.load_state_dict(tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -171,7 +171,7 @@ def load_parts(folder: Path) -> Parts:
             f"The checkpoint cannot be read ({error}).", where=str(folder), how="Train again."
         ) from error
     spaces = description["compat_spaces"]
-    if spaces.keys() <= set(ITEM_ENTITIES):  # the first edition had entity type → space
+    if spaces.keys() <= set(ITEM_ENTITIES):  # older checkpoints have entity type → space
         spaces = {space: entity for entity, space in spaces.items()}
     return Parts(model, config, vocabulary, hub_tokeniser, spaces)
 
@@ -192,10 +192,10 @@ def load_state(folder: Path) -> TrainingState:
 
 
 def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
-    """The best encoder of the last training that ended under this name.
+    """The best encoder of the last finished training of this name.
 
     Raises:
-        NotReady: no training has ended yet.
+        NotReady: no training has finished yet.
         Corrupt: the files differ from their manifest.
     """
     base = folder_of(workspace, name)
@@ -203,7 +203,7 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
     if folder is None:
         begun = workspace.last_checkpoint(name).exists()
         raise NotReady(
-            f"The training of {name!r} has not ended." if begun else f"No encoder {name!r} yet.",
+            f"The training of {name!r} has not finished." if begun else f"No encoder {name!r} yet.",
             where=str(base),
             how="Run `omnisearch train --resume`." if begun else "Run `omnisearch train`.",
         )
@@ -229,7 +229,7 @@ def open_encoder(folder: Path, name: str) -> Encoder:
 
 
 def identity(hashes: Mapping[str, str]) -> str:
-    """16 hex digits that change when anything changes that the encoders compute from."""
+    """16 hex digits that change when any input of the encoders' computation changes."""
     digest = hashlib.sha256()
     for name in sorted(hashes):
         if name != _CARD:
@@ -238,13 +238,13 @@ def identity(hashes: Mapping[str, str]) -> str:
 
 
 def publish_best(workspace: Workspace, name: str, folder: Path) -> None:
-    """Make `folder` what `load_encoder` reads, then drop what is no longer named."""
+    """Point BEST, which `load_encoder` reads, to `folder`, then remove unreferenced checkpoints."""
     write_pointer(workspace.best_checkpoint(name), folder.name)
     prune(workspace, name)
 
 
 def prune(workspace: Workspace, name: str, keep: Collection[str] = ()) -> None:
-    """Remove checkpoints that neither BEST, LAST nor `keep` names, and unfinished ones."""
+    """Remove unfinished checkpoints, and those not referenced by BEST, LAST or `keep`."""
     last = pointed(workspace.last_checkpoint(name), CHECKPOINT)
     found = [last, pointed(workspace.best_checkpoint(name), CHECKPOINT)]
     named = {*keep, *(path.name for path in found if path)}
@@ -255,7 +255,7 @@ def prune(workspace: Workspace, name: str, keep: Collection[str] = ()) -> None:
 
 
 def tensors_of(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    """Numpy arrays as tensors under '<prefix>:<name>'; uint32 is stored as int32 of equal bits."""
+    """Numpy arrays as tensors named '<prefix>:<name>'; uint32 is stored as int32 of equal bits."""
     return {
         f"{prefix}:{name}": torch.from_numpy(
             (array.view(np.int32) if array.dtype == np.uint32 else array).copy()
@@ -265,7 +265,7 @@ def tensors_of(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch
 
 
 def arrays_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, np.ndarray]:
-    """What `tensors_of` was given."""
+    """The inverse of `tensors_of`."""
     found = {}
     for full_name, tensor in tensors.items():
         start, _, name = full_name.partition(":")

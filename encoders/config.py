@@ -1,4 +1,4 @@
-"""What a training run is made of, and the three presets."""
+"""The configuration of a training run, and the three presets."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from typing import Any
 
 from omnisearch.data.workspace.errors import InputError
 
-NESTED_SIZES = (16, 32, 64, 128)  # prefixes of the embedding that are trained beside the whole
+NESTED_SIZES = (16, 32, 64, 128)  # prefixes of the embedding that are trained along with the whole
 NESTED_WEIGHT = 0.05
 START_TEMPERATURE = 0.07
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a training run depends on, besides the catalogue.
+    """All settings of a training run.
 
-    The defaults are those of the `paper` preset: §3.4, §3.5 and the authors' published figures.
+    The defaults are the `paper` preset: §3.4, §3.5 and the authors' published figures.
 
     Attributes:
         backbone: hub name or folder of any `AutoModel`; "" trains a small DistilBERT and its
-            WordPiece vocabulary from nothing.
-        pooling: 'cls' (the paper) or 'mean' (for backbones that were trained so).
+            WordPiece vocabulary from scratch.
+        pooling: 'cls' (the paper) or 'mean' (for backbones trained with it).
         query_layers, query_heads, query_width, wordpieces: the small DistilBERT's shape; used only
             without a backbone.
-        max_query_tokens: longer queries are cut.
-        dim: size of the shared space.
+        max_query_tokens: longer queries are truncated.
+        dim: dimension of the shared space.
         unigrams, bigrams, trigrams: sizes of the n-gram vocabularies.
         table_rows, table_dim: the hash embedding table.
         item_hidden: width of the item MLP's two hidden layers.
-        batch_pairs: pairs in a step, over all data sets.
+        batch_pairs: pairs per step, over all data sets.
         mix_pin, mix_product, mix_offsite, mix_query: shares of the data sets in a batch.
-        mix_pseudo: share of pseudo-queries (`pseudo_queries`), of pins as of products where these
-            have a share, in a training with a warm start; they teach the query encoder alone.
+        mix_pseudo: share of pseudo-queries (`pseudo_queries`) in a training with a warm start, each
+            for pins and products if these have a share; they train only the query encoder.
         weight_learned, weight_compat: weights of the two kinds of tasks in the loss.
-        negatives_per_pair: random negatives drawn for each pair, shared by the batch.
+        negatives_per_pair: random negatives sampled per pair, shared by the batch.
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
-        field_dropout: chance that a text field of an item is hidden in training.
-        feature_dropout: chance that a continuous feature of an item is hidden in training.
-        keep_own_query: chance that a pair's own query stays among the item's engaged queries in
-            training; below 0: as often as pairs of the validation week had been engaged before.
-        warm_steps: steps of the warm start (`warm_start`), 0 for none; it needs the feature
-            'text', and no other backbone than the one that made it.
+        field_dropout: probability of hiding a text field of an item in training.
+        feature_dropout: probability of hiding a continuous feature of an item in training.
+        keep_own_query: probability of keeping a pair's own query among the item's engaged queries
+            in training; below 0: the share of validation pairs that had been engaged before.
+        warm_steps: steps of the warm start (`warm_start`), 0 for none; needs the feature 'text',
+            and no backbone other than the one that made it.
         optimiser: 'adamw' or 'lamb'.
-        lr, backbone_lr, table_lr: peak rates of the new layers, of a named backbone (0 freezes
-            it), and of the hash table.
+        lr, backbone_lr, table_lr: peak learning rates of the new layers, of a named backbone (0
+            freezes it), and of the hash table.
         warmup_steps, steps: linear warm-up, then cosine decay to 0 at `steps`.
-        clip: largest norm of the whole gradient.
-        precision: 'auto' takes bf16 where the device computes in it; 'fp32' or 'bf16' force it.
-        chunk_items, chunk_queries: how many are encoded at a time; 0 is all at once.
-        cached_gradients: recompute each chunk in the backward pass, so that memory is that of
-            one chunk; the gradients are the same.
-        valid_every, patience: steps between validations, and how many without a better
-            Recall@10 end the training.
+        clip: maximum norm of the whole gradient.
+        precision: 'auto' uses bf16 if the device supports it; 'fp32' or 'bf16' force it.
+        chunk_items, chunk_queries: number encoded at a time; 0 is all at once.
+        cached_gradients: recompute each chunk in the backward pass, to hold only one chunk in
+            memory; the gradients are the same.
+        valid_every, patience: steps between validations, and the number of validations without a
+            better Recall@10 that ends the training.
         valid_pairs, valid_corpus: sizes of the validation sample, per entity type.
-        save_every: steps between checkpoints beside those at validations; 0 is none.
-        tensorboard: write logs for TensorBoard beside the checkpoints.
+        save_every: steps between checkpoints besides those at validations; 0 for none.
+        tensorboard: write TensorBoard logs beside the checkpoints.
     """
 
     preset: str = "paper"
@@ -117,7 +117,7 @@ class Config:
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
                 raise InputError(
-                    f"{getattr(self, field)!r} is not a value for {field}.",
+                    f"{getattr(self, field)!r} is not a valid {field}.",
                     where=f"train.{field}",
                     how=f"Choose one of {', '.join(allowed)}.",
                 )
@@ -140,7 +140,7 @@ class Config:
 
     @property
     def sizes(self) -> dict[int, float]:
-        """Nested size → its weight in the loss; the whole size has weight 1."""
+        """Prefix size → its weight in the loss; the full size has weight 1."""
         nested = {size: NESTED_WEIGHT for size in NESTED_SIZES if size < self.dim}
         return nested | {self.dim: 1.0}
 
@@ -214,7 +214,7 @@ def preset_config(name: str, **changes: Any) -> Config:
     """The preset 'tiny', 'demo' or 'paper' with some fields replaced.
 
     Raises:
-        InputError: there is no such preset, or a value is out of range.
+        InputError: the preset is unknown, or a value is out of range.
     """
     if name not in _PRESETS:
         raise InputError(
@@ -228,9 +228,9 @@ def preset_config(name: str, **changes: Any) -> Config:
 def searchsage_config(config: Config) -> Config:
     """The baseline of §4.3.1 at the same budget: SearchSage.
 
-    A query tower alone, trained against the fixed vectors of pins and products (PinSage and
-    ItemSage); no item encoder, no pairs of queries. It is there to be compared with, and has no
-    learned space to serve.
+    Only a query tower, trained against fixed vectors of pins and products (PinSage and ItemSage);
+    no item encoder and no query pairs. It is only for comparison: it has no learned space to
+    serve.
     """
     return replace(config, weight_learned=0.0, mix_query=0.0, mix_pseudo=0.0)
 
@@ -240,7 +240,7 @@ def config_to_json(config: Config) -> dict[str, Any]:
 
 
 def config_from_json(values: dict[str, Any]) -> Config:
-    """The config written by `config_to_json`; unknown fields raise InputError."""
+    """Read a config written by `config_to_json`; raises InputError for unknown fields."""
     unknown = values.keys() - {field.name for field in fields(Config)}
     if unknown:
         raise InputError(

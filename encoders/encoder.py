@@ -1,4 +1,4 @@
-"""The trained encoders as everyone else uses them: texts and items in, numpy vectors out."""
+"""The public interface of the trained encoders: texts and items in, numpy vectors out."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Encoder:
 
     Attributes:
         checkpoint: 16 hex digits of the hash of weights and configuration; a key for caches.
-        name: the folder of `checkpoints/` that it came from.
+        name: its folder in `checkpoints/`.
         folder: its files.
         dim: size of the vectors.
         feature_dims: continuous features of items that the encoder reads, sorted by name.
-        compat_spaces: space it was trained for → its entity type, such as {'pinsage': 'pin'}.
+        compat_spaces: trained compatibility space → entity type, such as {'pinsage': 'pin'}.
     """
 
     def __init__(
@@ -61,10 +61,9 @@ class Encoder:
         self._items_lock = threading.Lock()
 
     def copy_to(self, target: Path) -> None:
-        """Put the files that inference needs into the new folder `target`, as hard links.
+        """Hard-link the files needed for inference into the new folder `target`.
 
-        Checkpoint files never change, so a link is a copy that costs nothing; where the file
-        system has no links, they are copied.
+        Checkpoint files never change, so links are safe; file systems without links get copies.
         """
         assert self.folder is not None
         for path in sorted(self.folder.rglob("*")):
@@ -77,7 +76,7 @@ class Encoder:
                     shutil.copyfile(path, target / place)
 
     def words(self) -> list[str]:
-        """Words that the query tower knows without spelling them (`QueryTokeniser.words`)."""
+        """Words that are single tokens of the query tower (`QueryTokeniser.words`)."""
         return self.tokeniser.words()
 
     @torch.inference_mode()
@@ -98,24 +97,24 @@ class Encoder:
         """(n, dim) float32 unit rows.
 
         Args:
-            items: as `omnisearch.data.catalogue.items.read_items` gives them.
-            features: name → (n, d) float32, zeros where an item has none; features that the
-                encoder does not know are ignored, those that are missing count as zeros.
+            items: as read by `omnisearch.data.catalogue.items.read_items`.
+            features: name → (n, d) float32, zeros where an item has none; unknown features are
+                ignored, missing ones are zeros.
 
         Raises:
-            InputError: a feature has another shape than in training, or the checkpoint has no
-                item encoder (`searchsage_config`).
+            InputError: a feature's shape differs from training, or the checkpoint has no item
+                encoder (`searchsage_config`).
         """
         if not self.config.weight_learned:
             raise InputError(
-                "This checkpoint has no item encoder: it is a baseline to compare with.",
+                "This checkpoint has no item encoder: it is a baseline for comparison.",
                 where=f"checkpoint {self.name}",
-                how="Train with a weight_learned above 0 to index and search.",
+                how="Train with weight_learned above 0 to index and search.",
             )
         self.model.eval()
         vectors = np.zeros((len(items), self.dim), dtype=np.float32)
         matrix = self._features(len(items), features)
-        with self._items_lock:  # the index remembers strings
+        with self._items_lock:  # the n-gram index caches strings
             for start in range(0, len(items), _ITEMS_AT_ONCE):
                 part = slice(start, start + _ITEMS_AT_ONCE)
                 bags = self.index.bags_of([field_texts(item) for item in items[part]])
@@ -129,7 +128,7 @@ class Encoder:
         """(n, dim) float32 unit rows of pre-existing vectors (n, d) in the query's space.
 
         Raises:
-            InputError: the encoder was not trained for that space, or the dimension is another.
+            InputError: the encoder was not trained for that space, or the dimension differs.
         """
         if space not in self.model.compat:
             raise InputError(

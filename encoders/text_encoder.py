@@ -1,4 +1,4 @@
-"""A pretrained text encoder: what it makes of texts, and which one made the item vectors `text`."""
+"""A pretrained text encoder, and the record of which one made the item vectors `text`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from omnisearch.encoders.models.query import (
 )
 
 FEATURE = "text"
-NOTE = "text_encoder"  # the catalogue's, on the encoder of these vectors
+NOTE = "text_encoder"  # key in the catalogue's meta table for the encoder of these vectors
 _BATCH = 64
 
 
 def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
-    """The backbone and pooling that the feature 'text' was made with, or None without one."""
+    """The backbone and pooling that made the feature 'text', or None without that feature."""
     note = get_meta(db, NOTE)
     return (note["backbone"], note["pooling"]) if note else None
 
 
 def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) -> None:
-    """Raise InputError if the feature 'text' was made by another model than this backbone is."""
+    """Raise InputError if the feature 'text' was made by a model other than this backbone."""
     note = get_meta(db, NOTE) or {}
     known = note.get("weights") if note.get("backbone") == backbone else None
     if known is not None and known != weights_digest(model):
@@ -45,7 +45,7 @@ def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) ->
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Names a model's weights: another model in the same folder has another."""
+    """A fingerprint of a model's weights, to detect another model in the same folder."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -54,11 +54,11 @@ def weights_digest(model: nn.Module) -> str:
 
 
 class TextTower:
-    """A pretrained encoder, its pooling, L2."""
+    """A pretrained encoder with pooling and L2 normalisation."""
 
     def __init__(self, backbone: str, pooling: str, max_tokens: int) -> None:
         if pooling not in ("cls", "mean"):
-            raise InputError(f"{pooling!r} is not a pooling.", how="Choose mean or cls.")
+            raise InputError(f"Unknown pooling {pooling!r}.", how="Choose mean or cls.")
         self.model, tokeniser = named_backbone(backbone)
         self.model.eval()
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)

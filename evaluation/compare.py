@@ -1,4 +1,4 @@
-"""One query through several systems, side by side, as the paper's Figure 5 shows it (§5.1)."""
+"""Compares several systems on one query, side by side, as in the paper's Figure 5 (§5.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPARED = ("token", "embedding", "full")
 
 
 class Engine(Protocol):
-    """What of `engine.SearchEngine` a comparison uses."""
+    """The part of `engine.SearchEngine` that a comparison uses."""
 
     def search(self, query: str, k: int = ..., *, system: str = ...) -> Any: ...
 
@@ -34,11 +34,11 @@ class Shown:
     """One result in one column.
 
     Attributes:
-        score: the system's own; scores of different systems do not compare.
-        also: the other systems that show this result too.
-        gain: the mean of its judges' grades as a share of the data set's highest grade; None
-            where nobody judged it for this query.
-        relevant: whether the gain reaches the comparison's `level`; None without a gain.
+        score: the system's own score; not comparable between systems.
+        also: the other systems that also return this result.
+        gain: the mean of its judges' grades divided by the data set's highest grade; None if it
+            is not judged for this query.
+        relevant: whether the gain is at least the comparison's `level`; None without a gain.
     """
 
     rank: int
@@ -59,7 +59,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Column:
-    """One system's first k results and what its judges say; `ndcg` is None without judgments."""
+    """One system's first k results and their judgments; `ndcg` is None without judgments."""
 
     system: str
     took_ms: float
@@ -75,10 +75,10 @@ class Comparison:
     """All columns of one query.
 
     Attributes:
-        overlap: "a & b" → how many results two systems share.
-        judged: how many items have judgments for this query.
-        level: the least gain that counts as relevant.
-        notes: what a reader must know about the data, such as that it is synthetic.
+        overlap: "a & b" → number of results that the two systems share.
+        judged: number of items judged for this query.
+        level: the lowest gain that counts as relevant.
+        notes: caveats about the data, such as that it is synthetic.
     """
 
     query: str
@@ -103,10 +103,10 @@ def compare_query(
     k: int = 12,
     systems: Sequence[str] = COMPARED,
 ) -> Comparison:
-    """The first k results of each system for one query, shared and judged ones marked.
+    """The first k results of each system for one query, with shared and judged results marked.
 
     Raises:
-        InputError: an empty query, k below 1, or a system that is not known.
+        InputError: the query is empty, k is below 1, or a system is unknown.
     """
     key = normalise_query(query)
     if not key:
@@ -114,7 +114,7 @@ def compare_query(
     if k < 1:
         raise InputError(f"k must be a positive integer, got {k}.", where="k")
     gains = gains_of_query(db, key)
-    engine.warm([query])  # the columns share the embedding: none of them pays for it
+    engine.warm([query])  # embed once before timing: all columns use the cached embedding
     responses = {system: engine.search(query, k=k, system=system) for system in systems}
     found = {
         system: [(hit.entity, hit.id) for hit in response.hits[:k]]
@@ -148,7 +148,7 @@ def _said(responses: Iterable[Any]) -> Iterator[str]:
 
 
 def catalogue_rows(db: sqlite_utils.Database, wanted: set[Item]) -> dict[Item, dict[str, Any]]:
-    """The catalogue's rows of these items: a hit has no caption to stand for a title."""
+    """The catalogue's rows of these items; hits lack the captions that replace missing titles."""
     rows: dict[Item, dict[str, Any]] = {}
     for entity in ITEM_ENTITIES:
         ids = sorted(key for kind, key in wanted if kind == entity)

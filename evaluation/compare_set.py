@@ -32,8 +32,8 @@ from omnisearch.evaluation.systems import (
 
 @dataclass(frozen=True)
 class SetOptions:
-    """`k` is that of the overlap; `held_out` are gains for when no query has judgments, None for
-    those of the evaluation window."""
+    """`k`: depth of the overlap; `held_out`: gains to use if no query has judgments, None for the
+    engagement of the evaluation window."""
 
     systems: Sequence[str] = COMPARED
     k: int = 10
@@ -43,7 +43,7 @@ class SetOptions:
 
 @dataclass(frozen=True)
 class PairOfSystems:
-    """System `b` against system `a`; the p-values are corrected over all pairs (Holm)."""
+    """System `b` against system `a`; p-values are Holm-corrected over all pairs."""
 
     a: str
     b: str
@@ -54,7 +54,7 @@ class PairOfSystems:
 
 @dataclass(frozen=True)
 class QueryRow:
-    """One query: what each system's metrics are on it (empty without gains), and the overlaps."""
+    """One query: each system's metrics on it (empty without gains), and the overlaps."""
 
     query: str
     metrics: dict[str, dict[str, float]]  # system → metric → value
@@ -63,11 +63,11 @@ class QueryRow:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """Everything of `compare --queries`.
+    """The result of `compare --queries`.
 
     Attributes:
-        measured: how many of the queries have something relevant; metrics are over these.
-        gains_from: 'judgments', 'held-out engagement', or '' where nothing could be measured.
+        measured: number of queries with a relevant item; metrics are means over these.
+        gains_from: 'judgments', 'held-out engagement', or '' if nothing could be measured.
     """
 
     queries: int
@@ -82,7 +82,7 @@ class SetComparison:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers; NaN is for the encoder to write as null."""
+        """Plain dicts, lists and numbers; the JSON encoder must write NaN as null."""
         return asdict(self)
 
 
@@ -93,13 +93,13 @@ def compare_queries(
     options: SetOptions | None = None,
     progress: Progress | None = None,
 ) -> SetComparison:
-    """All systems over all queries (normalised, as `query_file.read_queries` gives them).
+    """Compare systems on normalised queries, such as those of `query_file.read_queries`.
 
-    Measured against judgments; where none of the queries has any, against `held_out` gains.
+    They are measured against judgments or, if no query has any, against `held_out` gains.
 
     Raises:
         InputError: fewer than two systems, or one named twice.
-        NotReady: held-out engagement is needed, and features know of it.
+        NotReady: held-out engagement is needed, but features were built from it.
     """
     options = options or SetOptions()
     systems = list(options.systems)
@@ -127,17 +127,17 @@ def compare_queries(
 
 
 def _seen(db: sqlite_utils.Database, measured: Sequence[str]) -> list[str]:
-    """A warning where figures flatter: training may have learned from these queries."""
+    """A warning if figures may be too high because training may have seen these queries."""
     try:
         kept_back = evaluation_queries(db)
-    except NotReady:  # features made for serving know of the evaluation window
+    except NotReady:  # features made for serving include the evaluation window
         kept_back = set()
     number = len(set(measured) - kept_back)
     if not number:
         return []
     return [
-        f"{number} of the {len(measured)} measured queries are not kept for evaluation: encoders "
-        "and rankers may have learned from them."
+        f"{number} of the {len(measured)} measured queries are not held out: encoders "
+        "and rankers may have been trained on them."
     ]
 
 
@@ -153,7 +153,7 @@ def _gains(
 
 
 def _of_queries(gains: Mapping[str, ItemGains], queries: Sequence[str]) -> dict[str, ItemGains]:
-    """Those of the queries to which something is relevant."""
+    """The queries that have at least one relevant item."""
     return {query: gains[query] for query in queries if has_relevant(gains.get(query, {}))}
 
 

@@ -1,8 +1,8 @@
-"""How good a workspace's search is: recall of each space, and every system on held-out queries.
+"""Measures a workspace's search: recall of each space, and every system on held-out queries.
 
-Two sources say what is good. Held-out engagement: the pairs of the evaluation window (§4.2), as
-gains of 1. Judged sets: the judgments of queries that no ranker learns from (those that a data set
-keeps for test, and those of the evaluation window), averaged over judges and scaled; one set for
+Relevance comes from two sources. Held-out engagement: the pairs of the evaluation window (§4.2),
+with gains of 1. Judged sets: the judgments of queries that no ranker is trained on (a data set's
+test queries, and those of the evaluation window), averaged over judges and scaled; one set for
 each prefix of the items' ids, such as 'esci' of 'esci:B07'.
 """
 
@@ -43,8 +43,8 @@ from omnisearch.evaluation.systems import (
     values_of,
 )
 
-FEWEST_OF_LANGUAGES = 20  # pairs of two languages that a figure is given for
-MAIN = "nDCG@10"  # the metric that the last system is tested on against each other one
+FEWEST_OF_LANGUAGES = 20  # fewest pairs of two languages that a figure is given for
+MAIN = "nDCG@10"  # the metric on which the last system is tested against the others
 ENGAGEMENT, JUDGED = "held-out engagement", "judged"
 
 
@@ -54,9 +54,9 @@ class EvaluateOptions:
 
     Attributes:
         systems: the last one is tested against each of the others.
-        queries: at most so many queries of each set, drawn by the seed; None for all.
-        pairs: at most so many pairs of each entity and action for the recall of spaces.
-        corpus: the random entities that recall is measured among.
+        queries: maximum number of queries sampled from each set; None for all.
+        pairs: maximum number of pairs of each entity and action for the recall of spaces.
+        corpus: number of random entities that recall is measured among.
     """
 
     systems: Sequence[str] = field(default_factory=evaluated_systems)
@@ -72,12 +72,12 @@ class SystemsTable:
 
     Attributes:
         name: 'held-out engagement', 'judged' or 'judged: esci'.
-        queries: how many were measured, of `available`.
+        queries: number of measured queries, of `available`.
         against: each other system → the last system's nDCG@10 minus that one's.
-        p_holm: the p-values of these differences, corrected for their number.
-        judged_at_10: system → the share of its first 10 results that has a judgment; what has
-            none counts as irrelevant, so a low share makes a system look worse than it is. Empty
-            for engagement.
+        p_holm: the Holm-corrected p-values of these differences.
+        judged_at_10: system → the share of its first 10 results that is judged. Unjudged results
+            count as irrelevant, so a low share makes a system look worse than it is. Empty for
+            engagement.
     """
 
     name: str
@@ -91,10 +91,10 @@ class SystemsTable:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of `omnisearch evaluate`; `notes` say what the data is.
+    """All figures of `omnisearch evaluate`; `notes` describe the data.
 
-    `languages` is the recall of held-out pairs, judged ones too, by the language of the query and
-    of the item; empty where none crosses languages.
+    `languages` is the recall of held-out pairs, including judged ones, by the languages of query
+    and item; empty if no pair crosses languages.
     """
 
     generation: int
@@ -112,21 +112,21 @@ class Evaluation:
 
 
 def held_out_pairs(db: sqlite_utils.Database, sample: int = 80_000) -> dict[str, pa.Table]:
-    """The evaluation window's pairs by '<entity>/<action>'; empty where the log has no window.
+    """The evaluation window's pairs by '<entity>/<action>'; empty if the log has no window.
 
     Raises:
-        NotReady: features know of what happened after the end of training.
+        NotReady: features were built from events after the end of training.
     """
     return evaluation_pairs(db, time_split(db), sample=sample)
 
 
 def held_out_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
-    """query → item → 1 for what it engaged in the evaluation window."""
+    """query → item → 1 for the items engaged in the evaluation window."""
     return engaged_gains(held_out_pairs(db))
 
 
 class LiveEngine(Engine, Protocol):
-    """An engine whose generation, encoder and rankers can be reached."""
+    """An engine with access to its generation, encoder and rankers."""
 
     @property
     def snapshot(self) -> Snapshot: ...
@@ -138,9 +138,9 @@ def evaluate(
     options: EvaluateOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Recall of all spaces and metrics of all systems, on whatever held-out data there is.
+    """Recall of all spaces and metrics of all systems, on the held-out data available.
 
-    `progress` counts queries, over all sets.
+    `progress` counts queries over all sets.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
     begins, ends = evaluation_window(time_split(db))
@@ -183,16 +183,16 @@ def evaluate(
 def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
     notes = []
     if snapshot.rankers is None:
-        notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
+        notes.append("No rankers are trained: 'l1' and 'full' rank by cosine and shared words.")
     if not tables:
-        notes.append("Nothing is held out: no evaluation window and no judgments of test queries.")
+        notes.append("No held-out data: no evaluation window and no judgments of test queries.")
     return notes
 
 
 def judged_sets(db: sqlite_utils.Database) -> dict[str, dict[str, ItemGains]]:
-    """'judged' or 'judged: <prefix>' → query → item → gain, of the queries kept for evaluation.
+    """'judged' or 'judged: <prefix>' → query → item → gain, for held-out queries.
 
-    Queries to which nothing is relevant are left out.
+    Queries without a relevant item are left out.
     """
     kept_back = evaluation_queries(db)
     sets: dict[str, dict[str, ItemGains]] = {}

@@ -1,7 +1,7 @@
-"""The frame of every page a report writes: one file, no script, nothing fetched that isn't named.
+"""The frame of all report pages: one file without scripts; only remote pictures are fetched.
 
-All text goes through `text`, which escapes it; the page's policy forbids scripts, forms, frames
-and everything else but pictures and the page's own style.
+All text is escaped by `text`; the page's content security policy allows only pictures and the
+page's own style.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _POLICY = (
 
 
 def text(value: object) -> str:
-    """Anything as text that is safe in an element and in a quoted attribute."""
+    """Any value as text, escaped for use in elements and quoted attributes."""
     return escape(plain(str(value)), quote=True)
 
 
 def link(url: str) -> str | None:
-    """An escaped http(s) address fit for `href`, or None for anything else (javascript:, data:)."""
+    """An http(s) URL escaped for `href`; None for other schemes (javascript:, data:)."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -34,13 +34,13 @@ def link(url: str) -> str | None:
 
 
 def notes(lines: Iterable[str]) -> str:
-    """What a reader must know about the data, as a list of labels."""
+    """Caveats about the data, as a list of labels."""
     items = "".join(f"<li>{text(line)}</li>" for line in lines)
     return f'<ul class="notes" aria-label="About the data">{items}</ul>' if items else ""
 
 
 def page(title: str, body: str) -> str:
-    """A whole HTML document around `body`, which is trusted to be escaped."""
+    """A complete HTML document around `body`, which must already be escaped."""
     style = files("omnisearch.evaluation").joinpath("report.css").read_text("utf-8")
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""What counts as good: judgments averaged over judges, or held-out engagement, as gains."""
+"""Relevance gains from judgments averaged over judges, or from held-out engagement."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
 Item = tuple[str, str]  # (entity, id)
 ItemGains = dict[Item, float]
 
-# Data sets grade on scales of their own (ESCI to 1, Home Depot to 2, others to 3), so a gain is the
-# mean grade as a share of the highest grade of its data set, and half of that is relevant: of
-# ESCI's labels "exact", of Home Depot's "partially relevant" and better, of tags every one.
+# Data sets use different scales (ESCI up to 1, Home Depot up to 2, others up to 3), so a gain is
+# the mean grade divided by the data set's highest grade. Gains from 0.5 are relevant: "exact" in
+# ESCI, "partially relevant" and better in Home Depot, every tag.
 RELEVANT = 0.5
 
 _OF_SET = (
     "CASE WHEN instr(item_id, ':') THEN substr(item_id, 1, instr(item_id, ':') - 1) ELSE '' END"
 )
-# What `omnisearch judge apply` writes is scaled already: to the others' highest grade, or to 1.
+# `omnisearch judge apply` writes scaled grades: up to the others' highest grade, or up to 1.
 JUDGING = "judging:"
 _GAINS = f"""
     WITH tops AS (
@@ -37,14 +37,14 @@ _GAINS = f"""
 
 
 def set_of(item_id: str) -> str:
-    """The data set that an id names by its prefix: 'esci' of 'esci:B07', '' of an id without."""
+    """The data set in an id's prefix: 'esci' for 'esci:B07', '' for an id without a prefix."""
     return item_id.partition(":")[0] if ":" in item_id else ""
 
 
 def top_grades(db: sqlite_utils.Database, without: str = "") -> dict[str, float]:
-    """Data set (as `set_of` names it) → the highest grade on its scale, that somebody gave.
+    """Data set (see `set_of`) → the highest grade that any judge gave in it.
 
-    Judges whose names begin with `without` are left out.
+    Judges whose names begin with `without` are ignored.
     """
     rows = db.conn.execute(
         f"SELECT {_OF_SET} AS of_set, MAX(grade) AS top FROM judgments "
@@ -55,15 +55,15 @@ def top_grades(db: sqlite_utils.Database, without: str = "") -> dict[str, float]
 
 
 def judged_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
-    """query → item → gain: the mean of its judges' grades over its data set's highest grade.
+    """query → item → gain: the mean of its judges' grades divided by its data set's highest grade.
 
-    Gains are at most 1; RELEVANT and more is relevant.
+    Gains are at most 1; from RELEVANT on, an item is relevant.
     """
     return _gather(db.conn.execute(_GAINS.format(where="")))
 
 
 def gains_of_query(db: sqlite_utils.Database, query: str) -> ItemGains:
-    """The same for one normalised query; empty where nobody judged anything for it."""
+    """item → gain for one normalised query; empty if it has no judgments."""
     rows = db.conn.execute(_GAINS.format(where="WHERE query = ?"), [query])
     return _gather(rows).get(query, {})
 
@@ -78,7 +78,7 @@ def _gather(rows: Iterable[tuple[str, str, str, float]]) -> dict[str, ItemGains]
 def engaged_gains(pairs: Mapping[str, pa.Table]) -> dict[str, ItemGains]:
     """query → item → 1 for each pin and product engaged in the evaluation window.
 
-    `pairs` are `data.catalogue.pairs.evaluation_pairs`; related-query clicks are left out.
+    `pairs` are those of `data.catalogue.pairs.evaluation_pairs`; related-query clicks are ignored.
     """
     gains: dict[str, ItemGains] = {}
     for table in pairs.values():
@@ -90,7 +90,7 @@ def engaged_gains(pairs: Mapping[str, pa.Table]) -> dict[str, ItemGains]:
 
 
 def data_notes(db: sqlite_utils.Database) -> list[str]:
-    """What a reader of any figure must know about the data; empty for real logs."""
+    """Caveats about the data behind all figures; empty for real logs."""
     notes = []
     if get_meta(db, "synthetic"):
         notes.append("Synthetic data: a generated sample world, its log and its judges simulated.")

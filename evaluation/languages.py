@@ -1,7 +1,7 @@
-"""Held-out pairs by the language of the query and that of the item, for Recall@10 across languages.
+"""Held-out pairs grouped by the languages of query and item, for cross-lingual Recall@10.
 
-`evaluation.recall` measures them as it does all pairs (§4.2): exactly, among items of all
-languages, ties against the model. A search that only knows words finds little off the diagonal.
+`evaluation.recall` measures them like all pairs (§4.2): exactly, among items of all languages,
+ties counted against the model. Word-based search finds little off the diagonal.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def language_pairs(
     """'<entity>/<query language> → <item language>' → tables of PAIR_SCHEMA.
 
     Empty unless a pair crosses languages. Pairs whose query or item has no language are left out.
-    At most `most` pairs of each two languages are drawn; those with less than `fewest` are left
-    out, since their figure would say nothing.
+    At most `most` pairs are sampled for each two languages; two languages with fewer than
+    `fewest` pairs are left out, since their figure would be meaningless.
     """
     relevant = {
         (query, entity, key)
@@ -64,7 +64,7 @@ def language_pairs(
 
 
 def _languages(db: sqlite_utils.Database, table: str, ids: set[str]) -> dict[str, str]:
-    """The languages of the rows of these ids that have one."""
+    """id → language, for the ids that have one."""
     wanted = orjson.dumps(sorted(ids)).decode()
     rows = db.conn.execute(
         f"SELECT id, language FROM {table} WHERE language <> '' "

@@ -24,14 +24,14 @@ Measure = Callable[[Ranking, Gains, float], float]
 
 
 def order_by_score(scores: Mapping[str, float]) -> list[str]:
-    """Documents as trec_eval orders them: score descending, then document number descending.
+    """Documents in trec_eval's order: score descending, then document number descending.
 
-    trec_eval keeps scores in single precision, so two scores that differ only beyond that tie.
+    trec_eval keeps scores in single precision, so scores that differ only beyond that tie.
     """
-    with np.errstate(over="ignore"):  # beyond single precision lies infinity, as in C
+    with np.errstate(over="ignore"):  # out of single precision's range becomes infinity, as in C
         single = {doc: float(np.float32(score)) for doc, score in scores.items()}
-    # surrogateescape: the byte order of strcmp is that of the code points, except for bytes that
-    # were not UTF-8 when the run was read.
+    # strcmp's byte order equals code point order, except for bytes that were not UTF-8 when the
+    # run was read (surrogateescape).
     return sorted(single, key=lambda doc: (single[doc], _bytes(doc)), reverse=True)
 
 
@@ -59,43 +59,43 @@ def _relevant(gains: Gains, level: float) -> set[Hashable]:
 def average_precision(
     ranking: Ranking, gains: Gains, level: float = 1.0, k: int | None = None
 ) -> float:
-    """Precision at each relevant document of the first k, summed, over all relevant ones."""
+    """The sum of precision at each relevant document in the first k, over all relevant ones."""
     relevant = _relevant(gains, level)
     hits = [rank for rank, doc in enumerate(ranking[:k], 1) if doc in relevant]
     return fsum(n / rank for n, rank in enumerate(hits, 1)) / len(relevant) if relevant else 0.0
 
 
 def precision(ranking: Ranking, gains: Gains, level: float = 1.0, k: int = 10) -> float:
-    """The share of the first k places that hold a relevant document; empty places count."""
+    """The share of the first k places with a relevant document; empty places count."""
     relevant = _relevant(gains, level)
     return sum(doc in relevant for doc in ranking[:k]) / k
 
 
 def recall(ranking: Ranking, gains: Gains, level: float = 1.0, k: int | None = None) -> float:
-    """The share of the relevant documents that are among the first k."""
+    """The share of the relevant documents that are in the first k."""
     relevant = _relevant(gains, level)
     return sum(doc in relevant for doc in ranking[:k]) / len(relevant) if relevant else 0.0
 
 
 def success(ranking: Ranking, gains: Gains, level: float = 1.0, k: int = 10) -> float:
-    """1 where one of the first k is relevant, else 0."""
+    """1 if one of the first k is relevant, else 0."""
     return float(any(gains.get(doc, level - 1) >= level for doc in ranking[:k]))
 
 
 def r_precision(ranking: Ranking, gains: Gains, level: float = 1.0) -> float:
-    """Precision at R, R being the number of relevant documents."""
+    """Precision at R, the number of relevant documents."""
     relevant = _relevant(gains, level)
     return precision(ranking, gains, level, len(relevant)) if relevant else 0.0
 
 
 def reciprocal_rank(ranking: Ranking, gains: Gains, level: float = 1.0) -> float:
-    """One over the rank of the first relevant document, 0 where there is none."""
+    """One over the rank of the first relevant document, 0 if there is none."""
     relevant = _relevant(gains, level)
     return next((1 / rank for rank, doc in enumerate(ranking, 1) if doc in relevant), 0.0)
 
 
 def bpref(ranking: Ranking, gains: Gains, level: float = 1.0) -> float:
-    """How seldom judged non-relevant documents stand above relevant ones; unjudged are ignored.
+    """How rarely judged non-relevant documents rank above relevant ones; unjudged are ignored.
 
     Negative grades mean "in the pool, not judged", as in trec_eval.
     """
@@ -132,7 +132,7 @@ def measure(name: str) -> Measure:
     """The metric of a trec_eval name, such as 'ndcg_cut_10', 'map', 'P_5' or 'recip_rank'.
 
     Raises:
-        InputError: no such metric.
+        InputError: the metric is unknown.
     """
     if name in _PLAIN:
         return _PLAIN[name]
@@ -140,7 +140,7 @@ def measure(name: str) -> Measure:
     if found and found[1] in _CUT:
         return partial(_CUT[found[1]], k=int(found[2]))
     known = [*_PLAIN, *(f"{stem}_<k>" for stem in _CUT)]
-    raise InputError(f"There is no metric {name!r}.", how=f"Known ones: {', '.join(known)}.")
+    raise InputError(f"There is no metric {name!r}.", how=f"Choose one of {', '.join(known)}.")
 
 
 def evaluate_run(
@@ -152,7 +152,7 @@ def evaluate_run(
     """Each metric's value for each query that has both a ranking and judgments.
 
     Returns:
-        metric name → query → value; `mean` makes trec_eval's "all" of it.
+        metric name → query → value; `mean` gives trec_eval's "all".
     """
     measures = {name: measure(name) for name in names}
     queries = [query for query in rankings if query in qrels]
@@ -163,5 +163,5 @@ def evaluate_run(
 
 
 def mean(values: Mapping[str, float]) -> float:
-    """The mean over queries, NaN where there are none."""
+    """The mean over queries; NaN if there are none."""
     return fsum(values.values()) / len(values) if values else float("nan")

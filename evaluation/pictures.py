@@ -1,4 +1,4 @@
-"""Pictures for a page that needs no other file: local ones as data URIs, remote ones by URL."""
+"""Pictures for self-contained pages: local ones as data URIs, remote ones by URL."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from urllib.parse import urlsplit
 
 import sqlite_utils
 
-MAX_BYTES = 1 << 20  # a larger file is not embedded: pages must stay small enough to send
+MAX_BYTES = 1 << 20  # larger files are not embedded, to keep pages small enough to send
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What goes into `<img src>`; `remote` where the reader's browser would fetch it."""
+    """The value of `<img src>`; `remote` if the reader's browser would fetch it."""
 
     src: str
     remote: bool
 
 
 def picture_folders(db: sqlite_utils.Database) -> list[Path]:
-    """The folders of the files that were imported, newest first: where relative paths start."""
+    """The folders of imported files, newest first: the bases of relative paths."""
     rows = db.conn.execute("SELECT file FROM imports ORDER BY id DESC")
     return list(dict.fromkeys(Path(file).parent for (file,) in rows))
 
 
 def picture(image: str, folders: Sequence[Path]) -> Picture | None:
-    """The picture an item's `image` names, or None where there is nothing fit to show.
+    """The picture an item's `image` names, or None if there is none that can be shown.
 
-    A path is taken as it stands or from one of `folders`. Only files whose content is that of a
-    PNG, JPEG, GIF, WebP or SVG picture are embedded, whatever their name, so that a catalogue
-    cannot pull other files of the machine into a page.
+    A path is tried as given, then in each of `folders`. Only files whose content is a PNG, JPEG,
+    GIF, WebP or SVG picture are embedded, whatever their name, so that a catalogue cannot embed
+    other files of the machine in a page.
     """
     if not image:
         return None
@@ -52,7 +52,7 @@ def picture(image: str, folders: Sequence[Path]) -> Picture | None:
 
 
 def picture_kind(content: bytes) -> str | None:
-    """The media type of a PNG, JPEG, GIF, WebP or SVG by its first bytes; None for others."""
+    """The media type of a PNG, JPEG, GIF, WebP or SVG from its first bytes; None for others."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

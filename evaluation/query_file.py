@@ -1,4 +1,4 @@
-"""Files of queries to compare systems on: text, JSONL, CSV or TSV."""
+"""Reads files of queries to compare systems on: text, JSONL, CSV or TSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_queries(path: Path) -> list[str]:
     lines that start with # are comments.
 
     Raises:
-        InputError: the file cannot be read, a line is not what it should be, or there is no query.
+        InputError: the file cannot be read, a line is invalid, or there are no queries.
     """
     readers = {".jsonl": _json_lines, ".csv": _table, ".tsv": _table}
     read = readers.get(path.suffix.lower(), _lines)
@@ -40,7 +40,7 @@ def read_queries(path: Path) -> list[str]:
         ) from error
     queries = list(dict.fromkeys(key for key in keys if key))
     if not queries:
-        raise InputError("There is no query in the file.", where=str(path))
+        raise InputError("The file has no queries.", where=str(path))
     return queries
 
 
@@ -63,7 +63,7 @@ def _json_lines(path: Path) -> Iterator[str]:
                 value = next((value[key] for key in _COLUMNS if key in value), None)
             if not isinstance(value, str):
                 raise InputError(
-                    "The line holds no query.", where=where, how='Write {"query": "..."} lines.'
+                    "The line has no query.", where=where, how='Write {"query": "..."} lines.'
                 )
             yield value
 
@@ -75,7 +75,7 @@ def _table(path: Path) -> Iterator[str]:
         column = next((name for name in _COLUMNS if name in (rows.fieldnames or ())), None)
         if column is None:
             raise InputError(
-                "The table has no column of queries.",
+                "The table has no query column.",
                 where=f"{path}:1",
                 how=f"Name one of its columns {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}.",
             )

@@ -1,4 +1,4 @@
-"""Exact ranks among a large corpus: a matrix product in blocks, each counted as it is made."""
+"""Exact ranks in a large corpus: a blocked matrix product, each block counted immediately."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from threadpoolctl import ThreadpoolController
 
 from omnisearch.data.workspace.progress import Progress
 
-# Rounding differs between the places of a matrix product, by some 1e-7 for unit vectors. Scores
-# this close are one score, so that a copy of the engaged entity never passes for a lesser one.
+# Rounding differs across a matrix product, by about 1e-7 for unit vectors. Scores this close are
+# treated as equal, so that a copy of the engaged entity never counts as lower.
 TIE = 1e-6
-QUERIES_AT_ONCE, ENTITIES_AT_ONCE = 512, 2048  # a thread's 4 MiB of scores stay in the cache
-_ON_GPU = 16  # times as many of both: 1 GiB of scores
-_BYTE = 255  # so many flags can be summed in a byte
+QUERIES_AT_ONCE, ENTITIES_AT_ONCE = 512, 2048  # 4 MiB of scores per thread fit in the cache
+_ON_GPU = 16  # times as many of each on a GPU: 1 GiB of scores
+_BYTE = 255  # this many flags can be summed in a byte
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is counted for n queries.
+    """The inputs of counting for n queries.
 
     Attributes:
         queries: (n, d) float32.
-        thresholds: (n,) float32, the score from which an entity counts.
-        out: (n,) int64 arrays of corpus columns that do not count, -1 for none.
+        thresholds: (n,) float32, the lowest score at which an entity counts.
+        out: (n,) int64 arrays of corpus columns to exclude, -1 for none.
     """
 
     queries: np.ndarray
@@ -42,7 +42,7 @@ class _Wanted:
         return _Wanted(self.queries[rows], self.thresholds[rows], out)
 
     def left_out(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Places (rows of a block that begins at `start`, queries) that do not count."""
+        """(rows of the block that begins at `start`, queries): the entries to exclude."""
         for columns in self.out:
             inside = np.flatnonzero((columns >= start) & (columns < stop))
             yield columns[inside] - start, inside
@@ -56,20 +56,20 @@ def exact_ranks(
     skip: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """The rank of each query's target among a corpus: 1 + how many others score as high or higher.
+    """The rank of each query's target in a corpus: 1 + the number of others scoring no lower.
 
-    Runs on the GPU where there is one, else on the threads that numpy's matrix product has.
+    Runs on the GPU if there is one, else on as many threads as numpy's matrix product uses.
 
     Args:
         queries: (n, d) float32.
-        targets: (n,) rows of `vectors`; below 0 where the target has no vector.
+        targets: (n,) rows of `vectors`; below 0 if the target has no vector.
         vectors: (N, d) float32, possibly memory-mapped.
         corpus: (m,) distinct rows of `vectors`; a target in it does not count against itself.
-        skip: (n,) rows that do not count either (a query's own row), or None.
+        skip: (n,) further rows to exclude (a query's own row), or None.
 
     Returns:
-        (n,) int64; m + 1 for targets without a vector. Memory is bounded: scores exist in blocks
-        of QUERIES_AT_ONCE x ENTITIES_AT_ONCE a thread.
+        (n,) int64; m + 1 for targets without a vector. Memory is bounded: each thread holds
+        scores of QUERIES_AT_ONCE x ENTITIES_AT_ONCE at a time.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     known = targets >= 0
@@ -102,7 +102,7 @@ def _target_scores(queries: np.ndarray, targets: np.ndarray, vectors: np.ndarray
 
 @contextmanager
 def _counter(wanted: _Wanted) -> Iterator[Callable[[np.ndarray, int], np.ndarray]]:
-    """A function from a block of entities and its first column to (n,) counts."""
+    """A function (block of entities, its first column) → (n,) counts."""
     if torch.cuda.is_available():
         yield TorchCounter(wanted, torch.device("cuda")).count
         return
@@ -112,7 +112,7 @@ def _counter(wanted: _Wanted) -> Iterator[Callable[[np.ndarray, int], np.ndarray
         wanted.part(first, QUERIES_AT_ONCE)
         for first in range(0, len(wanted.queries), QUERIES_AT_ONCE)
     ]
-    # One product a thread, so that each counts its own scores while they are in its cache.
+    # One product per thread, so that each counts its scores while they are in its cache.
     with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
 
         def count(block: np.ndarray, start: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def _count(wanted: _Wanted, block: np.ndarray, start: int) -> np.ndarray:
     scores = block @ wanted.queries.T  # (b, n)
     for rows, columns in wanted.left_out(start, start + len(block)):
         scores[rows, columns] = -np.inf
-    # Counted by what is below, so that a score that is no number goes against the model.
+    # Count the scores below instead, so that NaN counts against the model.
     below = (scores < wanted.thresholds).view(np.uint8)
     counts = np.full(len(wanted.queries), len(block), dtype=np.int64)
     for first in range(0, len(below), _BYTE):
@@ -136,7 +136,7 @@ def _count(wanted: _Wanted, block: np.ndarray, start: int) -> np.ndarray:
 
 
 class TorchCounter:
-    """`_count` on a device that holds all queries."""
+    """`_count` on a device, which holds all queries."""
 
     def __init__(self, wanted: _Wanted, device: torch.device) -> None:
         self.device = device

@@ -1,8 +1,8 @@
 """Recall@10 of the engaged entity among random entities, by exact search (§4.2).
 
-A pair counts when fewer than k entities of the corpus score at least as high as the engaged one:
-ties go against the model. As in the paper, other entities that the same query engaged are not
-taken out of the corpus.
+A pair counts as found if fewer than k entities of the corpus score at least as high as the engaged
+one: ties count against the model. As in the paper, other entities engaged by the same query are
+not removed from the corpus.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Recall:
         space: 'learned', 'pinsage', 'itemsage' or 'bm25'.
         pairs_of: entity and action, such as 'pin/save'.
         group: '' for all pairs, else 'language=de' or 'country=FR'.
-        corpus: how many random entities the engaged one stood among.
-        low, high: 95% bootstrap interval over queries, the pairs of a query kept together.
+        corpus: number of random entities that the engaged one was ranked among.
+        low, high: 95% bootstrap interval over queries; the pairs of a query stay together.
     """
 
     space: str
@@ -47,7 +47,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class RecallOptions:
-    """`corpus` is the paper's m; a smaller catalogue is taken whole."""
+    """`corpus` is the paper's m; a smaller catalogue is used whole."""
 
     k: int = 10
     corpus: int = 1_500_000
@@ -62,7 +62,7 @@ def token_ranks(
     k: int,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """As `exact_ranks`, in the BM25 list of a token index; exact up to rank k, beyond it k + 1."""
+    """Like `exact_ranks`, in a token index's BM25 ranking; exact up to rank k, beyond it k + 1."""
     ranks = np.full(len(texts), k + 1, dtype=np.int64)
     in_corpus = corpus.copy()  # (N,) bool
     for number, (text, target) in enumerate(zip(texts, targets, strict=True)):
@@ -86,7 +86,7 @@ def evaluate_recall(
     options: RecallOptions | None = None,
     progress: Progress | None = None,
 ) -> list[Recall]:
-    """Recall of every space on every kind of pairs, for all, by language and by country.
+    """Recall of every space on every kind of pairs: overall, by language and by country.
 
     Args:
         pairs: `omnisearch.data.catalogue.pairs.evaluation_pairs`, keyed '<entity>/<action>'.
@@ -120,7 +120,7 @@ def _of_entity(
     alive = np.zeros(len(items.ids), dtype=bool)
     alive[live] = True
     targets = _rows(items, pairs["item_id"].to_pylist(), alive)
-    # A related query is looked for among the other queries: its own text is no suggestion.
+    # Related queries are ranked among the other queries: a query does not suggest itself.
     own = _rows(items, pairs["query"].to_pylist(), alive) if entity == "query" else None
     sample = np.random.default_rng(options.seed).permutation(live)[: options.corpus]
     found = []
@@ -143,13 +143,13 @@ def _of_entity(
 
 
 def _rows(items: Any, ids: Sequence[str], alive: np.ndarray) -> np.ndarray:
-    """The rows of ids, -1 for those not (or no longer) there."""
+    """The rows of ids, -1 for missing ids."""
     rows = np.array([items.row_of.get(key, -1) for key in ids], dtype=np.int64)
     return np.where((rows >= 0) & alive[rows], rows, -1)
 
 
 def _present(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(len(rows),) bool: which rows have a vector at all; absent ones are zeros."""
+    """(len(rows),) bool: which rows have a vector; missing vectors are zeros."""
     parts = [
         np.asarray(vectors[rows[start : start + 65_536]]).any(axis=1)
         for start in range(0, len(rows), 65_536)
@@ -160,7 +160,7 @@ def _present(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def summarise(
     pairs: pa.Table, hits: np.ndarray, of: tuple[str, str, int], seed: int = 0
 ) -> list[Recall]:
-    """The recall over all pairs, then over those of each language and each country.
+    """The recall over all pairs, then over the pairs of each language and each country.
 
     `of` is (space, kind of pairs, corpus size); hits is (n,) bool, aligned with `pairs`.
     """

@@ -1,4 +1,4 @@
-"""Comparisons in the terminal. Titles are put in as text, never as markup."""
+"""Renders comparisons in the terminal. Titles are inserted as text, never as markup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Columns side by side: ✓ or ✗ where judged, ● for each system that shows the result too."""
+    """Columns side by side: ✓ or ✗ if judged, ● for each system that shows the result."""
     systems = [column.system for column in comparison.columns]
     grid = Table(title=Text(f"“{plain(comparison.query)}”", "bold"), title_justify="left")
     grid.add_column("", justify="right", style="dim")
@@ -76,7 +76,7 @@ def _below(comparison: Comparison) -> list[Text]:
 
 
 def set_tables(comparison: SetComparison) -> RenderableType:
-    """The metrics of each system, and of each pair of systems the differences with their tests."""
+    """The metrics of each system, and the differences of each pair of systems with their tests."""
     lines: list[RenderableType] = []
     if comparison.measured:
         lines.append(
@@ -135,7 +135,7 @@ def _pair_table(pair: PairOfSystems, comparison: SetComparison) -> RenderableTyp
 
 
 def evaluation_tables(evaluation: Evaluation) -> RenderableType:
-    """Recall of the spaces, then each set's metrics with the tests against the last system."""
+    """Recall of the spaces, then each set's metrics with tests against the last system."""
     lines: list[RenderableType] = []
     if evaluation.recall:
         lines.append(_recall_table(evaluation.recall))

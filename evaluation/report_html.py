@@ -15,7 +15,7 @@ _GOOD, _BAD = "✓ relevant", "✗ irrelevant"
 
 
 def comparison_page(comparison: Comparison, folders: Sequence[Path] = ()) -> str:
-    """The page; pictures with relative paths are looked for in `folders`."""
+    """The page; relative paths of pictures are resolved in `folders`."""
     systems = [column.system for column in comparison.columns]
     columns = "\n".join(_column(column, systems, folders) for column in comparison.columns)
     body = f"""<main>
@@ -103,7 +103,7 @@ def _card(hit: Shown, system: str, systems: list[str], folders: Sequence[Path]) 
 
 
 def _picture(hit: Shown, title: str, folders: Sequence[Path]) -> str:
-    # A remote picture that does not arrive leaves words, not a hole: browsers differ in whether
+    # If a remote picture fails to load, the title is shown instead: browsers differ in whether
     # they draw a broken image (then its data-title) or nothing (then the tile under it).
     found = picture(hit.image, folders)
     tile = f'<span class="tile" dir="auto" aria-hidden="true">{title}</span>'

@@ -12,7 +12,7 @@ _SHOWN = 15  # queries in each of the tables of gains and losses
 
 
 def set_page(comparison: SetComparison) -> str:
-    """The page: metrics by system, each pair's differences, the queries that differ most."""
+    """The page: metrics by system, the differences of each pair, the queries that differ most."""
     names = " · ".join(text(system_name(system)) for system in comparison.systems)
     body = f"""<main>
 <p class="eyebrow">OmniSearch · over a query set</p>

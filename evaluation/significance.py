@@ -1,4 +1,4 @@
-"""Is a difference between two systems more than chance? Paired tests over queries."""
+"""Significance of a difference between two systems: paired tests over queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-_EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the random ones we would draw
+_EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the random resamples
 _BLOCK = 2_000_000  # random numbers drawn at once; bounds memory
 
 
@@ -19,8 +19,8 @@ class Difference:
     Attributes:
         mean: the mean of b - a.
         low, high: the 95% bootstrap interval of that mean.
-        p_value: two-sided, of the paired randomisation test.
-        wins, ties, losses: queries on which b is above, level with, below a.
+        p_value: two-sided, from the paired randomisation test.
+        wins, ties, losses: queries on which b is above, equal to, below a.
     """
 
     queries: int
@@ -34,10 +34,10 @@ class Difference:
 
 
 def compare_paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> Difference:
-    """All of `Difference` for two aligned lists of per-query values; NaNs where they are empty."""
+    """The `Difference` of two aligned lists of per-query values; NaNs if they are empty."""
     delta = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     low, high = bootstrap_interval(delta, seed=seed)
-    close = np.abs(delta) < 1e-9  # the metrics are sums of floats: level means level to 9 places
+    close = np.abs(delta) < 1e-9  # metrics are sums of floats: equal to 9 places is a tie
     return Difference(
         queries=len(delta),
         mean=float(delta.mean()) if len(delta) else float("nan"),
@@ -54,8 +54,8 @@ def randomisation_test(a: ArrayLike, b: ArrayLike, seed: int = 0, resamples: int
     """Two-sided p-value of Fisher's paired randomisation test on the mean difference.
 
     Under the null hypothesis the two systems' labels can be swapped on any query. With few
-    queries all swaps are counted; otherwise `resamples` random ones, the observed one counted in,
-    so that p is never 0. Returns NaN for no queries.
+    queries all swaps are enumerated; otherwise `resamples` random ones plus the observed one, so
+    that p is never 0. Returns NaN for no queries.
     """
     delta = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     n = len(delta)
@@ -83,10 +83,10 @@ def bootstrap_interval(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """The percentile interval of the mean when the rows (queries) are drawn anew.
+    """The percentile bootstrap interval of the mean over rows (queries).
 
-    With `weights`, row i stands for weights[i] pairs whose values sum to values[i], and the
-    statistic is sum(values) / sum(weights): queries are drawn, their pairs come along.
+    With `weights`, row i is a query with weights[i] pairs whose values sum to values[i], and the
+    statistic is sum(values) / sum(weights): queries are resampled with all their pairs.
     (NaN, NaN) for no rows.
     """
     total = np.asarray(values, dtype=np.float64)
@@ -106,7 +106,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction for several tests, in the order given; NaNs are no tests."""
+    """Holm's step-down correction for several tests, in the order given; NaNs are ignored."""
     if any(np.isnan(p_values)):
         return list(p_values)
     order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")

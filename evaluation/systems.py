@@ -1,4 +1,4 @@
-"""Several systems over the same queries: their rankings, their metrics, and what differs."""
+"""Several systems on the same queries: their rankings, metrics and overlaps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnisearch.evaluation.metrics import measure
 from omnisearch.evaluation.significance import bootstrap_interval
 
 Rankings = dict[str, dict[str, list[Item]]]  # system → query → items, best first
-Values = dict[str, dict[str, np.ndarray]]  # system → metric → a value for each query
+Values = dict[str, dict[str, np.ndarray]]  # system → metric → one value per query
 
 METRICS = {
     "nDCG@10": "ndcg_cut_10",
@@ -22,7 +22,7 @@ METRICS = {
     "Recall@100": "recall_100",
     "MRR": "recip_rank",
 }
-DEPTH = 100  # results asked of each system; MRR and Recall@100 see no further
+DEPTH = 100  # results requested from each system; MRR and Recall@100 use no more
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def rank_all(
 ) -> Rankings:
     """The first DEPTH items of every system for every query."""
     rankings: Rankings = {system: {} for system in systems}
-    engine.warm(queries)  # encodes in batches what would be encoded one by one
+    engine.warm(queries)  # encode in batches, not one by one
     for done, query in enumerate(queries, 1):
         for system in systems:
             found = engine.rank(query, system, DEPTH)
@@ -55,7 +55,7 @@ def rank_all(
 def values_of(
     rankings: Rankings, gains: Mapping[str, ItemGains], queries: Sequence[str], level: float
 ) -> Values:
-    """Each metric of METRICS on each of `queries`, all of which must have gains."""
+    """Each metric of METRICS for each of `queries`, all of which must have gains."""
     return {
         system: {
             name: np.array([measure(key)(found[query], gains[query], level) for query in queries])
@@ -66,12 +66,12 @@ def values_of(
 
 
 def has_relevant(gains: ItemGains, level: float = RELEVANT) -> bool:
-    """Whether a query can be measured at all: something is relevant to it."""
+    """Whether a query can be measured: it has a relevant item."""
     return any(gain >= level for gain in gains.values())
 
 
 def estimates(values: Values, seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """system → metric → mean and interval; all NaN where there are no queries."""
+    """system → metric → mean and interval; all NaN if there are no queries."""
     return {
         system: {name: _estimate(column, seed) for name, column in columns.items()}
         for system, columns in values.items()
@@ -85,7 +85,7 @@ def _estimate(column: np.ndarray, seed: int) -> Estimate:
 
 
 def judged_shares(rankings: Rankings, gains: Mapping[str, ItemGains]) -> dict[str, float]:
-    """system → the share of its first 10 results, over all queries, that has a judgment."""
+    """system → the share of its first 10 results, over all queries, that are judged."""
     shares = {}
     for system, found in rankings.items():
         seen = [item in gains[query] for query, items in found.items() for item in items[:10]]
@@ -94,9 +94,9 @@ def judged_shares(rankings: Rankings, gains: Mapping[str, ItemGains]) -> dict[st
 
 
 def overlap(a: Sequence[Item], b: Sequence[Item], k: int) -> float:
-    """The share of the first k places that two rankings have in common, whatever the order.
+    """The share of the first k results that two rankings have in common, in any order.
 
-    Where neither fills k places, of the longer one's places; 1 for two empty rankings.
+    If both are shorter than k, the share of the longer one; 1 for two empty rankings.
     """
     first, second = set(a[:k]), set(b[:k])
     places = max(len(first), len(second))

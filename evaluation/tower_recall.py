@@ -1,8 +1,8 @@
 """Recall@10 of a query tower on engaged pairs, over the item vectors of a generation.
 
-What decides whether a smaller form of the tower (int8) may serve: the same pairs and the same
-items for both, and nothing but the query's vector differs. So pairs of the whole log will do, and
-a small loss needs many: what the tower was trained on favours neither of its forms.
+Decides whether a smaller form of the tower (int8) may serve: both forms are measured on the same
+pairs and items, and only the query's vector differs. Training pairs favour neither form, so pairs
+of the whole log are used: detecting a small loss needs many.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from omnisearch.evaluation.ranks import exact_ranks
 
 K = 10
-_TOGETHER = 64  # queries a batch, the most that are gathered while serving
+_TOGETHER = 64  # queries per batch, the largest batch gathered while serving
 _CORPUS = 100_000
 
 
@@ -31,11 +31,12 @@ def tower_recall(
 
     Args:
         generation: an open generation of the tower's checkpoint.
-        pairs: as `omnisearch.data.catalogue.pairs.window_pairs` draws them.
-        corpus: random entities that each pair's entity stands among; fewer are taken whole.
+        pairs: as sampled by `omnisearch.data.catalogue.pairs.window_pairs`.
+        corpus: number of random entities each pair's entity is ranked among; all if there are
+            fewer.
 
     Returns:
-        None where no pair's item has a vector.
+        None if no pair's item has a vector.
     """
     asked: dict[str, tuple[list[str], np.ndarray, np.ndarray | None, Any]] = {}
     for name, table in pairs.items():
@@ -47,7 +48,7 @@ def tower_recall(
         texts = table["query"].to_pylist()
         targets = np.array([row_of.get(key, -1) for key in table["item_id"].to_pylist()], np.int64)
         known = np.flatnonzero(targets >= 0)
-        # A related query is looked for among the others: its own text is no suggestion.
+        # Related queries are ranked among the others: a query does not suggest itself.
         own = np.array([row_of.get(text, -1) for text in texts], np.int64)
         skip = own[known] if entity == "query" else None
         if len(known):

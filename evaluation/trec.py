@@ -1,5 +1,5 @@
 """Readers of TREC's text formats: qrels (`query 0 doc grade`) and runs (`query Q0 doc rank score
-tag`). White space of any kind separates the fields."""
+tag`). Fields are separated by any white space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, float]]:
     """query → document → grade.
 
     Raises:
-        InputError: a line without four fields, a grade that is no number, a repeated document.
+        InputError: a line without four fields, a grade that is not a number, a repeated document.
     """
     qrels: dict[str, dict[str, float]] = {}
     for where, parts in _lines(path, fields=4):
@@ -28,10 +28,10 @@ def read_qrels(path: Path) -> dict[str, dict[str, float]]:
 
 
 def read_scores(path: Path) -> dict[str, dict[str, float]]:
-    """query → document → score, of a run file; the rank field is ignored, as trec_eval does.
+    """query → document → score of a run file; the rank field is ignored, as in trec_eval.
 
     Raises:
-        InputError: a line without six fields, a score that is no number, a repeated document.
+        InputError: a line without six fields, a score that is not a number, a repeated document.
     """
     run: dict[str, dict[str, float]] = {}
     for where, parts in _lines(path, fields=6):
@@ -44,7 +44,7 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def read_run(path: Path) -> dict[str, list[str]]:
-    """query → documents, best first, in trec_eval's order (not in that of the file)."""
+    """query → documents, best first, in trec_eval's order (not the file's)."""
     return {query: order_by_score(scores) for query, scores in read_scores(path).items()}
 
 

@@ -1,8 +1,8 @@
-"""The sample world: a seeded generator of a small, wholly synthetic Pinterest.
+"""The sample world: a seeded generator of a small, entirely synthetic Pinterest.
 
-`generate` writes the conventional import files of pins, products, boards, queries, an engagement
-log from a simulated production search, judgments and pictures, as
-docs/reference/sample-world.md says.
+`generate` writes the standard import files of pins, products, boards, queries, an engagement log
+from a simulated production search, judgments and pictures, as described in
+docs/reference/sample-world.md.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ __all__ = ["Size", "generate"]
 
 
 def __getattr__(name: str) -> object:
-    # Lazy, so that naming a Size does not load pyarrow.
+    # Lazy, so that importing Size does not load pyarrow.
     if name == "generate":
         from omnisearch.world.generator import generate
 

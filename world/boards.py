@@ -1,4 +1,4 @@
-"""Boards, and which items their owners put on them."""
+"""Boards, and the items their owners save to them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from omnisearch.world.relevance import ThemeTree
 from omnisearch.world.templates import TIDY_BOARDS, USELESS_BOARDS
 from omnisearch.world.wording import PICKS, attribute_words, phrase, pick_word, title_case
 
-# What a board collects: a concept, a concept with an attribute, an interest with an attribute
-# ('boho home decor'), a family, an interest.
+# Kinds of boards: a concept, a concept with an attribute, an interest with an attribute ('boho
+# home decor'), a family, an interest.
 KINDS = {"concept": 0.22, "concept+": 0.42, "interest+": 0.20, "family": 0.09, "interest": 0.07}
-USELESS = 0.26  # boards whose title says nothing; what they collect is as coherent
+USELESS = 0.26  # boards with an uninformative title; their items are as coherent
 NO_BOARD = 0.09
-MISPLACED = 0.1  # saves onto a board of the same interest that does not fit
+MISPLACED = 0.1  # saves to a board of the same interest that does not fit
 MOST_BOARDS = 10
-# Groups that people collect by.
+# Attribute groups that people collect by.
 COLLECTED = tuple(group for group in GROUPS if group not in ("material", "pattern"))
 
 
@@ -48,7 +48,7 @@ class Boards:
 def make_boards(
     lexicon: Lexicon, prior: Prior, n: int, users: np.ndarray, rng: np.random.Generator
 ) -> Boards:
-    """n boards; `users` (u,) holds each user's language, and owners write in theirs."""
+    """n boards; `users` (u,) is each user's language, which owners write in."""
     concept, values = prior.sample(rng, n)
     tree = ThemeTree.of(lexicon)
     kind = rng.choice(len(KINDS), n, p=list(KINDS.values()))
@@ -99,8 +99,8 @@ def place_items(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of (board row, item row, time), each (board, item) once.
 
-    An item goes to boards of its concept, family or interest, with one of its values or with none;
-    popular items go to more boards.
+    An item is saved to boards of its concept, family or interest, with one of its values or none;
+    popular items are saved to more boards.
     """
     tree = ThemeTree.of(lexicon)
     shelves = _Shelves(lexicon, boards)
@@ -116,7 +116,7 @@ def place_items(
         concept = items.concept[row]
         nothing = np.full(len(row), -1)
         board = shelves.draw(theme, value, rng)
-        # Where there is no such board: one of the concept, of the family, of the interest, any.
+        # Fallbacks without such a board: the concept's, the family's, the interest's, any.
         for wider in (concept, tree.family[concept], tree.interest[concept]):
             board = np.where(board >= 0, board, shelves.draw(wider, nothing, rng))
         misplaced = (board < 0) | (rng.random(len(row)) < MISPLACED)
@@ -132,7 +132,7 @@ def place_items(
 
 
 class _Shelves:
-    """Boards by what they collect (or by a theme given for each), without a value or with one."""
+    """Boards indexed by (theme, value), or by a given `theme` for each, without values."""
 
     def __init__(self, lexicon: Lexicon, boards: Boards, theme: np.ndarray | None = None) -> None:
         self.width = len(lexicon.values) + 1
@@ -145,7 +145,7 @@ class _Shelves:
         self.starts, self.counts = bounds[:-1], np.diff(bounds)
 
     def draw(self, theme: np.ndarray, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(n,) a board for each (theme, value), or -1 where there is none."""
+        """(n,) a board for each (theme, value), or -1 if there is none."""
         key = theme.astype(np.int64) * self.width + value + 1
         at = self.starts[key] + (rng.random(len(key)) * self.counts[key]).astype(np.int64)
         board = self.rows[np.minimum(at, len(self.rows) - 1)]
@@ -159,7 +159,7 @@ def _where_to(
     row: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each item row the (theme, value) of the board that it is put on."""
+    """For each item row, the (theme, value) of the board it is saved to."""
     concept = items.concept[row]
     kind = rng.choice(len(KINDS), len(row), p=list(KINDS.values()))
     theme = np.select(

@@ -1,4 +1,4 @@
-"""The Parquet files of the sample world: the log and the boards' items, a row group a block."""
+"""The Parquet files of the sample world, log and board items; one row group per block."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ BOARD_ITEMS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Log:
-    """What the log is simulated from; `related` is (q, r) int64 query numbers, `users` (u,) int8
-    each user's language."""
+    """Inputs of the log's simulation; `related` is (q, r) int64 query numbers, `users` (u,) int8
+    languages of users."""
 
     production: Production
     related: np.ndarray
@@ -72,7 +72,7 @@ def write_log(
     rng: np.random.Generator,
     advance: Callable[[int], None],
 ) -> dict[str, int | float]:
-    """engagements.parquet; returns counts of rows and the share of items engaged with."""
+    """Write engagements.parquet; returns row counts and the share of items engaged with."""
     ids = _ids(log.items)
     texts = pa.array(log.queries.text)
     by_language = [np.flatnonzero(log.users == number) for number in range(len(LANGUAGES))]
@@ -117,7 +117,7 @@ def write_log(
 def write_board_items(
     folder: Path, items: Population, blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> dict[str, int]:
-    """board_items.parquet from blocks of (board row, item row, time)."""
+    """Write board_items.parquet from blocks of (board row, item row, time)."""
     ids = _ids(items)
     total = 0
     path = folder / "board_items.parquet"
@@ -157,7 +157,7 @@ def _targets(ids: pa.Array, texts: pa.Array, rows: Rows) -> pa.Array:
 def _users(
     log: Log, query: np.ndarray, by_language: list[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """A user for each session, one who speaks the query's language where there is one."""
+    """A user for each session, one who speaks the query's language if there is any."""
     anyone = np.arange(len(log.users))
     language = log.queries.language[query]
     user = np.empty(len(query), dtype=np.int64)
@@ -168,7 +168,7 @@ def _users(
 
 
 def _user_countries(users: np.ndarray, countries: list[str]) -> np.ndarray:
-    """(u,) codes into `countries`, one that speaks the user's language."""
+    """(u,) codes into `countries`: a country where the user's language is spoken."""
     codes = np.empty(len(users), dtype=np.int64)
     for number, language in enumerate(LANGUAGES):
         mine = np.flatnonzero(users == number)

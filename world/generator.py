@@ -1,4 +1,4 @@
-"""`generate`: all files of a sample world, streamed in blocks."""
+"""`generate`: writes all files of a sample world, in blocks."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def generate(
 ) -> dict[str, Any]:
     """Write a world's files into `folder` (made if absent) and return their counts.
 
-    The same preset and seed give the same files. All of it is synthetic, and `meta.json`, written
-    last, says so; a folder without it is not whole.
+    The same preset and seed give the same files. All data is synthetic, as recorded in
+    `meta.json`, which is written last; a folder without it is incomplete.
 
     Raises:
-        InputError: an unknown preset, or the folder holds files already.
+        InputError: the preset is unknown, or the folder is not empty.
     """
     size = size_of(preset)
     folder = Path(folder)
@@ -49,7 +49,7 @@ def generate(
         raise InputError(
             "The folder for the sample world is not empty.",
             where=str(folder),
-            how="Name a new folder, or empty this one.",
+            how="Choose a new folder, or empty this one.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     steps = _Steps(progress, size.items * 2 + size.sessions)
@@ -93,7 +93,7 @@ def generate(
 
 
 class _Steps:
-    """Adds up what is done for a progress callback of (done, total)."""
+    """Accumulates progress for a callback of (done, total)."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.done, self.total = progress, 0, total
@@ -105,7 +105,7 @@ class _Steps:
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> int:
-    """Write records as JSON lines; returns how many."""
+    """Write records as JSON lines; returns their number."""
     n = 0
     with path.open("wb") as file:
         for record in records:

@@ -1,4 +1,4 @@
-"""What an item's owner, merchant and a captioning model write about it."""
+"""Item texts as written by owners, merchants and a captioning model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from omnisearch.world.templates import (
 )
 from omnisearch.world.wording import attribute_words, phrase, pick_word, title_case
 
-# A caption names only what can be seen, each with this chance, and mistakes the thing itself for
-# another of its family, or of its interest, this often; sometimes it only says what kind it is.
+# A caption names only visible attributes, each with this probability. It confuses the concept with
+# another of its family or interest with these probabilities, and sometimes names the family.
 CAPTION_SEES = {"colour": 0.65, "material": 0.5, "pattern": 0.6, "room": 0.5, "taste": 0.3}
 CAPTION_WRONG_FAMILY, CAPTION_WRONG_INTEREST, CAPTION_GENERIC = 0.12, 0.04, 0.12
 PIN_ADS, PRODUCT_ADS = 0.01, 0.08
 CAMPAIGNS = 40
 STRUCTURED = {"colours": "colour", "materials": "material", "patterns": "pattern"}
-STRUCTURED_SHARE = 0.7  # how often a merchant fills such a field
+STRUCTURED_SHARE = 0.7  # probability that a merchant fills the field
 SIZES = {
     "textile": ("50 x 50 cm", "120 x 170 cm", "140 x 200 cm", "160 x 230 cm"),
     "dress": ("XS", "S", "M", "L", "XL"),
@@ -40,7 +40,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Relatives:
-    """For each theme the concepts of its family and of its interest: what it is mistaken for."""
+    """For each theme, the concepts of its family and interest that captions confuse it with."""
 
     family: dict[int, list[int]]
     interest: dict[int, list[int]]
@@ -62,7 +62,7 @@ def item_id(items: Population, row: int) -> str:
 
 
 def picture_path(key: str) -> str:
-    """Where an item's picture lies in the folder: 'pictures/12/p0000012.svg'."""
+    """The path of an item's picture in the folder: 'pictures/12/p0000012.svg'."""
     return f"pictures/{key[-2:]}/{key}.svg"
 
 
@@ -132,7 +132,7 @@ def _description(
     vague: bool,
     rng: random.Random,
 ) -> str:
-    """One sentence with the other synonyms and up to two attributes, named or not."""
+    """One sentence with other synonyms and up to two attributes, named in the title or not."""
     if vague:
         return rng.choice(VAGUE_TITLES[language])
     other = pick + 1
@@ -151,7 +151,7 @@ def caption(
     values: list[int],
     rng: random.Random,
 ) -> str:
-    """An English machine caption: visible attributes only, at times the wrong thing."""
+    """An English machine caption with visible attributes only, sometimes of the wrong concept."""
     theme = lexicon.themes[concept]
     kind = rng.random()
     if kind < CAPTION_WRONG_FAMILY:

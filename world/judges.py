@@ -1,7 +1,7 @@
-"""Three simulated judges who grade results 0 to 3 and are known to disagree.
+"""Three simulated judges who grade results 0 to 3 and disagree in known ways.
 
-The true grade follows the true relevance. j1 is careful, j2 lenient, j3 strict and wary of text in
-a language other than the query's; each errs by a step now and then.
+The true grade follows from the true relevance. j1 is careful, j2 lenient, j3 strict and biased
+against text in another language than the query's; each sometimes errs by one grade.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from omnisearch.world.production import Production
 from omnisearch.world.relevance import ThemeTree
 from omnisearch.world.showcase import SHOWCASES
 
-GRADES = (0.05, 0.25, 0.75)  # relevance from which the true grade is 1, 2, 3
+GRADES = (0.05, 0.25, 0.75)  # lowest relevance of the true grades 1, 2, 3
 
 
 @dataclass(frozen=True)
 class Judge:
-    """How a judge departs from the true grade.
+    """How a judge deviates from the true grade.
 
     Attributes:
-        slip: chance of an error of one step either way.
-        lenient, strict: chance of one grade more, or less, than the truth.
-        foreign: chance of one grade less for text in another language.
+        slip: probability of an error of one grade in either direction.
+        lenient, strict: probability of one grade above, or below, the truth.
+        foreign: probability of one grade less for text in another language.
     """
 
     slip: float
@@ -42,17 +42,17 @@ JUDGES = {
     "j2": Judge(slip=0.08, lenient=0.25),
     "j3": Judge(slip=0.10, strict=0.18, foreign=0.3),
 }
-TOP, RANDOM_CANDIDATES, BEST, RANDOM_ITEMS = 12, 6, 8, 4  # how many of each are judged
-MOST_LOOKED_AT = 4_000  # items of a theme among which the best are sought
+TOP, RANDOM_CANDIDATES, BEST, RANDOM_ITEMS = 12, 6, 8, 4  # number of each that are judged
+MOST_LOOKED_AT = 4_000  # items of a theme from which the best are chosen
 
 
 def judgments(
     production: Production, judged: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
-    """The import rows: for `judged` queries, frequent ones likelier, and the showcases.
+    """The import rows for `judged` queries, sampled by frequency, and the showcases.
 
-    A query's pool: the first production candidates, some of the others, the truly best items of
-    its theme whether they were retrieved or not, and a few items of any kind.
+    A query's pool: the first production candidates, some of the others, the most relevant items
+    of its theme, retrieved or not, and a few random items.
     """
     items, queries = production.items, production.queries
     members = _members(production.tree, items)
@@ -101,7 +101,7 @@ def _members(tree: ThemeTree, items: Population) -> Callable[[int], np.ndarray]:
 def grade_by(
     judge: Judge, grade: np.ndarray, foreign: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(n,) grades 0..3 that a judge gives to items of these true grades."""
+    """(n,) grades 0..3 that a judge gives to items with these true grades."""
     n = len(grade)
     given = grade.astype(np.int64)
     given += rng.random(n) < judge.lenient

@@ -1,4 +1,4 @@
-"""A small drawing for each item: its kind as a shape, its colour, and a touch of its material.
+"""A small drawing for each item: a shape for its kind, its colour, and an accent for its material.
 
 Each picture is an SVG of well under 1 KB, 120 x 150.
 """

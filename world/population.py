@@ -1,8 +1,8 @@
-"""The items' hidden truth: what each one is about, and how loudly it says so.
+"""The items' ground truth: what each one is about, and how much of it its text mentions.
 
-An item is drawn from a prior: an interest, a concept of it, and for each attribute group that the
-concept's family has a value, by the concept's own taste (a Dirichlet draw). All that is written
-later (titles, captions, boards, pictures, engagement) is a noisy view of this truth.
+An item is sampled from a prior: an interest, one of its concepts, and a value for each attribute
+group of the concept's family, by the concept's own taste (a Dirichlet draw). All visible data
+(titles, captions, boards, pictures, engagement) is a noisy view of this truth.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ DAY = 86_400
 LANGUAGE_SHARE = np.array([0.47, 0.10, 0.09, 0.12, 0.06, 0.09, 0.07])  # as LANGUAGES
 BLOCK = 100_000
 
-# How often a person's title or description names an attribute.
+# Probability that a person's title or description names an attribute.
 MENTION = dict(
     zip(GROUPS, (0.5, 0.5, 0.5, 0.45, 0.5, 0.55, 0.5, 0.6, 0.75, 0.85, 0.55), strict=True)
 )
-PRESENT = 0.88  # chance that an item has a value for a group that its family knows
-DARK = 0.27  # share of items that the simulated production search never retrieves
+PRESENT = 0.88  # probability that an item has a value for a group of its family
+DARK = 0.27  # share of items never retrieved by the simulated production search
 
 NO_TEXT, TITLE, DESCRIPTION, BOTH = range(4)
 
 
 @dataclass(frozen=True)
 class Prior:
-    """How likely each concept is, and each value given the concept.
+    """Probabilities of concepts, and of values given the concept.
 
     Attributes:
         concepts: (C,) theme numbers. share: (C,) probabilities summing to 1.
-        values: (C, G, M) int16 value numbers, -1 past the end. cdf: (C, G, M) float32.
+        values: (C, G, M) int16 value numbers, padded with -1. cdf: (C, G, M) float32.
         sold: (C,) bool, whether products of the concept exist.
     """
 
@@ -69,7 +69,7 @@ class Prior:
 
 
 def make_prior(lexicon: Lexicon, size: Size, rng: np.random.Generator) -> Prior:
-    """The prior of one world: interests and concepts by Zipf, tastes by a sparse Dirichlet.
+    """The prior of one world: Zipf-distributed interests and concepts, sparse Dirichlet tastes.
 
     A small world has fewer concepts (of all interests), so that each still has a dozen items.
     """
@@ -96,7 +96,7 @@ def make_prior(lexicon: Lexicon, size: Size, rng: np.random.Generator) -> Prior:
 
 
 def _some_of_each(lexicon: Lexicon, n: int) -> np.ndarray:
-    """About n concepts (theme numbers), as many of each interest, spread over its families."""
+    """About n concepts (theme numbers), equally many per interest, spread over its families."""
     concepts = lexicon.of_level("concept")
     interests = np.array([lexicon.themes[concept].interest for concept in concepts])
     each = -(-n // len(INTERESTS))
@@ -114,23 +114,23 @@ def _meanings(lexicon: Lexicon) -> list[tuple[int, np.ndarray]]:
 
 
 def _with_liking(taste: np.ndarray, allowed: tuple[int, ...], liked: Collection[int]) -> np.ndarray:
-    """The taste with a share of LIKED moved to a liked value, if one is among the allowed."""
+    """The taste with a share of LIKED moved to a liked value, if one is allowed."""
     favourite = np.array([value in liked for value in allowed])
     return (1.0 - LIKED) * taste + LIKED * favourite if favourite.sum() == 1 else taste
 
 
 def _spread(n: int, k: int) -> np.ndarray:
-    """k of the numbers 0..n-1 at even distances; all where k is n or more."""
+    """k evenly spaced numbers of 0..n-1; all if k is n or more."""
     return np.unique(np.linspace(0, n - 1, min(k, n)).round().astype(np.int64))
 
 
 @dataclass(frozen=True)
 class Population:
-    """All items, pins first, then products; one row an item.
+    """All items, pins first, then products; one row per item.
 
     Attributes:
         concept: (n,) int16 theme numbers. values: (n, G) int16, -1 for none.
-        language: (n,) int8, the language its merchant or owner writes in.
+        language: (n,) int8, the language of its merchant or owner.
         pick: (n,) int8 in 0..11, which synonyms they use.
         mentions: (n, G) bool, which attributes their text names.
         text: (n,) int8, one of NO_TEXT, TITLE, DESCRIPTION, BOTH. vague: (n,) bool.
@@ -156,7 +156,7 @@ class Population:
 
 
 def populate(prior: Prior, size: Size, rng: np.random.Generator) -> Population:
-    """Draw all items; about 60 bytes an item, drawn in blocks."""
+    """Sample all items in blocks; about 60 bytes per item."""
     n = size.items
     concept = np.empty(n, dtype=np.int16)
     values = np.empty((n, len(GROUPS)), dtype=np.int16)

@@ -1,7 +1,7 @@
 """The simulated production search whose results the users of the sample world saw.
 
-Not the search of this project: a noisy mixture of token match, popularity and a weak older
-embedding. For each query it draws candidates from the pools of items that share its theme or one
+It is not this project's search, but a noisy mixture of token match, popularity and a weak older
+embedding. For each query it samples candidates from the pools of items that share its theme or one
 of its attributes, and scores them.
 """
 
@@ -55,10 +55,10 @@ class Pools:
         rng: np.random.Generator,
         bias: float = 1.3,
     ) -> np.ndarray:
-        """(q, draws) items of each (theme, value) pool, -1 from an empty one.
+        """(q, draws) items of each (theme, value) pool, -1 if it is empty.
 
-        A value of -1 stands for the whole theme. The higher the bias, the more often popular items
-        are drawn; 1.0 is even.
+        A value of -1 is the whole theme. A higher bias samples popular items more often; 1.0 is
+        uniform.
         """
         key = theme.astype(np.int64) * self.width + value + 1
         place = rng.random((len(key), draws)) ** bias * self.counts[key][:, None]
@@ -72,7 +72,7 @@ class Results:
     """Production candidates of some queries, one row each.
 
     Attributes:
-        rows: (q, KEPT) int32 item rows, -1 where fewer. score: (q, KEPT) float32, -inf there.
+        rows: (q, KEPT) int32 item rows, padded with -1. score: (q, KEPT) float32, -inf there.
         relevance: (q, KEPT) float32, the truth, for the click model.
     """
 
@@ -87,7 +87,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Production:
-    """What the simulated search serves from."""
+    """The data of the simulated search."""
 
     tree: ThemeTree
     items: Population
@@ -101,9 +101,9 @@ class Production:
         return cls(tree, items, queries, Pools(lexicon, tree, items), WordTables(lexicon))
 
     def retrieve(self, asked: np.ndarray, now: int, rng: np.random.Generator) -> Results:
-        """Candidates of the query numbers `asked`: of what exists, what is popular just `now`.
+        """Candidates of the query numbers `asked`: existing items, by popularity at time `now`.
 
-        Another call draws others, as an index that is built anew does.
+        Every call samples other candidates, like a rebuilt index.
         """
         n = len(asked)
         found = Results(
@@ -153,7 +153,7 @@ def _candidates(
     chunk: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(c, k) item rows without repeats in a row, -1 for none."""
+    """(c, k) item rows, distinct within each row, -1 for none."""
     theme, wanted = queries.theme[chunk], queries.wanted[chunk]
     nothing = np.full(len(chunk), -1)
     interest = tree.interest[theme]
@@ -173,7 +173,7 @@ def _candidates(
 
 
 class WordTables:
-    """How many synonyms each theme and value has in each language, to know whose words meet."""
+    """The number of synonyms of each theme and value in each language, to compute word matches."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.themes = np.array(
@@ -186,7 +186,7 @@ class WordTables:
     def overlap(
         self, items: Population, queries: QueryPool, chunk: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
-        """(c, k) float32: which share of the query's words stands in the item's own text."""
+        """(c, k) float32: the share of the query's words in the item's own text."""
         theme, language = queries.theme[chunk, None], queries.language[chunk, None]
         wanted, pick = queries.wanted[chunk, None, :], queries.pick[chunk, None]
         written = (

@@ -1,4 +1,4 @@
-"""The queries people type: intents, each in several phrasings and languages."""
+"""The query pool: intents, each in several phrasings and languages."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from omnisearch.world.showcase import SHARE, SHOWCASES
 from omnisearch.world.templates import QUERY_ENDINGS
 from omnisearch.world.wording import PICKS, attribute_words, phrase, pick_word, typo
 
-ATTRIBUTES_SHARE = (0.06, 0.27, 0.41, 0.26)  # how many attributes an intent names: 0, 1, 2, 3
-FAMILY_SHARE, INTEREST_SHARE = 0.12, 0.08  # how often its noun is a family or an interest
+ATTRIBUTES_SHARE = (0.06, 0.27, 0.41, 0.26)  # of intents with 0, 1, 2, 3 attributes
+FAMILY_SHARE, INTEREST_SHARE = 0.12, 0.08  # of intents whose noun is one
 ENDING_SHARE = 0.15
 TYPO_SHARE = 0.03
 ZIPF = 0.45  # exponent of the intents' popularity
-PHRASINGS = 2.5  # phrasings of an intent, on average
+PHRASINGS = 2.5  # mean number of phrasings of an intent
 
 
 @dataclass(frozen=True)
 class QueryPool:
-    """All distinct queries; one row a query.
+    """All distinct queries; one row per query.
 
     Attributes:
         text: as typed. theme: (q,) int16. wanted: (q, G) int16 values, -1 for none.
-        language: (q,) int8. pick: (q,) int8. weight: (q,) float64, how often it is typed.
-        months: (q, 12) float32, the season's factor for each month.
+        language: (q,) int8. pick: (q,) int8. weight: (q,) float64, its frequency.
+        months: (q, 12) float32, seasonal factors by month.
     """
 
     text: list[str]
@@ -44,13 +44,13 @@ class QueryPool:
 
 
 def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generator) -> QueryPool:
-    """About n phrasings; those that come out as the same text are one query.
+    """About n phrasings; those with the same text are one query.
 
     The showcases are the first ones.
     """
     intents = max(1, round(n / PHRASINGS))
     theme, wanted = _intents(lexicon, prior, intents, rng)
-    # Zipf; intents with few attributes come first, mostly.
+    # Zipf; intents with few attributes mostly come first.
     order = np.argsort((wanted >= 0).sum(axis=1) + rng.normal(0.0, 3.5, intents), kind="stable")
     liking = np.empty(intents)
     liking[order] = (40.0 + np.arange(intents)) ** -ZIPF
@@ -106,7 +106,7 @@ def make_queries(lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generato
 def _intents(
     lexicon: Lexicon, prior: Prior, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """n intents from the prior of the items, so that what is asked for mostly exists."""
+    """n intents from the prior of the items, so that most have matching items."""
     theme, wanted = prior.sample(rng, n)
     named = rng.choice(len(ATTRIBUTES_SHARE), n, p=ATTRIBUTES_SHARE)
     level = rng.random(n)
@@ -128,7 +128,7 @@ def _phrase(lexicon: Lexicon, theme: int, wanted: np.ndarray, language: int, pic
 
 
 def _months(lexicon: Lexicon, wanted: np.ndarray) -> np.ndarray:
-    """A query that names Christmas is typed in November and December, seldom in June."""
+    """Christmas queries are frequent in November and December, rare in June."""
     factor = np.ones((len(lexicon.values) + 1, 12), dtype=np.float32)  # the last row: no value
     for number, value in enumerate(lexicon.values):
         if value.months:

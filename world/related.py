@@ -1,4 +1,4 @@
-"""Which queries the simulated search offers beside another one."""
+"""The related queries that the simulated search offers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CHUNK = 5_000
 
 
 def related_queries(tree: ThemeTree, queries: QueryPool, rng: np.random.Generator) -> np.ndarray:
-    """(q, OFFERED) int64 query numbers, nearest first, -1 where fewer.
+    """(q, OFFERED) int64 query numbers, nearest first, padded with -1.
 
-    Near is: the same theme, attributes in common, the same language; other phrasings of the same
-    intent are nearest.
+    Near queries share the theme, attributes or language; other phrasings of the same intent are
+    nearest.
     """
     by_theme = _Groups(queries.theme.astype(np.int64))
     by_family = _Groups(tree.family[queries.theme].astype(np.int64))
@@ -50,7 +50,7 @@ def related_queries(tree: ThemeTree, queries: QueryPool, rng: np.random.Generato
 
 
 class _Groups:
-    """Members of each group, to draw from."""
+    """Members of each group, to sample from."""
 
     def __init__(self, group: np.ndarray) -> None:
         self.group = group

@@ -1,4 +1,4 @@
-"""The true relevance of an item to a query, which only the simulation knows."""
+"""The true relevance of items to queries, known only to the simulation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from omnisearch.world.lexicon import Lexicon
 
-SAME_FAMILY = 0.2  # a query for a sofa, an armchair shown
+SAME_FAMILY = 0.2  # the query is for a sofa, the item is an armchair
 SAME_INTEREST = 0.07
-MISSED_ATTRIBUTE = 0.3  # factor for each attribute that the query names and the item has not
+MISSED_ATTRIBUTE = 0.3  # factor for each attribute that the query names and the item lacks
 
 
 @dataclass(frozen=True)
 class ThemeTree:
-    """For each theme its level (0 concept, 1 family, 2 interest), family and interest."""
+    """For each theme, its level (0 concept, 1 family, 2 interest), family and interest."""
 
     level: np.ndarray
     family: np.ndarray
@@ -38,11 +38,11 @@ def relevance(
     concept: np.ndarray,
     values: np.ndarray,
 ) -> np.ndarray:
-    """Relevance in 0..1: how near the concept is, times 0.3 for each wanted attribute missed.
+    """Relevance in 0..1: closeness of the concept, times 0.3 for each missing wanted attribute.
 
     `theme` (...,) and `wanted` (..., G) are the query's, `concept` (...,) and `values` (..., G) the
-    item's; shapes broadcast. All parts of a query must meet in one item: that is what a token
-    search, content with any of the words, gets wrong (Figure 5).
+    item's; shapes broadcast. A relevant item has all parts of the query; token search, which
+    matches any of the words, gets this wrong (Figure 5).
     """
     level = tree.level[theme]
     family = tree.family[theme] == tree.family[concept]

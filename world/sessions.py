@@ -1,9 +1,9 @@
-"""Search sessions of the sample world: what was shown, looked at and acted on.
+"""Search sessions of the sample world: impressions, examination and actions.
 
-The click model is a position-based one: a result at position k is examined with probability
-k^-0.6, independently of the others; an examined one is engaged with with probability
+The click model is position-based: a result at position k is examined with probability k^-0.6,
+independently of the others. An examined result gets engagement with probability
 relevance x attractiveness, where attractiveness is the item's quality, lower for text in another
-language than the user's. Accidental clicks follow examination alone.
+language than the user's. Accidental clicks depend only on examination.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Part = tuple[np.ndarray, ...]  # the columns of Rows
 
 BLOCK = 20_000  # sessions simulated at once
 SHOWN = (5, 11)  # results shown: from, to (exclusive)
-PERIOD = 30 * DAY  # after which the simulated search builds its index anew
+PERIOD = 30 * DAY  # interval at which the simulated search rebuilds its index
 MOOD = 0.7  # scale of the Gumbel noise on the production score in each session
-EXAMINATION = 0.6  # examined with probability position ** -EXAMINATION
+EXAMINATION = 0.6  # probability of examination is position ** -EXAMINATION
 FOREIGN = 0.8  # attractiveness factor of text in another language
 ENGAGED = 0.95  # engagement probability of a perfect result at position 1
 ACCIDENT = 0.03  # click without interest
-# Of the engaged: chance of each action (several may happen).
+# Probability of each action given engagement (several may occur).
 PIN_ACTIONS = {"save": 0.55, "long_click": 0.5, "click": 0.35}
 PRODUCT_ACTIONS = {
     "save": 0.35,
@@ -38,19 +38,19 @@ PRODUCT_ACTIONS = {
     "add_to_cart": 0.15,
     "checkout": 0.05,
 }
-OFFSITE = 0.3  # an engaged product is later put into a cart on the merchant's own site
+OFFSITE = 0.3  # an engaged product is later added to a cart on the merchant's own site
 OFFSITE_CHECKOUT = 0.3  # and then bought
-EXPLORED, EXPLORE_AMONG = 2, 4  # results a page that are explored; each is the least shown of 4
-RELATED_SHARE, RELATED_SHOWN = 0.25, 4  # sessions that look at related queries, and how many
+EXPLORED, EXPLORE_AMONG = 2, 4  # explored results per page; each is the least shown of 4
+RELATED_SHARE, RELATED_SHOWN = 0.25, 4  # sessions with related queries, and how many
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the log, in columns of one length.
+    """Rows of the log, in columns of equal length.
 
     Attributes:
         time: int64. session, query: int64 numbers. target: int64, an item row, or a query number
-            where `is_query`. action: int8, an index into ACTIONS. position: int64.
+            if `is_query`. action: int8, an index into ACTIONS. position: int64.
     """
 
     time: np.ndarray
@@ -67,7 +67,7 @@ class Rows:
 
 
 def session_times(n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) int64 sorted start times: traffic grows fivefold over the log, weekends busier."""
+    """(n,) int64 sorted start times: traffic grows fivefold over the log and peaks at weekends."""
     u = rng.random(n)
     share = (np.sqrt(1.0 + 24.0 * u) - 1.0) / 4.0  # density 1 + 4x on 0..1, inverted
     time = START + (share * (END - START - DAY)).astype(np.int64)
@@ -81,9 +81,9 @@ def simulate(
 ) -> Iterator[tuple[np.ndarray, Rows]]:
     """Blocks of the log: (query number of each session of the block, the block's rows by time).
 
-    Off-site actions come up to two days later, so blocks overlap a little in time.
+    Off-site actions occur up to two days later, so blocks overlap slightly in time.
 
-    Sessions are numbered through from 0. The search's candidates are drawn anew each PERIOD.
+    Sessions are numbered from 0. The search's candidates are resampled every PERIOD.
     `related` is (q, r) int64 query numbers.
     """
     times = session_times(sessions, rng)
@@ -119,11 +119,11 @@ def result_pages(
     exposures: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each session is shown: (s, p) item rows, -1 below the last, and their relevance.
+    """The results of each session: (s, p) item rows, padded with -1, and their relevance.
 
-    The best of the query's candidates, with a session's noise, and in between EXPLORED little
-    shown items of the query's theme, as a search must try what it does not know yet. `results`
-    has a row for each session; `exposures` (n,) int32 counts how often each item was shown before.
+    The best of the query's candidates, with noise per session, mixed with EXPLORED rarely shown
+    items of the query's theme for exploration. `results` has a row for each session; `exposures`
+    (n,) int32 counts how often each item has been shown.
     """
     time, _, query = session
     rows = results.rows
@@ -157,7 +157,7 @@ def _little_shown(
     exposures: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(s,) an item for each session, the least shown of a few of its theme, or -1."""
+    """(s,) an item per session, the least shown of a few of its theme, or -1."""
     wanted = production.queries.wanted[query]
     some = np.argmax(np.where(wanted >= 0, rng.random(wanted.shape), -1.0), axis=1)
     value = wanted[np.arange(len(query)), some]
@@ -171,7 +171,7 @@ def _little_shown(
 
 
 def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A query for each time; one out of season is drawn again, twice at most."""
+    """A query for each time; out-of-season queries are resampled at most twice."""
     total = np.cumsum(queries.weight)
     month = time.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12
     query = np.empty(len(time), dtype=np.int64)
@@ -200,7 +200,7 @@ def _acts(
     session: Session,
     rng: np.random.Generator,
 ) -> Iterator[Part]:
-    """Impressions of the result pages, and what users do with them by the click model."""
+    """Impressions of the result pages, and users' actions by the click model."""
     items, queries = production.items, production.queries
     time, _, query = session
     which, place = np.nonzero(page >= 0)
@@ -241,7 +241,7 @@ def _acts(
 def _related_shown(
     related: np.ndarray, session: Session, rng: np.random.Generator
 ) -> Iterator[Part]:
-    """Related queries shown beside some result pages; the first of them are the nearest."""
+    """Related queries shown beside some result pages, nearest first."""
     time, number, query = session
     looked = np.flatnonzero(rng.random(len(query)) < RELATED_SHARE)
     rank = np.argsort(rng.random((len(looked), related.shape[1])) + np.arange(related.shape[1]) / 6)

@@ -1,7 +1,7 @@
-"""A few queries that every world holds, in the log and judged, so that examples can name them.
+"""A few queries that are logged and judged in every world, so that examples can use them.
 
-The first is the query of Figure 5 of the paper. Items that have all of a query's parts are made a
-little likelier; that many have only some of them is what a token search stumbles over.
+The first is the query of the paper's Figure 5. Items that have all parts of a query are made
+slightly more likely; many have only some of them, which misleads token search.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 from omnisearch.world.lexicon import GROUPS, Lexicon
 
-SHARE = 0.002  # of all searches, each
-LIKED = 0.35  # chance that an item of the concept has the value, whatever the concept's taste
+SHARE = 0.002  # share of all searches, each
+LIKED = 0.35  # probability that an item of the concept has the value, besides the concept's taste
 
 
 @dataclass(frozen=True)
 class Showcase:
-    """A query text, its language, and what it means: a theme and values, by name."""
+    """A query text, its language, and its meaning: a theme and values, by name."""
 
     text: str
     language: str

@@ -1,4 +1,4 @@
-"""How large a sample world is."""
+"""Sizes of sample worlds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from omnisearch.data.workspace.errors import InputError
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a world, set by its number of pins; all else is in proportion.
+    """The size of a world, set by its number of pins; everything else is in proportion.
 
-    Traffic grows more slowly than the catalogue (power 0.85), as the long tail gets longer.
+    Traffic grows more slowly than the catalogue (power 0.85), as the long tail grows.
 
     Raises:
         InputError: fewer than one pin.
@@ -42,7 +42,7 @@ class Size:
 
     @property
     def queries(self) -> int:
-        """Phrasings drawn for the query pool; distinct ones are somewhat fewer."""
+        """Phrasings sampled for the query pool; somewhat fewer are distinct."""
         return max(40, round(32_000 * (self.items / 25_000) ** 0.8))
 
     @property
@@ -65,6 +65,6 @@ def size_of(preset: str | Size) -> Size:
         raise InputError(
             f"There is no preset {preset!r}.",
             where="--preset",
-            how=f"Take one of {', '.join(PRESETS)}, or give --pins.",
+            how=f"Choose one of {', '.join(PRESETS)}, or give --pins.",
         )
     return PRESETS[preset]

@@ -9,7 +9,7 @@ from typing import Final
 
 Patterns = dict[str, tuple[str, ...]]
 
-# Groups in the order in which a phrase names them, before the noun or after it.
+# Attribute groups in phrase order, before or after the noun.
 BEFORE_NOUN: Final = ("en", "ja")
 ORDER_BEFORE: Final = [
     "manner",
@@ -48,7 +48,7 @@ PIN_TITLES: Final[Patterns] = {
     "ru": ("{}", "{}", "Идеи: {}", "{} – вдохновение", "Красиво: {}", "{}: подборка"),
 }
 
-# Titles that say nothing about the item.
+# Uninformative titles.
 VAGUE_TITLES: Final[Patterns] = {
     "en": ("Love this!", "So pretty", "Need this", "For later", "Obsessed", "Yes please", "Wow"),
     "de": ("Wunderschön", "Will ich haben", "Für später", "Ein Traum", "So toll"),
@@ -138,7 +138,7 @@ QUERY_ENDINGS: Final[Patterns] = {
     "ru": ("идеи", "фото", "вдохновение", "2024"),
 }
 
-# What a captioning model writes around the thing it sees; always English.
+# Patterns of a captioning model; always English.
 CAPTIONS: Final = (
     "{}",
     "{}",
@@ -159,8 +159,8 @@ COUNTRIES: Final[dict[str, tuple[str, ...]]] = {
     "ru": ("KZ", "RU", "GE"),
 }
 
-# Invented names; any likeness to a real company is by chance. Sites use the reserved top-level
-# domain .example.
+# Invented names; any resemblance to real companies is coincidental. Sites use the reserved
+# top-level domain .example.
 BRANDS: Final = (
     "Alderwick",
     "Bramblo",

@@ -1,7 +1,7 @@
-"""The hidden side of a sample world: what its queries mean, and what is relevant to them.
+"""The ground truth of a sample world: the meaning of its queries, and the relevant items.
 
-No file of the world holds it; it is made again from the seed and the size. Only evaluation may
-look at it.
+It is not stored in any file of the world, but regenerated from the seed and the size. Only
+evaluation may use it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnisearch.world.sizes import Size
 
 @dataclass(frozen=True)
 class Truth:
-    """What only the simulation knows.
+    """The ground truth of one world.
 
     Attributes:
         query_of: normalised query → its row in the production's queries.
@@ -52,7 +52,7 @@ class Truth:
         )
 
     def grades(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Of (query, item id) pairs: (n,) true grades 0..3, and (n,) bool, whether the item's text
+        """For (query, item id) pairs: (n,) true grades 0..3, and (n,) bool, whether the item's text
         is in another language than the query."""
         items, queries = self.production.items, self.production.queries
         query = np.array([self.query_of[text] for text, _ in pairs])
@@ -61,7 +61,7 @@ class Truth:
         return np.digitize(self.production.relevance(query, row), GRADES), foreign
 
     def interests(self) -> list[tuple[str, list[str]]]:
-        """Every query with the path of what it is about: interest, family, concept."""
+        """Every query with the path of its theme: interest, family, concept."""
         tree, themes = self.production.tree, self.lexicon.themes
         found = []
         for text, row in self.query_of.items():

@@ -1,4 +1,4 @@
-"""Image vectors: what an image model would see, as noisy vectors."""
+"""Simulated image vectors: noisy embeddings of an item's visible attributes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omnisearch.world.population import Population
 DIM = 128
 BLOCK = 50_000
 FAMILY, CONCEPT, NOISE = 0.8, 0.7, 0.4
-# How visible an attribute is; what cannot be seen at all is not named.
+# Visibility of attribute groups; invisible ones are omitted.
 SEEN = {
     "colour": 0.6,
     "pattern": 0.5,
@@ -31,7 +31,7 @@ SEEN = {
 def write_vectors(
     folder: Path, lexicon: Lexicon, items: Population, rng: np.random.Generator
 ) -> None:
-    """vectors-image-pin.npy and vectors-image-product.npy, float32 (n, 128), with .ids files."""
+    """Write vectors-image-{pin,product}.npy, float32 (n, 128), with .ids files."""
     themes = _directions(len(lexicon.themes), rng)
     values = _directions(len(lexicon.values) + 1, rng)
     values[-1] = 0.0

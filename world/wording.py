@@ -1,4 +1,4 @@
-"""Phrases from themes and attribute values, in the word order of each language."""
+"""Builds phrases from themes and attribute values, in each language's word order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from omnisearch.world.lexicon import GROUPS, Lexicon, Words
 from omnisearch.world.templates import BEFORE_NOUN, ORDER_AFTER, ORDER_BEFORE
 
-PICKS = 12  # a pick in 0..11 chooses evenly among one, two, three or four synonyms
+PICKS = 12  # a pick in 0..11 chooses uniformly among one, two, three or four synonyms
 
 _BEFORE = [GROUPS.index(group) for group in ORDER_BEFORE]
 _AFTER = [GROUPS.index(group) for group in ORDER_AFTER]
@@ -20,12 +20,12 @@ def pick_word(words: Words, language: str, pick: int) -> str:
 
 
 def attribute_pick(pick: int, group: int) -> int:
-    """Which synonym a writer with `pick` uses for an attribute of a group."""
+    """The pick of a writer with `pick` for an attribute of a group."""
     return (pick + 5 * group) % PICKS
 
 
 def phrase(noun: str, attributes: Mapping[int, str], language: str) -> str:
-    """Noun and attribute words (by group number) in the order of the language."""
+    """Noun and attribute words (by group number) in the language's word order."""
     if language in BEFORE_NOUN:
         parts = [attributes[group] for group in _BEFORE if group in attributes]
         return " ".join([*parts, noun])
@@ -45,14 +45,14 @@ def attribute_words(
 
 
 def title_case(text: str, language: str) -> str:
-    """A title's capitals: each word in English, the first letter elsewhere."""
+    """Title capitalisation: every word in English, the first letter in other languages."""
     if language == "en":
         return " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
     return text[:1].upper() + text[1:]
 
 
 def typo(text: str, where: int) -> str:
-    """The text with two neighbouring letters of a longer word swapped."""
+    """The text with two adjacent letters of a longer word swapped."""
     spots = [n for n in range(1, len(text) - 2) if text[n].isalpha() and text[n + 1].isalpha()]
     if not spots or len(text) < 6:
         return text

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class CompatEncoder(nn.Module):
     """Pre-existing vectors (n, dim_in) → unit vectors (n, dim).
 
-    Where the dimensions agree nothing is learned here: the query encoder alone adapts, and an
-    index of the old embedding keeps serving as it is. Otherwise it is one linear layer.
+    If the dimensions are equal nothing is learned here: only the query encoder adapts, and an
+    existing index of the embedding can be used unchanged. Otherwise it is one linear layer.
     """
 
     def __init__(self, dim_in: int, dim: int) -> None:

@@ -15,15 +15,15 @@ from omnisearch.encoders.models.ragged import Ragged
 
 _PRIME = 2**31 - 1  # above every token id, and a * id stays below 2**63
 HASHES = 2
-_TOKENS_AT_ONCE = 512  # in the backward pass on a CPU, to stay in its cache
+_TOKENS_AT_ONCE = 512  # rows per block of the backward pass on a CPU, to fit in its cache
 _TOKENS_ON_GPU = 65_536
 
 
 class HashEmbedding(nn.Module):
     """Embeds token ids: w[id, 0] * table[h0(id)] + w[id, 1] * table[h1(id)].
 
-    h(i) = ((a * i + b) mod p) mod rows. Gradients of `table` and `weights` are sparse: only the
-    rows that a batch touches are computed and stored.
+    h(i) = ((a * i + b) mod p) mod rows. Gradients of `table` and `weights` are sparse: only rows
+    used by the batch are computed and stored.
 
     Attributes:
         table: (rows, dim).
@@ -48,7 +48,7 @@ class HashEmbedding(nn.Module):
         return mixed % self.table.shape[0]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(t, dim) embeddings of (t,) int64 token ids, which must all be different."""
+        """(t, dim) embeddings of (t,) int64 token ids, which must be distinct."""
         return _HashRows.apply(self.table, self.weights, tokens, self.hashes(tokens))
 
 
@@ -85,7 +85,7 @@ class _HashRows(torch.autograd.Function):
                 for part, where in zip(gradient.split(size), hashes.split(size), strict=True)
             ]
         )
-        # Bags list their tokens in rising order and once each: this is coalesced.
+        # Bags list distinct tokens in ascending order, so this is already coalesced.
         to_weights = torch.sparse_coo_tensor(
             tokens[None],
             to_used,
@@ -107,13 +107,13 @@ class Levels:
         ]
 
     def to(self, device: torch.device) -> Levels:
-        """The same on a device; pinned memory is copied while the program goes on."""
+        """A copy on a device; pinned memory is copied asynchronously."""
         return (
             self if device.type == "cpu" else self._each(lambda t: t.to(device, non_blocking=True))
         )
 
     def pinned(self) -> Levels:
-        """The same in memory that a GPU copies from by itself."""
+        """A copy in pinned memory."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, moved: Callable[[Tensor], Tensor]) -> Levels:
@@ -141,8 +141,8 @@ def sum_bags(embedding: HashEmbedding, levels: Levels) -> Tensor:
 class _SumRows(torch.autograd.Function):
     """Row i of the result is the sum of the rows that a Ragged lists in its row i.
 
-    Forward and backward are both one `embedding_bag` call, the second on the transpose: on a CPU
-    several times faster than the scattered additions of its own backward.
+    Forward and backward are one `embedding_bag` call each, the second on the transpose: on a CPU
+    several times faster than the scattered additions of `embedding_bag`'s own backward.
     """
 
     @staticmethod

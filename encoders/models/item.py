@@ -1,4 +1,4 @@
-"""The learned item encoder: one module for pins and products (§3.4.2, Figure 3)."""
+"""The learned item encoder, one module for both pins and products (§3.4.2, Figure 3)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from omnisearch.encoders.models.rotated import RotatedLinear
 class ItemEncoder(nn.Module):
     """Text n-grams and continuous features → unit vectors.
 
-    The summed hash embeddings pass a LayerNorm, are concatenated with the continuous features
-    (sorted by name, zeros where absent, each scaled to a root mean square of 1), and pass an MLP
-    of three layers: Linear, ReLU, LayerNorm, twice, then Linear and L2.
+    The summed hash embeddings go through a LayerNorm, are concatenated with the continuous
+    features (sorted by name, zeros where absent, each scaled to a root mean square of 1), and go
+    through a three-layer MLP: Linear, ReLU, LayerNorm, twice, then Linear and L2 normalisation.
 
     Attributes:
         feature_dims: continuous feature → dimension, sorted by name.
-        feature_scale: (sum of dims,) factors that bring each feature to a root mean square of 1.
+        feature_scale: (sum of dims,) factors that scale each feature to a root mean square of 1.
     """
 
     feature_scale: Tensor
@@ -56,7 +56,7 @@ class ItemEncoder(nn.Module):
         return F.normalize(mixed.float(), dim=1)
 
     def inputs_of(self, feature: str) -> slice:
-        """Where a continuous feature lies among the MLP's inputs."""
+        """The slice of a continuous feature in the MLP's inputs."""
         start = self.text_norm.normalized_shape[0]
         for name, dim in self.feature_dims.items():
             if name == feature:

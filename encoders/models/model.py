@@ -1,4 +1,4 @@
-"""All that is trained, in one module: query, item and compatibility encoders, temperatures."""
+"""All trained parts in one module: query, item and compatibility encoders, temperatures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OmniModel(nn.Module):
         compat: name of a compatibility space → CompatEncoder (§3.4.3).
         tasks: task → row of `log_temperature`. A task is a data set's name for the learned
             encoder, or '<data set>/<space>'.
-        log_temperature: (tasks,) in log space, clamped when read.
+        log_temperature: (tasks,) in log space; `temperature` clamps it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OmniModel(nn.Module):
 
     @property
     def last_layers(self) -> tuple[RotatedLinear, RotatedLinear]:
-        """Of the query and the item encoder."""
+        """Dimension of the query and item encoders' vectors."""
         return self.query.projection, cast(RotatedLinear, self.item.mlp[-1])
 
     def temperature(self, task: str) -> Tensor:

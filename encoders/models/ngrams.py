@@ -1,8 +1,8 @@
 """The three n-gram tokenisers of the item encoder (§3.4.2).
 
-Word unigrams, word bigrams ("mid#century") and character trigrams of each word with its borders
-("#mi", "mid", "id#"). Each has a vocabulary of its most frequent n-grams; ids of the three are
-laid end to end, and n-grams outside the vocabularies are dropped.
+Word unigrams, word bigrams ("mid#century") and character trigrams of each word with boundary marks
+("#mi", "mid", "id#"). Each has a vocabulary of its most frequent n-grams; the three id ranges are
+consecutive, and n-grams outside the vocabularies are dropped.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.encoders.models.ragged import Growing, Ragged
 
-BORDER = "#"  # no word holds one
+BORDER = "#"  # never occurs in a word
 _FILES = ("unigrams.txt", "bigrams.txt", "trigrams.txt")
 _MAX_COUNTED_BIGRAMS = 8_000_000
 
 
 @dataclass(frozen=True)
 class NgramVocabulary:
-    """The n-grams of each kind, the most frequent first."""
+    """The n-grams of each kind, most frequent first."""
 
     unigrams: list[str]
     bigrams: list[str]
@@ -36,13 +36,13 @@ class NgramVocabulary:
         return len(self.unigrams) + len(self.bigrams) + len(self.trigrams)
 
     def write(self, folder: Path) -> None:
-        """One n-gram a line, UTF-8, in `unigrams.txt`, `bigrams.txt` and `trigrams.txt`."""
+        """Write `unigrams.txt`, `bigrams.txt` and `trigrams.txt`: UTF-8, one n-gram per line."""
         for name, grams in zip(_FILES, (self.unigrams, self.bigrams, self.trigrams), strict=True):
             (folder / name).write_bytes("".join(gram + "\n" for gram in grams).encode("utf-8"))
 
     @classmethod
     def read(cls, folder: Path) -> NgramVocabulary:
-        """What `write` wrote; raises Corrupt for missing or undecodable files."""
+        """Read the files of `write`; raises Corrupt if one is missing or cannot be decoded."""
         try:
             lists = [(folder / name).read_bytes().decode("utf-8").split("\n") for name in _FILES]
         except (OSError, UnicodeDecodeError) as error:
@@ -55,24 +55,24 @@ class NgramVocabulary:
 
 
 def trigrams_of(word: str) -> list[str]:
-    """The character trigrams of one word with its borders; a single letter gives one."""
+    """The character trigrams of one word with boundary marks; a single letter gives one."""
     marked = f"{BORDER}{word}{BORDER}"
     return [marked[start : start + 3] for start in range(len(marked) - 2)]
 
 
 def bigrams_of(text_words: list[str]) -> list[str]:
-    """Neighbouring words, joined by the border mark."""
+    """Adjacent words, joined by the boundary mark."""
     return [f"{a}{BORDER}{b}" for a, b in pairwise(text_words)]
 
 
 def build_vocabulary(
     texts: Mapping[str, int], unigrams: int, bigrams: int, trigrams: int
 ) -> NgramVocabulary:
-    """The most frequent n-grams of texts that occur a number of times each.
+    """The most frequent n-grams of texts with their counts.
 
-    Equally frequent n-grams are taken in the order of their code points, so that the same texts
-    give the same vocabulary. Where a corpus has many million different bigrams, those seen once
-    are forgotten on the way, which bounds memory.
+    Ties are broken by code point order, so that the same texts give the same vocabulary. In a
+    corpus with many millions of distinct bigrams, those seen once so far are dropped while
+    counting, which bounds memory.
     """
     word_counts: Counter[str] = Counter()
     bigram_counts: Counter[str] = Counter()
@@ -104,14 +104,14 @@ def _most_frequent(counts: Counter[str], size: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Bags:
-    """The text of n items as sums of sums, so that what recurs is computed once.
+    """The text of n items as nested sums, so that repeated parts are computed once.
 
-    An item's text embedding is the sum over its strings, of the sum over their units (words and
-    bigrams), of the sum over their tokens. Each level's values number the rows of the next.
+    An item's text embedding is the sum over its strings of the sums over their units (words and
+    bigrams) of the sums over their tokens. Each level's values are row numbers of the next level.
 
     Attributes:
         levels: items → strings, strings → units, units → tokens.
-        tokens: (t,) int64, the vocabulary ids that the last level's values number.
+        tokens: (t,) int64 vocabulary ids, indexed by the last level's values.
     """
 
     levels: tuple[Ragged, Ragged, Ragged]
@@ -119,15 +119,15 @@ class Bags:
 
     @property
     def columns(self) -> tuple[int, int, int]:
-        """How many different values each level has."""
+        """The number of distinct values of each level."""
         return len(self.levels[1]), len(self.levels[2]), len(self.tokens)
 
 
 class NgramIndex:
-    """Tokenises strings; remembers strings and words that it has seen.
+    """Tokenises strings, with a cache of strings and words.
 
-    Memory is bounded: past `max_strings` strings or `max_units` words and bigrams it forgets all
-    when `bags_of` begins.
+    Memory is bounded: with more than `max_strings` strings or `max_units` words and bigrams, the
+    next `bags_of` clears the cache first.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class NgramIndex:
         self._units = Growing()
 
     def tokens(self, text: str) -> list[int]:
-        """The vocabulary ids of one string's n-grams: the plain definition, without memory."""
+        """The vocabulary ids of one string's n-grams: the plain definition, without the cache."""
         found = words(text)
         ids = [self._unigram.get(word) for word in found]
         ids += [self._bigram.get(bigram) for bigram in bigrams_of(found)]
@@ -157,14 +157,14 @@ class NgramIndex:
         return [number for number in ids if number is not None]
 
     def string(self, text: str) -> int:
-        """The number of a string, tokenised when it is first seen."""
+        """The number of a string, which is tokenised when first seen."""
         number = self._string.get(text)
         if number is None:
             number = self._string[text] = self._strings.append(self._tokenise(text))
         return number
 
     def find(self, text: str) -> int:
-        """The number of a string seen before, else -1."""
+        """The number of a string in the cache, else -1."""
         return self._string.get(text, -1)
 
     def bags_of(self, texts: Iterable[Iterable[str]]) -> Bags:

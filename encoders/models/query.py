@@ -1,4 +1,4 @@
-"""The query encoder (§3.4.1, Figure 2), and the small one that is trained from nothing."""
+"""The query encoder (§3.4.1, Figure 2), and the small backbone trained from scratch."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from omnisearch.data.workspace.errors import InputError, MissingExtra
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.rotated import RotatedLinear
 
-_VALUE_GAIN = 2.5  # of the small backbone's attention values and outputs
+_VALUE_GAIN = 2.5  # factor on the initial attention values and outputs of the small backbone
 _ORIGIN = {"is_local", "local_files_only", "name_or_path"}
 
 
 class QueryEncoder(nn.Module):
-    """A transformer, its first token (or mean), one linear layer, L2.
+    """A transformer, its first token (or mean), one linear layer, L2 normalisation.
 
     Attributes:
-        backbone: any model that `AutoModel` makes.
+        backbone: any `AutoModel`.
         pooling: 'cls' or 'mean'.
     """
 
@@ -50,7 +50,7 @@ class QueryEncoder(nn.Module):
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(n, width) of states (n, length, width): the first, or the mean of what the mask shows."""
+    """(n, width) from states (n, length, width): the first token, or the mean of unmasked ones."""
     if pooling == "cls":
         return states[:, 0]
     shown = mask[..., None].to(states.dtype)
@@ -58,7 +58,7 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 class QueryTokeniser:
-    """Queries → word pieces: normalised as everywhere (`data.text.normalise`), cut to a maximum.
+    """Queries → word pieces: normalised (`data.text.normalise`) and truncated.
 
     Safe to call from several threads.
     """
@@ -73,12 +73,12 @@ class QueryTokeniser:
         return self.pieces([normalise_query(text) for text in texts])
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same for texts that are no queries: as they stand."""
-        # Half of a surrogate pair, which no encoding holds, becomes a question mark.
+        """The word piece ids of texts that are not queries: not normalised."""
+        # A lone surrogate, which cannot be encoded, becomes a question mark.
         plain = [text.encode("utf-8", "replace").decode() for text in texts]
         if not plain:
             return []
-        # Tokenised whole and cut here: setting truncation would change the shared tokeniser.
+        # Truncated here: setting truncation would change the shared tokeniser.
         rows = self.hub_tokeniser(
             plain, add_special_tokens=True, return_attention_mask=False, verbose=False
         )["input_ids"]
@@ -88,9 +88,9 @@ class QueryTokeniser:
         ]
 
     def words(self) -> list[str]:
-        """The pieces of the vocabulary that begin a word; most are whole words."""
+        """The word pieces that begin a word; most are whole words."""
         vocabulary = list(self.hub_tokeniser.get_vocab())
-        # SentencePiece and byte-level BPE mark what begins a word, WordPiece what goes on.
+        # SentencePiece and byte-level BPE mark the start of a word, WordPiece its continuation.
         marked = [piece[1:] for piece in vocabulary if piece.startswith(("\u2581", "\u0120"))]
         return marked or [piece for piece in vocabulary if not piece.startswith("##")]
 
@@ -107,11 +107,11 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
 
 
 def small_backbone(config: Config, vocabulary: int) -> nn.Module:
-    """A DistilBERT of the config's shape, randomly initialised so that it learns fast.
+    """A DistilBERT of the config's shape, randomly initialised for fast training.
 
-    Drawn as the library does, a narrow model's first token hears the others very faintly, and all
-    queries begin nearly alike. Attention's values are drawn larger, so that after the first layer
-    the first token is mostly the mean of what it attends to.
+    With the library's initialisation, a narrow model's first token depends only weakly on the
+    others, and all queries start nearly equal. Attention values get a larger scale, so that after
+    the first layer the first token is mostly the mean of the tokens it attends to.
     """
     model = AutoModel.from_config(
         DistilBertConfig(
@@ -134,10 +134,10 @@ def small_backbone(config: Config, vocabulary: int) -> nn.Module:
 def named_backbone(name: str) -> tuple[nn.Module, Any]:
     """The model and tokeniser of a folder or a hub name; safetensors weights only.
 
-    'minilm' is all-MiniLM-L6-v2 (English) as the extra `minilm` installs it: no hub is asked.
+    'minilm' is all-MiniLM-L6-v2 (English) from the extra `minilm`, without a download.
 
     Raises:
-        InputError: there is no such model, or it has no safetensors weights.
+        InputError: the model does not exist, or has no safetensors weights.
     """
     if name == "minilm":
         name = str(_minilm_folder())
@@ -150,7 +150,7 @@ def named_backbone(name: str) -> tuple[nn.Module, Any]:
             f"The backbone cannot be loaded ({first}).",
             where=name,
             how="Name a folder or a hub model with safetensors weights and a tokeniser, or leave "
-            'the backbone empty ("") to train a small one from nothing.',
+            'the backbone empty ("") to train a small one from scratch.',
         ) from error
 
 
@@ -165,7 +165,7 @@ def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
     """The architecture and the tokeniser, without weights, for `read_backbone`."""
     model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
     tokeniser.save_pretrained(folder)
-    # Where it was loaded from says nothing of what it does: equal encoders have equal files.
+    # Drop the path it was loaded from, so that equal encoders have equal files.
     path = folder / "tokenizer_config.json"
     if path.exists():
         settings = orjson.loads(path.read_bytes())
@@ -174,7 +174,7 @@ def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
 
 
 def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
-    """The architecture with random weights, and the tokeniser, from a checkpoint's folder."""
+    """The architecture with random weights, and the tokeniser, of a checkpoint's folder."""
     shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model = AutoModel.from_config(shape, trust_remote_code=False)
     return model, AutoTokenizer.from_pretrained(
@@ -184,7 +184,7 @@ def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
 
 @dataclass(frozen=True)
 class QueryChunk:
-    """Queries that are encoded together: their places in the batch, word pieces and mask."""
+    """Queries encoded together: their positions in the batch, word pieces and mask."""
 
     number: int
     places: Tensor
@@ -193,7 +193,7 @@ class QueryChunk:
 
 
 def query_chunks(pieces: list[list[int]], pad_piece: int, size: int) -> list[QueryChunk]:
-    """Queries in chunks of at most `size` (0: all at once), the short ones first: less padding."""
+    """Queries in chunks of at most `size` (0: all at once), shortest first to reduce padding."""
     order = np.argsort([len(row) for row in pieces], kind="stable")
     chunks: list[QueryChunk] = []
     for start in range(0, len(order), size or max(len(order), 1)):
@@ -204,7 +204,7 @@ def query_chunks(pieces: list[list[int]], pad_piece: int, size: int) -> list[Que
 
 
 def takes_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: where asked for, or where the device has it."""
+    """Whether to compute in bfloat16: on request, or for 'auto' if the device supports it."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":

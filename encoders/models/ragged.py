@@ -1,4 +1,4 @@
-"""Rows of unequal length as two flat arrays, and the sums over them that text needs."""
+"""Rows of unequal length stored as two flat arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Ragged:
 
     Attributes:
         flat: (nnz,) int64.
-        offsets: (n + 1,) int64, the first is 0.
+        offsets: (n + 1,) int64, starting with 0.
     """
 
     flat: np.ndarray
@@ -43,7 +43,7 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def positions(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the entries of `rows` lie in `flat`, in that order, and the offsets of the rows."""
+        """The positions in `flat` of the entries of `rows`, in order, and the rows' offsets."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         offsets = offsets_of(lengths)
         shift = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
@@ -55,14 +55,14 @@ class Ragged:
         return Ragged(self.flat[where], offsets)
 
     def keep(self, mask: np.ndarray) -> Ragged:
-        """Only the entries where `mask` (nnz,) is true; rows may become empty."""
+        """Keep only entries where `mask` (nnz,) is true; rows may become empty."""
         kept = offsets_of(mask.astype(np.int64))[self.offsets]
         return Ragged(self.flat[mask], kept)
 
     def compact(self, universe: int) -> tuple[Ragged, np.ndarray]:
-        """The same with values renumbered 0.., and the values that are there, rising.
+        """The rows with values renumbered from 0, and the distinct values, ascending.
 
-        `universe` is above every value.
+        `universe` is greater than every value.
         """
         seen = np.zeros(universe, dtype=bool)
         seen[self.flat] = True
@@ -72,7 +72,7 @@ class Ragged:
         return Ragged(number[self.flat], self.offsets), values
 
     def transposed(self, columns: int) -> Ragged:
-        """Row j lists the rows that hold the value j, once for each time they do."""
+        """Row j lists the rows that contain the value j, once per occurrence."""
         ones = np.ones(len(self.flat), dtype=np.int8)
         matrix = csr_matrix((ones, self.flat, self.offsets), shape=(len(self), columns)).tocsc()
         return Ragged(matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64))
@@ -86,7 +86,7 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
 
 
 class Growing:
-    """A Ragged that rows are appended to; `frozen` copies only what is new since the last time."""
+    """A Ragged to append rows to; `frozen` copies only the rows added since the last call."""
 
     def __init__(self) -> None:
         self._rows: list[Sequence[int]] = []
@@ -111,7 +111,7 @@ class Growing:
 
 
 def concatenate(parts: Iterable[Ragged]) -> Ragged:
-    """The rows of all parts, one part after the other."""
+    """The rows of all parts, concatenated."""
     parts = list(parts)
     flat = np.concatenate([part.flat for part in parts])
     return Ragged(flat, offsets_of(np.concatenate([part.lengths for part in parts])))

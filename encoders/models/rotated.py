@@ -1,4 +1,4 @@
-"""The last layer of both towers: trained in one basis, read in another."""
+"""The last layer of both towers: trained in one basis, used in another."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 
 class RotatedLinear(nn.Linear):
-    """A linear layer and a fixed rotation of what it gives.
+    """A linear layer and a fixed rotation of its outputs.
 
-    Adam and its kin rescale each number of a gradient on its own, so how fast a layer learns
-    depends on the basis it is written in. A warm start is written in principal directions, and is
-    read where embeddings that exist already lie (`omnisearch.encoders.training.align`).
+    Adam and similar optimisers rescale each coordinate of a gradient separately, so how fast a
+    layer learns depends on its basis. A warm start trains in principal directions, and the
+    rotation aligns the outputs with existing embeddings (`omnisearch.encoders.training.align`).
 
     Attributes:
-        rotation: (out, out), its rows orthonormal; the identity unless it is set. Not trained.
-        folded: whether the weights are rotated themselves; for inference.
+        rotation: (out, out) with orthonormal rows; the identity by default. Not trained.
+        folded: whether the rotation is folded into the weights, for inference.
     """
 
     rotation: Tensor
@@ -31,7 +31,7 @@ class RotatedLinear(nn.Linear):
         return y if self.folded else F.linear(y, self.rotation)
 
     def unrotated(self, y: Tensor) -> Tensor:
-        """(n, out) outputs as they were before the rotation: there shorter prefixes are trained."""
+        """(n, out) outputs before the rotation, whose shorter prefixes are trained."""
         return y @ self.rotation
 
     @property
@@ -41,7 +41,7 @@ class RotatedLinear(nn.Linear):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Rotate the weights themselves: the same outputs by one product."""
+        """Fold the rotation into the weights: the same outputs with one product."""
         if not self.folded:
             self.weight.copy_(self.rotation @ self.weight)
             self.bias.copy_(self.rotation @ self.bias)

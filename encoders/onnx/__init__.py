@@ -1,1 +1,1 @@
-"""The query tower as ONNX: written by `export`, served by `query_tower` without PyTorch."""
+"""The query tower in ONNX: written by `export`, served by `query_tower` without PyTorch."""

@@ -1,4 +1,4 @@
-"""Writes the query tower as ONNX, float32 and int8, and measures both before they may serve."""
+"""Exports the query tower to ONNX, float32 and int8, and measures both before they may serve."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from omnisearch.encoders.onnx.query_tower import (
     read_facts,
 )
 
-LEAST_COSINE = 0.999  # float32 against PyTorch, the worst of the sample
-MOST_LOSS = 0.005  # int8 against float32, of Recall@10
+LEAST_COSINE = 0.999  # lowest cosine of float32 and PyTorch in the sample
+MOST_LOSS = 0.005  # relative loss of Recall@10, int8 against float32
 _OPSET = 17
-_ODD = (  # what a sample of real queries may lack
+_ODD = (  # cases that a sample of real queries may lack
     *("a", "?!", "沙发 床", "диван угловой", "أريكة زاوية", "सोफ़ा", "โซฟา", "🛋️ sofa"),
     "long " * 200,
     "antidisestablishmentarianism" * 18,
 )
 
-# A tower → kind of pairs → (n,) bool, which were found: `omnisearch.evaluation.tower_recall`.
+# tower → kind of pairs → (n,) bool, which were found: see `omnisearch.evaluation.tower_recall`.
 Recall = Callable[[QueryTower], Mapping[str, np.ndarray]]
 
 
@@ -47,22 +47,22 @@ def export_query_tower(
     """Export the query tower of a checkpoint into `exports/<checkpoint>/`.
 
     Args:
-        sample: queries that PyTorch and the export are compared on.
-        recall: measures a tower on engaged pairs; None where there is nothing to measure.
+        sample: queries on which PyTorch and the export are compared.
+        recall: measures a tower on engaged pairs; None if there is nothing to measure.
 
     Returns:
-        What `export.json` holds.
+        The contents of `export.json`.
 
     Raises:
-        InputError: onnx or onnxruntime are not installed, or the tokeniser has no fast form.
-        OmniError: the export does not give PyTorch's vectors; nothing is written.
+        InputError: onnx or onnxruntime is not installed, or the tokeniser has no fast form.
+        OmniError: the export's vectors differ from PyTorch's; nothing is written.
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise MissingExtra(package, "serve")
     texts = list(dict.fromkeys([*sample, *_ODD]))
     final = workspace.export(encoder.checkpoint)
-    # A reader in the moment between the old export and the new one takes PyTorch.
+    # Readers between the removal of the old export and the new one fall back to PyTorch.
     with new_folder(final, replace=True) as folder:
         _write(folder, encoder, texts, recall)
     return read_facts(final)
@@ -90,9 +90,9 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
     whole = OnnxQueries(folder, precision="float32")
     if whole.pieces(texts) != encoder.tokeniser(texts):
         raise OmniError(
-            "The exported tokenizer does not give the word pieces of the checkpoint's.",
+            "The exported tokenizer and the checkpoint's give different word pieces.",
             where=f"checkpoint {encoder.checkpoint}",
-            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+            how="PyTorch keeps encoding queries. Please report the backbone's name.",
         )
     checked = [*texts[:4], *_ODD[:4]]
     facts["check"] = {"texts": checked, "vectors": whole.queries(checked).tolist()}
@@ -101,7 +101,7 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
         raise OmniError(
             f"The exported tower differs from PyTorch (cosine {facts['float32']['cosine']:.4f}).",
             where=f"checkpoint {encoder.checkpoint}",
-            how="PyTorch goes on encoding queries. Please report the backbone's name.",
+            how="PyTorch keeps encoding queries. Please report the backbone's name.",
         )
     small = OnnxQueries(folder, precision="int8")
     facts["int8"] = {"cosine": least_cosine(wanted, small.queries(texts))}
@@ -114,21 +114,21 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
 
 
 def judge(whole: Mapping[str, np.ndarray], small: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Whether int8 may serve: Recall@10 of both towers over all pairs, the loss, and why.
+    """Whether int8 may serve: Recall@10 of both towers over all pairs, the loss, and the reason.
 
     The loss is relative: 0.005 is half a percent of float32's recall, below 0 is a gain. Its
-    standard error comes from the pairs that only one of the two finds.
+    standard error is computed from the pairs that only one of the towers finds.
     """
     found = np.concatenate([np.zeros(0, bool), *(whole[name] for name in sorted(whole))])
     again = np.concatenate([np.zeros(0, bool), *(small[name] for name in sorted(small))])
     if not found.any():
-        why = "There are no engaged pairs and index of this checkpoint to measure it on."
+        why = "There are no engaged pairs or no index of this checkpoint to measure it on."
         return {"kept": False, "why": why, "recall_loss": None, "pairs": len(found)}
     loss = 1 - int(again.sum()) / int(found.sum())
     kept = loss < MOST_LOSS
     return {
         "kept": kept,
-        "why": "" if kept else f"It loses {loss:.2%} of Recall@10; under {MOST_LOSS:.1%} is asked.",
+        "why": "" if kept else f"It loses {loss:.2%} of Recall@10; the limit is {MOST_LOSS:.1%}.",
         "recall_loss": loss,
         "recall_loss_error": int((found != again).sum()) ** 0.5 / int(found.sum()),
         "recall_float32": float(found.mean()),
@@ -138,21 +138,21 @@ def judge(whole: Mapping[str, np.ndarray], small: Mapping[str, np.ndarray]) -> d
 
 
 def least_cosine(wanted: np.ndarray, found: np.ndarray) -> float:
-    """The smallest cosine of corresponding unit rows; NaN if any is."""
+    """The smallest cosine of corresponding unit rows; NaN if any is NaN."""
     return float(np.einsum("nd,nd->n", wanted, found).min())
 
 
 def write_tokeniser(hub_tokeniser: Any, path: Path) -> None:
-    """The fast form of a transformers tokeniser; raises InputError where it has none."""
+    """The fast form of a transformers tokeniser; raises InputError if it has none."""
     from tokenizers import Tokenizer
 
     backend = getattr(hub_tokeniser, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise InputError(
             f"{type(hub_tokeniser).__name__} has no fast form that can be exported.",
-            how="PyTorch goes on encoding queries; or train on a backbone with tokenizer.json.",
+            how="PyTorch keeps encoding queries; or train on a backbone with tokenizer.json.",
         )
-    own = Tokenizer.from_str(backend.to_str())  # the shared one is left as it is
+    own = Tokenizer.from_str(backend.to_str())  # the shared one stays unchanged
     own.no_truncation()
     own.no_padding()
     own.save(str(path))
@@ -178,18 +178,18 @@ def write_float32(tower: torch.nn.Module, path: Path) -> None:
                 "embedding": {0: "n"},
             },
             opset_version=_OPSET,
-            # Traced: the newer exporter wants another package and gave nothing more here.
+            # Traced: the newer exporter needs another package and gave no benefit here.
             dynamo=False,
         )
 
 
 def write_int8(float32: Path, path: Path) -> None:
-    """Weights as int8, a scale for each output; activations are scaled while they run."""
+    """Weights as int8 with a scale per output channel; activations are scaled at run time."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # it recommends a preparation that changed nothing here
+    root.setLevel(logging.ERROR)  # it recommends preprocessing, which changed nothing here
     try:
         quantize_dynamic(float32, path, weight_type=QuantType.QInt8, per_channel=True)
     finally:

@@ -1,12 +1,12 @@
 """The query tower in ONNX Runtime: the export of a checkpoint, verified, without PyTorch.
 
-    exports/<checkpoint>/export.json         sha256 of every file, what was measured
+    exports/<checkpoint>/export.json         sha256 of every file, measurements
                          tokenizer.json      word pieces, as `tokenizers` reads them
                          query.onnx          float32
-                         query.int8.onnx     int8, where it was good enough to be kept
+                         query.int8.onnx     int8, if it was good enough to be kept
 
-`export` writes it. Nothing here imports PyTorch or transformers: a process that serves
-from an export needs neither in memory.
+`export` writes it. This module imports neither PyTorch nor transformers, so that a process serving
+from an export need not load them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
 TOKENISER = "tokenizer.json"
 MANIFEST = "export.json"
 EXPORT = Kind("export", 1, again="Run `omnisearch export onnx` again.", manifest=MANIFEST)
-_DRIFT = 0.002  # of a cosine, between the exporting processor and this one
+_DRIFT = 0.002  # tolerated drop of int8's cosine from the exporting processor to this one
 
 logger = logging.getLogger("omnisearch.encoders")
 
 
 class QueryTower(Protocol):
-    """What turns queries into vectors: `omnisearch.encoders.encoder.Encoder` or an export of it."""
+    """Encodes queries: `omnisearch.encoders.encoder.Encoder` or an export of it."""
 
     checkpoint: str
     dim: int
@@ -57,11 +57,11 @@ class OnnxQueries:
         """Verify the files of an export and open them.
 
         Args:
-            threads: of one call of the model; 0 takes all cores this process may use.
-            precision: 'int8' or 'float32'; empty takes what the export recommends.
+            threads: threads per call of the model; 0 uses all cores available to this process.
+            precision: 'int8' or 'float32'; empty uses the export's recommendation.
 
         Raises:
-            Corrupt: a file is missing, or not what `export.json` says.
+            Corrupt: a file is missing, or differs from `export.json`.
         """
         from tokenizers import Tokenizer
 
@@ -81,17 +81,17 @@ class OnnxQueries:
         self._session = open_session(content, threads, folder)
         if not precision and self.precision == "int8" and not self._as_when_exported():
             logger.warning(
-                "%s: int8 gives other vectors on this processor; float32 serves.", folder
+                "%s: int8 gives different vectors on this processor; using float32.", folder
             )
             self.precision = "float32"
             content = read_verified(folder, EXPORT, self.facts, FLOAT32)
             self._session = open_session(content, threads, folder)
 
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """(n, dim) float32 unit rows; short texts are encoded together to spare padding.
+        """(n, dim) float32 unit rows; texts of similar length are batched to reduce padding.
 
-        int8 scales each batch by its largest activation: a text's vector depends a little on
-        its company (`docs/query-embeddings.md` says how little).
+        int8 scales each batch by its largest activation, so a text's vector depends slightly on
+        the others in its batch (see `docs/reference/query-embeddings.md`).
         """
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         rows = self.pieces(texts)
@@ -104,14 +104,14 @@ class OnnxQueries:
         return vectors
 
     def _as_when_exported(self) -> bool:
-        """Whether a few texts get the vectors they had: older processors round int8 otherwise."""
+        """Whether a few texts get the exported vectors: older processors round int8 differently."""
         check = self.facts["check"]
         found = self.queries(check["texts"])
         cosines = (found * np.array(check["vectors"], np.float32)).sum(axis=1)
         return bool(cosines.min() >= self.facts["int8"]["cosine"] - _DRIFT)
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The word piece ids of each text, as `encoders.models.query.QueryTokeniser` gives them."""
+        """The word piece ids of each text, the same as `encoders.models.query.QueryTokeniser`'s."""
         plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
         if len(plain) == 1:  # no thread pool for one text
             rows = [self._tokeniser.encode(plain[0]).ids]
@@ -131,9 +131,9 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.nda
 
 
 def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> OnnxQueries | None:
-    """The export of a checkpoint; None where there is none that can be used.
+    """The export of a checkpoint; None if there is no usable one.
 
-    A damaged export is not opened and is said as a warning: PyTorch answers in its place.
+    A damaged export is logged as a warning and not opened; PyTorch encodes queries instead.
     """
     folder = workspace.export(checkpoint)
     if not (folder / MANIFEST).is_file():
@@ -148,7 +148,7 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
     try:
         tower = OnnxQueries(folder, threads)
         if tower.checkpoint != checkpoint:
-            raise EXPORT.corrupt(f"It is the export of {tower.checkpoint}.", folder)
+            raise EXPORT.corrupt(f"The export is of the checkpoint {tower.checkpoint}.", folder)
     except Corrupt as error:
         logger.warning("%s PyTorch encodes queries.", error)
         return None
@@ -156,18 +156,18 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
 
 
 def open_query_tower(workspace: Workspace, encoder: QueryTower, threads: int = 0) -> QueryTower:
-    """The export of the encoder's checkpoint where there is one, else the encoder itself."""
+    """The export of the encoder's checkpoint if there is one, else the encoder itself."""
     return open_export(workspace, encoder.checkpoint, threads) or encoder
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """`export.json`; raises Corrupt if it is not one of this format."""
+    """`export.json`; raises Corrupt if its format is invalid."""
     facts = read_manifest(folder, EXPORT)
     types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
     types |= {"check": dict, "int8": dict}
     whole = all(isinstance(facts.get(name), kind) for name, kind in types.items())
     if not whole or facts["serves"] not in ("int8", "float32") or TOKENISER not in facts["files"]:
-        raise EXPORT.corrupt("The export's description is not whole.", folder / MANIFEST)
+        raise EXPORT.corrupt("The export's description is incomplete.", folder / MANIFEST)
     return facts
 
 
@@ -178,10 +178,10 @@ def open_session(content: bytes, threads: int, folder: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the core from the server beside them.
+    # Threads that spin while waiting would take cores from the server's other threads.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise EXPORT.corrupt(f"ONNX Runtime cannot open the export ({error}).", folder) from error

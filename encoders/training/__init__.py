@@ -1,1 +1,1 @@
-"""Training the encoders: pairs to batches to a checkpoint (§3.5). Inference imports none of it."""
+"""Training of the encoders, from pairs to a checkpoint (§3.5). Inference imports none of it."""

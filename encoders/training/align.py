@@ -1,8 +1,8 @@
-"""Rotating a new space towards embeddings that exist already, in closed form.
+"""Rotates a new space towards existing embeddings, in closed form.
 
-The cosines of a space stay what they are when all of it is rotated. So before training, the space
-of the pretrained text encoder is rotated to where PinSage and ItemSage vectors of the same items
-lie: the query encoder then starts compatible with both (§3.4.3).
+A rotation of a whole space leaves its cosines unchanged. So before training, the space of the
+pretrained text encoder is rotated towards the PinSage and ItemSage vectors of the same items: the
+query encoder then starts out compatible with both (§3.4.3).
 Figures: docs/results/warm-start.md.
 """
 
@@ -19,13 +19,13 @@ from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.text_encoder import FEATURE
 from omnisearch.encoders.training.dataset import Items
 
-_SAMPLE = 50_000  # items of each type that the rotation is fitted to
+_SAMPLE = 50_000  # items of each type used to fit the rotation
 
 
 def nearest_rotation(product: np.ndarray) -> np.ndarray:
-    """The matrix R (m, n) with orthonormal rows or columns that makes trace(R' product) largest.
+    """The matrix R (m, n) with orthonormal rows or columns that maximises trace(R' product).
 
-    Where `product` (m, n) is Y' X, R maps rows of X (p, n) closest to rows of Y (p, m): the
+    If `product` (m, n) is Y' X, R maps rows of X (p, n) closest to rows of Y (p, m): the
     orthogonal Procrustes problem (Schönemann, 1966).
     """
     left, _, right = np.linalg.svd(product, full_matrices=False)
@@ -35,9 +35,9 @@ def nearest_rotation(product: np.ndarray) -> np.ndarray:
 def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
     """The rotation (dim, dim) float32 of projected text vectors towards the compatibility spaces.
 
-    Spaces of the model's own size share one rotation. A space of another size has a linear layer in
-    the model, which is set to that towards ours instead. Without such spaces, or without an
-    item that has both vectors, it is the identity.
+    Spaces of the model's dimension share one rotation. A space of another dimension has a linear
+    layer in the model, which is set to rotate it towards ours instead. The rotation is the
+    identity without such spaces, or if no item has both vectors.
 
     Args:
         projection: (dim, d) of text vectors.
@@ -65,7 +65,7 @@ def align(model: OmniModel, items: Items, projection: np.ndarray) -> np.ndarray:
 
 
 def _product(theirs: ItemVectors, text: ItemVectors, projection: np.ndarray) -> np.ndarray:
-    """(dim of theirs, dim) of unit vectors of items that have both; zeros where none has."""
+    """(their dim, dim) product of the unit vectors of items with both; zeros if there are none."""
     ids = theirs.ids[:: -(-len(theirs.ids) // _SAMPLE) or 1]
     known, has = text.rows(ids)
     target, _ = theirs.rows([key for key, there in zip(ids, has, strict=True) if there])

@@ -1,6 +1,6 @@
-"""Batches that mix the tasks (§3.5), each a function of the seed and the step alone.
+"""Batches that mix the tasks (§3.5), each a function of only the seed and the step.
 
-No generator state lives between steps, so a resumed training sees the very same batches.
+No generator state is kept between steps, so a resumed training gets exactly the same batches.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from omnisearch.encoders.training.chunks import (
 from omnisearch.encoders.training.dataset import TrainingData
 from omnisearch.encoders.training.parallel import ALONE, Group
 
-_ORDER, _NEGATIVES, _DROPOUT = 1, 2, 3  # what a random stream is for
+_ORDER, _NEGATIVES, _DROPOUT = 1, 2, 3  # purposes of the random streams
 
 
-MOST_PASSES = 10  # over one data set after a warm start: a short log must not be learned by heart
+MOST_PASSES = 10  # over one data set after a warm start, so that a short log is not memorised
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Part:
     """The pairs of one data set in a batch.
 
     Attributes:
-        query_rows, target_rows: (b,) int64 rows in the catalogue; what logQ counts.
-        queries: (b,) int64 places among the batch's query vectors.
-        targets: (b,) int64 places among the batch's item vectors (query vectors for queries).
-        negative_rows, negatives: (m,) int64 the same of the random negatives.
-        log_random: log P(n) of a random negative: they are drawn uniformly.
+        query_rows, target_rows: (b,) int64 rows in the catalogue; counted for logQ.
+        queries: (b,) int64 positions in the batch's query vectors.
+        targets: (b,) int64 positions in the batch's item vectors (query vectors for queries).
+        negative_rows, negatives: (m,) int64, the same for the random negatives.
+        log_random: log P(n) of a random negative; they are sampled uniformly.
     """
 
     dataset: str
@@ -58,7 +58,7 @@ class Batch:
 
     Attributes:
         item_rows: (n,) int64 catalogue rows of the batch's items.
-        item_chunks, query_chunks: those that this process encodes.
+        item_chunks, query_chunks: the chunks that this process encodes.
     """
 
     step: int
@@ -74,7 +74,7 @@ class Batch:
 
 
 def pinned(batch: Batch) -> Batch:
-    """The batch with its large tensors in memory that a GPU copies from by itself."""
+    """The batch with its large tensors in pinned memory."""
     items = [
         replace(chunk, levels=chunk.levels.pinned(), features=chunk.features.pin_memory())
         for chunk in batch.item_chunks
@@ -87,7 +87,7 @@ def pinned(batch: Batch) -> Batch:
 
 
 def composition(shares: dict[str, float], batch_pairs: int) -> dict[str, int]:
-    """How many pairs of each data set a batch holds: proportional, at least one of each.
+    """The number of pairs per data set in a batch: proportional to its share, at least one.
 
     Data sets with a share of 0 are left out.
     """
@@ -102,7 +102,7 @@ class BatchStream:
     Args:
         pieces: word piece ids of every query of `data.queries`.
         feature_dims: the item encoder's continuous features.
-        recurrence: how often an engaged pair had been engaged before.
+        recurrence: the share of engaged pairs that had been engaged before.
         group: the processes that share each batch.
     """
 
@@ -130,7 +130,7 @@ class BatchStream:
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step; the same whenever it is asked for."""
+        """The batch of a step; every call returns the same one."""
         drawn = {name: self._draw(number, name, step) for number, name in enumerate(self.counts)}
         negatives = {
             entity: self._negatives(entity, step)
@@ -173,7 +173,7 @@ class BatchStream:
         )
 
     def _draw(self, number: int, name: str, step: int) -> np.ndarray:
-        """Rows of a data set's pairs: shuffled anew in each pass over it."""
+        """Rows of a data set's pairs, reshuffled in each pass over it."""
         size, wanted = len(self.data.pairs[name].queries), self.counts[name]
         places = np.arange(step * wanted, (step + 1) * wanted)
         passes = places // size
@@ -207,10 +207,10 @@ class BatchStream:
     def _place_items(
         self, drawn: dict[str, np.ndarray], negatives: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Lays positives and negatives end to end.
+        """Concatenate positives and negatives.
 
         Returns item rows, the string number of each row's own query (-1 for negatives), and the
-        places of each data set's positives and of each entity's negatives.
+        positions of each data set's positives and of each entity's negatives.
         """
         rows, own, at = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
         places, negative_places = {}, {}

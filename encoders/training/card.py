@@ -22,7 +22,7 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
     Args:
         facts: 'step', 'recalls' (task → Recall@10), 'pairs' (data set → count), 'items' (entity →
             count), 'feature_dims', 'compat_spaces', 'temperatures', 'parameters', 'device',
-            'bf16', 'synthetic', 'train_until', 'rotated' (towards embeddings that exist).
+            'bf16', 'synthetic', 'train_until', 'rotated' (towards existing embeddings).
     """
     recalls = facts.get("recalls") or {}
     of_rotated = (
@@ -53,11 +53,11 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
         f"- Compatible with: {spaces or 'no pre-existing embedding'}.",
         f"- Events up to {facts['train_until']} (seconds since 1970 UTC, exclusive).",
         "",
-        "## How good it is",
+        "## Evaluation",
         "",
-        f"Recall@10 after {facts['step']:,} steps, on pairs held out from the last week of the "
-        f"training period, among a random {config.valid_corpus:,} entities of the same type at "
-        "most. These pairs chose the checkpoint: use the evaluation window for an honest figure.",
+        f"Recall@10 after {facts['step']:,} steps on pairs held out from the last week of the "
+        f"training period, among at most {config.valid_corpus:,} random entities of the same type. "
+        "These pairs selected the checkpoint: use the evaluation window for an unbiased figure.",
         "",
         "| task | Recall@10 |",
         "|---|---|",
@@ -78,8 +78,8 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "It knows the languages, the words and the tastes of its log, and repeats the biases of "
-        "what was shown there. N-grams outside the item vocabulary are not seen. It is not meant "
+        "It reflects the languages, words and tastes of its log, and repeats the biases of "
+        "what was shown there. N-grams outside the item vocabulary are ignored. It is not meant "
         "for judging people.",
         "",
     ]

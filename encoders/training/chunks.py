@@ -1,4 +1,4 @@
-"""Items that are encoded together, with what of their text is visible."""
+"""Chunks of items that are encoded together, and the hiding of their text and features."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ItemChunk:
     """Items that are encoded together.
 
     Attributes:
-        number: of the chunk in the batch.
-        places: (n,) int64 among the batch's items.
+        number: the chunk's number in the batch.
+        places: (n,) int64 positions in the batch's items.
         levels: their text.
         features: (n, F) float32.
     """
@@ -34,7 +34,7 @@ class ItemChunk:
 
 @dataclass(frozen=True)
 class Hiding:
-    """How text is hidden in training: at these rates, by this generator."""
+    """The rates and the random generator for hiding text in training."""
 
     keep_own: float
     field: float
@@ -44,14 +44,14 @@ class Hiding:
 def visible_strings(
     items: Items, rows: np.ndarray, own: np.ndarray, hiding: Hiding | None = None
 ) -> Ragged:
-    """The strings of item rows, less the own query of each row among its engaged queries.
+    """The strings of item rows, without each row's own query among its engaged queries.
 
-    When a new query comes, it is not among the engaged queries of what it is to find; items that
-    always showed their own query in training would teach the model to wait for it. Where queries
-    come again, though, it often is: so `hiding` keeps own queries at a rate. It drops fields too.
+    A new query is not among the engaged queries of the items it should find, so a model trained
+    on items that always contain their own query would rely on it. Recurring queries often are
+    among them, so `hiding` keeps own queries at a rate. It also drops fields.
 
     Args:
-        own: (n,) int64 number of each row's own query among the strings, -1 for none.
+        own: (n,) int64 string number of each row's own query, -1 for none.
     """
     where, offsets = items.strings.positions(rows)
     strings = Ragged(items.strings.flat[where], offsets)
@@ -67,13 +67,13 @@ def visible_strings(
 def hidden_features(
     count: int, rates: Mapping[str, float], generator: np.random.Generator
 ) -> np.ndarray:
-    """(features, count) bool: which rows each continuous feature is hidden in, at its rate."""
+    """(features, count) bool: the rows in which each continuous feature is hidden, at its rate."""
     drawn = [generator.random(count) < rate for rate in rates.values()]
     return np.array(drawn, dtype=bool).reshape(len(rates), count)
 
 
 def hide_features(features: np.ndarray, dims: Mapping[str, int], hidden: np.ndarray) -> None:
-    """Zero each continuous feature of `features` (n, sum of dims) in the rows that hide it."""
+    """Zero each continuous feature of `features` (n, sum of dims) in its hidden rows."""
     at = 0
     for rows, dim in zip(hidden, dims.values(), strict=True):
         features[rows, at : at + dim] = 0

@@ -1,4 +1,4 @@
-"""The catalogue as training reads it: tokenised items and queries, pairs by row numbers."""
+"""The catalogue as training data: tokenised items and queries, pairs as row numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pairs:
     Attributes:
         entity: 'pin', 'product' or 'query'.
         queries: (n,) int64 query rows.
-        targets: (n,) int64 item rows, or query rows where the entity is 'query'.
+        targets: (n,) int64 item rows, or query rows if the entity is 'query'.
     """
 
     entity: str
@@ -42,9 +42,9 @@ class Items:
     """All pins, then all products, one row each.
 
     Attributes:
-        ids: entity → item ids in row order, the first at `span[entity][0]`.
+        ids: entity → item ids in row order, starting at `span[entity][0]`.
         span: entity → its rows [start, stop).
-        strings: item → numbers of its strings in `index`.
+        strings: item → its string numbers in `index`.
         fields: (nnz,) uint8, the text field of each entry of `strings`.
         features: entity → name → ItemVectors.
     """
@@ -90,7 +90,7 @@ class Items:
         return np.concatenate([np.zeros((len(rows), 0), dtype=np.float32), *parts], axis=1)
 
     def gather_one(self, rows: np.ndarray, name: str, dim: int) -> tuple[np.ndarray, np.ndarray]:
-        """(n, dim) float32 of one feature, and (n,) bool: which rows have it."""
+        """(n, dim) float32 values of one feature, and (n,) bool: which rows have it."""
         found = np.zeros((len(rows), dim), dtype=np.float32)
         present = np.zeros(len(rows), dtype=bool)
         for entity, (start, stop) in self.span.items():
@@ -107,11 +107,11 @@ class Items:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything that batches are made from.
+    """All inputs of batches.
 
     Attributes:
-        queries: all query texts: those of the catalogue and those of the pairs.
-        catalogue_queries: (n,) int64 rows of the queries that random negatives are drawn from.
+        queries: all query texts, of the catalogue and of the pairs.
+        catalogue_queries: (n,) int64 rows of the queries sampled as random negatives.
         pairs: data set → its pairs; empty data sets are left out.
     """
 
@@ -122,7 +122,7 @@ class TrainingData:
     pairs: dict[str, Pairs]
 
     def fingerprint(self) -> str:
-        """A hash of the pairs, the items' texts and the features: resuming needs the same."""
+        """A hash of pairs, item texts and features, which must be equal on resuming."""
         digest = hashlib.sha256()
         for entity, ids in self.items.ids.items():
             digest.update("\n".join((entity, *ids)).encode("utf-8", "surrogatepass"))
@@ -176,7 +176,7 @@ def all_features(
 def training_data(
     db: sqlite_utils.Database, items: Items, tables: Mapping[str, pa.Table]
 ) -> TrainingData:
-    """Row numbers for everything; pairs whose item is not in the catalogue are left out."""
+    """Assign row numbers to queries and pairs; pairs with unknown items are left out."""
     ours = f"SELECT id FROM queries WHERE {training_may_see('id')} ORDER BY id"
     queries = [row[0] for row in db.conn.execute(ours)]
     query_row = {text: row for row, text in enumerate(queries)}

@@ -1,4 +1,4 @@
-"""What a step over a batch does to the model: gradients, clipping, rates, optimisers."""
+"""A training step's update of the model: gradients, clipping, learning rates, optimisers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Learner:
     """The model, its optimisers and the counts behind logQ.
 
     Attributes:
-        counts: of the pairs of all batches, the same in every process.
+        counts: of the pairs of all batches, identical in every process.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Learner:
         self.counts = StreamCounts(len(self.datasets), config.sketch_bits)
 
     def learn(self, batch: Batch, waited: float = 0.0) -> StepReport:
-        """One step, over a batch that was waited for so many seconds."""
+        """One step over a batch; `waited` is the seconds spent waiting for it."""
         began = time.perf_counter()
         corrections = count_and_correct(self.counts, batch, self.datasets)
         losses = self.stepper.backward(batch, corrections)
@@ -76,9 +76,9 @@ class Learner:
 
 
 def batches_ahead(stream: BatchStream, step: int) -> Generator[tuple[Batch, float], None, None]:
-    """The batches from a step on, each with the seconds that it was waited for.
+    """The batches from a step on, each with the seconds spent waiting for it.
 
-    A thread makes the next one while this one is learned.
+    A thread prepares the next batch during each step.
     """
 
     def make(number: int) -> Batch:

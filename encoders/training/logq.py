@@ -1,4 +1,4 @@
-"""Sampling probabilities for logQ, from counts taken as batches stream by (§3.5)."""
+"""Sampling probabilities for logQ, from streaming counts over the batches (§3.5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DEPTH = 2
 
 
 class CountMinSketch:
-    """Approximate counts of 64-bit keys; never too low, exact while keys do not collide.
+    """A count-min sketch of 64-bit keys: never too low, exact without collisions.
 
     Attributes:
         counts: (depth, 2**bits) uint32.
@@ -22,7 +22,7 @@ class CountMinSketch:
         return [(mix(keys, depth + 1) >> self._shift).astype(np.int64) for depth in range(DEPTH)]
 
     def add(self, keys: np.ndarray) -> None:
-        """Count each of the (n,) keys once more."""
+        """Increment the count of each of the (n,) keys."""
         for row, columns in zip(self.counts, self._columns(keys), strict=True):
             where, times = np.unique(columns, return_counts=True)
             row[where] += times.astype(np.uint32)
@@ -34,7 +34,7 @@ class CountMinSketch:
 
 
 def mix(keys: np.ndarray, salt: int) -> np.ndarray:
-    """splitmix64 of (n,) integer keys: uint64 that look random and differ by salt."""
+    """splitmix64 of (n,) integer keys: pseudo-random uint64 hashes, different for each salt."""
     with np.errstate(over="ignore"):
         x = keys.astype(np.uint64) + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -43,11 +43,11 @@ def mix(keys: np.ndarray, salt: int) -> np.ndarray:
 
 
 class StreamCounts:
-    """log P(n) and log P(p | q) of each data set, over all pairs that have streamed by.
+    """log P(n) and log P(p | q) of each data set, over all pairs added so far.
 
     Attributes:
         queries, entities, pairs: sketches with keys salted by data set.
-        totals: (data sets,) int64, pairs seen.
+        totals: (data sets,) int64, number of pairs added.
     """
 
     def __init__(self, datasets: int, bits: int) -> None:
@@ -55,7 +55,7 @@ class StreamCounts:
         self.totals = np.zeros(datasets, dtype=np.int64)
 
     def add(self, dataset: int, queries: np.ndarray, entities: np.ndarray) -> None:
-        """Count a batch's pairs, given by the numbers of their queries and entities."""
+        """Count a batch's pairs, given as query and entity numbers."""
         query, entity, pair = _keys(dataset, queries, entities)
         self.queries.add(query)
         self.entities.add(entity)
@@ -65,7 +65,7 @@ class StreamCounts:
     def log_probabilities(
         self, dataset: int, queries: np.ndarray, entities: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(b,) float32 log P(p | q) and log P(p), for pairs that were added before."""
+        """(b,) float32 log P(p | q) and log P(p) of pairs that have been added."""
         query, entity, pair = _keys(dataset, queries, entities)
         of_pair, of_query = self.pairs.estimate(pair), self.queries.estimate(query)
         given_query = np.log(np.minimum(of_pair / of_query, 1.0))
@@ -73,7 +73,7 @@ class StreamCounts:
         return given_query.astype(np.float32), alone.astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Its arrays, for a checkpoint."""
+        """The arrays, for a checkpoint."""
         return {
             "queries": self.queries.counts,
             "entities": self.entities.counts,
@@ -82,7 +82,7 @@ class StreamCounts:
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave."""
+        """Restore the arrays of `state`."""
         self.queries.counts[:] = state["queries"]
         self.entities.counts[:] = state["entities"]
         self.pairs.counts[:] = state["pairs"]

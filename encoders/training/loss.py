@@ -12,20 +12,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """What the loss of one task needs to know of how its candidates were sampled.
+    """How the candidates of one task's loss were sampled.
 
-    The loss is that of b pairs, or of the r of them that this process is to compute (`own`); the
-    positives of all b are candidates in either case, and r is b where `own` is None.
+    The loss covers b pairs, or only the r of them that this process computes (`own`); the
+    positives of all b are candidates in either case, and r is b if `own` is None.
 
     Attributes:
         log_positive: (r,) log P(p | q) of each row.
         log_in_batch: (b,) log P(n) of each pair's entity as a negative of other rows.
         log_random: (m,) log P(n) of the random negatives.
-        mask_in_batch: (r, b) bool, true where column j is no negative of row i; a row's own
-            positive is not looked at.
+        mask_in_batch: (r, b) bool, true where column j is not a negative of row i; a row's own
+            positive is ignored.
         mask_random: (r, m) bool, the same for the random negatives.
         valid: (b,) bool, or None for all: pairs whose entity has a vector in this task's space.
-        own: (r,) int64 places of the rows among the pairs, or None for all in order.
+        own: (r,) int64 positions of the rows in the pairs, or None for all in order.
     """
 
     log_positive: Tensor
@@ -46,15 +46,15 @@ def sampled_softmax(
 ) -> Tensor:
     """The in-batch term plus the random-negative term (formulas 2 to 5), averaged over the pairs.
 
-    Where only some rows are computed, theirs is the share of the average.
+    If only some rows are computed, the result is their share of that average.
 
-    Logits are cosines over the temperature; the positive's is lowered by log P(p | q), those of
-    negatives by log P(n). The positive stands in the denominator of both terms.
+    Logits are cosines over the temperature, minus log P(p | q) for the positive and log P(n) for
+    negatives. The positive is in the denominator of both terms.
 
     Args:
         queries: (r, d) unit rows.
         positives: (b, d) unit rows.
-        negatives: (m, d) unit rows; m may be 0, which leaves that term 0.
+        negatives: (m, d) unit rows; if m is 0, that term is 0.
     """
     rows = torch.arange(len(queries), device=queries.device)
     own = rows if sampling.own is None else sampling.own
@@ -82,7 +82,7 @@ def nested_loss(
 ) -> Tensor:
     """The weighted sum of `sampled_softmax` over prefixes of the vectors.
 
-    `sizes` maps a prefix length to its weight; each prefix is L2-normalised again.
+    `sizes` maps prefix lengths to weights; each prefix is L2-normalised again.
     """
     total = queries.new_zeros(())
     for size, weight in sizes.items():
@@ -96,15 +96,15 @@ def nested_loss(
 def false_negatives(
     queries: Tensor, entities: Tensor, candidates: Tensor, own: Tensor | None = None
 ) -> Tensor:
-    """(r, m) bool: which candidates are no negatives of which rows.
+    """(r, m) bool: which candidates are not negatives of which rows.
 
-    A candidate is masked where it is the row's own positive, or another positive of the same
-    query in the batch.
+    A candidate is masked if it is the row's own positive or another positive of the same query in
+    the batch.
 
     Args:
-        queries, entities: (b,) int64 numbers of each pair's query and entity.
-        candidates: (m,) int64 numbers of entities.
-        own: (r,) int64 places of the rows among the pairs, or None for all in order.
+        queries, entities: (b,) int64 query and entity numbers of each pair.
+        candidates: (m,) int64 entity numbers.
+        own: (r,) int64 positions of the rows in the pairs, or None for all in order.
     """
     _, query = queries.unique(return_inverse=True)
     known, entity = entities.unique(return_inverse=True)
@@ -112,5 +112,5 @@ def false_negatives(
     positive[query, entity] = True
     column = torch.searchsorted(known, candidates)
     hit = known[column.clamp(max=len(known) - 1)] == candidates
-    column = torch.where(hit, column, len(known))  # the last column is all false
+    column = torch.where(hit, column, len(known))  # the last column is all False
     return positive[query if own is None else query[own]][:, column]

@@ -1,8 +1,8 @@
 """Optimisers, schedule and clipping.
 
-The hash table and the token weights get sparse gradients, and a lazy Adam: only rows that a batch
-touches are updated, and only their moments decay. On a CPU this is what makes a step over a table
-of 100,000 x 256 cheap. All other parameters get AdamW or LAMB.
+The hash table and the token weights have sparse gradients and use a lazy Adam: only rows used by
+the batch are updated, and only their moments decay. This makes steps over a table of 100,000 x 256
+cheap on a CPU. All other parameters use AdamW or LAMB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.model import OmniModel
 
 _BETAS = (0.9, 0.999)
-_ROWS_AT_ONCE = 512  # on a CPU, what all steps of an update do in its cache
+_ROWS_AT_ONCE = 512  # rows updated at once on a CPU, to fit in its cache
 
 
 class Lamb(Optimizer):
@@ -51,7 +51,7 @@ class Lamb(Optimizer):
             (square / (1 - _BETAS[1] ** count)).sqrt() + group["eps"]
         )
         update.add_(parameter, alpha=group["weight_decay"])
-        # No number leaves the device, so that a GPU is not waited for.
+        # Nothing is copied to the host, which would wait for the GPU.
         weight_norm, update_norm = parameter.norm(), update.norm()
         both = (weight_norm > 0) & (update_norm > 0)
         ratio = torch.where(both, weight_norm / update_norm, 1.0)
@@ -59,7 +59,7 @@ class Lamb(Optimizer):
 
 
 class LazyAdam(Optimizer):
-    """Adam over the rows that a sparse gradient holds; other rows and their moments stay."""
+    """Adam over the rows of a sparse gradient; other rows and their moments are unchanged."""
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         super().__init__(params, {"lr": lr, "eps": 1e-8})
@@ -126,7 +126,7 @@ def build_optimisers(model: OmniModel, config: Config) -> list[Optimizer]:
 
 
 def schedule(step: int, config: Config) -> float:
-    """The factor of the peak rates at a step (from 0): linear warm-up, then cosine to 0."""
+    """The factor on the peak rates at a step (from 0): linear warm-up, then cosine decay to 0."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     rest = max(config.steps - config.warmup_steps, 1)
@@ -144,7 +144,7 @@ def set_rates(optimisers: list[Optimizer], factor: float) -> None:
 def clip_gradients(parameters: Iterable[Tensor], largest: float) -> float:
     """Scale all gradients, dense and sparse, so that their joint norm is at most `largest`.
 
-    Returns the norm before.
+    Returns the norm before scaling.
     """
     found = []
     for parameter in parameters:
@@ -175,7 +175,7 @@ def optimiser_tensors(model: OmniModel, optimisers: list[Optimizer]) -> dict[str
 def restore_optimisers(
     model: OmniModel, optimisers: list[Optimizer], tensors: dict[str, Tensor]
 ) -> None:
-    """Take over what `optimiser_tensors` gave; raises Corrupt for a wrong name or shape."""
+    """Restore the state of `optimiser_tensors`; raises Corrupt for a wrong name or shape."""
     parameters = dict(model.named_parameters())
     owner = {
         id(parameter): optimiser

@@ -1,8 +1,8 @@
-"""Several processes that train one model on one global batch, as `torchrun` starts them.
+"""Data-parallel training of one model on one global batch, by processes started with `torchrun`.
 
 Each process encodes its share of the batch's chunks and computes the loss of its share of the
-rows, against the vectors of the whole batch. Sums over the processes make vectors and gradients
-whole again, so that every process takes the very same optimiser step.
+rows, against the vectors of the whole batch. Vectors and gradients are summed over the processes,
+so that every process takes exactly the same optimiser step.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from omnisearch.data.workspace.errors import InputError, OmniError
 
 _DENSE, _SPARSE = 1, 2  # kinds of gradients
-_PATIENCE = timedelta(hours=3)  # others wait while the first validates
+_PATIENCE = timedelta(hours=3)  # the others wait while the first process validates
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a training, and which of them this is; alone by default."""
+    """The processes of a training, and this one's rank; a single process by default."""
 
     rank: int = 0
     size: int = 1
@@ -38,17 +38,17 @@ class Group:
         return self.rank == 0
 
     def chunk_size(self, total: int, size: int) -> int:
-        """At most `size` (0: any), and small enough for the processes to share the places."""
+        """A chunk size of at most `size` (0: no limit) that gives every process a share."""
         most = max(-(-total // self.size), 1)
         return min(size, most) if size else most
 
     def places(self, total: int, chunk: int) -> np.ndarray:
-        """(k,) int64: this process' of `total` places; chunks are dealt out in turn."""
+        """(k,) int64: this process' share of `total` positions; chunks are assigned round-robin."""
         everything = np.arange(total)
         return everything[everything // chunk % self.size == self.rank]
 
     def rows(self, total: int) -> np.ndarray:
-        """(r,) int64: this process' of `total` rows of a loss, next to each other."""
+        """(r,) int64: this process' contiguous share of `total` rows of a loss."""
         return np.array_split(np.arange(total), self.size)[self.rank]
 
     def sum_(self, tensor: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Group:
         return tensor
 
     def of_first(self, value: float, device: torch.device) -> float:
-        """The number that the first process gave."""
+        """The first process' value of `number`."""
         if self.size == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=device)
@@ -69,12 +69,12 @@ class Group:
         return shared.item()
 
     def share(self, model: nn.Module) -> None:
-        """Give all processes the first one's parameters and buffers."""
+        """Broadcast the first process' parameters and buffers."""
         if self.size > 1:
             _with_all(lambda: [dist.broadcast(part, 0) for part in model.state_dict().values()])
 
     def check_same(self, digest: str, device: torch.device) -> None:
-        """Raise InputError in every process unless all have the same hexadecimal digest."""
+        """Raise InputError in every process unless all have the same hex digest."""
         number = int(digest[:12], 16)
         ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
         self._reduce(ends, dist.ReduceOp.MAX)
@@ -87,7 +87,7 @@ class Group:
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace all gradients, dense and sparse, by their sums over the processes.
 
-        Parameters that got none in any process keep none.
+        Parameters without a gradient in every process stay without one.
         """
         if self.size == 1:
             return
@@ -109,7 +109,7 @@ class Group:
             at += gradient.numel()
 
     def _sum_sparse(self, gradient: Tensor) -> Tensor:
-        """The sum over the processes, on the rows that any of them touched."""
+        """The sum over the processes of the rows with a gradient in any of them."""
         rows, shape = gradient.indices()[0], gradient.shape
         touched = torch.zeros(shape[0], dtype=torch.uint8, device=rows.device)
         touched[rows] = 1
@@ -132,7 +132,7 @@ def _kind(gradient: Tensor | None) -> int:
 
 
 def _sparse_gradient(parameter: nn.Parameter) -> Tensor:
-    """The parameter's gradient, coalesced; one without rows where it has none."""
+    """The parameter's coalesced gradient; one without rows if it has none."""
     if parameter.grad is not None:
         return parameter.grad.coalesce()
     nothing = torch.zeros(1, 0, dtype=torch.int64, device=parameter.device)
@@ -143,23 +143,23 @@ def _sparse_gradient(parameter: nn.Parameter) -> Tensor:
 
 
 def _with_all(call: Callable[[], Any]) -> None:
-    """A call that all processes make; the loss of one of them is told as such."""
+    """A collective call; the loss of another process is reported as such."""
     try:
         call()
     except RuntimeError as error:
         raise OmniError(
             "Another process of this training has ended, so this one ends too.",
-            how="Look for the first error above, then go on with --resume (--debug tells more).",
+            how="Look for the first error above, then continue with --resume (--debug shows more).",
         ) from error
 
 
 def reports() -> bool:
-    """Whether this process is the one that speaks to the user."""
+    """Whether this process is the one that prints for the user."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def this_device() -> torch.device:
-    """The GPU of this process' place on its machine, else the CPU."""
+    """The GPU of this process' local rank, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -167,7 +167,7 @@ def this_device() -> torch.device:
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """The group that `torchrun` started this process in; a group of one without it."""
+    """The group of processes started by `torchrun`; a group of one without it."""
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         yield ALONE
@@ -180,7 +180,7 @@ def joined() -> Iterator[Group]:
         dist.init_process_group(backend, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"The processes of this training did not meet ({str(error).splitlines()[0]}).",
+            f"The processes of this training could not connect ({str(error).splitlines()[0]}).",
             where="WORLD_SIZE",
             how="Start them with torchrun, or unset WORLD_SIZE to train in one process.",
         ) from error

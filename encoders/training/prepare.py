@@ -1,4 +1,4 @@
-"""What training reads before the first step: pairs, texts, vocabularies, a new or saved model."""
+"""Prepares a training: reads pairs, texts and vocabularies, and makes or loads the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Prepared:
 
     Attributes:
         valid: entity → validation pairs.
-        pieces: word pieces of each query of the data; pad: the padding's number.
+        pieces: word pieces of each query of the data; pad: the padding id.
     """
 
     parts: Parts
@@ -68,7 +68,7 @@ def prepare(
     saved: Parts | None,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Read the catalogue; make a new model from the config's seed, or go on with a saved one."""
+    """Read the catalogue; make a new model from the config's seed, or continue a saved one."""
     split = time_split(db)
     pseudo = config.warm_steps > 0 and config.mix_pseudo > 0
     pairs = training_pairs(db, split, seed=config.seed, may_be_none=pseudo)
@@ -86,7 +86,7 @@ def prepare(
     data = training_data(db, items, tables)
     if not any(config.mix[name] > 0 for name in data.pairs):
         raise NotReady(
-            "The data sets that the training is to be made of have no pairs.",
+            "The data sets selected for training have no pairs.",
             where=", ".join(name for name, share in config.mix.items() if share > 0),
             how="Import such engagements, or give other data sets a share.",
         )
@@ -122,7 +122,7 @@ def _new_parts(
     }
     if not (config.weight_learned or spaces):
         raise NotReady(
-            f"There is nothing to train against: no item has {' or '.join(SPACES)} vectors.",
+            f"No item has {' or '.join(SPACES)} vectors to train against.",
             where="item_vectors",
             how="Run `omnisearch enrich graph`, or import such vectors.",
         )
@@ -151,7 +151,7 @@ def feature_dims(features: Features) -> dict[str, int]:
                 raise InputError(
                     f"The feature {name!r} has {dims[name]} and {feature.dim} dimensions.",
                     where="features of pins and products",
-                    how="Give the two another name, or import vectors of one model.",
+                    how="Give them different names, or import vectors of one model.",
                 )
     return dict(sorted(dims.items()))
 

@@ -1,10 +1,10 @@
-"""Recall@k as the paper measures it (§4.2), ties counted against the model."""
+"""Recall@k as measured in the paper (§4.2), with ties counted against the model."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_BLOCK = 2**22  # scores held at a time
+_BLOCK = 2**22  # scores in memory at a time
 
 
 def recall_at(
@@ -17,14 +17,14 @@ def recall_at(
 ) -> float:
     """The share of pairs whose entity is among the k best of the corpus.
 
-    A corpus entity is ahead if its dot product with the query is at least the positive's: a tie
-    never helps. The pair counts if fewer than k are ahead.
+    A corpus entity is ahead if its dot product with the query is at least the positive's, so ties
+    count against the model. The pair is found if fewer than k are ahead.
 
     Args:
         queries, positives: (n, d), row i of each is one pair.
         corpus: (m, d).
-        rows: (n,) int64, where each positive itself lies in the corpus, -1 where it does not;
-            that row is not counted against it.
+        rows: (n,) int64, the corpus row of each positive itself, -1 if absent; that row is not
+            counted.
     """
     return float(np.mean(ahead(queries, positives, corpus, rows) < k)) if len(queries) else 0.0
 
@@ -35,7 +35,7 @@ def ahead(
     corpus: np.ndarray,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(n,) int64: how many corpus entities score at least as high as each pair's positive."""
+    """(n,) int64: number of corpus entities scoring at least as high as each pair's positive."""
     counts = np.zeros(len(queries), dtype=np.int64)
     block = max(1, _BLOCK // max(len(corpus), 1))
     for start in range(0, len(queries), block):
@@ -48,5 +48,5 @@ def ahead(
             same = np.all(positives[part][inside] == corpus[rows[part][inside]], axis=1)
             own[inside[same]] = scores[inside[same], rows[part][inside[same]]]
             scores[inside, rows[part][inside]] = -np.inf
-        counts[part] = (~(scores < own[:, None])).sum(axis=1)  # NaN goes against the model
+        counts[part] = (~(scores < own[:, None])).sum(axis=1)  # NaN counts against the model
     return counts

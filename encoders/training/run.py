@@ -1,4 +1,4 @@
-"""Training from a catalogue to a checkpoint, resumable at any moment (§3.4, §3.5)."""
+"""Training from a catalogue to a checkpoint, resumable at any time (§3.4, §3.5)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OnStep = Callable[[StepReport], None]
 
 @dataclass
 class Progressing:
-    """Where a training stands; what a checkpoint keeps as JSON."""
+    """The progress of a training, stored in checkpoints as JSON."""
 
     run: str
     fingerprint: str
@@ -71,17 +71,17 @@ def train(
 ) -> Path:
     """Train all encoders on the catalogue; returns the folder of the best checkpoint.
 
-    With `resume`, the last unfinished training of this name goes on from its last checkpoint,
-    and its further losses are those that it would have had; where there is none, a new one
-    begins. `progress` is called while the catalogue is read, `on_step` after each step.
+    With `resume`, the last unfinished training of this name continues from its last checkpoint,
+    with the same losses as without the interruption; if there is none, a new one begins.
+    `progress` is called while the catalogue is read, `on_step` after each step.
 
-    Under `torchrun` the processes share each batch (`parallel`); the first one alone
-    validates, writes, and calls `on_step`.
+    Under `torchrun` the processes share each batch (`parallel`); only the first one validates,
+    writes, and calls `on_step`.
 
     Raises:
-        InputError: another process trains under this name, or the catalogue or the config
-            changed since the checkpoint that is to be resumed.
-        NotReady: no pairs to train on, or features that leak (`training_pairs`).
+        InputError: another process is training under this name, or the catalogue or the config
+            has changed since the checkpoint to resume.
+        NotReady: there are no pairs to train on, or features that leak (`training_pairs`).
     """
     base = folder_of(workspace, name)
     base.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def train(
     busy = InputError(
         "Another process is training under this name.",
         where=str(base),
-        how="Wait for it, or train under another --name.",
+        how="Wait until it has finished, or train under another --name.",
     )
     lock = workspace.training_lock(name)
     with joined() as group, locked(lock, busy) if group.first else nullcontext():
@@ -109,14 +109,14 @@ def _check_same(old: Config, new: Config, folder: Path) -> None:
     changed = [key for key in before if before[key] != now[key] and key != "tensorboard"]
     if changed:
         raise InputError(
-            f"The checkpoint was trained with another {', '.join(changed)}.",
+            f"The checkpoint was trained with a different {', '.join(changed)}.",
             where=str(folder),
-            how="Resume with the same settings, or train anew without --resume.",
+            how="Resume with the same settings, or start again without --resume.",
         )
 
 
 class _Training:
-    """One training run: the loop and what it holds."""
+    """One training run: the loop and its state."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class _Training:
             raise InputError(
                 "The catalogue has changed since that checkpoint.",
                 where=str(last),
-                how="Train anew without --resume.",
+                how="Start again without --resume.",
             )
         self.at = Progressing(**state.values)
         moments = {k: v for k, v in state.tensors.items() if not k.startswith("counts:")}
@@ -172,7 +172,7 @@ class _Training:
         logs = self.workspace.tensorboard(self.name)
         with open_step_log(logs, self.at.step, wanted=wanted) as log:
             if self.config.warm_steps and not self.at.history:
-                self._validate()  # what the joint training starts from may be the best there is
+                self._validate()  # the warm-started model may already be the best
             coming = batches_ahead(self.stream, self.at.step)
             with closing(coming):
                 while not self._over():
@@ -192,7 +192,7 @@ class _Training:
         return self.at.step >= self.config.steps or self.at.since_best >= self.config.patience
 
     def _after_step(self) -> dict[str, float] | None:
-        """Validate and save where it is time to; returns the recalls of a validation."""
+        """Validate and save if due; returns the recalls of a validation."""
         step, config = self.at.step, self.config
         ends = step == config.steps
         if step % config.valid_every == 0 or ends:
@@ -202,7 +202,7 @@ class _Training:
         return None
 
     def _validate(self) -> dict[str, float]:
-        """Validate, and save; returns the recalls. Only the first process does, all hear of it."""
+        """Validate and save in the first process; returns the recalls in all of them."""
         recalls = self.validator(self.model, self.device) if self.group.first else {}
         mean = sum(recalls.values()) / len(recalls) if recalls else 0.0
         mean = self.group.of_first(mean, self.device)

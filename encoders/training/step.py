@@ -1,10 +1,10 @@
-"""One training step: encode a batch, sum the tasks' losses, leave gradients.
+"""One training step: encode a batch, sum the tasks' losses, compute gradients.
 
-A batch's items and queries are encoded in chunks, each process its own; the loss gives the vectors'
-gradients, and those are fed into each chunk's graph. With cached gradients the chunks are encoded
-twice: first without a graph, then one by one with it. Each chunk seeds dropout from (seed, step,
-chunk) before it is encoded, so both passes drop the same units, the gradients equal those of the
-plain way, and they do not depend on how many processes there are.
+A batch's items and queries are encoded in chunks, shared among the processes; the loss gives the
+gradients of the vectors, which are backpropagated through each chunk's graph. With cached gradients
+the chunks are encoded twice: first without a graph, then one by one with it. Each chunk seeds
+dropout from (seed, step, chunk), so both passes drop the same units, and the gradients equal those
+of plain backpropagation for any number of processes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from omnisearch.encoders.training.logq import StreamCounts
 from omnisearch.encoders.training.loss import Sampling, false_negatives, nested_loss
 from omnisearch.encoders.training.parallel import ALONE, Group
 
-# A chunk's places among the batch's vectors, and what encodes it.
+# A chunk's positions in the batch's vectors, and the function that encodes it.
 Encoder = tuple[Tensor, Callable[[], Tensor]]
 
 
@@ -41,7 +41,7 @@ class Corrections:
 
 
 def count_and_correct(counts: StreamCounts, batch: Batch, datasets: list[str]) -> list[Corrections]:
-    """Count the batch's pairs, then read off their probabilities, one entry a part."""
+    """Count the batch's pairs, then look up their probabilities; one entry per part."""
     found = []
     for part in batch.parts:
         number = datasets.index(part.dataset)
@@ -53,7 +53,7 @@ def count_and_correct(counts: StreamCounts, batch: Batch, datasets: list[str]) -
 
 @dataclass(frozen=True)
 class Stepper:
-    """What steps share.
+    """The state that steps share.
 
     Attributes:
         bf16: whether the encoders compute in bfloat16 (the loss never does).
@@ -72,7 +72,7 @@ class Stepper:
         self.model.zero_grad(set_to_none=True)
         losses = self._backward(batch, corrections)
         for parameter in self.model.item.hash.parameters():
-            # One chunk's rows rise and are all different, but accumulation forgets that it knew.
+            # With one chunk the rows are sorted and distinct, but accumulation loses the flag.
             if parameter.grad is not None and len(batch.item_chunks) == 1:
                 parameter.grad._coalesced_(True)  # type: ignore[attr-defined]
         self.group.sum_gradients(self.model.parameters())
@@ -100,7 +100,7 @@ class Stepper:
         return losses
 
     def _whole(self, encoders: list[Encoder], vectors: list[Tensor], count: int) -> Tensor:
-        """(count, dim) all processes' vectors of one side, a leaf of the loss."""
+        """(count, dim) vectors of one side from all processes, a leaf tensor for the loss."""
         leaf = torch.zeros(count, self.config.dim, device=self.device)
         for (places, _), part in zip(encoders, vectors, strict=True):
             leaf[places] = part.detach()
@@ -112,9 +112,9 @@ class Stepper:
         """The sum over the tasks (formula 6), for all query and item vectors of the batch.
 
         Returns:
-            The share of this process' rows, to derive; and the losses over all rows.
+            The loss of this process' rows, for backpropagation; and the losses over all rows.
         """
-        # A rotation changes no cosine of whole vectors; prefixes are those from before it.
+        # A rotation changes no cosine of whole vectors; prefixes are taken before it.
         unrotated = self.model.query.projection.unrotated
         own_queries, own_items = unrotated(queries), unrotated(items)
         total = queries.new_zeros(())
@@ -124,7 +124,7 @@ class Stepper:
             sampling = self._sampling(part, correction, own)
             encoded = own_queries if part.entity == "query" else own_items
             if part.dataset.startswith(PSEUDO):
-                # An item meets its own words too easily to learn anything from them.
+                # Matching an item to its own words is too easy to teach the item encoder.
                 encoded = encoded.detach()
             asked = self._tensor(part.queries[own])
             if self.config.weight_learned:
@@ -148,7 +148,7 @@ class Stepper:
     def _compat_loss(
         self, part: Part, queries: Tensor, sampling: Sampling, task: str, space: str
     ) -> Tensor:
-        """Loss against pre-existing vectors, whole size only: their prefixes mean nothing."""
+        """Loss against pre-existing vectors, full size only: their prefixes are meaningless."""
         feature = self.items.features[part.entity][space]
         positives, has = self.items.gather_one(part.target_rows, space, feature.dim)
         negatives, has_random = self.items.gather_one(part.negative_rows, space, feature.dim)

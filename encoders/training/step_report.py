@@ -1,4 +1,4 @@
-"""What a training tells after each step."""
+"""The report of a training after each step."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepReport:
-    """What `on_step` gets after each step.
+    """The argument of `on_step` after each step.
 
     Attributes:
-        step: steps done, from 1.
-        steps: of the whole training.
+        step: number of steps done, from 1.
+        steps: total steps of the training.
         losses: task → loss.
         pairs: in the step's batch, over all processes.
-        seconds: the whole step took, without validation and saving.
-        waited: seconds of these until the batch was there.
+        seconds: duration of the step, without validation and saving.
+        waited: seconds of it spent waiting for the batch.
         norm: the gradient's norm before clipping.
-        recalls: entity type → Recall@10, where this step was followed by a validation.
+        recalls: entity type → Recall@10, if a validation followed this step.
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""TensorBoard logs of a training, where its extra is installed."""
+"""TensorBoard logs of a training, if the extra is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnisearch.encoders.training.step_report import StepReport
 
 
 class StepLog:
-    """Writes the reports of steps as scalars; without a writer it does nothing."""
+    """Writes step reports as scalars; does nothing without a writer."""
 
     def __init__(self, writer: Any | None) -> None:
         self._writer = writer
@@ -34,10 +34,10 @@ class StepLog:
 
 @contextmanager
 def open_step_log(folder: Path, step: int, *, wanted: bool) -> Iterator[StepLog]:
-    """A board that writes into `folder`, going on after `step`; one that does nothing if unwanted.
+    """A log that writes into `folder`, continuing after `step`; does nothing if not wanted.
 
     Raises:
-        InputError: it is wanted, and TensorBoard is not installed.
+        InputError: it is wanted, but TensorBoard is not installed.
     """
     if not wanted:
         yield StepLog(None)

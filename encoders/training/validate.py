@@ -1,4 +1,4 @@
-"""Validation while training: Recall@10 on pairs from the last week of the training period."""
+"""Validation during training: Recall@10 on pairs from the last week of the training period."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omnisearch.encoders.training.chunks import item_chunks, visible_strings
 from omnisearch.encoders.training.dataset import TrainingData
 from omnisearch.encoders.training.retrieval_eval import recall_at
 
-_LARGEST_SHARE = 0.1  # of the training pairs
+_LARGEST_SHARE = 0.1  # maximum share of the training pairs
 _ITEMS_AT_ONCE = 2048
 
 
@@ -31,13 +31,13 @@ Pair = tuple[str, str]  # query, item id
 def hold_out(
     db: sqlite_utils.Database, split: Split, tables: dict[str, pa.Table], config: Config
 ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-    """Draw validation pairs, and take those out of the training pairs that were new then.
+    """Sample validation pairs, and remove those that were new then from the training pairs.
 
-    They are drawn from the last 7 days of training (`validation_window`), at most `valid_pairs` an
-    entity type and at most a tenth of its training pairs.
+    They are sampled from the last 7 days of training (`validation_window`), at most `valid_pairs`
+    per entity type and at most a tenth of its training pairs.
 
     Returns:
-        What is left of `tables`; and entity → validation pairs, with a column 'seen': whether the
+        The remaining `tables`; and entity → validation pairs, with a column 'seen': whether the
         pair had been engaged before these 7 days.
     """
     week = validation_window(split)
@@ -65,13 +65,13 @@ def hold_out(
 
 
 def recurrence(valid: Mapping[str, pa.Table]) -> float:
-    """The share of validation pairs of items that had been engaged before; 0 without any."""
+    """The share of validation pairs of items that had been engaged before; 0 if there are none."""
     seen = [flag for key, table in valid.items() if key != "query" for flag in _seen(table)]
     return sum(seen) / len(seen) if seen else 0.0
 
 
 def _entity(table: pa.Table) -> str | None:
-    """The entity type of a data set; None where validation has taken all of its pairs."""
+    """The entity type of a data set; None if validation has taken all of its pairs."""
     return table["entity"][0].as_py() if table.num_rows else None
 
 
@@ -84,7 +84,7 @@ def _pairs(table: pa.Table) -> list[Pair]:
 
 
 def _in_turn(tables: list[pa.Table], trainable: set[Pair], most: int) -> set[Pair]:
-    """At most `most` pairs, in turn from each table, that are training pairs too."""
+    """At most `most` pairs that are also training pairs, taken from the tables in turn."""
     columns = [_pairs(table) for table in tables]
     chosen: set[Pair] = set()
     for place in range(max((len(column) for column in columns), default=0)):
@@ -97,7 +97,7 @@ def _in_turn(tables: list[pa.Table], trainable: set[Pair], most: int) -> set[Pai
 def _engaged_before(
     db: sqlite_utils.Database, entity: str, time: int, pairs: list[Pair]
 ) -> set[Pair]:
-    """Which of the pairs had an action other than an impression before `time`: one scan."""
+    """Which of the pairs had an action other than an impression before `time`, in one scan."""
     db.conn.execute("DROP TABLE IF EXISTS temp.drawn")
     db.conn.execute(
         "CREATE TEMP TABLE drawn (query TEXT, item_id TEXT, PRIMARY KEY (query, item_id))"
@@ -121,7 +121,7 @@ class ValidationSet:
     Attributes:
         queries, targets: (n,) int64 rows of each pair.
         seen: (n,) bool: pairs engaged before the validation week.
-        corpus: (m,) int64 rows, rising.
+        corpus: (m,) int64 rows, ascending.
     """
 
     queries: np.ndarray
@@ -133,11 +133,11 @@ class ValidationSet:
 class Validator:
     """Measures Recall@10 of each entity type that is trained on.
 
-    A training without a learned space (`searchsage_config`) is measured in the spaces that it
-    has: of pins and products the pre-existing ones.
+    A training without a learned space (`searchsage_config`) is measured in the pre-existing
+    spaces of pins and products.
 
-    The catalogue's engaged queries have seen the validation week. So a pair's positive is encoded
-    without the pair's own query among them, unless the pair had been engaged before that week.
+    The catalogue's engaged queries include the validation week. So a pair's positive is encoded
+    without the pair's own query, unless the pair had been engaged before that week.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Validator:
     def _encode_given(
         self, model: OmniModel, device: torch.device, entity: str, rows: np.ndarray
     ) -> np.ndarray:
-        """Pre-existing vectors by their compatibility encoder: those of the first space."""
+        """Pre-existing vectors of the first space, through their compatibility encoder."""
         space = next(space for space in spaces_of(entity) if space in model.compat)
         encoder: Any = model.compat[space]
         found, _ = self.data.items.gather_one(rows, space, encoder.dim_in)

@@ -1,11 +1,11 @@
-"""A warm start: training that begins with what a pretrained text encoder knows.
+"""Warm start: initialises a training from a pretrained text encoder.
 
-Trained from nothing, a hash-embedding item tower needs billions of pairs; most catalogues have
-thousands. Where items have the feature 'text' (`enrichment.text`), the query tower takes the
-encoder that made it, with a projection that keeps its cosines, and the item tower is taught to
-give each item the projection of its text vector: from its n-grams and all its features, some of
-them hidden, so that it also learns to do without. The first joint step then starts at the quality
-of the pretrained encoder, and the item tower stays what §3.4.2 describes.
+Trained from scratch, a hash-embedding item tower needs billions of pairs; most catalogues have
+thousands. If items have the feature 'text' (`enrichment.text`), the query tower starts as the
+encoder that made it, with a projection that preserves its cosines, and the item tower is trained
+to predict the projection of each item's text vector from its n-grams and all its features, some of
+them hidden, so that it also learns to do without. Joint training then starts at the quality of the
+pretrained encoder, and the item tower keeps the architecture of §3.4.2.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from omnisearch.encoders.training.chunks import (
 from omnisearch.encoders.training.dataset import Items
 from omnisearch.encoders.training.optim import build_optimisers, clip_gradients, schedule, set_rates
 
-GENTLE = 0.2  # of the config's rates, in the joint training
-ALIGNED = 0.3  # of the config's weight of the compatibility spaces: they start where they should
-PASSES = 2  # over pseudo-queries alone: more wears off what the encoder knew
-HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to imitate it
+GENTLE = 0.2  # factor on the config's rates in the joint training
+ALIGNED = 0.3  # factor on the config's weight_compat: these spaces start aligned
+PASSES = 2  # over pseudo-queries alone: more passes make the encoder forget
+HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to predict it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
-_FAINT = 0.1  # what is left of the random weights beside those that hand on
+_FAINT = 0.1  # scale of the random weights beside the pass-through ones
 _CALIBRATE = 1_000
-_STREAM = 11  # what the random stream is for
-_SAMPLE = 200_000  # rows of each entity type that the projection is fitted to
+_STREAM = 11  # purpose of the random stream
+_SAMPLE = 200_000  # rows of each entity type used to fit the projection
 
 
 def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
-    """The config with the backbone of the feature 'text', where a warm start is wanted and can be.
+    """The config with the backbone of the feature 'text', if a warm start is wanted and possible.
 
-    It can be where items have that feature, and no other backbone was named. The joint training
-    then has gentler rates: it starts from something that is worth keeping. Without a log there
-    are only pseudo-queries, one an item, and no more than PASSES passes over them.
+    It is possible if items have that feature and no other backbone was named. The joint training
+    then uses lower learning rates, to preserve the pretrained quality. Without a log there are
+    only pseudo-queries, one per item, and at most PASSES passes over them.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
@@ -71,7 +71,7 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
 def projection(parts: Sequence[np.ndarray], dim: int) -> np.ndarray:
     """(dim, d) float32: the first principal directions of all rows (n, d), not centred.
 
-    Of all linear maps to `dim` numbers it changes the rows' dot products least, and its leading
+    Of all linear maps to `dim` dimensions it changes the rows' dot products least, and its
     prefixes are the best maps of their size.
     """
     samples = [np.asarray(rows[:_SAMPLE]) for rows in parts]
@@ -88,8 +88,8 @@ def warm_start(
     config: Config,
     device: torch.device,
 ) -> None:
-    """Set the query tower's projection, teach the item tower, and rotate both towards embeddings
-    that exist."""
+    """Set the query tower's projection, train the item tower, and rotate both towards existing
+    embeddings."""
     known = [named[FEATURE].vectors for named in items.features.values() if FEATURE in named]
     start = projection(known, config.dim)
     teacher = torch.from_numpy(start).to(device)
@@ -107,7 +107,7 @@ def warm_start(
 
 
 def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) -> None:
-    """Teach the item tower the projections of the text vectors; `teacher` is (dim, d)."""
+    """Train the item tower on the projected text vectors; `teacher` is (dim, d)."""
     device = teacher.device
     rows = _with_text(items, teacher.shape[1])
     run = replace(config, **_RATES, steps=config.warm_steps, warmup_steps=config.warm_steps // 10)
@@ -135,16 +135,16 @@ def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) ->
 
 @torch.no_grad()
 def pass_through(item: ItemEncoder, teacher: Tensor, sample: Tensor) -> None:
-    """Set the MLP so that an item's vector is at first the projection of its text vector.
+    """Initialise the MLP so that an item's vector is the projection of its text vector.
 
     A pair of hidden units holds the positive and the negative part of each coordinate, the second
-    layer hands them on, and the third puts them together again. Text vectors are unit length, so
-    what LayerNorm subtracts and divides by hardly varies between items: its gain and bias undo it.
-    A hidden layer of fewer than 2 x dim units passes on the first coordinates only.
+    layer passes them on, and the third recombines them. Text vectors are unit length, so
+    LayerNorm's mean and deviation hardly vary between items: its gain and bias undo them. A hidden
+    layer of fewer than 2 x dim units passes on only the first coordinates.
 
     Args:
         teacher: (dim, d) the projection.
-        sample: (n, d) text vectors, to know LayerNorm's typical mean and deviation.
+        sample: (n, d) text vectors, to estimate LayerNorm's typical mean and deviation.
     """
     layers: Any = item.mlp
     first, norm1, second, norm2, third = (layers[number] for number in (0, 2, 3, 5, 6))
@@ -161,7 +161,7 @@ def pass_through(item: ItemEncoder, teacher: Tensor, sample: Tensor) -> None:
     third.bias.zero_()
     third.weight[:half, both] = torch.cat((eye, -eye), dim=1)
     hidden = sample.new_zeros(len(sample), first.in_features)
-    hidden[:, at] = sample / sample.square().mean().sqrt()  # scaled as the item encoder does
+    hidden[:, at] = sample / sample.square().mean().sqrt()  # scaled as in the item encoder
     for linear, norm in ((first, norm1), (second, norm2)):
         hidden = torch.relu(linear(hidden))
         norm.weight.fill_(hidden.std(1, correction=0).mean())

@@ -1,4 +1,4 @@
-"""A WordPiece tokeniser learned from the catalogue, for a query encoder without a hub (§3.4.1)."""
+"""A WordPiece tokeniser trained on the catalogue, for a query encoder without a hub (§3.4.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS, is_unspaced, normalise
 
-# How transformers calls the special word pieces.
+# The special word pieces by their names in transformers.
 _SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -19,15 +19,15 @@ _SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-_INSIDE = "##"  # before a piece that does not begin its word
+_INSIDE = "##"  # prefix of a piece inside a word
 
 
 def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """A tokeniser of at most `size` pieces that can spell the characters of `texts`.
 
-    Characters may take up half of the pieces; where a corpus has more, the rarest become [UNK].
-    The same texts give the same tokeniser: the library's trainer numbers inner characters in the
-    order of a randomly seeded hash table, which decides ties, so their numbers are fixed here.
+    At most half of the pieces are single characters; in a corpus with more, the rarest become
+    [UNK]. The same texts give the same tokeniser: the library's trainer numbers inner characters in
+    the order of a randomly seeded hash table, which decides ties, so they are numbered here.
     """
     words = _count_words(texts)
     singles = _characters(words, size // 2)
@@ -43,7 +43,7 @@ def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 
 
 def _tokeniser(pieces: dict[str, int]) -> Tokenizer:
-    # A query of a script without spaces is one long word.
+    # In a script without spaces, a query is one long word.
     model = WordPiece(
         pieces, unk_token=_SPECIAL["unk_token"], max_input_chars_per_word=MAX_QUERY_CHARS
     )
@@ -62,17 +62,17 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
     plain = _tokeniser({"[UNK]": 0})
     counts: Counter[str] = Counter()
     for text in texts:
-        # Queries are read normalised (`models.query`), so that is how they must be spelled.
+        # Queries are encoded normalised (`models.query`), so train on normalised text.
         folded = plain.normalizer.normalize_str(normalise(text))
         counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(folded))
     return counts
 
 
 def _characters(words: Counter[str], most: int) -> list[str]:
-    """The most frequent single characters, those inside words marked, in a fixed order.
+    """The most frequent single characters, prefixed if inside words, in a fixed order.
 
-    The trainer takes in the unmarked form of each character too, so both are counted. In scripts
-    without spaces a query may begin anywhere in a title, so both forms are taken of each.
+    The trainer also adds the unprefixed form of each character, so both are counted. In scripts
+    without spaces a query may begin anywhere in a title, so both forms of each are kept.
     """
     counts: Counter[str] = Counter()
     for word, times in words.items():

@@ -24,12 +24,12 @@ _DROPOUT = 0.2
 
 @dataclass(frozen=True)
 class Settings:
-    """What the validation part chooses.
+    """Hyperparameters chosen on the validation split.
 
     Attributes:
         hidden: width of the hidden layer, 0 for a linear classifier.
         l2: AdamW's weight decay.
-        epochs: passes over the training part.
+        epochs: passes over the training split.
     """
 
     hidden: int = 0
@@ -42,7 +42,7 @@ GRID = tuple(Settings(hidden, l2) for hidden in (0, 512) for l2 in (0.01, 0.5))
 
 @dataclass(frozen=True)
 class Examples:
-    """vectors: (n, d) float32 unit rows; targets: (n, m) bool; levels: their columns in m."""
+    """vectors: (n, d) float32 unit rows; targets: (n, m) bool; levels: columns of each level."""
 
     vectors: np.ndarray
     targets: csr_matrix
@@ -64,7 +64,7 @@ class Classifier(nn.Module):
 
 
 def level_shares(logits: Tensor, levels: Sequence[slice]) -> Tensor:
-    """(n, m) log of each node's share of its level: a softmax within every level."""
+    """(n, m) log-probabilities: a log-softmax within each level."""
     return torch.cat([F.log_softmax(logits[:, level], dim=1) for level in levels], dim=1)
 
 
@@ -74,7 +74,7 @@ def choose(
     grid: Sequence[Settings] = GRID,
     progress: Progress | None = None,
 ) -> Settings:
-    """The settings with the best mean precision@1 over levels on the validation part."""
+    """The settings with the best precision@1 on the validation split, averaged over levels."""
     best, chosen = -1.0, grid[0]
     for done, settings in enumerate(grid, 1):
         since = 0
@@ -82,7 +82,7 @@ def choose(
             value = float(precision(measured(hits_at_1, model, valid)).mean())
             since = 0 if value > best else since + 1
             if value > best or (value == best and settings.hidden == chosen.hidden):
-                # Of equals the longer training: the first epoch may be right by luck.
+                # Ties go to the longer training: the first epoch may be right by luck.
                 best, chosen = value, replace(settings, epochs=epoch)
             if since >= _PATIENCE:
                 break
@@ -92,7 +92,7 @@ def choose(
 
 
 def fit(train: Examples, settings: Settings, seed: int) -> Classifier:
-    """A classifier trained for `settings.epochs`; the seed draws weights and the batches."""
+    """A classifier trained for `settings.epochs`; the seed sets the weights and the batches."""
     *_, model = _epochs(train, settings, seed)
     return model
 
@@ -115,7 +115,7 @@ def _epochs(train: Examples, settings: Settings, seed: int) -> Iterator[Classifi
 
 
 def _loss(model: Classifier, train: Examples, rows: np.ndarray) -> Tensor:
-    """Cross-entropy at every level; a query's several nodes of a level share the target."""
+    """Cross-entropy summed over levels; a query's nodes in one level share the target equally."""
     wanted = torch.from_numpy(train.targets[rows].toarray()).float()
     found = level_shares(model(torch.from_numpy(train.vectors[rows])), train.levels)
     shared = torch.cat(
@@ -126,13 +126,13 @@ def _loss(model: Classifier, train: Examples, rows: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def scores(model: Classifier, vectors: np.ndarray, levels: Sequence[slice]) -> np.ndarray:
-    """(n, m) float32: each node's share of its level, between 0 and 1."""
+    """(n, m) float32: each node's probability within its level."""
     logits = model(torch.from_numpy(np.ascontiguousarray(vectors)))
     return level_shares(logits, levels).exp().numpy()
 
 
 def measured(measure: Measure, model: Classifier, examples: Examples) -> np.ndarray:
-    """What `measure` says of each of the examples, in memory of some thousands."""
+    """`measure` of each example, computed a few thousand at a time to bound memory."""
 
     def scores_of(rows: slice) -> np.ndarray:
         return scores(model, examples.vectors[rows], examples.levels)

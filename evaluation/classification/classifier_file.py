@@ -1,8 +1,8 @@
-"""A classifier in the workspace: one safetensors file, its facts as JSON in the header.
+"""A classifier in the workspace: one safetensors file with its metadata as JSON in the header.
 
     classifiers/<name>.safetensors
 
-It is bound to the checkpoint whose vectors it learned from.
+It is valid only for the checkpoint whose vectors it was trained on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FACTS = "classifier"
 
 @dataclass(frozen=True)
 class Stored:
-    """A classifier with what is needed to use it.
+    """A classifier with everything needed to use it.
 
     Attributes:
         checkpoint: `Encoder.checkpoint` of the vectors it reads; encoder: that checkpoint's name.
@@ -59,7 +59,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Guess:
-    """A node with its share of its level, between 0 and 1."""
+    """A node with its probability within its level."""
 
     level: int
     node: str
@@ -67,12 +67,12 @@ class Guess:
 
 
 def classifier_path(workspace: Workspace, name: str) -> Path:
-    """Where a classifier lies; raises InputError for a name that is no name."""
+    """The path of a classifier; raises InputError for an invalid name."""
     return workspace.classifier(check_name(name, "classifier"))
 
 
 def write_classifier(workspace: Workspace, name: str, stored: Stored) -> Path:
-    """Write it whole, in place of an older one of that name."""
+    """Write the file atomically, replacing an older one of that name."""
     path = classifier_path(workspace, name)
     tensors = {key: value.contiguous() for key, value in stored.model.state_dict().items()}
     facts = {
@@ -90,10 +90,10 @@ def write_classifier(workspace: Workspace, name: str, stored: Stored) -> Path:
 
 
 def read_classifier(workspace: Workspace, name: str) -> Stored:
-    """What `write_classifier` wrote.
+    """Read a classifier that `write_classifier` wrote.
 
     Raises:
-        NotReady: there is none of that name.
+        NotReady: no classifier has that name.
         Corrupt: the file is damaged.
     """
     path = classifier_path(workspace, name)
@@ -130,7 +130,7 @@ def read_classifier(workspace: Workspace, name: str) -> Stored:
 
 
 def guesses(stored: Stored, vectors: np.ndarray, k: int = 3) -> list[list[Guess]]:
-    """For each row of `vectors` (n, d) the k best nodes of each level, level by level."""
+    """For each row of `vectors` (n, d), the k best nodes of each level, in order of levels."""
     found = scores(stored.model, vectors, stored.levels)
     answers = []
     for row in found:
@@ -150,16 +150,16 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def train_classifier(labels: Labels, encoder: Encoder, progress: Progress | None = None) -> Stored:
-    """A classifier of all labels, with the settings that the validation part chooses.
+    """Train a classifier of all labels, with settings chosen on the validation split.
 
     Raises:
-        InputError: the train or the validation part holds no query.
+        InputError: the training or validation split has no queries.
     """
     train, valid = labels.part("train"), labels.part("valid")
     if not len(train) or not len(valid):
         raise InputError(
             "There are too few queries to choose the classifier's settings.",
-            how="Give a few hundred or more: 70% train and 10% validate.",
+            how="Give at least a few hundred: 70% are for training and 10% for validation.",
         )
     vectors = encoder.queries(labels.queries)
 
@@ -183,7 +183,7 @@ def open_classifier(workspace: Workspace, name: str) -> tuple[Stored, Encoder]:
     """A classifier and the encoder it was trained on.
 
     Raises:
-        NotReady: there is no classifier, or the encoder has been trained again since.
+        NotReady: there is no such classifier, or the encoder has been retrained since.
     """
     stored = read_classifier(workspace, name)
     encoder = load_encoder(workspace, stored.encoder)

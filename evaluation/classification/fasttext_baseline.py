@@ -22,7 +22,7 @@ _FIXED = {"dim": 100, "bucket": 200_000, "minCount": 1, "thread": 1, "verbose": 
 
 @dataclass(frozen=True)
 class FastTextSettings:
-    """What the validation part chooses; the names are fastText's own."""
+    """Hyperparameters chosen on the validation split, under fastText's own names."""
 
     loss: str = "softmax"
     lr: float = 0.5
@@ -47,7 +47,7 @@ _TRIED: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Texts:
-    """texts: n queries; targets: (n, m) bool; levels: their columns in m."""
+    """texts: n queries; targets: (n, m) bool; levels: each level's columns in m."""
 
     texts: Sequence[str]
     targets: csr_matrix
@@ -55,14 +55,14 @@ class Texts:
 
 
 def available() -> bool:
-    """Whether a package that gives the module `fasttext` is installed (extra `classify`)."""
+    """Whether a package that provides the module `fasttext` is installed (extra `classify`)."""
     return find_spec("fasttext") is not None
 
 
 def choose_fasttext(
     train: Texts, valid: Texts, progress: Progress | None = None
 ) -> FastTextSettings:
-    """The best mean precision@1 over levels on the validation part, one setting after another."""
+    """The settings with the best mean precision@1 over levels, searched one setting at a time."""
 
     def value(settings: FastTextSettings) -> float:
         try:
@@ -83,7 +83,7 @@ def choose_fasttext(
 
 
 def fit_fasttext(train: Texts, settings: FastTextSettings, seed: int) -> Any:
-    """fastText's model of the training part; nodes are labels by their number."""
+    """A fastText model of the training split; its labels are the node numbers."""
     import fasttext
 
     with tempfile.TemporaryDirectory(prefix="omnisearch-") as folder:
@@ -97,7 +97,7 @@ def fit_fasttext(train: Texts, settings: FastTextSettings, seed: int) -> Any:
 
 
 def fasttext_scores(model: Any, texts: Sequence[str], nodes: int) -> np.ndarray:
-    """(n, nodes) float32 logits, -inf for nodes that the model never saw."""
+    """(n, nodes) float32 logits, -inf for nodes absent from training."""
     output = model.get_output_matrix()  # (labels, dim)
     vectors = np.stack([model.get_sentence_vector(_line(text)) for text in texts])
     columns = [int(name.removeprefix(_LABEL)) for name in model.get_labels()]
@@ -107,7 +107,7 @@ def fasttext_scores(model: Any, texts: Sequence[str], nodes: int) -> np.ndarray:
 
 
 def measured(measure: Measure, model: Any, texts: Texts) -> np.ndarray:
-    """What `measure` says of each text, in memory of some thousands."""
+    """`measure` of each text, computed a few thousand at a time to bound memory."""
 
     def scores_of(rows: slice) -> np.ndarray:
         return fasttext_scores(model, texts.texts[rows], texts.targets.shape[1])

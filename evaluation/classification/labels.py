@@ -1,4 +1,4 @@
-"""The labels file: queries and their places in a taxonomy, read row by row, split by query."""
+"""The labels file: queries and their taxonomy nodes, validated row by row and split by query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARTS = {"train": (0.0, 0.7), "valid": (0.7, 0.8), "test": (0.8, 1.0)}  # of th
 
 @dataclass(frozen=True)
 class Refusal:
-    """A row that was not taken."""
+    """A rejected row."""
 
     line: int
     field: str
@@ -43,7 +43,7 @@ class Labels:
         nodes: m paths, ordered by level, then by name.
         levels: for each level, its columns in `nodes`; levels[0] is level 1.
         targets: (n, m) bool, which nodes each query has.
-        refused: the rows that were not taken.
+        refused: the rejected rows.
     """
 
     queries: list[str]
@@ -55,8 +55,8 @@ class Labels:
     def part(self, name: str) -> np.ndarray:
         """(k,) int64 rows of 'train', 'valid' or 'test': 70, 10 and 20% by a hash of the text.
 
-        The importers keep the same queries for test, so one that an encoder learned from as
-        derived engagement is never a test query here.
+        The importers hold out the same queries, so a query whose derived engagement an encoder
+        was trained on is never a test query here.
         """
         low, high = _PARTS[name]
         return np.flatnonzero([low <= hash_share(query) < high for query in self.queries])
@@ -65,11 +65,11 @@ class Labels:
 def read_labels(path: Path) -> Labels:
     """Read CSV, TSV, JSONL or Parquet with the columns `query` and `label`.
 
-    Several rows of one query are several labels. The levels of a label stand between " > ".
-    A row that cannot be taken is refused, the others are taken.
+    A query may have several rows, one per label. The levels of a label are separated by " > ".
+    Invalid rows are rejected and the others kept.
 
     Raises:
-        InputError: the file is unusable as a whole, lacks a column, or no row can be taken.
+        InputError: the file cannot be read, lacks a column, or has no valid row.
     """
     source = open_source(path)
     missing = [name for name in FIELDS if source.columns is not None and name not in source.columns]
@@ -89,7 +89,7 @@ def read_labels(path: Path) -> Labels:
     if not taken:
         first = refused[0] if refused else Refusal(1, "", "the file holds no rows")
         raise InputError(
-            f"No row can be taken: {first.field} {first.reason}.",
+            f"The file has no valid row: {first.field} {first.reason}.",
             where=f"{path}, line {first.line}",
         )
     return labels_of(taken, refused)

@@ -1,4 +1,4 @@
-"""What is measured of a classifier: precision@1 and recall@5, level by level."""
+"""Metrics of a classifier: precision@1 and recall@5 for each level."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def in_blocks(
     targets: csr_matrix,
     levels: Sequence[slice],
 ) -> np.ndarray:
-    """A measure of all queries, whose scores are made and measured some thousands at a time.
+    """A measure over all queries, scored a few thousand at a time to bound memory.
 
     Args:
-        measure: `hits_at_1`, or another with its arguments and one row of results a query.
+        measure: a function like `hits_at_1`: same arguments, one row of results a query.
         scores_of: rows → their scores (rows, m). targets: (n, m) bool.
     """
     starts = range(0, targets.shape[0], _BLOCK)
@@ -32,8 +32,8 @@ def in_blocks(
 def hits_at_1(scores: np.ndarray, targets: np.ndarray, levels: Sequence[slice]) -> np.ndarray:
     """Whether the best node of each level is one of the query's nodes of that level.
 
-    A query that has no node of a level says nothing about it. A node that the classifier never
-    saw counts like any other: to miss it is a miss. Of equal scores the first node is taken.
+    Queries without a node in a level are not counted there. A node absent from training counts
+    like any other, so missing it is a miss. Ties go to the first node.
 
     Args:
         scores: (n, m) float, of every node; targets: (n, m) bool.
@@ -53,7 +53,7 @@ def hits_at_1(scores: np.ndarray, targets: np.ndarray, levels: Sequence[slice]) 
 def recall_at(
     scores: np.ndarray, targets: np.ndarray, levels: Sequence[slice], k: int = 5
 ) -> np.ndarray:
-    """The share of a query's nodes of each level among the k best of that level; as `hits_at_1`."""
+    """The share of a query's nodes of each level ranked in that level's top k; see `hits_at_1`."""
     found = np.full((len(scores), len(levels)), np.nan)
     for at, level in enumerate(levels):
         wanted = targets[:, level]
@@ -65,7 +65,7 @@ def recall_at(
 
 
 def precision(hits: np.ndarray) -> np.ndarray:
-    """(levels,) the mean of `hits_at_1` over the queries that have a node of the level."""
+    """(levels,) the mean of `hits_at_1` over the queries with a node in the level."""
     counted = ~np.isnan(hits)
     return np.where(counted, hits, 0).sum(0) / np.maximum(counted.sum(0), 1)
 

@@ -22,18 +22,18 @@ Stage = Callable[[str], None]
 
 MAJORITY, FASTTEXT = "majority", "fasttext"
 PAPER_GAIN = 0.30  # §5.4: precision over fastText, relative, the mean over levels
-_NAMED = 20  # nodes without a training query that are named
+_NAMED = 20  # nodes without a training query that are listed by name
 
 
 @dataclass(frozen=True)
 class LevelResult:
-    """One system on one level of the taxonomy, over the test queries that have a node there.
+    """One system on one level of the taxonomy, over the test queries with a node in that level.
 
     Attributes:
-        precision: precision@1, the mean of the seeds; a node that no training query has counts.
-        low, high: 95% bootstrap interval over queries of that mean.
+        precision: precision@1, averaged over seeds; nodes without training queries count too.
+        low, high: 95% bootstrap interval of that mean, over queries.
         of_seeds: precision@1 of each seed.
-        recall_at_5: the share of a query's nodes of the level among the five best.
+        recall_at_5: the share of a query's nodes of the level ranked in the top five.
     """
 
     level: int
@@ -47,7 +47,7 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class SystemResult:
-    """A system with the settings that the validation part chose for it."""
+    """A system with its settings, chosen on the validation split."""
 
     name: str
     settings: dict[str, Any]
@@ -59,8 +59,8 @@ class Gain:
     """A system against fastText on one level: precision@1, paired by query.
 
     Attributes:
-        relative: difference as a share of fastText's precision.
-        p_holm: of the paired randomisation test, corrected for all systems and levels.
+        relative: the difference divided by fastText's precision.
+        p_holm: p-value of the paired randomisation test, Holm-corrected over systems and levels.
     """
 
     system: str
@@ -77,12 +77,12 @@ class ClassificationReport:
     """All figures of one labels file.
 
     Attributes:
-        queries: part → how many.
-        nodes: by level, how many the file has.
-        coverage: by level, the share of the test queries with a node there of which at least one
-            node has a training query: what a perfect classifier would reach.
-        unseen: how many nodes have no training query; the first ones by name in `unseen_named`.
-        gains: empty where fastText is not installed.
+        queries: split → number of queries.
+        nodes: number of nodes in each level.
+        coverage: for each level, the share of its test queries with at least one node that has a
+            training query: the best precision a classifier could reach.
+        unseen: number of nodes without a training query; `unseen_named` lists the first by name.
+        gains: empty if fastText is not installed.
     """
 
     queries: dict[str, int]
@@ -96,7 +96,7 @@ class ClassificationReport:
     notes: list[str]
 
     def mean_gain(self, system: str) -> float | None:
-        """The relative gain over fastText, averaged over levels as the paper's 30% is."""
+        """The relative gain over fastText averaged over levels, like the paper's 30%."""
         found = [gain.relative for gain in self.gains if gain.system == system]
         return float(np.mean(found)) if found else None
 
@@ -113,15 +113,15 @@ def classification_report(
 ) -> ClassificationReport:
     """Measure a classifier on each encoder's frozen vectors, fastText and the majority node.
 
-    Settings are chosen on the validation part, figures are of the test part. fastText is left out,
-    with a note, where it is not installed (extra `classify`).
+    Settings are chosen on the validation split; figures are for the test split. fastText is
+    skipped, with a note, if it is not installed (extra `classify`).
 
     Args:
         encoders: name → texts to (n, d) unit float32, such as {"query tower": Encoder.queries}.
-        stage: told in words what begins.
+        stage: called with a description of each stage as it begins.
 
     Raises:
-        InputError: one of the three parts holds no query, or an encoder has fastText's name.
+        InputError: a split has no queries, or an encoder has fastText's name.
     """
     task = _task(labels)
     tell = stage or (lambda _: None)
@@ -134,7 +134,7 @@ def classification_report(
         notes = [f"fastText is not installed ({install_extra('classify')}): not compared."]
     for name, encode in encoders.items():
         if name in found:
-            raise InputError(f"An encoder cannot be called {name!r}.")
+            raise InputError(f"An encoder cannot be named {name!r}.")
         tell(name)
         found[name] = _classifier(task, encode(labels.queries), seeds)
     return ClassificationReport(
@@ -146,13 +146,13 @@ def classification_report(
         seeds=list(seeds),
         systems=[_system(name, measured) for name, measured in found.items()],
         gains=_gains(found, list(encoders)),
-        notes=notes + ([f"{len(labels.refused)} rows were refused."] if labels.refused else []),
+        notes=notes + ([f"{len(labels.refused)} rows were rejected."] if labels.refused else []),
     )
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """runs: for each seed hits at 1 and recall at 5, (test queries, 2, levels) with NaNs."""
+    """runs: for each seed, hits at 1 and recall at 5, (test queries, 2, levels) with NaNs."""
 
     settings: dict[str, Any]
     runs: list[np.ndarray]
@@ -167,7 +167,7 @@ class _Task:
     labels: Labels
     rows: dict[str, np.ndarray]
     wanted: csr_matrix  # (test queries, m) bool
-    trained: np.ndarray  # (m,) how many training queries each node has
+    trained: np.ndarray  # (m,) number of training queries of each node
 
     @property
     def unseen(self) -> list[str]:
@@ -204,8 +204,8 @@ def _task(labels: Labels) -> _Task:
     empty = [part for part, members in rows.items() if not len(members)]
     if empty:
         raise InputError(
-            f"The part {empty[0]!r} of the split holds no query.",
-            how="Give more queries: 70% train, 10% validate, 20% test, by a hash of the text.",
+            f"The {empty[0]!r} split has no queries.",
+            how="Give more queries: a hash of the text splits them into 70%, 10% and 20%.",
         )
     wanted = labels.targets[rows["test"]]
     trained = np.asarray(labels.targets[rows["train"]].sum(0)).ravel()

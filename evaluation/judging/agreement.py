@@ -1,7 +1,7 @@
-"""How far judges agree: raw agreement, Fleiss' kappa and Krippendorff's alpha.
+"""Agreement of judges: raw agreement, Fleiss' kappa and Krippendorff's alpha.
 
-All three take the counts of grades: int64 (pairs, values), how many judges gave each value to each
-pair. Who gave it does not matter to any of them.
+All three take counts of grades, int64 (pairs, values): how many judges gave each value to each
+pair. None of them depends on who gave which grade.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ LEVELS = ("nominal", "ordinal", "interval")
 
 
 def raw_agreement(counts: np.ndarray) -> float:
-    """The chance that two judgments drawn from a pair drawn by chance are the same: the mean over
-    the pairs with two or more. NaN where there is none."""
+    """The probability that two random judgments of a random pair are equal: the mean over pairs
+    with two or more judgments. NaN if there are none."""
     judged = counts.sum(axis=1)
     counts, judged = counts[judged > 1], judged[judged > 1]
     if not len(counts):
@@ -25,10 +25,10 @@ def raw_agreement(counts: np.ndarray) -> float:
 
 
 def fleiss_kappa(counts: np.ndarray, judgments: int) -> float:
-    """Fleiss (1971), over the pairs with exactly `judgments`; the others are left out.
+    """Fleiss' kappa (1971), over the pairs with exactly `judgments` judgments.
 
-    NaN where there is no such pair, or where all judgments are the same: agreement beyond chance
-    is not defined then.
+    NaN if there is no such pair or all judgments are equal, where agreement beyond chance is not
+    defined.
     """
     counts = counts[counts.sum(axis=1) == judgments]
     if not len(counts) or judgments < 2:
@@ -43,20 +43,19 @@ def fleiss_kappa(counts: np.ndarray, judgments: int) -> float:
 def krippendorff_alpha(counts: np.ndarray, values: np.ndarray, level: str) -> float:
     """Krippendorff's alpha, 1 - observed / expected disagreement, over coincidences of values.
 
-    Pairs with one judgment tell nothing of agreement and are left out; any number above it will
-    do, so missing judgments need no filling in.
+    Uses all pairs with two or more judgments, so missing judgments need not be filled in.
 
     Args:
-        values: (values,) the grades in rising order, which the columns of `counts` stand for.
-        level: 'nominal', 'ordinal' or 'interval': what a distance between two grades is.
+        values: (values,) the grades of the columns of `counts`, ascending.
+        level: 'nominal', 'ordinal' or 'interval': how the distance between grades is measured.
 
     Returns:
-        NaN where no pair has two judgments, or where all judgments are the same.
+        NaN if no pair has two judgments, or all judgments are equal.
     """
     judged = counts.sum(axis=1)
     counts, judged = counts[judged > 1].astype(np.float64), judged[judged > 1]
     weight = 1 / (judged - 1)
-    together = counts.T @ (counts * weight[:, None])  # (values, values), a pair with itself too
+    together = counts.T @ (counts * weight[:, None])  # (values, values), with self-pairs
     together -= np.diag((counts * weight[:, None]).sum(axis=0))
     totals = together.sum(axis=1)
     apart = _SQUARED_DISTANCES[level](totals, np.asarray(values, np.float64))
@@ -71,7 +70,7 @@ def _nominal(totals: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _ordinal(totals: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The judgments that lie between two grades, those of the two themselves by half."""
+    """The number of judgments between two grades; those at the two grades count half."""
     middle = np.cumsum(totals) - totals / 2
     return np.subtract.outer(middle, middle) ** 2
 

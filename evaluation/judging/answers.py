@@ -1,8 +1,8 @@
-"""What judges said: one file a judge, a line an answer, synced to the disk before the next one.
+"""The judges' answers: one file per judge, one line per answer, synced to disk after each answer.
 
 A line is {"pair", "grade", "time"}: the grade 1 to 5, or null for "cannot tell". The last line
-about a pair counts; {"pair", "undone": true, "time"} takes the answer back. A last line that a
-crash cut short is no answer and is cut off when the judge goes on.
+about a pair counts; {"pair", "undone": true, "time"} takes the answer back. A last line truncated
+by a crash is ignored, and removed when the judge continues.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Answers = dict[str, int | None]  # pair → grade, None for "cannot tell"; the l
 
 
 def answers_of(judging: Judging, judge: str) -> Answers:
-    """What a judge has said and not taken back; nothing for a judge who has not begun.
+    """A judge's answers that were not taken back; empty for a judge without a file.
 
     Raises:
-        Corrupt: a whole line is not what was written.
+        Corrupt: a complete line is not a valid answer.
     """
     path = _path(judging, judge)
     try:
@@ -53,14 +53,14 @@ def answers_of(judging: Judging, judge: str) -> Answers:
 
 
 def all_answers(judging: Judging) -> dict[str, Answers]:
-    """judge → answers, judges in the order of their names; those without an answer are left out."""
+    """judge → answers, sorted by name; judges without answers are left out."""
     judges = sorted(path.stem for path in judging.answers.glob("*.jsonl"))
     return {judge: found for judge in judges if (found := answers_of(judging, judge))}
 
 
 def still_to_ask(judging: Judging, judge: str) -> list[Pair]:
-    """The pairs that this judge has not answered and that have less than WANTED judgments, in the
-    order of the judging. "Cannot tell" is an answer, and no judgment."""
+    """The pairs that this judge has not answered and that have fewer than WANTED judgments, in the
+    judging's order. "Cannot tell" is an answer, but not a judgment."""
     answers = all_answers(judging)
     own = answers.get(judge, {})
     grades = count_grades(answers)
@@ -72,7 +72,7 @@ def still_to_ask(judging: Judging, judge: str) -> list[Pair]:
 
 
 def count_grades(answers: Mapping[str, Answers]) -> dict[str, int]:
-    """pair → judgments that it has, from all judges; pairs without any are not in it."""
+    """pair → number of judgments from all judges; pairs without any are left out."""
     counts: dict[str, int] = {}
     for of_judge in answers.values():
         for pair, grade in of_judge.items():
@@ -82,13 +82,13 @@ def count_grades(answers: Mapping[str, Answers]) -> dict[str, int]:
 
 
 class AnswerLog:
-    """The file of one judge, open for adding to it; no other process can open it meanwhile."""
+    """The file of one judge, locked and open for appending."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def add(self, answers: Mapping[str, int | None]) -> None:
-        """Add answers; they are on the disk when this returns."""
+        """Append answers; they are synced to disk when this returns."""
         now = int(time.time())
         self._write([{"pair": pair, "grade": g, "time": now} for pair, g in answers.items()])
 
@@ -104,17 +104,17 @@ class AnswerLog:
 
 @contextmanager
 def open_log(judging: Judging, judge: str) -> Iterator[AnswerLog]:
-    """The log of a judge, made if there is none.
+    """The log of a judge, created if missing.
 
     Raises:
-        InputError: the judge's name is no file name, or another process has the log open.
+        InputError: the judge's name is not a valid file name, or another process holds the log.
     """
     path = _path(judging, judge)
     path.parent.mkdir(exist_ok=True)
     busy = InputError(
         f"{judge} is judging in another window, or a file of {judge}'s is being imported.",
         where=str(path),
-        how="End that first, or judge under a name of your own.",
+        how="Finish that first, or judge under another name.",
     )
     with locked(path, busy) as file:
         _cut_torn_line(file)
@@ -137,7 +137,7 @@ def _path(judging: Judging, judge: str) -> Path:
 
 def _damaged(path: Path, number: int) -> Corrupt:
     return Corrupt(
-        "The line is not an answer about a pair of this judging.",
+        "The line is not a valid answer about a pair of this judging.",
         where=f"{path}:{number}",
-        how="Delete this line; the answers in the others stay.",
+        how="Delete this line; the other answers are kept.",
     )

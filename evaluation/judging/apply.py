@@ -1,4 +1,4 @@
-"""Finished judgments into the catalogue, for the rankers and the evaluation to use."""
+"""Writes finished judgments into the catalogue, for rankers and evaluation to use."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Key = tuple[str, str, str, str]  # query, entity, item id, judge
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of the judgments.
+    """Counts of applied judgments.
 
     Attributes:
-        pairs: finished pairs, whose judgments the catalogue now holds.
-        added, changed, removed: rows of the catalogue; all 0 where nothing is new.
-        gone: finished pairs whose item the catalogue no longer has.
+        pairs: finished pairs, whose judgments are now in the catalogue.
+        added, changed, removed: rows of the catalogue; all 0 if nothing is new.
+        gone: finished pairs whose item is no longer in the catalogue.
     """
 
     pairs: int
@@ -41,14 +41,14 @@ class Applied:
 
 
 def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
-    """Make the catalogue's judgments of this judging those of its finished pairs, in one
+    """Replace the catalogue's judgments of this judging with those of its finished pairs, in one
     transaction.
 
-    A pair is finished when it is settled (`evaluation.judging.verdicts`). Rows carry the judge
-    'judging:<name>:<judge>', so that they replace nobody else's, and a second call changes
+    A pair is finished when it is settled (`evaluation.judging.verdicts`). Rows have the judge
+    'judging:<name>:<judge>', so other judgments stay as they are and a second call changes
     nothing. A grade is written as its gain (`evaluation.judging.scale`) times the highest grade
-    that other judges gave in the item's data set, so that it means the same as theirs; times 1
-    where there are no others.
+    that other judges gave in the item's data set, so that the scales agree; times 1 if there are
+    no other judges.
 
     Raises:
         InputError: another process is writing to the catalogue.
@@ -83,7 +83,7 @@ def _transaction(db: sqlite_utils.Database) -> Iterator[None]:
         raise InputError(
             f"Another process is writing to the catalogue ({error}).",
             where="catalogue",
-            how="Wait until it is done, then run this again.",
+            how="Wait until it has finished, then run this again.",
         ) from error
     with db.conn:
         yield
@@ -105,7 +105,7 @@ def _in_catalogue(db: sqlite_utils.Database, pairs: Iterable[Pair]) -> list[Pair
 def _replace(
     db: sqlite_utils.Database, prefix: str, rows: dict[Key, float], time: int
 ) -> tuple[int, int, int]:
-    """Make `rows` those of the judges whose names begin with `prefix`; returns how many were
+    """Replace the rows of judges whose names begin with `prefix` by `rows`; returns how many were
     added, changed and removed."""
     found = db.conn.execute(
         "SELECT query, entity, item_id, judge, grade FROM judgments "

@@ -1,4 +1,4 @@
-"""Drawing a judging: the first results of two systems, mixed so that nobody can tell them apart."""
+"""Draws a judging: the first results of two systems, mixed so that judges cannot tell which."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DESCRIPTION = 300  # characters of a description that judges see
 @dataclass(frozen=True)
 class DrawOptions:
     """What to draw: the first `k` results of two systems for `queries` queries of the log, or for
-    all those of a file."""
+    all queries of a file."""
 
     systems: Sequence[str] = ("token", "full")
     k: int = 8
@@ -52,11 +52,11 @@ def draw(
     options: DrawOptions,
     progress: Progress | None = None,
 ) -> None:
-    """Draw a new judging and write its folder. The engine is opened when all else is in order.
+    """Draw a new judging and write its folder. The engine is opened after all other checks.
 
     Raises:
-        InputError: not two different systems, an unusable file of queries, a name that is taken.
-        NotReady: the log has no query.
+        InputError: not two different systems, an invalid query file, or the name is taken.
+        NotReady: the log has no queries.
     """
     _check_systems(options.systems)
     queries = _queries(db, options)
@@ -84,7 +84,7 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
     queries = draw_queries(traffic, options.queries, options.seed)
     if not queries:
         raise NotReady(
-            "The log has no query to draw.",
+            "The log has no queries to draw from.",
             where="engagements",
             how="Import engagements, or give a file with --queries.",
         )
@@ -94,7 +94,7 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
 def _design(snapshot: Snapshot, db: sqlite_utils.Database, options: DrawOptions) -> Design:
     notes = data_notes(db)
     if snapshot.rankers is None and {"l1", "full"} & set(options.systems):
-        notes.append("No rankers are trained: 'l1' and 'full' order by cosine and shared words.")
+        notes.append("No rankers are trained: 'l1' and 'full' rank by cosine and shared words.")
     return Design(
         systems=list(options.systems),
         k=options.k,
@@ -107,7 +107,7 @@ def _design(snapshot: Snapshot, db: sqlite_utils.Database, options: DrawOptions)
 
 
 def pair_id(query: str, item: Item) -> str:
-    """A name for a query and an item that tells nothing else."""
+    """An id that depends only on the query and the item."""
     return "p" + _hash("pair", query, *item)[:12]
 
 
@@ -128,7 +128,7 @@ def _mixed(
     results: Mapping[tuple[str, str], list[Item]],
     seed: int,
 ) -> list[Pair]:
-    """Each query's items once, whoever found them, ordered by a hash of the seed and the pair."""
+    """Each query's distinct items from both systems, ordered by a hash of the seed and the pair."""
     items: dict[str, set[Item]] = {entry.query: set() for entry in queries}
     for (query, _), found in results.items():
         items[query].update(found)

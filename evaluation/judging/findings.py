@@ -1,4 +1,4 @@
-"""What the judgments say: how far judges agree, and which of two systems is the more relevant."""
+"""The findings of a judging: agreement of the judges, and which system is more relevant."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ METRICS = ("relevant", "grade")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement on the five grades, or on relevant or not.
+    """Agreement on the five grades, or on relevant versus irrelevant.
 
     Attributes:
-        pairs: those with two judgments or more, over which `raw` and `alpha` are.
-        kappa_pairs: those with exactly WANTED judgments, over which `kappa` is.
-        alpha: by level of measurement.
+        pairs: number of pairs with two or more judgments, used for `raw` and `alpha`.
+        kappa_pairs: number of pairs with exactly WANTED judgments, used for `kappa`.
+        alpha: level of measurement → Krippendorff's alpha.
     """
 
     pairs: int
@@ -48,7 +48,7 @@ class JudgeRow:
     """One judge.
 
     Attributes:
-        agrees: the share of other judges' judgments of the same pairs that say the same grade.
+        agrees: the share of other judges' judgments of the same pairs with the same grade.
         relevant: the share of this judge's grades that count as relevant.
     """
 
@@ -62,8 +62,8 @@ class JudgeRow:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """Both systems on one group of queries; `difference` is the second minus the first, and
-    `gain` the same as a share of the first's mean."""
+    """Both systems on one group of queries; `difference` is the second minus the first, `gain` is
+    that divided by the first's mean."""
 
     group: str
     queries: int
@@ -77,12 +77,12 @@ class JudgingReport:
     """All figures of `omnisearch judge report`.
 
     Attributes:
-        measured: the queries all of whose pairs are decided; the figures are over these.
-        lacking: pairs with less than WANTED judgments.
-        undecided: pairs about which WANTED judges or more only said that they cannot tell.
-        judgments: grades given, of all judges. more: pairs with more than WANTED judgments.
-        metrics: 'relevant' (the share of the first k results that the majority found relevant) and
-            'grade' (the mean over them of the median grade).
+        measured: number of queries whose pairs are all decided; the figures are over these.
+        lacking: number of pairs with fewer than WANTED judgments.
+        undecided: number of pairs for which WANTED or more judges all answered "cannot tell".
+        judgments: grades given by all judges. more: pairs with more than WANTED judgments.
+        metrics: 'relevant' (the share of the first k results that a majority found relevant) and
+            'grade' (the mean of their median grades).
     """
 
     name: str
@@ -107,7 +107,7 @@ class JudgingReport:
 
 
 def report(judging: Judging, seed: int = 0) -> JudgingReport:
-    """The report on a judging as far as it has got; figures that nothing is known of are NaN."""
+    """The report on a judging, finished or not; figures without data are NaN."""
     design, answers = judging.design, all_answers(judging)
     verdicts = verdicts_of(judging, answers)
     counts = np.array([verdicts[pair].counts for pair in judging.pairs], np.int64)
@@ -176,7 +176,7 @@ def _mean(values: np.ndarray) -> float:
 def _groups(
     judging: Judging, values: Mapping[str, dict[str, np.ndarray]], metric: str, seed: int
 ) -> list[GroupRow]:
-    """A row for each stratum, one for all queries alike, and one weighted to traffic if drawn."""
+    """A row per stratum, one for all queries and, if sampled, one weighted by traffic."""
     measured = [entry for entry in judging.queries if entry.query in values]
     table = np.array([values[entry.query][metric] for entry in measured]).reshape(-1, 2)
     strata = np.array([entry.stratum for entry in measured])
@@ -196,7 +196,7 @@ def _groups(
 def _group(
     name: str, systems: Sequence[str], table: np.ndarray, weights: np.ndarray | None, seed: int
 ) -> GroupRow:
-    """`table` is (queries, 2), a column a system; `weights` (queries,) have a mean of 1."""
+    """`table` is (queries, 2), one column per system; `weights` (queries,) have a mean of 1."""
     share = np.ones(len(table)) if weights is None else weights
     total = table * share[:, None]
     estimates = {}

@@ -2,11 +2,11 @@
 
     design.json     the systems, k, the seed, and what they answered from
     queries.jsonl   the queries with stratum and weight
-    pairs.jsonl     what judges are asked about, in their order: no trace of systems or ranks
-    shown.jsonl     apart from that: which system shows which pair at which rank
-    answers/        one file for each judge (`omnisearch.evaluation.judging.answers`)
+    pairs.jsonl     the pairs to judge, in order, without systems or ranks
+    shown.jsonl     kept separate: which system shows which pair at which rank
+    answers/        one file per judge (`omnisearch.evaluation.judging.answers`)
 
-All but the answers is written once, in one rename.
+Everything except the answers is written once, with one rename.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and an item as judges see them, kept as they were when they were drawn.
+    """A query and an item as judges see them, as they were when drawn.
 
     Attributes:
-        id: made of the query and the item alone; begins with a letter, so that no spreadsheet
-            takes it for a number.
-        query: the query's id. text: the query as it was first seen.
+        id: depends only on the query and the item; begins with a letter, so that spreadsheets do
+            not read it as a number.
+        query: the query's id. text: the query as first seen.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Design:
-    """How a judging was drawn; `notes` say what the data is."""
+    """How a judging was drawn; `notes` describe the data."""
 
     systems: list[str]
     k: int
@@ -79,9 +79,9 @@ class Design:
 
 @dataclass(frozen=True)
 class Judging:
-    """An open judging. What it holds is read when first asked for.
+    """An open judging. Its files are read on first use.
 
-    Every property raises Corrupt where its file is not what was written.
+    Every property raises Corrupt if its file is damaged.
     """
 
     name: str
@@ -89,11 +89,11 @@ class Judging:
 
     @classmethod
     def open(cls, workspace: Workspace, name: str) -> Judging:
-        """The judging of that name; raises NotReady with the names there are."""
+        """The judging of that name; raises NotReady, listing the existing names."""
         judging = cls(check_name(name, "judging"), workspace.judging_of(name))
         if not judging.folder.is_dir():
             there = sorted(p.name for p in workspace.judging.glob("[!.]*") if p.is_dir())
-            known = f"There are {', '.join(there)}; or run" if there else "Run"
+            known = f"Choose one of {', '.join(there)}, or run" if there else "Run"
             raise NotReady(
                 f"There is no judging {name!r}.",
                 where=str(judging.folder),
@@ -103,7 +103,7 @@ class Judging:
 
     @classmethod
     def new(cls, workspace: Workspace, name: str) -> Judging:
-        """A judging that is to be drawn; raises InputError for a bad name or one that is taken."""
+        """A judging to be drawn; raises InputError if the name is invalid or taken."""
         judging = cls(check_name(name, "judging"), workspace.judging_of(name))
         if judging.folder.exists():
             raise name_taken(judging.folder)
@@ -123,7 +123,7 @@ class Judging:
 
     @cached_property
     def pairs(self) -> dict[str, Pair]:
-        """By id, in the order in which they are asked about."""
+        """id → pair, in the order of judging."""
         pairs = self._read("pairs.jsonl", lambda entry: Pair(**entry))
         return {pair.id: pair for pair in pairs}
 
@@ -142,7 +142,7 @@ class Judging:
             raise Corrupt(
                 f"The file cannot be read ({error}).",
                 where=str(path),
-                how="Put back a copy of the folder, or draw another judging.",
+                how="Restore a copy of the folder, or draw another judging.",
             ) from error
 
 
@@ -153,10 +153,10 @@ def write_judging(
     pairs: Iterable[Pair],
     shown: Iterable[Shown],
 ) -> None:
-    """Write a new judging: all of it or nothing.
+    """Write a new judging atomically.
 
     Raises:
-        InputError: there is one of that name.
+        InputError: a judging of that name exists.
     """
     files: dict[str, Iterable[Any]] = {
         "design.json": [design],
@@ -175,20 +175,20 @@ def write_judging(
 
 
 def name_taken(folder: Path) -> InputError:
-    """The error of drawing a judging under the name of another."""
+    """The error for drawing a judging under a name that is taken."""
     return InputError(
-        f"There is a judging {folder.name!r} already.",
+        f"A judging {folder.name!r} already exists.",
         where=str(folder),
-        how="Give another name, or delete the folder with all its answers.",
+        how="Choose another name, or delete the folder with all its answers.",
     )
 
 
 def check_name(name: str, what: str) -> str:
-    """The name, or InputError where no file could be called so."""
+    """The name; raises InputError if it is not a valid file name."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot be the name of a {what}.",
             where=what,
-            how="Take letters, digits, hyphens, dots and underscores, at most 64.",
+            how="Use letters, digits, hyphens, dots and underscores, at most 64.",
         )
     return name

@@ -41,11 +41,11 @@ def _progress(report: JudgingReport) -> str:
     if report.more:
         lines.append(f"{report.more:,} pairs have more than {WANTED}.")
     if report.undecided:
-        lines.append(f"{report.undecided:,} pairs nobody could judge; they count for no system.")
+        lines.append(f"{report.undecided:,} pairs nobody could judge; they count for neither.")
     if report.measured < report.queries:
         lines.append(
-            f"Only {report.measured:,} of {report.queries:,} queries are finished: the figures of "
-            "the systems are over these."
+            f"Only {report.measured:,} of {report.queries:,} queries are finished: the figures for "
+            "the systems cover only these."
         )
     return " ".join(lines)
 
@@ -82,7 +82,7 @@ def _judges(report: JudgingReport) -> str:
 
 def _groups(report: JudgingReport, metric: str) -> str:
     if not report.measured:
-        return "No query is finished: all its pairs must have their judgments."
+        return "No query is finished: all of its pairs must be judged."
     names = [system_name(system) for system in report.systems]
     head = ["queries of", "number", *names, "difference", "gain", "p", "better / level / worse"]
     return _table(head, [_group(row) for row in report.metrics[metric]])
@@ -110,7 +110,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with its columns lined up, figures to the right."""
+    """A Markdown table with aligned columns, figures right-aligned."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The queries of a judging: drawn over head and tail by how often the log has them (§5.1)."""
+"""The queries of a judging, sampled from head to tail by their frequency in the log (§5.1)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class DrawnQuery:
     Attributes:
         query: its normalised text.
         stratum: one of STRATA, or UNLOGGED.
-        traffic: the log's events of the query.
-        weight: the traffic it stands for: its own, times the queries of its stratum over those
-            drawn from it. 1 for every query that was given and not drawn.
+        traffic: number of the query's events in the log.
+        weight: the traffic it represents: its own, times the size of its stratum over the number
+            sampled from it. 1 for queries given in a file.
     """
 
     query: str
@@ -33,10 +33,10 @@ class DrawnQuery:
 
 
 def traffic_of(db: sqlite_utils.Database) -> dict[str, int]:
-    """query → events in the whole log, most first, of the queries that may be drawn.
+    """query → events in the whole log, descending, for the queries that may be sampled.
 
-    These are the queries of the evaluation window, whose engagement no training has seen (§4.2);
-    all of the log's where it has no such window.
+    These are the queries of the evaluation window, whose engagement no training has seen (§4.2),
+    or all of the log's queries if it has no such window.
     """
     rows = db.conn.execute(
         "SELECT query, SUM(count) AS events FROM engagements GROUP BY query "
@@ -47,8 +47,8 @@ def traffic_of(db: sqlite_utils.Database) -> dict[str, int]:
 
 
 def strata_of(traffic: Mapping[str, int]) -> dict[str, str]:
-    """query → stratum: the most frequent queries that make up a third of all traffic are the head,
-    the next third the torso, the others the tail. `traffic` has the most frequent first."""
+    """query → stratum: the most frequent queries, with a third of all traffic, are the head, the
+    next third the torso, the others the tail. `traffic` is sorted by descending frequency."""
     total, before = sum(traffic.values()), 0
     strata = {}
     for query, events in traffic.items():
@@ -58,9 +58,9 @@ def strata_of(traffic: Mapping[str, int]) -> dict[str, str]:
 
 
 def draw_queries(traffic: Mapping[str, int], number: int, seed: int) -> list[DrawnQuery]:
-    """`number` queries, as many of each stratum, each of a stratum as likely; in random order.
+    """`number` queries in random order: equally many per stratum, uniform within each.
 
-    A stratum with too few gives all it has, and the others make up for it.
+    A stratum with too few queries contributes all of them, and the others fill the gap.
     """
     members: dict[str, list[str]] = {}
     for query, stratum in strata_of(traffic).items():
@@ -78,7 +78,7 @@ def draw_queries(traffic: Mapping[str, int], number: int, seed: int) -> list[Dra
 
 
 def equal_shares(sizes: Sequence[int], number: int) -> list[int]:
-    """How many to take of groups of these sizes: alike, none more than it has, `number` in all."""
+    """How many to take from each group: equal shares, at most its size, `number` in all."""
     shares = [0] * len(sizes)
     for _ in range(min(number, sum(sizes))):
         with_more = [group for group, size in enumerate(sizes) if shares[group] < size]
@@ -87,7 +87,7 @@ def equal_shares(sizes: Sequence[int], number: int) -> list[int]:
 
 
 def given_queries(queries: Sequence[str], traffic: Mapping[str, int]) -> list[DrawnQuery]:
-    """The queries of a file, all of them and all of one weight, in the strata of the log."""
+    """All queries of a file, equally weighted, with their strata in the log."""
     strata = strata_of(traffic)
     return [
         DrawnQuery(query, strata.get(query, UNLOGGED), traffic.get(query, 0), 1.0)

@@ -1,8 +1,8 @@
 """The five grades that a judge may give, and what counts as relevant.
 
-The paper marks a result as relevant or irrelevant (§5.1, Figure 5) and names no scale. These five
-grades fold into its two at RELEVANT_FROM: a result that meets only part of the query is irrelevant,
-as in Figure 5.
+The paper marks results as relevant or irrelevant (§5.1, Figure 5) and names no scale. Grades from
+RELEVANT_FROM up are relevant: a result that meets only part of the query is irrelevant, as in
+Figure 5.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CANNOT_TELL = "?"
 class Grade:
     """One step of the scale.
 
-    `gain` in 0..1 is what the grade is worth in the catalogue's judgments: from RELEVANT_FROM on at
-    least `omnisearch.evaluation.judged.RELEVANT`, below it less.
+    `gain` in 0..1 is the grade's value in the catalogue's judgments: at least
+    `omnisearch.evaluation.judged.RELEVANT` from RELEVANT_FROM up, less below it.
     """
 
     value: int

@@ -1,4 +1,4 @@
-"""Judging in the terminal: one pair after the other, a key for each grade."""
+"""Judging in the terminal: one pair at a time, one key per grade."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Show = Callable[[RenderableType], None]
 def ask(
     judging: Judging, judge: str, folders: Sequence[Path], read_key: ReadKey, show: Show
 ) -> int:
-    """Ask about pairs until none is left or the judge quits; returns how many still are.
+    """Ask about pairs until none is left or the judge quits; returns how many are left.
 
-    Each answer is on the disk before the next question. What other judges answer meanwhile is
-    seen: a pair that has got its judgments is not asked about.
+    Each answer is synced to disk before the next question. Pairs that other judges complete in
+    the meantime are skipped.
 
     Args:
-        folders: where relative paths of pictures start.
+        folders: base folders for relative paths of pictures.
         read_key: the next key; "" at the end of input.
 
     Raises:
-        InputError: a bad name, or the judge is at work in another window.
+        InputError: the name is invalid, or the judge is judging in another window.
     """
     with open_log(judging, judge) as log:
         show(_legend())
@@ -49,7 +49,7 @@ def ask(
 def _answered(
     judging: Judging, judge: str, log: AnswerLog, pair: Pair, read_key: ReadKey, show: Show
 ) -> bool:
-    """Read keys until one of them means something; False to quit."""
+    """Read keys until one is valid; returns False to quit."""
     while True:
         key = read_key().lower()
         if key in _ENDS:
@@ -69,7 +69,7 @@ def _answered(
 
 
 def question(judging: Judging, pair: Pair, left: int, folders: Sequence[Path]) -> RenderableType:
-    """A pair as the judge sees it; all of it is text, never markup."""
+    """A pair as the judge sees it, as plain text without markup."""
     total = len(judging.pairs)
     lines = [
         Text(f"\n{total - left:,} of {total:,} pairs done", "dim"),
@@ -84,7 +84,7 @@ def question(judging: Judging, pair: Pair, left: int, folders: Sequence[Path]) -
 
 
 def picture_place(image: str, folders: Sequence[Path]) -> str:
-    """The address of a picture, or the path of its file where it is on this machine."""
+    """The URL of a picture, or its path if the file is on this machine."""
     try:
         paths = (folder / image for folder in folders)
         return next((str(path) for path in paths if image and path.is_file()), image)
@@ -96,5 +96,5 @@ def _legend() -> RenderableType:
     lines = [Text(f"{grade.value}  {grade.name}: {grade.meaning}") for grade in reversed(GRADES)]
     lines.append(Text(f"{CANNOT_TELL}  cannot tell"))
     lines.append(Text(f"{UNDO}  take back the last answer"))
-    lines.append(Text(f"{QUIT}  quit; go on at any time"))
+    lines.append(Text(f"{QUIT}  quit; continue at any time"))
     return Group(*lines)

@@ -1,7 +1,7 @@
-"""Reading what spreadsheets make of a CSV file: other separators, other encodings, marks before it.
+"""Reads CSV files as spreadsheets save them: other separators, encodings and byte order marks.
 
-No cell that `export_sheet` writes has a line break, so a row is a line, and a quote that is never
-closed spoils its own line only.
+Cells written by `export_sheet` have no line breaks, so each row is one line, and an unclosed quote
+affects only its own line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row as read: its cells by the first word of their column, or why it cannot be read."""
+    """A row: its cells by the first word of the column's name, or why it cannot be read."""
 
     line: int
     cells: dict[str, str]
@@ -30,10 +30,10 @@ class SheetRow:
 
 
 def read_rows(path: Path) -> Iterator[SheetRow]:
-    """The rows below the header, blank lines left out.
+    """The rows below the header, without blank lines.
 
-    UTF-8 or UTF-16 with or without a mark; comma, semicolon or tab. Text in an older encoding is
-    read as Windows-1252, without its `query`, whose letters may be lost.
+    Accepts UTF-8 and UTF-16 with or without a BOM, and comma, semicolon or tab. Other encodings
+    are read as Windows-1252 without the `query`, whose letters may be lost.
 
     Raises:
         InputError: the file cannot be read, is over 64 MB, or its header lacks `pair` or `grade`.
@@ -58,7 +58,7 @@ def read_rows(path: Path) -> Iterator[SheetRow]:
 
 
 def _text(path: Path) -> tuple[str, bool]:
-    """The text of a file, and whether all its letters are certain."""
+    """The text of a file, and whether its encoding is certain."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError("The file is larger than 64 MB.", where=str(path))
@@ -72,7 +72,7 @@ def _text(path: Path) -> tuple[str, bool]:
 
 
 def _header(path: Path, line: str) -> tuple[list[str], str]:
-    """The first words of the columns' names, and what separates them."""
+    """The first words of the columns' names, and the separator."""
     for separator in ",;\t":
         try:
             cells = next(csv.reader([line], delimiter=separator), [])
@@ -82,7 +82,7 @@ def _header(path: Path, line: str) -> tuple[list[str], str]:
         if all(names.count(name) == 1 for name in _NEEDED):
             return names, separator
     raise InputError(
-        "The file has no header with one column `pair` and one column `grade`.",
+        "The file needs a header with one column `pair` and one column `grade`.",
         where=f"{path}:1",
-        how="Fill in a sheet that `omnisearch judge export` wrote; other columns may go.",
+        how="Fill in a sheet from `omnisearch judge export`; other columns are optional.",
     )

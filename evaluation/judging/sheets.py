@@ -1,4 +1,4 @@
-"""Judgments as CSV: a sheet to fill in, and what came back from a spreadsheet."""
+"""Judgments as CSV: exporting a sheet to fill in, and importing the filled-in sheet."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from omnisearch.evaluation.wording import price_text
 
 COLUMNS = ("pair", "judge", "query", "title", "description", "brand", "price", "picture", "link")
 GRADE = f"grade ({LEGEND})"
-# A cell that begins so may be run as a formula; the last four are their full-width forms. The
-# apostrophe is escaped too, so that reading can take back exactly what writing did.
+# Spreadsheets may run cells with these prefixes as formulas; the last four are full-width forms.
+# The apostrophe is escaped too, so that reading exactly reverses writing.
 _FORMULA = tuple("=+-@\t\r'＝＋－＠")
 
 
 @dataclass(frozen=True)
 class RefusedRow:
-    """A row that was not taken; `line` is where it begins in the file, from 1."""
+    """A rejected row; `line` is its first line in the file, from 1."""
 
     line: int
     field: str
@@ -38,13 +38,13 @@ class RefusedRow:
 
 @dataclass(frozen=True)
 class SheetReport:
-    """What became of a sheet: `rows` = `taken` + `unchanged` + `blank` + `refused`.
+    """Counts of an imported sheet: `rows` = `taken` + `unchanged` + `blank` + `refused`.
 
     Attributes:
-        taken: answers that are new, or replaced an earlier one.
-        unchanged: rows that say what the judge had said before.
+        taken: answers that are new or replace an earlier one.
+        unchanged: rows that repeat the judge's earlier answer.
         blank: rows without a grade.
-        rejects: the file that lists the refused rows, or None.
+        rejects: the file that lists the rejected rows, or None.
     """
 
     file: str
@@ -58,20 +58,20 @@ class SheetReport:
 
 
 def escape(text: str) -> str:
-    """A cell that no spreadsheet runs as a formula."""
+    """The cell, escaped so that spreadsheets do not run it as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def unescape(cell: str) -> str:
-    """What `escape` was given, also where a spreadsheet dropped the apostrophe."""
+    """Undo `escape`, even if a spreadsheet dropped the apostrophe."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def export_sheet(judging: Judging, judge: str, path: Path) -> int:
-    """Write the pairs that this judge is still to be asked about; returns how many.
+    """Write the pairs that this judge has yet to answer; returns how many.
 
     Raises:
-        InputError: a bad name, or the file cannot be written.
+        InputError: the name is invalid, or the file cannot be written.
     """
     pairs = still_to_ask(judging, judge)
     text = io.StringIO(newline="")
@@ -82,7 +82,7 @@ def export_sheet(judging: Judging, judge: str, path: Path) -> int:
         cells = (pair.id, judge, pair.text, pair.title, pair.description, pair.brand, price)
         writer.writerow([escape(cell) for cell in (*cells, pair.image, pair.link)] + [""])
     try:
-        # Excel takes a file for UTF-8 only where it begins with this mark.
+        # Excel reads a file as UTF-8 only if it begins with a BOM.
         write_atomic(path, text.getvalue().encode("utf-8-sig", "replace"))
     except OSError as error:
         raise InputError(
@@ -94,18 +94,18 @@ def export_sheet(judging: Judging, judge: str, path: Path) -> int:
 def import_sheet(
     judging: Judging, path: Path, judge: str | None = None, replace: bool = False
 ) -> SheetReport:
-    """Take the grades of a sheet; what cannot be taken is refused row by row.
+    """Import the grades of a sheet, rejecting invalid rows one by one.
 
-    A row needs its `pair` and `grade`. A `judge` must be the judge whose sheet it is, and a `query`
-    that of the pair, which tells a sheet whose columns were sorted apart. A grade that contradicts
-    an earlier row or an earlier answer is refused; with `replace` it takes the place of the earlier
+    A row needs `pair` and `grade`. A `judge`, if given, must be the sheet's judge, and a `query`
+    must be the pair's, which detects sheets whose columns were sorted separately. A grade that
+    contradicts an earlier row or answer is rejected; with `replace` it replaces the earlier
     answer.
 
     Args:
-        judge: None for the one that the first row with a `judge` names.
+        judge: None for the judge named by the first row with a `judge`.
 
     Raises:
-        InputError: the file as a whole is unusable, or the judge is at work in another window.
+        InputError: the file cannot be read, or the judge is judging in another window.
     """
     rows = list(read_rows(path))
     judge = judge or _judge_of(path, rows)
@@ -166,7 +166,7 @@ def _answer(judging: Judging, judge: str, cells: dict[str, str]) -> tuple[str, i
 
 
 def _write_rejects(judging: Judging, judge: str, refused: list[RefusedRow]) -> Path | None:
-    """The refused rows of this judge's last sheet; no file where there are none."""
+    """Write the rejected rows of this judge's last sheet; no file if there are none."""
     path = judging.folder / f"rejects-{judge}.jsonl"
     if not refused:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""From single judgments to what holds of a pair, and from there to a query's first results."""
+"""Combines single judgments into verdicts on pairs, and these into metrics of queries."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from omnisearch.evaluation.judging.scale import RELEVANT_FROM, VALUES, WANTED
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said about one pair.
+    """The answers about one pair.
 
     Attributes:
-        counts: how many judges gave each of VALUES.
-        cannot_tell: how many could not tell.
+        counts: number of judges who gave each of VALUES.
+        cannot_tell: number of judges who could not tell.
     """
 
     counts: tuple[int, ...]
@@ -30,17 +30,17 @@ class Verdict:
 
     @property
     def settled(self) -> bool:
-        """Whether WANTED judges or more have answered, even if not all of them could tell."""
+        """Whether WANTED or more judges have answered, including "cannot tell"."""
         return self.judgments + self.cannot_tell >= WANTED
 
     @property
     def undecided(self) -> bool:
-        """Whether all those asked could not tell: the pair counts for neither system."""
+        """Whether all WANTED judges could not tell: the pair counts for neither system."""
         return self.settled and not self.judgments
 
     @property
     def relevant(self) -> bool:
-        """Whether more than half of the judgments say so; a tie is no majority."""
+        """Whether more than half of the judgments are relevant; a tie is not a majority."""
         agreeing = sum(
             count
             for value, count in zip(VALUES, self.counts, strict=True)
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def grade(self) -> float:
-        """The median grade, halfway between the middle two where their number is even."""
+        """The median grade; the mean of the middle two if their number is even."""
         return float(np.median(np.repeat(VALUES, self.counts)))
 
 
@@ -69,12 +69,12 @@ def verdicts_of(judging: Judging, answers: Mapping[str, Answers]) -> dict[str, V
 def query_values(
     judging: Judging, verdicts: Mapping[str, Verdict]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """query → metric → (2,), a value for each system in the order of the design.
+    """query → metric → (2,), a value for each system in the design's order.
 
-    'relevant' is the share of the first k places with a relevant result, 'grade' the mean over
-    them of the median grade. A place that a system leaves empty is irrelevant and of the lowest
-    grade; one with an undecided pair is left out. Queries with a pair that is not settled are not
-    in it, nor those with nothing but undecided pairs.
+    'relevant' is the share of the first k places with a relevant result, 'grade' the mean of
+    their median grades. An empty place counts as irrelevant with the lowest grade; one with an
+    undecided pair is left out. Queries with an unsettled pair, or with only undecided pairs, are
+    left out.
     """
     k, systems = judging.design.k, judging.design.systems
     places: dict[str, dict[str, list[str]]] = {}

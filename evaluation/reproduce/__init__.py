@@ -1,6 +1,6 @@
-"""The paper's tables on data of one's own: what each compares is trained under equal budgets.
+"""Reproduces the paper's tables on your own data, training all models with equal budgets.
 
 A table is one TOML file (`spec`). Its models are trained on copies of a workspace (`base`) and
-measured on the same held-out pairs (`pairs`, `runs`); `report` puts the paper's figures beside the
-measured ones and says of each finding whether it holds.
+measured on the same held-out pairs (`pairs`, `runs`); `table_report` compares the figures with the
+paper's and reports whether each finding holds.
 """

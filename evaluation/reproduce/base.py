@@ -1,4 +1,4 @@
-"""The data that a table's models are trained on: one frozen copy, and copies with fewer fields."""
+"""The training data of a table's models: one frozen copy, and copies with fewer fields."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _GRAPH = (("pinsage", "pin"), ("itemsage", "product"))
 def base_workspace(
     folder: Path, source: Workspace | None, pins: int, progress: Progress | None = None
 ) -> Workspace:
-    """The workspace in `folder/base`: a copy of `source`, or a sample world of so many pins.
+    """The workspace in `folder/base`: a copy of `source`, or a sample world of `pins` pins.
 
-    It is made once; every later run of the folder uses it, whatever became of the source.
+    It is made once; later runs in the folder use it, even if the source has changed.
 
     Raises:
-        InputError: the folder holds the runs of other data.
+        InputError: the folder has runs on other data.
     """
     made_of = {"workspace": str(source.root.resolve())} if source else {"sample_world": pins}
     base = folder / "base"
@@ -53,7 +53,7 @@ def base_workspace(
         before = _made_of(base)
         if before != made_of:
             raise InputError(
-                f"This folder holds the runs of other data: {before}, not {made_of}.",
+                f"This folder has runs on other data: {before}, not {made_of}.",
                 where=str(folder),
                 how="Name another folder with --out.",
             )
@@ -92,7 +92,7 @@ def _sample_world(workspace: Workspace, pins: int, progress: Progress | None) ->
 
 
 def copy_workspace(source: Workspace, folder: Path) -> Workspace:
-    """A workspace with the same catalogue and item vectors; these are linked where they can be."""
+    """A workspace with the same catalogue and item vectors, hard-linked if possible."""
     copy = Workspace.create(folder)
     _backup(source.catalogue, copy.catalogue)
     if source.item_vectors.exists():
@@ -103,16 +103,16 @@ def copy_workspace(source: Workspace, folder: Path) -> Workspace:
 def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspace:
     """A copy of the base whose items have only these text fields.
 
-    Vectors that hold the hidden text go too. The feature 'text' is made again of what is left; in
-    place of the PinSage of `enrich graph` stands one that has seen neither text nor log
-    (`textless`), and its ItemSage is left out; imported vectors are left as they are.
+    Vectors that encode the hidden text are removed too. The feature 'text' is recomputed from the
+    remaining text; the PinSage of `enrich graph` is replaced by one trained without text and log
+    (`textless`), and its ItemSage is dropped; imported vectors are kept.
     """
     copy = copy_workspace(base, folder)
     with closing(open_catalogue(copy.catalogue)) as db:
         encoder = usual_encoder(db) if text_encoder(db) else None
         _hide(db, fields)
         if encoder is not None and _has_text(db):
-            # Runs of all seeds meet the same texts.
+            # Runs of all seeds use the same texts.
             copy.text_cache.symlink_to(base.text_cache.resolve())
             embed_texts(copy, db, **encoder)
         fitted = [
@@ -134,7 +134,7 @@ def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspa
 
 
 def textless(base: Workspace) -> Workspace:
-    """Beside the base, made once: its boards and pictures with a PinSage of these alone."""
+    """A copy of the base, made once, with a PinSage trained on its boards and pictures alone."""
     folder = base.root.with_name("base-textless")
     if not folder.exists():
         with new_folder(folder) as unfinished:
@@ -152,7 +152,7 @@ def textless(base: Workspace) -> Workspace:
 
 
 def _hide(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
-    """Empty all text fields of items but these, and drop the feature 'text', which holds them."""
+    """Empty all text fields of items but these, and drop the feature 'text', made from them."""
     hidden = set(TEXT_FIELDS) - set(fields)
     with db.conn:
         for entity in ITEM_ENTITIES:

@@ -16,21 +16,20 @@ Pair = tuple[str, str]  # query, id of the item or text of the related query
 
 @dataclass(frozen=True)
 class Column:
-    """One column: pairs whose entity is looked for among all of its type."""
+    """One column: pairs whose entity is ranked among all entities of its type."""
 
     entity: str
     pairs: list[Pair]
 
 
 def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
-    """Name → column, of all that there are held-out pairs for.
+    """Name → column, for all columns that have held-out pairs.
 
     'pin/save' and the like are the pairs of the evaluation window (§4.2), 'pin/engaged' those of
     all actions: more pairs, narrower intervals. 'pin/relevance' are pairs of a query and an item
-    that its judges found relevant, 'pin/relevance FR' those of the queries of one country.
-    'pin/save, no text' are those of pins that lack a title or a description (§4.3.2). No encoder
-    learns from judgments; where engagement was made of labels, only the queries kept for test are
-    measured.
+    judged relevant, 'pin/relevance FR' those of queries from one country. 'pin/save, no text' are
+    those of pins without a title or a description (§4.3.2). No encoder is trained on judgments;
+    if engagement was derived from labels, only test queries are measured.
     """
     columns: dict[str, Column] = {}
     for name, table in held_out_pairs(db).items():

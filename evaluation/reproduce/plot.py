@@ -1,4 +1,4 @@
-"""A table as a bar chart: ours, and the paper's as outlines beside it."""
+"""A table as a bar chart: our figures, with the paper's as outlines beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLOURS = ("#7a8ca3", "#2f6fde", "#e08a1e", "#3a9a5b")
 
 
 def svg(made: Reproduction) -> bytes | None:
-    """An SVG, or None where matplotlib (the extra `reproduce`) is not installed."""
+    """An SVG, or None if matplotlib (the extra `reproduce`) is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""`reproduce_table`: all models of a table, all seeds, one report."""
+"""`reproduce_table`: trains all models of a table with all seeds and writes one report."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Reproduce:
     """How to reproduce.
 
     Attributes:
-        folder: where data, runs and reports go.
-        source: the workspace to take the data from; None for the table's sample world.
-        steps: of every training; None for the table's.
+        folder: for data, runs and reports.
+        source: the workspace with the data; None for the table's sample world.
+        steps: training steps of every model; None for the table's.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Reproduce:
     steps: int | None = None
 
     def changes(self, train: dict[str, Any]) -> dict[str, Any]:
-        """The settings of a training, with the number of steps that was asked for."""
+        """The settings of a training, with the requested number of steps."""
         if self.steps is None:
             return train
         validate = max(1, self.steps // 2)
@@ -58,21 +58,21 @@ def reproduce_table(
     """Train and measure every model of a table with every seed, and write the report.
 
     Writes `<name>.md`, `<name>.json` and, with matplotlib, `<name>.svg` into the folder. Models
-    that were trained before, for this table or another, are not trained again. `on_run` is called
-    before each training with its number, how many there are, and its name.
+    already trained, for this table or another, are not trained again. `on_run` is called before
+    each training with its number, the number of trainings, and its name. A model without training
+    data is skipped with a note.
 
     Raises:
-        NotReady: none of the table's columns has held-out pairs. A model that there is nothing to
-            train on is left out, with a note.
+        NotReady: none of the table's columns has held-out pairs.
     """
     base = base_workspace(options.folder, options.source, table.pins)
     with closing(open_catalogue(base.catalogue)) as db:
         columns, notes = all_columns(db), data_notes(db)
     if not columns.keys() & set(table.columns):
         raise NotReady(
-            "There is nothing to measure: the data has no held-out pairs for this table.",
+            "The data has no held-out pairs for this table.",
             where=", ".join(table.columns),
-            how="Import a log of more than 22 days, or judgments of queries kept for test.",
+            how="Import a log of more than 22 days, or judgments of test queries.",
         )
     hits: dict[str, list[Hits]] = {model.name: [] for model in table.models}
     left_out: dict[str, str] = {}
@@ -85,7 +85,7 @@ def reproduce_table(
             try:
                 hits[model.name].append(run_hits(options.folder, base, columns, run, on_step))
             except NotReady as error:
-                left_out[model.name] = f"{model.name} is left out: {error.what}"
+                left_out[model.name] = f"{model.name} is skipped: {error.what}"
     about = {
         "seeds": options.seeds,
         "steps": _config(table, table.models[0], options, 0).steps,
@@ -103,7 +103,7 @@ def reproduce_table(
 
 
 def write_report(folder: Path, name: str, made: Reproduction) -> None:
-    """Write the report as Markdown, JSON and, where matplotlib is installed, as a plot."""
+    """Write the report as Markdown, JSON and, if matplotlib is installed, as a plot."""
     write_atomic(folder / f"{name}.md", markdown(made).encode())
     content = orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2)
     write_atomic(folder / f"{name}.json", content)

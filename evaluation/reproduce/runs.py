@@ -1,4 +1,4 @@
-"""Training one model of a table with one seed and measuring it: done once, kept, resumable."""
+"""Trains and measures one model of a table with one seed; results are kept, runs resumable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
     Attributes:
         fields: the text fields that items keep; None for all.
-        config: of the training, its seed in it.
+        config: the training's config, including its seed.
     """
 
     fields: tuple[str, ...] | None
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Names the run: trainings that are alike are done once, whatever table they stand in."""
+        """The run's key: identical trainings of different tables share one run."""
         fields = None if self.fields is None else sorted(self.fields)
         content = orjson.dumps([fields, asdict(self.config)], option=orjson.OPT_SORT_KEYS)
         return hashlib.blake2b(content, digest_size=8).hexdigest()
@@ -63,14 +63,14 @@ def run_hits(
     run: Run,
     on_step: Callable[[Any], None] | None = None,
 ) -> Hits:
-    """Which pairs of every column the run's model finds among its first ten, in either space.
+    """Which pairs of every column the run's model ranks in its top ten, in either space.
 
-    What is there in `folder/runs` is read; otherwise the model is trained in `folder/work`, where
-    a killed training goes on from its last checkpoint.
+    A finished run is read from `folder/runs`; otherwise the model is trained in `folder/work`,
+    where an interrupted training resumes from its last checkpoint.
 
     Raises:
         Corrupt: a finished run cannot be read.
-        NotReady: there is nothing to train on.
+        NotReady: there is no training data.
     """
     place = folder / "runs" / run.key
     if not place.exists():
@@ -94,12 +94,12 @@ def run_hits(
         raise Corrupt(
             f"A finished run cannot be read ({error}).",
             where=str(place),
-            how="Delete that folder: the run is made again.",
+            how="Delete that folder to repeat the run.",
         ) from error
 
 
 def _workspace(folder: Path, base: Workspace, run: Run) -> Workspace:
-    """The run's own copy of the base, with the fields that it may see."""
+    """The run's own copy of the base, with only the fields it may use."""
     if not folder.exists():
         with new_folder(folder) as unfinished:
             if run.fields is None:
@@ -125,7 +125,7 @@ def _measure(
             entity_vectors(workspace, db, encoder, entity).items() if mine else ()
         ):
             row_of = {key: row for row, key in enumerate(ids)}
-            # A column's figure does not depend on which others there are: a seed of its own.
+            # Each column has its own seed, so its figure does not depend on the other columns.
             corpus = np.sort(np.random.default_rng(0).permutation(len(ids))[:CORPUS])
             for name, column in mine.items():
                 queries = asked[[row_of_text[query] for query, _ in column.pairs]]
@@ -140,8 +140,8 @@ def _measure(
 def entity_vectors(
     workspace: Workspace, db: sqlite_utils.Database, encoder: Encoder, entity: str
 ) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Space ('learned', 'compat') → ids and (n, dim) vectors of all entities of a type that have
-    one there."""
+    """Space ('learned', 'compat') → ids and (n, dim) vectors of all entities of a type with a
+    vector in that space."""
     if entity == "query":
         rows = db.conn.execute("SELECT id FROM queries ORDER BY id")
         ids = [key for (key,) in rows]

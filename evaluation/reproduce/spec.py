@@ -1,4 +1,4 @@
-"""What a table compares, read from one TOML file."""
+"""The specification of a table, read from one TOML file."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Model:
     Attributes:
         space: where it is measured: 'learned' or 'compat' (PinSage for pins, ItemSage for
             products).
-        fields: the text fields of items that it may read; None for all. With a choice of fields
-            the feature 'text' is left out, since it holds the text.
-        train: settings of the training that differ from the table's.
+        fields: the text fields of items that it may read; None for all. With selected fields, the
+            feature 'text' is left out, since it encodes all text.
+        train: training settings that differ from the table's.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something the paper says of a table: `model` finds more than `than`.
+    """A finding of the paper: `model` has higher recall than `than`.
 
     Attributes:
-        columns: those it speaks of; empty for all.
-        margin: relative gain that is asked for; -0.01 is "loses less than 1%".
+        columns: the columns it applies to; empty for all.
+        margin: required relative gain; -0.01 is "loses less than 1%".
     """
 
     claim: str
@@ -64,9 +64,9 @@ class Table:
     """A whole table.
 
     Attributes:
-        pins: size of the sample world that is taken where no workspace is named.
-        columns: what is measured (`pairs.all_columns`); those without held-out pairs are left out.
-        train: settings of every training, over those of the preset.
+        pins: size of the sample world used if no workspace is given.
+        columns: what is measured (`pairs.all_columns`); those without held-out pairs are skipped.
+        train: settings of every training, overriding the preset's.
         paper: column → model → the paper's figure.
     """
 
@@ -82,12 +82,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """What of §5 is no table of recalls: judged relevance, or classification.
+    """An experiment of §5 other than a recall table: judged relevance or classification.
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
-        labels: a labels file (`evaluation.classification.labels`); '' for the interests that the
-            sample world's queries are about.
+        labels: a labels file (`evaluation.classification.labels`); '' for the interests of the
+            sample world's queries.
     """
 
     title: str
@@ -104,7 +104,7 @@ def load_table(name: str, path: Path | None = None) -> Table:
     """The table of that name, or of the file `path`.
 
     Raises:
-        InputError: there is no such table, or the file is not one; it names the entry.
+        InputError: there is no such table, or the file is invalid; the error names the entry.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise InputError(
@@ -114,7 +114,7 @@ def load_table(name: str, path: Path | None = None) -> Table:
         if name not in TABLES:
             known = ", ".join((*TABLES, *STUDIES))
             raise InputError(
-                f"There is no table {name!r}.", how=f"One of {known}, or --config FILE."
+                f"There is no table {name!r}.", how=f"Choose one of {known}, or give --config FILE."
             )
         path = _FOLDER / f"{name}.toml"
     values = _read(path)
@@ -178,13 +178,13 @@ def _check(table: Table, path: Path) -> None:
             isinstance(figure, (int, float)) for figure in figures.values()
         )
         if not known:
-            raise InputError("A paper's figures are model = number.", where=f"{path} {column}")
+            raise InputError("Write figures as model = number.", where=f"{path} {column}")
     for model in table.models:
         if model.space not in SPACES:
             raise InputError(
                 f"{model.space!r} is not a space.",
                 where=f"{path} {model.name}",
-                how="One of learned, compat.",
+                how="Choose learned or compat.",
             )
         unknown = set(model.fields or ()) - set(TEXT_FIELDS)
         if unknown:
@@ -198,7 +198,7 @@ def _check(table: Table, path: Path) -> None:
         missing = {finding.model, finding.than} - names
         if missing:
             raise InputError(
-                f"A finding names {', '.join(sorted(missing))}, which the table has no model of.",
+                f"A finding names {', '.join(sorted(missing))}, which the table has no model for.",
                 where=str(path),
             )
 

@@ -1,6 +1,6 @@
-"""§5.1 and §5.4 on the sample world, whose simulation knows what a judge or a taxonomist would say.
+"""§5.1 and §5.4 on the sample world, with simulated judges and taxonomy labels.
 
-On a workspace of one's own, judges are people (`omnisearch judge`) and labels are a file.
+On your own workspace, judges are people (`omnisearch judge`) and labels come from a file.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from omnisearch.world.judges import JUDGES, grade_by
 from omnisearch.world.truth import Truth
 
 Made = tuple[str, Any]  # Markdown, and plain values
-PAPER_RELEVANCE, PAPER_AGREEMENT = 0.10, 0.89  # §5.1: gain of the embedding; of three judges
+PAPER_RELEVANCE, PAPER_AGREEMENT = 0.10, 0.89  # §5.1: gain; agreement of three judges
 
 
 def reproduce_relevance(study: Study, options: Reproduce, on_run: OnRun | None = None) -> Made:
-    """The judged relevance of two systems, once for each seed of the training, as Markdown.
+    """The judged relevance of two systems, once for each training seed, as Markdown.
 
     Writes `relevance.md` and `relevance.json` into the folder.
 
     Raises:
-        InputError: a workspace was named: its judges are people.
+        InputError: a workspace was given, which has no simulated judges.
     """
     if options.source is not None:
         raise InputError(
@@ -101,20 +101,20 @@ def _judged(workspace: Workspace, study: Study, truth: Truth, seed: int) -> Judg
 def five_grades(grade: np.ndarray, foreign: np.ndarray) -> np.ndarray:
     """The sample world's grades 0..3 on the judging's scale of 1 to 5.
 
-    What fits but is in another language could be better: 4.
+    A fitting item in another language gets 4.
     """
     best = grade == 3
     return np.where(best & foreign, 4, np.array([1, 2, 3, 5])[grade])
 
 
 def reproduce_classification(study: Study, options: Reproduce, on_run: OnRun | None = None) -> Made:
-    """Precision by level from frozen query embeddings and of fastText, as Markdown.
+    """Precision by level with frozen query embeddings and with fastText, as Markdown.
 
-    The query tower is trained once for each seed; so is every classifier. Writes
+    The query tower and every classifier are trained once for each seed. Writes
     `classification.md` and `classification.json` into the folder.
 
     Raises:
-        InputError: a workspace was named without a labels file in the table.
+        InputError: a workspace was given, but the table has no labels file.
     """
     labels = _labels(study, options)
     base = base_workspace(options.folder, options.source, study.pins)
@@ -135,7 +135,7 @@ def _labels(study: Study, options: Reproduce) -> Labels:
         raise InputError(
             "The queries of this workspace have no labels.",
             where=str(options.source.root),
-            how="Name a labels file in a table of your own (`labels = ...`) with --config.",
+            how="Name a labels file (`labels = ...`) in your own table and pass it with --config.",
         )
     interests = Truth.of(study.pins, WORLD_SEED).interests()
     return labels_of(interests, [])
@@ -150,7 +150,7 @@ def _trained(
     *,
     index: bool = True,
 ) -> Workspace:
-    """A copy of the base with a trained checkpoint, and its index if asked for; kept."""
+    """A copy of the base with a trained checkpoint and, on request, its index; kept for reuse."""
     changes = options.changes(study.train) | {"seed": seed}
     config = preset_config(study.preset, **changes)
     folder = options.folder / "studies" / Run(None, config).key

@@ -1,4 +1,4 @@
-"""A reproduced table: figures with their spread, the paper's beside them, and what became of each
+"""A reproduced table: figures with their spread beside the paper's, and a verdict on each
 finding."""
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Figure:
     """Recall@10 of one model on one column.
 
     Attributes:
-        seeds: of each seed; mean of them; low, high: 95% bootstrap interval over queries.
-        paper: the paper's figure, None where it has none.
+        seeds: one per seed; mean: their mean; low, high: 95% bootstrap interval over queries.
+        paper: the paper's figure, None if it has none.
     """
 
     mean: float
@@ -36,13 +36,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a finding on one column.
+    """The verdict on a finding in one column.
 
     Attributes:
-        gain: relative, of the model over the other. low, high: 95% bootstrap interval over
+        gain: relative gain of the model over the other. low, high: 95% bootstrap interval over
             queries of the mean of (model - (1 + margin) * other).
-        verdict: 'confirmed' where the interval is above 0 and every seed agrees, 'contradicted'
-            where it is below 0 and every seed agrees, otherwise 'not decided'.
+        verdict: 'confirmed' if the interval is above 0 and every seed agrees, 'contradicted'
+            if it is below 0 and every seed agrees, otherwise 'not decided'.
         paper: the relative gain in the paper.
     """
 
@@ -57,7 +57,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A whole table. `figures` is model → column → figure; `about` says how it was made."""
+    """A whole table. `figures` is model → column → figure; `about` describes how it was made."""
 
     name: str
     title: str
@@ -79,7 +79,7 @@ def reproduction(
     hits: Mapping[str, Sequence[Hits]],
     notes: list[str],
 ) -> Reproduction:
-    """Put a table together from the hits of every model and seed: model → one `Hits` a seed."""
+    """Assemble a table from the hits of every model and seed: model → one `Hits` per seed."""
     measured = {column: columns[column] for column in table.columns if column in columns}
     found: dict[str, dict[str, np.ndarray]] = {}  # model → column → (seeds, pairs)
     for model in table.models:
@@ -111,7 +111,7 @@ def reproduction(
 
 @dataclass(frozen=True)
 class _Queries:
-    """Pairs grouped by query: (pairs,) numbers of their queries, (queries,) pairs of each."""
+    """Pairs grouped by query: (pairs,) query numbers, (queries,) number of pairs of each."""
 
     of_pair: np.ndarray
     sizes: np.ndarray
@@ -126,7 +126,7 @@ class _Queries:
         return len(self.sizes)
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """Of the mean of (pairs,) values, their queries drawn anew."""
+        """The interval of the mean of (pairs,) values, by resampling their queries."""
         return bootstrap_interval(np.bincount(self.of_pair, values), weights=self.sizes)
 
 

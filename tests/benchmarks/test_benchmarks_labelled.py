@@ -96,7 +96,7 @@ def test_the_warm_start_beside_plain_systems(tmp_path: Path) -> None:
     assert ran("warm_start", data, *options) == printed  # nothing is done twice
     assert not (out / "labels-0").exists()
     other = tried("warm_start", data, *options, "--queries", 5)
-    assert other.returncode and "Name another folder" in other.stderr
+    assert other.returncode and "Choose another folder" in other.stderr
 
 
 def test_the_warm_start_says_that_there_is_no_data(tmp_path: Path) -> None:

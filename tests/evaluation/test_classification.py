@@ -104,7 +104,7 @@ def test_jsonl_labels_and_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'query'"):
         read_labels(tmp_path / "other.csv")
     (tmp_path / "bad.csv").write_text("query,label\n,b\n")
-    with pytest.raises(InputError, match="line 2: No row can be taken: query is missing"):
+    with pytest.raises(InputError, match="line 2: The file has no valid row: query is missing"):
         read_labels(tmp_path / "bad.csv")
 
 
@@ -242,7 +242,7 @@ def test_a_kept_classifier_answers_as_before_and_damage_is_told(workspace) -> No
 
 
 def test_too_few_queries_are_told() -> None:
-    with pytest.raises(InputError, match="holds no query"):
+    with pytest.raises(InputError, match="has no queries"):
         classification_report(labels_of([("a", ["b"])], []), {})
     with pytest.raises(InputError, match="too few"):
         train_classifier(labels_of([("a", ["b"])], []), Tower())

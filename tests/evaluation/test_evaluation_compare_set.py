@@ -178,13 +178,13 @@ def test_query_files_in_four_forms(tmp_path: Path, name: str, content: str) -> N
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
-        ("a.txt", "", "no query"),
-        ("a.txt", "# only a comment\n", "no query"),
+        ("a.txt", "", "has no queries"),
+        ("a.txt", "# only a comment\n", "has no queries"),
         ("a.txt", b"\xff\xfe\x00", "cannot be decoded"),
-        ("a.jsonl", '{"query": 3}\n', "holds no query"),
+        ("a.jsonl", '{"query": 3}\n', "has no query"),
         ("a.jsonl", "{]\n", "not JSON"),
-        ("a.csv", "name,id\nx,1\n", "no column"),
-        ("a.csv", "", "no column"),
+        ("a.csv", "name,id\nx,1\n", "no query column"),
+        ("a.csv", "", "no query column"),
     ],
 )
 def test_bad_query_files_are_explained(

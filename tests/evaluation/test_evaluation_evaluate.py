@@ -137,7 +137,7 @@ def test_nothing_held_out_is_said_not_raised(logged: Any, db: Any) -> None:
     db.conn.execute("DELETE FROM engagements")
     result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
     assert result.tables == [] and result.recall == []
-    assert any("Nothing is held out" in note for note in result.notes)
+    assert any("No held-out data" in note for note in result.notes)
 
 
 def test_leaking_features_stop_the_evaluation(logged: Any, db: Any) -> None:

@@ -126,7 +126,7 @@ def test_a_damaged_line_is_named(judging: Judging, line: str) -> None:
     path = judging.answers / "anna.jsonl"
     pair = orjson.dumps(next(iter(judging.pairs))).decode()
     path.write_text(path.read_text() + line.replace("PAIR", pair) + "\n")
-    with pytest.raises(Corrupt, match="not an answer") as caught:
+    with pytest.raises(Corrupt, match="not a valid answer") as caught:
         all_answers(judging)
     assert caught.value.where == f"{path}:2"
 

@@ -216,7 +216,7 @@ def test_an_engine_that_fails_leaves_no_judging(live: Any, tmp_path: Path) -> No
 
 def test_a_log_without_queries_is_not_ready(live: Any, tmp_path: Path) -> None:
     live.db.conn.execute("DELETE FROM engagements")
-    with pytest.raises(NotReady, match="no query"):
+    with pytest.raises(NotReady, match="no queries"):
         drawn(live, tmp_path)
 
 

@@ -180,11 +180,11 @@ def test_a_separator_line_and_a_quote_never_closed_cost_nothing_else(judging: Ju
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "no header"),
-        (b"\n\n", "no header"),
-        (b"pair,title\np1,x\n", "no header"),
-        (b"pair,grade,grade\np1,1,2\n", "no header"),
-        (b"\x00\x01\xff\xfe", "no header"),
+        (b"", "needs a header"),
+        (b"\n\n", "needs a header"),
+        (b"pair,title\np1,x\n", "needs a header"),
+        (b"pair,grade,grade\np1,1,2\n", "needs a header"),
+        (b"\x00\x01\xff\xfe", "needs a header"),
         (b"pair,grade\n", "names no judge"),
     ],
 )

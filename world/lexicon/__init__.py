@@ -1,9 +1,9 @@
 """The words of the sample world: themes and attribute values in seven languages.
 
-One TOML file an interest; a file has families, a family has concepts. A concept takes its
-family's shape and attributes, except for a `shape` and groups of `slots` of its own. Interests,
-families and concepts are all *themes*: something that a query, a board or an item can be about.
-The two `attributes*.toml` files hold the attribute values by group.
+One TOML file per interest; a file has families, a family has concepts. A concept inherits its
+family's shape and attributes unless it has its own `shape` or groups of `slots`. Interests,
+families and concepts are all *themes*: what a query, a board or an item can be about. The two
+`attributes*.toml` files have the attribute values by group.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ INTERESTS = (
 )
 _FOLDER = Path(__file__).parent
 
-Words = dict[str, tuple[str, ...]]  # language → synonyms, the commonest first
+Words = dict[str, tuple[str, ...]]  # language → synonyms, most common first
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Theme:
     """An interest, a family or a concept.
 
     Attributes:
-        interest, family: theme numbers; an interest's family is itself, as is a family's.
-        slots: for each group of GROUPS the allowed value numbers, in order of liking.
-        price: lowest and highest usual price in USD, or None for what is not sold.
+        interest, family: theme numbers; interests and families are their own family.
+        slots: for each group of GROUPS, the allowed value numbers, by descending preference.
+        price: lowest and highest usual price in USD, or None if not sold.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """All themes and values; a theme or value is named by its position."""
+    """All themes and values, numbered by position."""
 
     themes: list[Theme]
     values: list[Value]
@@ -108,7 +108,7 @@ def _read(name: str) -> dict[str, Any]:
 
 @cache
 def load_lexicon() -> Lexicon:
-    """The whole lexicon; raises ValueError where a file lacks a word or names an unknown value."""
+    """The whole lexicon; raises ValueError if a file lacks a word or names an unknown value."""
     values: list[Value] = []
     number: dict[tuple[str, str], int] = {}
     for group, entries in (_read("attributes") | _read("attributes_use")).items():
