@@ -25,7 +25,7 @@ CacheUrlOption = Annotated[
     typer.Option(
         "--cache-url",
         envvar="OMNISEARCH_CACHE_URL",
-        help="A Redis server that holds the cache, such as redis://localhost:6379/0.",
+        help="URL of a Redis server with the cache, such as redis://localhost:6379/0.",
     ),
 ]
 
@@ -62,7 +62,9 @@ def clear(
 def warm(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     head: Annotated[int, typer.Option(min=1, help="Number of head queries of the log.")] = 1000,
-    queries: Annotated[Path | None, typer.Option(help="A file of queries instead.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Encode the queries in this file instead.")
+    ] = None,
     cache_url: CacheUrlOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -48,7 +48,7 @@ def evaluate(
     encoder: EncoderOption = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each classifier.")] = 3,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the report here as Markdown too.")
+        Path | None, typer.Option(help="Also write the report here as Markdown.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -83,7 +83,7 @@ def train(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Train a classifier on all labels and keep it in the workspace, for `classify predict`."""
+    """Train a classifier on all labels and store it in the workspace, for `classify predict`."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.evaluation.classification.classifier_file import (
@@ -99,7 +99,7 @@ def train(
     if json:
         facts = {"queries": len(read.queries), "nodes": len(read.nodes)}
         return emit_json("classify train", {"file": str(path), **facts})
-    out.print(f"A classifier of {len(read.nodes):,} nodes is in {path}.", markup=False)
+    out.print(f"Wrote a classifier of {len(read.nodes):,} nodes to {path}.", markup=False)
 
 
 @app.command(epilog=example('omnisearch classify predict "oak side table" "red dress"'))
@@ -107,7 +107,7 @@ def predict(
     queries: Annotated[list[str], typer.Argument(help="One or more queries.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     name: NameOption = "default",
-    k: Annotated[int, typer.Option("-k", min=1, help="Nodes of each level.")] = 1,
+    k: Annotated[int, typer.Option("-k", min=1, help="Nodes per level.")] = 1,
     json: JsonOption = False,
 ) -> None:
     """The likeliest nodes of each level, with their share of the level."""
@@ -134,7 +134,7 @@ def predict(
 
 
 def _read(path: Path) -> Labels:
-    """The labels; what was refused is told on stderr."""
+    """The labels; refused rows are reported on stderr."""
     from omnisearch.evaluation.classification.labels import read_labels
 
     found = read_labels(path)
@@ -142,5 +142,5 @@ def _read(path: Path) -> Labels:
         what = f"{path}, line {refusal.line}: {refusal.field} {refusal.reason}"
         err.print(" ".join(what.split()), markup=False, soft_wrap=True)
     if len(found.refused) > 10:
-        err.print(f"{len(found.refused):,} rows were refused in all.")
+        err.print(f"{len(found.refused):,} rows were refused in total.")
     return found

@@ -19,12 +19,15 @@ SCHEMA_VERSION = 1
 
 EXIT_CODES = """\b
 Exit status: 0 done, 1 an unexpected error, 2 unusable input or options,
-3 a step that is needed first has not been run, 4 a damaged file, 130 interrupted."""
+3 a required earlier step has not been run, 4 a damaged file, 130 interrupted."""
 
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
-        "--workspace", "-w", envvar="OMNISEARCH_WORKSPACE", help="The folder that holds everything."
+        "--workspace",
+        "-w",
+        envvar="OMNISEARCH_WORKSPACE",
+        help="The workspace folder, which contains everything.",
     ),
 ]
 JsonOption = Annotated[
@@ -37,12 +40,12 @@ err = Console(stderr=True)
 
 
 def example(*commands: str) -> str:
-    """The epilogue of a command's help: its examples."""
+    """The epilog of a command's help: its examples."""
     return "Example:\n\n" + "\n\n".join(f"`{command}`" for command in commands)
 
 
 class SystemsCommand(TyperCommand):
-    """A command whose help has {systems} or {evaluated}: they are read when it runs."""
+    """A command whose help has {systems} or {evaluated}, which are filled in when it runs."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         from omnisearch.engine.systems import SYSTEMS, evaluated_systems
@@ -107,7 +110,7 @@ def training_bar() -> Iterator[Callable[[Any], None]]:
 
 @contextmanager
 def _bar(title: str, figures: str = "", **fields: Any) -> Iterator[Callable[..., None]]:
-    """A bar on stderr; yields its update. It leaves the screen where an error stops the start."""
+    """A bar on stderr; yields its update. The bar is cleared if the start fails."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]

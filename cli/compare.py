@@ -35,11 +35,11 @@ def compare(
     query: Annotated[str | None, typer.Argument(help="The query to show.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     queries: Annotated[
-        Path | None, typer.Option(help="Figures over all queries of a file instead.")
+        Path | None, typer.Option(help="Show figures over all queries of this file instead.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 12,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results per system.")] = 12,
     systems: Annotated[
-        str, typer.Option(help="Names with commas, of {systems}.")
+        str, typer.Option(help="Comma-separated names from {systems}.")
     ] = "token,embedding,full",
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
     json: JsonOption = False,
@@ -85,7 +85,7 @@ def compare(
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write an HTML file; raises InputError where that is not possible."""
+    """Write an HTML file; raises InputError if that fails."""
     try:
         path.write_text(page, "utf-8")
     except OSError as error:

@@ -41,7 +41,7 @@ def demo(
     seed: Annotated[int, typer.Option()] = 7,
     json: JsonOption = False,
 ) -> None:
-    """Make a synthetic world, import, enrich, train, index, rank, then search and measure it."""
+    """Create a synthetic world, import, enrich, train, index, rank, then search and measure it."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.compare import compare_query
@@ -98,7 +98,7 @@ def demo(
         )
     spent = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     out.print(
-        f"\nAll of it on synthetic data, in {total:.0f} s ({spent}); peak memory {peak:.1f} GB."
+        f"\nDone in {total:.0f} s ({spent}), all on synthetic data; peak memory {peak:.1f} GB."
     )
     out.print(f"The comparison page: {page}", markup=False)
     out.print(f'Now try: omnisearch search "boho bedroom" --workspace {workspace}', markup=False)
@@ -113,12 +113,12 @@ def _timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
 
 
 def _begin_afresh(workspace: Path) -> None:
-    """Empty the folder of an earlier demo; leave any other folder alone."""
+    """Empty the folder of an earlier demo; raises InputError for any other non-empty folder."""
     mark = Workspace(workspace).demo_mark
     if workspace.exists() and any(workspace.iterdir()):
         if not mark.exists():
             raise InputError(
-                "This folder is not a demo's, and the demo begins with an empty one.",
+                "The demo needs an empty folder, and this one was not made by an earlier demo.",
                 where=str(workspace),
                 how="Name another folder with --workspace.",
             )

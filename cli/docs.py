@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md from the commands themselves: `python -m omnisearch.cli.docs`."""
+"""Writes docs/reference/cli.md from the commands: `python -m omnisearch.cli.docs`."""
 
 from __future__ import annotations
 

@@ -24,18 +24,18 @@ from omnisearch.data.workspace.errors import InputError
 UntilOption = Annotated[
     str | None,
     typer.Option(
-        help="Count engagements before this time: ISO 8601, `now` for all. Default: the end of the "
-        "training period, so that no feature knows of the evaluation."
+        help="Count engagements before this time (ISO 8601, or `now` for all). Default: end of the "
+        "training period, so that no feature has seen the evaluation."
     ),
 ]
 ModelOption = Annotated[str, typer.Option(help="A model folder, or a hub name.")]
 ImagesOption = Annotated[
-    Path | None, typer.Option("--images", help="Folder that relative image paths start from.")
+    Path | None, typer.Option("--images", help="Folder for relative image paths.")
 ]
 
 
 class EnricherCommands(TyperGroup):
-    """A sub-command for each entry of ENRICHERS: one below with options of its own, or a plain one.
+    """A sub-command per entry of ENRICHERS: one below with its own options, or a plain one.
 
     The registry is read when a sub-command is looked up, not when this module is imported.
     """
@@ -93,9 +93,9 @@ def everything(workspace: Path) -> None:
 def queries(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     until: UntilOption = None,
-    window_days: Annotated[int, typer.Option(min=1, help="The log's window.")] = 730,
+    window_days: Annotated[int, typer.Option(min=1, help="Days of the log to read.")] = 730,
     incremental: Annotated[
-        bool, typer.Option(help="Merge only what is new since the last time (§3.2.3).")
+        bool, typer.Option(help="Merge only events since the last run (§3.2.3).")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -213,7 +213,7 @@ def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
 
 
 def _report(name: str, counts: dict[str, Any], json: bool) -> None:
-    """Print the counts: the envelope, or a line, and what to do where encoders became stale."""
+    """Print the counts (as an envelope or a line), and what to do if encoders became stale."""
     if json:
         return emit_json(f"enrich {name}", counts)
     figures = ", ".join(

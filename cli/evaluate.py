@@ -1,4 +1,4 @@
-"""`omnisearch evaluate`: how good the search is, on what training never saw."""
+"""`omnisearch evaluate`: the quality of search, on data that training never saw."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def evaluate(
     systems: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas; the last is tested against the others.  [default: {evaluated}]"
+            help="Comma-separated; the last is tested against the others.  [default: {evaluated}]"
         ),
     ] = None,
     queries: Annotated[
-        int, typer.Option(min=1, help="Largest number of queries of each set, drawn by the seed.")
+        int, typer.Option(min=1, help="Maximum queries of each set, sampled by the seed.")
     ] = 1000,
     corpus: Annotated[
         int, typer.Option(min=1, help="Random entities that Recall@10 is measured among.")

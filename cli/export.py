@@ -20,12 +20,12 @@ from omnisearch.cli.common import (
 
 _ALWAYS = 2**40  # later than any time in seconds
 
-app = typer.Typer(help="Write what other tools read.", no_args_is_help=True)
+app = typer.Typer(help="Export for other tools.", no_args_is_help=True)
 
 
 @app.command(epilog=example("omnisearch export beir beir-folder"))
 def beir(
-    folder: Annotated[Path, typer.Argument(help="Where corpus.jsonl, queries.jsonl, qrels/ go.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for corpus.jsonl, queries.jsonl, qrels/.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
 ) -> None:
@@ -43,17 +43,14 @@ def beir(
 @app.command(epilog=example("omnisearch export onnx"))
 def onnx(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    checkpoint: Annotated[str, typer.Option(help="The name it was trained under.")] = "default",
-    pairs: Annotated[
-        int, typer.Option(min=1, help="Largest number of engaged pairs of a kind.")
-    ] = 10_000,
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint's name.")] = "default",
+    pairs: Annotated[int, typer.Option(min=1, help="Maximum engaged pairs of each kind.")] = 10_000,
     json: JsonOption = False,
 ) -> None:
     """Write the query tower for ONNX Runtime, float32 and int8, checked against PyTorch.
 
-    Whatever encodes queries uses the export from then on. int8 is kept only if it loses less
-    than 0.5% of Recall@10 on engaged pairs of the log: build the index first, so that this can
-    be measured.
+    From then on, queries are encoded with the export. int8 is kept only if it loses less than 0.5%
+    of Recall@10 on engaged pairs of the log; build the index first, so that this can be measured.
     """
     from omnisearch.data.catalogue.items import head_queries
     from omnisearch.data.catalogue.schema import open_catalogue
@@ -72,12 +69,16 @@ def onnx(
     names = ("kept", "recall_float32", "recall_int8", "recall_loss", "recall_loss_error", "pairs")
     int8 = [[f"int8 {name}", _text(facts["int8"].get(name))] for name in names]
     rows = [
-        ["cosine with PyTorch, float32, least", f"{facts['float32']['cosine']:.6f}"],
-        ["cosine with PyTorch, int8, least", f"{facts['int8']['cosine']:.6f}"],
+        ["minimum cosine with PyTorch, float32", f"{facts['float32']['cosine']:.6f}"],
+        ["minimum cosine with PyTorch, int8", f"{facts['int8']['cosine']:.6f}"],
         *int8,
         *([f"{name}, MB", f"{file['bytes'] / 1e6:.1f}"] for name, file in facts["files"].items()),
     ]
-    table(f"Checkpoint {encoder.checkpoint}: {facts['serves']} serves", ["figure", "value"], rows)
+    table(
+        f"Checkpoint {encoder.checkpoint}, serving with {facts['serves']}",
+        ["figure", "value"],
+        rows,
+    )
     if facts["int8"]["why"]:
         out.print(facts["int8"]["why"], markup=False)
     out.print(f"Wrote {folder}.", markup=False)
@@ -90,7 +91,7 @@ def _text(value: Any) -> str:
 
 
 def _recall(space: Any, checkpoint: str, most: int) -> Callable[..., Any] | None:
-    """What measures a tower on this workspace; None where no index of this checkpoint is live."""
+    """The recall of a tower on this workspace; None if no index of this checkpoint is live."""
     from omnisearch.data.catalogue.pairs import window_pairs
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace.errors import NotReady

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ImportCommand(TyperCommand):
-    """Its help ends in the formats, which are read when it is shown: plug-ins bring some."""
+    """Appends the formats to its help when it is shown, because plug-ins may add some."""
 
     @property
     def epilog(self) -> str:
@@ -66,33 +66,33 @@ def import_(
         str | None,
         typer.Option(
             help="pins, products, boards, board_items, queries, engagements, judgments or "
-            "deletions; by default the file's name says."
+            "deletions; by default from the file's name."
         ),
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="A data set's or a shop system's own format, see below."),
+        typer.Option("--format", help="The format of a data set or a shop system, see below."),
     ] = None,
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be given several times."),
+        typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be repeated."),
     ] = None,
     vectors: Annotated[
-        str | None, typer.Option(help="The files are item vectors of this name, such as pinsage.")
+        str | None, typer.Option(help="The files are item vectors with this name, such as pinsage.")
     ] = None,
     feature: Annotated[str | None, typer.Option(hidden=True)] = None,
     entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
     ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
-    strict: Annotated[bool, typer.Option(help="One bad row refuses the whole file.")] = False,
+    strict: Annotated[bool, typer.Option(help="Refuse the whole file if any row is bad.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Import files. Bad rows are refused with line, field and reason; the others are imported.
 
-    The word `feedback` imports the events and judgments that `omnisearch serve` has taken.
+    The word `feedback` imports the events and judgments that `omnisearch serve` has collected.
     """
     if feature is not None:
         raise InputError(
-            "--feature is called --vectors now.",
+            "--feature is now called --vectors.",
             where="--feature",
             how=f"Write --vectors {feature}.",
         )

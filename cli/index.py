@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 NameOption = Annotated[str, typer.Option("--name", help="The checkpoint to encode with.")]
-NumberOption = Annotated[int | None, typer.Option(help="The generation; the live one otherwise.")]
+NumberOption = Annotated[int | None, typer.Option(help="The generation; by default the live one.")]
 
 
 @app.command(epilog=example("omnisearch index build"))
@@ -73,7 +73,7 @@ def show(number: int) -> None:
 
 @app.command(epilog=example("omnisearch index status"))
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """The generations, the live one, their counts and measured recall."""
+    """List the generations with their counts and measured recall."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.indexer.verify import status as index_status
 
@@ -112,7 +112,7 @@ def verify(
             " ".join(problems), where="index verify", how="Run `omnisearch index rollback`."
         )
     if not json:
-        out.print("All files are as the manifest says.")
+        out.print("All files match the manifest.")
 
 
 @app.command(epilog=example("omnisearch index rollback"))

@@ -1,4 +1,4 @@
-"""`omnisearch judge`: people judge the results of two systems without knowing whose they are."""
+"""`omnisearch judge`: people judge the results of two systems blind."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Human relevance evaluation (§5.1): draw results of two systems, mix them blind, collect "
-    "three judgments a pair, report.",
+    "three judgments per pair, report.",
     no_args_is_help=True,
 )
-NameArgument = Annotated[str, typer.Argument(help="The judging's name.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(help="The name of this judging.", show_default=False)]
 JudgeOption = Annotated[str, typer.Option("--judge", help="Who judges.", show_default=False)]
 _SHOWN = 20  # refused rows that are printed
 
@@ -46,14 +46,15 @@ def draw(
     name: NameArgument,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     systems: Annotated[
-        str, typer.Option(help="Two names with a comma; the second is measured against the first.")
+        str,
+        typer.Option(help="Two names, comma-separated; the second is measured against the first."),
     ] = "token,full",
-    k: Annotated[int, typer.Option("-k", min=1, help="Results of each system.")] = 8,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results per system.")] = 8,
     number: Annotated[
-        int, typer.Option(min=1, help="Queries to draw, as many of head, torso and tail.")
+        int, typer.Option(min=1, help="Queries to draw, equally from head, torso and tail.")
     ] = 300,
     queries: Annotated[
-        Path | None, typer.Option(help="Judge all queries of a file instead.")
+        Path | None, typer.Option(help="Judge all queries of this file instead.")
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     json: JsonOption = False,
@@ -96,7 +97,7 @@ def draw(
 def ask(
     name: NameArgument, judge: JudgeOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE
 ) -> None:
-    """Judge in the terminal, a key for each grade. Quit at any time; no answer is lost."""
+    """Judge in the terminal, one key per grade. Quit at any time; no answer is lost."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.session import ask as ask_about
     from omnisearch.evaluation.pictures import picture_folders
@@ -105,7 +106,9 @@ def ask(
     folders = picture_folders(open_catalogue(space.catalogue))
     left = ask_about(judging, judge, folders, _read_key, out.print)
     if left:
-        out.print(f"\n{left:,} pairs are left for {judge}. Run this again to go on.", markup=False)
+        out.print(
+            f"\n{left:,} pairs are left for {judge}. Run this again to continue.", markup=False
+        )
     else:
         out.print(f"\nNothing is left to judge for {judge}. Thank you.", markup=False)
 
@@ -132,10 +135,8 @@ def export(
 @app.command("import", epilog=example("omnisearch judge import spring anna.csv"))
 def import_(
     name: NameArgument,
-    file: Annotated[Path, typer.Argument(help="A sheet that was filled in.", show_default=False)],
-    judge: Annotated[
-        str | None, typer.Option(help="Who judged, if the sheet does not say.")
-    ] = None,
+    file: Annotated[Path, typer.Argument(help="A filled-in sheet.", show_default=False)],
+    judge: Annotated[str | None, typer.Option(help="The judge, if the sheet does not say.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     replace: Annotated[
         bool,
@@ -143,7 +144,7 @@ def import_(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import the grades of a sheet. Bad rows are refused, others taken."""
+    """Import the grades of a sheet. Bad rows are refused; the others are imported."""
     from omnisearch.evaluation.judging.sheets import import_sheet
 
     report = import_sheet(_opened(workspace, name)[1], file, judge, replace)
@@ -188,8 +189,8 @@ def report(
 def apply(
     name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
 ) -> None:
-    """Put the judgments of finished pairs into the catalogue, for evaluation, and of queries
-    that the evaluation does not keep (`draw --queries`), for rankers."""
+    """Add the judgments of finished pairs to the catalogue, for evaluation; those of queries that
+    the evaluation does not keep (`draw --queries`), for rankers."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.apply import apply as apply_judging
 
@@ -202,7 +203,7 @@ def apply(
         f"{done.removed:,} removed."
     )
     if done.gone:
-        err.print(f"{done.gone:,} pairs were left out: the catalogue has lost their items.")
+        err.print(f"{done.gone:,} pairs were left out: their items are no longer in the catalogue.")
 
 
 def _opened(workspace: Path, name: str) -> tuple[Workspace, Judging]:
@@ -214,7 +215,7 @@ def _opened(workspace: Path, name: str) -> tuple[Workspace, Judging]:
 
 
 def _read_key() -> str:
-    """One key from a terminal, where what was typed ahead is dropped; from a pipe, one line."""
+    """One key from a terminal, ignoring keys typed ahead; from a pipe, one line."""
     if not sys.stdin.isatty():
         line = sys.stdin.readline()
         return line.strip()[:1] or " " if line else ""

@@ -1,4 +1,4 @@
-"""The entry point of `omnisearch`: puts the commands together and turns errors into paragraphs."""
+"""The entry point of `omnisearch`: assembles the commands and prints errors as paragraphs."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ app.add_typer(classify.app, name="classify")
 def main() -> None:
     """Run the command line; ends the process with a documented exit status."""
     debug = "--debug" in sys.argv or os.environ.get("OMNISEARCH_DEBUG", "0") not in ("", "0")
-    # `--debug` is taken wherever it stands, since it is added after something has gone wrong.
+    # `--debug` is accepted anywhere, since it is added after something has gone wrong.
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "omnisearch")
-    # No hub is ever asked for a file unless a hub name is given; silence what only advertises.
+    # Files are fetched from a hub only if a hub name is given; silence mere advertising.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -80,7 +80,7 @@ def main() -> None:
             raise
         sys.exit(fail(error, command))
     except KeyboardInterrupt:
-        err.print("Interrupted. What was finished is kept.")
+        err.print("Interrupted. Finished work is kept.")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,8 +89,8 @@ def main() -> None:
         if debug:
             raise
         unexpected = OmniError(
-            f"Something unexpected went wrong ({type(error).__name__}: {error}).",
+            f"An unexpected error occurred ({type(error).__name__}: {error}).",
             where=command,
-            how="This is a fault of OmniSearch: run the command again with --debug and report it.",
+            how="This is a bug in OmniSearch: run the command again with --debug and report it.",
         )
         sys.exit(fail(unexpected, command))

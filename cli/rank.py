@@ -37,7 +37,7 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
 
 @app.command(epilog=example("omnisearch rank report"))
 def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """What the rankers learned from, and how those trained on four fifths order the rest."""
+    """Show what the rankers learned from, and how those trained on four fifths order the rest."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.ranker.published import load_rankers
 

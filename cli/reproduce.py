@@ -27,27 +27,27 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="table2 to table6, relevance or classification; with --config any name."
+            help="table2 to table6, relevance or classification; any name with --config."
         ),
     ],
     workspace: Annotated[
         Path | None,
         typer.Option(
-            "--workspace", "-w", help="Data to take, copied; the table's sample world otherwise."
+            "--workspace", "-w", help="Workspace to copy data from; by default the sample world."
         ),
     ] = None,
     out_: Annotated[
         Path,
         typer.Option(
-            "--out", help="Folder of data, runs and reports; an earlier run in it is continued."
+            "--out", help="Folder for data, runs and reports; an earlier run in it is continued."
         ),
     ] = Path("reproduction"),
     config: Annotated[
-        Path | None, typer.Option(help="A table of your own, as TOML; see docs/guide/reproduce.md.")
+        Path | None, typer.Option(help="Your own table, as TOML; see docs/guide/reproduce.md.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model.")] = 3,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of each training; the table's otherwise.")
+        int | None, typer.Option(min=1, help="Steps per training; by default the table's.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -60,7 +60,7 @@ def reproduce(
     if json:
         return emit_json("reproduce", found)
     out.print(text, markup=False, highlight=False, soft_wrap=True)
-    out.print(f"Written into {out_}: {table}.md and .json, of recalls .svg too.", markup=False)
+    out.print(f"Wrote {table}.md and .json (for recalls also .svg) to {out_}.", markup=False)
 
 
 def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str, Any]:

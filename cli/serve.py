@@ -22,12 +22,13 @@ def register(app: typer.Typer) -> None:
 def serve(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     host: Annotated[
-        str | None, typer.Option(help="Where to listen; by default only this machine can connect.")
+        str | None,
+        typer.Option(help="Address to listen on; by default only this machine can connect."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes a free one.  [default: 8000]")] = None,
+    port: Annotated[int | None, typer.Option(help="0 picks a free one.  [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.  [default: 1]")] = None,
     api_keys: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The sha256 of each API key, a line each.")
+        str | None, typer.Option(metavar="FILE", help="The sha256 of each API key, one per line.")
     ] = None,
     cors: Annotated[
         str | None,
@@ -35,19 +36,21 @@ def serve(
     ] = None,
     image_origins: Annotated[
         str | None,
-        typer.Option("--image-origin", metavar="ORIGINS", help="Whence remote pictures are shown."),
+        typer.Option(
+            "--image-origin", metavar="ORIGINS", help="Sites that pages load pictures from."
+        ),
     ] = None,
     cache_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="A Redis that shares query embeddings.")
+        str | None, typer.Option(metavar="URL", help="A Redis server to share query embeddings.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Requests a second of one client; 0 without a limit.")
+        float | None, typer.Option(help="Requests per second and client; 0 for no limit.")
     ] = None,
     log_requests: Annotated[
-        bool | None, typer.Option("--log-requests/--no-log-requests", help="A line each.")
+        bool | None, typer.Option("--log-requests/--no-log-requests", help="Log each request.")
     ] = None,
     log_queries: Annotated[
-        bool | None, typer.Option("--log-queries", help="Write queries into the log.")
+        bool | None, typer.Option("--log-queries", help="Include queries in the log.")
     ] = None,
 ) -> None:
     """Serve query embeddings, search, feedback and pages over HTTP until interrupted.

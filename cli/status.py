@@ -1,4 +1,4 @@
-"""`omnisearch status`: what a workspace holds, and what is missing."""
+"""`omnisearch status`: what a workspace contains, and what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """Counts, item vectors, checkpoints, the live generation, rankers and the next step."""
+    """Show counts, item vectors, checkpoints, the live generation, rankers and the next step."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.pipeline.status import workspace_status
 

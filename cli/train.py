@@ -39,7 +39,7 @@ def train(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="A model folder or hub name for the query tower; the preset's otherwise."
+            help="A model folder or hub name for the query tower; by default the preset's."
         ),
     ] = None,
     pooling: Annotated[str | None, typer.Option(help="cls (the paper's) or mean.")] = None,
@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5).
 
-    Started by torchrun, the processes share each batch.
+    If started by torchrun, the processes share each batch.
     """
     from omnisearch.encoders.training.parallel import reports
 

@@ -15,10 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def world(
-    folder: Annotated[Path, typer.Argument(help="Where the files are written.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write to.")],
     preset: Annotated[str, typer.Option(help="tiny (500 items) or demo (25,000 items).")] = "demo",
     pins: Annotated[
-        int | None, typer.Option(min=1, help="Number of pins; the rest is in proportion.")
+        int | None, typer.Option(min=1, help="Number of pins; the rest scales with it.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 7,
     pictures: Annotated[bool, typer.Option(help="Draw an SVG picture of each item.")] = True,

@@ -1,14 +1,14 @@
 """The blend: pins and products in one feed, with bounds on ads and on either entity type.
 
-The rule is greedy and reads from the first place on, so a longer feed begins with the shorter
-one, and paging is stable. At place p (1 is the first) the best candidate left is taken, but
+The rule is greedy from the first position on, so a longer feed begins with the shorter one, and
+paging is stable. At position p (1 is the first) the best remaining candidate is taken, but
 
-1. while fewer than floor(p * min_share) places hold an entity type of which candidates are left,
-   the best of that type is taken;
-2. an ad is passed over while ads hold ceil(p * ad_share) places already and something that is no
-   ad is left.
+1. while an entity type with remaining candidates has fewer than floor(p * min_share) positions, the
+   best of that type is taken;
+2. an ad is skipped while ads have ceil(p * ad_share) positions and candidates that are not ads
+   remain.
 
-The first rule goes before the second only among candidates that the second permits.
+The first rule applies only among candidates that the second permits.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Shares:
 def blend(
     order: np.ndarray, entity: np.ndarray, is_ad: np.ndarray, shares: Shares, places: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `places` of the feed.
+    """The first `places` positions of the feed.
 
     Args:
         order: int64 (m,) candidates, best first.
         entity: uint8 (n,), 0 pin and 1 product; is_ad: bool (n,): of all candidates.
 
     Returns:
-        int64 (p,) candidates in feed order, and bool (p,): whether a bound, and not the score,
-        put the candidate at its place; p is the smaller of m and `places`.
+        int64 (p,) candidates in feed order, and bool (p,): whether a bound, not the score, decided
+        the position; p is the smaller of m and `places`.
     """
     places = min(places, len(order))
     group = 2 * entity[order] + is_ad[order]  # 0 pin, 1 pin ad, 2 product, 3 product ad

@@ -1,7 +1,7 @@
-"""Candidates: one columnar table of what all sources returned for a query.
+"""Candidates: one columnar table of the results of all sources for a query.
 
-Row i of every column belongs to candidate i. Candidates are ordered by (entity, row), each is
-there once, and an absent score is NaN. No Python object exists per candidate.
+Row i of every column belongs to candidate i. Candidates are distinct and ordered by (entity, row);
+an absent score is NaN. There are no Python objects per candidate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Candidates(Items):
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def best_of(self, sources: Iterable[Source], column: str) -> np.ndarray:
-        """Float32 (n,): each candidate's best `score` or `rank` in these sources; NaN in none."""
+        """Float32 (n,): each candidate's best `score` or `rank` in these sources, or NaN."""
         better = np.fmin if column == "rank" else np.fmax
         found = np.full(len(self), np.nan, np.float32)
         for source in sources:
@@ -42,7 +42,7 @@ class Candidates(Items):
 
 
 def merge(results: Mapping[str, SourceResult]) -> Candidates:
-    """One table of the results of sources, by name: each item once, every score and rank kept."""
+    """One table from results by source name: each item once, with every score and rank."""
     keys = [
         (ITEM_ENTITIES.index(result.entity) << _ENTITY_SHIFT) + result.rows
         for result in results.values()
@@ -66,7 +66,7 @@ def merge(results: Mapping[str, SourceResult]) -> Candidates:
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
-    """The order by (score descending, entity, row) of candidates that stand in (entity, row) order.
+    """The order by (score descending, entity, row) of candidates in (entity, row) order.
 
     Absent (NaN) scores come last.
     """
@@ -74,7 +74,7 @@ def best_first(scores: np.ndarray) -> np.ndarray:
 
 
 def by_signal(sources: Iterable[Source]) -> dict[str, list[Source]]:
-    """Signal → its sources: their scores compare, so that together they give one ranking."""
+    """Signal → its sources, whose scores are comparable and give one ranking together."""
     groups: dict[str, list[Source]] = {}
     for source in sources:
         groups.setdefault(source.signal, []).append(source)
@@ -84,8 +84,8 @@ def by_signal(sources: Iterable[Source]) -> dict[str, list[Source]]:
 def rrf(candidates: Candidates, sources: Iterable[Source], k: int = 60) -> np.ndarray:
     """Reciprocal rank fusion: float32 (n,), the sum of 1 / (k + rank) over the signals' rankings.
 
-    A signal's ranking is of pins and products together by score: the feed that it alone would
-    show. Candidates that no source returned get 0.
+    A signal's ranking is of pins and products together by score: the feed of this signal alone.
+    Candidates that no source returned get 0.
     """
     total = np.zeros(len(candidates), np.float32)
     for group in by_signal(sources).values():
@@ -98,13 +98,12 @@ def rrf(candidates: Candidates, sources: Iterable[Source], k: int = 60) -> np.nd
 
 
 def unlearned(candidates: Candidates) -> np.ndarray:
-    """The order where no ranker is trained: float32 (n,), a weighted sum of UNLEARNED.
+    """The score without trained rankers: float32 (n,), a weighted sum of UNLEARNED.
 
-    A sum keeps what the fusion of ranks throws away: by how much a result is better (Bruch et al.,
-    2023).
+    A sum keeps what rank fusion discards: how much better a result is (Bruch et al., 2023).
 
     Args:
-        candidates: with columns of UNLEARNED; what is not known counts as 0.
+        candidates: with columns of UNLEARNED; unknown values count as 0.
     """
     total = np.zeros(len(candidates), np.float32)
     for name, weight in UNLEARNED.items():

@@ -1,4 +1,4 @@
-"""How deep each source is read and how the results are put together."""
+"""Settings of retrieval depths, ranking, the blend and the query cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnisearch.engine.sources import RELATED, SOURCES, Source
 
 
 def default_depths() -> dict[str, int]:
-    """The depth of each source there is, and of the related queries."""
+    """The depth of each source, and of the related queries."""
     return {source.name: source.depth for source in (*SOURCES.values(), RELATED)}
 
 
@@ -19,23 +19,23 @@ def default_depths() -> dict[str, int]:
 class EngineConfig:
     """The settings of a search engine; the `[engine]` table of `omnisearch.toml`.
 
-    Depths are fixed here and never follow from `k` or the page, so that a query's candidates and
-    their scores are the same for every page.
+    Depths never depend on `k` or the page, so that a query's candidates and their scores are the
+    same for every page.
 
     Attributes:
-        depths: source → candidates read from it, where it is not the source's own depth; 0
-            switches it off. `related_queries` are neighbours in the query space.
+        depths: source → candidates read from it, if not the source's default depth; 0 disables it.
+            `related_queries` are neighbours in the query space.
         related: how many related queries are shown.
         ef: breadth of the HNSW search; at least the depth is used.
-        l1_keep: candidates that L1 passes on to L2: the length of the full feed.
+        l1_keep: candidates that L1 passes to L2, the length of the full feed.
         relevance_weight: share of the relevance head in the L2 score, 0 to 1.
-        ad_share: largest share of ads in the feed, unless a filter asks for ads.
-        min_share: least share of each entity type, as long as it has candidates.
+        ad_share: maximum share of ads in the feed, unless a filter asks for ads.
+        min_share: minimum share of each entity type while it has candidates.
         rrf_k: the constant of reciprocal rank fusion.
         cache_days: time to live of a cached query embedding.
-        cache_entries: most embeddings the cache on disk holds.
-        cache_memory: most embeddings held in memory in front of it.
-        model_threads: threads of one call of an exported query tower; 0 takes all cores.
+        cache_entries: maximum number of embeddings in the cache on disk.
+        cache_memory: maximum number of embeddings in the cache in memory.
+        model_threads: threads of one call of an exported query tower; 0 uses all cores.
     """
 
     depths: Mapping[str, int] = field(default_factory=default_depths)
@@ -67,7 +67,7 @@ class EngineConfig:
         check_ranges("engine.depths", self.depths, dict.fromkeys(self.depths, (0, 100_000)))
 
     def depth(self, source: Source) -> int:
-        """How many candidates a source is read for."""
+        """How many candidates are read from a source."""
         return self.depths.get(source.name, source.depth)
 
 
@@ -76,15 +76,15 @@ class CacheConfig:
     """Where query embeddings are shared; the `[cache]` table of `omnisearch.toml`.
 
     Attributes:
-        url: of a Redis server, such as redis://localhost:6379/0; empty is the workspace's own
-            SQLite file.
+        url: of a Redis server, such as redis://localhost:6379/0; empty for the workspace's SQLite
+            file.
     """
 
     url: str = ""
 
 
 def cache_config(workspace: Workspace, **options: object) -> CacheConfig:
-    """As `engine_config`, of the `[cache]` table."""
+    """Like `engine_config`, for the `[cache]` table."""
     return load_section("cache", CacheConfig(), workspace.settings, options)
 
 

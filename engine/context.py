@@ -1,4 +1,4 @@
-"""What a search asks while it runs: may a source still begin, and where its result is put."""
+"""The context of one search: whether a source may still begin, and the results so far."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from omnisearch.engine.index import SourceResult
 
 
 class SearchContext(Protocol):
-    """A request's share in its search; the service brings one with a deadline.
+    """The state of a request during its search; the service provides one with a deadline.
 
     Attributes:
         results: source → what it returned so far; another thread may read it meanwhile.
-        left_out: the sources and stages that the answer does without.
-        retrieved: whether all sources are done, so that what is left is quick.
+        left_out: the sources and stages that were skipped.
+        retrieved: whether all sources are done, so that the rest is quick.
     """
 
     results: dict[str, SourceResult]
@@ -22,7 +22,7 @@ class SearchContext(Protocol):
     retrieved: bool
 
     def may_begin(self, name: str) -> bool:
-        """Whether a source or stage may begin; remembers it as left out where not."""
+        """Whether a source or stage may begin; records it as left out if not."""
         ...
 
 

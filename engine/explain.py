@@ -1,4 +1,4 @@
-"""Why a hit stands where it stands: the score of every source and every stage."""
+"""Explains the position of a hit: the score of every source and every stage."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from omnisearch.ranker.training import Rankers
 
 
 def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[str, Any]:
-    """Everything known of the hit at a place of the feed (0 is the first), as plain values.
+    """Everything known about the hit at a position of the feed (0 is the first).
 
     `sources` holds, for each source that returned it, its `rank` there and its `score` (a cosine
     or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `fused`,
-    `l1` and `l2` are scores of these stages; `l2_heads` those of the heads before they are mixed.
-    `blend` says whether the score or a bound (of ads, or of an entity type) decided the place.
-    What is unknown, or did not run for this system, is None.
+    `l1` and `l2` are scores of these stages; `l2_heads` those of the heads before mixing. `blend`
+    says whether the score or a bound (of ads or an entity type) decided the position. Values that
+    are unknown, or not computed by this system, are None.
     """
     candidates, at = ranking.candidates, int(ranking.order[place])
     columns = candidates.columns
@@ -33,7 +33,7 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         for name, source in SOURCES.items()
         if source.entity == entity and value(f"{name}_rank") is not None
     }
-    found: dict[str, float | None] = {  # by what the candidate's sources returned
+    found: dict[str, float | None] = {  # as the candidate's sources returned
         signal: next((sources[s.name]["score"] for s in group if s.name in sources), None)
         for signal, group in by_signal(SOURCES.values()).items()
     }

@@ -14,15 +14,15 @@ from omnisearch.indexer.parts.table import ItemTable
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions an item must all meet; None asks for nothing.
+    """Conditions that an item must all meet; None means no condition.
 
     Attributes:
         entity: 'pin' or 'product'.
         language, country, brand: the item's own, compared without case.
-        price_min, price_max: inclusive, in the item's currency; an item without a price (any pin)
-            is in no price range.
+        price_min, price_max: inclusive, in the item's currency; items without a price (such as all
+            pins) never match.
         board: a board's id; items on that board.
-        ads: True only ads, False no ads.
+        ads: True for only ads, False for no ads.
     """
 
     entity: str | None = None
@@ -37,7 +37,7 @@ class Filters:
     def __post_init__(self) -> None:
         if self.entity is not None and self.entity not in ITEM_ENTITIES:
             raise InputError(
-                f"There is no entity type {self.entity!r} to filter by.",
+                f"Unknown entity type {self.entity!r}.",
                 where="filter entity",
                 how=f"Use {' or '.join(ITEM_ENTITIES)}.",
             )
@@ -68,7 +68,7 @@ class Filters:
 
 
 def allowed_rows(filters: Filters, entity: str, table: ItemTable) -> np.ndarray | None:
-    """Bool (n,) over a table's rows: which match and are not deleted; None for all."""
+    """Bool (n,) over a table's rows: which match and are not deleted; None if all do."""
     if entity not in filters.entities():
         return np.zeros(len(table), dtype=bool)
     masks = [
@@ -80,7 +80,7 @@ def allowed_rows(filters: Filters, entity: str, table: ItemTable) -> np.ndarray 
         )
         if value is not None
     ]
-    # A comparison with NaN, an unknown price, is false.
+    # Comparisons with NaN (an unknown price) are false.
     if filters.price_min is not None:
         masks.append(table.price >= filters.price_min)
     if filters.price_max is not None:

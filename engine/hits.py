@@ -1,4 +1,4 @@
-"""Hits: what a page shows of the items that were found."""
+"""Hits: the found items as a page shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnisearch.indexer.parts.table import name_of
 
 
 def hits_of(snapshot: Snapshot, items: Items, scores: np.ndarray, first_rank: int = 1) -> list[Hit]:
-    """Hits of items in their order, with their scores float32 (n,) and ranks from `first_rank`."""
+    """Hits of items in this order, with scores float32 (n,) and ranks from `first_rank`."""
     shown = snapshot.index.display(items)
     codes = items.entity.tolist()
     return [

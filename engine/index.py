@@ -1,6 +1,6 @@
-"""The seam below the engine: what it asks of one published state of the indexes.
+"""The interface below the engine: what it needs of one published state of the indexes.
 
-`engine.local_index` answers from a generation on this machine; a cluster answers by the same calls.
+`engine.local_index` implements it for a generation on this machine; a cluster can too.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Items:
         return len(self.row)
 
     def part(self, entity: str) -> slice:
-        """Where the items of an entity type stand; they must be in the order (entity, row)."""
+        """The positions of an entity type's items, which must be in (entity, row) order."""
         pins = int(np.searchsorted(self.entity, 1))
         return slice(0, pins) if entity == ITEM_ENTITIES[0] else slice(pins, len(self))
 
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """One ranking that is asked for.
+    """One requested ranking.
 
     Attributes:
         entity: 'pin', 'product' or 'query'.
-        space: TOKENS, or the vector space that is searched by `query.vector`.
-        depth: how many rows; ef: breadth of the graph search, at least the depth is used.
+        space: TOKENS, or the vector space to search with `query.vector`.
+        depth: how many rows; ef: breadth of the graph search, at least the depth.
         filters: which items may be returned; None for all.
     """
 
@@ -75,10 +75,10 @@ class Index(Protocol):
     """One published state of the indexes, here or in a cluster. Safe for several threads."""
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
-        """A result for each request, in order.
+        """One result per request, in order.
 
-        A local index takes a request when the result before it has been taken, so that a search
-        that is late can stop in between; a cluster takes all of them for one round trip.
+        A local index starts a request when the previous result has been consumed, so that a late
+        search can stop in between; a cluster sends all of them in one round trip.
         """
         ...
 
@@ -87,13 +87,13 @@ class Index(Protocol):
         ...
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
-        """Float32 (n,): exact cosines with the query; NaN where an item has no such vector."""
+        """Float32 (n,): exact cosines with the query; NaN if an item has no such vector."""
         ...
 
     def columns(self, query: Query, items: Items, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """What rankers read of items (`ranker.features`): those of `names` that it knows."""
+        """Columns that rankers read (`ranker.features`): those of `names` that it knows."""
         ...
 
     def display(self, items: Items) -> list[dict[str, Any]]:
-        """What a page shows of each item, in any order: its id, is_ad, and the fields it has."""
+        """What a page shows of each item: its id, is_ad, and the fields it has; in any order."""
         ...

@@ -1,4 +1,4 @@
-"""The index of one generation on this machine, with what rankers read of its items."""
+"""The index of one generation on this machine."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class LocalIndex:
 
     def __init__(self, generation: Generation) -> None:
         self._generation, self._tables = generation, generation.tables
-        # Gathers on a memmap cost twice those on a plain view of the same pages.
+        # Gathers on a memmap take twice as long as on a plain view of the same pages.
         self._arrays = {key: np.asarray(space.vectors) for key, space in generation.spaces.items()}
         self._masks: OrderedDict[Filters, Masks] = OrderedDict()
         self._lock = threading.Lock()
-        # Rows by id are made when first asked for: here, and not during the first search.
+        # Rows by id are built on first use: do it here, not during the first search.
         len(self._tables["query"].row_of)
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
@@ -84,14 +84,14 @@ class LocalIndex:
         return column
 
     def columns(self, query: Query, items: Items, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Those of `names` that the tables have, and
+        """Those of `names` that the tables have, and these:
 
         `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
-        `name_share`, `name_cover`: how the wanted words and the item's name meet (`Words.match`);
-        `text_share`: which share of the wanted words, by their idf, stands in any of the item's
-            texts; NaN where the item or the query has no words;
+        `name_share`, `name_cover`: overlap of the wanted words with the name (`Words.match`);
+        `text_share`: the share of the wanted words, weighted by idf, that is in any of the item's
+        texts; NaN if the item or the query has no words;
         `excluded`: see `excluded_share`;
-        `language_match`: 1 same language as the query, 0 another, NaN where either is unknown.
+        `language_match`: 1 if the query's language, 0 if another, NaN if either is unknown.
         """
         wanted = set(names)
         weights = None
@@ -149,10 +149,10 @@ def _of_query(
 
 
 def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarray:
-    """Float32 (m,): which share of the excluded words stands in the rows' names.
+    """Float32 (m,): the share of the excluded words that is in the rows' names.
 
-    It is negative where the name says that the item is without them, and NaN where the query
-    excludes nothing or the name has no words.
+    Negative if the name says that the item is without them; NaN if the query excludes nothing or
+    the name has no words.
     """
     if not len(query.excluded):
         return np.full(len(rows), np.nan, np.float32)
@@ -162,7 +162,7 @@ def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarr
 
 
 def _same(column: Codes, rows: np.ndarray, value: str | None) -> np.ndarray:
-    """Float32 (m,): 1 where a row has the value, 0 where another, NaN where unknown."""
+    """Float32 (m,): 1 if a row has the value, 0 if another, NaN if unknown."""
     if value is None:
         return np.full(len(rows), np.nan, np.float32)
     codes = np.take(column.codes, rows)

@@ -16,16 +16,16 @@ from omnisearch.data.workspace.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A query as everything below the engine sees it: nothing normalises or splits it again.
+    """A query for everything below the engine: nothing normalises or splits it again.
 
     Attributes:
-        typed: what the user typed, normalised and cut to MAX_QUERY_CHARS; a log knows it so.
-        text: what is searched: words that no item has are spelled as items spell them.
+        typed: what the user typed, normalised and cut to MAX_QUERY_CHARS, as in the log.
+        text: what is searched: the spelling of words that no item has is corrected.
         length: how many words `text` has.
-        terms: the distinct BM25 tokens of what it asks for, in order.
-        wanted: uint32, `word_keys` of `terms`; excluded: of the words that it excludes.
-        language: the language that the catalogue knows it by, or None.
-        vector: float32 (d,), the unit embedding of `text`; None where it was not encoded.
+        terms: the distinct BM25 tokens of the wanted words, in order.
+        wanted: uint32, `word_keys` of `terms`; excluded: those of the excluded words.
+        language: its language in the catalogue, or None.
+        vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
     """
 
@@ -45,10 +45,10 @@ class Query:
 
 
 def read_query(text: str) -> tuple[str, tuple[str, ...]]:
-    """A user's text as `Query.typed`, and notes on what was done to it.
+    """A user's text as `Query.typed`, and notes on how it was changed.
 
     Raises:
-        InputError: it is no text, or holds nothing but space and control characters.
+        InputError: it is not text, or only space and control characters.
     """
     if not isinstance(text, str):
         raise InputError(f"A query must be text, got {type(text).__name__}.", where="query")
@@ -63,10 +63,10 @@ def read_query(text: str) -> tuple[str, tuple[str, ...]]:
 def query_of(
     typed: str, text: str, languages: frozenset[str], notes: tuple[str, ...] = ()
 ) -> Query:
-    """The query of a typed and a searched text, both normalised.
+    """The query from a typed and a searched text, both normalised.
 
     Args:
-        languages: whose words for 'without' are understood (`exclusions.languages_of`).
+        languages: whose exclusion words are recognised (`exclusions.languages_of`).
     """
     if text != typed:
         notes = (*notes, f"Not every word is in the catalogue: searched for '{text}'.")

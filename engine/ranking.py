@@ -23,7 +23,7 @@ from omnisearch.ranker.training import Rankers
 
 
 class Stages:
-    """Milliseconds by stage; `lap` closes the stage that began at the lap before."""
+    """Milliseconds by stage; `lap` ends the stage that began at the previous lap."""
 
     def __init__(self) -> None:
         self.ms: dict[str, float] = {}
@@ -40,12 +40,12 @@ class Ranking:
     """A query's candidates in the order of a system.
 
     Attributes:
-        candidates: all of them, with every column that was computed.
+        candidates: all of them, with every computed column.
         order: int64 (m,) positions in `candidates`, best first: the feed, or its beginning.
-        scores: float32 (n,) of all candidates; NaN for those that the system did not score.
-        bounded: bool (m,), whether a bound of the blend decided the place.
+        scores: float32 (n,) of all candidates; NaN if the system did not score one.
+        bounded: bool (m,), whether a bound of the blend decided the position.
         total: the length of the whole feed.
-        features: float32 (n, F), what the rankers saw; None where they were not asked.
+        features: float32 (n, F), the input of the rankers; None if they were not used.
     """
 
     candidates: Candidates
@@ -56,15 +56,15 @@ class Ranking:
     features: np.ndarray | None = None
 
     def first(self, places: range) -> tuple[Items, np.ndarray]:
-        """The items of those places of the order, and their scores."""
+        """The items at these positions of the order, and their scores."""
         chosen = self.order[places.start : places.stop]
         candidates = self.candidates
         return Items(candidates.entity[chosen], candidates.row[chosen]), self.scores[chosen]
 
 
 def add_cosines(snapshot: Snapshot, candidates: Candidates, query: Query) -> None:
-    """Columns of exact cosines in every space, whichever source had the candidates, and `compat`:
-    the cosine in the first compatibility space of each entity type."""
+    """Add columns of exact cosines in every space for all candidates, and `compat`: the cosine in
+    the first compatibility space of each entity type."""
     columns = candidates.columns
     for space in (LEARNED, *SPACES):
         columns[space] = snapshot.index.cosines(query, candidates, space)
@@ -78,9 +78,9 @@ def add_cosines(snapshot: Snapshot, candidates: Candidates, query: Query) -> Non
 def features(
     snapshot: Snapshot, candidates: Candidates, query: Query, as_new: bool = False
 ) -> np.ndarray:
-    """Float32 (n, F): what the rankers see of the candidates (`ranker.features`).
+    """Float32 (n, F): the features of the candidates (`ranker.features`).
 
-    With `as_new`, as if nobody had searched for this before: no item was engaged by the query.
+    With `as_new`, as if the query were new: no item was engaged by it.
     """
     columns: dict[str, np.ndarray] = {"entity": candidates.entity, **candidates.columns}
     for signal, sources in by_signal(SOURCES.values()).items():
@@ -103,9 +103,9 @@ def rank_candidates(
 ) -> Ranking:
     """Order the candidates of a system's sources by its `order`.
 
-    Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`),
-    without the query's vector by reciprocal rank fusion of what was found. L1 keeps
-    `config.l1_keep` candidates, and 'full' orders these by L2; the blend comes after.
+    Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`), and
+    without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates,
+    which 'full' orders by L2; the blend comes later.
     """
     columns, rankers = candidates.columns, snapshot.rankers
     if order == "score":
@@ -156,8 +156,8 @@ def _by(candidates: Candidates, scores: np.ndarray, keep: int) -> Ranking:
 
 
 def _by_l2(rankers: Rankers, kept: Ranking, X: np.ndarray, relevance_weight: float) -> Ranking:
-    """Reorder what L1 kept by L2; the rest have NaN."""
-    rows = np.sort(kept.order)  # (entity, row) order, so that equal scores keep it
+    """Reorder by L2 the candidates that L1 kept; the others get NaN."""
+    rows = np.sort(kept.order)  # (entity, row) order breaks ties
     scores = np.full(len(kept.candidates), np.nan, np.float32)
     scores[rows] = rankers.l2.score(X[rows], relevance_weight)
     kept.candidates.columns["l2"] = scores

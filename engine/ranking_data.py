@@ -1,12 +1,11 @@
-"""What the rankers learn from: retrieved candidates of logged and of judged queries.
+"""Training data of the rankers: retrieved candidates of logged and judged queries.
 
 Logged queries come from the days right after the end of training (`time_split`),
-inside the gap before the evaluation. The encoder, the engaged queries and the counts have seen
-nothing of these days, just as they will have seen nothing of the searches they serve. Were the
-days before the end of training used, an engaged item would carry its own label: the query would
-be among its engaged queries, and its learned cosine would be that of a pair trained on.
-
-No query that the evaluation measures is learned from: see `evaluation_queries`.
+inside the gap before the evaluation. The encoder, the engaged queries and the counts have not seen
+these days, as they will not have seen the searches that they serve. Before the end of training, an
+engaged item would reveal its own label: the query would be among its engaged queries, and its
+learned cosine would be that of a training pair. Queries that the evaluation measures are excluded:
+see `evaluation_queries`.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ class RankingOptions:
     """How much to collect.
 
     Attributes:
-        window_days: days of the log after the end of training; the gap bounds them.
-        queries: most queries of either kind, chosen by a hash of the seed and the query.
-        best, others: of the candidates without a label, how many of the first by rank fusion and
-            how many of the rest are kept a query.
-        as_new: share of the queries that are shown to the rankers as if nobody had searched for
-            them before: a log repeats its queries, but what a person types is often new.
+        window_days: days of the log after the end of training, at most the gap.
+        queries: maximum queries of either kind, chosen by a hash of the seed and the query.
+        best, others: how many candidates without a label are kept per query, of the first by rank
+            fusion and of the rest.
+        as_new: share of the queries that are presented to the rankers as if they were new: a log
+            repeats its queries, but what people type is often new.
     """
 
     window_days: int = 14
@@ -73,14 +72,14 @@ def collect(
 ) -> RankingData:
     """Candidates of the chosen queries with their features, engagement and relevance labels.
 
-    Only retrieved candidates are in it: what no source finds is nothing a ranker can order. An
+    Only retrieved candidates are included: a ranker cannot order what no source finds. An
     engagement label is the graded gain of `omnisearch.ranker.labels`, corrected for position; 0 for
-    candidates of a logged query without engagement, and with a lower weight where it was never
-    shown. A relevance label is the judges' mean grade; as in trec_eval's measures, what nobody
-    judged counts as irrelevant. The label of a kind the query has nothing of is NaN.
+    candidates of a logged query without engagement, with a lower weight if never shown. A relevance
+    label is the judges' mean grade; as in trec_eval's measures, unjudged candidates count as
+    irrelevant. If the query has no labels of a kind, these labels are NaN.
 
     Raises:
-        NotReady: features of the catalogue know of what happened after the end of training.
+        NotReady: features of the catalogue leak (see `check_leak`).
     """
     snapshot, config = engine.snapshot, engine.config
     sources = list(SOURCES.values())
@@ -125,7 +124,7 @@ def _logged(
     measured: set[str],
     options: RankingOptions,
 ) -> dict[Item, tuple[float, float]]:
-    """Item → gain and weight, of logged queries with at least one engagement."""
+    """Item → gain and weight, for logged queries with at least one engagement."""
     if window[0] >= window[1]:
         return {}
     items = ", ".join(f"'{entity}'" for entity in ITEM_ENTITIES)
@@ -159,10 +158,10 @@ def _logged(
 def _judged(
     db: sqlite_utils.Database, measured: set[str], options: RankingOptions
 ) -> dict[Item, float]:
-    """Item → mean grade, of judged queries that were neither trained on nor are measured.
+    """Item → mean grade, for judged queries that are neither trained on nor measured.
 
-    Queries that a data set assigns to training have given the encoder their pairs; those it
-    assigns to validation, or does not assign, are used.
+    The encoder has learned from queries that a data set assigns to training; those assigned to
+    validation, or not assigned, are used.
     """
     rows = db.conn.execute(
         "SELECT query, entity, item_id, AVG(grade) FROM judgments "
@@ -203,7 +202,7 @@ def _choose(
     options: RankingOptions,
     number: int,
 ) -> np.ndarray:
-    """Positions of the candidates to keep: the labelled, the best of the rest, some others."""
+    """Positions of the candidates to keep: the labelled ones, the best others, and a sample."""
     order = best_first(rrf(candidates, SOURCES.values(), config.rrf_k))
     rest = order[~labelled[order]]
     deep = rest[options.best :]

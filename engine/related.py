@@ -12,12 +12,12 @@ from omnisearch.engine.response import Related
 
 @lru_cache(maxsize=65_536)  # neighbours recur from search to search
 def variant_key(query: str) -> tuple[str, ...]:
-    """What two trivially equal queries share: their words, in any order, without a final s."""
+    """The key of trivially equal queries: their words, in any order, without a final s."""
     return tuple(sorted(word.removesuffix("s") or word for word in words(query))) or (query,)
 
 
 def choose_related(query: str, found: list[str], scores: np.ndarray, most: int) -> list[Related]:
-    """The first `most` of the found queries (best first) that say something else.
+    """The first `most` of the found queries (best first) that differ from the query.
 
     The query itself, its trivial variants, and variants of those already chosen are left out.
     """

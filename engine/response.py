@@ -1,4 +1,4 @@
-"""What a search answers with."""
+"""The response of a search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Hit:
     """One result.
 
     Attributes:
-        rank: its place in the feed, 1 is the first of the first page.
-        title: the item's title; its caption or description where it has none.
-        score: what the system orders by; scores of different systems do not compare.
-        explain: the score of every stage and source, where it was asked for (see
+        rank: its position in the feed; 1 is the first of the first page.
+        title: the item's title, or its caption or description if it has none.
+        score: what the system orders by; not comparable between systems.
+        explain: the score of every stage and source, if requested (see
             `omnisearch.engine.explain`).
     """
 
@@ -45,16 +45,16 @@ class Response:
     """One page of results.
 
     Attributes:
-        query: the query as it was asked: normalised, and cut where it was too long.
-        searched: the query as it was searched: words that no item has are spelled as items do.
+        query: the query as typed: normalised, and cut if it was too long.
+        searched: the query as searched: the spelling of words that no item has is corrected.
         hits: the page; empty beyond the end.
         related: queries near this one, best first.
         generation: number of the generation that answered.
-        total: how many results there are on all pages.
-        cached: whether the query's embedding was cached; None where none was needed.
+        total: the number of results on all pages.
+        cached: whether the query's embedding was cached; None if none was needed.
         stages: milliseconds of each stage.
-        notes: what the user should know about this answer.
-        degraded: sources and stages that were left out to keep a deadline.
+        notes: notes to the user about this answer.
+        degraded: sources and stages that were left out to meet a deadline.
     """
 
     query: str

@@ -1,4 +1,4 @@
-"""Retrieval: what the sources of a system return for a query, merged."""
+"""Retrieval: the merged results of a system's sources for a query."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def retrieve(
     filters: Filters | None,
     context: SearchContext,
 ) -> Candidates:
-    """The merged candidates of the sources, those left out that the context lets not begin.
+    """The merged candidates of the sources, without those that the context does not let begin.
 
-    Each source is read to its fixed depth, and filters act inside it: a filtered search is as deep
-    as any other. Sources that the context has results of are not asked again.
+    Each source is read to its fixed depth, and filters apply inside it, so that a filtered search
+    is as deep as any other. Sources whose results the context already has are not searched again.
     """
     index = snapshot.index
     asked: list[Source] = []

@@ -1,4 +1,4 @@
-"""The search engine: one entry point to every system, over whatever is published."""
+"""The search engine: one entry point to every system, over the published indexes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from omnisearch.engine.snapshot import Snapshot, open_snapshot
 class SearchEngine:
     """Searches the live generation of a workspace. Safe to call from several threads.
 
-    Every search holds on to one snapshot from its first step to its last. `reload` puts the
-    newest one in place for the searches that begin after it.
+    Every search uses one snapshot from start to end. `reload` makes the newest one available to
+    searches that begin after it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SearchEngine:
         Args:
             workspace: the workspace or its folder.
             config: None reads the workspace's settings.
-            token_backend: 'tantivy', or 'rank-bm25' held in memory.
+            token_backend: 'tantivy', or 'rank-bm25' (in memory).
 
         Raises:
             NotReady: there is no catalogue, checkpoint or generation yet, or they do not fit.
@@ -66,11 +66,11 @@ class SearchEngine:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What the next search answers from; `at` it several steps agree."""
+        """What the next search answers from; use `at` for several consistent steps."""
         return self._snapshot
 
     def at(self, snapshot: Snapshot) -> Searcher:
-        """Searches in this snapshot, whatever is published meanwhile."""
+        """A searcher of this snapshot, whatever is published meanwhile."""
         return Searcher(snapshot, self.cache, self.config)
 
     def search(
@@ -92,15 +92,15 @@ class SearchEngine:
         return self.at(self._snapshot).rank(query, system, k, filters)
 
     def warm(self, queries: Sequence[str]) -> int:
-        """Cache the embeddings that searches for these need; returns how many were not cached."""
+        """Cache the embeddings of these queries; returns how many were not cached."""
         snapshot = self._snapshot
         return self.cache.warm(snapshot.encoder, [snapshot.query(text).text for text in queries])
 
     def reload(self) -> bool:
-        """Take the generation and rankers that are live now; returns whether any are others.
+        """Load the generation and rankers that are live now; returns whether any changed.
 
-        Searches under way finish with what they began with. On an error the engine goes on with
-        what it has, and the error is raised: NotReady or Corrupt, as for `open`.
+        Running searches keep their snapshot. On an error the engine keeps its snapshot, and the
+        error is raised: NotReady or Corrupt, as for `open`.
         """
         with self._reloading:
             old = self._snapshot
@@ -113,12 +113,12 @@ class SearchEngine:
         )
 
     def open_next(self) -> Snapshot:
-        """The generation and rankers that are live by now, verified; raises as `open` does."""
+        """The generation and rankers that are live now, verified; raises like `open`."""
         threads = self.config.model_threads
         return open_snapshot(self.workspace, self._token_backend, threads=threads)
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Answer the searches that begin from now on from this snapshot."""
+        """Use this snapshot for searches that begin from now on."""
         self._snapshot = snapshot
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Searching in one snapshot: every system, page by page (Figure 4)."""
+"""Searching one snapshot with any system, page by page (Figure 4)."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ class Searcher:
     ) -> Response:
         """One page of results for a query, with related queries beside them.
 
-        Depths do not follow from `k` or `page`: within a generation a result has one place, on
-        whatever page it falls, and pages neither repeat nor lose results. A page beyond the end
-        is empty. Queries longer than 512 characters are cut, and a note says so.
+        Depths do not depend on `k` or `page`: within a generation a result has one position, and
+        pages neither repeat nor lose results. A page beyond the end is empty. Queries longer than
+        512 characters are cut, with a note.
 
         Args:
-            query: a text, or a query of this snapshot with the vector that there was time for.
-            k: results a page, at least 1. page: 1 is the first.
-            explain: give each hit the scores of all stages and sources.
+            query: a text, or a query of this snapshot, with its vector if there was time for it.
+            k: results per page, at least 1. page: 1 is the first.
+            explain: add the scores of all stages and sources to each hit.
             system: one of `engine.systems.SYSTEMS`.
-            context: keeps a deadline; None has none.
+            context: enforces a deadline; None for no deadline.
 
         Raises:
-            InputError: an empty query, k or page below 1, a filter or system that is not known.
+            InputError: an empty query, k or page below 1, an unknown filter or system.
         """
         start, stages = time.perf_counter(), Stages()
         for name, value in (("k", k), ("page", page)):
@@ -108,7 +108,7 @@ class Searcher:
     ) -> list[tuple[str, str, float]]:
         """The first k results as (entity, id, score), in the order of `search`: without texts.
 
-        Raises InputError as `search` does.
+        Raises InputError like `search`.
         """
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
@@ -121,7 +121,7 @@ class Searcher:
     def related(
         self, query: Query, most: int, context: SearchContext | None = None
     ) -> list[Related]:
-        """At most `most` queries near this one; none where it has no vector, or no time is left."""
+        """At most `most` queries near this one; none without its vector or time left."""
         if query.vector is None or not most:
             return []
         if context is not None and not context.may_begin(RELATED.name):
@@ -137,7 +137,7 @@ class Searcher:
         return choose_related(query.text, texts, found.scores, most)
 
     def _read(self, query: str | Query, system: System) -> tuple[Query, bool | None]:
-        """The query with its vector where the system needs one, and whether that was cached."""
+        """The query, with its vector if the system needs one, and whether that was cached."""
         if isinstance(query, Query):
             return (query if needs_vector(system) else query.with_vector(None)), None
         read = self.snapshot.query(query)
@@ -173,7 +173,7 @@ def needs_vector(system: System) -> bool:
 
 
 def _shares(config: EngineConfig, filters: Filters | None) -> Shares:
-    """The bounds of the blend; those that a filter makes pointless are off."""
+    """The bounds of the blend, without those that a filter makes pointless."""
     if filters is None:
         return Shares(config.ad_share, config.min_share)
     return Shares(

@@ -1,4 +1,4 @@
-"""Items like one item: its neighbours in the learned space."""
+"""Items similar to one item: its neighbours in the learned space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnisearch.engine.snapshot import Snapshot
 
 
 class NoSuchItem(OmniError):
-    """The generation holds no item of that id. Exit status 2."""
+    """The generation has no item with this id. Exit status 2."""
 
     exit_code = 2
 
@@ -22,9 +22,9 @@ class NoSuchItem(OmniError):
 def similar_items(
     snapshot: Snapshot, entity: str, key: str, k: int, config: EngineConfig
 ) -> list[Hit]:
-    """The k items of the same type nearest to an item, itself left out; scores are cosines.
+    """The k items of the same type nearest to an item, excluding itself; scores are cosines.
 
-    Empty where the item has no vector in the learned space.
+    Empty if the item has no vector in the learned space.
 
     Raises:
         InputError: an unknown entity type.
@@ -32,7 +32,7 @@ def similar_items(
     """
     if entity not in ITEM_ENTITIES:
         raise InputError(
-            f"There is no entity type {entity!r} of items.",
+            f"Unknown entity type {entity!r}.",
             where="entity",
             how=f"Use {' or '.join(ITEM_ENTITIES)}.",
         )

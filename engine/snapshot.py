@@ -1,4 +1,4 @@
-"""What one search answers from: a generation, its encoder, and the rankers."""
+"""What a search answers from: a generation, its encoder, and the rankers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """An immutable view that a search holds on to while another may be put in its place.
+    """An immutable view that a search keeps, even if a newer one is published meanwhile.
 
     Attributes:
         encoder: the query tower of the generation's checkpoint.
-        rankers: None where none were trained.
-        now: the generation's own time, seconds since 1970: scores that depend on age must not
-            move within a generation.
-        rankers_id: the hash that names the rankers, empty without any.
+        rankers: None if none were trained.
+        now: the generation's own time, seconds since 1970, so that scores that depend on age do not
+            change within a generation.
+        rankers_id: the hash of the rankers, empty if there are none.
     """
 
     generation: Generation
@@ -48,13 +48,13 @@ class Snapshot:
 
     @cached_property
     def languages(self) -> frozenset[str]:
-        """The languages of the catalogue whose words for 'without' are understood."""
+        """The languages of the catalogue whose exclusion words are recognised."""
         tables = self.generation.tables
         found = [tables[entity].language.vocab for entity in ITEM_ENTITIES if entity in tables]
         return languages_of(code for vocabulary in found for code in vocabulary)
 
     def query(self, text: str) -> Query:
-        """A user's text as it is searched here, without its vector; raises as `read_query`."""
+        """A user's text as a query, without its vector; raises like `read_query`."""
         typed, notes = read_query(text)
         searched = self.generation.spelling.respelled(typed)
         query = query_of(typed, searched, self.languages, notes)
@@ -72,17 +72,17 @@ class Snapshot:
 def open_snapshot(
     workspace: Workspace, token_backend: str, with_rankers: bool = True, threads: int = 0
 ) -> Snapshot:
-    """The live generation with the checkpoint it was built from, and the rankers if wanted.
+    """Open the live generation with its checkpoint, and the rankers if wanted.
 
-    Queries are encoded by the checkpoint's export where there is one (`omnisearch export onnx`);
-    PyTorch is not even imported then.
+    Queries are encoded by the checkpoint's export if there is one (`omnisearch export onnx`);
+    PyTorch is then not imported.
 
     Args:
-        threads: of one call of an exported query tower; 0 takes all cores.
+        threads: of one call of an exported query tower; 0 uses all cores.
 
     Raises:
         NotReady: there is no generation.
-        Corrupt: a file of it or of the rankers was damaged.
+        Corrupt: a file of it or of the rankers is damaged.
     """
     generation = Generation.open(workspace, token_backend=token_backend)
     encoder: QueryTower | None = open_export(workspace, generation.checkpoint, threads)
@@ -105,8 +105,8 @@ def _trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
     encoder = open_encoder(folder, generation.checkpoint_name)
     if encoder.checkpoint != generation.checkpoint:
         raise Corrupt(
-            f"Generation {generation.number} holds vectors of checkpoint {generation.checkpoint} "
-            f"and an encoder of {encoder.checkpoint}: they do not compare.",
+            f"Generation {generation.number} has vectors of checkpoint {generation.checkpoint} "
+            f"and an encoder of {encoder.checkpoint}, which do not match.",
             where=str(folder),
             how="Run `omnisearch index build`.",
         )
@@ -114,6 +114,6 @@ def _trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
 
 
 def data_time(generation: Generation) -> int:
-    """The time of the generation's data: `known_until`, else that of its newest item."""
+    """The time of the generation's data: `known_until`, else its newest item's time."""
     newest = [int(table.created_at.max(initial=0)) for table in generation.tables.values()]
     return known_until(generation.manifest) or max(newest, default=0)

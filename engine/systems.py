@@ -1,4 +1,4 @@
-"""The named systems that one engine can answer as: what they retrieve and how they order it."""
+"""The named systems of the engine: what they retrieve and how they order it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class System:
     """One system.
 
     Attributes:
-        label: the name that readers of reports and pages see.
-        about: what it does, in a line.
-        order: what its feed is ordered by: 'score' (of its sources), 'rrf', 'l1' or 'full'.
-        sources: the names of its sources; None for all there are.
-        evaluated: whether `omnisearch evaluate` measures it unless told otherwise.
+        label: its name in reports and on pages.
+        about: one line on what it does.
+        order: how its feed is ordered: 'score' (of its sources), 'rrf', 'l1' or 'full'.
+        sources: the names of its sources; None for all.
+        evaluated: whether `omnisearch evaluate` measures it by default.
     """
 
     name: str

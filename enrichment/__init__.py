@@ -1,4 +1,4 @@
-"""What is added to items after an import (§3.2, §3.3), and the registry of the steps that add it.
+"""What is added to items after an import (§3.2, §3.3), and the registry of these steps.
 
 A new enricher is one module here and one line in ENRICHERS. A plug-in registers an entry of its
 own (see `data.workspace.registry`), and `omnisearch enrich NAME` runs it.
@@ -29,11 +29,11 @@ class Enricher:
         name: as in `omnisearch enrich NAME`.
         about: its line of help.
         function: called as (workspace, db, progress=None, **options), returns counts by name. A
-            true count `train_again` says that the encoders were trained with vectors that it has
-            replaced.
+            true `train_again` among them says that it replaced vectors that the encoders were
+            trained with.
         by_default: whether `omnisearch enrich` without a name runs it.
-        usual_options: called as (db), the options of that run, or None to leave the step out;
-            without it the step runs with no options.
+        usual_options: called as (db), returns the options of that run, or None to skip the step;
+            without it the step runs without options.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Enricher:
         progress: Progress | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Run it; returns its counts. Raises InputError where its function is not there."""
+        """Run it; returns its counts. Raises InputError if its function cannot be imported."""
         return self._import(self.function)(workspace, db, progress=progress, **options)
 
     def default_options(self, db: sqlite_utils.Database) -> dict[str, Any] | None:
-        """The options with which `omnisearch enrich` runs it, None where it leaves it out."""
+        """The options with which `omnisearch enrich` runs it, None if it is skipped."""
         if not self.by_default:
             return None
         return self._import(self.usual_options)(db) if self.usual_options else {}

@@ -1,25 +1,25 @@
 """Board titles: what users call the collections they save an item to (§3.2.2).
 
-The score of a title on an item says how far chance alone explains that its words are there: low
-is good. "Frequency of occurrence" is how many of the item's boards have a word, "prevalence" how
-many of all saves go to boards that have it. Let, for an item on n boards with a title,
+The score of a title on an item says how far chance alone explains its words: low is good.
+"Frequency of occurrence" is how many of the item's boards have a word, "prevalence" how many of all
+saves go to boards that have it. Let, for an item on n boards with a title,
 
     f(w)  the number of its boards whose title has the word w,
     P(w)  the share of all saves that went to a board whose title has w,
-    R(w)  how far two boards of one item share w by chance only: over all items,
+    R(w)  how far two boards of one item share w only by chance: over all items,
           R(w) = min(1, (1 + pairs expected) / (1 + pairs there are)), where the pairs there are
-          sum f(w) * (f(w) - 1), and those expected if boards were filled by lot sum
+          sum f(w) * (f(w) - 1), and those expected if boards were filled at random sum
           f(w) * (n - 1) * P(w).
 
     score(title) = mean over its words w of (n * P(w) + R(w)) / f(w)
 
-n * P(w) is how many of the item's boards would have w by lot, f(w) how many do. Words prevalent
-across all boards ('stuff', 'my board', 'ideas') are on an item as often as by lot: they score 1
-or more. A word that this item's boards agree on but others lack scores near 0, and a title that
-occurs more often scores lower, as each of its boards has its words. R decides on items of few
-boards, where no counting on the item itself can: where one board says 'lamp', others of the same
-item do too, far more often than by lot (R near 0), where one says 'misc', they do not (R = 1). A
-word seen once (a name, a slip of the pen) has R = 1 too and cannot win by being rare.
+n * P(w) is how many of the item's boards would have w at random, f(w) how many do. Words prevalent
+across all boards ('stuff', 'my board', 'ideas') are on an item as often as at random: they score 1
+or more. A word that this item's boards share but others lack scores near 0, and a title that occurs
+more often scores lower, as each of its boards has its words. R decides for items on few boards,
+which have too few counts of their own: if one board says 'lamp', others of the same item do too,
+far more often than at random (R near 0); if one says 'misc', they do not (R = 1). A word seen once
+(a name, a typo) also has R = 1 and cannot win by being rare.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ TOP = 10
 
 @dataclass(frozen=True)
 class WordStatistics:
-    """What is known of the words of board titles; words not there count as never seen.
+    """Statistics of the words of board titles; missing words count as never seen.
 
     Attributes:
         prevalence: P, the share of saves whose board's title has the word.
-        chance: R, 1 where boards of one item share the word by chance only, near 0 where not.
+        chance: R, 1 if boards of one item share the word only by chance, near 0 if not.
     """
 
     prevalence: Mapping[str, float]
@@ -72,10 +72,10 @@ def enrich_board_titles(
 ) -> int:
     """Set `board_titles` of all items to the 10 best titles; returns how many items changed.
 
-    Items saved to a board at a known time count if that is before `until`; default the end of
-    training (`feature_until`), so that boards filled during the evaluation do not leak
-    into it. A catalogue in which nothing is on a board is left as it is: its titles, if any, were
-    imported. Memory: the vocabulary of all titles, and one item's boards. One transaction.
+    Saves with a known time count if they are before `until`; default the end of training
+    (`feature_until`), so that boards filled during the evaluation do not leak into it. A catalogue
+    in which nothing is on a board is unchanged: its titles, if any, were imported. Memory: the
+    vocabulary of all titles, and one item's boards. One transaction.
     """
     with transaction(db):
         total = db.conn.execute("SELECT COUNT(*) FROM board_items").fetchone()[0]
@@ -91,7 +91,7 @@ def enrich_board_titles(
 
 
 def word_statistics(items: Iterable[Sequence[str]]) -> WordStatistics:
-    """P and R of every word, from each item's board titles (one entry a board)."""
+    """P and R of every word, from each item's board titles (one entry per board)."""
     saves: Counter[str] = Counter()
     chances: Counter[str] = Counter()  # sum f(w) * (n - 1)
     agreeing: Counter[str] = Counter()  # sum f(w) * (f(w) - 1)
@@ -116,8 +116,8 @@ def best_titles(titles: Sequence[str], statistics: WordStatistics, top: int = TO
     """The best of one item's board titles, unique after normalisation, best first.
 
     `titles` has one entry for each board the item is on. Ordered by (score ascending, word count
-    descending, character length descending), then by the alphabet. Titles are the same if their
-    words are; the form that most boards use is kept. Titles without a word are dropped.
+    descending, character length descending), then by the alphabet. Titles with the same words are
+    equal; the most common form is kept. Titles without words are dropped.
     """
     forms: dict[tuple[str, ...], Counter[str]] = {}
     for title in titles:
@@ -133,7 +133,7 @@ def best_titles(titles: Sequence[str], statistics: WordStatistics, top: int = TO
 
     def order(key: tuple[str, ...]) -> tuple[float, int, int, str]:
         text = " ".join(key)
-        # Rounded, so that sums equal but for the last bit tie and the next criterion decides.
+        # Rounded, so that sums that differ only in the last bit tie and the next criterion decides.
         mean = sum(score[word] for word in key) / len(key)
         return round(mean, 9), -len(key), -len(text), text
 

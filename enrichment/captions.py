@@ -1,4 +1,4 @@
-"""Machine captions: what a picture shows, in words, by a BLIP model (§3.2.1)."""
+"""Machine captions of pictures by a BLIP model (§3.2.1)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def caption_images(
 ) -> dict[str, Any]:
     """Write `caption` of the items that have a picture and no caption yet.
 
-    Captions that are there, imported or made before, stay unless `overwrite`. Each batch is one
-    transaction and what the model said is cached by the picture's sha256, so a killed run goes on
-    where it was, and one picture is captioned once, however many items show it. Pictures that
-    cannot be read are refused with a reason, in the counts and in `rejects/captions.jsonl`.
+    Existing captions, imported or made before, are kept unless `overwrite` is set. Each batch is
+    one transaction and results are cached by the picture's sha256, so a killed run can be
+    continued, and a picture is captioned once, however many items show it. Unreadable pictures are
+    refused with a reason, in the counts and in `rejects/captions.jsonl`.
 
     Args:
         model: folder or hub name of a BlipForConditionalGeneration with tokenizer and image

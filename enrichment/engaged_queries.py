@@ -1,4 +1,4 @@
-"""Engaged queries: the queries through which users came to an item and liked it (§3.2.3).
+"""Engaged queries: the queries through which users found an item and liked it (§3.2.3).
 
 For each item, every query's weight is the sum of ACTION_WEIGHTS[action] * count over the events
 of the window [until - window, until). The 20 queries of greatest weight are kept, ties going to
@@ -25,8 +25,8 @@ from omnisearch.enrichment.item_columns import replace_column, transaction
 
 TOP = 20
 
-# What an action says about how well the query describes the item. Whole numbers, so that sums
-# taken in any order are equal. An impression is the engine's choice, not the user's.
+# How much an action says about how well the query describes the item. Whole numbers, so that sums
+# are equal in any order. An impression is the engine's choice, not the user's.
 ACTION_WEIGHTS: dict[str, int] = {
     "checkout": 8,
     "add_to_cart": 4,
@@ -49,7 +49,7 @@ _NEW = f"""
 """
 _LOG = _NEW.replace("time >= ? AND time <", "+time >= ? AND +time <")
 
-# The same of the lists already there, less the entries whose last action is before ?.
+# The same from the existing lists, without entries whose last action is before ?.
 _KEPT = f"""
     SELECT ? AS entity, item.id AS item_id, entry.value ->> 0 AS query,
         entry.value ->> 1 AS weight, entry.value ->> 2 AS last
@@ -96,17 +96,16 @@ def enrich_engaged_queries(
         until: events before this time count; default the end of training, so that the evaluation
             cannot leak (`engaged_window`). A time after the last event means one second past it.
         window_days: how far back from `until` events count (the paper: two years).
-        incremental: read only the events since the last time and blend their counts with the
-            lists already there. Equal to the full computation as long as no item ever had more
-            than 20 queries and no event left the window; otherwise a query that fell out of the
-            20 comes back with its new events only, and old events of a query that is still
-            engaged go on counting. Done in full all the same where there is nothing right to
-            merge with: no earlier run, another window, an earlier `until`, or events imported
-            since whose time lies before the last run's.
+        incremental: read only the events since the last run and add their counts to the existing
+            lists. Equal to the full computation as long as no item ever had more than 20 queries
+            and no event left the window; otherwise a query that fell out of the 20 returns with its
+            new events only, and old events of a query that is still engaged keep counting. Falls
+            back to the full computation if the lists cannot be merged with: no earlier run, another
+            window, an earlier `until`, or newly imported events from before the last run's time.
 
-    A catalogue without a log is left as it is: its lists, if any, were imported. With a log, the
-    log is what counts, also for items that came with a list. One transaction: a crash leaves the
-    old lists and the old `engaged_until`.
+    A catalogue without a log is unchanged: its lists, if any, were imported. With a log, only the
+    log counts, even for items imported with a list. One transaction: a crash leaves the old lists
+    and the old `engaged_until`.
     """
     with transaction(db):
         if not db.conn.execute("SELECT 1 FROM engagements LIMIT 1").fetchone():
@@ -133,14 +132,14 @@ def enrich_engaged_queries(
 
 
 def _merge_point(db: sqlite_utils.Database, end: int, window_days: int) -> int | None:
-    """Since when events are new, or None where the lists there cannot be merged with."""
+    """Since when events are new, or None if the existing lists cannot be merged with."""
     since = get_meta(db, "engaged_until")
     made_from = get_meta(db, "engaged_from")
     if since is None or made_from is None or since > end:
         return None
     if (made_from["window_days"], made_from["weights"]) != (window_days, ACTION_WEIGHTS):
         return None
-    # Fewer events than then is a log whose old part was thrown away: what the merge is for.
+    # Fewer events than then: the old part of the log was deleted, which merging allows.
     if _events(db, since) > made_from["events"]:
         return None
     return since

@@ -1,4 +1,4 @@
-"""The round that captions and image embeddings share: items, pictures, cache, model, refusals."""
+"""The pass shared by captions and image embeddings: items, pictures, cache, model, refusals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.pictures import Picture, Refused, decode, read_bytes
 from omnisearch.enrichment.vision_models import Cache
 
-_READERS = 8  # pictures read or fetched side by side
+_READERS = 8  # pictures read or fetched in parallel
 
 
 @dataclass
 class Tally:
-    """What became of the pictures."""
+    """Counts of the pictures by outcome."""
 
     computed: int = 0
     from_cache: int = 0
@@ -36,8 +36,8 @@ class Job:
     """One pass over items with pictures.
 
     Attributes:
-        root: the folder that relative names start from, or None.
-        pending: SQL condition on an item; others are left out.
+        root: the folder that relative names are resolved in, or None.
+        pending: SQL condition on an item; others are skipped.
         compute: PIL images → one result each, as bytes.
     """
 
@@ -91,7 +91,7 @@ class Job:
         return self.db.conn.execute(sql).fetchone()[0]
 
     def _items(self, entity: str) -> Iterator[list[tuple[str, str]]]:
-        """(id, image) in batches; each is a query of its own, so that writing may come between."""
+        """(id, image) in batches, each from its own query, so that writes may happen in between."""
         last = ""
         while rows := self.db.conn.execute(
             f"SELECT id, image FROM {table_of(entity)} WHERE id > ? AND {self.pending} "
@@ -137,7 +137,7 @@ HAS_IMAGE = "image IS NOT NULL AND image <> ''"
 
 
 def summary(job: Job, tally: Tally, **counts: int) -> dict[str, Any]:
-    """The figures a caller shows."""
+    """The counts for the caller."""
     shown: dict[str, Any] = counts | {
         "computed": tally.computed,
         "from_cache": tally.from_cache,

@@ -37,14 +37,14 @@ def embed_images(
 ) -> dict[str, Any]:
     """Add a unit row to the feature 'image' for each item that has a picture and no row yet.
 
-    Rows that are there, imported or made before, stay unless `overwrite`, which replaces the
-    feature as a whole. Vectors are cached by the picture's sha256 and the feature is written once,
-    at the end: a killed run leaves the old feature, and the next need not run the model again.
-    Pictures that cannot be read are refused with a reason, as for captions.
+    Existing rows, imported or made before, are kept unless `overwrite`, which replaces the whole
+    feature. Vectors are cached by the picture's sha256 and the feature is written once, at the end:
+    a killed run leaves the old feature, and the next reuses the cache. Unreadable pictures are
+    refused with a reason, as for captions.
 
     Args:
         model: folder or hub name of a vision model (ViT, DINOv2, Swin, ConvNeXt, CLIP, SigLIP ..)
-            with its image processor. To add to imported rows, give the model that made them.
+            with its image processor. To add to imported rows, use the model that made them.
         images: the folder that relative `image` paths start from; URLs need none.
 
     Returns:
@@ -52,7 +52,7 @@ def embed_images(
         rejects (the file).
 
     Raises:
-        InputError: the rows there have another dimension, or came from another model.
+        InputError: the existing rows have another dimension, or came from another model.
     """
     require_pillow()
     network, processor, digest = load_model(AutoModel, model)
@@ -65,10 +65,10 @@ def embed_images(
         for entity, feature in there.items():
             if feature.dim != found.shape[1]:
                 raise InputError(
-                    f"The model makes {found.shape[1]} dimensions, the rows there have "
+                    f"The model has {found.shape[1]} dimensions, the existing rows have "
                     f"{feature.dim}.",
                     where=f"feature image of {entity}",
-                    how="Give the model that made them, or replace them all with overwrite.",
+                    how="Use the model that made them, or replace them all with overwrite.",
                 )
         return [row.astype("<f4").tobytes() for row in found]
 
@@ -87,9 +87,9 @@ def embed_images(
                     dim = dim or len(vector) // 4
                     if len(vector) != 4 * dim:
                         raise Corrupt(
-                            "The image cache holds vectors of different sizes for one model.",
+                            "The image cache has vectors of different sizes for one model.",
                             where=str(cache.path),
-                            how="Delete it: what it held is computed again.",
+                            how="Delete it; its content is computed again.",
                         )
                     ids[entity].append(item_id)
                     file.write(vector)
@@ -111,9 +111,9 @@ def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) ->
         ours = note is not None and vector_digest(db, "image", entity) in note["files"]
         if ours and note["model"] != digest:
             raise InputError(
-                "The image embeddings there were made by another model: their spaces differ.",
+                "The existing image embeddings were made by another model, in another space.",
                 where=f"feature image of {entity}",
-                how="Give that model, or replace them all with overwrite.",
+                how="Use that model, or replace them all with overwrite.",
             )
         found[entity] = feature
     return found

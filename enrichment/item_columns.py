@@ -1,4 +1,4 @@
-"""How enrichment writes: fresh values gathered beside, then laid over the items at once."""
+"""How enrichment writes: new values go to a temporary table, then to all items at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 
 @contextmanager
 def transaction(db: sqlite_utils.Database) -> Iterator[None]:
-    """Read and write in one transaction, so that no one's import slips in between.
+    """Read and write in one transaction, so that no import happens in between.
 
-    Anything raised, or a kill at any point, leaves the catalogue as it was. Joins the caller's
-    transaction where one is open.
+    An exception, or a kill at any point, leaves the catalogue unchanged. Joins the caller's
+    transaction if one is open.
     """
     if db.conn.in_transaction:
         yield
@@ -33,10 +33,10 @@ def transaction(db: sqlite_utils.Database) -> Iterator[None]:
 def replace_column(
     db: sqlite_utils.Database, column: str, fresh: Iterable[tuple[str, str, str]]
 ) -> int:
-    """Set a column of all items: the fresh (entity, item id, value), NULL for every other item.
+    """Set a column of all items to the fresh (entity, item id, value), or NULL if not given.
 
-    `fresh` is read to its end into a temporary table before an item is touched, so it may itself
-    read the items. Only rows whose value differs are written. Call inside `transaction`.
+    `fresh` is read completely into a temporary table before any item changes, so it may itself read
+    the items. Only rows whose value differs are written. Call inside `transaction`.
 
     Returns the number of items whose value changed.
     """

@@ -15,8 +15,8 @@ from omnisearch.data.workspace.errors import MissingExtra
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
-MAX_SIDE = 1536  # vision models look at far fewer pixels; the rest only costs memory
-TIMEOUT_SECONDS, TOTAL_SECONDS = 10, 60  # of one answer, of a whole picture
+MAX_SIDE = 1536  # vision models use far fewer pixels; more only costs memory
+TIMEOUT_SECONDS, TOTAL_SECONDS = 10, 60  # per response, per picture
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 _OPENER = urllib.request.OpenerDirector()
@@ -33,7 +33,7 @@ for _handler in (
 
 
 class Refused(Exception):
-    """A picture that is not read; the message says why."""
+    """A picture was refused; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Picture:
 
 
 def require_pillow() -> None:
-    """Raise InputError where the extra that decodes pictures is not installed."""
+    """Raise InputError if the extra for decoding pictures is not installed."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -59,7 +59,7 @@ def read_bytes(reference: str, root: Path | None) -> bytes:
     """The bytes behind an item's `image`: a URL, or a path relative to the folder `root`.
 
     Raises:
-        Refused: neither, outside `root`, absent, empty, over MAX_BYTES, or a drawing (SVG).
+        Refused: neither, outside `root`, missing, empty, over MAX_BYTES, or a drawing (SVG).
     """
     scheme = reference.partition(":")[0].lower() if "://" in reference else ""
     if scheme in ("http", "https"):
@@ -79,7 +79,7 @@ def read_bytes(reference: str, root: Path | None) -> bytes:
 
 
 def decode(content: bytes) -> Picture:
-    """The picture in `content`; of an animation the first frame.
+    """The picture in `content`; the first frame of an animation.
 
     Raises:
         Refused: not one of FORMATS, damaged, or more than MAX_PIXELS.
@@ -124,11 +124,11 @@ def _fetch(url: str) -> bytes:
 
 
 def _read_answer(answer: http.client.HTTPResponse) -> bytes:
-    """Up to one byte over MAX_BYTES; raises TimeoutError for a server that only trickles."""
+    """Up to one byte over MAX_BYTES; raises TimeoutError if the server is too slow."""
     end = time.monotonic() + TOTAL_SECONDS
     content = bytearray()
     while len(content) <= MAX_BYTES and (part := answer.read1(65_536)):
         content += part
         if time.monotonic() > end:
-            raise TimeoutError(f"not there after {TOTAL_SECONDS} s")
+            raise TimeoutError(f"not complete after {TOTAL_SECONDS} s")
     return bytes(content)

@@ -1,7 +1,7 @@
-"""Items' own text through a pretrained encoder, as the continuous feature 'text' (§3.3).
+"""Embeddings of items' text by a pretrained encoder, as the continuous feature 'text' (§3.3).
 
-Beside PinSage and ItemSage it is one more vector that the item encoder reads. With it, training can
-start from what the pretrained encoder knows of the language: see `encoders.training.warm_start`.
+Like PinSage and ItemSage, it is a vector that the item encoder reads. With it, training can start
+from the pretrained encoder's knowledge of the language: see `encoders.training.warm_start`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PROSE = ("title", "caption", "description")
 
 
 def own_text(item: dict[str, Any]) -> str:
-    """What the pretrained encoder reads of an item: what says most comes first."""
+    """The text of an item for the pretrained encoder, the most informative fields first."""
     return ". ".join(field_texts(item, FIELDS))
 
 
 def texts_of(item: dict[str, Any]) -> list[str]:
-    """What is embedded of an item: its whole text, then each field of prose by itself."""
+    """The embedded texts of an item: its whole text, then each prose field alone."""
     whole = own_text(item)
     return [whole, *field_texts(item, PROSE)] if whole else []
 
@@ -43,8 +43,8 @@ def texts_of(item: dict[str, Any]) -> list[str]:
 def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndarray:
     """(n, d) float32 unit rows: the whole text's vector plus the mean of the prose fields'.
 
-    A field alone is closer to a query about it than it is beside others, and a long description
-    is cut later. `docs/results/warm-start.md` has the figures.
+    A field alone is closer to a query about it than with others, and a long description is cut
+    later. `docs/results/warm-start.md` has the figures.
 
     Args:
         texts: n lists as of `texts_of`, none empty.
@@ -59,10 +59,10 @@ def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndar
 
 
 def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
-    """Arguments for `embed_texts`: those of the last time, else MiniLM's where that fits.
+    """Arguments for `embed_texts`: those of the last run, else MiniLM's if it fits.
 
-    None where neither is at hand. MiniLM fits where it is installed and at most half of the items
-    are in other languages.
+    None if there is neither. MiniLM fits if it is installed and at most half of the items are not
+    in English.
     """
     note = get_meta(db, NOTE)
     if note:
@@ -88,19 +88,19 @@ def embed_texts(
 ) -> dict[str, int]:
     """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
 
-    Vectors of texts that were embedded before are taken from `text_cache.db` in the workspace: a
-    killed run goes on where it was, and after an import only new texts are computed.
+    Vectors of texts that were embedded before come from `text_cache.db` in the workspace: a killed
+    run can be continued, and after an import only new texts are computed.
 
     Args:
         backbone: folder or hub name of an encoder, or 'minilm' (English, by the extra `minilm`).
         pooling: 'mean' or 'cls', as the encoder was trained.
-        max_tokens: longer texts are cut, at the latest where the encoder cannot read on.
+        max_tokens: longer texts are cut, at most the encoder's own limit.
 
     Returns:
         Counts: items, computed, dim.
 
     Raises:
-        InputError: there is no such encoder, or no item has text.
+        InputError: the encoder does not exist, or no item has text.
         Corrupt: `text_cache.db` is damaged.
     """
     tower = TextTower(backbone, pooling, max_tokens)
@@ -144,7 +144,7 @@ def embed_texts(
 
 
 class _Cache:
-    """Vectors by encoder and text, float16 in SQLite; it may be deleted."""
+    """Vectors by encoder and text, float16 in SQLite; the file may be deleted."""
 
     def __init__(self, workspace: Workspace, encoder: str) -> None:
         self.path, self.encoder = workspace.text_cache, encoder
@@ -168,11 +168,11 @@ class _Cache:
             raise Corrupt(
                 f"The cache of text embeddings cannot be used ({error}).",
                 where=str(self.path),
-                how="Delete it: what it held is computed again.",
+                how="Delete it; its content is computed again.",
             ) from error
 
     def vectors(self, texts: Sequence[str], tower: TextTower) -> tuple[np.ndarray, int]:
-        """(n, dim) float32 unit rows, and how many were computed for it."""
+        """(n, dim) float32 unit rows, and how many of them had to be computed."""
         keys = [self._key(text) for text in texts]
         known = {key: vector for key in set(keys) if (vector := self._get(key, tower.dim))}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}

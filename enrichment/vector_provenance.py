@@ -1,4 +1,4 @@
-"""Where vectors come from: imported or made here, and until when what made them looked."""
+"""The origin of vectors: imported or made here, and until when their data was read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omnisearch.data.catalogue.vectors import ItemVectors
 
 
 def note_fit(db: sqlite_utils.Database, feature: ItemVectors, until: int) -> None:
-    """Note until when (exclusive) the fit looked, for the leak rule (`check_leak`)."""
+    """Note until when (exclusive) training read the log, for the leak rule (`check_leak`)."""
     with db.conn:
         note = {"until": until, "sha256": vector_digest(db, feature.name, feature.entity)}
         set_meta(db, fit_note(feature.name), note)
@@ -24,7 +24,7 @@ def imported(db: sqlite_utils.Database, name: str, entity: str) -> bool:
 
 
 def vector_digest(db: sqlite_utils.Database, name: str, entity: str) -> str | None:
-    """The sha256 of the vectors of this name, None where there are none."""
+    """The sha256 of the vectors of this name, None if there are none."""
     row = db.conn.execute(
         "SELECT sha256 FROM item_vectors WHERE name = ? AND entity = ?", [name, entity]
     ).fetchone()

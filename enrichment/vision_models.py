@@ -1,4 +1,4 @@
-"""Loading vision models safely, and the cache of what they said of each picture."""
+"""Loading vision models safely, and the cache of their results for each picture."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def load_model(kind: Any, model: str | Path) -> tuple[Any, Any, str]:
     """A vision model for inference, its image processor, and a digest that names its weights.
 
-    `model` is a folder as `save_pretrained` writes it, or a hub name; nothing is fetched for a
-    folder. Only safetensors are read and no code of the model's. The image processor is the one
-    that works on Pillow alone.
+    `model` is a folder as written by `save_pretrained`, or a hub name; nothing is fetched for a
+    folder. Only safetensors are read, and no code of the model is run. The image processor is the
+    one that needs only Pillow.
 
     Args:
         kind: the `transformers` class to load, such as BlipForConditionalGeneration.
 
     Raises:
-        InputError: no such folder, or the folder holds no such model.
+        InputError: the folder does not exist, or has no such model.
     """
     source = str(model)
     local = Path(source).is_dir()
@@ -69,7 +69,7 @@ def load_part(loader: Any, model: str | Path) -> Any:
 
 
 def pixels(processor: Any, images: Sequence[Any], network: Any) -> torch.Tensor:
-    """(n, 3, h, w) for PIL images, on the network's device and in its type."""
+    """(n, 3, h, w) for PIL images, on the network's device and in its dtype."""
     batch = processor(images=list(images), return_tensors="pt")["pixel_values"]
     return batch.to(network.device, network.dtype)
 
@@ -86,10 +86,10 @@ def _hub_digest(network: Any) -> str:
 
 
 class Cache:
-    """What a model made of a picture, by the picture's sha256: `image_cache.db` in the workspace.
+    """A model's results by the picture's sha256: `image_cache.db` in the workspace.
 
-    It saves a killed or repeated run the model's work, and items with the same picture. It holds
-    nothing that cannot be computed again: it may be deleted.
+    It saves computing again after a kill, in repeated runs, and for items with the same picture.
+    The file may be deleted: everything in it can be computed again.
     """
 
     def __init__(self, workspace: Workspace, model: str) -> None:
@@ -108,11 +108,11 @@ class Cache:
             raise Corrupt(
                 f"The image cache cannot be read ({error}).",
                 where=str(self.path),
-                how="Delete it: what it held is computed again.",
+                how="Delete it; its content is computed again.",
             ) from error
 
     def get(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """The results there are, by the pictures' digests."""
+        """The cached results, by the pictures' digests."""
         found = {}
         for digest in digests:
             row = self.connection.execute(
@@ -123,7 +123,7 @@ class Cache:
         return found
 
     def put(self, results: dict[str, bytes]) -> None:
-        """Keep results, durably when this returns."""
+        """Store results; they are durable when this returns."""
         with self.connection:
             self.connection.executemany(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",

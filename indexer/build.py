@@ -1,4 +1,4 @@
-"""Building generations: `build` and `rebuild` number all items anew (see `indexer.update`)."""
+"""Building generations: `build` and `rebuild` renumber all items (see `indexer.update`)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def build(
     options: BuildOptions | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Encode what changed, build all indexes anew and publish them; returns the new number.
+    """Encode what changed, build all indexes from scratch and publish them; returns the number.
 
-    Rows are numbered by id, so the places of deleted items are gone.
+    Rows are numbered in the order of ids, without rows of deleted items.
 
     Raises:
         NotReady: another process is building in this workspace.
@@ -42,7 +42,7 @@ def rebuild(
     options: BuildOptions | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """As `build`, but every item is encoded again."""
+    """Like `build`, but encodes every item again."""
     with build_lock(workspace), snapshot(db):
         job = Job(workspace, db, encoder, options or BuildOptions(), progress, fresh=True)
         return publish(job)
@@ -50,7 +50,7 @@ def rebuild(
 
 @contextmanager
 def snapshot(db: sqlite_utils.Database) -> Iterator[None]:
-    """Read one state of the catalogue throughout, whatever is imported meanwhile."""
+    """Read one consistent state of the catalogue, whatever is imported meanwhile."""
     if db.conn.in_transaction:
         yield
         return

@@ -1,4 +1,4 @@
-"""Generations: immutable folders with everything that one version of the index serves from.
+"""Generations: immutable folders, each a complete version of the index.
 
 `generations/<number>/` holds `manifest.json`, and for each entity type a folder with its table,
 its stored tokens and token index, and its spaces. The workspace's `CURRENT` names the live one.
@@ -26,8 +26,8 @@ GENERATION = Kind(
     "generation",
     4,
     again="Run `omnisearch index build`.",
-    mend="Run `omnisearch index rollback --number N` with one that `omnisearch index status` "
-    "shows, or `omnisearch index build`.",
+    mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
+    "or `omnisearch index build`.",
 )
 
 _OPEN_TRIES = 3
@@ -39,15 +39,14 @@ class Generation:
 
     Attributes:
         number: the folder's name; higher is newer.
-        checkpoint: of the encoder whose vectors these are; checkpoint_name: the name it was
-            trained under.
+        checkpoint: of the encoder of these vectors; checkpoint_name: the name it was trained under.
         manifest: counts, parameters, measured recall; see docs/reference/generations.md.
         spaces: (entity, space) → Space: 'learned' for all, 'pinsage' for pins and 'itemsage' for
-            products where these embeddings exist.
+            products if these embeddings exist.
         tokens: 'pin' and 'product' → TokenIndex.
         texts: 'pin' and 'product' → the words of each item's text.
         tables: 'pin', 'product' and 'query' → ItemTable.
-        spelling: the words of all items, for queries that are misspelt.
+        spelling: the words of all items, for correcting queries.
     """
 
     number: int
@@ -70,12 +69,11 @@ class Generation:
     ) -> Generation:
         """Open a generation, the live one by default.
 
-        Every file is compared with the manifest's sha256 first; `verify=False` leaves this out,
-        but never the bounds checks of what hnswlib reads.
+        Every file is first compared with the manifest's sha256; `verify=False` skips this, but not
+        the bounds checks of what hnswlib reads.
 
         Raises:
-            NotReady: there is no such generation.
-            Corrupt: a file is damaged.
+            NotReady: the generation does not exist. Corrupt: a file is damaged.
             InputError: an unknown token backend.
         """
         for attempt in range(_OPEN_TRIES):
@@ -84,7 +82,7 @@ class Generation:
             try:
                 return _open(folder, chosen, token_backend, verify)
             except Corrupt:
-                # Between reading CURRENT and here newer ones may have replaced it.
+                # Newer generations may have been published since CURRENT was read.
                 moved = number is None and live_number(workspace) != chosen
                 if not moved or attempt == _OPEN_TRIES - 1:
                     raise
@@ -92,7 +90,7 @@ class Generation:
 
 
 def live_number(workspace: Workspace) -> int:
-    """The live generation's number; raises NotReady where none was published."""
+    """The live generation's number; raises NotReady if none was published."""
     number = read_number(workspace.current, GENERATION)
     if number is None:
         raise NotReady(
@@ -104,7 +102,7 @@ def live_number(workspace: Workspace) -> int:
 
 
 def folder_of(workspace: Workspace, number: int) -> Path:
-    """The folder of a generation; raises NotReady where it is not there."""
+    """The folder of a generation; raises NotReady if it does not exist."""
     folder = workspace.generation(number)
     if not folder.is_dir():
         raise NotReady(
@@ -127,9 +125,7 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
         }
         checkpoint, name = str(manifest["checkpoint"]), str(manifest["checkpoint_name"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GENERATION.corrupt(
-            f"The manifest lacks what it should say ({error!r}).", folder
-        ) from error
+        raise GENERATION.corrupt(f"The manifest lacks a field ({error!r}).", folder) from error
     tables = {entity: open_table(folder / entity, entity) for entity in ENTITIES}
     for entity, table in tables.items():
         if len(table) != rows[entity]:

@@ -1,4 +1,4 @@
-"""Writing one generation into a folder of its own, and making it the live one."""
+"""Writing one generation into its own folder, and making it the live one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from omnisearch.indexer.signals import (
 )
 
 TEXTS_FILE = "texts.npy"
-ENCODER = "encoder"  # the query encoder of these vectors: a training or rollback never parts them
+ENCODER = "encoder"  # the query encoder of these vectors, kept with them
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class BuildOptions:
     """The `[index]` table of `omnisearch.toml`.
 
     Attributes:
-        m: links of an element in the HNSW graphs.
+        m: links per element in the HNSW graphs.
         ef_construction: breadth of the search for them.
-        retention: how many generations are kept, the live one among them.
-        recall_ef: breadth of the search for which recall is measured.
+        retention: how many generations are kept, including the live one.
+        recall_ef: breadth of the search with which recall is measured.
     """
 
     m: int = 16
@@ -69,10 +69,10 @@ class BuildOptions:
 
 @dataclass
 class Job:
-    """One generation to be written.
+    """One generation to write.
 
     Attributes:
-        base: the generation whose rows it keeps; None to number all items anew.
+        base: the generation whose rows it keeps; None to renumber all items.
         fresh: encode every item, changed or not.
     """
 
@@ -87,13 +87,13 @@ class Job:
     total: int = field(default=0, init=False)
 
     def step(self, items: int) -> None:
-        """Tell how many more items are done."""
+        """Report further items as done."""
         self.done += items
         if self.progress:
             self.progress(min(self.done, self.total), self.total)
 
     def base_folder(self, entity: str) -> Path | None:
-        """Where the base keeps an entity type's files."""
+        """The base's folder of an entity type."""
         if self.base is None:
             return None
         return self.workspace.generation(self.base.number) / entity
@@ -102,8 +102,8 @@ class Job:
 def publish(job: Job) -> int:
     """Write the job's generation and make it the live one; returns its number.
 
-    Call it under the build lock. A generation that would equal its base is not published again:
-    the base's number is returned.
+    Call it under the build lock. A generation equal to its base is not published; the base's number
+    is returned.
     """
     workspace = job.workspace
     stats = encode_signals(
@@ -124,7 +124,7 @@ def publish(job: Job) -> int:
 
 
 class _Unchanged(Exception):
-    """The generation written equals its base."""
+    """The new generation equals its base."""
 
 
 def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals]) -> None:
@@ -182,7 +182,7 @@ def _write_items(
     texts: tuple[np.ndarray, np.ndarray],
     spelled: Counter[str],
 ) -> None:
-    """The table; of items, tokens and words too. Unchanged texts take theirs from the base.
+    """Write the table, and for items tokens and words, reusing the base's for unchanged texts.
 
     The words of changed texts are counted in `spelled`.
     """
@@ -231,7 +231,7 @@ def _describe(
 
 
 def _same_content(folder: Path, base: Generation) -> bool:
-    """Whether two generations hold the same; tantivy names its files at random."""
+    """Whether two generations have equal content; tantivy's file names are random."""
 
     def content(files: dict[str, Any]) -> dict[str, str]:
         return {name: says["sha256"] for name, says in files.items() if "/tantivy/" not in name}
@@ -244,8 +244,8 @@ def _same_content(folder: Path, base: Generation) -> bool:
 
 
 def _first_part(job: Job) -> Progress:
-    """Progress of the encoding as the first part of the job's: the rest is about as many again
-    for the tables, and twice for the graphs."""
+    """Progress of the encoding as the first part of the job's: tables count as many items again,
+    and graphs twice as many."""
 
     def progress(done: int, total: int) -> None:
         job.total = 4 * total

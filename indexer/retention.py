@@ -10,9 +10,9 @@ from omnisearch.indexer.generation import GENERATION
 
 
 def next_number(workspace: Workspace) -> int:
-    """The number of the next generation: above all that there are.
+    """The number of the next generation, above all existing ones.
 
-    A damaged pointer does not stop a build: it will be replaced.
+    A damaged pointer does not stop a build, because it will be replaced.
     """
     try:
         live = read_number(workspace.current, GENERATION) or 0
@@ -24,7 +24,7 @@ def next_number(workspace: Workspace) -> int:
 def retain(workspace: Workspace, keep: int, live: int) -> None:
     """Remove all but the newest `keep` generations; never the live one.
 
-    Signals of checkpoints that no remaining generation uses go too.
+    Also removes signals of checkpoints that no remaining generation uses.
     """
     numbers = numbers_in(workspace.generations)
     others = [number for number in numbers if number != live]

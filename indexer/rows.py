@@ -1,4 +1,4 @@
-"""Rows: which item has which place in every part of a generation."""
+"""Rows: the position of each item in every part of a generation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rows:
-    """Which item has which row.
+    """The row of each item.
 
     Attributes:
         ids: the ids by row, deleted ones included.
@@ -33,10 +33,10 @@ class Rows:
 
 
 def assign_rows(ids: list[str], base: Sequence[str] = ()) -> Rows:
-    """Every id's row: as in `base`, the ids of an older generation by row, new ones after them.
+    """Every id's row: as in `base` (the ids of an older generation by row), then new ids.
 
-    An id of the base that is not among `ids` keeps its row and is marked deleted; if it comes
-    back later, it has the same row.
+    An id of the base that is not in `ids` keeps its row and is marked deleted; if it returns later,
+    it gets the same row.
     """
     known, live = set(base), set(ids)
     every = [*base, *(key for key in ids if key not in known)]

@@ -1,9 +1,9 @@
-"""Signals: what one checkpoint makes of every item, encoded in batches and kept between builds.
+"""Signals: every item encoded by one checkpoint, in batches, and kept between builds.
 
-`signals/<checkpoint>/<version>/` holds for each entity type the ids (in order of id), a content
-hash for each, and one array of vectors for each space; `signals/<checkpoint>/CURRENT` names the
-version that is whole. An item whose content hash is the one of the version before is not encoded
-again (§3.6: the batch inference of each day touches what changed).
+`signals/<checkpoint>/<version>/` has for each entity type the ids (ascending), a content hash of
+each item, and one array of vectors per space; `signals/<checkpoint>/CURRENT` names the complete
+version. An item whose content hash has not changed since the previous version is not encoded again
+(§3.6: the daily batch inference touches what changed).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ENCODE_AT_ONCE = 4096
 
 
 class ItemsAndQueries(Protocol):
-    """What of `omnisearch.encoders.encoder.Encoder` is used here."""
+    """The part of `omnisearch.encoders.encoder.Encoder` that is used here."""
 
     checkpoint: str
     name: str
@@ -66,9 +66,9 @@ class EntitySignals:
 
     Attributes:
         ids: ascending.
-        hashes: uint8 (n, 16), of everything the encoder reads of an item.
+        hashes: uint8 (n, 16), of everything that the encoder reads of an item.
         texts: uint8 (n, 16), of its text fields alone.
-        spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros where an item has none.
+        spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros if an item has none.
     """
 
     ids: list[str]
@@ -79,10 +79,10 @@ class EntitySignals:
 
 @dataclass
 class SignalStats:
-    """What a run of `encode_signals` did, by entity type.
+    """The result of `encode_signals`, by entity type.
 
     Attributes:
-        items: how many there are; encoded: how many of them were encoded now.
+        items: the number of items; encoded: how many of them were encoded now.
         folder: where the signals are.
     """
 
@@ -101,10 +101,10 @@ def encode_signals(
 ) -> SignalStats:
     """Bring the signals of the encoder's checkpoint up to date with the catalogue.
 
-    With `fresh` nothing of older signals is used. Progress counts items.
+    With `fresh`, older signals are not used. Progress counts items.
 
     Raises:
-        InputError: a feature has another dimension than the encoder was trained with.
+        InputError: a feature's dimension differs from the one the encoder was trained with.
     """
     home = workspace.signals_of(encoder.checkpoint)
     old = {} if fresh else _old_signals(workspace, encoder.checkpoint)
@@ -135,7 +135,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     """The signals in one version's folder, by entity type.
 
     Raises:
-        Corrupt: a file is not as the manifest says.
+        Corrupt: a file does not match the manifest.
     """
     verified(folder, SIGNALS)
     found = {}
@@ -151,7 +151,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
 
 
 def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
-    """The signals there are; none where they are damaged: they can all be made again."""
+    """The existing signals; none if they are damaged, because they can be made again."""
     try:
         folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
         return {} if folder is None else read_signals(folder)
@@ -160,10 +160,10 @@ def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySigna
 
 
 def related_queries(db: sqlite_utils.Database) -> list[str]:
-    """The queries that can be shown as related ones, ascending: those that engaged something.
+    """The queries that can be shown as related ones, ascending: those with engagement.
 
-    Only engagement before the catalogue's engaged_until counts. Where no query engaged anything,
-    all queries of the catalogue are taken.
+    Only engagement before the catalogue's engaged_until counts. If no query has any, all queries of
+    the catalogue are returned.
     """
     rows = db.conn.execute(
         "SELECT DISTINCT query FROM engagements WHERE action != 'impression' AND +time < ? "
@@ -177,7 +177,7 @@ def related_queries(db: sqlite_utils.Database) -> list[str]:
 
 @dataclass
 class _Run:
-    """The writing of one entity type's signals."""
+    """Writes one entity type's signals."""
 
     workspace: Workspace
     db: sqlite_utils.Database
@@ -187,7 +187,7 @@ class _Run:
     old: EntitySignals | None
 
     def write(self, step: Callable[[int], None]) -> tuple[int, int]:
-        """Returns how many items there are, and how many were encoded."""
+        """Returns the number of items, and how many were encoded."""
         features = self._features()
         batches, total = self._batches()
         spaces = {LEARNED: self._array(LEARNED, total)}
@@ -248,7 +248,7 @@ class _Run:
         return len(fresh)
 
     def _known(self, ids: list[str], hashes: np.ndarray) -> np.ndarray:
-        """Int64 (m,): the old row of each item with the same content, else -1."""
+        """Int64 (m,): the old row of each item with unchanged content, else -1."""
         if self.old is None or not self.old.ids:
             return np.full(len(ids), -1, dtype=np.int64)
         rows = np.array([self._old_rows.get(key, -1) for key in ids], dtype=np.int64)
@@ -278,7 +278,7 @@ class _Run:
             if feature.dim != dim:
                 raise InputError(
                     f"The feature {name!r} of {self.entity} items has {feature.dim} dimensions, "
-                    f"the checkpoint was trained with {dim}.",
+                    f"but the checkpoint was trained with {dim}.",
                     where=f"checkpoint {self.encoder.checkpoint}",
                     how="Run `omnisearch train` again, or import the vectors it was trained with.",
                 )
@@ -300,7 +300,7 @@ class _Run:
 
 
 def _text_of(entity: str, item: dict[str, Any]) -> bytes:
-    """All that the encoder reads of an item's text, field by field, as bytes."""
+    """Everything that the encoder reads of an item's text, field by field, as bytes."""
     if entity == "query":
         return item["id"].encode()
     engaged = [entry[0] for entry in item.get("engaged_queries") or ()]

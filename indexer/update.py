@@ -1,4 +1,4 @@
-"""Updating: a generation of the live one's rows, with what was added, changed and deleted."""
+"""Updating: a generation with the live one's rows and the catalogue's changes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ def update(
 ) -> int:
     """Publish the catalogue's additions, changes and deletions; returns the number that is live.
 
-    Items keep their rows; new ones come after them, and the rows of deleted ones stay empty in
-    table, tokens and spaces alike until `build` or `rebuild`. Where there is no generation, or
-    the encoder is of another checkpoint, this is `build`. Where nothing changed, nothing is
-    published.
+    Items keep their rows; new ones are appended, and the rows of deleted ones stay empty in table,
+    tokens and spaces until `build` or `rebuild`. Without a generation, or with an encoder of
+    another checkpoint, this is `build`. If nothing changed, nothing is published.
 
     Raises:
         NotReady: another process is building in this workspace.

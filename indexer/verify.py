@@ -1,4 +1,4 @@
-"""Looking after generations: what there is, whether it is whole, and going back."""
+"""Listing generations, verifying them, and rolling back."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from omnisearch.indexer.generation import GENERATION, Generation, folder_of, liv
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """What generations there are: {'live': number or None, 'generations': [summary, ...]}.
+    """The existing generations: {'live': number or None, 'generations': [summary, ...]}.
 
     A summary, newest first, has number, live (bool), created_at, checkpoint, checkpoint_name,
     engaged_until, bytes, entities (rows, live and deleted counts), spaces (vectors and measured
-    recall); of a damaged one only number, live and problem.
+    recall); for a damaged one only number, live and problem.
     """
     try:
         live, problem = read_number(workspace.current, GENERATION), None
@@ -61,12 +61,12 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def verify(workspace: Workspace, number: int | None = None) -> list[str]:
-    """What is wrong with a generation (the live one by default), in sentences; empty if nothing.
+    """The problems of a generation (the live one by default), as sentences; empty if none.
 
     Every file is compared with the manifest, and all indexes are opened.
 
     Raises:
-        NotReady: there is no such generation.
+        NotReady: the generation does not exist.
     """
     chosen = live_number(workspace) if number is None else number
     folder = folder_of(workspace, chosen)
@@ -82,10 +82,10 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
 def rollback(workspace: Workspace, number: int | None = None) -> int:
     """Make an earlier generation the live one: `number`, or the newest one before the live one.
 
-    It is verified first. The one that was live stays, so that it can be put back too.
+    It is verified first. The previous live one is kept, so that it can be restored too.
 
     Raises:
-        NotReady: there is no such generation, or another process is publishing.
+        NotReady: the generation does not exist, or another process is publishing.
         Corrupt: the chosen one is damaged; the live one stays.
     """
     with build_lock(workspace):
@@ -102,7 +102,7 @@ def rollback(workspace: Workspace, number: int | None = None) -> int:
             raise InputError(
                 f"There is no generation {number}.",
                 where="--number",
-                how=f"There are: {', '.join(map(str, numbers)) or 'none'}.",
+                how=f"Existing generations: {', '.join(map(str, numbers)) or 'none'}.",
             )
         problems = verify(workspace, number)
         if problems:

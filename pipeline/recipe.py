@@ -1,9 +1,9 @@
-"""Each stage from files to rankers: it opens what it needs of the workspace, works, and closes it.
+"""The stages from files to rankers: each opens what it needs, does its work and closes it.
 
-A workspace is given as such or as its folder. `progress` is called with what is done and of how
-much, and starts anew with each file, enricher or kind of item. Options by keyword are settings:
-they override `omnisearch.toml` and the environment for this call. What a stage needs beyond the
-catalogue (PyTorch above all) is imported when the stage runs.
+A workspace is a `Workspace` or its folder. `progress` is called with (done, total), starting again
+for each file, enricher or kind of item. Keyword options are settings: they override
+`omnisearch.toml` and the environment for this call. What a stage needs beyond the catalogue (mainly
+PyTorch) is imported when the stage runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omnisearch.ranker.training import Rankers
 
 WorkspaceLike = Workspace | Path | str
-FEEDBACK = Path("feedback")  # the word, where no file has this name
+FEEDBACK = Path("feedback")  # the word, unless a file has this name
 
 
 def import_files(
@@ -42,24 +42,24 @@ def import_files(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> list[Report]:
-    """Import files, folders of conventional names, or 'feedback'; makes the workspace if need be.
+    """Import files, folders of conventional names, or 'feedback'; creates the workspace if needed.
 
-    'feedback' stands for the events and judgments that `omnisearch serve` has taken.
+    'feedback' means the events and judgments that `omnisearch serve` has collected.
 
     Args:
-        kind: of the rows, such as 'pins'; by default the file's name tells.
-        format: the paths are in a data set's or a shop system's own format, such as 'esci'.
+        kind: of the rows, such as 'pins'; by default from the file's name.
+        format: the paths are in the format of a data set or a shop system, such as 'esci'.
         mapping: our field → the file's column, such as {"title": "product_title"}.
-        vectors: the paths are item vectors of this name, such as 'pinsage', of the `entity`.
+        vectors: the paths are item vectors with this name, such as 'pinsage', of the `entity`.
         ids: the id list of an `.npy` file of vectors; by default the file beside it.
-        strict: one bad row refuses the whole file.
+        strict: refuse the whole file if any row is bad.
 
     Returns:
-        What became of each file: rows taken, changed, and refused with the reasons.
+        A report for each file: rows taken, changed, and refused with the reasons.
 
     Raises:
-        InputError: a path does not exist (then nothing was imported), a file as a whole is
-            unusable, or `strict` and a row was refused (then nothing of that file was imported).
+        InputError: a path does not exist (nothing was imported), a file as a whole is unusable, or
+            `strict` is set and a row was refused (nothing was imported from that file).
     """
     from omnisearch.data.importers.feedback import import_feedback
     from omnisearch.data.importers.files import ImportOptions, import_file
@@ -90,9 +90,9 @@ def import_files(
 
 
 def default_enrichers(workspace: WorkspaceLike) -> list[str]:
-    """The enrichers that `enrich` runs where none is named, in this order.
+    """The enrichers that `enrich` runs by default, in this order.
 
-    Raises NotReady where nothing was imported yet.
+    Raises NotReady if nothing was imported yet.
     """
     from omnisearch.enrichment import ENRICHERS
 
@@ -108,19 +108,19 @@ def enrich(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Run enrichers of the registry, or without names those that run by default.
+    """Run the named enrichers of the registry, or without names the default ones.
 
     Args:
-        options: of the enrichers that are named, such as `until` of 'queries'; without any they
-            run with their usual ones.
+        options: of the named enrichers, such as `until` of 'queries'; without any they run with
+            their usual ones.
 
     Returns:
-        Enricher → its counts by name. A true `train_again` says that the encoders were trained
-        with vectors that have been replaced.
+        Enricher → its counts by name. A true `train_again` says that vectors were replaced that the
+        encoders were trained with.
 
     Raises:
         NotReady: nothing was imported yet.
-        InputError: there is no such enricher, or what it needs (a model, pictures) is not there.
+        InputError: an unknown enricher, or what it needs (a model, pictures) is missing.
     """
     from omnisearch.enrichment import ENRICHERS
 
@@ -147,16 +147,16 @@ def train(
     Args:
         preset: 'tiny' (tests), 'demo' (minutes on two cores) or 'paper'.
         name: the checkpoint's name.
-        resume: go on from the last checkpoint of an unfinished training of this name.
+        resume: continue from the last checkpoint of an unfinished training of this name.
         progress: called while the catalogue is read.
         on_step: called after each step with a `StepReport`.
-        options: settings of [train], such as `steps`, `seed`, `backbone`; `warm_steps=0` begins
+        options: settings of [train], such as `steps`, `seed`, `backbone`; `warm_steps=0` starts
             without the encoder of 'enrich text'.
 
     Raises:
         NotReady: nothing was imported yet, or there are no pairs to train on.
-        InputError: an unknown preset, a setting out of range, another process that trains under
-            this name, or a catalogue or settings that changed since the checkpoint to resume.
+        InputError: an unknown preset, a setting out of range, another process is training under
+            this name, or the catalogue or settings changed since the checkpoint to resume.
     """
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.encoders.config import preset_config
@@ -180,7 +180,7 @@ def build_index(
     Raises:
         NotReady: nothing was imported or trained yet, or another process is building.
         InputError: vectors of the catalogue do not fit the encoder.
-        Corrupt: the checkpoint was damaged.
+        Corrupt: the checkpoint is damaged.
     """
     from omnisearch.indexer.build import build
 
@@ -193,7 +193,7 @@ def rebuild_index(
     progress: Progress | None = None,
     **options: Any,
 ) -> int:
-    """As `build_index`, but every item is encoded again."""
+    """Like `build_index`, but encodes every item again."""
     from omnisearch.indexer.build import rebuild
 
     return _publish(rebuild, workspace, name, progress, options)
@@ -205,9 +205,9 @@ def update_index(
     progress: Progress | None = None,
     **options: Any,
 ) -> int:
-    """As `build_index`, but added, changed and deleted items come on top of the live generation.
+    """Like `build_index`, but applies the catalogue's changes to the live generation.
 
-    Where nothing changed, nothing is published, and the live generation's number is returned.
+    If nothing changed, nothing is published, and the live generation's number is returned.
     """
     from omnisearch.indexer.update import update
 
@@ -219,13 +219,13 @@ def train_rankers(
 ) -> tuple[Rankers, Path]:
     """Collect candidates with the live generation, train L1 and L2, and make them live.
 
-    Returns the rankers, whose `report` says what they learned from and how rankers trained on a
-    part of it order the rest, and the folder they lie in. Engines that are open take them by
-    `reload`. `options` are settings of [rank].
+    Returns the rankers and their folder; their `report` says what they learned from and how rankers
+    trained on a part of it order the rest. Open engines load them by `reload`. `options` are
+    settings of [rank].
 
     Raises:
         NotReady: no generation yet, or neither a log after the end of training nor judgments.
-        Corrupt: a file of the generation or the checkpoint was damaged.
+        Corrupt: a file of the generation or the checkpoint is damaged.
     """
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.engine.config import engine_config
@@ -237,7 +237,7 @@ def train_rankers(
 
     with _opened(workspace) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
-        # Rankers that are there already may be the damaged ones that this training is to replace.
+        # Existing rankers may be damaged; this training replaces them.
         snapshot = open_snapshot(space, "tantivy", with_rankers=False)
         config = engine_config(space)
         engine = SearchEngine(space, snapshot, QueryCache.open_default(space, config), config)
@@ -261,14 +261,14 @@ def train_rankers(
 def evaluate(
     workspace: WorkspaceLike, progress: Progress | None = None, **options: Any
 ) -> Evaluation:
-    """Recall@10 of every space, and metrics of every system, on what training never saw.
+    """Recall@10 of every space, and metrics of every system, on data that training never saw.
 
     `options` are fields of `evaluation.evaluate.EvaluateOptions`, such as `queries=500`.
 
     Raises:
-        NotReady: there is no generation yet, or enrichment knows of what happened after training.
+        NotReady: there is no generation yet, or enrichment has read past the end of training.
         InputError: an unknown system.
-        Corrupt: a file was damaged.
+        Corrupt: a file is damaged.
     """
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.evaluate import EvaluateOptions
@@ -306,7 +306,7 @@ def _root(workspace: WorkspaceLike) -> Path:
 def _opened(
     workspace: WorkspaceLike,
 ) -> Iterator[tuple[Workspace, sqlite_utils.Database]]:
-    """The workspace and its catalogue, which is closed at the end."""
+    """The workspace and its open catalogue, closed at the end."""
     from omnisearch.data.catalogue.schema import open_catalogue
 
     space = Workspace.open(_root(workspace))

@@ -1,4 +1,4 @@
-"""What a workspace holds, and which step comes next."""
+"""What a workspace contains, and which step comes next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLES = (
 def workspace_status(workspace: Workspace) -> dict[str, Any]:
     """Counts of every table, item vectors, checkpoints, the live generation and rankers, as JSON.
 
-    `next` is the command that the workspace waits for; None where every stage has been run.
+    `next` is the command to run next; None if every stage has been run.
     """
     db = open_catalogue(workspace.catalogue)
     try:

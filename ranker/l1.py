@@ -1,7 +1,7 @@
 """L1: a linear model over a few features; one matrix product scores all candidates of a query.
 
-Its features are few and cheap, and come from every stage: the paper's L1 uses the embedding's score
-beside token scores.
+Its features are cheap and come from every stage: the paper's L1 uses the embedding's score and
+token scores.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from omnisearch.ranker.lists import Lists
 # BM25 score does not. Its weight was chosen on validation queries of Home Depot and COCO captions,
 # the weight of `excluded` on queries of ESCI outside the test set.
 UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
-UNLEARNED_SCALE = 6.0  # UNLEARNED as logits: about the scale that training on many labels reaches
+UNLEARNED_SCALE = 6.0  # UNLEARNED as logits: about the scale reached by training on many labels
 
 
 @dataclass(frozen=True)
 class Linear:
     """score = filled(x) . weights + present(x) . flags, over the columns of `names`.
 
-    An unknown (NaN) value is filled with `fill`, the mean of the known ones in training, and its
-    presence flag is 0; so the model learns a weight for "unknown".
+    An unknown (NaN) value is replaced by `fill`, the mean of the known ones in training, and its
+    presence flag is 0, so that the model learns a weight for "unknown".
 
     Attributes:
         names: m features; weights, flags, fill: float32 (m,).
@@ -43,12 +43,12 @@ class Linear:
 
     @classmethod
     def fit(cls, lists: Sequence[Lists], names: Sequence[str], l2: float = 1e-3) -> Linear:
-        """Minimise the listwise softmax loss, a convex one, regularised towards UNLEARNED.
+        """Minimise the listwise softmax loss, which is convex, regularised towards UNLEARNED.
 
         For a query with gains y and scores s the loss is -sum(y / sum(y) * log softmax(s)): the
-        pairwise logistic loss extended to a whole list. All queries weigh the same. A row's weight
-        multiplies its term in the softmax's sum. `l2` is the strength of the penalty on the squared
-        distance from UNLEARNED, in standardised features.
+        pairwise logistic loss extended to a whole list. All queries have the same weight. A row's
+        weight multiplies its term in the softmax's sum. `l2` is the strength of the penalty on the
+        squared distance from UNLEARNED, in standardised features.
         """
         X = np.concatenate([part.X for part in lists])[:, _columns(tuple(names), feature_names())]
         weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
@@ -98,7 +98,7 @@ class Linear:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Linear:
-        """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
+        """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
         names = tuple(values["features"])
         _columns(names, feature_names())
         arrays = [np.array(values[key], dtype=np.float32) for key in ("weights", "flags", "fill")]

@@ -43,7 +43,7 @@ class Head:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Head:
-        """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
+        """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
         spread = float(values["spread"])
         if not (np.isfinite(spread) and spread > 0):
             raise ValueError("the spread must be above 0")
@@ -52,7 +52,7 @@ class Head:
 
 @dataclass(frozen=True)
 class L2:
-    """The two heads; one of them is None where training had no labels for it."""
+    """The two heads; one of them is None if training had no labels for it."""
 
     engagement: Head | None
     relevance: Head | None
@@ -60,7 +60,7 @@ class L2:
     def score(self, X: np.ndarray, relevance_weight: float = 0.5) -> np.ndarray:
         """(n,) float32, (1 - w) * engagement + w * relevance, both in spreads.
 
-        Where there is only one head, its scores are returned whatever the weight.
+        If there is only one head, its scores are returned whatever the weight.
         """
         if self.engagement is None or self.relevance is None:
             return (self.engagement or self.relevance).score(X)  # type: ignore[union-attr]

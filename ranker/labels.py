@@ -23,7 +23,7 @@ ACTION_GAIN = {
     "add_to_cart": 3.0,
     "checkout": 4.0,
 }
-PRIOR_VIEWS = 2.0  # views without engagement added to each pair, so that one click proves little
+PRIOR_VIEWS = 2.0  # views without engagement added to each pair, so that one click counts little
 UNSEEN_WEIGHT = 0.3  # of candidates that were retrieved but never shown for the query
 MAX_POSITION = 50  # examination is the same from here on
 
@@ -42,7 +42,7 @@ class PairLog:
     Attributes:
         pair: int64 (m,), the number of the pair, from 0.
         action: int64 (m,), index into ACTIONS.
-        position: float (m,), 1 for the first result, NaN where unknown.
+        position: float (m,), 1 for the first result, NaN if unknown.
         count: (m,), how many times the action happened.
     """
 
@@ -58,11 +58,11 @@ def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     gain = sum(ACTION_GAIN * count) / (examined views + PRIOR_VIEWS). An impression at an unknown
     position is one view, and a pair has at least as many views as actions, because some logs have
     no impressions.
-    weight = 1 for engaged pairs. For others it is UNSEEN_WEIGHT where no impression was examined,
-    and rises to 1 with the probability that one was.
+    weight = 1 for engaged pairs. For others it is UNSEEN_WEIGHT if no impression was examined, and
+    rises to 1 with the probability that one was.
 
     Returns:
-        float32 (pairs,) gain, 0 where not engaged, and float32 (pairs,) weight.
+        float32 (pairs,) gain, 0 if not engaged, and float32 (pairs,) weight.
     """
     examined = examination(log)
     shown = log.action == _IMPRESSION

@@ -1,4 +1,4 @@
-"""Rows grouped by query: sorting into lists, choosing those to train on, nDCG."""
+"""Rows grouped by query: sorting into lists, selecting those to train on, nDCG."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RankingData:
     Attributes:
         X: float32 (n, F), rows of `omnisearch.ranker.features.feature_matrix`.
         groups: int64 (n,), the number of the row's query.
-        engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN where unknown.
-        relevance: float32 (n,), judged grade as a gain, 0 irrelevant, NaN where not judged.
+        engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN if unknown.
+        relevance: float32 (n,), judged grade as a gain, 0 irrelevant, NaN if not judged.
         weights: float32 (n,), the weight of a row's engagement label; None for 1 everywhere.
     """
 
@@ -69,7 +69,7 @@ class Lists:
 def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = None) -> Lists:
     """The queries whose known labels differ, with only their labelled rows.
 
-    A query all of whose labels are equal says nothing about order and is left out.
+    Queries whose labels are all equal say nothing about order and are left out.
 
     Args:
         label: 'engagement' or 'relevance'.
@@ -101,8 +101,8 @@ def ndcg(lists: Lists, scores: np.ndarray, k: int = 10) -> np.ndarray:
     """(queries,) nDCG@k with the labels themselves as gains, as in trec_eval's ndcg_cut.
 
     The ideal order is over the rows given (what was retrieved and labelled). Equal scores are
-    ordered by a fixed shuffle, so that no ordering profits from the order of the rows; a NaN
-    score comes last.
+    ordered by a fixed shuffle, so that the order of the rows has no influence; NaN scores come
+    last.
     """
     scores = np.where(np.isnan(scores), -np.inf, scores)
     query = np.repeat(np.arange(len(lists.sizes)), lists.sizes)

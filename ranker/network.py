@@ -4,8 +4,8 @@
 
 The linear part is trained first, to the optimum of its convex loss. The correction starts at zero
 and is trained for a few passes over the queries: with few queries the head stays close to linear,
-with many it departs from it. The correction is the mean of a few networks, which lie side by side
-in W, b and v.
+with many it departs from it. The correction is the mean of a few networks, concatenated in W, b and
+v.
 `docs/results/ranking.md` has the figures against LightGBM.
 """
 
@@ -21,7 +21,7 @@ from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists
 
-CLIP = 5.0  # standardised values lie in [-CLIP, CLIP]: one outlying price has little effect
+CLIP = 5.0  # standardised values are clipped to [-CLIP, CLIP], so that outliers have little effect
 _ARRAYS = ("mean", "std", "W", "b", "v")
 
 
@@ -50,7 +50,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Network:
-    """The members side by side as one network.
+    """The members concatenated into one network.
 
     Attributes:
         linear: over all features. mean, std: (F,). W: (2F, H). b, v: (H,); all float32, with
@@ -95,7 +95,7 @@ class Network:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Network:
-        """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
+        """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
         mean, std, W, b, v = (np.array(values[name], dtype=np.float32) for name in _ARRAYS)
         linear = Linear.from_json(values["linear"])
         names, hidden = feature_names(), len(b)
@@ -111,7 +111,7 @@ class Network:
 
 
 def _inputs(X: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """(n, 2F) float32: standardised values, 0 where unknown, then presence flags."""
+    """(n, 2F) float32: standardised values, 0 if unknown, then presence flags."""
     known = ~np.isnan(X)
     z = np.clip((X - mean) / std, -CLIP, CLIP)
     return np.concatenate([np.where(known, z, 0), known], axis=1, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Rankers on disk: JSON, in `rankers/<hash>/`, the live one in `CURRENT`.
 
-`CURRENT` holds the hash of the manifest, the manifest the hash of each file: no model is read that
-is not what was written.
+`CURRENT` contains the hash of the manifest, and the manifest the hash of each file, so that only
+models that are exactly as written are read.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ RANKERS = Kind("rankers", 1, again="Run `omnisearch rank train` again.")
 
 
 def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
-    """Write the rankers and make them the live ones; returns their folder.
+    """Write the rankers and make them live; returns their folder.
 
-    A crash leaves the earlier rankers live and whole.
+    A crash leaves the earlier rankers live and intact.
     """
     models: dict[str, Any] = {"l1": rankers.l1.to_json()}
     for label in LABELS:
@@ -56,11 +56,11 @@ def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
 
 
 def load_rankers(workspace: Workspace) -> Rankers | None:
-    """The live rankers, or None where none were trained.
+    """The live rankers, or None if none were trained.
 
     Raises:
         Corrupt: a file is missing, was changed or cannot be read.
-        NotReady: they were trained on other features than this program computes.
+        NotReady: they were trained on other features than this version computes.
     """
     folder = pointed(workspace.current_rankers, RANKERS)
     if folder is None:
@@ -79,7 +79,7 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
     files = set(manifest["files"])
     heads = {f"{label}.json" for label in LABELS} & files
     if not heads or files - heads != {"l1.json", "report.json"}:
-        raise RANKERS.corrupt("The manifest names other files than those of rankers.", place)
+        raise RANKERS.corrupt("The manifest does not list the files of rankers.", place)
 
     def parse(model: str, build: Callable[[Any], Any]) -> Any:
         file = f"{model}.json"

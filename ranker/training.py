@@ -1,4 +1,4 @@
-"""Training both rankers, and measuring them on queries that they have not seen."""
+"""Training both rankers, and measuring them on unseen queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RankerConfig:
     """How to train.
 
     Attributes:
-        held_out: share of the queries that are held out and measured; of fewer than 5 none are.
+        held_out: share of the queries that are held out and measured; none of fewer than 5.
         relevance_weight: the mix that the report measures.
         l1_prior: strength of L1's regularisation towards the order without rankers, divided by the
             number of queries.
@@ -39,7 +39,7 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class Rankers:
-    """L1 and L2 as they were trained, with the report of that training (plain JSON values)."""
+    """Trained L1 and L2, with the report of their training (plain JSON values)."""
 
     l1: Linear
     l2: L2
@@ -54,11 +54,11 @@ def train_rankers(
 
     L2 has a head for each kind of label in the data. The report holds, for each label, nDCG@10 on
     the held-out queries (mean, over the rows with a label) for L1, each head, the mix and every
-    single feature as an ordering; the importance of features; and how many rows and queries there
-    were. The models that it measures were trained on the other queries alone.
+    single feature as an ordering; the importance of features; and the numbers of rows and queries.
+    The measured models were trained only on the other queries.
 
     Raises:
-        InputError: shapes that do not agree.
+        InputError: shapes do not agree.
         NotReady: no query has candidates with different labels.
     """
     _check(data)
@@ -96,7 +96,7 @@ def train_rankers(
 
 
 def _fit(lists: dict[str, Lists], config: RankerConfig) -> tuple[Linear, L2]:
-    """L1 from both kinds of labels, and a head of L2 for each; at least one has queries."""
+    """L1 from both kinds of labels, and an L2 head for each; at least one has queries."""
     usable = {label: part for label, part in lists.items() if len(part.sizes)}
     learned_from = sum(len(part.sizes) for part in usable.values())
     l1 = Linear.fit(list(usable.values()), l1_names(), config.l1_prior / learned_from)
@@ -119,7 +119,7 @@ def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[
 
 
 def _importance(lists: Lists, head: Head) -> dict[str, float]:
-    """By how much nDCG@10 falls when a feature is shuffled within each query, highest first."""
+    """The drop in nDCG@10 when a feature is shuffled within each query, largest first."""
     lists = lists.first(IMPORTANCE_QUERIES)
     whole = ndcg(lists, head.score(lists.X)).mean()
     query = np.repeat(np.arange(len(lists.sizes)), lists.sizes)
@@ -133,7 +133,7 @@ def _importance(lists: Lists, head: Head) -> dict[str, float]:
 
 
 def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
-    """bool (n,): rows of the held-out queries, which depend only on the seed."""
+    """bool (n,): rows of the held-out queries, chosen by the seed alone."""
     queries = np.unique(groups)
     chosen = np.random.default_rng(config.seed).random(len(queries)) < config.held_out
     if len(queries) < 5:

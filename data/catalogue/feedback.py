@@ -82,7 +82,7 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         raise Corrupt(
             f"The feedback log cannot be read ({error}).",
             where=str(path),
-            how="Move the file away: the service starts a new one.",
+            how="Move the file away; the service starts a new one.",
         ) from error
     except Corrupt:
         connection.close()
@@ -93,7 +93,7 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
 def add_events(
     connection: sqlite3.Connection, rows: list[tuple[str, bytes]], now: int
 ) -> tuple[int, int]:
-    """Add events (id, row as JSON); returns how many are new and how many were there already."""
+    """Add events (id, row as JSON); returns how many are new and how many were already stored."""
     added = connection.executemany(
         "INSERT OR IGNORE INTO events (event_id, received, row) VALUES (?, ?, ?)",
         [(key, now, row.decode()) for key, row in rows],
@@ -122,10 +122,10 @@ def add_judgments(
 def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[int, dict]]]:
     """The number of rows of a kind (one of KINDS) in the log, and (number, row) for each.
 
-    Of the judgments of one judge on one result only the last is read, and none if it was withdrawn.
+    Only a judge's last judgment of a result is read, and none if it was withdrawn.
 
     Raises:
-        InputError: there is no log.
+        InputError: the log does not exist.
         Corrupt: it is damaged.
     """
     connection = open_feedback(workspace.feedback)

@@ -70,7 +70,7 @@ def count(db: sqlite_utils.Database, entity: str) -> int:
 
 
 def head_queries(db: sqlite_utils.Database, most: int) -> list[str]:
-    """The `most` queries of the log with the most events, the most frequent first."""
+    """The `most` most frequent queries of the log, the most frequent first."""
     rows = db.conn.execute(
         "SELECT query FROM engagements GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
         [most],

@@ -2,7 +2,8 @@
 
 `open_catalogue` calls `migrate`; a new schema version is one function here and its line in
 `MIGRATIONS`. All steps run in one transaction, so that a crash leaves the catalogue as it was, to
-be migrated when it is next opened. What a step does beside the database it must be able to repeat.
+be migrated when it is next opened. Changes that a step makes outside the database must be
+repeatable.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from omnisearch.data.workspace.files import fsync_folder
 
 
 def to_2(connection: sqlite3.Connection, folder: Path) -> None:
-    """Features are what rankers read: vectors of items lie in `item_vectors`, table and folder."""
+    """Rename the `features` table and folder to `item_vectors`; features are what rankers read."""
     connection.execute("ALTER TABLE features RENAME TO item_vectors")
     old, new = folder / "features", folder / "item_vectors"
     if not old.is_dir():
@@ -38,11 +39,11 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2}
 def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Bring the catalogue at `path`, which `connection` has open, to the schema `version`.
 
-    A copy lies beside it (`catalogue.db.before-2`) until that has succeeded. Of several processes
-    that open the catalogue at once, one migrates it and the others wait.
+    A copy (`catalogue.db.before-2`) is kept beside it until the migration has succeeded. Of several
+    processes that open the catalogue at once, one migrates it and the others wait.
 
     Raises:
-        OmniError: it cannot be written, or another process keeps it locked; it is as it was.
+        OmniError: it cannot be written, or another process keeps it locked; it is unchanged.
     """
     copy, locked = _copy_of(path, version), False
     try:
@@ -57,12 +58,12 @@ def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
             connection.execute(f"PRAGMA user_version={version}")
         connection.commit()
     except (sqlite3.OperationalError, OSError) as error:
-        if locked:  # else the copy is another process's
+        if locked:  # otherwise the copy belongs to another process
             _remove(copy)
         with suppress(sqlite3.Error):
             connection.rollback()
         raise OmniError(
-            f"The catalogue could not be brought up to date ({error}); it is as it was.",
+            f"The catalogue could not be migrated ({error}); it is unchanged.",
             where=str(path),
             how="Make the file and its folder writable, with room for a second copy of the file "
             "on the disk, then run the command again."
@@ -91,13 +92,13 @@ def _copy_of(path: Path, version: int) -> Path:
 
 def _back_up(path: Path, copy: Path) -> None:
     """Copy the database; SQLite's own backup also copies what is only in the write-ahead log."""
-    _remove(copy)  # of a migration that was killed
+    _remove(copy)  # left by a migration that was killed
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     fsync_folder(path.parent)
 
 
 def _remove(copy: Path) -> None:
-    for path in copy.parent.glob(f"{copy.name}*"):  # with its journal
+    for path in copy.parent.glob(f"{copy.name}*"):  # and its journal
         with suppress(OSError):
             path.unlink()

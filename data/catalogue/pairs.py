@@ -66,14 +66,14 @@ def training_pairs(
     """The pairs of each data set from before `split.train_until` (§4.1, Table 1).
 
     Returns tables of PAIR_SCHEMA, one row for each unique (query, item, action), ordered by
-    (item, query, action); `count` sums the log's counts. Where an item is in more rows of a data
-    set than its cap, the rows kept are those that come first in an order hashed from the seed and
-    the pair, so a longer log moves few of them. Queries held out by their data set, items not in
-    the catalogue, and pairs of a query with itself are left out.
+    (item, query, action); `count` sums the log's counts. If an item has more rows in a data set
+    than the cap, those that come first in an order hashed from the seed and the pair are kept, so a
+    longer log changes few of them. Queries held out by their data set, items not in the catalogue,
+    and pairs of a query with itself are left out.
 
     Raises:
-        NotReady: the features leak (see `check_leak`), or there is no pair at all, unless there
-            `may_be_none`.
+        NotReady: the features leak (see `check_leak`), or there are no pairs and `may_be_none` is
+            false.
     """
     check_leak(db, split)
     caps = caps or Caps()
@@ -92,7 +92,7 @@ def training_pairs(
         tables[name] = _table(cursor)
     if not may_be_none and not any(table.num_rows for table in tables.values()):
         raise NotReady(
-            "The log holds no engagement to train on.",
+            "The log has no engagements to train on.",
             where=f"engagements before {split.train_until}",
             how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
         )
@@ -117,7 +117,8 @@ def window_pairs(
     """The pairs engaged in a window by '<entity>/<action>', such as 'pin/save'.
 
     Each table has PAIR_SCHEMA and holds at most `sample` unique pairs, drawn by an order hashed
-    from the seed and the pair. Impressions are no engagement; keys without a pair are left out.
+    from the seed and the pair. Impressions do not count as engagement; keys without pairs are
+    omitted.
     """
     _register_order(db, seed)
     tables = {}

@@ -2,9 +2,9 @@
 
 The query encoder alone learns from them (`omnisearch.encoders.training.step`).
 
-A log is short where a catalogue is long, and names few of its items. Words that stand in an item's
-title are a query that somebody could have typed for it; training on them beside the log teaches
-the encoders the words of the whole catalogue (compare the inverse cloze task, Lee et al., 2019).
+A log covers few items of a large catalogue. Words from an item's title are a query that a user
+could have typed for it; training on them as well teaches the encoders the words of the whole
+catalogue (compare the inverse cloze task, Lee et al., 2019).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.text.normalise import normalise_query
 
 FEWEST, MOST = 2, 4  # words of a pseudo-query
-_READ = 14  # of an item's text: what says most comes first
-_SIGNS = (2, 6)  # of a text that is written without spaces
+_READ = 14  # words of an item's text; the most informative come first
+_SIGNS = (2, 6)  # characters of a text that is written without spaces
 
-PSEUDO = "pseudo_"  # how the names of these data sets begin
+PSEUDO = "pseudo_"  # prefix of the names of these data sets
 SCHEMA = pa.schema([("query", pa.string()), ("entity", pa.string()), ("item_id", pa.string())])
 
 
@@ -47,7 +47,7 @@ def _pairs(db: sqlite_utils.Database, entity: str, seed: int) -> pa.Table:
 
 
 def pseudo_query(text: str, generator: np.random.Generator) -> str:
-    """Some words of a text in their order, normalised; "" where there are too few."""
+    """Some words of a text in their order, normalised; "" if it has too few."""
     words = list(_words(text))[:_READ]
     if len(words) == 1 and len(words[0]) > _SIGNS[1] and not words[0].isascii():
         start = int(generator.integers(len(words[0]) - _SIGNS[0]))
@@ -60,7 +60,7 @@ def pseudo_query(text: str, generator: np.random.Generator) -> str:
 
 
 def _words(text: str) -> Iterator[str]:
-    # Not `data.text.normalise.words`: signs of a script without spaces must stay together.
+    # Not `data.text.normalise.words`: characters of unspaced scripts must stay together.
     for word in normalise_query(text).split():
         bare = word.strip(".,;:!?()[]\"'«»„“”。、！？（）")
         if bare:

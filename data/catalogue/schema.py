@@ -100,7 +100,7 @@ def open_catalogue(path: Path, *, create: bool = False) -> sqlite_utils.Database
         InputError: there is no catalogue and `create` is false.
         Corrupt: the file is not a catalogue, or a newer OmniSearch made it.
         OmniError: it cannot be written, or another process keeps it locked. A migration that
-            failed leaves the catalogue as it was.
+            failed leaves the catalogue unchanged.
     """
     if not create and not path.exists():
         raise InputError(
@@ -156,7 +156,7 @@ def table_of(entity: str) -> str:
 
 
 def get_meta(db: sqlite_utils.Database, key: str, default: Any = None) -> Any:
-    """The note stored under `key`, such as 'engaged_until' or 'synthetic', else `default`."""
+    """The note stored under `key`, such as 'engaged_until' or 'synthetic', or `default`."""
     row = db.conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
     return orjson.loads(row[0]) if row else default
 

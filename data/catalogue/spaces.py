@@ -1,6 +1,6 @@
-"""Vector spaces: the learned one, and those of embeddings that were there before (§3.4.3).
+"""Vector spaces: the learned one, and those of pre-existing embeddings (§3.4.3).
 
-This is the one place that says which entity type an older embedding belongs to.
+Only this file says which entity type a pre-existing embedding belongs to.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from omnisearch.data.workspace.registry import Registry
 
-LEARNED = "learned"  # pins, products and queries lie in it
+LEARNED = "learned"  # of pins, products and queries
 
 
 @dataclass(frozen=True)
 class Space:
-    """A compatibility space: the query encoder is trained to find items by it too.
+    """A compatibility space: the query encoder is also trained to find items by it.
 
     Attributes:
-        name: of the item vectors that span it.
-        entity: 'pin' or 'product', whose vectors they are.
+        name: of the item vectors.
+        entity: 'pin' or 'product', the type of the items.
     """
 
     name: str
@@ -29,5 +29,5 @@ SPACES = Registry("spaces", (Space("pinsage", "pin"), Space("itemsage", "product
 
 
 def spaces_of(entity: str) -> list[str]:
-    """The compatibility spaces of an entity type; the first is what rankers call `compat`."""
+    """The compatibility spaces of an entity type; rankers call the first one `compat`."""
     return [space.name for space in SPACES.values() if space.entity == entity]

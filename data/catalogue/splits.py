@@ -9,8 +9,8 @@ counted back from its last event (`time_split`):
     ───────────────────────────────┴────────────────────────────┴─────────────────┘
                               train_until                   eval_from         eval_until
 
-A log of 22 days or less has no evaluation window: all of it is training, rankers learn from
-judgments alone, and features may read everything.
+A log of 22 days or less has no evaluation window: all of it is used for training, rankers learn
+from judgments alone, and features may read everything.
 
 Who may see which queries, by their split ('none': no data set gave one), and which times:
 
@@ -31,14 +31,14 @@ Who may see which queries, by their split ('none': no data set gave one), and wh
 | evaluation, judged | those measured; note 2 |                          | evaluation/evaluate   |
 | queries to judge   | all                    | last seen from eval_from | judging/queries       |
 
-1. The counts of items stay unknown where labels made the log (`counts_hidden`).
-2. No query is learned from that is measured: one with a pair in the evaluation window, or kept for
-   test (`evaluation_queries`). The rankers' window begins later where features know more.
+1. The counts of items stay unknown if the log was derived from labels (`counts_hidden`).
+2. Measured queries are not learned from: those with a pair in the evaluation window or kept for
+   test (`evaluation_queries`). The rankers' window begins later if features read later events.
 
-`feature_until` is train_until, or without end where there is no evaluation window. `engaged_until`
-is the catalogue's note of how far enrichment read: train_until, unless a user asked for more. A
-user who serves wants features that know everything; training and evaluation then refuse to run
-(`check_leak`).
+`feature_until` is train_until, or unlimited if there is no evaluation window. `engaged_until` is
+the catalogue's note of how far enrichment read: train_until, unless a user asked for more. For
+serving, a user may want features made from the whole log; training and evaluation then refuse to
+run (`check_leak`).
 
 A query without a split may be trained on and measured: it was asked in both windows, and the pairs
 measured are those engaged in the later one.
@@ -59,9 +59,9 @@ DAY = 86_400
 NO_LIMIT = 2**62  # later than any time
 SPLITS = ("train", "valid", "test")
 
-Window = tuple[int, int]  # [from, until) in seconds since 1970 UTC; empty where from >= until
+Window = tuple[int, int]  # [from, until) in seconds since 1970 UTC; empty if from >= until
 
-# SQL: when an item was saved to a board; saves without a time are older than all others.
+# SQL: when an item was saved to a board; saves without a time count as the oldest.
 SAVED_AT = "COALESCE(added_at, -1)"
 
 # Notes of the catalogue: until when (exclusive) enrichment read the log or the boards.
@@ -86,8 +86,8 @@ _MEASURED = """
 class Split:
     """A split of the log by time, in seconds since 1970 UTC; upper bounds are exclusive.
 
-    Training reads [.., train_until), evaluation [eval_from, eval_until). Where the log has no
-    usable time span, the evaluation is empty and all of the log is training.
+    Training reads [.., train_until), evaluation [eval_from, eval_until). If the log's time span is
+    too short, the evaluation is empty and the whole log is used for training.
     """
 
     train_until: int
@@ -104,9 +104,9 @@ def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7
     """The split of §4.2, counted back from the last event of the log.
 
     A log that spans no more than the gap and the evaluation window together (labels imported as
-    engagement all carry one time) would leave no training data: it is all training
-    (`train_until` is one past the last event) and the evaluation window is empty. An empty log
-    gives Split(0, 0, 0).
+    engagement all have one time) would leave no training data, so the whole log is used for
+    training (`train_until` is one past the last event) and the evaluation window is empty. An empty
+    log gives Split(0, 0, 0).
     """
     first, last = db.conn.execute(
         "SELECT (SELECT MIN(time) FROM engagements), (SELECT MAX(time) FROM engagements)"
@@ -125,20 +125,20 @@ def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7
 
 
 def training_window(split: Split) -> Window:
-    """What training pairs are made of."""
+    """The window of training pairs."""
     return -NO_LIMIT, split.train_until
 
 
 def validation_window(split: Split) -> Window:
-    """What validation pairs are drawn from: the last 7 days of training."""
+    """The window of validation pairs: the last 7 days of training."""
     return split.train_until - 7 * DAY, split.train_until
 
 
 def ranker_window(split: Split, known_until: int, days: int) -> Window:
-    """What rankers learn from: at most `days` days after training, before the evaluation.
+    """The window that rankers learn from: at most `days` days after training, before evaluation.
 
-    It begins where the features that rankers read end (`known_until`), which would otherwise hold
-    the labels. Empty where there is no evaluation window.
+    It begins where the window of the features that rankers read ends (`known_until`); otherwise the
+    features would contain the labels. Empty if there is no evaluation window.
     """
     if not split.evaluates:
         return 0, 0
@@ -146,20 +146,20 @@ def ranker_window(split: Split, known_until: int, days: int) -> Window:
 
 
 def evaluation_window(split: Split) -> Window:
-    """What is measured; empty where the log is too short."""
+    """The window that is measured; empty if the log is too short."""
     return split.eval_from, split.eval_until
 
 
 def judged_since(db: sqlite_utils.Database) -> int:
-    """Since when a query must have been asked to be judged; 0 without an evaluation window."""
+    """The earliest last use of a query to be judged; 0 without an evaluation window."""
     split = time_split(db)
     return split.eval_from if split.evaluates else 0
 
 
 def feature_until(db: sqlite_utils.Database, until: int | None = None) -> int:
-    """Until when (exclusive) boards and graphs are read: the `until` of a user who names one.
+    """Until when (exclusive) boards and graphs are read: the user's `until` if given.
 
-    Else the end of training, or NO_LIMIT where there is no evaluation window.
+    Otherwise the end of training, or NO_LIMIT if there is no evaluation window.
     """
     if until is not None:
         return until
@@ -168,19 +168,19 @@ def feature_until(db: sqlite_utils.Database, until: int | None = None) -> int:
 
 
 def known_window(until: int) -> Window:
-    """What a feature that reads until then is made of."""
+    """The window that a feature with this `until` reads."""
     return -NO_LIMIT, until
 
 
 def later_window(until: int) -> Window:
-    """What a feature that reads until then knows nothing of."""
+    """The window that a feature with this `until` has not read."""
     return until, NO_LIMIT
 
 
 def engaged_window(db: sqlite_utils.Database, until: int | None, days: int) -> Window:
-    """What engaged queries are counted over: `days` days before `until`.
+    """The window of engaged queries: `days` days before `until`.
 
-    None stands for the end of training; no `until` is later than one past the last event.
+    None means the end of training; `until` is at most one past the last event.
     """
     split = time_split(db)
     end = min(split.train_until if until is None else until, split.eval_until)
@@ -196,17 +196,17 @@ def counted_until(db: sqlite_utils.Database) -> int:
 def known_until(manifest: Mapping[str, Any]) -> int:
     """Until when (exclusive) a generation's counts and engaged queries read the log.
 
-    0 where its manifest does not say.
+    0 if its manifest does not say.
     """
     until = manifest.get("engaged_until")
     return until if isinstance(until, int) and until < NO_LIMIT else 0
 
 
 def counts_hidden(db: sqlite_utils.Database, entity: str) -> bool:
-    """Whether an entity's counts must stay unknown: those of items in a log made of labels.
+    """Whether an entity's counts must stay unknown: true for items if labels made the log.
 
-    There an item is known by the label that was kept aside for validation, and rankers would learn
-    to look for what is missing.
+    In such a log the items whose labels were kept for validation have lower counts, and rankers
+    would learn from the difference.
     """
     return entity in ITEM_ENTITIES and bool(get_meta(db, "derived_from_labels"))
 
@@ -215,7 +215,7 @@ def counts_hidden(db: sqlite_utils.Database, entity: str) -> bool:
 
 
 def training_may_see(column: str) -> str:
-    """Training pairs, and all features made of queries: nothing kept for validation or test."""
+    """Training pairs, and all features made from queries: no query kept for validation or test."""
     return f"{column} NOT IN (SELECT id FROM queries WHERE split IN ('valid', 'test'))"
 
 
@@ -225,17 +225,17 @@ def rankers_may_see_logged(column: str) -> str:
 
 
 def rankers_may_see_judged(column: str) -> str:
-    """The judgments that rankers learn from: no query that encoders were fitted to, no test."""
+    """The judgments that rankers learn from: no query that encoders were trained on, no test."""
     return f"{column} NOT IN (SELECT id FROM queries WHERE split IN ('train', 'test'))"
 
 
 def held_out(db: sqlite_utils.Database) -> dict[str, str]:
-    """Query → 'valid' or 'test', of the queries kept from training."""
+    """Query → 'valid' or 'test', for the queries held out of training."""
     return dict(db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')"))
 
 
 def evaluation_queries(db: sqlite_utils.Database) -> set[str]:
-    """The queries that the evaluation measures, from which no ranker may learn.
+    """The queries that the evaluation measures; rankers must not learn from them.
 
     These are the queries engaged with in the evaluation window, and those that a data set keeps
     for its test.
@@ -257,22 +257,22 @@ def fit_note(feature: str) -> str:
 
 
 def check_leak(db: sqlite_utils.Database, split: Split) -> None:
-    """Raise NotReady if a feature in the catalogue was computed from after `split.train_until`.
+    """Raise NotReady if a feature in the catalogue has read past `split.train_until`.
 
-    A feature that has seen the evaluation window, or the gap before it, would answer the
-    evaluation for the model (§4.2). There is nothing to leak where the evaluation is empty.
+    A feature that has read the evaluation window, or the gap before it, would leak the answers to
+    the model (§4.2). Nothing can leak if the evaluation window is empty.
     """
     if not split.evaluates:
         return
     known = [(get_meta(db, key), *texts) for key, texts in _TEXT_NOTES.items()]
     for name, digest in db.conn.execute("SELECT name, sha256 FROM item_vectors"):
         note = get_meta(db, fit_note(name))
-        if note is not None and note["sha256"] == digest:  # else imported since
+        if note is not None and note["sha256"] == digest:  # otherwise imported since
             known.append((note["until"], f"{name} vectors", "omnisearch enrich graph --again"))
     for until, feature, command in known:
         if until is not None and until > split.train_until:
             raise NotReady(
-                f"{feature} know of what happened after the end of training "
+                f"{feature} were computed from events after the end of training "
                 f"({split.train_until}): the evaluation would leak into the features.",
                 where="catalogue",
                 how=f"Run `{command}` without --until.",

@@ -1,8 +1,9 @@
 """Vectors of items: memory-mapped arrays with an id list beside them (§3.3).
 
 They have a name ('pinsage', 'itemsage', 'image', 'text' or any other) and an entity type. The rows
-lie in `item_vectors/<name>-<entity>-<hash>.npy`, float32 (n, d), and their ids, one JSON string a
-line, in the `.ids` file of the same name. The catalogue's table `item_vectors` names the live file.
+are stored in `item_vectors/<name>-<entity>-<hash>.npy`, float32 (n, d), and their ids, one JSON
+string per line, in the `.ids` file of the same name. The catalogue's table `item_vectors` names the
+live file.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ItemVectors:
         return {key: row for row, key in enumerate(self.ids)}
 
     def rows(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors of `ids`, float32 (m, d), and (m,) bool: which have one; the others are zeros."""
+        """Vectors of `ids`, float32 (m, d), and bool (m,): which have one; the others are zeros."""
         where = np.array([self.index.get(key, -1) for key in ids], dtype=np.int64)
         present = where >= 0
         found = np.zeros((len(where), self.dim), dtype=np.float32)
@@ -59,7 +60,7 @@ def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
             f"Vectors must be a numeric array of shape (n, d), not {vectors.dtype} "
             f"{vectors.shape}.",
             where=where,
-            how="Save one row for each id.",
+            how="Save one row per id.",
         )
     vectors = np.asarray(vectors, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -82,14 +83,15 @@ def write_vectors(
     *,
     replace: bool = False,
 ) -> ItemVectors:
-    """Store vectors (n, d), one row for each id; rows of ids that are there already are replaced.
+    """Store vectors (n, d), one row per id; existing rows of these ids are replaced.
 
-    With `replace` all old rows are dropped: vectors of another fit lie in another space. The old
-    file stays until the catalogue names the new one, so a crash leaves the old vectors whole.
+    With `replace` all old rows are dropped, because vectors of another model are in another space.
+    The old file stays until the catalogue names the new one, so a crash leaves the old vectors
+    intact.
 
     Raises:
         InputError: shapes do not agree, values are not finite, or the dimension is not that of the
-            rows already there.
+            existing rows.
     """
     where = f"{name} of {entity}"
     vectors = check_vectors(vectors, where)
@@ -99,9 +101,9 @@ def write_vectors(
     row_of = {} if old is None else dict(old.index)
     if old is not None and old.dim != vectors.shape[1]:
         raise InputError(
-            f"The vectors have {vectors.shape[1]} dimensions, those already there {old.dim}.",
+            f"The vectors have {vectors.shape[1]} dimensions, the existing ones {old.dim}.",
             where=where,
-            how="Import vectors of the same model, or give them another name.",
+            how="Import vectors of the same model, or use another name.",
         )
     targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
     workspace.item_vectors.mkdir(exist_ok=True)
@@ -152,13 +154,13 @@ def open_vectors(
         raise Corrupt(
             f"The {name} vectors of {entity} items cannot be read ({error}).",
             where=str(path),
-            how="Import it again.",
+            how="Import them again.",
         ) from error
     if vectors.shape != (row[1], row[2]) or len(ids) != row[1] or vectors.dtype != np.float32:
         raise Corrupt(
-            "The file does not hold the rows and dimensions that the catalogue says.",
+            "The file's rows and dimensions are not those in the catalogue.",
             where=str(path),
-            how="Import it again.",
+            how="Import them again.",
         )
     return ItemVectors(name, entity, ids, vectors)
 

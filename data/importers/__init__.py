@@ -1,8 +1,8 @@
-"""Files into the catalogue.
+"""Importing files into the catalogue.
 
-`files.import_file` reads one file of rows, `folders.import_folder` a folder of them,
-`vectors.import_vectors` vectors of items, `feedback.import_feedback` what a service was told.
-`formats` reads what others wrote in their own form: public data sets and feeds of shop systems.
-A file is one transaction: bad rows are refused with line, field and reason, and a repeated import
-changes nothing.
+`files.import_file` reads one file of rows, `folders.import_folder` a folder of such files,
+`vectors.import_vectors` item vectors, `feedback.import_feedback` the feedback of a service.
+`formats` lists the formats of others: public data sets and feeds of shop systems. Each file is one
+transaction. Bad rows are refused with line, field and reason; importing a file again changes
+nothing.
 """

@@ -1,4 +1,4 @@
-"""Blocks of checked rows into the catalogue, inside the importing file's transaction."""
+"""Writes blocks of checked rows to the catalogue, inside the transaction of their file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnisearch.data.importers.value_checks import Refused
 Numbered = tuple[int, Record]  # line, record
 Refuse = Callable[[int, Refused], None]
 
-# The columns that tell a row of a table from all others.
+# The columns that identify a row of a table.
 KEYS: dict[str, tuple[str, ...]] = {
     "pins": ("id",),
     "products": ("id",),
@@ -35,9 +35,9 @@ def table_of_any(entity: str) -> str:
 
 
 class Known:
-    """Which ids the catalogue holds, asked for in blocks and remembered.
+    """Which ids are in the catalogue, looked up in blocks and cached.
 
-    Right for as long as nothing is deleted: one transaction of a kind that deletes nothing.
+    Valid while nothing is deleted: within one transaction of a kind that deletes nothing.
     """
 
     LIMIT = 500_000
@@ -47,7 +47,7 @@ class Known:
         self._known: dict[str, set[str]] = {}
 
     def missing(self, table: str, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that the table does not hold."""
+        """Those of `ids` that are not in the table."""
         known = self._known.setdefault(table, set())
         asked = list(set(ids) - known)
         if not asked:
@@ -81,9 +81,9 @@ class BlockWriter:
         connection.execute(f"CREATE TABLE {self._seen} ({columns}) {form}")
 
     def write(self, block: list[Numbered], refuse: Refuse) -> tuple[int, int]:
-        """(rows taken, rows changed) of a block; the others go to `refuse`.
+        """(rows taken, rows changed) of a block; refused rows go to `refuse`.
 
-        A row equal to an earlier one of the file is taken and changes nothing.
+        A row that equals an earlier row of the file is taken and changes nothing.
         """
         block = self._refer(block, refuse)
         fresh, repeated = self._first_of_each(block, refuse)
@@ -100,7 +100,7 @@ class BlockWriter:
         self._connection.execute(f"DROP TABLE {self._seen}")
 
     def _refer(self, block: list[Numbered], refuse: Refuse) -> list[Numbered]:
-        """The rows whose board and item the catalogue holds; the others are refused."""
+        """The rows whose board and item are in the catalogue; the others are refused."""
         if self._kind == "board_items":
             block = self._holding(block, "board", "board_id", lambda record: True, refuse)
         if self._kind in ("board_items", "engagements", "judgments"):
@@ -116,7 +116,7 @@ class BlockWriter:
         names: Callable[[Record], bool],
         refuse: Refuse,
     ) -> list[Numbered]:
-        """The rows whose `field` names a pin, product or board that the catalogue holds."""
+        """The rows whose `field` names a pin, product or board of the catalogue."""
         table = table_of_any(what)
         missing = self._known.missing(table, (r[field] for _, r in block if names(r)))
         if not missing:
@@ -130,7 +130,7 @@ class BlockWriter:
         return kept
 
     def _first_of_each(self, block: list[Numbered], refuse: Refuse) -> tuple[list[Numbered], int]:
-        """The rows whose key the file did not have before, and how many merely repeat a row."""
+        """The rows whose key is new in the file, and how many rows repeat an earlier one."""
         key_of = _key_function(KEYS[self._kind])
         first: dict[Any, tuple[int, int]] = {}  # key → digest and line of its first row
         fresh: list[Numbered] = []
@@ -160,7 +160,7 @@ class BlockWriter:
         return fresh, repeated
 
     def _earlier(self, first: dict[Any, tuple[int, int]]) -> dict[Any, tuple[int, int]]:
-        """Remember the keys of a block; returns those that earlier blocks had, and how."""
+        """Record the keys of a block; returns those of earlier blocks, with digest and line."""
         entries = sorted((key, *seen) for key, seen in first.items())
         added = self._connection.executemany(
             f"INSERT OR IGNORE INTO {self._seen} VALUES (?, ?, ?)", entries
@@ -175,7 +175,7 @@ class BlockWriter:
         return {key: (digest, line) for key, digest, line in stored if (digest, line) != first[key]}
 
     def _add_queries(self, records: list[Record]) -> None:
-        """Queries that events and judgments name stand in the catalogue too."""
+        """Add the queries that events and judgments name to the catalogue."""
         named = {record["query"] for record in records}
         named |= {record["item_id"] for record in records if record["entity"] == "query"}
         new = named - self._stored_queries
@@ -188,7 +188,7 @@ class BlockWriter:
         self._stored_queries |= new
 
     def _delete(self, records: list[Record]) -> int:
-        """Delete entities with all that names them; returns how many were there."""
+        """Delete entities and all rows that name them; returns how many existed."""
         run = self._connection.executemany
         deleted = 0
         for entity in ("pin", "product", "query", "board"):
@@ -223,7 +223,7 @@ def _is_of(entity: str, record: Record) -> bool:
     return record["entity"] == entity
 
 
-_TWICE = "comes earlier in this file with other values"
+_TWICE = "appears earlier in this file with other values"
 _KEY_FIELD = {"pins": "id", "products": "id", "boards": "id", "queries": "text"}
 
 
@@ -236,7 +236,7 @@ def _key_function(columns: tuple[str, ...]) -> Callable[[Record], Any]:
 
 def _digest(record: Record, kind: str) -> int:
     """Equal for equal rows, within this process."""
-    if kind == "queries":  # two spellings of one query are no contradiction
+    if kind == "queries":  # two spellings of one query do not conflict
         record = {key: value for key, value in record.items() if key != "text"}
     return hash((tuple(record), tuple(record.values())))
 
@@ -248,7 +248,7 @@ def _shown(record: Record, kind: str) -> str:
 def upsert(connection: sqlite3.Connection, table: str, records: list[Record]) -> int:
     """Insert or update rows by their key; returns how many were added or really changed.
 
-    Columns that a record does not name keep their value. A query keeps the text it came with.
+    Columns that a record does not name keep their value. A query keeps its first text.
     """
     groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for record in records:

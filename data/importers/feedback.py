@@ -1,4 +1,4 @@
-"""`omnisearch import feedback`: what a service was told becomes part of the log."""
+"""`omnisearch import feedback`: adds the feedback of a service to the log."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from omnisearch.data.workspace.progress import Progress
 
 
 def import_feedback(workspace: Workspace, progress: Progress | None = None) -> list[Report]:
-    """Import all events and judgments of the feedback log; those imported before change nothing.
+    """Import all events and judgments of the feedback log; known ones change nothing.
 
-    Rows are checked and refused as those of a file are; their numbers stand for lines. Judgments
-    that were taken back since leave the catalogue.
+    Rows are checked and refused like rows of a file; their numbers are used as line numbers.
+    Judgments that were withdrawn since are removed from the catalogue.
 
     Raises:
         InputError: there is no feedback log. Corrupt: it is damaged.

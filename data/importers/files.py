@@ -1,6 +1,6 @@
-"""`import_file` and `import_rows`: rows into the catalogue, a file at a time.
+"""`import_file` and `import_rows`: import rows into the catalogue, one file at a time.
 
-One file is one transaction: a crash or an error leaves all of it or nothing.
+Each file is one transaction: after a crash or an error, all of it is imported or nothing.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
 
 T = TypeVar("T")
-BLOCK = 10_000  # rows that are checked and written together
+BLOCK = 10_000  # rows checked and written together
 SMALL_BLOCK = 1_000
-WIDE_KINDS = ("pins", "products", "boards")  # whose rows may be long
+WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class ImportOptions:
 
     Attributes:
         mapping: our field → the file's column, such as {"title": "product_title"}.
-        strict: refuse the whole file for one bad row.
-        format: 'jsonl', 'csv', 'tsv' or 'parquet'; by default the file's name tells.
+        strict: refuse the whole file if any row is bad.
+        format: 'jsonl', 'csv', 'tsv' or 'parquet'; by default from the file's name.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class ImportOptions:
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind that a file's name tells: 'pins' for pins.jsonl and pins-2024.csv.gz."""
+    """The kind of rows by the file's name: 'pins' for pins.jsonl and pins-2024.csv.gz."""
     stem = path.name.split(".")[0].split("-")[0].lower()
     return stem if stem in KINDS and format_of(path) else None
 
@@ -72,12 +72,12 @@ def import_file(
     options: ImportOptions | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Import one file as rows of `kind` (by default the file's name tells) in one transaction.
+    """Import one file as rows of `kind` (by default from the file's name) in one transaction.
 
-    Rows that cannot be taken are refused one by one, with the reason; the others are written.
+    Bad rows are refused one by one, with the reason; the others are written.
 
     Raises:
-        InputError: the file as a whole is unusable, or `strict` and a row was refused; then
+        InputError: the file as a whole is unusable, or `strict` is set and a row was refused;
             nothing was imported.
     """
     options = options or ImportOptions()
@@ -85,7 +85,7 @@ def import_file(
     kind = kind or kind_of(path)
     if kind not in KINDS:
         raise InputError(
-            f"Unknown kind of rows {kind!r}." if kind else "The file's name tells no kind of rows.",
+            f"Unknown kind of rows {kind!r}." if kind else "The file's name does not say its kind.",
             where=str(path),
             how=f"Give --kind, one of {', '.join(KINDS)}.",
         )
@@ -117,7 +117,7 @@ def import_rows(
 
 @dataclass
 class _Loading:
-    """One file on its way into the catalogue, and the counts so far."""
+    """The import of one file, and the counts so far."""
 
     db: sqlite_utils.Database
     path: Path
@@ -141,7 +141,7 @@ class _Loading:
         while read < self.counts.rows:
             read = self.counts.rows
             items: list[tuple[int, dict]] = []
-            # Parsed as they are read: rows too long to be taken are not held.
+            # Parsed as they are read, so that rows too long to be taken are not kept.
             records = self._parse(islice(self.source.rows, size), parse, items)
             refused = self._write(writer, records)
             if inline is not None:
@@ -154,7 +154,7 @@ class _Loading:
         self._check_mapped()
 
     def _write_items(self, writer: BlockWriter, items: list[tuple[int, dict]]) -> None:
-        """The items that boards hold inline: each is a row of its own."""
+        """Import the items that boards list inline, each as a row of its own."""
         for part in blocks(items, BLOCK):
             self.counts.rows += len(part)
             self._write(writer, self._parse_items(part))
@@ -175,7 +175,7 @@ class _Loading:
     def _parse(
         self, rows: Iterable[Row], parse: Parser, items: list[tuple[int, dict]]
     ) -> list[Numbered]:
-        """The rows that can be taken; a board's inline items go to `items`."""
+        """The valid rows; a board's inline items go to `items`."""
         fields = frozenset(FIELDS[self.counts.kind])
         ignored, mapping = self.counts.ignored, self.options.mapping
         holds_items = "items" in fields
@@ -215,7 +215,7 @@ class _Loading:
             raise InputError(
                 f"No row has the column that --map names ({pairs}).",
                 where=str(self.path),
-                how="Nothing was imported; name a column of the file.",
+                how="Nothing was imported. Name a column of the file.",
             )
 
 
@@ -249,7 +249,7 @@ def _check_mapping(mapping: dict[str, str], kind: str) -> None:
 
 
 def _check_columns(source: Source, path: Path, kind: str, mapping: dict[str, str]) -> None:
-    """A file with a header that lacks a needed column is refused before a row is read."""
+    """Refuse a file whose header lacks a required column before any row is read."""
     if source.columns is None:
         return
     lost = [name for name in mapping.values() if name not in source.columns]
@@ -263,7 +263,7 @@ def _check_columns(source: Source, path: Path, kind: str, mapping: dict[str, str
     absent = [name for name in REQUIRED[kind] if name not in here]
     if absent:
         raise InputError(
-            f"The file has no column {absent[0]!r}, which {kind} need.",
+            f"The file has no column {absent[0]!r}, which {kind} require.",
             where=str(path),
             how=f"Its columns are {', '.join(source.columns)[:500]}; "
             f"name one with --map {absent[0]}=COLUMN.",

@@ -26,10 +26,10 @@ def import_folder(
 
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
-    {"synthetic": true} marks the catalogue as synthetic. Other files are left alone.
+    {"synthetic": true} marks the catalogue as synthetic. Other files are ignored.
 
     Raises:
-        InputError: as `import_file`, the folder holds no such file, or a mapping is given.
+        InputError: as `import_file`, or the folder has no such file, or a mapping is given.
     """
     options = options or ImportOptions()
     folder = Path(folder)
@@ -37,9 +37,9 @@ def import_folder(
         raise InputError("There is no such folder.", where=str(folder))
     if options.mapping:
         raise InputError(
-            "A mapping is of one file's columns, not of a folder's.",
+            "A mapping applies to the columns of one file, not to a folder.",
             where="--map",
-            how="Import that file by its name.",
+            how="Import the file by its own path.",
         )
     files = sorted(path for path in folder.iterdir() if path.is_file())
     rows = sorted(
@@ -49,7 +49,7 @@ def import_folder(
     vectors = [(named, path) for path in files if (named := vectors_of(path))]
     if not rows and not vectors:
         raise InputError(
-            "The folder holds no file with a conventional name, such as pins.jsonl.",
+            "The folder has no file with a conventional name, such as pins.jsonl.",
             where=str(folder),
             how="Name the files by their kind, or import them one by one with --kind.",
         )

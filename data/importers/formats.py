@@ -1,4 +1,4 @@
-"""All that `omnisearch import --format` reads: the data sets and the feeds."""
+"""The formats of `omnisearch import --format`: the data sets and the feeds."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from omnisearch.data.workspace.errors import InputError
 
 
 def formats() -> dict[str, Importer]:
-    """Data sets, then feeds, by name; raises InputError where both have a name."""
+    """Data sets, then feeds, by name; raises InputError if both use the same name."""
     for name in FEEDS.keys() & DATASETS.keys():
         raise InputError(
-            f"Both a data set and a feed are called {name!r}.",
+            f"A data set and a feed are both called {name!r}.",
             where="omnisearch.datasets and omnisearch.feeds",
-            how="Give one of them another name.",
+            how="Rename one of them.",
         )
     return {**DATASETS, **FEEDS}
 
 
 def format_named(name: str) -> Importer:
-    """The data set or feed of a name; raises InputError with the known names."""
+    """The data set or feed of this name, or an InputError with the known names."""
     known = formats()
     if name not in known:
         raise InputError(

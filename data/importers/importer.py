@@ -1,4 +1,4 @@
-"""`Importer`: the entry of a data set or a feed in its registry."""
+"""`Importer`: the registry entry of a data set or a feed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Importer:
     Attributes:
         name: the word after `--format`.
         about: one line for help texts.
-        function: "module:function", imported when it is first called: it takes the workspace, the
-            folder or file, and a Progress or None, and returns a Report for each file and kind.
+        function: "module:function", imported on its first call. It takes the workspace, the folder
+            or file, and a Progress or None, and returns a Report for each file and kind.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Importer:
     def read(
         self, workspace: Workspace, path: Path, progress: Progress | None = None
     ) -> list[Report]:
-        """Import the folder or file; raises InputError where it is not in this format."""
+        """Import the folder or file; raises InputError if it is not in this format."""
         try:
             read: Read = resolve_name(self.function)
-        except Exception as error:  # whatever the module of another package raises
+        except Exception as error:  # a plug-in's module may raise anything
             raise InputError(
                 f"{self.function} cannot be loaded ({error}).",
                 where=f"format {self.name!r}",
-                how="Update the package that brings it, or uninstall it.",
+                how="Update or uninstall the package that provides it.",
             ) from error
         return read(workspace, path, progress)

@@ -1,8 +1,8 @@
-"""Streaming readers: a file in, one `Row` after the other out, in bounded memory.
+"""Streaming readers: yield the rows of a file one by one, in bounded memory.
 
-What is wrong with one row becomes an error of that row. What is wrong with the file as a whole
-(UTF-16, a Parquet or gzip file cut short, no header) is an InputError. Text that is not valid
-UTF-8 reaches the row validators as lone surrogates, and they refuse it by field.
+A fault of one row becomes an error of that row. A fault of the whole file (UTF-16, a truncated
+Parquet or gzip file, no header) is an InputError. Text that is not valid UTF-8 reaches the row
+validators as lone surrogates, and they refuse it by field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from omnisearch.data.workspace.errors import InputError
 
-MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being held in memory
+MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being read into memory
 BATCH = 8192  # rows
 BATCH_BYTES = 64 * 1024 * 1024
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
@@ -41,8 +41,7 @@ csv.field_size_limit(MAX_LINE)
 
 
 class Row(NamedTuple):
-    """One row of a file: its values by column name, or why (and where) it
-    could not be read.
+    """One row of a file: its values by column name, or why (and where) it could not be read.
 
     `line` counts from 1: the physical line where the row begins, or the row of a Parquet file.
     """
@@ -55,7 +54,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """An open file: its rows, its columns where a header names them, and how far it is read.
+    """An open file: its rows, its columns if it has a header, and how far it has been read.
 
     `done()` and `total` are in bytes, or in rows for Parquet.
     """
@@ -68,17 +67,17 @@ class Source:
 
 
 def format_of(path: Path) -> str | None:
-    """The format that a file's name tells, or None; `.gz` may follow the suffix."""
+    """The format by a file's name, or None; `.gz` may follow the suffix."""
     name = path.name.lower().removesuffix(".gz")
     return _SUFFIXES.get(Path(name).suffix)
 
 
 def open_source(path: Path, format: str | None = None) -> Source:
-    """Open a file for streaming; `format` is one of FORMATS, by default told by the name.
+    """Open a file for streaming; `format` is one of FORMATS, by default from the name.
 
     Raises:
-        InputError: no such file, empty, an unknown format, or damaged as a whole. Damage further
-            on in the file is raised while `rows` is read.
+        InputError: the file does not exist, is empty, has an unknown format or is damaged. Damage
+            further on in the file is raised while `rows` is read.
     """
     chosen = format or format_of(path)
     if chosen not in FORMATS:
@@ -119,14 +118,14 @@ def _open_text(path: Path, format: str, size: int) -> Source:
 
 @contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
-    """Damage of a gzip file met inside becomes an InputError."""
+    """Turn errors of a damaged gzip file into InputError."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         raise InputError(
-            f"The file is damaged or cut short ({error}).",
+            f"The file is damaged or truncated ({error}).",
             where=str(path),
-            how="Fetch or write it again; nothing of it was imported.",
+            how="Fetch or write it again; nothing was imported.",
         ) from error
 
 
@@ -142,9 +141,9 @@ def _check_encoding(path: Path, magic: bytes) -> None:
         )
     if magic == b"PAR1":
         raise InputError(
-            "This is a Parquet file, its name says otherwise.",
+            "This is a Parquet file, but its name does not say so.",
             where=str(path),
-            how="Let its name end in .parquet.",
+            how="Rename it to end in .parquet.",
         )
 
 
@@ -190,13 +189,13 @@ def _jsonl(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
 
 
 def _python_json(line: bytes) -> Any:
-    """JSON as Python writes it: NaN, which means missing, and lone surrogates, refused later."""
+    """JSON as Python writes it: NaN means missing; lone surrogates are refused later."""
     constants = {"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}
     return json.loads(line.decode("utf-8"), parse_constant=constants.__getitem__)
 
 
 class _CsvLines:
-    """The lines as text for `csv.reader`, with what it cannot tell: which were too long."""
+    """The lines as text for `csv.reader`, recording which were too long."""
 
     def __init__(self, lines: Iterator[tuple[int, bytes | None]]) -> None:
         self._lines = lines
@@ -228,7 +227,7 @@ def _csv(
     columns = tuple(name.strip() for name in header)
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        raise InputError(f"Columns come twice: {', '.join(map(repr, twice))}.", where=str(path))
+        raise InputError(f"Duplicate columns: {', '.join(map(repr, twice))}.", where=str(path))
     return _csv_rows(reader, texts, columns), columns
 
 
@@ -248,7 +247,7 @@ def _csv_rows(reader: Any, texts: _CsvLines, columns: tuple[str, ...]) -> Iterat
         elif len(cells) == len(columns):
             yield Row(line, {k: v or None for k, v in zip(columns, cells, strict=True)})
         elif cells:
-            yield Row(line, None, "has another number of columns than the header")
+            yield Row(line, None, "has a different number of columns than the header")
 
 
 def _open_parquet(path: Path) -> Source:
@@ -257,14 +256,14 @@ def _open_parquet(path: Path) -> Source:
         file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"The file is not Parquet, or it is cut short ({_first_line(error)}).",
+            f"The file is not Parquet, or it is truncated ({_first_line(error)}).",
             where=str(path),
             how="Fetch or write it again.",
         ) from error
     read = [0]
     columns = tuple(file.schema_arrow.names)
     if len(set(columns)) < len(columns):
-        raise InputError("A column comes twice.", where=str(path))
+        raise InputError("A column name is used twice.", where=str(path))
     rows = _parquet_rows(path, file, columns, read)
     return Source("parquet", rows, columns, file.metadata.num_rows, lambda: read[0])
 
@@ -283,14 +282,14 @@ def _parquet_rows(
         raise InputError(
             f"The file is damaged ({_first_line(error)}).",
             where=f"{path}, after row {read[0]}",
-            how="Fetch or write it again; nothing of it was imported.",
+            how="Fetch or write it again; nothing was imported.",
         ) from error
     finally:
         file.close()
 
 
 def _batch_size(metadata: pq.FileMetaData) -> int:
-    """BATCH rows, or fewer of long ones: a batch is held in memory."""
+    """BATCH rows, or fewer if rows are long, because a batch is held in memory."""
     groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     return max(1, min(BATCH, BATCH_BYTES * metadata.num_rows // max(1, sum(groups))))
 

@@ -19,7 +19,7 @@ MAX_REASONS = 50
 
 
 class Rejects:
-    """Collects refused rows in a file beside the final one, made at the first of them."""
+    """Collects refused rows in a temporary file, created at the first of them."""
 
     def __init__(self, workspace: Workspace, source: str) -> None:
         self._folder = workspace.rejects
@@ -49,13 +49,13 @@ class Rejects:
         self.reasons[summary] += 1
 
     def finish(self, number: int) -> Path | None:
-        """Give the file its name `<import id>-<file>.jsonl`; None where nothing was refused."""
+        """Rename the file to `<import id>-<file>.jsonl`; None if nothing was refused."""
         if self._file is None or self._partial is None:
             return None
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        # Left over by an import that was killed before its number counted.
+        # Left by an import that was killed before its number was recorded.
         for stale in self._folder.glob(f"{number}-*.jsonl"):
             stale.unlink()
         final = self._folder / f"{number}-{Path(self._source).name}.jsonl"

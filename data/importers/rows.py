@@ -1,8 +1,8 @@
-"""What a row of each kind may hold: a file's values in, the catalogue's columns out.
+"""Parsers of each kind of row, from a file's values to the catalogue's columns.
 
-A parser takes the values of one row and returns the columns to write, in which a field that the
-row does not name is absent (the catalogue keeps what it has) and a null is None (it is cleared).
-It raises `Refused` for a row that cannot be taken.
+A parser takes the values of one row and returns the columns to write. A field that the row does not
+name is absent (the catalogue keeps its value); a null is None (the value is cleared). It raises
+`Refused` for a bad row.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _SURFACES = frozenset(("search", "offsite"))
 _SPLITS = frozenset(SPLITS)
 _DELETABLE = frozenset((*ENTITIES, "board"))
 
-# All fields of each kind; a file's other columns are left alone, and named in the report.
+# All fields of each kind; a file's other columns are ignored and listed in the report.
 FIELDS: dict[str, tuple[str, ...]] = {
     "pins": tuple(_ITEM_FIELDS),
     "products": tuple(_PRODUCT_FIELDS),
@@ -99,7 +99,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "judgments": ("query", "entity", "item_id", "grade", "judge", "time"),
     "deletions": ("entity", "id"),
 }
-# Without these columns no row of a file could be taken.
+# Columns that every file of a kind must have.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "pins": ("id",),
     "products": ("id",),
@@ -113,9 +113,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 class QueryIds:
-    """Query texts to ids, remembered: a log repeats its queries.
+    """Cached ids of query texts, because a log repeats its queries.
 
-    `texts` holds the text as first seen of each id met since the last `forget`.
+    `texts` maps each id met since the last `forget` to its first text.
     """
 
     LIMIT = 200_000
@@ -125,7 +125,7 @@ class QueryIds:
         self.texts: dict[str, str] = {}
 
     def id_of(self, value: Any, field: str) -> str:
-        """The id of a query's text; raises Refused for what is no text, or empty."""
+        """The id of a query's text; raises Refused if it is empty or not text."""
         known = self._ids.get(value) if type(value) is str else None
         if known is not None:
             return known
@@ -139,7 +139,7 @@ class QueryIds:
         return key
 
     def forget(self) -> None:
-        """Start anew once there are many; called between blocks of rows."""
+        """Clear the cache if it is large; called between blocks of rows."""
         if len(self._ids) > self.LIMIT:
             self._ids.clear()
             self.texts.clear()
@@ -174,7 +174,7 @@ def _by_table(checks: dict[str, Callable[[Any, str], Any]]) -> Parser:
 def engaged_queries(value: Any, field: str) -> str | None:
     """[query] or [[query, weight] or [query, weight, time]] as the JSON the catalogue holds.
 
-    Best first: by weight, else in the order given. The weight is 1 and the time 0 where not given.
+    Best first: by weight, then in the order given. The default weight is 1, the default time 0.
     """
     entries: dict[str, list[Any]] = {}
     for entry in v.parts(value, field) or []:
@@ -238,7 +238,7 @@ def engagement(values: dict[str, Any], queries: QueryIds) -> Record:
     few = (get("entity"), get("action"), get("language"), get("country"), get("surface"))
     try:
         words = _few_words(*few)
-    except TypeError:  # lists and the like cannot be remembered
+    except TypeError:  # lists and other unhashable values cannot be cached
         words = _few_words.__wrapped__(*few)
     entity, action, language, country, surface = words
     named = queries.id_of if entity == "query" else v.identifier

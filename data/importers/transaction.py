@@ -1,4 +1,4 @@
-"""The transaction around one imported file, and the record that is kept of it."""
+"""The transaction of one imported file, and its record in the catalogue."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CACHE_KIB = 64 * 1024
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a file: `rows` = `taken` + `refused`.
+    """The result of importing a file: `rows` = `taken` + `refused`.
 
     Attributes:
-        changed: rows that were added or altered something; 0 when a file is imported again.
+        changed: rows that added or changed something; 0 when a file is imported again.
         rejects: the file that lists the refused rows, or None.
         reasons: how many rows were refused for each reason.
         ignored: columns of the file that its kind does not have.
@@ -44,7 +44,7 @@ class Report:
 
 @dataclass
 class Counts:
-    """What `record` writes down of a file; see Report."""
+    """What `record` stores about a file; see Report."""
 
     kind: str
     format: str
@@ -56,9 +56,9 @@ class Counts:
 
 @contextmanager
 def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.Database, Rejects]]:
-    """The catalogue inside one write transaction, and where refused rows go.
+    """The catalogue inside one write transaction, and the collector of refused rows.
 
-    Commits at the end. Any error, or a kill, leaves the catalogue as it was.
+    Commits at the end. An error or a kill leaves the catalogue unchanged.
     """
     workspace.root.mkdir(parents=True, exist_ok=True)
     db = open_catalogue(workspace.catalogue, create=True)
@@ -66,7 +66,7 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
     try:
         db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.conn.execute("BEGIN IMMEDIATE")
-        # No other import is running now: what lies here was left by one that was killed.
+        # No other import is running now: these files were left by one that was killed.
         for partial in workspace.rejects.glob(".partial-*"):
             partial.unlink()
         yield db, rejects
@@ -86,17 +86,17 @@ def _readable(error: Exception, path: Path) -> OmniError:
         return InputError(
             "Another process is writing to the catalogue.",
             where=str(path),
-            how="Wait until it is done, then import again; nothing of this file was imported.",
+            how="Wait until it is done, then import again; nothing was imported from this file.",
         )
     return OmniError(
-        f"The catalogue could not be written ({error}); nothing of this file was imported.",
+        f"The catalogue could not be written ({error}); nothing was imported from this file.",
         where=str(path),
-        how="Make room on the disk, or mend what it names, then import again.",
+        how="Free disk space or fix the cause, then import again.",
     )
 
 
 def start_anew(db: sqlite_utils.Database) -> None:
-    """Take back all that the transaction did so far, and go on in a new one."""
+    """Roll back the transaction and begin a new one."""
     db.conn.rollback()
     db.conn.execute("BEGIN IMMEDIATE")
 
@@ -127,12 +127,12 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
 
 
 def check_strict(report: Report) -> Report:
-    """The report, or InputError if a row was refused (then nothing was taken)."""
+    """The report; raises InputError if a row was refused (nothing was imported)."""
     if not report.refused:
         return report
     commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
     raise InputError(
         f"{report.refused} of {report.rows} rows were refused ({commonest}); nothing was imported.",
         where=report.file,
-        how=f"Mend the rows that {report.rejects} lists, or import without --strict.",
+        how=f"Fix the rows listed in {report.rejects}, or import without --strict.",
     )

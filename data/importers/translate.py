@@ -1,4 +1,4 @@
-"""Rows of a publisher or a shop system, translated into ours while they are read."""
+"""Translates the rows of a publisher or a shop system into ours while they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Translate = Callable[[Values], Iterable[Values]]
 
 
 def file_of(folder: Path, *names: str) -> Path:
-    """The first of `names` in the folder, or what ends with it; InputError if there is none."""
+    """The first of `names` in the folder, or a file ending with it; InputError if none exists."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -33,7 +33,7 @@ def file_of(folder: Path, *names: str) -> Path:
 
 
 def translated(source: Source, translate: Translate) -> Source:
-    """The source with each row replaced by the rows that `translate` makes of it.
+    """The source with each row replaced by the rows that `translate` returns for it.
 
     A row that `translate` cannot read (Refused, or a value of the wrong type or a missing one)
     becomes an error row.
@@ -53,7 +53,7 @@ def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
         except KeyError as error:
             yield Row(row.line, None, "is missing", str(error.args[0]))
         except (TypeError, ValueError, AttributeError, IndexError):
-            yield Row(row.line, None, "is not in the publisher's form")
+            yield Row(row.line, None, "is not in the publisher's format")
         else:
             for values in made:
                 yield Row(row.line, values)
@@ -62,19 +62,19 @@ def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
 def take(
     workspace: Workspace, path: Path, kind: str, translate: Translate, progress: Progress | None
 ) -> Report:
-    """Import the rows that `translate` makes of the rows of one file."""
+    """Import the rows that `translate` returns for the rows of one file."""
     source = translated(open_source(path), translate)
     return import_rows(workspace, path, kind, source, progress=progress)
 
 
 def numbered(format: str, rows: Iterable[Values]) -> Source:
-    """Rows that were not read line by line, numbered as they come."""
+    """Rows that were not read line by line, numbered in order."""
     lines = (Row(line, values) for line, values in enumerate(rows, 1))
     return Source(format, lines, None, 0, lambda: 0)
 
 
 def once(key: str, translate: Translate) -> Translate:
-    """`translate` less the rows whose `key` it made before: held in memory, so for few rows."""
+    """`translate` without rows whose `key` was seen; keys stay in memory, so for few rows."""
     seen: set[str] = set()
 
     def first(values: Values) -> Iterator[Values]:

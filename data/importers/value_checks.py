@@ -1,6 +1,6 @@
-"""Checks of single values: each gives what the catalogue stores, or raises `Refused`.
+"""Checks of single values: each returns what the catalogue stores, or raises `Refused`.
 
-All of them take JSON values, and the strings of CSV files for them.
+All accept JSON values and their string forms in CSV files.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import orjson
 MAX_TEXT = 100_000  # characters of one text field
 MAX_ID = 512  # characters
 MAX_LIST = 1_000  # entries of one list
-MAX_TIME = 10**11  # seconds; what is larger was surely meant as milliseconds
+MAX_TIME = 10**11  # seconds; larger values are milliseconds
 MAX_NUMBER = 1e12
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Refused(Exception):
-    """A row, or one field of it, cannot be taken.
+    """A row, or one of its fields, is refused.
 
     Attributes:
         field: the field's name in the catalogue, or "" for the whole row.
-        reason: why; the same words for the same fault, so that reasons can be counted.
-        value: what stood there.
+        reason: why; the same text for the same fault, so that reasons can be counted.
+        value: the value found.
     """
 
     def __init__(self, field: str, reason: str, value: Any = None) -> None:
@@ -47,7 +47,7 @@ def text(value: Any, field: str) -> str | None:
     if len(value) > MAX_TEXT:
         raise Refused(field, "is longer than 100,000 characters", value)
     if "\0" in value:
-        raise Refused(field, "holds a NUL character", value)
+        raise Refused(field, "contains a NUL character", value)
     if not value.isascii():
         _check_unicode(value, field)
     return value if value and not value.isspace() else None
@@ -57,12 +57,12 @@ def _check_unicode(value: str, field: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        reason = "is not UTF-8" if _undecoded(value) else "holds a lone surrogate"
+        reason = "is not UTF-8" if _undecoded(value) else "contains a lone surrogate"
         raise Refused(field, reason, ascii(value)) from None
 
 
 def _undecoded(value: str) -> bool:
-    """Whether the readers put surrogates in place of bytes that are not UTF-8."""
+    """Whether the readers replaced bytes that are not UTF-8 by surrogates."""
     try:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -81,19 +81,19 @@ def identifier(value: Any, field: str) -> str:
     if len(checked) > MAX_ID:
         raise Refused(field, "is longer than 512 characters", checked)
     if _CONTROL.search(checked):
-        raise Refused(field, "holds a control character", checked)
+        raise Refused(field, "contains a control character", checked)
     return checked
 
 
 def optional_identifier(value: Any, field: str) -> str | None:
-    """An id, or None where there is none."""
+    """An id, or None if missing."""
     if value is None or (type(value) is str and not value.strip()):
         return None
     return identifier(value, field)
 
 
 def choice(value: Any, field: str, choices: frozenset[str], what: str) -> str:
-    """One of a few words."""
+    """One of a fixed set of words."""
     if value in choices if type(value) is str else False:
         return value
     if value is None or value == "":
@@ -129,7 +129,7 @@ def _no_code(value: Any, field: str) -> str:
 
 
 def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -> float | None:
-    """A finite number in [low, high], None where there is none (NaN too)."""
+    """A finite number in [low, high], None if missing (or NaN)."""
     if value is None:
         return None
     if type(value) is str:
@@ -140,7 +140,7 @@ def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -
         found = float(value) if abs(value) < 1e300 else float("inf")
     else:
         raise Refused(field, "is not a number", value)
-    if found != found:  # how pandas writes that there is none
+    if found != found:  # pandas writes a missing value as NaN
         return None
     if not isfinite(found):
         raise Refused(field, "is not a finite number", str(value))
@@ -151,14 +151,14 @@ def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -
 
 def _parsed(value: str, field: str) -> float:
     try:
-        # Python would take 1_000 too.
+        # Python would also accept 1_000.
         return float(value if "_" not in value else "")
     except ValueError:
         raise Refused(field, "is not a number", value) from None
 
 
 def whole(value: Any, field: str, low: int, high: int) -> int | None:
-    """A whole number in [low, high], None where there is none."""
+    """A whole number in [low, high], None if missing."""
     if type(value) is int and low <= value <= high:
         return value
     found = number(value, field, low, high)
@@ -170,7 +170,7 @@ def whole(value: Any, field: str, low: int, high: int) -> int | None:
 
 
 def time(value: Any, field: str) -> int | None:
-    """Seconds since 1970 UTC from ISO 8601 text (UTC unless it says otherwise) or seconds."""
+    """Seconds since 1970 UTC from seconds or ISO 8601 text (UTC unless it names a zone)."""
     if type(value) is int and 0 <= value < MAX_TIME:
         return value
     if value is None or value == "":
@@ -188,7 +188,7 @@ def _time(value: str, field: str) -> int | None:
     stripped = value.strip()
     if not stripped:
         return None
-    # Eight digits are a date (20240131): as seconds they would lie before 1974.
+    # Eight digits are a date (20240131); as seconds they would be before 1974.
     if len(stripped) != 8:
         try:
             seconds = float(stripped)
@@ -211,7 +211,7 @@ def _in_range(seconds: float, field: str, value: Any) -> int:
 
 
 def parts(value: Any, field: str, limit: int = MAX_LIST) -> list[Any] | None:
-    """A list; a string stands for its JSON array, or for its parts between `|`."""
+    """A list; a string is read as a JSON array or as values separated by `|`."""
     if value is None:
         return None
     if type(value) is str:
@@ -235,7 +235,7 @@ def _split(value: str, field: str) -> Any:
 
 
 def texts(value: Any, field: str) -> str | None:
-    """A list of texts as its JSON, blank and repeated ones left out; None if none is left."""
+    """A list of texts as JSON, without blank and repeated ones; None if none remain."""
     entries = parts(value, field)
     if not entries:
         return None

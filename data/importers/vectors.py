@@ -26,17 +26,17 @@ from omnisearch.data.workspace.progress import Progress
 
 _ROWS = 4096
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_PREFIXES = ("vectors", "features")  # the second is of the first edition
+_PREFIXES = ("vectors", "features")  # the second is the former name
 _FILE = re.compile(
     rf"({'|'.join(_PREFIXES)})-({_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)"
 )
 
-# (row number of the first, ids, one vector a row or None where there is none)
+# (row number of the first, ids, one vector per row, None if missing)
 Block = tuple[int, list, list[np.ndarray | None]]
 
 
 def vectors_of(path: Path) -> tuple[str, str] | None:
-    """(name, entity) that a conventional file name tells, such as vectors-pinsage-pin.npy."""
+    """(name, entity) by a conventional file name, such as vectors-pinsage-pin.npy."""
     match = _FILE.fullmatch(path.name)
     return (match[2], match[3]) if match else None
 
@@ -50,21 +50,21 @@ def import_vectors(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Import vectors of this name; rows of ids already there are replaced, others added.
+    """Import vectors of this name; existing rows of the same ids are replaced, others added.
 
     `path` is an `.npy` (n, d) array with `ids`, a text file of n lines (by default the file of
     the same name that ends in `.ids`, else `.txt`), or a Parquet file with a column `id` and one
-    column of lists. Rows with NaN or infinity, of another dimension, or of an id that the
-    catalogue does not hold, are refused by row number, counted from 1.
+    column of lists. Rows with NaN or infinity, of another dimension, or of an id that is not in the
+    catalogue are refused by row number, counted from 1.
 
     Raises:
-        InputError: the file as a whole is unusable, its dimension is not that of the vectors
-            already there, or `strict` and a row was refused.
+        InputError: the file as a whole is unusable, its dimension is not that of the existing
+            vectors, or `strict` is set and a row was refused.
     """
     path = Path(path)
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} is no name for vectors.",
+            f"{name!r} is not a valid name for vectors.",
             where=str(path),
             how="Use lower-case letters, digits and underscores, such as pinsage.",
         )
@@ -78,7 +78,7 @@ def import_vectors(
     parquet = path.suffix == ".parquet"
     with (
         importing(workspace, path) as (db, rejects),
-        # Unnamed, so that a kill leaves nothing behind.
+        # A file without a name, so that a kill leaves nothing behind.
         tempfile.TemporaryFile(dir=workspace.item_vectors) as kept_file,
     ):
         old = open_vectors(workspace, db, name, entity)
@@ -101,7 +101,7 @@ def import_vectors(
 
 
 class _Kept:
-    """The rows that are taken, in order; their ids are held, their vectors are passed on."""
+    """The valid rows, in order; ids are kept in memory, vectors are passed on."""
 
     def __init__(
         self, db: sqlite_utils.Database, entity: str, old: ItemVectors | None, rejects: Rejects
@@ -150,11 +150,11 @@ class _Kept:
         with np.errstate(over="ignore"):
             row = vector.astype(np.float32)
         if not np.isfinite(row).all():
-            raise Refused("vector", "holds NaN or infinity", str(row[:4].tolist()))
+            raise Refused("vector", "contains NaN or infinity", str(row[:4].tolist()))
         if not self.dim:
             self.dim = row.size
         if row.size != self.dim:
-            raise Refused("vector", f"has not {self.dim} dimensions", row.size)
+            raise Refused("vector", f"does not have {self.dim} dimensions", row.size)
         return row
 
     def _repeats(self, line: int, key: str, row: np.ndarray) -> bool:
@@ -163,7 +163,7 @@ class _Kept:
         if earlier[0] == line:
             return False
         if earlier[1] != digest:
-            reason = "comes earlier in this file with other values"
+            reason = "appears earlier in this file with other values"
             raise Refused("id", reason, f"{key} (first in row {earlier[0]})")
         return True
 
@@ -177,7 +177,7 @@ def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, It
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
-            f"The file is not an array of numbers in .npy form ({error}).",
+            f"The file is not a numeric .npy array ({error}).",
             where=str(path),
             how="Write it with numpy.save; object arrays are not read.",
         ) from error
@@ -190,9 +190,9 @@ def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, It
         raise InputError("The array is empty.", where=str(path))
     if old is not None and old.dim != array.shape[1]:
         raise InputError(
-            f"The vectors have {array.shape[1]} dimensions, those already there {old.dim}.",
+            f"The vectors have {array.shape[1]} dimensions, the existing ones {old.dim}.",
             where=str(path),
-            how="Import vectors of the same model, or give them another name.",
+            how="Import vectors of the same model, or use another name.",
         )
     beside = [path.with_suffix(suffix) for suffix in (".ids", ".txt")]
     names = ids or next((p for p in beside if p.is_file()), None)
@@ -200,7 +200,7 @@ def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, It
         raise InputError(
             "The id list of the vectors is missing.",
             where=str(names or path),
-            how="Give --ids, a text file with one id a line.",
+            how="Give --ids, a text file with one id per line.",
         )
     with names.open("rb") as file:
         lines = sum(1 for line in file)
@@ -208,7 +208,7 @@ def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, It
         raise InputError(
             f"There are {len(array)} vectors and {lines} ids.",
             where=f"{path} and {names}",
-            how="Write one id a line, in the order of the rows.",
+            how="Write one id per line, in the order of the rows.",
         )
     return len(array), _npy_blocks(array, names)
 
@@ -226,7 +226,7 @@ def _parquet(path: Path) -> tuple[int, Iterator[Block]]:
         file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"The file is not Parquet, or it is cut short ({str(error)[:200]}).", where=str(path)
+            f"The file is not Parquet, or it is truncated ({str(error)[:200]}).", where=str(path)
         ) from error
     lists = [column.name for column in file.schema_arrow if _is_vector(column.type)]
     names = [name for name in ("id", "item_id") if name in file.schema_arrow.names]

@@ -1,6 +1,6 @@
-"""What texts say they are without: 'knife set without block', 'no handles', 'sugar free'.
+"""Exclusions in texts: 'knife set without block', 'no handles', 'sugar free'.
 
-To BM25, and to an encoder that no log has taught better, an excluded word is a wanted one.
+BM25, and an encoder that has not learned otherwise from a log, treat excluded words as wanted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from omnisearch.data.text.normalise import normalise, words
 from omnisearch.data.text.tokens import tokens
 
-# Language → words that exclude what follows them, and prepositions after which the wanted goes on.
+# Language → words that exclude what follows, and prepositions that end the exclusion.
 _LANGUAGES = {
     "bg": ("без", "с за"),
     "cs": ("bez", "s pro"),
@@ -35,23 +35,23 @@ _LANGUAGES = {
     "uk": ("без", "з для"),
 }
 EXCLUDING = frozenset(word for found, _ in _LANGUAGES.values() for word in words(found))
-# In a name these say the same; in a query they may not: 'no show socks', 'free standing shelf'.
+# These exclude in names; in queries they may not: 'no show socks', 'free standing shelf'.
 _NAMES_BEFORE = {"en": "no non"}
 _NAMES_AFTER = {"en": "free", "de": "frei"}
-_NAMED = 2  # so many words after one of a name: 'no mesh liner'
+_NAMED = 2  # words of a name that are excluded after one of these: 'no mesh liner'
 
 
 def languages_of(codes: Iterable[str | None]) -> frozenset[str]:
-    """English, and of the codes that a catalogue has, the languages whose words are known."""
+    """English, and the catalogue's languages whose exclusion words are known."""
     found = {code.lower().split("-")[0] for code in codes if code}
     return frozenset(found & _LANGUAGES.keys() | {"en"})
 
 
 def split_query(query: str, languages: frozenset[str]) -> tuple[str, str]:
-    """What a normalised query wants, and what it excludes (mostly nothing).
+    """What a normalised query wants, and what it excludes (usually nothing).
 
-    What is excluded reaches to the next preposition ('with', 'for'), comma or parenthesis, or to
-    the end. Where nothing would be left to want, as in 'without you', all is wanted.
+    An exclusion extends to the next preposition ('with', 'for'), comma or parenthesis, or to the
+    end. If no wanted word would remain, as in 'without you', the whole query is wanted.
     """
     pattern = _query_pattern(languages)
     excluded = " ".join(pattern.findall(query))
@@ -60,7 +60,7 @@ def split_query(query: str, languages: frozenset[str]) -> tuple[str, str]:
 
 
 def lacking(name: str, languages: frozenset[str]) -> list[str]:
-    """The tokens of what a name says the item is without: the next two words, the one before."""
+    """The tokens that a name excludes: the next two words, or the word before."""
     found = words(name)
     before, after = _name_words(languages)
     lacked: list[str] = []
@@ -74,7 +74,7 @@ def lacking(name: str, languages: frozenset[str]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _query_pattern(languages: frozenset[str]) -> re.Pattern[str]:
-    """Finds what is excluded, whose words are its group."""
+    """A pattern whose group is the excluded words."""
     excluding = _normal(_LANGUAGES[code][0] for code in languages)
     ending = _normal(_LANGUAGES[code][1] for code in languages)
     either = "|".join(map(re.escape, excluding))

@@ -1,7 +1,7 @@
 """The one place where text is normalised and split into words.
 
-Queries, n-grams, BM25 and enrichment all use these two functions, so that a word means the same
-in every room.
+Queries, n-grams, BM25 and enrichment all use these functions, so that a word means the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 MAX_QUERY_CHARS = 512
 
-# Scripts written without spaces: each character stands alone (CJK ideographs, kana, Thai, Lao,
-# Khmer, Myanmar), with the marks on it; every other run of letters, marks and digits is one word.
+# In scripts without spaces (CJK ideographs, kana, Thai, Lao, Khmer, Myanmar) each character with
+# its marks is a word; every other run of letters, marks and digits is one word.
 _ALONE = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"
     "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -27,16 +27,16 @@ _WORD = re.compile(
 )
 _UNSPACED = re.compile(rf"[{_ALONE}]")
 
-# What writers leave out as they please: Hebrew and Arabic vowel points and Arabic's long line,
-# soft hyphens, invisible joiners (ZWNJ in Indic scripts only: in Persian it parts two words), and
-# the dot that casefolding leaves of Turkish İ.
+# Optional characters: Hebrew and Arabic vowel points and the Arabic tatweel, soft hyphens,
+# invisible joiners (ZWNJ in Indic scripts only: in Persian it separates words), and the dot that
+# casefolding leaves of Turkish İ.
 _SILENT = re.compile(
     "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u00ad\u200d\u2060\ufeff]"
     "|(?<=[\u0900-\u0dff])\u200c|(?<=i)\u0307"
 )
 _MAY_DIFFER = re.compile("[\u00ad\u0131\u0307\u0591-\u06ff\u0900-\u0dff\u200c\u200d\u2060\ufeff]")
-# Letters that writers of Arabic script, and capitals in Turkish, do not keep apart.
+# Letters that are used interchangeably in Arabic script, and in Turkish capitals.
 _ALIKE = str.maketrans("أإآٱىیکة" + "ı", "ااااييكه" + "i")
 _SPACE = re.compile(r"\s+")
 
@@ -55,8 +55,8 @@ def normalise_query(text: str) -> str:
 def words(text: str) -> list[str]:
     """The words of a text: split at white space and punctuation after `normalise`.
 
-    Characters of scripts without spaces are words of their own, with their marks. Vowel points,
-    invisible joiners and letters that are written either way make no difference.
+    Each character of a script without spaces is a word, with its marks. Vowel points, invisible
+    joiners and variants of a letter make no difference.
     """
     return _WORD.findall(_folded(text))
 

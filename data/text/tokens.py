@@ -1,12 +1,12 @@
-"""Tokens for BM25: how the texts of items and queries become words of BM25.
+"""Tokens for BM25, from the texts of items and queries.
 
-The words of a text are those of `normalise.words`, so a character of a script without spaces is a
-word; neighbours of them are a token too, and so are the neighbouring syllables of a Korean word:
-then a part of an unspaced text finds it, and what has the same characters elsewhere ranks below.
-A query of several letters of such a script is searched by their pairs alone.
-Words of plain a-z are stemmed by the English Snowball stemmer, whatever their language:
-item and query meet in the same stem, and no other script is touched. English stop words are left
-out of a query that has other words too; items keep them, so that "the who" finds something.
+The words of a text are those of `normalise.words`, so each character of a script without spaces is
+a word. Pairs of neighbouring characters are tokens too, as are pairs of neighbouring syllables of a
+Korean word: part of an unspaced text then finds it, and texts with the same characters elsewhere
+rank lower. A query of several such letters is searched by their pairs alone. Words of plain a-z are
+stemmed by the English Snowball stemmer, whatever their language: items and queries share the same
+stems, and other scripts are unaffected. English stop words are dropped from a query that has other
+words; items keep them, so that "the who" finds something.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tantivy
 
 from omnisearch.data.text.normalise import is_unspaced, normalise_query, words
 
-TOKENS_VERSION = 2  # raise it when `tokens` changes: stored tokens are reused by updates
+TOKENS_VERSION = 2  # increase it when `tokens` changes, because updates reuse stored tokens
 MAX_TOKEN_CHARS = 64
 
 # Lucene's English set.
@@ -58,13 +58,13 @@ def _neighbours(found: Sequence[str]) -> list[str]:
 
 
 def query_tokens(text: str) -> list[str]:
-    """The distinct tokens a query is searched by; of a very long query, its beginning."""
+    """The distinct tokens that a query is searched by; a very long query is cut."""
     found = words(normalise_query(text))
     kept = [word for word in found if word not in STOP_WORDS] or found
     if text.isascii():
         return list(dict.fromkeys(map(_stem, kept)))
     pairs = _neighbours(found)
-    # A letter says nothing beside its pairs, and half the shop has it; an ideograph is a word.
+    # A single letter adds nothing to its pairs and is in most items; an ideograph is a word.
     letters = {word for pair in pairs for word in words(pair) if is_unspaced(word)}
     kept = [word for word in kept if word not in letters or _IDEOGRAPH.match(word)]
     return list(dict.fromkeys([*map(_stem, kept), *pairs]))

@@ -2,10 +2,10 @@
 
 An artefact is written into a new folder (`files.new_folder`), described by a manifest, and put in
 place by a pointer, a small file that is replaced by a rename. Readers follow the pointer and
-compare files with the manifest. Whoever is killed on the way leaves the old artefact in place.
+compare files with the manifest. A process killed before the rename leaves the old artefact in
+place.
 
-A manifest is JSON: `format`, what the kind tells of itself, and `files`: relative path → `bytes`
-and `sha256`.
+A manifest is JSON: `format`, facts of the kind, and `files`: relative path → `bytes` and `sha256`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Kind:
     """One kind of artefact.
 
     Attributes:
-        name: what errors call it.
-        format: version of its manifest; another one is refused.
+        name: its name in error messages.
+        format: version of its manifest; other versions are refused.
         again: a sentence with the command that makes a new one.
-        mend: what to do about a damaged one, if there is something better than `again`.
+        mend: how to repair a damaged one, if there is a better way than `again`.
         manifest: the file name of its manifest.
-        apart: subfolders that have a manifest of their own and may be removed.
+        apart: subfolders that have their own manifest and may be removed.
     """
 
     name: str
@@ -74,12 +74,12 @@ def manifest_of(
 
 
 def entry_of(content: bytes) -> dict[str, Any]:
-    """What a manifest says of a file with this content."""
+    """The manifest entry of a file with this content."""
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
-    """The manifest of a folder; raises Corrupt if it is not one of this kind and format."""
+    """The manifest of a folder; raises Corrupt if its kind or format differs."""
     path = folder / kind.manifest
     try:
         content = orjson.loads(path.read_bytes())
@@ -104,10 +104,10 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 def verified(folder: Path, kind: Kind) -> dict[str, Any]:
-    """The manifest of a folder, every file of which was compared with it.
+    """The manifest of a folder, after comparing every file with it.
 
     Raises:
-        Corrupt: a file is missing, differs, lies outside or is not in the manifest.
+        Corrupt: a file is missing, differs, is outside the folder or not in the manifest.
     """
     manifest = read_manifest(folder, kind)
     problems = problems_of(folder, kind, manifest)
@@ -117,19 +117,19 @@ def verified(folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 def problems_of(folder: Path, kind: Kind, manifest: dict[str, Any]) -> list[str]:
-    """What of a folder is not as its manifest says: one sentence for each file; empty if all is."""
+    """How a folder differs from its manifest: one sentence per file; empty if it does not."""
 
     def check(name: str) -> str | None:
         path, says = folder / name, manifest["files"][name]
         try:
             if not _is_inside(folder, name):
-                return f"{name} lies outside the folder."
+                return f"{name} is outside the folder."
             if not path.is_file():
                 return f"{name} is missing."
             if path.stat().st_size != says.get("bytes"):
-                return f"{name} has another size than the manifest says."
+                return f"{name} does not have the size in the manifest."
             if sha256_file(path) != says.get("sha256"):
-                return f"{name} is not what its manifest says."
+                return f"{name} does not match its manifest."
         except (OSError, ValueError) as error:
             return f"{name} cannot be read ({error})."
         return None
@@ -138,7 +138,7 @@ def problems_of(folder: Path, kind: Kind, manifest: dict[str, Any]) -> list[str]
         says = manifest["files"][name].get("bytes")
         return says if isinstance(says, int) else 0
 
-    # The largest first, so that no core ends with one big file alone.
+    # The largest first, so that no core is left with one big file at the end.
     names = sorted(manifest["files"], key=size, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [problem for problem in pool.map(check, names) if problem]
@@ -147,7 +147,7 @@ def problems_of(folder: Path, kind: Kind, manifest: dict[str, Any]) -> list[str]
 
 
 def read_verified(folder: Path, kind: Kind, manifest: dict[str, Any], name: str) -> bytes:
-    """The content of one file: what was compared with the manifest is what is returned.
+    """The content of one file, compared with the manifest.
 
     Raises:
         Corrupt: it is missing, or differs from the manifest.
@@ -158,7 +158,7 @@ def read_verified(folder: Path, kind: Kind, manifest: dict[str, Any], name: str)
     except OSError as error:
         raise kind.corrupt(f"A file of the {kind.name} cannot be read ({error}).", path) from error
     if entry_of(content)["sha256"] != manifest["files"].get(name, {}).get("sha256"):
-        raise kind.corrupt(f"A file of the {kind.name} is not what its manifest says.", path)
+        raise kind.corrupt(f"A file of the {kind.name} does not match its manifest.", path)
     return content
 
 
@@ -174,16 +174,16 @@ def _names(folder: Path, kind: Kind) -> list[str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and path.name != kind.manifest
-        and not path.name.startswith(".tantivy-")  # a lock beside an index that is being read
+        and not path.name.startswith(".tantivy-")  # lock files of an index that is being read
         and path.relative_to(folder).parts[0] not in kind.apart
     ]
 
 
 def read_pointer(path: Path, kind: Kind) -> str | None:
-    """The name that a pointer file holds, or None where there is no such file.
+    """The name in a pointer file, or None if the file does not exist.
 
     Raises:
-        Corrupt: it holds something else than a file name.
+        Corrupt: its content is not a file name.
     """
     try:
         name = path.read_text("utf-8", errors="replace").strip()
@@ -197,22 +197,22 @@ def read_pointer(path: Path, kind: Kind) -> str | None:
 
 
 def pointed(path: Path, kind: Kind) -> Path | None:
-    """The folder beside a pointer file that it names, or None where there is no such file.
+    """The folder that a pointer file names, or None if the pointer does not exist.
 
     Raises:
-        Corrupt: the pointer is damaged, or its folder is not there.
+        Corrupt: the pointer is damaged, or its folder does not exist.
     """
     name = read_pointer(path, kind)
     if name is None:
         return None
     folder = path.with_name(name)
     if not folder.is_dir():
-        raise kind.corrupt(f"{path.name} names {name}, which is not there.", path)
+        raise kind.corrupt(f"{path.name} names {name}, which does not exist.", path)
     return folder
 
 
 def read_number(path: Path, kind: Kind) -> int | None:
-    """The number that a pointer file holds, or None where there is none; raises Corrupt."""
+    """The number in a pointer file, or None if there is no file; raises Corrupt."""
     name = read_pointer(path, kind)
     if name is not None and not (name.isascii() and name.isdecimal()):
         raise kind.corrupt(f"The pointer file names {name[:40]!r}, not a number.", path)
@@ -220,7 +220,7 @@ def read_number(path: Path, kind: Kind) -> int | None:
 
 
 def write_pointer(path: Path, name: str | int) -> None:
-    """Make a pointer file name another artefact, by a rename."""
+    """Point a pointer file at another artefact, by a rename."""
     write_atomic(path, f"{name}\n".encode())
 
 
@@ -234,9 +234,9 @@ def numbers_in(folder: Path) -> list[int]:
 
 
 def sweep(base: Path, keep: Collection[str]) -> None:
-    """Remove the folders of `base` whose names are not in `keep`, and those left half written.
+    """Remove the folders of `base` that are not in `keep`, and half-written ones.
 
-    Call it where nobody else writes into `base`.
+    No other process may be writing into `base`.
     """
     for path in base.iterdir():
         if not path.is_dir() or path.name in keep:

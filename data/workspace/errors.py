@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what happened, where, and how to mend it."""
+"""Errors that a user can act on: what happened, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class OmniError(Exception):
 
     Attributes:
         what: one sentence, what happened.
-        where: file, line, field, command or option it happened at; may be empty.
+        where: the file, line, field, command or option concerned; may be empty.
         how: what the user can do about it; may be empty.
         exit_code: the process exit status the CLI ends with.
     """

@@ -1,4 +1,4 @@
-"""Writing files and folders so that a crash leaves the old ones or the new ones, never a part."""
+"""Writing files and folders so that a crash leaves the old or the new ones, never a part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names inside `folder` durable."""
+    """Sync the entries of `folder` to disk."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -40,12 +40,12 @@ def write_atomic(path: Path, content: bytes) -> None:
 def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
     """Fill a temporary folder beside `final`; on success it is synced and takes that name.
 
-    On any error, or a crash, there is no new folder `final`. What replaces something older takes
-    a new name, and a pointer file says which one is live; or, with `replace`, the older folder is
-    removed just before, so that for a moment there is none.
+    After an error or a crash there is no new folder `final`. A new version usually takes a new
+    name, and a pointer file names the live one; with `replace`, the old folder is removed just
+    before the rename, so that for a moment neither exists.
 
     Raises:
-        FileExistsError: `final` is there already.
+        FileExistsError: `final` already exists.
     """
     if final.exists() and not replace:
         raise FileExistsError(final)
@@ -74,7 +74,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a published folder: it loses its name first, so that no part of it is ever seen."""
+    """Remove a published folder, renaming it first so that no reader sees a part of it."""
     gone = folder.with_name(f".{folder.name}.removed")
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)

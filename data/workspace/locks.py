@@ -1,4 +1,4 @@
-"""File locks between processes. A lock falls with the process that holds it."""
+"""File locks between processes. A lock ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from omnisearch.data.workspace.errors import NotReady, OmniError
 
 @contextmanager
 def locked(path: Path, busy: OmniError | None = None) -> Iterator[BinaryIO]:
-    """The open file at `path`, made if it is not there, while no other process has it locked.
+    """The open file at `path`, created if missing, locked against other processes.
 
-    Where another process has, `busy` is raised at once; without `busy` it is waited for.
+    If another process has it locked, `busy` is raised at once; without `busy` it waits.
     """
     with path.open("a+b") as file:
         try:

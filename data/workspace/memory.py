@@ -1,4 +1,4 @@
-"""Memory that was freed."""
+"""Returning freed memory to the system."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import ctypes
 
 
 def trim_memory() -> None:
-    """Hand freed memory back to the system, where the C library is glibc.
+    """Return freed memory to the system, if the C library is glibc.
 
-    What a generation or a training held lies in many pieces, which glibc keeps: a process would
-    come to hold those of several.
+    A generation or a training allocates many small pieces, which glibc keeps after they are freed:
+    without this, a process would keep the memory of several.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

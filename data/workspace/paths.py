@@ -1,4 +1,4 @@
-"""Where everything of a workspace lies: docs/reference/workspace.md is the same as a table."""
+"""The paths of a workspace; docs/reference/workspace.md has them as a table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from omnisearch.data.workspace.errors import InputError, NotReady
 
 
 def check_name(name: str, what: str) -> str:
-    """The name that a user gave, or InputError where no file of a workspace could be called so."""
+    """The name that a user gave; raises InputError if it cannot be used as a file name."""
     if not name or name.startswith(".") or Path(name).name != name:
         raise InputError(
-            f"{name!r} is not a name for a {what}.", how="Use letters, digits and dashes."
+            f"{name!r} is not a valid name for a {what}.",
+            how="Use letters, digits and dashes.",
         )
     return name
 
@@ -25,14 +26,14 @@ class Workspace:
 
     @classmethod
     def create(cls, root: str | Path) -> Workspace:
-        """The workspace at `root`, made if it is not there."""
+        """The workspace at `root`, created if missing."""
         path = Path(root)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
     @classmethod
     def open(cls, root: str | Path) -> Workspace:
-        """The workspace at `root`; raises NotReady if it holds no catalogue."""
+        """The workspace at `root`; raises NotReady if it has no catalogue."""
         workspace = cls(Path(root))
         if not workspace.catalogue.exists():
             raise NotReady(
@@ -47,7 +48,7 @@ class Workspace:
         """The user's settings, TOML."""
         return self.root / "omnisearch.toml"
 
-    # What was imported, and what enrichment made of it.
+    # Imported data and the results of enrichment.
 
     @property
     def catalogue(self) -> Path:
@@ -56,7 +57,7 @@ class Workspace:
 
     @property
     def item_vectors(self) -> Path:
-        """Vectors of items that were imported or fitted: memory-mapped arrays and their ids."""
+        """Imported or trained vectors of items: memory-mapped arrays and their ids."""
         return self.root / "item_vectors"
 
     @property
@@ -75,12 +76,12 @@ class Workspace:
 
     @property
     def text_cache(self) -> Path:
-        """Vectors of texts that a pretrained encoder has read, SQLite."""
+        """Cached vectors of texts by a pretrained encoder, SQLite."""
         return self.root / "text_cache.db"
 
     @property
     def image_cache(self) -> Path:
-        """What pretrained models made of pictures, SQLite."""
+        """Cached results of pretrained models for pictures, SQLite."""
         return self.root / "image_cache.db"
 
     @property
@@ -89,22 +90,22 @@ class Workspace:
         return self.root / "graph"
 
     def current_network(self, name: str) -> Path:
-        """The file that names the network which embeds."""
+        """The file that names the current network."""
         return self.graph / name / "CURRENT"
 
     # Trained encoders.
 
     @property
     def checkpoints(self) -> Path:
-        """Trained encoders, a folder for each name."""
+        """Trained encoders, one folder per name."""
         return self.root / "checkpoints"
 
     def best_checkpoint(self, name: str) -> Path:
-        """The file that names the checkpoint which serves."""
+        """The file that names the checkpoint used for serving."""
         return self.checkpoints / name / "BEST"
 
     def last_checkpoint(self, name: str) -> Path:
-        """The file that names the checkpoint which training resumes from."""
+        """The file that names the checkpoint that training resumes from."""
         return self.checkpoints / name / "LAST"
 
     def training_lock(self, name: str) -> Path:
@@ -141,7 +142,7 @@ class Workspace:
         return self.root / "signals"
 
     def signals_of(self, checkpoint: str) -> Path:
-        """The items as one checkpoint encodes them."""
+        """The items encoded by one checkpoint."""
         return self.signals / checkpoint
 
     def current_signals(self, checkpoint: str) -> Path:
@@ -188,7 +189,7 @@ class Workspace:
 
     @property
     def judging(self) -> Path:
-        """What people are asked about results, and their answers."""
+        """Questions to judges about results, and their answers."""
         return self.root / "judging"
 
     def judging_of(self, name: str) -> Path:

@@ -1,7 +1,7 @@
-"""How long work tells how far it is."""
+"""The callback for reporting progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[int, int], None]  # told how much is done, of how much; a total of 0: unknown
+Progress = Callable[[int, int], None]  # (done, total); a total of 0 means unknown

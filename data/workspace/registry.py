@@ -1,7 +1,7 @@
-"""Registries: what a new file can add to OmniSearch, by kind and name.
+"""Registries: the extension points of OmniSearch, by kind and name.
 
-The kinds are `sources`, `systems`, `features`, `spaces`, `enrichers`, `datasets` and `feeds`. An
-entry of another package comes in by a call of `register`, or by an entry point of the group
+The kinds are `sources`, `systems`, `features`, `spaces`, `enrichers`, `datasets` and `feeds`.
+Another package adds an entry by calling `register`, or by an entry point of the group
 `omnisearch.<kind>`, which is read when the registry is first used:
 
     [project.entry-points."omnisearch.sources"]
@@ -26,31 +26,31 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
-    """Entries of one kind by name: ours in their order, then those of plug-ins."""
+    """Entries of one kind by name: built-in ones in order, then those of plug-ins."""
 
     def __init__(self, kind: str, entries: Iterable[Entry] = ()) -> None:
-        """`kind` is a plural, such as 'sources'; entries of plug-ins are not read yet."""
+        """`kind` is a plural, such as 'sources'; plug-ins are not loaded yet."""
         self.kind = kind
         self._entries = {entry.name: entry for entry in entries}
         self._complete = False
 
     def register(self, entry: Entry) -> Entry:
-        """Add an entry and return it; raises InputError where its name is taken."""
+        """Add an entry and return it; raises InputError if its name is taken."""
         if entry.name in self._entries:
             raise InputError(
                 f"There are two {self.kind} called {entry.name!r}.",
                 where=f"omnisearch.{self.kind}",
-                how="Give the new one another name.",
+                how="Rename the new one.",
             )
         self._entries[entry.name] = entry
         return entry
 
     def remove(self, name: str) -> None:
-        """Take an entry away again."""
+        """Remove an entry."""
         del self._entries[name]
 
     def named(self, name: str, where: str = "") -> Entry:
-        """The entry of a name; raises InputError with the known names."""
+        """The entry of this name, or an InputError with the known names."""
         if name not in self:
             raise InputError(
                 f"There is no {name!r} among the {self.kind}.",
@@ -70,7 +70,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def _all(self) -> dict[str, Entry]:
         if not self._complete:
-            self._complete = True  # before: a plug-in may look at the registry while it is loaded
+            self._complete = True  # set first: a plug-in may use the registry while it is loaded
             try:
                 points = entry_points(group=f"omnisearch.{self.kind}")
                 for entry in [self._load(point) for point in points]:
@@ -83,9 +83,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def _load(self, point: EntryPoint) -> Entry:
         try:
             return point.load()
-        except Exception as error:  # whatever another package's code raises
+        except Exception as error:  # a plug-in may raise anything
             raise InputError(
                 f"The plug-in {point.value!r} cannot be loaded ({error}).",
                 where=f"entry point {point.name!r} of omnisearch.{self.kind}",
-                how="Update the package that brings it, or uninstall it.",
+                how="Update or uninstall the package that provides it.",
             ) from error

@@ -1,6 +1,6 @@
-"""Settings: `omnisearch.toml`, then the environment, then options, in rising order.
+"""Settings: `omnisearch.toml`, then the environment, then options; later ones win.
 
-A section of settings is a frozen dataclass; its table in the file has the section's name, its
+A section is a frozen dataclass; its table in the file has the section's name, its environment
 variables are `OMNISEARCH_<SECTION>_<FIELD>`.
 """
 
@@ -24,13 +24,13 @@ def load_section(
     path: Path,
     options: Mapping[str, Any] | None = None,
 ) -> Section:
-    """`defaults` with the file at `path`, the environment and `options` laid over it.
+    """`defaults` overridden by the file at `path`, the environment and `options`.
 
-    Values of None in `options` are options that were not given. Fields are int, float, str, bool,
-    or tables of these, such as [engine.depths].
+    A value of None in `options` means not given. Fields are int, float, str, bool, or tables of
+    these, such as [engine.depths].
 
     Raises:
-        InputError: unknown key, or a value of the wrong type; it names the file or the variable.
+        InputError: an unknown key or a value of the wrong type; it names the file or variable.
     """
     table: dict[str, Any] = {}
     if path.exists():
@@ -53,7 +53,7 @@ def load_section(
 def _chosen(
     table: Mapping[str, Any], known: Mapping[str, Any], where: str, variable: str
 ) -> dict[str, Any]:
-    """The settings that the table or the environment gives, tables in it whole."""
+    """The settings in a table or the environment; nested tables are kept as they are."""
     tables = {key: value for key, value in known.items() if isinstance(value, Mapping)}
     for key in table:
         if key not in known:
@@ -82,7 +82,7 @@ def _chosen(
 def check_ranges(
     section: str, values: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
 ) -> None:
-    """Raise InputError for the first setting that lies outside its range, bounds included."""
+    """Raise InputError for the first setting outside its range (bounds included)."""
     for name, (least, most) in ranges.items():
         value = values[name]
         if not least <= value <= most:
@@ -99,12 +99,14 @@ def _coerce(value: Any, like: Any, where: str) -> Any:
             return {"1": True, "true": True, "0": False, "false": False}[value.casefold()]
         if kind in (int, float) and not isinstance(value, bool):
             number = kind(value)
-            if isinstance(value, str) or number == value:  # 2.5 is no whole number
+            if isinstance(value, str) or number == value:  # 2.5 is not a whole number
                 return number
         elif isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
             return value
     except (KeyError, ValueError, TypeError, OverflowError):
         pass
     raise InputError(
-        f"{value!r} is not a value for this setting.", where=where, how=f"Give a {kind.__name__}."
+        f"{value!r} is not a valid value for this setting.",
+        where=where,
+        how=f"Give a {kind.__name__}.",
     )

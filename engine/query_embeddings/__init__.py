@@ -1,1 +1,1 @@
-"""Query embeddings while serving: what is remembered, where it is shared, who asks the model."""
+"""Query embeddings while serving: the cache, its shared stores, and the batching of requests."""

@@ -1,7 +1,7 @@
-"""The query-embedding cache of §3.6: a table in memory, a store behind it that processes share.
+"""The query-embedding cache of §3.6: a table in memory, backed by a store shared by processes.
 
-A cached embedding is never needed for an answer, so nothing here may fail a search: what the
-store cannot give is encoded, and what it cannot take is lost.
+An answer never depends on the cache, so its failures must not fail a search: what the store cannot
+return is encoded, and what it cannot store is lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from omnisearch.engine.query_embeddings.table import VectorTable
 
 _FLUSH_SECONDS = 5.0
 _BATCH = 256
-_CHECKPOINTS = 2  # in memory: the live one, and one that searches under way may hold on to
+_CHECKPOINTS = 2  # in memory: the live one, and one that running searches may still use
 
 
 class QueryEncoder(Protocol):
@@ -45,7 +45,7 @@ class QueryCache:
 
     Attributes:
         store: what processes share.
-        memory: most vectors of a checkpoint in memory, those least recently used go first.
+        memory: maximum vectors of a checkpoint in memory; the least recently used are evicted.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class QueryCache:
         """The cache of a workspace (its folder or path), with the workspace's settings.
 
         Raises:
-            InputError: settings that cannot be used, such as a URL that is none.
+            InputError: unusable settings, such as an invalid URL.
         """
         if not isinstance(workspace, Workspace):
             workspace = Workspace(Path(workspace))
@@ -122,9 +122,9 @@ class QueryCache:
         return rows
 
     def warm(self, encoder: QueryEncoder, queries: Sequence[str]) -> int:
-        """Encode ahead those of the queries that are not cached; returns how many these were.
+        """Encode those of the queries that are not cached; returns how many there were.
 
-        Looking them up counts neither as hits nor as misses.
+        These look-ups count neither as hits nor as misses.
         """
         wanted = [query for query in dict.fromkeys(map(key_of, queries)) if query]
         encoded = 0
@@ -136,7 +136,7 @@ class QueryCache:
         return encoded
 
     def remembered(self, checkpoint: str, query: str) -> np.ndarray | None:
-        """A copy of what memory holds of one query, float32 (d,): no store, no model, no count."""
+        """A copy of one query's embedding if in memory, float32 (d,): no store, model or count."""
         table = self._tables.get(checkpoint)
         if table is None:
             return None
@@ -152,11 +152,11 @@ class QueryCache:
     def all_remembered(
         self, checkpoint: str, queries: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What memory holds of many queries, as they were typed: no store, no model, no count.
+        """The embeddings in memory of many queries as typed: no store, model or count.
 
         Returns:
-            (n, d) float32, of which the rows of missing queries mean nothing; and the places of
-            the missing ones, int64, rising. Without any entry, d is 0.
+            (n, d) float32, with arbitrary rows for missing queries; and the positions of the
+            missing ones, int64, ascending. Without any entry, d is 0.
         """
         table = self._tables.get(checkpoint)
         if table is None:
@@ -176,7 +176,7 @@ class QueryCache:
         return rows, missing[still]
 
     def stored(self, checkpoint: str, keys: Sequence[str]) -> dict[str, np.ndarray]:
-        """Those of the normalised queries that the store holds; memory takes them in."""
+        """Those of the normalised queries that are in the store; also puts them into memory."""
         found = self.store.get(checkpoint, keys, time.time() - self.ttl)
         if found:
             made = np.array([created for _, created in found.values()])
@@ -185,7 +185,7 @@ class QueryCache:
         return {query: vector for query, (vector, _) in found.items()}
 
     def remember(self, checkpoint: str, keys: Sequence[str], vectors: np.ndarray) -> None:
-        """Take vectors of normalised queries into memory."""
+        """Put vectors of normalised queries into memory."""
         made = np.full(len(keys), time.time())
         self._table(checkpoint, vectors.shape[1]).put(keys, vectors, made)
 
@@ -194,7 +194,7 @@ class QueryCache:
         self.store.put(checkpoint, keys, vectors, time.time())
 
     def in_memory(self, checkpoint: str) -> int:
-        """How many vectors of a checkpoint memory holds."""
+        """How many vectors of a checkpoint are in memory."""
         table = self._tables.get(checkpoint)
         return len(table) if table else 0
 
@@ -204,7 +204,7 @@ class QueryCache:
         return table.ages(time.time()) if table else None
 
     def counted(self, hits: int = 0, misses: int = 0, flush: bool = True) -> None:
-        """Count look-ups; they are written every few seconds, unless `flush` is off."""
+        """Count look-ups; counters are written every few seconds unless `flush` is false."""
         with self._lock:
             self._pending["hits"] += hits
             self._pending["misses"] += misses
@@ -215,8 +215,8 @@ class QueryCache:
     def stats(self) -> dict[str, Any]:
         """Hits and misses of all processes since the cache was cleared, entries, age and size.
 
-        `oldest_days` and `newest_days` are None where there is no entry; `hit_rate` is None where
-        there was no lookup. `in_memory` counts the rows of this process.
+        `oldest_days` and `newest_days` are None without entries; `hit_rate` is None without
+        look-ups. `in_memory` counts the rows of this process.
         """
         self.flush()
         found = self.store.contents()
@@ -238,7 +238,7 @@ class QueryCache:
     def clear(self) -> int:
         """Drop all entries and counters; returns how many entries the store had.
 
-        Other processes keep what they have in memory.
+        Other processes keep their entries in memory.
         """
         with self._lock:
             self._tables.clear()
@@ -262,7 +262,7 @@ class QueryCache:
     def _looked_up(
         self, encoder: QueryEncoder, queries: Sequence[str], *, count: bool = True
     ) -> tuple[np.ndarray, int]:
-        """(n, d) of queries that are not in memory, and how many of them were no hits."""
+        """(n, d) for queries that are not in memory, and how many of them were misses."""
         checkpoint = encoder.checkpoint
         keys = [key_of(query) for query in queries]
         unique = list(dict.fromkeys(keys))
@@ -272,7 +272,7 @@ class QueryCache:
         for start in range(0, len(missing), _BATCH):
             part = missing[start : start + _BATCH]
             with self._encoding:
-                # What another thread encoded in the meantime is not encoded again.
+                # Another thread may have encoded some in the meantime.
                 rows, left = self.all_remembered(checkpoint, part)
                 if len(left) == len(part):
                     rows = encoder.queries(part)
@@ -304,7 +304,7 @@ class QueryCache:
 
 
 def key_of(query: str) -> str:
-    """The normalised query; lone surrogates, which no store takes, become "?"."""
+    """The normalised query; lone surrogates, which stores cannot hold, become "?"."""
     return normalise_query(query).encode("utf-8", "replace").decode()
 
 

@@ -1,8 +1,8 @@
 """The query embedder of a service: memory first, then the shared store, then the model.
 
-Requests wait on their event loops; one thread asks the store and runs the model for all of them.
-A query that several requests miss at once is encoded once, and what misses within a small window
-is encoded together.
+Requests wait on their event loops; one thread reads the store and runs the model for all of them. A
+query that several requests miss at once is encoded once, and misses within a small window are
+encoded together.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from omnisearch.engine.query_embeddings.cache import QueryCache, key_of
 
 _FLUSH_SECONDS = 5.0
 _LONGEST_RETRY = 30
-_PART = 256  # of a large request, the queries that wait in the queue at a time
+_PART = 256  # queries of a large request in the queue at a time
 
 logger = logging.getLogger("omnisearch.query_cache")
 
 
 class Overloaded(OmniError):
-    """More queries wait for the model than the queue holds.
+    """More queries are waiting for the model than the queue allows.
 
     Attributes:
-        retry_after: whole seconds after which it is worth asking again.
+        retry_after: whole seconds to wait before retrying.
     """
 
     def __init__(self, retry_after: int = 1) -> None:
         self.retry_after = retry_after
         super().__init__(
-            "Too many queries wait for the model.", how=f"Ask again in {retry_after} s."
+            "Too many queries are waiting for the model.", how=f"Retry in {retry_after} s."
         )
 
 
 @dataclass
 class _Request:
-    """One `embed` that waits: `done` is resolved on its loop when nothing is left."""
+    """One waiting `embed` call: `done` is resolved on its loop when all its queries are done."""
 
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
@@ -57,7 +57,7 @@ class _Request:
 
 @dataclass
 class _Job:
-    """One query of one checkpoint, and who waits for it."""
+    """One query of one checkpoint, and the requests that wait for it."""
 
     tower: QueryTower
     key: str
@@ -79,13 +79,13 @@ class _Counts:
 
 
 class QueryEmbedder:
-    """Query embeddings for the event loops of one process. Make it after any fork.
+    """Query embeddings for the event loops of one process. Create it after any fork.
 
     Attributes:
-        cache: its memory and store; whoever opened it closes it, after this.
-        window: seconds that a query may wait for company before the model runs.
-        max_batch: most queries of one call of the model.
-        max_waiting: most queries that wait for the model.
+        cache: its memory and store; the caller closes it after closing the embedder.
+        window: seconds that a query may wait for others before the model runs.
+        max_batch: maximum queries per call of the model.
+        max_waiting: maximum queries waiting for the model.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class QueryEmbedder:
         self._tower = tower
         self._counts = _Counts()
         self._sizes: dict[int, int] = {}  # power of two → batches up to that size
-        self._told = 0  # memory hits that the cache was told of
+        self._told = 0  # memory hits already reported to the cache
         self._seconds_each = 0.0  # of the model, a running mean
         self._queue: deque[_Job] = deque()
         self._jobs: dict[tuple[str, str], _Job] = {}  # waiting or in the model
@@ -113,7 +113,7 @@ class QueryEmbedder:
 
     @property
     def checkpoint(self) -> str:
-        """The checkpoint that the next request is answered with."""
+        """The checkpoint that answers the next request."""
         return self._tower.checkpoint
 
     @property
@@ -122,16 +122,16 @@ class QueryEmbedder:
         return self._tower.dim
 
     def swap(self, tower: QueryTower) -> None:
-        """Answer requests that begin from now on with this tower; those under way end with theirs.
+        """Answer requests that begin from now on with this tower; running ones keep theirs.
 
-        A request that must agree with a generation gives `embed` that generation's tower.
+        A request that must agree with a generation passes that generation's tower to `embed`.
         """
         self._tower = tower
 
     def cached(self, text: str, tower: QueryTower | None = None) -> np.ndarray | None:
-        """A copy of the embedding of a query, float32 (dim,), if memory holds it.
+        """A copy of the embedding of a query, float32 (dim,), if it is in memory.
 
-        Neither store nor model is asked; safe on any thread.
+        Uses neither store nor model; safe on any thread.
         """
         found = self.cache.remembered((tower or self._tower).checkpoint, text)
         if found is not None:
@@ -144,14 +144,14 @@ class QueryEmbedder:
         timeout: float | None = None,
         tower: QueryTower | None = None,
     ) -> np.ndarray:
-        """The embeddings of queries, float32 (n, dim), in their order; all of one checkpoint.
+        """The embeddings of queries, float32 (n, dim), in order and all of one checkpoint.
 
         Args:
-            timeout: seconds to wait at most; the work goes on and is remembered. None waits.
-            tower: of another checkpoint than the current one.
+            timeout: maximum seconds to wait; the work continues and is cached. None: no limit.
+            tower: the tower to use instead of the current one.
 
         Raises:
-            Overloaded: too many queries wait already.
+            Overloaded: too many queries are waiting.
             TimeoutError: it took longer than `timeout`.
             OmniError: the model failed on a query.
         """
@@ -172,10 +172,10 @@ class QueryEmbedder:
         return rows
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start, by name; `hit_rate` and ages are None where there is nothing.
+        """Counts since the start, by name; `hit_rate` and ages are None without data.
 
-        `batch_sizes` maps 1, 2, 4, ... to the batches of up to that many queries. Ages are
-        seconds of what memory holds of the current checkpoint.
+        `batch_sizes` maps 1, 2, 4, ... to the batches of up to that many queries. Ages are in
+        seconds, of the current checkpoint's vectors in memory.
         """
         counts = self._counts
         hits = counts.memory_hits + counts.store_hits
@@ -194,7 +194,7 @@ class QueryEmbedder:
         }
 
     def close(self) -> None:
-        """Finish what waits and stop the thread."""
+        """Finish the waiting work and stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -215,7 +215,7 @@ class QueryEmbedder:
         return found
 
     def _ask(self, tower: QueryTower, keys: list[str], request: _Request) -> None:
-        """Put the request behind the jobs of its queries; those that are new join the queue."""
+        """Attach the request to the jobs of its queries; new jobs join the queue."""
         now = time.monotonic()
         with self._changed:
             if self._closed:
@@ -247,14 +247,14 @@ class QueryEmbedder:
             if jobs:
                 try:
                     self._answer(jobs)
-                except Exception as error:  # the thread must outlive whatever happens
+                except Exception as error:  # the thread must survive any error
                     logger.exception("The query embedder failed.")
                     self._fail(jobs, error)
             self._tell()
         self._tell()
 
     def _next_batch(self) -> list[_Job] | None:
-        """Jobs of one tower; none after some seconds without any, None at the end."""
+        """Jobs of one tower; empty after some seconds without any, None at the end."""
         with self._changed:
             if not self._queue and not self._closed:
                 self._changed.wait(_FLUSH_SECONDS)
@@ -295,7 +295,7 @@ class QueryEmbedder:
         self.cache.counted(hits=len(stored), misses=len(encoded), flush=False)
 
     def _remembered_meanwhile(self, jobs: list[_Job]) -> list[_Job]:
-        """The jobs that memory cannot answer; it may have learned since a request looked."""
+        """The jobs that are still not in memory; some may have been added meanwhile."""
         rows, missing = self.cache.all_remembered(jobs[0].tower.checkpoint, [j.key for j in jobs])
         left = set(missing.tolist())
         known = [place for place in range(len(jobs)) if place not in left]
@@ -303,7 +303,7 @@ class QueryEmbedder:
         return [jobs[at] for at in missing.tolist()]
 
     def _encode(self, tower: QueryTower, jobs: list[_Job]) -> dict[str, np.ndarray]:
-        """key → vector; a job on which the model fails is told so, alone."""
+        """key → vector; if the model fails on a job, only that job gets the error."""
         try:
             rows = tower.queries([job.key for job in jobs])
             return {job.key: row for job, row in zip(jobs, rows, strict=True)}
@@ -329,12 +329,12 @@ class QueryEmbedder:
         self._seconds_each = 0.9 * self._seconds_each + 0.1 * each if self._seconds_each else each
 
     def _deliver(self, jobs: list[_Job], vectors: dict[str, np.ndarray]) -> None:
-        """Give the vectors to all who wait for them; memory holds them already."""
+        """Pass the vectors to all waiting requests; they are already in memory."""
         done: list[_Request] = []
         with self._changed:
             for job in jobs:
                 self._jobs.pop((job.tower.checkpoint, job.key), None)
-        # Nobody joins these jobs any more.
+        # No request can join these jobs any more.
         for job in jobs:
             for request in job.waiting:
                 request.found[job.key] = vectors[job.key]
@@ -353,14 +353,14 @@ class QueryEmbedder:
         _resolve(waiting)
 
     def _tell(self) -> None:
-        """Let the cache count what was found in memory, and write its counters."""
+        """Report memory hits to the cache, and let it write its counters."""
         hits = self._counts.memory_hits
         self.cache.counted(hits=hits - self._told)
         self._told = hits
 
 
 def _resolve(requests: list[_Request]) -> None:
-    """Wake the requests, with one call into each event loop."""
+    """Wake the requests, with one call per event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Request]] = {}
     for request in requests:
         by_loop.setdefault(request.loop, []).append(request)

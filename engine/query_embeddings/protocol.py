@@ -1,4 +1,4 @@
-"""What a shared store of query embeddings offers, and what all stores check."""
+"""The interface of shared stores of query embeddings, and checks that all stores use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Stored = dict[str, tuple[np.ndarray, float]]  # query → float32 (d,), made at
 
 @dataclass(frozen=True)
 class Contents:
-    """What a store holds; `oldest` and `newest` are seconds since 1970, None without an entry."""
+    """Statistics of a store; `oldest` and `newest` are seconds since 1970, None if empty."""
 
     entries: int = 0
     oldest: float | None = None
@@ -28,18 +28,18 @@ class Contents:
 class Store(Protocol):
     """Vectors by checkpoint and normalised query, shared by processes.
 
-    Nothing here raises for a store that cannot be used: what was asked is then missing, what was
-    given is lost, and it is said once as a warning. Safe for several threads.
+    An unusable store never raises: look-ups then miss, stored vectors are lost, and it is logged
+    once as a warning. Safe for several threads.
     """
 
-    where: str  # for messages; never holds a password
+    where: str  # for messages; never contains a password
 
     def get(self, checkpoint: str, queries: Sequence[str], oldest: float) -> Stored:
         """Those of the queries that were stored since `oldest`."""
         ...
 
     def put(self, checkpoint: str, queries: Sequence[str], vectors: np.ndarray, now: float) -> None:
-        """Store vectors, (n, d) float32; above its bound the store drops the oldest."""
+        """Store vectors, (n, d) float32; above its limit the store drops the oldest."""
         ...
 
     def count(self, counted: Mapping[str, int]) -> None:
@@ -61,7 +61,7 @@ def packed(vector: np.ndarray) -> bytes:
 
 
 def unpacked(blob: object) -> np.ndarray | None:
-    """The unit vector of `packed`; None for what was damaged: it is encoded again."""
+    """The unit vector in `packed`; None if it is damaged, so that it is encoded again."""
     if not isinstance(blob, bytes) or not blob or len(blob) % 4:
         return None
     vector = np.frombuffer(blob, dtype="<f4").astype(np.float32)

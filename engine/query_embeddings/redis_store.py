@@ -1,12 +1,12 @@
 """Query embeddings in Redis, for the processes of several machines.
 
     omnisearch:<checkpoint>:<query>   made at (float64) and the vector (float32), little endian;
-                                      Redis drops it at the end of its time to live
+                                      Redis drops it after its time to live
     omnisearch:ages                   a sorted set: key by time, for the bound and the ages
     omnisearch:counters               a hash: hits and misses
 
-A server that does not answer costs a quarter of a second, then is left alone for a while: the
-model answers what memory does not hold.
+If a server does not answer within a quarter of a second, it is not used for a while; queries that
+are not in memory are then encoded.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from omnisearch.engine.query_embeddings.protocol import Contents, Stored, packed
 
 _PREFIX = "omnisearch:"
 _AGES, _COUNTERS = _PREFIX + "ages", _PREFIX + "counters"
-_SECONDS = 0.25  # waited for a connection or an answer
-_REST = 5.0  # seconds without a try after a failure
-_AT_ONCE = 1000  # keys of one command
+_SECONDS = 0.25  # timeout of a connection or an answer
+_REST = 5.0  # seconds before retrying after a failure
+_AT_ONCE = 1000  # keys per command
 _TIME = struct.Struct("<d")
 
 T = TypeVar("T")
@@ -40,18 +40,18 @@ logger = logging.getLogger("omnisearch.query_cache")
 class RedisStore:
     """`omnisearch.engine.query_embeddings.protocol.Store` on a Redis server; see there.
 
-    Processes may share a server and a database: entries are named by checkpoint. `clear` and the
-    bound are for all of them.
+    Processes may share a server and a database, because entries are named by checkpoint. `clear`
+    and the limit apply to all of them.
     """
 
     def __init__(self, url: str, *, ttl: float, max_entries: int) -> None:
         """Nothing is sent before the first use.
 
         Args:
-            url: redis://, rediss:// or unix://, with user, password and database if need be.
+            url: redis://, rediss:// or unix://, with user, password and database if needed.
 
         Raises:
-            InputError: it is no such URL, or the package redis is not installed.
+            InputError: the URL is invalid, or the package redis is not installed.
         """
         if find_spec("redis") is None:
             raise MissingExtra("The package redis", "redis", where="cache url")
@@ -145,7 +145,7 @@ class RedisStore:
         return self._tried(send, 0)
 
     def close(self) -> None:
-        """Close the connections; they are made again when used again."""
+        """Close the connections; they are reopened on the next use."""
         self._client.close()
 
     def _bound_is_due(self, added: int) -> bool:
@@ -166,7 +166,7 @@ class RedisStore:
             over -= len(oldest)
 
     def _tried(self, call: Callable[[], T], otherwise: T) -> T:
-        """What `call` gives; `otherwise` while the server is left alone, or if it fails."""
+        """The result of `call`, or `otherwise` if it fails or the server is not used for now."""
         if time.monotonic() < self._rest_until:
             return otherwise
         try:

@@ -1,6 +1,6 @@
 """Query embeddings in one SQLite file, for the processes of one machine.
 
-A file that is damaged is put aside and begun anew; a full disk or a lock that does not clear
+A damaged file is moved aside and replaced by a new one; a full disk or a lock that does not clear
 counts as a miss.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 from omnisearch.data.workspace.locks import locked
 from omnisearch.engine.query_embeddings.protocol import Contents, Stored, packed, unpacked
 
-_LOCK_SECONDS = 2.0  # waited for another process
+_LOCK_SECONDS = 2.0  # waiting for another process
 _USER_VERSION = 1
-_VARIABLES = 500  # of one statement
+_VARIABLES = 500  # per statement
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS entries (
@@ -74,7 +74,7 @@ class SqliteStore:
         ]
         with self._lock:
             self._puts += len(rows)
-            # Counting is linear in the entries, so the bound is checked at every hundredth part.
+            # Counting is linear in the entries, so check only after each hundredth of the limit.
             check = self._puts >= max(1, self.max_entries // 100)
             self._puts = 0 if check else self._puts
             with self._using("write") as connection:
@@ -115,7 +115,7 @@ class SqliteStore:
         return dropped
 
     def close(self) -> None:
-        """Close the file; it is opened again when used again."""
+        """Close the file; it is reopened on the next use."""
         with self._lock:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
@@ -133,7 +133,7 @@ class SqliteStore:
 
     @contextmanager
     def _using(self, purpose: str) -> Iterator[sqlite3.Connection | None]:
-        """The connection in one transaction, or None where the file cannot be used."""
+        """The connection in one transaction, or None if the file cannot be used."""
         with self._lock:
             connection = None
             try:
@@ -165,13 +165,13 @@ class SqliteStore:
         return self._connection
 
     def _connect(self, begin_anew: str = "") -> sqlite3.Connection:
-        """Open the file; one that is damaged is put aside first, by one process at a time."""
+        """Open the file, moving a damaged one aside first, by one process at a time."""
         with locked(self.path.with_suffix(".lock")):
             try:
                 connection = _connect(self.path)
                 if not begin_anew:
                     return connection
-                # Another process may have replaced the file already: then it is whole.
+                # Another process may have replaced the file already.
                 whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
                 if whole:
                     return connection
@@ -181,7 +181,7 @@ class SqliteStore:
                     raise
                 begin_anew = str(error)
             logger.warning(
-                "%s: The query cache is damaged (%s). It was put aside and begins anew; queries "
+                "%s: The query cache is damaged (%s). It was moved aside and replaced; queries "
                 "are encoded again.",
                 self.path,
                 begin_anew,
@@ -217,6 +217,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _damaged(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is to blame, not a lock, a full disk or a folder without permission."""
+    """Whether the file is damaged; not a lock, a full disk or missing permission."""
     busy = ("locked", "busy", "readonly", "read-only", "unable to open", "full", "disk i/o")
     return not any(word in str(error).casefold() for word in busy)

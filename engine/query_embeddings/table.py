@@ -1,8 +1,8 @@
-"""Vectors in memory by text, least recently used ones first to go: millions of look-ups a second.
+"""An LRU table of vectors in memory by text: millions of look-ups per second.
 
-Rows lie in one matrix, so that a batch of texts is one pass through a dictionary and one gather.
-A row has its key (the normalised query) and a few other spellings as names: a text that was seen
-before is found without being normalised again.
+Rows are in one matrix, so that a batch of texts takes one pass through a dictionary and one gather.
+A row is found by its key (the normalised query) and by a few other spellings, so that a text seen
+before need not be normalised again.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy as np
 
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS
 
-_SPELLINGS = 4  # kept beside a row's key
-_EVICTED = 16  # one in so many rows goes at a time
-_AT_ONCE = 4096  # look-ups under one hold of the lock
+_SPELLINGS = 4  # kept in addition to a row's key
+_EVICTED = 16  # one in this many rows is evicted at a time
+_AT_ONCE = 4096  # look-ups per hold of the lock
 
 
 class VectorTable:
     """At most `capacity` vectors of one checkpoint. Safe for several threads.
 
     Attributes:
-        capacity, dim: shape of the matrix; its pages take memory only once they are used.
+        capacity, dim: shape of the matrix; its pages use memory only once they are written.
     """
 
     def __init__(self, capacity: int, dim: int) -> None:
         self.capacity, self.dim = capacity, dim
         self._slot: dict[str, int] = {}
         self._names: dict[int, list[str]] = {}  # slot → its key, then its other spellings
-        # The last row is what absent texts point at: never fresh.
+        # Absent texts point at the last row, which is never fresh.
         self._rows = np.zeros((capacity + 1, dim), np.float32)
         self._created = np.full(capacity + 1, -np.inf)
         self._used = np.zeros(capacity + 1, np.int64)
@@ -43,7 +43,7 @@ class VectorTable:
         return self.capacity - len(self._free)
 
     def row(self, text: str, oldest: float) -> np.ndarray | None:
-        """A copy of one row, float32 (dim,); None if there is none made since `oldest`."""
+        """A copy of one row, float32 (dim,); None if missing or made before `oldest`."""
         with self._lock:
             slot = self._slot.get(text, self.capacity)
             if self._created[slot] < oldest:
@@ -56,8 +56,8 @@ class VectorTable:
         """The rows of many texts.
 
         Returns:
-            (n, dim) float32, of which the rows of missing texts mean nothing; and the places of
-            the missing ones, int64, rising.
+            (n, dim) float32, with arbitrary rows for missing texts; and the positions of the
+            missing ones, int64, ascending.
         """
         found = np.empty((len(texts), self.dim), np.float32)
         fresh = np.empty(len(texts), bool)
@@ -74,7 +74,7 @@ class VectorTable:
         return found, np.flatnonzero(~fresh)
 
     def put(self, keys: Sequence[str], vectors: np.ndarray, created: np.ndarray) -> None:
-        """Take rows in; of more than the capacity only the last stay.
+        """Add rows; if there are more than the capacity, only the last are kept.
 
         Args:
             vectors: (n, dim). created: (n,) seconds since 1970.
@@ -94,7 +94,7 @@ class VectorTable:
                 self._used[slot] = self._tick
 
     def also(self, text: str, key: str) -> None:
-        """Let `text` find the row of `key`, as one of a few spellings; very long ones are not."""
+        """Add `text` as a spelling of `key`, unless it is very long or there are enough."""
         if len(text) > MAX_QUERY_CHARS or text == key:
             return
         with self._lock:
@@ -116,13 +116,13 @@ class VectorTable:
             self._free = list(range(self.capacity - 1, -1, -1))
 
     def ages(self, now: float) -> tuple[float, float] | None:
-        """Seconds since the oldest and the newest row were made; None if there is none."""
+        """Seconds since the oldest and the newest row were made; None if there are none."""
         with self._lock:
             made = self._created[np.isfinite(self._created)]
         return (now - float(made.min()), now - float(made.max())) if made.size else None
 
     def _evict(self) -> int:
-        """Free some of the rows that were not used for longest; returns one of them."""
+        """Evict some of the least recently used rows; returns one of them."""
         count = max(1, self.capacity // _EVICTED)
         oldest = np.argpartition(self._used[: self.capacity], count - 1)[:count].tolist()
         for slot in oldest:

@@ -1,6 +1,6 @@
-"""The sources that candidates come from.
+"""The retrieval sources of candidates.
 
-A source that the indexes hold is a line in SOURCES. One that computes its own results is a file
+A source that an index answers is a line in SOURCES. One that computes its own results is a file
 here (or in another package) with a function `search`, and a line in SOURCES.
 """
 
@@ -20,7 +20,7 @@ from omnisearch.engine.query import Query
 if TYPE_CHECKING:
     from omnisearch.engine.snapshot import Snapshot
 
-# Given a snapshot, a query, a depth and the allowed rows (bool (n,), None for all).
+# Takes a snapshot, a query, a depth and the allowed rows (bool (n,), None for all).
 Search = Callable[["Snapshot", Query, int, "np.ndarray | None"], SourceResult]
 
 
@@ -29,12 +29,12 @@ class Source:
     """One source.
 
     Attributes:
-        name: its name in settings and explanations; its candidates' columns begin with it.
+        name: its name in settings and explanations, and the prefix of its columns.
         entity: 'pin', 'product' or 'query'.
-        space: what its scores are: TOKENS (BM25), a vector space (cosines), or another name.
+        space: the kind of its scores: TOKENS (BM25), a vector space (cosines), or another name.
         depth: candidates read from it unless the settings say otherwise.
-        search: how it is searched; None where the indexes hold it.
-        about: what it finds, as pages say it: 'pins by their words'.
+        search: how it is searched; None if an index answers it.
+        about: what it finds, as shown on pages: 'pins by their words'.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Source:
 
     @property
     def needs_vector(self) -> bool:
-        """Whether it is searched by the query's embedding."""
+        """Whether it is searched with the query's embedding."""
         return self.search is None and self.space != TOKENS
 
     @property
     def signal(self) -> str:
-        """What its scores are to rankers: 'bm25', 'learned', 'compat', or what `space` says.
+        """The name of its scores for rankers: 'bm25', 'learned', 'compat', or its `space`.
 
-        Scores of one signal compare, also those of pins with those of products.
+        Scores of one signal are comparable, also between pins and products.
         """
         if self.space == TOKENS:
             return "bm25"

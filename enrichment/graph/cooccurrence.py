@@ -13,8 +13,8 @@ import sqlite_utils
 from omnisearch.data.catalogue.splits import SAVED_AT, Window, training_may_see
 from omnisearch.encoders.models.ragged import offsets_of
 
-HELD_BACK = 20  # one group in so many is for validation
-# What says that an item answers a query; a click alone is often an accident.
+HELD_BACK = 20  # one group in this many is for validation
+# Actions that show that an item answers a query; a click alone is often an accident.
 _TOLD = "'save', 'long_click', 'add_to_cart', 'checkout'"
 
 
@@ -23,7 +23,7 @@ class Groups:
     """Groups of items, as edges sorted by group.
 
     Attributes:
-        names: (g,) what each group is: a board's id or a query.
+        names: (g,) each group's board id or query.
         group, item: (e,) int64 numbers of groups and item rows.
     """
 
@@ -40,14 +40,14 @@ class Groups:
         return offsets_of(np.bincount(self.group, minlength=len(self)))
 
     def keep(self, edges: np.ndarray) -> Groups:
-        """Only the edges where the mask (e,) is true; groups keep their numbers."""
+        """Only the edges whose mask (e,) is true; groups keep their numbers."""
         return Groups(self.names, self.group[edges], self.item[edges])
 
 
 def board_groups(
     db: sqlite_utils.Database, entity: str, ids: Sequence[str], window: Window
 ) -> Groups:
-    """Boards, and what was saved to them in the window; saves without a time are early."""
+    """Boards, and the items saved to them in the window; saves without a time count as early."""
     cursor = db.conn.execute(
         "SELECT board_id, item_id FROM board_items WHERE entity = ? "
         f"AND {SAVED_AT} >= ? AND {SAVED_AT} < ? ORDER BY 1, 2",
@@ -73,7 +73,7 @@ def query_groups(
 
 
 def group_edges(pairs: Iterable[tuple[str, str]], ids: Sequence[str]) -> Groups:
-    """Groups from (name, item id) sorted by name; items that are not in `ids` are left out."""
+    """Groups from (name, item id) sorted by name, without items that are not in `ids`."""
     row_of = {key: row for row, key in enumerate(ids)}
     number: dict[str, int] = {}
     groups, items = array("q"), array("q")
@@ -89,11 +89,11 @@ def group_edges(pairs: Iterable[tuple[str, str]], ids: Sequence[str]) -> Groups:
 class PairSource:
     """Draws pairs of different items of one group.
 
-    An edge is drawn uniformly, then another item of its group: an item comes second as often as it
-    has edges, whatever the groups' sizes, so P(second) is known exactly, for logQ.
+    An edge is drawn uniformly, then another item of its group. An item is second in proportion to
+    its edges, whatever the groups' sizes, so P(second) is known exactly, for logQ.
 
     Attributes:
-        log_share: (n,) float32 log P(item is second); very low where it has no group.
+        log_share: (n,) float32 log P(item is second); very low if it has no group.
     """
 
     groups: Groups
@@ -101,7 +101,7 @@ class PairSource:
 
     @classmethod
     def of(cls, groups: Groups, items: int) -> PairSource | None:
-        """None where no group holds two of the `items` items."""
+        """None if no group has two of the `items` items."""
         size = np.bincount(groups.group, minlength=len(groups))
         groups = groups.keep(size[groups.group] > 1)
         if not len(groups.item):
@@ -128,8 +128,8 @@ class CrossSource:
     An edge of the first kind is drawn uniformly, then an item of the second kind of its group.
 
     Attributes:
-        first, second: groups of the same numbers, all with an item of both kinds.
-        log_share: (n,) float32 log P(second item); very low where it is never drawn.
+        first, second: groups with the same numbers, all with items of both kinds.
+        log_share: (n,) float32 log P(second item); very low if it is never drawn.
     """
 
     first: Groups
@@ -138,7 +138,7 @@ class CrossSource:
 
     @classmethod
     def of(cls, first: Groups, second: Groups, seconds: int) -> CrossSource | None:
-        """None where the two share no group."""
+        """None if the two share no group."""
         number = {name: at for at, name in enumerate(first.names)}
         places = np.array([number.get(name, -1) for name in second.names], dtype=np.int64)
         known = places[second.group] >= 0

@@ -1,4 +1,4 @@
-"""The graph embeddings there are, and what `omnisearch enrich graph` does with each of them."""
+"""The graph embeddings, and what `omnisearch enrich graph` does with each of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
 from omnisearch.enrichment.vector_provenance import imported
 
-# Space → how it is trained and embedded. In this order: ItemSage learns from PinSage's vectors.
+# Space → its functions to train and embed, in order: ItemSage learns from PinSage's vectors.
 EMBEDDINGS = {
     "pinsage": (fit_pinsage, embed_pinsage),
     "itemsage": (fit_itemsage, embed_itemsage),
@@ -25,7 +25,7 @@ EMBEDDINGS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """`how`: 'imported' (left alone), 'embedded' (by the saved network), 'trained' or 'nothing'."""
+    """`how`: 'imported' (unchanged), 'embedded' (by the saved network), 'trained' or 'nothing'."""
 
     vectors: int
     how: str
@@ -42,8 +42,8 @@ def embed_graph(
 ) -> dict[str, Any]:
     """The enricher 'graph': `refresh` each of EMBEDDINGS.
 
-    Returns an Outcome for each name, and `train_again`: whether there are encoders, which learned
-    to map queries to the vectors of the network before.
+    Returns an Outcome for each name, and `train_again`: whether there are encoders, which have
+    learned to map queries to the previous network's vectors.
     """
     made = {name: refresh(workspace, db, name, again, progress) for name in EMBEDDINGS}
     trained = any(outcome.how == "trained" for outcome in made.values())
@@ -57,10 +57,10 @@ def refresh(
     again: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Embed all items by the saved network; train one first where none is saved, or `again`.
+    """Embed all items with the saved network; train one first if none is saved, or if `again`.
 
-    Imported vectors are left alone unless `again`. A network that reads a continuous feature which
-    the catalogue no longer has, or in another size, is trained again.
+    Imported vectors are kept unless `again`. A network is trained again if a continuous feature
+    that it reads is gone or has another size.
     """
     entity, (fit, embed) = SPACES[name].entity, EMBEDDINGS[name]
     if not count(db, entity):

@@ -12,15 +12,15 @@ from omnisearch.enrichment.graph.network_inputs import Batch
 
 
 class ItemTokens(nn.Module):
-    """One token for each modality of text and for each continuous feature.
+    """One token per modality of text and per continuous feature.
 
-    A text's token is the sum of its n-grams' hash embeddings (§3.4.2), LayerNorm; a feature's is a
-    linear map of the standardised feature. Both get a learned vector of their kind; what an item
-    does not have is a row of zeros.
+    A text's token is the sum of its n-grams' hash embeddings (§3.4.2), then LayerNorm; a feature's
+    is a linear map of the standardised feature. A learned vector of their kind is added to both;
+    absent ones are rows of zeros.
 
     Attributes:
-        modalities: how many text tokens, m.
-        means, scales: (sum of dims,) what features are standardised by.
+        modalities: the number of text tokens, m.
+        means, scales: (sum of dims,) for standardising features.
     """
 
     means: Tensor
@@ -47,7 +47,7 @@ class ItemTokens(nn.Module):
         return self.modalities + len(self.dims)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(n, m + k, width) tokens and (n, m + k) bool: which ones are there."""
+        """(n, m + k, width) tokens and (n, m + k) bool: which are present."""
         sums = sum_bags(self.hash, batch.levels).view(-1, self.modalities, self.width)
         present = torch.cat((sums.detach().ne(0).any(2), batch.present), 1)
         parts = [self.norm(sums)]
@@ -61,7 +61,7 @@ class ItemTokens(nn.Module):
         return self.means.split(sizes), self.scales.split(sizes)
 
     def standardise(self, moments: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """Take over the (mean, scale) of each feature, as `inputs.moments` gives them."""
+        """Set the (mean, scale) of each feature, as returned by `inputs.moments`."""
         if moments:
             self.means.copy_(torch.cat([moments[name][0] for name in self.dims]))
             self.scales.copy_(torch.cat([moments[name][1] for name in self.dims]))

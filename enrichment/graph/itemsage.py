@@ -1,9 +1,9 @@
-"""ItemSage for who has none (§3.3; Baltescu et al., KDD '22): training, and embedding products.
+"""ItemSage (§3.3; Baltescu et al., KDD '22): training, and embedding products.
 
 Trained on three tasks at once, by softmax with logQ correction: a product is near the queries that
-engaged it (a light query side of its own; where there is no log, words of its own text), near the
-frozen PinSage vectors of pins that share a board or a query with it, and near other such products.
-The query of a pair is hidden among its products' engaged queries.
+engaged it (with a small query encoder; without a log, words of its own text), near the frozen
+PinSage vectors of pins that share a board or a query with it, and near other such products. The
+query of a pair is hidden among its products' engaged queries.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MODALITIES = {
     "queries": ("engaged_queries",),
 }
 _QUERIES = len(MODALITIES) - 1
-# Pairs of a query and a product in a step, fewer in a small catalogue; half as many random
+# Pairs of a query and a product per step, fewer in a small catalogue; half as many random
 # negatives, pairs with pins, and pairs of products.
 PAIRS, FEWEST_PAIRS = 192, 64
 UNASKED = 0.3  # chance that a product is shown without its engaged queries
@@ -76,10 +76,10 @@ class Near:
 
 @dataclass(frozen=True)
 class Task:
-    """What the training draws from.
+    """The data that training samples from.
 
     Attributes:
-        pairs: how many of the query task a step draws.
+        pairs: pairs of the query task per step.
         asked: queries and the products that they engaged.
         texts: (g,) numbers of the queries' strings in the items' index.
         known: (g, n) which products each query engaged.
@@ -111,8 +111,8 @@ def fit_itemsage(
 
     Boards and engagement count from before `until`, by default the end of training; queries that a
     data set holds out never do. The same seed gives the same vectors. An earlier 'itemsage' is
-    replaced. Products of which nothing is known are absent; where there is nothing to learn from,
-    nothing is trained or written, and the feature returned is empty.
+    replaced. Products without any inputs are absent; if there is nothing to learn from, nothing is
+    trained or written, and an empty feature is returned.
     """
     until = feature_until(db, until)
     source = Source.open(workspace, db, "product", MODALITIES)
@@ -131,9 +131,9 @@ def fit_itemsage(
 
 
 def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVectors | None:
-    """Write the feature 'itemsage' by the saved network; None where none is saved or of use.
+    """Write the feature 'itemsage' with the saved network; None if there is no usable one.
 
-    A network is of no use where a continuous feature that it reads has another size, or is gone.
+    A network is unusable if a continuous feature that it reads is gone or has another size.
     """
     saved = load(workspace, NAME)
     if saved is None:
@@ -156,13 +156,13 @@ def network(saved: Saved) -> ItemSage:
 
 
 def _knows_until(db: sqlite_utils.Database, until: int) -> int:
-    """Until when what products are made of looked: engaged queries, PinSage, the pairs."""
+    """Until when (latest) the inputs read the log: engaged queries, PinSage, the pairs."""
     pinsage = get_meta(db, fit_note("pinsage"))
     return max(until, get_meta(db, "engaged_until") or 0, pinsage["until"] if pinsage else 0)
 
 
 def _task(source: Source, pinsage: ItemVectors | None, dim: int, until: int) -> Task | None:
-    """None where there is neither a log nor text to learn from."""
+    """None if there is neither a log nor text to learn from."""
     db, ids = source.db, source.ids()
     window = known_window(until)
     queries = hold_out_groups(query_groups(db, "product", ids, window))[0]
@@ -206,7 +206,7 @@ def _strings(items: Items, queries: Groups) -> np.ndarray:
 
 
 def _pseudo(db: sqlite_utils.Database, ids: list[str]) -> Groups:
-    """Words of products' own text in place of the queries of a log."""
+    """Words of products' own text instead of the queries of a log."""
     table = pseudo_pairs(db)["pseudo_product"]
     pairs = zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
     return group_edges(sorted(pairs), ids)
@@ -277,7 +277,7 @@ def _vectors(
 def _write(
     workspace: Workspace, source: Source, net: ItemSage, vocabulary: NgramVocabulary, until: int
 ) -> ItemVectors:
-    """Embed all products of which anything is known, and write the feature."""
+    """Embed all products with any inputs, and write the feature."""
     ids: list[str] = []
     parts = [np.zeros((0, net.out.out_features), dtype=np.float32)]
     for keys, batch in blocks(source, vocabulary):

@@ -14,14 +14,14 @@ from omnisearch.encoders.models.hash_embedding import Levels, sum_bags
 from omnisearch.enrichment.graph.item_tokens import ItemTokens
 
 WIDTH, HEADS, LAYERS = 128, 4, 1
-TASKS = ("query", "pin", "product")  # what products are compared with, each by its temperature
+TASKS = ("query", "pin", "product")  # compared with products, each with its own temperature
 
 
 class ItemSage(nn.Module):
     """A transformer over a product's tokens and a CLS token, whose output is the vector.
 
-    The query side is light: the sum of the query's n-grams in the same hash embedding, LayerNorm,
-    two layers, L2.
+    The query encoder is small: the sum of the query's n-grams in the same hash embedding,
+    LayerNorm, two layers, L2.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ItemSage(nn.Module):
         """(n, dim) float32 unit rows.
 
         Args:
-            tokens: (n, m + k, WIDTH). present: (n, m + k) bool; others are not attended to.
+            tokens: (n, m + k, WIDTH). present: (n, m + k) bool; absent ones are not attended to.
         """
         rows = torch.cat((self.cls.expand(len(tokens), 1, -1), tokens), 1)
         absent = torch.cat((present.new_zeros(len(present), 1), ~present), 1)
@@ -59,5 +59,5 @@ class ItemSage(nn.Module):
         return F.normalize(self.out(self.norm(rows[:, 0])), dim=1)
 
     def queries(self, levels: Levels) -> Tensor:
-        """(n, dim) float32 unit rows of n queries' text."""
+        """(n, dim) float32 unit rows for the texts of n queries."""
         return F.normalize(self.query(sum_bags(self.tokens.hash, levels)), dim=1)

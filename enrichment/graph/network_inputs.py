@@ -1,4 +1,4 @@
-"""What the graph networks read of an item: strings of each modality, and continuous features."""
+"""Inputs of the graph networks: strings of each modality, and continuous features."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
 from omnisearch.encoders.models.ragged import Ragged
 
-FEATURES = ("image", "text")  # continuous features that are read where they are there
-_VOCABULARY = (50_000, 60_000, 20_000)  # most unigrams, bigrams, trigrams
+FEATURES = ("image", "text")  # continuous features that are read if present
+_VOCABULARY = (50_000, 60_000, 20_000)  # maximum unigrams, bigrams, trigrams
 _BLOCK = 2048  # items read and embedded at a time
 
-Modalities = Mapping[str, tuple[str, ...]]  # name → the text fields that it is made of
+Modalities = Mapping[str, tuple[str, ...]]  # name → its text fields
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where items of one entity type are read from.
+    """The source of items of one entity type.
 
     Attributes:
         features: name → ItemVectors, those of FEATURES that the catalogue has for the entity.
@@ -44,12 +44,12 @@ class Source:
     def open(
         cls, workspace: Workspace, db: sqlite_utils.Database, entity: str, modalities: Modalities
     ) -> Source:
-        """With all of FEATURES that are there."""
+        """With all of FEATURES that exist."""
         found = {name: open_vectors(workspace, db, name, entity) for name in FEATURES}
         return cls(db, entity, modalities, {k: f for k, f in found.items() if f and len(f.ids)})
 
     def narrowed(self, dims: Mapping[str, int]) -> Source | None:
-        """With the features of `dims` alone; None where one is gone or has another size."""
+        """With only the features of `dims`; None if one is gone or has another size."""
         if any(self.dims.get(name) != dim for name, dim in dims.items()):
             return None
         return replace(self, features={name: self.features[name] for name in dims})
@@ -63,7 +63,7 @@ class Source:
         return [field_texts(item, fields) for fields in self.modalities.values()]
 
     def ids(self) -> list[str]:
-        """All item ids, rising."""
+        """All item ids, ascending."""
         table = table_of(self.entity)
         return [key for (key,) in self.db.conn.execute(f"SELECT id FROM {table} ORDER BY id")]
 
@@ -87,15 +87,15 @@ class Batch:
 
 
 class Items:
-    """All items of a source in memory, ready to be drawn from; strings are tokenised once.
+    """All items of a source in memory, for sampling; strings are tokenised once.
 
     Attributes:
-        ids: rising; rows are places in it.
+        ids: ascending; rows are positions in it.
         strings: (n * m) rows of numbers of strings in `index`.
     """
 
     def __init__(self, source: Source, queries: Iterable[str] = ()) -> None:
-        """Of a vocabulary of the items' own strings and of `queries`."""
+        """With a vocabulary from the items' own strings and `queries`."""
         self.source = source
         self.ids: list[str] = []
         self.index = NgramIndex(_vocabulary(source, queries))
@@ -114,11 +114,10 @@ class Items:
         return len(self.ids)
 
     def batch(self, rows: np.ndarray, hidden: np.ndarray | None = None) -> Batch:
-        """The items of (n,) rows, in that order.
+        """The items of (n,) rows, in this order.
 
         Args:
-            hidden: (n,) numbers of a string that each item's last modality is shown without, -1
-                for none.
+            hidden: (n,) number of a string to remove from each item's last modality, -1 for none.
         """
         m = len(self.source.modalities)
         strings = self.strings.take((rows[:, None] * m + np.arange(m)).ravel())
@@ -169,7 +168,7 @@ def _vocabulary(source: Source, queries: Iterable[str]) -> NgramVocabulary:
 def moments(feature: ItemVectors, most: int = 50_000) -> tuple[Tensor, Tensor]:
     """(d,) mean and (d,) scale of a feature's first rows, float32.
 
-    The scale is one for all dimensions: what is far apart in a feature stays so.
+    All dimensions share one scale, so that relative distances are kept.
     """
     rows = np.asarray(feature.vectors[:most], dtype=np.float64)
     scale = np.full(feature.dim, max(float(rows.std(axis=0).mean()), 1e-6))

@@ -1,8 +1,8 @@
-"""PinSage for who has none (§3.3; Ying et al., KDD '18): training, and embedding all pins.
+"""PinSage (§3.3; Ying et al., KDD '18): training, and embedding all pins.
 
 Trained on pairs of pins that share a board and pairs that one query engaged, half and half, by
 in-batch softmax with logQ correction and uniform random negatives. A pair's pins are hidden from
-each other's neighbourhoods: that they share a board must not be what tells that they do.
+each other's neighbourhoods, so that the input does not reveal that they share a board.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "pinsage"
 MODALITIES = {"own": ("title", "description", "caption")}
-# Pairs in a step, fewer in a small catalogue; and half as many random negatives.
+# Pairs per step, fewer in a small catalogue; and half as many random negatives.
 PAIRS, FEWEST_PAIRS = 512, 64
-SOME = 4  # neighbours drawn for each pin of a batch
+SOME = 4  # neighbours sampled for each pin of a batch
 ALONE = 0.1  # chance that a pin is shown without its neighbours
 _BLOCK = 8192
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the training draws from.
+    """The data that training samples from.
 
     Attributes:
-        pairs: how many a step draws, of all sources together.
+        pairs: pairs per step, of all sources together.
         shares: (n,) log P of a pin in a step's targets.
     """
 
@@ -69,8 +69,8 @@ def fit_pinsage(
 
     Boards and engagement count from before `until`, by default the end of training; queries that a
     data set holds out never do. The same seed gives the same vectors. An earlier 'pinsage' is
-    replaced. Where no two pins share a board or a query nothing is trained or written, and the
-    feature returned is empty.
+    replaced. If no two pins share a board or a query, nothing is trained or written, and an empty
+    feature is returned.
     """
     until = feature_until(db, until)
     source = Source.open(workspace, db, "pin", MODALITIES)
@@ -89,9 +89,9 @@ def fit_pinsage(
 
 
 def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVectors | None:
-    """Write the feature 'pinsage' by the saved network; None where none is saved or of use.
+    """Write the feature 'pinsage' with the saved network; None if there is no usable one.
 
-    A network is of no use where a continuous feature that it reads has another size, or is gone.
+    A network is unusable if a continuous feature that it reads is gone or has another size.
     """
     saved = load(workspace, NAME)
     if saved is None:
@@ -107,7 +107,7 @@ def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVector
 
 
 def _task(source: Source, until: int, seed: int) -> Task | None:
-    """None where there is no pair to learn from."""
+    """None if there are no pairs to learn from."""
     items = Items(source)
     db, ids = source.db, items.ids
     window = known_window(until)
@@ -174,9 +174,9 @@ def _vectors(
 def _write(
     workspace: Workspace, source: Source, net: PinSage, vocabulary: NgramVocabulary, until: int
 ) -> ItemVectors:
-    """Embed all pins of which anything is known, and write the feature.
+    """Embed all pins with any inputs, and write the feature.
 
-    What pins say of themselves and to their neighbours waits in half precision: 1 KB a pin.
+    The pins' own states and their messages are kept in half precision: 1 KB per pin.
     """
     total = source.count()
     ids: list[str] = []

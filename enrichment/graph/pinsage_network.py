@@ -13,7 +13,7 @@ from omnisearch.encoders.config import START_TEMPERATURE
 from omnisearch.enrichment.graph.item_tokens import ItemTokens
 
 WIDTH, HIDDEN = 128, 256
-SKIP = 8.0  # how strong S is at first beside the rest
+SKIP = 8.0  # initial strength of S relative to the rest
 
 
 class PinSage(nn.Module):
@@ -24,10 +24,11 @@ class PinSage(nn.Module):
     joined   h = ReLU(W [ReLU(z); n] + w), L2
     out      G2 ReLU(G1 h + g) + S z, L2
 
-    S z is not PinSage's. It begins strong, and A and S keep angles: the geometry of the pictures,
-    which a query tower learns easily, is changed by training, not made anew.
+    S z is not part of PinSage. It begins strong, and A and S preserve angles: training adjusts the
+    geometry of the pictures, which a query tower learns easily, instead of replacing it.
 
-    A pin without neighbours has n = 0; in training some are hidden, so that z alone will do.
+    A pin without neighbours has n = 0; training hides some pins' neighbours, so that z alone
+    suffices.
     """
 
     def __init__(self, vocabulary: int, dims: Mapping[str, int], dim: int, seed: int) -> None:
@@ -45,11 +46,11 @@ class PinSage(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(START_TEMPERATURE)))
 
     def selves(self, tokens: Tensor) -> Tensor:
-        """(n, HIDDEN) what pins say of themselves, for (n, m, WIDTH) tokens."""
+        """(n, HIDDEN) the pins' own states z, for (n, m, WIDTH) tokens."""
         return self.own(tokens.flatten(1))
 
     def messages(self, selves: Tensor) -> Tensor:
-        """(n, HIDDEN) what pins say to their neighbours."""
+        """(n, HIDDEN) the pins' messages to their neighbours."""
         return F.relu(self.neighbour(F.relu(selves)))
 
     def forward(self, selves: Tensor, pooled: Tensor) -> Tensor:

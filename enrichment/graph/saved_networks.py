@@ -3,7 +3,7 @@
     CURRENT           the name of the folder beside it that is read
     <run>/            manifest.json, config.json, model.safetensors, ngrams/
 
-A network is written into a new folder and CURRENT is replaced by a rename: whoever is killed while
+A network is written into a new folder and CURRENT is replaced by a rename; a process killed while
 writing leaves the old one.
 """
 
@@ -40,8 +40,8 @@ class Saved:
     """A trained network's parts.
 
     Attributes:
-        config: dims of its features, dim, seed, until (exclusive, what it was trained before),
-            and figures of its training.
+        config: dims of its features, dim, seed, until (exclusive bound of its training data), and
+            figures of its training.
     """
 
     config: dict[str, Any]
@@ -60,7 +60,7 @@ class Saved:
 
 
 def save(workspace: Workspace, name: str, saved: Saved) -> None:
-    """Write a network and make it the one that `load` reads; the old one goes then."""
+    """Write a network and make it the one that `load` reads; then remove the old one."""
     pointer = workspace.current_network(name)
     final = pointer.with_name(uuid4().hex[:12])
     with new_folder(final) as folder:
@@ -77,7 +77,7 @@ def save(workspace: Workspace, name: str, saved: Saved) -> None:
 
 
 def load(workspace: Workspace, name: str) -> Saved | None:
-    """The network saved last, or None; raises Corrupt where its files differ from the manifest."""
+    """The network saved last, or None; raises Corrupt if its files differ from the manifest."""
     folder = pointed(workspace.current_network(name), NETWORK)
     return None if folder is None else read(folder)
 

@@ -1,8 +1,8 @@
-"""How good graph embeddings are by themselves: do they find what came together later?
+"""Quality of graph embeddings alone: do they find items that co-occurred later?
 
-The pairs are from after the end of training, which no vector knows of: items saved to a board that
-held another already, items that one query engaged. Pins are also measured on the queries that were
-kept back from training, which a catalogue has whose log is too short for an evaluation.
+The pairs are from after the end of training, which no vector has seen: items saved to a board that
+already had another, items that one query engaged. Pins are also measured on the queries held out of
+training, which exist even if the log is too short for an evaluation.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def temporal_recall(
 ) -> dict[str, tuple[float, ...]]:
     """Kind of pairs, such as 'pin → pin, one query' → Recall at each of KS.
 
-    An item without a vector is not found, and finds nothing. Kinds of which there is no pair are
-    left out; 'query → product' and 'product → pin' too where no network of this workspace made the
-    vectors.
+    An item without a vector is not found, and finds nothing. Kinds without pairs are omitted, as
+    are 'query → product' and 'product → pin' if no network of this workspace made the vectors.
     """
     until, rng = feature_until(db), np.random.default_rng(0)
     pins = _vectors(workspace, db, "pinsage", "pin")
@@ -76,7 +75,7 @@ def temporal_recall(
 
 @dataclass(frozen=True)
 class _Space:
-    """One entity type's vectors (v, d), all its item ids (n,), and each one's row or -1."""
+    """One entity type's vectors (v, d), all its item ids (n,), and the row of each or -1."""
 
     entity: str
     ids: list[str]
@@ -96,7 +95,7 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, name: str, entity:
 def _alike(
     db: sqlite_utils.Database, space: _Space, until: int
 ) -> dict[str, PairSource | CrossSource | None]:
-    """What pairs of one entity type are drawn from, None where there is no pair."""
+    """The sources of pairs of one entity type, None if there are no pairs."""
     entity, ids = space.entity, space.ids
     new = board_groups(db, entity, ids, later_window(until))
     old = board_groups(db, entity, ids, known_window(until))
@@ -116,11 +115,11 @@ def _recalls(
 ) -> tuple[float, ...]:
     """The share of pairs (first, second) whose second is among the k nearest of (b, d) sources.
 
-    `first` is None where the sources are not of this space, so that there is no row of their own.
+    `first` is None if the sources are not rows of this space.
     """
     first, second = pairs
     target = space.row[second]
-    own = 0 if first is None else 1  # its own row is as near as can be
+    own = 0 if first is None else 1  # its own row is the nearest
     there = (target >= 0) & (True if first is None else space.row[first] >= 0)
     ranks = np.full(len(second), len(space.vectors) + 1)
     positives = space.vectors[target[there]]

@@ -13,9 +13,9 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import HashEmbedding
 from omnisearch.encoders.training.optim import LazyAdam, clip_gradients, set_rates
 
-EPOCHS, FEWEST, MOST = 4, 100, 150  # how often each pair is drawn; bounds of the steps
+EPOCHS, FEWEST, MOST = 4, 100, 150  # draws per pair; bounds of the number of steps
 RATE, TABLE_RATE = 1e-3, 1e-3
-_WARM = 0.1  # share of the steps in which the rates rise; then they fall to 0
+_WARM = 0.1  # share of the steps of warm-up; then the rates fall to 0
 _CLIP = 1.0
 _TEMPERATURES = (math.log(0.02), 0.0)
 
@@ -28,7 +28,7 @@ def pair_loss(
     Args:
         sources: (b, d) unit rows. targets: (c, d) unit rows, c >= b.
         log_share: (c,) log of how often each target is drawn.
-        masked: (b, c) bool, which targets are no negatives of which rows.
+        masked: (b, c) bool, which targets are not negatives of which rows.
         log_temperature: scalar, learned.
     """
     logits = sources @ targets.T / log_temperature.clamp(*_TEMPERATURES).exp() - log_share
@@ -38,7 +38,7 @@ def pair_loss(
 
 
 def steps_for(edges: int, pairs: int) -> int:
-    """How many steps of `pairs` pairs each, where there are so many edges to draw from."""
+    """The number of steps of `pairs` pairs each, for this many edges."""
     return min(MOST, max(FEWEST, EPOCHS * edges // pairs))
 
 
@@ -49,10 +49,10 @@ def minimise(
     seed: int,
     progress: Progress | None,
 ) -> None:
-    """Take `steps` steps down the loss: AdamW, and a lazy Adam for hash embeddings.
+    """Minimise the loss in `steps` steps: AdamW, and a lazy Adam for hash embeddings.
 
-    What a step draws comes from a generator of the seed and the step. The network is left in
-    evaluation mode.
+    Each step has a generator seeded by the seed and the step. The network is left in evaluation
+    mode.
     """
     sparse = [p for m in net.modules() if isinstance(m, HashEmbedding) for p in m.parameters()]
     known = {id(p) for p in sparse}

@@ -1,8 +1,8 @@
-"""Who a pin's neighbours are: what short random walks from it visit most (PinSage, §3.3).
+"""A pin's neighbours: the pins that short random walks from it visit most (PinSage, §3.3).
 
-A walk goes pin → board → pin, and begins again at its pin with chance RESTART after each step: the
-share of visits estimates the personalised PageRank. What a pin's walks draw depends on its id
-alone, so a pin whose surroundings did not change keeps its neighbours.
+A walk goes pin → board → pin, and restarts at its pin with probability RESTART after each step: the
+share of visits estimates the personalised PageRank. A pin's walks are seeded by its id alone, so a
+pin whose surroundings did not change keeps its neighbours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.splits import SAVED_AT
 from omnisearch.encoders.training.logq import mix
 
-WALKERS, STEPS = 24, 8  # walks from each pin, and the boards that each comes through
+WALKERS, STEPS = 24, 8  # walks from each pin, and the boards that each visits
 RESTART = 0.5
 NEIGHBOURS = 16
 _BLOCK = 16_384  # pins whose walks are held at a time
@@ -39,7 +39,7 @@ class Neighbours:
     weights: np.ndarray
 
     def drawn(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> Neighbours:
-        """`count` neighbours of each of (n,) rows, by their weights: the same pooled on average."""
+        """`count` neighbours of each of (n,) rows, sampled by weight: unbiased for pooling."""
         ends = self.weights[rows].cumsum(axis=1, dtype=np.float64)  # (n, T)
         chance = rng.random((len(rows), count)) * ends[:, -1:]
         places = (chance[:, :, None] >= ends[:, None, :]).sum(axis=2).clip(max=ends.shape[1] - 1)
@@ -50,7 +50,7 @@ class Neighbours:
 def pin_board_graph(db: sqlite_utils.Database, ids: Sequence[str], until: int) -> sp.csr_matrix:
     """The 0/1 float32 matrix (pins, boards) of saves before `until`; saves without a time count.
 
-    Boards of one pin lead a walk nowhere else and are left out.
+    Boards with one pin are left out, because walks reach no other pin through them.
     """
     row_of = {pin: row for row, pin in enumerate(ids)}
     cursor = db.conn.execute(
@@ -98,7 +98,7 @@ def neighbourhoods(
 def _visits(
     graph: sp.csr_matrix, columns: sp.csc_matrix, pins: np.ndarray, keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All visits of the walks from `pins`: places in `pins`, and pin rows; none to itself."""
+    """All visits of the walks from `pins`: positions in `pins`, and pin rows, except itself."""
     source = np.repeat(np.arange(len(pins)), WALKERS)
     chance = np.repeat(keys, WALKERS) + np.tile(np.arange(WALKERS, dtype=np.uint64), len(pins))
     at = pins[source]

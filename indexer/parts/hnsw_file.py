@@ -41,7 +41,7 @@ class Expected:
     """What the manifest says of a file.
 
     Attributes:
-        dim: size of the vectors; rows: labels are below it; M: links an element.
+        dim: size of the vectors; rows: labels are below it; M: links per element.
     """
 
     dim: int
@@ -50,10 +50,10 @@ class Expected:
 
 
 def check_hnsw_file(path: Path, expected: Expected) -> int:
-    """How many elements the file holds, if hnswlib can load and search it without harm.
+    """The number of elements in the file, if hnswlib can safely load and search it.
 
     Raises:
-        Corrupt: any size, label, level or neighbour is out of bounds; it says which.
+        Corrupt: a size, label, level or neighbour is out of bounds; it says which.
     """
     try:
         return _check(np.memmap(path, dtype=np.uint8, mode="r"), expected)
@@ -75,7 +75,7 @@ def _need(holds: bool | np.bool_, what: str) -> None:
 
 
 def _check(content: np.ndarray, expected: Expected) -> int:
-    _need(len(content) >= _HEADER.itemsize, "no whole header")
+    _need(len(content) >= _HEADER.itemsize, "incomplete header")
     header = {
         name: value.item()
         for name, value in zip(
@@ -96,8 +96,8 @@ def _check(content: np.ndarray, expected: Expected) -> int:
     }
     for name, value in fixed.items():
         _need(header[name] == value, f"{name} is {header[name]}, not {value}")
-    _need(1 <= count <= expected.rows, f"{count} elements of {expected.rows} rows")
-    _need(header["max_elements"] >= count, "fewer places than elements")
+    _need(1 <= count <= expected.rows, f"{count} elements for {expected.rows} rows")
+    _need(header["max_elements"] >= count, "capacity below the number of elements")
     _need(0 <= header["max_level"] <= _MAX_LEVEL, f"level {header['max_level']}")
     _need(header["entry"] < count, "entry point out of bounds")
     # hnswlib draws an element's level as -log(random) * mult.
@@ -109,23 +109,23 @@ def _check(content: np.ndarray, expected: Expected) -> int:
         _neighbours(elements[first : first + _BLOCK, :links0_bytes], 2 * M, count)
     labels = np.ascontiguousarray(elements[:, -8:]).view("<u8")[:, 0]
     _need((labels < expected.rows).all(), "label out of bounds")
-    _need(len(np.unique(labels)) == count, "a label twice")
+    _need(len(np.unique(labels)) == count, "duplicate label")
     _check_upper(content[stop:], header, count)
     return count
 
 
 def _neighbours(lists: np.ndarray, most: int, count: int) -> np.ndarray:
-    """All neighbours that lists (m, bytes) name: at most `most` each, and below `count`."""
+    """All neighbours in lists (m, bytes), checked: at most `most` per list, and below `count`."""
     words = np.ascontiguousarray(lists).view("<u4")
     lengths = words[:, 0] & 0xFFFF
-    _need((lengths <= most).all(), "a list longer than its room")
+    _need((lengths <= most).all(), "a list longer than its capacity")
     found = words[:, 1:][np.arange(most) < lengths[:, None]]
     _need((found < count).all(), "neighbour out of bounds")
     return found
 
 
 def _check_upper(tail: np.ndarray, header: dict, count: int) -> None:
-    """The upper levels: sizes fill the file to its end, and neighbours live on their level."""
+    """Check that the upper levels fill the file and that neighbours are on their level."""
     _need(len(tail) % 4 == 0, "upper levels of odd size")
     words = tail.view("<u4") if tail.flags.aligned else np.frombuffer(tail.tobytes(), "<u4")
     M = header["max_links"]
@@ -152,11 +152,11 @@ def _check_upper(tail: np.ndarray, header: dict, count: int) -> None:
         _need(position <= len(words), "an upper list beyond the end")
         element += 1
     _need(position == len(words), "bytes after the last list")
-    _need(int(levels.max()) == header["max_level"], "another highest level than the header's")
+    _need(int(levels.max()) == header["max_level"], "highest level differs from the header")
     _need(levels[header["entry"]] == header["max_level"], "entry point below the highest level")
     for level in range(1, header["max_level"] + 1):
         there = np.flatnonzero(levels >= level)
         first = starts[there] + (level - 1) * list_words
         lists = words[first[:, None] + np.arange(list_words)]
         found = _neighbours(lists.view(np.uint8), M, count)
-        _need((levels[found] >= level).all(), "a neighbour below its level")
+        _need((levels[found] >= level).all(), "a neighbour that is not on the level")

@@ -1,8 +1,8 @@
-"""Spelling: words of a query that no item has, replaced by words that items have.
+"""Spelling correction: replaces query words that no item has by words that items have.
 
-One edit is allowed: a letter more, less or changed, or two neighbours that changed places. As in
-Garbe's SymSpell, words that are one edit apart meet where a letter is left out of them. The words
-are the catalogue's own, so brands and languages need no dictionary.
+One edit is allowed: a letter added, removed or changed, or two neighbours swapped. As in Garbe's
+SymSpell, words one edit apart are matched by their forms with one letter left out. The words come
+from the catalogue, so brands and languages need no dictionary.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from omnisearch.indexer.parts import REBUILD
 
 SPELLING_FILE = "spelling.safetensors"
 
-SHORTEST = 4  # shorter words are near too many others
+SHORTEST = 4  # shorter words are one edit from too many others
 LONGEST = 32
-HALF = 3  # letters that either half of a divided word has at least
-MOST = 500_000  # words that are suggested: the most frequent
-MOST_REPLACED = 8  # words of one query: the time of a search is bounded
+HALF = 3  # minimum letters of each half of a divided word
+MOST = 500_000  # suggested words, the most frequent ones
+MOST_REPLACED = 8  # words of one query, to bound the time of a search
 
 _LEFT_ALONE = STOP_WORDS | EXCLUDING
 _PARTS = re.compile(r"\d+|\D+")
@@ -43,12 +43,13 @@ class Spelling:
     """The words of a catalogue.
 
     Attributes:
-        letters: uint8, the suggested words one after the other in UTF-8, frequent ones first.
-        ends: int64 (v,), where each of them ends. counts: uint32 (v,), items that have it.
-        known: uint32, ascending, `keys_of` all words that are left alone: the catalogue's, and
-            those that the query tower knows ('twig' is none of a shop's words, and no 'twin').
+        letters: uint8, the suggested words concatenated in UTF-8, frequent ones first.
+        ends: int64 (v,), the end of each word. counts: uint32 (v,), items that have it.
+        known: uint32, ascending, `keys_of` all words that are not replaced: the catalogue's, and
+            those that the query tower knows (no item may have 'twig', yet it must not become
+            'twin').
         left_out: uint32 (m,), ascending, hashes of each word with one letter left out, and of the
-            word itself; owners: int32 (m,), whose they are.
+            word itself; owners: int32 (m,), the position of the word.
     """
 
     letters: np.ndarray
@@ -60,10 +61,10 @@ class Spelling:
 
     @cached_property
     def respelled(self) -> Callable[[str], str]:
-        """Gives a normalised query with each word that no item has replaced by one close to it.
+        """A normalised query in which words that no item has are replaced by similar ones.
 
-        Letters and digits written together are parted ('10ft'), and words too ('powertool').
-        Where nothing is replaced, the query is returned as it is.
+        Letters and digits written together ('10ft') are separated, and so are words ('powertool').
+        If nothing is replaced, the query is returned unchanged.
         """
         return lru_cache(maxsize=10_000)(self._respelled)
 
@@ -76,7 +77,7 @@ class Spelling:
         return replace_words(query, lambda word: found.get(word, word))
 
     def word(self, place: int) -> str:
-        """The word of a place."""
+        """The word at a position."""
         start = self.ends[place - 1] if place else 0
         return self.letters[start : self.ends[place]].tobytes().decode()
 
@@ -86,7 +87,7 @@ class Spelling:
             yield self.word(place), count
 
     def replaced(self, word: str) -> str:
-        """What stands for one word: itself, another, or several."""
+        """The replacement of one word: itself, another word, or several."""
         if word in _LEFT_ALONE or len(word) > LONGEST or self._knows(word) or is_unspaced(word):
             return word
         parts = _PARTS.findall(word)
@@ -103,7 +104,7 @@ class Spelling:
         return bool(len(self.known)) and bool((self.known[at] == keys).all())
 
     def _nearest(self, word: str) -> str | None:
-        """The most frequent of the words that are one edit away."""
+        """The most frequent word that is one edit away."""
         for place in self._near(_without_one(word)):
             candidate = self.word(place)
             if OSA.distance(word, candidate, score_cutoff=1) == 1:
@@ -111,7 +112,7 @@ class Spelling:
         return None
 
     def _divided(self, word: str) -> str | None:
-        """The word as two words that several items have; the rarer of them as frequent as can."""
+        """The word split into two that several items have; maximises the rarer one's frequency."""
         best, found = 1, None
         for cut in range(HALF, len(word) - HALF + 1):
             halves = word[:cut], word[cut:]
@@ -124,7 +125,7 @@ class Spelling:
         return next((int(self.counts[at]) for at in self._near([word]) if self.word(at) == word), 0)
 
     def _near(self, texts: list[str]) -> list[int]:
-        """The places, ascending, of words that share a hash with any of the texts."""
+        """The positions, ascending, of words that share a hash with any of the texts."""
         keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
         first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
         pairs = zip(first.tolist(), last.tolist(), strict=True)
@@ -132,7 +133,7 @@ class Spelling:
 
 
 def _without_one(word: str) -> list[str]:
-    """The word, and the word with each of its letters left out."""
+    """The word, and its forms with one letter left out."""
     return [word, *(word[:at] + word[at + 1 :] for at in range(len(word)))]
 
 
@@ -145,7 +146,7 @@ def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -
     """Store the words of a catalogue with the number of items that have each.
 
     Args:
-        known: `keys_of` further words that are left alone.
+        known: `keys_of` further words that are not replaced.
     """
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     chosen = [word for word in ordered if word.isalpha() and len(word) <= LONGEST][:MOST]
@@ -168,7 +169,7 @@ def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -
 
 
 def open_spelling(folder: Path) -> Spelling:
-    """What `write_spelling` left in `folder`.
+    """Open what `write_spelling` wrote into `folder`.
 
     Raises:
         Corrupt: the file is missing, or its columns do not fit together.

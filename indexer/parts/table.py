@@ -1,6 +1,6 @@
-"""What search needs to know of an entity type's items besides vectors and tokens, by column.
+"""The columns of an entity type's items that search reads besides vectors and tokens.
 
-Row r of every column, of every space and of the token index is one and the same item.
+Row r is the same item in every column, every space and the token index.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DISPLAYED = (
     "brand",
     "campaign",
 )
-NAMES = ("title", "caption", "description")  # an item is called by the first that it has
+NAMES = ("title", "caption", "description")  # the first that an item has is its name
 COLUMNS_FILE = "columns.safetensors"
 IDS_FILE = "ids.jsonl"
 VOCABULARY_FILE = "vocabulary.json"
@@ -43,7 +43,7 @@ DISPLAY_FILE = "display.jsonl"
 
 
 def name_of(item: Mapping[str, Any]) -> str:
-    """What an item is called."""
+    """The name of an item."""
     return next((item[name] for name in NAMES if item.get(name)), "")
 
 
@@ -79,7 +79,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Postings:
-    """Which rows belong to a key (a board, an engaging query), with a weight.
+    """The rows that belong to each key (a board, an engaging query), with weights.
 
     Attributes:
         keys: uint64 (m,), `key_of` the board's or the query's id, ascending.
@@ -108,7 +108,7 @@ class Postings:
         return mask
 
     def match(self, text: str, rows: np.ndarray) -> np.ndarray:
-        """Float32 (m,): each given row's weight under a board id or a query's id, 0 for none."""
+        """Float32 (m,): the weight of each given row under a board's or a query's id, else 0."""
         known, weights = self.find(text)
         if not len(known):
             return np.zeros(len(rows), dtype=np.float32)
@@ -123,16 +123,16 @@ class ItemTable:
     Attributes:
         entity: 'pin', 'product' or 'query'.
         ids: the items' ids by row.
-        deleted: bool, the item is no longer in the catalogue; no search returns it.
+        deleted: bool, the item is no longer in the catalogue, and searches do not return it.
         price: float32, NaN unknown. created_at: int64 seconds, 0 unknown. is_ad: bool.
-        counts: float32 (n, 6), engagement by ACTIONS before the catalogue's engaged_until; of a
-            query, the engagement that it led to. NaN where the log was derived from labels.
-        coverage: uint8, how many text fields are filled, engaged queries left out.
+        counts: float32 (n, 6), engagement by ACTIONS before the catalogue's engaged_until; for a
+            query, the engagement that it led to. NaN if the log was derived from labels.
+        coverage: uint8, how many text fields are filled, engaged queries excluded.
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).
-        names: the words of what each is called; lacks: of these, what the name says that it is
-            without.
+        names: the words of each item's name; lacks: those of them that the name excludes
+            ('without').
     """
 
     entity: str
@@ -165,9 +165,8 @@ class ItemTable:
         return rows
 
     def display(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """What a result page shows of each row: those of DISPLAYED that the item has.
-
-        Nothing for a deleted item.
+        """What a result page shows of each row: those of DISPLAYED that the item has. Empty for a
+        deleted item.
         """
         text = self._display.data  # slices of a memmap are costly
         ends = self._display_ends[np.asarray(rows, np.int64)].tolist()
@@ -179,7 +178,7 @@ class ItemTable:
 
 
 def open_table(folder: Path, entity: str) -> ItemTable:
-    """The table that `omnisearch.indexer.parts.table_write.write_table` left in `folder`.
+    """Open the table that `omnisearch.indexer.parts.table_write.write_table` wrote.
 
     Raises:
         Corrupt: a file is missing or its shapes do not agree.
@@ -238,7 +237,7 @@ def _assemble(
 
 
 def _partition(ends: np.ndarray, total: int) -> bool:
-    """Whether the ends of consecutive parts rise to the total."""
+    """Whether the ends of consecutive parts ascend to the total."""
     if not len(ends):
         return total == 0
     return bool(ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == total)

@@ -29,7 +29,7 @@ from omnisearch.indexer.parts.table import (
 )
 from omnisearch.indexer.rows import Rows
 
-# Without engaged queries: these tell of engagement, which the counts do.
+# Without engaged queries: engagement is in the counts.
 OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
@@ -41,7 +41,7 @@ def write_table(
 ) -> None:
     """Write the table of an entity type into `folder`.
 
-    `visit(row, item)` is called for each item on the way, so that the catalogue is read once.
+    `visit(row, item)` is called for each item, so that the catalogue is read once.
     """
     n = len(rows)
     row_of = rows.row_of()
@@ -72,7 +72,7 @@ def write_table(
                 sizes[row] = display.write(line)
                 if visit:
                     visit(row, item)
-    # Items are read in the order of their rows, so the lines lie in that order too.
+    # Items are read in row order, so the lines are in that order too.
     columns["display_ends"] = np.cumsum(sizes)
     for kind, keys in (("name", names), ("lack", lacks)):
         columns[f"{kind}_ends"] = np.cumsum([len(part) for part in keys], dtype=np.int64)
@@ -112,7 +112,7 @@ def _displayed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(db: sqlite_utils.Database, entity: str, row_of: dict[str, int]) -> np.ndarray:
-    """Engagement by action (`counted_until`); NaN where counts would tell labels."""
+    """Engagement by action (`counted_until`); NaN if counts would reveal labels."""
     if counts_hidden(db, entity):
         return np.full((len(row_of), len(ACTIONS)), np.nan, dtype=np.float32)
     subject, condition, values = ("item_id", "entity = ?", [entity])

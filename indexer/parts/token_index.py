@@ -1,4 +1,4 @@
-"""What every token index is, and the BM25 that all of them compute."""
+"""The interface of token indexes, and the BM25 that all of them compute."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class TokenIndex(Protocol):
     def search(
         self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best rows for the terms of a query, and none where no term is known.
+        """The k best rows for the terms of a query; none if no term is known.
 
         Args:
-            terms: distinct, as `query_tokens` makes them of any text; they have no syntax.
+            terms: distinct, as returned by `query_tokens`; they have no query syntax.
             allowed: bool (n,) rows that may be returned, or None for all.
 
         Returns:

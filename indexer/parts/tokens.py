@@ -1,4 +1,4 @@
-"""The token part of a generation: the tokens of each row, stored, and the index over them."""
+"""The token part of a generation: the stored tokens of each row, and their index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def item_tokens(item: dict[str, Any]) -> list[str]:
 
 
 def write_tokens(folder: Path, lines: Iterable[str]) -> None:
-    """Store the tokens of each row, one line a row, and index them with tantivy."""
+    """Store the tokens of each row, one line per row, and index them with tantivy."""
     stored = list(lines)
     (folder / TOKENS_FILE).write_text("".join(f"{line}\n" for line in stored), "utf-8")
     write_tantivy(folder, stored)
@@ -42,11 +42,11 @@ def read_tokens(folder: Path) -> list[str]:
 
 
 def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
-    """The token index of `rows` rows in `folder`.
+    """Open the token index of `rows` rows in `folder`.
 
     Raises:
         InputError: the backend is unknown.
-        Corrupt: the files do not hold an index of that many rows.
+        Corrupt: the files are not an index of that many rows.
     """
     if backend == "tantivy":
         return TantivyIndex(folder, rows)
@@ -54,7 +54,7 @@ def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
         lines = read_tokens(folder)
         if len(lines) != rows:
             raise Corrupt(
-                f"There are tokens of {len(lines)} rows, not {rows}.",
+                f"The tokens have {len(lines)} rows, not {rows}.",
                 where=str(folder / TOKENS_FILE),
                 how=REBUILD,
             )

@@ -1,4 +1,4 @@
-"""The token index in memory: rank-bm25 with Lucene's idf, the reference for the one that serves."""
+"""The token index in memory: rank-bm25 with Lucene's idf, the reference for tantivy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnisearch.indexer.parts.token_index import K1, B, empty_result
 
 
 class LuceneBM25(BM25Okapi):
-    """rank-bm25's Okapi with the two things in which Lucene differs: idf and coded lengths."""
+    """rank-bm25's Okapi with the two differences of Lucene: idf and encoded lengths."""
 
     def __init__(self, corpus: list[list[str]]) -> None:
         super().__init__(corpus, k1=K1, b=B)
@@ -25,7 +25,7 @@ class LuceneBM25(BM25Okapi):
 
 
 def coded_length(length: int) -> int:
-    """A document's length as Lucene and tantivy keep it in one byte: exact up to 40.
+    """A document's length as Lucene and tantivy encode it in one byte: exact up to 40.
 
     Four significant bits above 24, rounded down (Lucene's SmallFloat.intToByte4).
     """

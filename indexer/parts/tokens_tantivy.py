@@ -1,4 +1,4 @@
-"""The token index that serves: tantivy, memory-mapped, BM25 in Lucene's form."""
+"""The token index for serving: tantivy, memory-mapped, BM25 in Lucene's form."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from omnisearch.indexer.parts.token_index import empty_result
 TANTIVY_FOLDER = "tantivy"
 
 # The writer flushes a segment when its heap is full; with one thread and one segment, a document's
-# address is its row. The heap is a bound, it is not taken at once.
+# address is its row. The heap is an upper bound, not allocated at once.
 _HEAP_BYTES = 1_000_000_000
-# A filter can be given to tantivy as a set of rows, or be sifted out of a deeper result: a row in
-# the set costs about as much as so many results.
+# A filter can be passed to tantivy as a set of rows, or applied to a deeper result: a row in the
+# set costs about as much as this many results.
 _SET_ROW_COST = 12
 
 
 def write_tantivy(folder: Path, lines: list[str]) -> None:
-    """Index rows of tokens (joined by spaces) into `folder`/tantivy; a row without tokens too."""
+    """Index rows of tokens (joined by spaces) into `folder`/tantivy, also rows without tokens."""
     path = folder / TANTIVY_FOLDER
     path.mkdir()
     index = tantivy.Index(_schema(), path=str(path))
@@ -32,7 +32,7 @@ def write_tantivy(folder: Path, lines: list[str]) -> None:
     for row, line in enumerate(lines):
         document = tantivy.Document()
         document.add_text("text", line)
-        document.add_unsigned("row", row)  # a plain Document(row=...) would add a signed value
+        document.add_unsigned("row", row)  # Document(row=...) would add a signed value
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
@@ -51,7 +51,7 @@ class TantivyIndex:
     """A `TokenIndex` over `folder`/tantivy. Its files must have been verified before.
 
     Raises:
-        Corrupt: tantivy cannot open it, or it does not hold `rows` rows.
+        Corrupt: tantivy cannot open it, or it does not have `rows` rows.
     """
 
     def __init__(self, folder: Path, rows: int) -> None:
@@ -62,7 +62,7 @@ class TantivyIndex:
         except ValueError as error:
             raise _corrupt(path, str(error)) from error
         if self._searcher.num_docs != rows:
-            raise _corrupt(path, f"it holds {self._searcher.num_docs} rows, not {rows}")
+            raise _corrupt(path, f"it has {self._searcher.num_docs} rows, not {rows}")
         self._schema = index.schema
         self._rows = rows
         self._in_order = self._searcher.num_segments <= 1
@@ -98,7 +98,7 @@ class TantivyIndex:
     def _sift(
         self, query: tantivy.Query, k: int, allowed: np.ndarray, depth: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The first k allowed ones of ever deeper results."""
+        """The first k allowed rows, from increasingly deep results."""
         while True:
             rows, scores = self._top(query, depth)
             inside = np.flatnonzero(allowed[rows])[:k]

@@ -1,4 +1,4 @@
-"""One space of one entity type: its vectors by row, and an HNSW graph over those that exist."""
+"""One space of one entity type: its vectors by row, and an HNSW graph over those present."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.hnsw_file import Expected, check_hnsw_file
 
-# Below this share or this number of allowed vectors, scoring them all is faster than asking about
-# each that the graph meets, and misses none.
+# Below this share or number of allowed vectors, scoring them all is faster than filtering each
+# element that the graph visits, and is exact.
 EXACT_SHARE = 0.2
 EXACT_ROWS = 4_000
 
@@ -22,11 +22,11 @@ _GATHER_AT_ONCE = 4096
 class Space:
     """Vectors of one entity type in one space, searched by cosine.
 
-    Safe to search from several threads; hnswlib lets others run meanwhile.
+    Safe to search from several threads; hnswlib releases the GIL.
 
     Attributes:
-        vectors: float32 (n, d) unit rows, memory-mapped, rows as in the entity's table; zeros
-            where an item has no such vector or is deleted.
+        vectors: float32 (n, d) unit rows, memory-mapped, rows as in the entity's table; zeros if an
+            item has no such vector or is deleted.
         present: bool (n,), the rows that have one.
         count: how many have one.
     """
@@ -38,7 +38,7 @@ class Space:
         self.present = present
         self.count = int(np.count_nonzero(present))
         self.index = index
-        self._plain = np.asarray(vectors)  # a gather on a memmap costs twice that on a plain view
+        self._plain = np.asarray(vectors)  # a gather on a memmap takes twice as long
         self._everyone = self.count == len(present)
         self._ef = 0
 
@@ -58,8 +58,8 @@ class Space:
                 (EXACT_SHARE, EXACT_ROWS), the search is exact.
 
         Returns:
-            rows int64 (m,), best first, and cosines float32 (m,); m is k, or fewer where there
-            are not as many.
+            rows int64 (m,), best first, and cosines float32 (m,); m is k, or less if there are
+            fewer.
 
         Raises:
             InputError: the query has another dimension.
@@ -76,7 +76,7 @@ class Space:
             kept = int(np.count_nonzero(allowed))
             if kept < EXACT_SHARE * self.count or kept <= min(EXACT_ROWS, self.count - 1):
                 return self.exact(query, k, allowed)
-            # Called for each element that the graph meets: a C function, not a lambda.
+            # Called for each element that the graph visits: a C function, not a lambda.
             accept = allowed.tobytes().__getitem__ if kept < self.count else None
         k = min(k, kept)
         if k <= 0 or self.index is None:
@@ -93,12 +93,12 @@ class Space:
     def exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `search`, by scoring every allowed vector; equal cosines by row."""
+        """Like `search`, but scores every allowed vector; equal cosines are ordered by row."""
         rows = np.flatnonzero(self.present if allowed is None else allowed & self.present)
         scores = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), _GATHER_AT_ONCE):
             part = slice(start, start + _GATHER_AT_ONCE)
-            # Not a matrix product: OpenBLAS would wake its threads for it, and wait for them.
+            # Not a matrix product: OpenBLAS would start its threads and wait for them.
             gathered = np.take(self._plain, rows[part], axis=0)
             scores[part] = np.einsum("nd,d->n", gathered, query)
         if k < len(rows):
@@ -110,7 +110,7 @@ class Space:
 
 
 def open_space(folder: Path, name: str, expected: Expected) -> Space:
-    """The space `name` in `folder`, every number that hnswlib would trust checked before.
+    """Open the space `name` in `folder`, after checking every number that hnswlib trusts.
 
     Raises:
         Corrupt: a file is missing, damaged, or of another shape.

@@ -1,4 +1,4 @@
-"""Writing a space: vectors by row, and a graph built anew or changed where they differ."""
+"""Writing a space: vectors by row, and a graph that is rebuilt or updated."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from omnisearch.indexer.parts.vectors import Space
 
-# A graph in which more than this share is new, changed or deleted is built anew: changing a
-# vector costs more than adding one and leaves a slightly worse graph.
+# A graph is rebuilt if more than this share is new, changed or deleted: changing a vector costs
+# more than adding one and leaves a slightly worse graph.
 REBUILD_SHARE = 0.3
 
 _ADD_AT_ONCE = 8192
@@ -21,12 +21,12 @@ _BLOCK = 32768
 _RECALL_SAMPLE = 200
 _RECALL_K = 10
 
-Step = Callable[[int], None]  # told how many more items are done
+Step = Callable[[int], None]  # called with the number of further items done
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """M: links an element; ef_construction: breadth of the search for them."""
+    """M: links per element; ef_construction: breadth of the search for them."""
 
     M: int
     ef_construction: int
@@ -43,9 +43,9 @@ def write_space(
 
     Args:
         path: of the vectors' file.
-        signals: float32 (m, d) vectors, int64 (m,) their rows, and n, how many rows there are.
-        old: the same space of the generation that this one changes. Its graph is changed in
-            place, so it must be this caller's own.
+        signals: float32 (m, d) vectors, int64 (m,) their rows, and n, the number of rows.
+        old: the same space of the base generation. Its graph is changed in place, so the caller
+            must own it.
     """
     vectors, present = _scatter(path, *signals)
     index = None
@@ -79,7 +79,7 @@ def _scatter(
 def _new_graph(
     vectors: np.ndarray, present: np.ndarray, options: GraphOptions, step: Step
 ) -> hnswlib.Index | None:
-    """A graph over the rows that are present, on all cores; None where none is."""
+    """A graph over the rows that are present, built on all cores; None if there are none."""
     rows = np.flatnonzero(present)
     if not len(rows):
         return None
@@ -92,7 +92,7 @@ def _new_graph(
 def _changed_graph(
     old: Space, index: hnswlib.Index, target: tuple[np.ndarray, np.ndarray], step: Step
 ) -> hnswlib.Index | None:
-    """The old graph with what differs added, replaced and deleted; None if that is too much."""
+    """The old graph with the differences applied; None if there are too many."""
     vectors, present = target
     before = np.zeros(len(present), dtype=bool)
     before[: len(old.present)] = old.present
@@ -133,8 +133,8 @@ def _add(index: hnswlib.Index, vectors: np.ndarray, rows: np.ndarray, step: Step
 def recall_of(space: Space, queries: np.ndarray, ef: int) -> dict[str, Any] | None:
     """Measured recall of the graph against exact search, for the manifest.
 
-    The sample is of the queries that are indexed; where there are none, of the space's own
-    vectors. None for an empty space.
+    The sample is drawn from the indexed queries, or from the space's own vectors if there are none.
+    None for an empty space.
     """
     sample = np.asarray(queries)
     source = "queries"
@@ -151,8 +151,7 @@ def recall_of(space: Space, queries: np.ndarray, ef: int) -> dict[str, Any] | No
 def measure_recall(space: Space, queries: np.ndarray, k: int, ef: int) -> float | None:
     """The share of the exact top k that `search` finds, over unit queries (m, d).
 
-    A row found instead that scores as high as the exact k-th counts. None where there is nothing
-    to find.
+    Another row that scores as high as the exact k-th also counts. None if there is nothing to find.
     """
     k = min(k, space.count)
     if k == 0 or not len(queries):
@@ -166,7 +165,7 @@ def measure_recall(space: Space, queries: np.ndarray, k: int, ef: int) -> float 
 
 
 def _exact_kth(space: Space, queries: np.ndarray, k: int) -> np.ndarray:
-    """Float32 (m,): the k-th highest cosine of each query with the vectors that are present."""
+    """Float32 (m,): the k-th highest cosine of each query with the present vectors."""
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     for start in range(0, len(space.vectors), _BLOCK):
         part = slice(start, start + _BLOCK)

@@ -1,4 +1,4 @@
-"""Which words an item's text has: what a query and an item have in common, for any candidate."""
+"""The words of items' texts, to compute the overlap of a query with any candidate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS_FILE = "words.safetensors"
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a text of each item, each once.
+    """The distinct words of one text per item.
 
     Attributes:
         keys: uint32, `word_keys` of row after row. offsets: int64 (n + 1,), where each row begins.
@@ -30,7 +30,7 @@ class Words:
     offsets: np.ndarray
 
     def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How a query's words and the words of rows meet.
+        """How far a query's words and the words of rows overlap.
 
         Args:
             query: `word_keys` of the query's tokens.
@@ -38,19 +38,19 @@ class Words:
 
         Returns:
             float32 (m,): the share of the query's words that the row has, and the share of the
-            row's words that stand in the query; NaN where either has no word.
+            row's words that are in the query; NaN if either has no words.
         """
         met, lengths = self._met(query, rows, np.ones(len(query)))
         return _over(met, max(len(query), 1)), _over(met, np.maximum(lengths, 1))
 
     def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The first of `match`, each word of the query counted by its float weight."""
+        """The first result of `match`, with each word of the query weighted."""
         return _over(self._met(query, rows, weights)[0], max(float(weights.sum()), 1e-9))
 
     def _met(
         self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) the weight of the words that meet, NaN where there are none, and the rows' words."""
+        """(m,) the weight of the shared words, NaN for rows without words, and the rows' words."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
@@ -70,11 +70,11 @@ def _over(met: np.ndarray, whole: float | np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Texts(Words):
-    """The words of all that BM25 reads of each item.
+    """The words of all texts of each item that BM25 reads.
 
     Attributes:
         known: uint32 (v,), the distinct keys, ascending.
-        counts: int64 (v,), in how many rows each stands.
+        counts: int64 (v,), how many rows have each.
     """
 
     known: np.ndarray
@@ -86,7 +86,7 @@ class Texts(Words):
         return int(np.count_nonzero(np.diff(self.offsets)))
 
     def frequency(self, query: np.ndarray) -> np.ndarray:
-        """int64 (len(query),): in how many rows each word stands."""
+        """int64 (len(query),): how many rows have each word."""
         if not len(self.known):
             return np.zeros(len(query), np.int64)
         at = np.minimum(np.searchsorted(self.known, query), len(self.known) - 1)
@@ -111,10 +111,10 @@ def write_texts(folder: Path, lines: Sequence[str]) -> None:
 
 
 def open_texts(folder: Path, rows: int) -> Texts:
-    """What `write_texts` left in `folder`.
+    """Open what `write_texts` wrote into `folder`.
 
     Raises:
-        Corrupt: the file is missing, or does not hold the words of that many rows.
+        Corrupt: the file is missing, or does not have the words of that many rows.
     """
     try:
         columns = load_file(folder / WORDS_FILE)
@@ -122,9 +122,9 @@ def open_texts(folder: Path, rows: int) -> Texts:
         offsets = np.concatenate(([0], ends))
         known, counts = columns["known"], columns["counts"]
         if len(ends) != rows or offsets[-1] != len(keys) or (np.diff(offsets) < 0).any():
-            raise ValueError(f"words of {len(ends)} rows, not {rows}")
+            raise ValueError(f"it has {len(ends)} rows, not {rows}")
         if len(known) != len(counts) or (np.diff(known.astype(np.int64)) <= 0).any():
-            raise ValueError("the counts of words")
+            raise ValueError("its word counts do not fit")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Corrupt(
             f"The words of items cannot be read ({error}).",

@@ -1,12 +1,12 @@
-"""What the rankers see of a candidate: one float32 row of features, NaN where unknown.
+"""The features of candidates for the rankers: float32 rows, NaN for unknown values.
 
 A feature is computed from the columns that retrieval has filled, for all candidates of one query
-at once. NaN always means "not known"; a count or a match that is known to be nothing is 0.
+at once. NaN always means "unknown"; a count or a match that is known to be nothing is 0.
 
 To add a feature, write a `FeatureGroup` in a file of this folder and add it to `FEATURES` (or add
-the feature to a group that is there), and train the rankers again. Another package adds its groups
-by `FEATURES.register` or by an entry point of the group `omnisearch.features`; they come after
-ours.
+the feature to an existing group), and train the rankers again. Another package adds its groups by
+`FEATURES.register` or by an entry point of the group `omnisearch.features`; they come after the
+built-in ones.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ __all__ = [
     "l1_names",
 ]
 
-# Trained rankers have their features in this order: a new group goes to the end.
+# Trained rankers have their features in this order, so a new group goes to the end.
 FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, COUNTS, ITEM, QUERY))
 
 
 def feature_names() -> tuple[str, ...]:
-    """The F features, in the order of a row.
+    """The F features, in row order.
 
     Raises:
         InputError: two groups have a feature of the same name, or a plug-in cannot be loaded.
@@ -51,12 +51,12 @@ def feature_names() -> tuple[str, ...]:
 
 
 def l1_names() -> tuple[str, ...]:
-    """The features that L1 sees, in the order of a row."""
+    """The features that L1 sees, in row order."""
     return tuple(each.name for group in FEATURES.values() for each in group.features if each.l1)
 
 
 def columns_read() -> set[str]:
-    """The columns that `feature_matrix` reads; `entity` is always among them."""
+    """The columns that `feature_matrix` reads, always including `entity`."""
     return {"entity"}.union(*(group.reads for group in FEATURES.values()))
 
 
@@ -64,9 +64,9 @@ def feature_matrix(columns: Columns, query: QueryInfo) -> np.ndarray:
     """The features of one query's candidates.
 
     Args:
-        columns: the candidates' columns by name, n rows each. `entity` (0 pin, 1 product) must be
-            there; any other column of `columns_read()` that is absent is unknown for all
-            candidates, and columns that no feature reads are ignored.
+        columns: the candidates' columns by name, n rows each. `entity` (0 pin, 1 product) is
+            required; any other missing column of `columns_read()` is unknown for all candidates,
+            and columns that no feature reads are ignored.
 
     Returns:
         float32 (n, F), C order, columns as in `feature_names()`.
@@ -87,7 +87,7 @@ def feature_matrix(columns: Columns, query: QueryInfo) -> np.ndarray:
 
 
 def differing_features(names: Sequence[str]) -> str:
-    """How `names` differ from `feature_names()`, in words; '' where they do not."""
+    """How `names` differ from `feature_names()`, in words; '' if they do not."""
     ours = feature_names()
     if tuple(names) == ours:
         return ""
@@ -105,6 +105,6 @@ def _names(groups: tuple[FeatureGroup, ...]) -> tuple[str, ...]:
             raise InputError(
                 f"There are two features called {name!r}.",
                 where="omnisearch.features",
-                how="Give one of them another name.",
+                how="Rename one of them.",
             )
     return names

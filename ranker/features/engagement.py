@@ -1,4 +1,4 @@
-"""What people did with an item: the queries they found it by, and how often they acted on it."""
+"""Engagement with an item: the queries that people found it by, and counts of actions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, QueryInfo
 
-# A rate is (count + PRIOR_RATE * PRIOR_VIEWS) / (impressions + PRIOR_VIEWS): the prior
-# keeps one action on two impressions from being a rate of 50%.
+# A rate is (count + PRIOR_RATE * PRIOR_VIEWS) / (impressions + PRIOR_VIEWS). Without the prior, one
+# action on two impressions would be a rate of 50%.
 PRIOR_RATE = 0.05
 PRIOR_VIEWS = 20.0
 
@@ -25,7 +25,7 @@ def _engaged_queries(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray
 def _counts(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
     """`counts` is (n, 6), in the order of ACTIONS."""
     counts = columns["counts"].astype(np.float32)
-    if counts.ndim == 1:  # the engine has none
+    if counts.ndim == 1:  # the engine has no counts
         counts = np.repeat(counts[:, None], len(ACTIONS), axis=1)
     by_action = dict(zip(ACTIONS, counts.T, strict=True))
     impressions = by_action["impression"]

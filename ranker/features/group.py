@@ -1,4 +1,4 @@
-"""What a group of features is, and what it is computed from."""
+"""Groups of features, and what they are computed from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class QueryInfo:
-    """What the features need of the query.
+    """The properties of the query that features need.
 
     Attributes:
         words: how many words it has.
@@ -32,7 +32,7 @@ class QueryInfo:
 
 @dataclass(frozen=True)
 class Feature:
-    """One number for each candidate.
+    """One number per candidate.
 
     Attributes:
         doc: one line of Markdown for the table in docs/reference/ranking.md.
@@ -50,8 +50,8 @@ class FeatureGroup:
 
     Attributes:
         reads: the columns of the candidates that `compute` is given.
-        compute: the values of each feature by its name, numbers or bools (n,), NaN where unknown.
-            It gets exactly the columns of `reads`, one row for each of a query's n candidates; a
+        compute: returns the values of each feature by name, numbers or bools (n,), NaN if unknown.
+            It gets exactly the columns of `reads`, with a row for each of a query's n candidates; a
             column that the engine does not have is float32 NaN (n,).
     """
 

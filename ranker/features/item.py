@@ -1,4 +1,4 @@
-"""What the item is, whatever the query."""
+"""Features of the item alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _entity(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
 
 
 def _item(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
-    """`created_at` is in seconds, 0 or NaN where unknown."""
+    """`created_at` is in seconds, 0 or NaN if unknown."""
     created = columns["created_at"].astype(np.float64)
     age = np.log1p(np.maximum(query.now - created, 0) / _DAY)
     return {

@@ -1,4 +1,4 @@
-"""What the query is, the same for all its candidates."""
+"""Features of the query alone, the same for all its candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sources say of a candidate: cosines, BM25, ranks."""
+"""Features from the sources of a candidate: cosines, BM25, ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RANK_OFFSET = 60  # the usual k of reciprocal rank fusion; the sum of the three 
 
 
 def _compute(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
-    """`<source>_rank` is 1 for the best, NaN where the source did not return the candidate."""
+    """`<source>_rank` is 1 for the best, NaN if the source did not return the candidate."""
     product = columns["entity"] == 1
     scores = np.array([columns[source] for source in SOURCES])  # (3, n), as all below
     ranks = np.array([columns[f"{source}_rank"] for source in SOURCES])

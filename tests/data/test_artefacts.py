@@ -55,8 +55,8 @@ def test_a_whole_folder_is_opened(folder: Path) -> None:
     ("damage", "says"),
     [
         (lambda f: (f / "b.json").unlink(), r"b\.json is missing\."),
-        (lambda f: (f / "b.json").write_bytes(b"{ }"), r"b\.json has another size"),
-        (lambda f: (f / "b.json").write_bytes(b"[]"), r"b\.json is not what its manifest says"),
+        (lambda f: (f / "b.json").write_bytes(b"{ }"), r"b\.json does not have the size"),
+        (lambda f: (f / "b.json").write_bytes(b"[]"), r"b\.json does not match its manifest"),
         (lambda f: (f / "inner" / "c").write_bytes(b""), r"inner/c is not in the manifest\."),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_manifest_cannot_name_files_elsewhere(folder: Path, name: str) -> None
 def test_links_are_not_followed(folder: Path, tmp_path: Path, link: str) -> None:
     (folder / link).rename(tmp_path / "elsewhere")
     (folder / link).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Corrupt, match=r"inner/a\.bin lies outside"):
+    with pytest.raises(Corrupt, match=r"inner/a\.bin is outside"):
         verified(folder, KIND)
 
 
@@ -109,7 +109,7 @@ def test_a_pointer_names_a_folder_beside_it(folder: Path) -> None:
         with pytest.raises(Corrupt, match="not a folder"):
             pointed(pointer, KIND)
     write_pointer(pointer, "gone")
-    with pytest.raises(Corrupt, match="gone, which is not there"):
+    with pytest.raises(Corrupt, match="gone, which does not exist"):
         pointed(pointer, KIND)
     with pytest.raises(Corrupt, match="not a number"):
         read_number(pointer, KIND)

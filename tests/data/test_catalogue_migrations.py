@@ -268,7 +268,7 @@ def test_a_full_disk_leaves_the_old_catalogue(tmp_path: Path) -> None:
     path = make_first(tmp_path)
     before = contents(path)
     said = run(FULL, path).communicate(timeout=60)[1]
-    assert "could not be brought up to date" in said and "room" in said
+    assert "could not be migrated" in said and "room" in said
     assert contents(path) == before
     check_migrated(path, before)
 

@@ -65,7 +65,7 @@ def test_rows_of_absent_ids_are_zeros(workspace, db):
         (["a"], np.array([[1, np.nan]]), "NaN or infinity"),
         (["a"], np.ones(3), "shape"),
         (["a"], np.array([["x"]]), "numeric"),
-        (["a"], np.ones((1, 3)), "3 dimensions, those already there 2"),
+        (["a"], np.ones((1, 3)), "3 dimensions, the existing ones 2"),
     ],
 )
 def test_vectors_that_do_not_fit_change_nothing(workspace, db, ids, vectors, said):

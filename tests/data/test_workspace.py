@@ -51,5 +51,5 @@ def test_no_other_file_makes_up_a_path_in_a_workspace() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden"])
 def test_names_cannot_leave_the_workspace(name: str) -> None:
-    with pytest.raises(InputError, match="not a name for a checkpoint"):
+    with pytest.raises(InputError, match="not a valid name for a checkpoint"):
         check_name(name, "checkpoint")

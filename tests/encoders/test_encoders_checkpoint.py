@@ -164,7 +164,7 @@ def test_a_changed_file_is_refused_before_it_is_read(copied, file) -> None:
     content = bytearray((folder / file).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / file).write_bytes(content)
-    with pytest.raises(Corrupt, match="not what its manifest says"):
+    with pytest.raises(Corrupt, match="does not match its manifest"):
         load_encoder(workspace)
     (folder / file).unlink()
     with pytest.raises(Corrupt, match="missing"):
@@ -217,7 +217,7 @@ def test_what_is_not_there_is_said(small, copied) -> None:
     with pytest.raises(NotReady, match="omnisearch train"):
         load_encoder(workspace, "other")
     shutil.rmtree(folder)
-    with pytest.raises(Corrupt, match="not there"):
+    with pytest.raises(Corrupt, match="does not exist"):
         load_encoder(workspace)
 
 

@@ -175,7 +175,7 @@ def test_tensorboard_logs_are_written_or_the_missing_extra_is_named(
 
 @pytest.mark.parametrize("name", ["", "../other", "a/b", ".hidden"])
 def test_names_that_leave_the_folder_are_refused(small, config, name) -> None:
-    with pytest.raises(InputError, match="not a name"):
+    with pytest.raises(InputError, match="not a valid name"):
         small.train(name, config)
 
 

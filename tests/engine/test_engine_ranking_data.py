@@ -102,7 +102,7 @@ def test_features_that_know_the_window_are_refused(
     assert not queries and not len(data)
     with db.conn:
         set_meta(db, "engaged_until", UNTIL + 10 * DAY)
-    with pytest.raises(NotReady, match="know of what happened"):
+    with pytest.raises(NotReady, match="computed from events after"):
         collect(engine, db, RankingOptions())
 
 

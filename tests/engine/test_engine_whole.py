@@ -90,7 +90,7 @@ def test_vectors_of_another_checkpoint_are_not_mixed(
     encoder = load_encoder(served)
     encoder.checkpoint = "0123456789abcdef"
     monkeypatch.setattr("omnisearch.encoders.checkpoint.open_encoder", lambda *_: encoder)
-    with pytest.raises(Corrupt, match="do not compare"):
+    with pytest.raises(Corrupt, match="which do not match"):
         SearchEngine.open(served)
 
 

@@ -94,12 +94,12 @@ def test_going_back(small: Small) -> None:
     assert rollback(workspace) == 1
     with pytest.raises(NotReady, match="before 1"):
         rollback(workspace)
-    with pytest.raises(InputError, match="There are: 1, 2, 3"):
+    with pytest.raises(InputError, match="Existing generations: 1, 2, 3"):
         rollback(workspace, 7)
     assert rollback(workspace, 3) == 3
     damaged = workspace.generations / "2" / "pin" / "tokens.txt"
     damaged.write_bytes(damaged.read_bytes() + b"x")
-    with pytest.raises(Corrupt, match=r"tokens.txt has another size"):
+    with pytest.raises(Corrupt, match=r"tokens.txt does not have the size"):
         rollback(workspace)
     assert Generation.open(workspace).number == 3
     assert rollback(workspace, 1) == 1

@@ -1,4 +1,4 @@
-"""DATASETS: public data sets, each read from the folder that its publisher gives out."""
+"""DATASETS: public data sets, each read from its publisher's folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The BEIR layout, in and out: `corpus.jsonl`, `queries.jsonl`, `qrels/{train,dev,test}.tsv`.
 
-A document becomes a pin, or the entity that its metadata names, as documents written by
-`export_beir` do. Positive training judgments also become saves (derived from labels).
+A document becomes a pin, or the entity in its metadata if `export_beir` wrote it. Positive training
+judgments also become saves (derived from labels).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _documents(entity: str, entities: dict[str, tuple[str, str]]) -> Translate:
         key = str(values["_id"])
         given = values.get("metadata") or {}
         of = given.get("entity")
-        if of not in ITEM_ENTITIES:  # metadata of its own, not ours
+        if of not in ITEM_ENTITIES:  # the data set's own metadata, not ours
             of, given = "pin", {}
         own = str(given.get("id", key))
         if (of, own) != ("pin", key):
@@ -123,18 +123,16 @@ def export_beir(workspace: Workspace, folder: Path) -> dict[str, int]:
     """Write pins and products, judged queries and judgments as a new BEIR folder.
 
     A document's title and text are the item's title and description; all else is in its metadata.
-    Where several judges graded a pair, the mean is written. Queries without a split go to test.
+    If several judges graded a pair, the mean is written. Queries without a split go to test.
     Returns how many documents, queries and judgments were written.
 
     Raises:
-        InputError: the folder is there already and not empty.
+        InputError: the folder exists and is not empty.
     """
     folder = Path(folder)
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(
-                "The folder is there already.", where=str(folder), how="Name a new one."
-            )
+            raise InputError("The folder already exists.", where=str(folder), how="Name a new one.")
         folder.rmdir()
     db = open_catalogue(workspace.catalogue)
     try:
@@ -175,7 +173,7 @@ def _document(item: dict[str, Any], entity: str, shared: bool) -> dict[str, Any]
 
 
 def _shared_ids(db: sqlite_utils.Database, ids: list[str]) -> set[str]:
-    """Those product ids that a pin has too."""
+    """Those product ids that are also ids of pins."""
     rows = db.conn.execute(
         "SELECT id FROM pins WHERE id IN (SELECT value FROM json_each(?))",
         [orjson.dumps(ids).decode()],

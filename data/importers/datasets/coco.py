@@ -1,9 +1,9 @@
 """MS-COCO captions (`coco_captions`): the publisher's `captions_*.json`.
 
-Images are pins. Of an image's captions, ordered by annotation id, the first is kept wholly aside
-as an evaluation query (split 'test', its image a judgment of grade 1), the second is the pin's
-title, the third its machine caption, and the others are queries through which it was saved, but
-for three in ten of these, by a hash of the text: validation queries, judged as the first one is.
+Images are pins. An image's captions are ordered by annotation id. The first is held out as an
+evaluation query (split 'test', with a judgment of grade 1 for its image), the second is the pin's
+title, the third its machine caption. The others are queries through which it was saved, except for
+three in ten of them, chosen by a hash of the text: validation queries, judged like the first.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def import_coco(
 
 
 def _pictures(path: Path) -> list[Picture]:
-    """The images that have three captions or more."""
+    """The images with at least three captions."""
     try:
         document = orjson.loads(path.read_bytes())
         captions: dict[int, list[tuple[int, str]]] = defaultdict(list)

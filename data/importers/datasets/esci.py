@@ -1,7 +1,7 @@
 """Amazon's Shopping Queries sample (`esci_us`): `products.jsonl` and `judgments.tsv`.
 
-Grades are the usual gains of exact, substitute, complement and irrelevant. Derived for training
-queries: an exact match is saved and put into the cart, a substitute is clicked.
+Grades are the usual gains of exact, substitute, complement and irrelevant. Engagement derived for
+training queries: an exact match is saved and put into the cart, a substitute is clicked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Home Depot search relevance challenge: `products.csv` and `judgments.csv`.
 
-The grade is relevance - 1 (0 to 2). Derived for training queries: a product of relevance 2.67 or
-more is saved (of 3, also put into the cart), one of 2.33 or more is clicked.
+The grade is relevance - 1 (0 to 2). Engagement derived for training queries: a product of relevance
+2.67 or more is saved (of 3, also put into the cart), one of 2.33 or more is clicked.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def import_home_depot(
 
 
 def derived_actions(relevance: float) -> tuple[str, ...]:
-    """The actions that a relevance of 1 to 3 stands for."""
+    """The actions derived from a relevance of 1 to 3."""
     if relevance >= 2.67:
         return ("save", "add_to_cart") if relevance >= 3 else ("save",)
     return ("click",) if relevance >= 2.33 else ()

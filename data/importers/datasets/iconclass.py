@@ -1,9 +1,9 @@
 """The Iconclass vocabulary (`iconclass`): a `kw_<language>.txt` of `notation|keyword` lines each.
 
-A notation is a pin: its title is its keywords in one of its languages, which a hash of the notation
-chooses. Its keywords in the other languages are queries, and the pin a judgment of grade 1.
-Derived for training queries: the pin is saved, and two keywords click each other where a notation
-has just one keyword in each of their languages, so that they are translations.
+A notation is a pin whose title is its keywords in one of its languages, chosen by a hash of the
+notation. Its keywords in the other languages are queries, with the pin judged grade 1. Engagement
+derived for training queries: the pin is saved, and two keywords get clicks on each other if each is
+the notation's only keyword in its language, so that they are translations.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def import_iconclass(
 
 
 def keyword_files(folder: Path) -> dict[str, Path]:
-    """Language → file, sorted; raises InputError where there is none."""
+    """Language → file, sorted; raises InputError if there is none."""
     found = {path.stem.removeprefix("kw_"): path for path in sorted(folder.glob("kw_*.txt"))}
     if not found:
         raise InputError(
@@ -77,7 +77,7 @@ def keyword_files(folder: Path) -> dict[str, Path]:
 
 
 def read_keywords(files: dict[str, Path]) -> Keywords:
-    """The keywords of each notation, by language; lines that are no `notation|keyword` are left."""
+    """The keywords of each notation, by language; malformed lines are skipped."""
     found: Keywords = {}
     for language, path in files.items():
         of_notation: dict[str, list[str]] = defaultdict(list)
@@ -89,9 +89,9 @@ def read_keywords(files: dict[str, Path]) -> Keywords:
 
 
 def translations(keywords: Keywords) -> Iterator[tuple[str, str, str, str]]:
-    """(language, keyword, other language, its keyword), both ways, of other spelling.
+    """(language, keyword, other language, its keyword), both ways, if the spellings differ.
 
-    Only of notations with one keyword in each of the two languages: among several it is not told
+    Only for notations with one keyword in each of the two languages: among several it is not known
     which one translates which.
     """
     for language, other in permutations(sorted(keywords), 2):
@@ -122,7 +122,7 @@ def _lines(path: Path) -> Source:
 
 
 def _languages(keywords: Keywords) -> dict[str, set[str]]:
-    """Query id → the languages that spell a keyword so."""
+    """Query id → the languages with a keyword of this spelling."""
     found: dict[str, set[str]] = defaultdict(set)
     for language, of_notation in keywords.items():
         for words in of_notation.values():
@@ -147,7 +147,7 @@ def _pins(keywords: Keywords, language: str) -> Iterator[Values]:
 
 
 def _pairs(keywords: Keywords, language: str) -> Iterator[tuple[str, str]]:
-    """(keyword of `language`, id of a pin in another one whose title has not this very word)."""
+    """(keyword of `language`, id of a pin in another language whose title lacks this word)."""
     for notation, of_pin in _chosen(keywords):
         if of_pin != language:
             known = {normalise_query(word) for word in keywords[of_pin][notation]}

@@ -1,8 +1,8 @@
 """The Tate collection (`tate`): `artworks.jsonl` and `subjects.json`.
 
-Works are pins; artists, groups and movements are boards. A subject that people tagged a work with
-is a query: its name is the text, and each of its works a judgment of grade 1. Derived for training
-queries: each such work is saved.
+Works are pins; artists, groups and movements are boards. A subject that people tagged works with is
+a query: its name is the text, and each of its works gets a judgment of grade 1. Engagement derived
+for training queries: each such work is saved.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _pin(values: Values) -> list[Values]:
 
 
 def _boards(values: Values) -> list[Values]:
-    """The boards a work is on: of its artist, its group and its movements."""
+    """The boards of a work: its artist, its group and its movements."""
     named = [("artist", values.get("artist")), ("group", values.get("group"))]
     named += [("movement", movement) for movement in values.get("movements") or []]
     return [

@@ -1,4 +1,4 @@
-"""FEEDS: files of shop systems, each read in the system's own columns."""
+"""FEEDS: files of shop systems, with the system's own column names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Google Merchant product feed (`google`): one TSV or CSV file, a product in each line.
+"""A Google Merchant product feed (`google`): one TSV or CSV file, one product per line.
 
-Column names are taken in Google's two spellings, `image_link` and `image link`. A sale price stands
-before the price. Columns that products do not have, such as `gtin`, are named in the report.
+Column names may be spelled `image_link` or `image link`. A sale price takes precedence over the
+price. Columns that products do not have, such as `gtin`, are listed in the report.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _product(values: Values) -> list[Values]:
 def _price(text: str, field: str) -> tuple[float, str | None]:
     """(amount, currency) of a text such as '1,299.00 USD'.
 
-    '1,299 USD' is refused: it may be 1,299 dollars, or one and three decimals.
+    '1,299 USD' is refused: it may mean 1299 dollars or 1.299 dollars.
     """
     match = _PRICE.fullmatch(text)
     if match is None:
@@ -64,5 +64,5 @@ def _price(text: str, field: str) -> tuple[float, str | None]:
 
 
 def _path(text: str) -> list[str]:
-    """'Home > Kitchen' as ['Home', 'Kitchen']; a number, as Google has for categories, as []."""
+    """'Home > Kitchen' as ['Home', 'Kitchen']; a Google category number as []."""
     return [] if text.strip().isdigit() else [part for part in text.split(">") if part.strip()]

@@ -296,7 +296,7 @@ def test_beir_there_and_back(workspace, tmp_path):
         ("rug", "pin", "d2", 1.0),
         ("rug", "product", "d1", 1.5),
     ]
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         export_beir(workspace, tmp_path / "out")
 
 

@@ -73,6 +73,6 @@ def test_bad_rows_are_refused_with_line_field_and_reason(workspace, tmp_path):
         (3, "price", reason),
         (4, "sale_price", reason),
         (5, "id", "is missing"),
-        (7, None, "has another number of columns than the header"),
+        (7, None, "has a different number of columns than the header"),
     ]
     assert report.taken == 1

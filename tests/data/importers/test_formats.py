@@ -99,7 +99,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_one_readable_error(site, tmp_path):
     for words in (("--help",), (tmp_path, "--format", "esci", "-w", tmp_path / "w")):
         message = one_error(omnisearch(broken, "import", *words))
         assert "The plug-in 'house:MUSEUM' cannot be loaded (division by zero)" in message
-        assert "Update the package that brings it, or uninstall it." in message
+        assert "Update or uninstall the package that provides it." in message
     path = jsonl(tmp_path / "pins.jsonl", {"id": "p1"})
     # What asks for no format is not held up by it.
     assert omnisearch(broken, "import", path, "-w", tmp_path / "w").returncode == 0
@@ -125,7 +125,7 @@ def test_an_entry_can_be_registered(workspace, tmp_path, registry):
 def test_a_feed_cannot_have_the_name_of_a_data_set():
     FEEDS.register(Importer("esci", "another one", f"{__name__}:import_list"))
     try:
-        with pytest.raises(InputError, match="Both a data set and a feed are called 'esci'"):
+        with pytest.raises(InputError, match="A data set and a feed are both called 'esci'"):
             formats()
     finally:
         FEEDS.remove("esci")

@@ -39,8 +39,8 @@ def test_bad_lines_of_jsonl(workspace, tmp_path):
         (3, None, "is not valid JSON"),
         (4, None, "is not a JSON object"),
         (5, None, "is not UTF-8"),
-        (6, "title", "holds a lone surrogate"),
-        (7, "title", "holds a NUL character"),
+        (6, "title", "contains a lone surrogate"),
+        (7, "title", "contains a NUL character"),
         (8, "id", "is missing"),
     ]
     assert [row[0] for row in table(workspace, "pins")] == ["ok1", "ok2", "z"]
@@ -62,11 +62,11 @@ def test_bad_lines_of_csv(workspace, tmp_path):
         b'p7,"never closed\n'
     )
     report = import_file(workspace, path)
-    columns = "has another number of columns than the header"
+    columns = "has a different number of columns than the header"
     found = refusals(report)
     assert found[:2] == [(4, None, columns), (5, None, columns)]
     assert found[2][0] == 6 and found[2][2].startswith("is not valid CSV")
-    assert found[3:5] == [(7, "title", "is not UTF-8"), (8, "title", "holds a NUL character")]
+    assert found[3:5] == [(7, "title", "is not UTF-8"), (8, "title", "contains a NUL character")]
     assert found[5][0] == 10 and found[5][2].startswith("is not valid CSV")
     assert table(workspace, "pins", "id, title, link") == [("p1", 'two\nlines, "quoted"', None)]
 
@@ -90,7 +90,7 @@ def test_bad_lines_of_csv(workspace, tmp_path):
         ("title", 1.5, "is not text"),
         ("title", "x" * 100_001, "is longer than 100,000 characters"),
         ("id", "x" * 513, "is longer than 512 characters"),
-        ("id", "a\tb", "holds a control character"),
+        ("id", "a\tb", "contains a control character"),
         ("id", "  ", "is missing"),
         ("id", None, "is missing"),
         ("colours", {"red": 1}, "is not a list"),
@@ -127,7 +127,7 @@ def test_bad_values_of_items(workspace, tmp_path, field, value, reason):
         ("count", 1.5, "is not a whole number"),
         ("position", 0, "is out of range"),
         ("surface", "home", "is not a known surface"),
-        ("session", "a\nb", "holds a control character"),
+        ("session", "a\nb", "contains a control character"),
         ("language", {}, "is not a code such as en or US"),
     ],
 )
@@ -166,14 +166,14 @@ def test_queries_in_six_scripts_and_of_ten_thousand_characters(workspace, tmp_pa
         ("pins.parquet", b"", "is empty"),
         ("pins.jsonl", '{"id": "a"}\n'.encode("utf-16"), "UTF-16"),
         ("pins.csv", "id,title\na,b\n".encode("utf-16-le"), "UTF-16"),
-        ("pins.csv", b"id,id\n1,2\n", "come twice"),
+        ("pins.csv", b"id,id\n1,2\n", "Duplicate columns"),
         ("pins.csv", b"title\nx\n", "no column 'id'"),
         ("pins.parquet", b"PAR1 nothing of the kind", "not Parquet"),
         ("pins.jsonl", b"PAR1 nothing of the kind", "a Parquet file"),
-        ("pins.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:-20], "cut short"),
+        ("pins.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:-20], "truncated"),
         ("pins.jsonl.gz", b"\x1f\x8b nothing of the kind", "damaged"),
-        ("pins.xlsx", b"x", "tells no kind"),
-        ("cats.jsonl", b'{"id": "a"}\n', "tells no kind"),
+        ("pins.xlsx", b"x", "does not say its kind"),
+        ("cats.jsonl", b'{"id": "a"}\n', "does not say its kind"),
     ],
 )
 def test_a_file_that_is_bad_as_a_whole(workspace, tmp_path, name, content, said):
@@ -279,7 +279,7 @@ def test_a_catalogue_that_another_process_writes_is_waited_for_or_named(
 
 def test_a_mapping_is_not_of_a_folder(workspace, tmp_path):
     jsonl(tmp_path / "pins.jsonl", {"id": "p1"})
-    with pytest.raises(InputError, match="one file's columns"):
+    with pytest.raises(InputError, match="columns of one file"):
         import_folder(workspace, tmp_path, ImportOptions({"title": "name"}))
 
 

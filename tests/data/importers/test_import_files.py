@@ -258,7 +258,7 @@ def test_of_two_rows_that_contradict_each_other_the_first_is_taken(workspace, tm
     rows = [{"id": "p1", "title": "first"}, {"id": "p1", "title": "first"}]
     path = jsonl(tmp_path / "pins.jsonl", *rows, {"id": "p1", "title": "second"}, {"id": "p1"})
     report = import_file(workspace, path)
-    reason = "comes earlier in this file with other values"
+    reason = "appears earlier in this file with other values"
     assert refusals(report) == [(3, "id", reason), (4, "id", reason)]
     assert (report.taken, report.changed) == (2, 1)
     assert item(workspace, "pin", "p1")["title"] == "first"
@@ -268,7 +268,7 @@ def test_a_contradiction_is_seen_over_any_distance(workspace, tmp_path):
     rows = [{"id": f"p{i}"} for i in range(2500)]
     path = jsonl(tmp_path / "pins.jsonl", *rows, {"id": "p3", "title": "late"}, {"id": "p4"})
     assert refusals(import_file(workspace, path)) == [
-        (2501, "id", "comes earlier in this file with other values")
+        (2501, "id", "appears earlier in this file with other values")
     ]
 
 

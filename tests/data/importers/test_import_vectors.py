@@ -64,16 +64,16 @@ def test_bad_rows_are_refused_by_number(pins, tmp_path):
     path = npy(tmp_path / "v.npy", vectors, ids)
     report = import_vectors(pins, path, "pinsage", "pin")
     assert refusals(report) == [
-        (2, "vector", "holds NaN or infinity"),
-        (3, "vector", "holds NaN or infinity"),
+        (2, "vector", "contains NaN or infinity"),
+        (3, "vector", "contains NaN or infinity"),
         (4, "id", "names a pin that does not exist"),
-        (6, "id", "comes earlier in this file with other values"),
+        (6, "id", "appears earlier in this file with other values"),
     ]
     assert stored(pins) == {"p1": [1, 2], "p4": [5, 6]}
     rows = pa.table({"id": ["p1", "p2"], "vector": [[1.0, 2.0], [1.0, 2.0, 3.0]]})
     pq.write_table(rows, tmp_path / "v.parquet")
     report = import_vectors(pins, tmp_path / "v.parquet", "pinsage", "pin")
-    assert refusals(report) == [(2, "vector", "has not 2 dimensions")]
+    assert refusals(report) == [(2, "vector", "does not have 2 dimensions")]
     huge = npy(tmp_path / "w.npy", np.array([[1e300, 0]]), ["p0"])
     assert import_vectors(pins, huge, "pinsage", "pin").refused == 1
 
@@ -100,17 +100,17 @@ def test_files_that_are_bad_as_a_whole(pins, tmp_path):
 
     before = []
     good = npy(tmp_path / "good.npy", np.eye(2), ["p0", "p1"])
-    refused("no name for vectors", good, name="../x")
-    refused("no name for vectors", good, name="a-b")
+    refused("not a valid name for vectors", good, name="../x")
+    refused("not a valid name for vectors", good, name="a-b")
     refused("Unknown entity", good, entity="board")
     refused("no such file", tmp_path / "none.npy")
     refused("2 vectors and 1 ids", npy(tmp_path / "few.npy", np.eye(2), ["p0"]))
     refused("id list", good, ids=tmp_path / "none.ids")
     refused("shape", npy(tmp_path / "flat.npy", np.ones(3), ["p0"]))
     refused("array is empty", npy(tmp_path / "zero.npy", np.ones((0, 3)), []))
-    refused("not an array", npy(tmp_path / "obj.npy", np.array([[{}]]), ["p0"]))
+    refused("not a numeric .npy array", npy(tmp_path / "obj.npy", np.array([[{}]]), ["p0"]))
     (tmp_path / "cut.npy").write_bytes(good.read_bytes()[:100])
-    refused("not an array", tmp_path / "cut.npy")
+    refused("not a numeric .npy array", tmp_path / "cut.npy")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     refused("not Parquet", tmp_path / "bad.parquet")
     pq.write_table(pa.table({"id": ["p0"], "x": [1.0]}), tmp_path / "flat.parquet")
