@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.registry import Registry
+from omnisearch.data.workspace.registry import Registry, load_function
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -50,23 +48,16 @@ class Enricher:
         **options: Any,
     ) -> dict[str, Any]:
         """Run it; returns its counts. Raises InputError if its function cannot be imported."""
-        return self._import(self.function)(workspace, db, progress=progress, **options)
+        return self._load(self.function)(workspace, db, progress=progress, **options)
 
     def default_options(self, db: sqlite_utils.Database) -> dict[str, Any] | None:
         """The options with which `omnisearch enrich` runs it, None if it is skipped."""
         if not self.by_default:
             return None
-        return self._import(self.usual_options)(db) if self.usual_options else {}
+        return self._load(self.usual_options)(db) if self.usual_options else {}
 
-    def _import(self, function: str) -> Callable[..., Any]:
-        try:
-            return resolve_name(function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(
-                f"{function!r} cannot be imported ({error}).",
-                where=f"enricher {self.name!r}",
-                how='Write "module:function", and install what the module needs.',
-            ) from error
+    def _load(self, function: str) -> Callable[..., Any]:
+        return load_function(function, f"enricher {self.name!r}")
 
 
 # In the order in which they run by default: the graph networks read engaged queries and 'text'.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.registry import load_function
 
 if TYPE_CHECKING:
     from omnisearch.data.importers.transaction import Report
@@ -37,12 +36,5 @@ class Importer:
         self, workspace: Workspace, path: Path, progress: Progress | None = None
     ) -> list[Report]:
         """Import the folder or file; raises InputError if it is not in this format."""
-        try:
-            read: Read = resolve_name(self.function)
-        except Exception as error:  # a plug-in's module may raise anything
-            raise InputError(
-                f"{self.function} cannot be loaded ({error}).",
-                where=f"format {self.name!r}",
-                how="Update or uninstall the package that provides it.",
-            ) from error
+        read: Read = load_function(self.function, f"format {self.name!r}")
         return read(workspace, path, progress)

@@ -10,9 +10,10 @@ Another package adds an entry by calling `register`, or by an entry point of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, Protocol, TypeVar
+from pkgutil import resolve_name
+from typing import Any, Generic, Protocol, TypeVar
 
 from omnisearch.data.workspace.errors import InputError
 
@@ -89,3 +90,19 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                 where=f"entry point {point.name!r} of omnisearch.{self.kind}",
                 how="Update or uninstall the package that provides it.",
             ) from error
+
+
+def load_function(function: str, where: str) -> Callable[..., Any]:
+    """The function that "module:function" names; its module is imported now.
+
+    Raises:
+        InputError: it cannot be imported; `where` says whose it is.
+    """
+    try:
+        return resolve_name(function)
+    except Exception as error:  # whatever another package's code raises
+        raise InputError(
+            f"{function!r} cannot be loaded ({error}).",
+            where=where,
+            how='It must be "module:function". Update or uninstall the package that provides it.',
+        ) from error

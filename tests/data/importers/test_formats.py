@@ -94,7 +94,7 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_plug_in_that_cannot_be_loaded_is_one_readable_error(site, tmp_path):
     done = omnisearch(site, "import", tmp_path, "--format", "lost", "-w", tmp_path / "w")
-    assert "format 'lost': house.lost:read cannot be loaded" in one_error(done)
+    assert "format 'lost': 'house.lost:read' cannot be loaded" in one_error(done)
     broken = installed(tmp_path / "broken", "1 / 0", POINTS)
     for words in (("--help",), (tmp_path, "--format", "esci", "-w", tmp_path / "w")):
         message = one_error(omnisearch(broken, "import", *words))
