@@ -95,7 +95,7 @@ def test_resuming_where_there_is_nothing_begins(small, config) -> None:
 def test_resuming_needs_the_same_settings_and_the_same_catalogue(small, config, tmp_path) -> None:
     config = replace(config, steps=2, valid_every=2)
     small.train("settings", config)
-    with pytest.raises(InputError, match="another lr"):
+    with pytest.raises(InputError, match="a different lr"):
         small.train("settings", replace(config, lr=0.5), resume=True)
     workspace = Workspace.create(tmp_path / "w")
     db = fill(workspace)

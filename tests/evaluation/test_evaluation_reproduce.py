@@ -243,7 +243,7 @@ def test_a_model_with_nothing_to_train_on_is_left_out(folder, tmp_path) -> None:
     table = small_table(models=models, findings=(Finding("c", "OmniSearchSage", "Query only"),))
     made = reproduce_table("t", table, Reproduce(tmp_path / "out", copy, seeds=1))
     assert set(made.figures) == {"OmniSearchSage"} and not made.verdicts
-    assert any(note.startswith("Query only is left out") for note in made.notes)
+    assert any(note.startswith("Query only is skipped") for note in made.notes)
 
 
 def test_a_killed_training_goes_on(folder) -> None:

@@ -139,7 +139,7 @@ def test_names_and_addresses_may_be_hosts(name: str) -> None:
 )
 def test_a_name_with_more_than_a_name_is_refused(name: str) -> None:
     """It would never match, and the service would answer nobody."""
-    with pytest.raises(InputError, match="not a name alone"):
+    with pytest.raises(InputError, match="not a host name"):
         ServiceConfig(hosts=f"fine.example.com {name}")
 
 
