@@ -23,6 +23,7 @@ import numpy as np
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import build
 from omnisearch.indexer.generation import Generation
@@ -172,9 +173,10 @@ def recall_of(space: Space, queries: np.ndarray, allowed: np.ndarray | None = No
 def token(indexes: tuple[TokenIndex, TokenIndex], texts: list[str], rows: int) -> None:
     serving, reference = indexes
     n = len(texts)
+    terms = list(map(query_tokens, texts))
 
     def search(index: TokenIndex, k: int, allowed: np.ndarray | None = None) -> Callable:
-        return lambda turn: index.search(texts[turn % n], k, allowed)
+        return lambda turn: index.search(terms[turn % n], k, allowed)
 
     for k in (10, 150, 500):
         print(f"tokens, k {k}: tantivy {median_us(search(serving, k), n):.0f} us")
@@ -186,8 +188,8 @@ def token(indexes: tuple[TokenIndex, TokenIndex], texts: list[str], rows: int) -
     times = slow / median_us(search(serving, 10), n)
     print(f"  rank-bm25, k 10: {slow / 1000:.1f} ms, {times:.0f} times tantivy's")
     same = 0
-    for text in texts[:REFERENCE_QUERIES]:
-        one, other = serving.search(text, 10)[1], reference.search(text, 10)[1]
+    for asked in terms[:REFERENCE_QUERIES]:
+        one, other = serving.search(asked, 10)[1], reference.search(asked, 10)[1]
         same += bool(len(one) == len(other) and np.allclose(one, other, rtol=1e-4))
     print(f"  the same ten best scores: {same} of {REFERENCE_QUERIES} queries")
 

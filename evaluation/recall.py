@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.significance import bootstrap_interval
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.token_index import TokenIndex
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -57,7 +59,7 @@ class RecallOptions:
 def token_ranks(
     texts: Sequence[str],
     targets: np.ndarray,
-    index: Any,
+    index: TokenIndex,
     corpus: np.ndarray,
     k: int,
     progress: Progress | None = None,
@@ -69,7 +71,9 @@ def token_ranks(
         if target >= 0:
             before, in_corpus[target] = in_corpus[target], True
             everything = bool(in_corpus.all())
-            rows, scores = index.search(text, k + 1, None if everything else in_corpus)
+            rows, scores = index.search(
+                query_tokens(text), k + 1, None if everything else in_corpus
+            )
             in_corpus[target] = before
             own = np.flatnonzero(rows == target)
             if own.size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +11,15 @@ K1 = 1.2
 B = 0.75
 
 
+# Not Sequence[str]: a text is one too, of letters.
+Terms = list[str] | tuple[str, ...]
+
+
 class TokenIndex(Protocol):
     """BM25 over the items of one entity type."""
 
     def search(
-        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
+        self, terms: Terms, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best rows for the terms of a query; none if no term is known.
 

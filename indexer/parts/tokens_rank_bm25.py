@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from omnisearch.indexer.parts.token_index import K1, B, empty_result
+from omnisearch.indexer.parts.token_index import K1, B, Terms, empty_result
 
 
 class LuceneBM25(BM25Okapi):
@@ -46,7 +45,7 @@ class RankBM25Index:
         self._rows = len(corpus)
 
     def search(
-        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
+        self, terms: Terms, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `TokenIndex.search`."""
         if self._bm25 is None or not terms or k <= 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import tantivy
 
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.token_index import empty_result
+from omnisearch.indexer.parts.token_index import Terms, empty_result
 
 TANTIVY_FOLDER = "tantivy"
 
@@ -68,7 +67,7 @@ class TantivyIndex:
         self._in_order = self._searcher.num_segments <= 1
 
     def search(
-        self, terms: Sequence[str], k: int, allowed: np.ndarray | None = None
+        self, terms: Terms, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `TokenIndex.search`."""
         k = min(k, self._rows)

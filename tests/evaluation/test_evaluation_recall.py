@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnisearch.data.text.tokens import tokens
 from omnisearch.evaluation import ranks
 from omnisearch.evaluation.ranks import exact_ranks
 from omnisearch.evaluation.recall import RecallOptions, evaluate_recall, summarise, token_ranks
+from omnisearch.indexer.parts.tokens import open_tokens, write_tokens
 
 
 def unit(seed: int, shape: tuple[int, int]) -> np.ndarray:
@@ -109,8 +112,10 @@ class Words:
     def __init__(self, texts: list[str]) -> None:
         self.texts = [set(text.split()) for text in texts]
 
-    def search(self, text: str, k: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.array([len(words & set(text.split())) for words in self.texts], dtype=float)
+    def search(
+        self, terms: list[str], k: int, allowed: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores = np.array([len(words & set(terms)) for words in self.texts], dtype=float)
         if allowed is not None:
             scores[~allowed] = 0
         rows = np.argsort(-scores, kind="stable")[:k]
@@ -128,6 +133,14 @@ def test_token_ranks_count_ties_against_and_respect_the_corpus() -> None:
     ranks = token_ranks(["red"], np.array([1]), index, corpus, k=3)
     assert ranks.tolist() == [2]  # itself and row 2, which ties
     assert corpus.tolist() == [False, False, True, False, False]
+
+
+def test_a_query_is_searched_by_its_tokens(tmp_path: Path) -> None:
+    titles = ["red sinks", "a blue lamp", "green rug"]
+    write_tokens(tmp_path, [" ".join(tokens(title)) for title in titles])
+    index, everything = open_tokens(tmp_path, 3, "tantivy"), np.ones(3, dtype=bool)
+    asked = ["Red sink!", "the lamp", "rugs"]
+    assert token_ranks(asked, np.arange(3), index, everything, k=2).tolist() == [1, 1, 1]
 
 
 def pairs(rows: list[tuple[str, str, str, str]]) -> pa.Table:
