@@ -166,7 +166,7 @@ class RedisStore:
             over -= len(oldest)
 
     def _tried(self, call: Callable[[], T], otherwise: T) -> T:
-        """The result of `call`, or `otherwise` if it fails or the server is not used for now."""
+        """The result of `call`; `otherwise` if it fails, and for a while after a failure."""
         if time.monotonic() < self._rest_until:
             return otherwise
         try:
