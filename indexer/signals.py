@@ -23,6 +23,7 @@ from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.arrays import new_array
 from omnisearch.data.workspace.artefacts import (
     Kind,
     numbers_in,
@@ -260,12 +261,8 @@ class _Run:
         self._old_rows = {} if old is None else {key: row for row, key in enumerate(old.ids)}
 
     def _array(self, space: str, rows: int) -> np.ndarray:
-        return np.lib.format.open_memmap(
-            self.folder / f"{self.entity}-{space}.npy",
-            mode="w+",
-            dtype=np.float32,
-            shape=(rows, self.encoder.dim),
-        )
+        path = self.folder / f"{self.entity}-{space}.npy"
+        return new_array(path, np.float32, (rows, self.encoder.dim))
 
     def _features(self) -> dict[str, ItemVectors]:
         if self.entity == "query":

@@ -18,6 +18,7 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.arrays import new_array
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import fsync_folder, sha256_file, write_atomic
 
@@ -108,9 +109,7 @@ def write_vectors(
     targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
     workspace.item_vectors.mkdir(exist_ok=True)
     partial = workspace.item_vectors / f".{name}-{entity}.partial.npy"
-    merged = np.lib.format.open_memmap(
-        partial, mode="w+", dtype=np.float32, shape=(len(row_of), vectors.shape[1])
-    )
+    merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
     if old is not None:
         merged[: len(old.ids)] = old.vectors
     merged[targets] = vectors

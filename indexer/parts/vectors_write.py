@@ -10,6 +10,7 @@ from typing import Any
 import hnswlib
 import numpy as np
 
+from omnisearch.data.workspace.arrays import new_array
 from omnisearch.indexer.parts.vectors import Space
 
 # A graph is rebuilt if more than this share is new, changed or deleted: changing a vector costs
@@ -63,9 +64,7 @@ def write_space(
 def _scatter(
     path: Path, vectors: np.ndarray, places: np.ndarray, rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    target = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=(rows, vectors.shape[1])
-    )
+    target = new_array(path, np.float32, (rows, vectors.shape[1]))
     present = np.zeros(rows, dtype=bool)
     for start in range(0, len(places), _BLOCK):
         part = slice(start, start + _BLOCK)
