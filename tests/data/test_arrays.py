@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from omnisearch.data.workspace.arrays import new_array
 
