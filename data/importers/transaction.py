@@ -16,6 +16,7 @@ from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.leftovers import remove_leftovers
 
 _CACHE_KIB = 64 * 1024
 
@@ -66,9 +67,7 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
     try:
         db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.conn.execute("BEGIN IMMEDIATE")
-        # No other import is running now: these files were left by one that was killed.
-        for partial in workspace.rejects.glob(".partial-*"):
-            partial.unlink()
+        remove_leftovers(workspace)
         yield db, rejects
         db.conn.commit()
     except BaseException as error:
