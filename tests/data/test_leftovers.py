@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -106,7 +105,7 @@ def test_a_writer_and_many_sweepers_at_once(workspace: Workspace) -> None:
 @pytest.mark.parametrize("name", ["a", "ü" * 127, "q" * 255])
 def test_a_name_of_any_length(tmp_path: Path, name: str) -> None:
     write_atomic(tmp_path / name, b"1")
-    assert os.listdir(tmp_path) == [name]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 KILLED = """
