@@ -190,7 +190,7 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
 
 
 def _read_only(path: Path) -> sqlite3.Connection | None:
-    """The catalogue on a disk that is read-only or full, where SQLite cannot write its log beside it.
+    """The catalogue where SQLite cannot write its log beside it: the disk is read-only or full.
 
     None if it is not that, or if a part of the content is only in the log.
     """

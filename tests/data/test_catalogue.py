@@ -9,7 +9,7 @@ import pytest
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.errors import Corrupt, NotReady
 
 
 @pytest.fixture
