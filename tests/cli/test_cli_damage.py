@@ -1,10 +1,9 @@
-"""Damaged files of a workspace: every command works or says what is damaged, none calls it a bug."""
+"""Damaged files of a workspace: a command works or names the damage, and never calls it a bug."""
 
 from __future__ import annotations
 
 import random
 import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -93,7 +92,12 @@ FILES: dict[str, Callable[[Workspace], Path]] = {
 COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "catalogue": (
         *(("status",), ("status",), ("import", "pins"), ("enrich", "boards")),
-        *(("enrich", "queries"), ("index", "update"), ("train", "--preset", "tiny"), ("search", "a")),
+        *(
+            ("enrich", "queries"),
+            ("index", "update"),
+            ("train", "--preset", "tiny"),
+            ("search", "a"),
+        ),
     ),
     "feedback": (("import", "feedback"), ("status",)),
     "settings": (("search", "sofa"), ("index", "status"), ("index", "update"), ("rank", "train")),
