@@ -91,7 +91,7 @@ def train(
         write_classifier,
     )
 
-    space = Workspace.open(workspace)
+    space = Workspace.open(workspace, writing=True)
     read = _read(labels)
     with progress("settings") as advance:
         stored = train_classifier(read, load_encoder(space, encoder), advance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from omnisearch.data.workspace.errors import OmniError
 
@@ -58,6 +59,16 @@ class SystemsCommand(TyperCommand):
         return params
 
 
+class Commands(TyperGroup):
+    """All commands. Click would say only "Aborted." of an EOFError, such as of an empty file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise explained(error, ctx.invoked_subcommand or "") from error
+
+
 def emit_json(command: str, data: Any, **extra: Any) -> None:
     """Print the envelope: {"schema_version", "command", ..., "data"}."""
     print_json({"schema_version": SCHEMA_VERSION, "command": command, **extra, "data": data})
@@ -69,6 +80,27 @@ def print_json(envelope: dict[str, Any]) -> None:
     option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     text = orjson.dumps(envelope, default=str, option=option)
     sys.stdout.write(text.decode() + "\n")
+
+
+def explained(error: BaseException, command: str) -> OmniError:
+    """An error as one for the user: its cause, the damage of a catalogue, or a bug."""
+    from omnisearch.data.catalogue.check import damage_of
+    from omnisearch.data.catalogue.schema import catalogue_error, corrupt_catalogue, opened
+    from omnisearch.data.workspace.causes import cause_of
+
+    known = cause_of(error)
+    if isinstance(error, OmniError):
+        return known or error
+    for catalogue in opened:
+        if isinstance(error, sqlite3.Error):
+            return catalogue_error(error, catalogue)
+        if known is None and (damage := damage_of(catalogue)):
+            return corrupt_catalogue(f"The catalogue is damaged. {damage}", catalogue)
+    return known or OmniError(
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
+        where=command,
+        how="This is a bug in OmniSearch: run the command again with --debug and report it.",
+    )
 
 
 def fail(error: OmniError, command: str) -> int:

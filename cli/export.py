@@ -58,7 +58,7 @@ def onnx(
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.encoders.onnx.export import export_query_tower
 
-    space = Workspace.open(workspace)
+    space = Workspace.open(workspace, writing=True)
     encoder = load_encoder(space, checkpoint)
     sample = head_queries(open_catalogue(space.catalogue), 500)
     recall = _recall(space, encoder.checkpoint, pairs)

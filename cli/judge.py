@@ -75,7 +75,7 @@ def draw(
 
         return SearchEngine.open(space)
 
-    space = Workspace.open(workspace)
+    space = Workspace.open(workspace, writing=True)
     judging = Judging.new(space, name)
     options = DrawOptions(systems.split(","), k, number, queries, seed)
     with progress("queries") as advance:
@@ -126,7 +126,7 @@ def export(
     """Write the pairs that a judge has not judged yet as CSV, with a column to fill in."""
     from omnisearch.evaluation.judging.sheets import export_sheet
 
-    pairs = export_sheet(_opened(workspace, name)[1], judge, output)
+    pairs = export_sheet(_opened(workspace, name, writing=False)[1], judge, output)
     if json:
         return emit_json("judge export", {"file": output, "pairs": pairs})
     out.print(f"{pairs:,} pairs for {judge} in {output}.", markup=False)
@@ -179,7 +179,7 @@ def report(
     from omnisearch.evaluation.judging.findings import report as make_report
     from omnisearch.evaluation.judging.markdown import markdown
 
-    found = make_report(_opened(workspace, name)[1])
+    found = make_report(_opened(workspace, name, writing=False)[1])
     if json:
         return emit_json("judge report", found.to_json())
     sys.stdout.write(markdown(found))
@@ -206,11 +206,11 @@ def apply(
         err.print(f"{done.gone:,} pairs were left out: their items are no longer in the catalogue.")
 
 
-def _opened(workspace: Path, name: str) -> tuple[Workspace, Judging]:
+def _opened(workspace: Path, name: str, writing: bool = True) -> tuple[Workspace, Judging]:
     from omnisearch.data.workspace import Workspace
     from omnisearch.evaluation.judging.folder import Judging
 
-    space = Workspace.open(workspace)
+    space = Workspace.open(workspace, writing=writing)
     return space, Judging.open(space, name)
 
 

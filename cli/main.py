@@ -27,11 +27,11 @@ from omnisearch.cli import (
     train,
     world,
 )
-from omnisearch.cli.common import EXIT_CODES, err, fail
-from omnisearch.data.workspace.errors import OmniError
+from omnisearch.cli.common import EXIT_CODES, Commands, err, explained, fail
 
 app = typer.Typer(
     name="omnisearch",
+    cls=Commands,
     help="Embedding-based search for pins, products and related queries: one query embedding "
     "through the whole search stack.",
     epilog=EXIT_CODES,
@@ -75,22 +75,15 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
-    except OmniError as error:
-        if debug:
-            raise
-        sys.exit(fail(error, command))
     except KeyboardInterrupt:
         err.print("Interrupted. Finished work is kept.")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         if debug:
             raise
-        unexpected = OmniError(
-            f"An unexpected error occurred ({type(error).__name__}: {error}).",
-            where=command,
-            how="This is a bug in OmniSearch: run the command again with --debug and report it.",
-        )
-        sys.exit(fail(unexpected, command))
+        sys.exit(fail(explained(error, command), command))

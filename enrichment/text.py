@@ -7,7 +7,6 @@ from the pretrained encoder's knowledge of the language: see `encoders.training.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,9 +20,10 @@ from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import FEATURE, NOTE, TextTower, weights_digest
+from omnisearch.enrichment.cache_file import cache_errors, open_cache
 
 FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
 PROSE = ("title", "caption", "description")
@@ -150,26 +150,13 @@ class _Cache:
         self.path, self.encoder = workspace.text_cache, encoder
 
     def __enter__(self) -> _Cache:
-        self.connection = sqlite3.connect(self.path, timeout=60)
-        try:
-            self.connection.execute("PRAGMA journal_mode=WAL")
-            self.connection.execute("PRAGMA synchronous=NORMAL")
-            self.connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) "
-                "WITHOUT ROWID"
-            )
-        except sqlite3.DatabaseError as error:
-            self.__exit__(type(error), error, None)
+        self.connection = open_cache(
+            self.path, "vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
+        )
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.connection.close()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise Corrupt(
-                f"The cache of text embeddings cannot be used ({error}).",
-                where=str(self.path),
-                how="Delete it; its content is computed again.",
-            ) from error
 
     def vectors(self, texts: Sequence[str], tower: TextTower) -> tuple[np.ndarray, int]:
         """(n, dim) float32 unit rows, and how many of them had to be computed."""
@@ -179,7 +166,7 @@ class _Cache:
         if missing:
             rows = tower(list(missing.values())).astype("<f2")
             new = {key: row.tobytes() for key, row in zip(missing, rows, strict=True)}
-            with self.connection:
+            with cache_errors(self.path), self.connection:
                 self.connection.executemany(
                     "INSERT OR REPLACE INTO vectors VALUES (?, ?)", new.items()
                 )
@@ -193,5 +180,7 @@ class _Cache:
         return hashlib.blake2b(named, digest_size=16).digest()
 
     def _get(self, key: bytes, dim: int) -> bytes | None:
-        row = self.connection.execute("SELECT vector FROM vectors WHERE key = ?", [key]).fetchone()
-        return row[0] if row and len(row[0]) == 2 * dim else None
+        with cache_errors(self.path):
+            found = self.connection.execute("SELECT vector FROM vectors WHERE key = ?", [key])
+            row = found.fetchone()
+        return row[0] if row and isinstance(row[0], bytes) and len(row[0]) == 2 * dim else None

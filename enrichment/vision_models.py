@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file
+from omnisearch.enrichment.cache_file import cache_errors, open_cache
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -95,36 +95,26 @@ class Cache:
     def __init__(self, workspace: Workspace, model: str) -> None:
         """Open it for the model of this digest; raises Corrupt for a damaged file."""
         self.path, self.model = workspace.image_cache, model
-        self.connection = sqlite3.connect(self.path, timeout=60)
-        try:
-            self.connection.execute("PRAGMA journal_mode=WAL")
-            self.connection.execute("PRAGMA synchronous=NORMAL")
-            self.connection.execute(
-                "CREATE TABLE IF NOT EXISTS results "
-                "(model TEXT, sha256 TEXT, value BLOB NOT NULL, PRIMARY KEY (model, sha256))"
-            )
-        except sqlite3.DatabaseError as error:
-            self.connection.close()
-            raise Corrupt(
-                f"The image cache cannot be read ({error}).",
-                where=str(self.path),
-                how="Delete it; its content is computed again.",
-            ) from error
+        self.connection = open_cache(
+            self.path,
+            "results (model TEXT, sha256 TEXT, value BLOB NOT NULL, PRIMARY KEY (model, sha256))",
+        )
 
     def get(self, digests: Iterable[str]) -> dict[str, bytes]:
         """The cached results, by the pictures' digests."""
         found = {}
         for digest in digests:
-            row = self.connection.execute(
-                "SELECT value FROM results WHERE model = ? AND sha256 = ?", [self.model, digest]
-            ).fetchone()
-            if row:
+            with cache_errors(self.path):
+                row = self.connection.execute(
+                    "SELECT value FROM results WHERE model = ? AND sha256 = ?", [self.model, digest]
+                ).fetchone()
+            if row and isinstance(row[0], bytes):
                 found[digest] = row[0]
         return found
 
     def put(self, results: dict[str, bytes]) -> None:
         """Store results; they are durable when this returns."""
-        with self.connection:
+        with cache_errors(self.path), self.connection:
             self.connection.executemany(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
                 [(self.model, digest, value) for digest, value in results.items()],

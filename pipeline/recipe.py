@@ -125,7 +125,7 @@ def enrich(
     from omnisearch.enrichment import ENRICHERS
 
     enrichers = [ENRICHERS.named(name) for name in names or default_enrichers(workspace)]
-    with _opened(workspace) as (space, db):
+    with _opened(workspace, writing=True) as (space, db):
         return {
             each.name: each.run(space, db, progress, **(options or each.default_options(db) or {}))
             for each in enrichers
@@ -162,7 +162,7 @@ def train(
     from omnisearch.encoders.config import preset_config
     from omnisearch.encoders.training.run import train as train_encoders
 
-    with _opened(workspace) as (space, db):
+    with _opened(workspace, writing=True) as (space, db):
         config = load_section("train", preset_config(preset), space.settings, options)
         return train_encoders(space, db, config, name, resume, progress, on_step)
 
@@ -235,7 +235,7 @@ def train_rankers(
     from omnisearch.engine.snapshot import open_snapshot
     from omnisearch.ranker import published, training
 
-    with _opened(workspace) as (space, db):
+    with _opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
         # Existing rankers may be damaged; this training replaces them.
         snapshot = open_snapshot(space, "tantivy", with_rankers=False)
@@ -304,12 +304,12 @@ def _root(workspace: WorkspaceLike) -> Path:
 
 @contextmanager
 def _opened(
-    workspace: WorkspaceLike,
+    workspace: WorkspaceLike, writing: bool = False
 ) -> Iterator[tuple[Workspace, sqlite_utils.Database]]:
     """The workspace and its open catalogue, closed at the end."""
     from omnisearch.data.catalogue.schema import open_catalogue
 
-    space = Workspace.open(_root(workspace))
+    space = Workspace.open(_root(workspace), writing=writing)
     db = open_catalogue(space.catalogue)
     try:
         yield space, db

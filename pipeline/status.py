@@ -6,6 +6,7 @@ from typing import Any
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import read_pointer
 
 _TABLES = (
     *("pins", "products", "boards", "board_items"),
@@ -31,21 +32,20 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
         }
     finally:
         db.conn.close()
+    from omnisearch.indexer.generation import GENERATION
+    from omnisearch.ranker.published import RANKERS
+
     names = sorted(path.name for path in workspace.checkpoints.glob("*"))
     trained = [name for name in names if workspace.best_checkpoint(name).exists()]
     found = {
         "catalogue": counts,
         "item_vectors": {f"{name} of {entity}": [rows, dim] for name, entity, rows, dim in vectors},
         "checkpoints": trained,
-        "generation": _pointer(workspace.current),
-        "rankers": _pointer(workspace.current_rankers),
+        "generation": read_pointer(workspace.current, GENERATION),
+        "rankers": read_pointer(workspace.current_rankers, RANKERS),
         **notes,
     }
     return {**found, "next": _next(found)}
-
-
-def _pointer(path: Any) -> str | None:
-    return path.read_text().strip() if path.exists() else None
 
 
 def _next(found: dict[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig, read_keys, service_config
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
@@ -114,7 +115,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    """Answer 500 to an unexpected error; the gate has logged it."""
+    """Answer 503 to a known cause, 500 to an unexpected error; the gate has logged it."""
+    known = cause_of(error)
+    if known is not None:
+        return await _refused(request, known)
     return Response(internal_body(), 500, media_type="application/json")
 
 

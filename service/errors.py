@@ -6,7 +6,13 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, OmniError
+from omnisearch.data.workspace.errors import (
+    Corrupt,
+    InputError,
+    NotReady,
+    OmniError,
+    Unavailable,
+)
 from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.similar import NoSuchItem
 
@@ -50,7 +56,7 @@ def status_of(error: OmniError) -> int:
         return 404
     if isinstance(error, InputError):
         return 422
-    return 503 if isinstance(error, Overloaded | NotReady | Corrupt) else 500
+    return 503 if isinstance(error, Overloaded | NotReady | Corrupt | Unavailable) else 500
 
 
 def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
@@ -71,8 +77,9 @@ def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
 def error_body(error: OmniError) -> bytes:
     """The body of the answer to an error; it never names files of this machine."""
     what, where, how = error.what, error.where, error.how
-    if isinstance(error, Corrupt | NotReady):  # their texts name files
-        what, where, how = "The index cannot be used.", "", "The service's operator can tell why."
+    if isinstance(error, Corrupt | NotReady | Unavailable):  # their texts name files
+        what = error.what if isinstance(error, Unavailable) else "The index cannot be used."
+        where, how = "", "The service's operator can tell why."
     said: dict[str, Any] = {"what": what, "where": where, "how": how}
     fields = getattr(error, "fields", None)
     if fields:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnisearch.data.workspace.arrays import new_array
 from omnisearch.world.itemtext import item_id
 from omnisearch.world.lexicon import GROUPS, Lexicon
 from omnisearch.world.population import Population
@@ -39,9 +40,7 @@ def write_vectors(
     weight = np.array([SEEN.get(group, 0.0) for group in GROUPS], dtype=np.float32)
     for entity, start, stop in (("pin", 0, items.pins), ("product", items.pins, len(items))):
         stem = folder / f"vectors-image-{entity}"
-        out = np.lib.format.open_memmap(
-            stem.with_suffix(".npy"), mode="w+", dtype=np.float32, shape=(stop - start, DIM)
-        )
+        out = new_array(stem.with_suffix(".npy"), np.float32, (stop - start, DIM))
         with stem.with_suffix(".ids").open("w") as ids:
             for low in range(start, stop, BLOCK):
                 high = min(low + BLOCK, stop)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.causes import cause_of, is_damage
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 
 KINDS = ("engagements", "judgments")
 _VERSION = 1
+_TABLES = {"events", "judgments"}
 _LOCK_SECONDS = 30.0  # waited for other writers
 
 _SCHEMA = f"""
@@ -53,7 +56,7 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
     Raises:
         InputError: there is no log and `create` is false.
         Corrupt: the file is not a feedback log of this version.
-        sqlite3.OperationalError: it is locked, or the disk is full.
+        Unavailable: it is locked, or the disk is full or read-only.
     """
     if not create and not path.exists():
         raise InputError(
@@ -66,28 +69,49 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if version != _VERSION and (version or tables):
             raise Corrupt(
                 f"The feedback log has version {version}, this program reads {_VERSION}.",
                 where=str(path),
-                how="Update OmniSearch.",
+                how="Update OmniSearch, or put back a copy of the file.",
             )
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-    except sqlite3.OperationalError:
+        elif not tables >= _TABLES:
+            raise _corrupt("it lacks a table", path)
+    except sqlite3.Error as error:
         connection.close()
-        raise
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise Corrupt(
-            f"The feedback log cannot be read ({error}).",
-            where=str(path),
-            how="Move the file away; the service starts a new one.",
-        ) from error
-    except Corrupt:
+        raise _error(error, path) from error
+    except OmniError:
         connection.close()
         raise
     return connection
+
+
+def _corrupt(why: object, path: Path) -> Corrupt:
+    """The error for a damaged log."""
+    how = "Put back a copy, or move the file away: the service starts a new one."
+    return Corrupt(f"The feedback log cannot be read ({why}).", where=str(path), how=how)
+
+
+def _error(error: sqlite3.Error, path: Path) -> OmniError:
+    known = None if is_damage(error) else cause_of(error, path)
+    return known or _corrupt(error, path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The log for reading; what is damaged in it is named as such."""
+    connection = open_feedback(path)
+    try:
+        yield connection
+    except sqlite3.Error as error:
+        raise _error(error, path) from error
+    except (ValueError, TypeError) as error:
+        raise _corrupt(error, path) from error
+    finally:
+        connection.close()
 
 
 def add_events(
@@ -128,30 +152,25 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
         InputError: the log does not exist.
         Corrupt: it is damaged.
     """
-    connection = open_feedback(workspace.feedback)
-    try:
-        table = "events" if kind == "engagements" else "judgments"
+    table = "events" if kind == "engagements" else "judgments"
+    with _reading(workspace.feedback) as connection:
         total = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise Corrupt(
-            f"The feedback log cannot be read ({error}).", where=str(workspace.feedback)
-        ) from error
 
     def rows() -> Iterator[tuple[int, dict]]:
-        try:
+        with _reading(workspace.feedback) as connection:
             for number, row in connection.execute(_ROWS[kind]):
-                yield number, orjson.loads(row)
-        finally:
-            connection.close()
+                values = orjson.loads(row)
+                if not isinstance(values, dict):
+                    raise ValueError(f"row {number} is not a JSON object")
+                yield number, values
 
     return total, rows()
 
 
 def taken_back(workspace: Workspace) -> list[tuple[str, str, str, str]]:
     """(query, entity, item_id, judge) of the judgments that were withdrawn."""
-    connection = open_feedback(workspace.feedback)
-    try:
-        return [tuple(orjson.loads(key)) for (key,) in connection.execute(_TAKEN_BACK)]
-    finally:
-        connection.close()
+    with _reading(workspace.feedback) as connection:
+        keys = [orjson.loads(key) for (key,) in connection.execute(_TAKEN_BACK)]
+        if not all(len(key) == 4 and all(isinstance(part, str) for part in key) for key in keys):
+            raise ValueError("a judgment's key is not of four texts")
+        return [tuple(key) for key in keys]

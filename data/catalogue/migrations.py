@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.causes import cause_of, is_damage
+from omnisearch.data.workspace.errors import Unavailable
 from omnisearch.data.workspace.files import fsync_folder
 
 
@@ -43,7 +44,8 @@ def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     processes that open the catalogue at once, one migrates it and the others wait.
 
     Raises:
-        OmniError: it cannot be written, or another process keeps it locked; it is unchanged.
+        sqlite3.OperationalError: it is damaged.
+        Unavailable: it cannot be written, or another process keeps it locked; it is unchanged.
     """
     copy, locked = _copy_of(path, version), False
     try:
@@ -62,13 +64,13 @@ def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
             _remove(copy)
         with suppress(sqlite3.Error):
             connection.rollback()
-        raise OmniError(
-            f"The catalogue could not be migrated ({error}); it is unchanged.",
+        cause = None if is_damage(error) else cause_of(error, path)
+        if cause is None:
+            raise
+        raise Unavailable(
+            f"The catalogue could not be migrated; it is unchanged. {cause.what}",
             where=str(path),
-            how="Make the file and its folder writable, with room for a second copy of the file "
-            "on the disk, then run the command again."
-            if locked or "locked" not in str(error)
-            else "Another process is writing to it: try again when that has ended.",
+            how=f"{cause.how} A migration needs room for a second copy of the file.",
         ) from error
     _remove(copy)
 

@@ -6,6 +6,7 @@ Times are whole seconds since 1970 UTC. A query's id is its normalised text
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.migrations import migrate, remove_copy, schema_version
-from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
+from omnisearch.data.workspace.causes import cause_of, is_damage
+from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 
 SCHEMA_VERSION = 2  # a change of the schema is a step in `migrations`
 
@@ -91,42 +93,76 @@ CREATE TABLE IF NOT EXISTS imports (
 );
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: JSON
 """
+_TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA)
+
+
+def blank() -> sqlite3.Connection:
+    """An empty catalogue in memory."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+opened: set[Path] = set()  # by this process: what to examine after an unexpected error
 
 
 def open_catalogue(path: Path, *, create: bool = False) -> sqlite_utils.Database:
     """Open the catalogue at `path` (the workspace's `catalogue`), migrating an earlier version.
 
+    Where nothing can be written, it is opened for reading.
+
     Raises:
-        InputError: there is no catalogue and `create` is false.
+        NotReady: there is no catalogue and `create` is false.
         Corrupt: the file is not a catalogue, or a newer OmniSearch made it.
-        OmniError: it cannot be written, or another process keeps it locked. A migration that
+        Unavailable: it cannot be written, or another process keeps it locked. A migration that
             failed leaves the catalogue unchanged.
     """
-    if not create and not path.exists():
-        raise InputError(
-            "The catalogue does not exist.", where=str(path), how="Run `omnisearch import` first."
+    if not create and not (path.exists() and path.stat().st_size):
+        raise NotReady(
+            "The catalogue is empty." if path.exists() else "The catalogue does not exist.",
+            where=str(path),
+            how="Run `omnisearch import` first, or put back a copy of the file.",
         )
+    opened.add(path)
     try:
-        return sqlite_utils.Database(_connect(path))
+        return sqlite_utils.Database(_connect(path, create))
+    except sqlite3.Error as error:
+        raise catalogue_error(error, path) from error
+
+
+def catalogue_error(error: sqlite3.Error, path: Path) -> OmniError:
+    """What SQLite says of the catalogue at `path`, as an error for the user."""
+    known = None if is_damage(error) else cause_of(error, path)
+    return known or corrupt_catalogue(f"The catalogue cannot be read ({error}).", path)
+
+
+def corrupt_catalogue(what: str, path: Path) -> Corrupt:
+    """The error for a damaged catalogue."""
+    how = "Put back a copy of the file, or import again into a new workspace."
+    return Corrupt(what, where=str(path), how=how)
+
+
+def _connect(path: Path, create: bool) -> sqlite3.Connection:
+    try:
+        return _prepared(sqlite3.connect(path, timeout=60), path, create)
     except sqlite3.OperationalError as error:
-        raise OmniError(
-            f"The catalogue cannot be opened ({error}).",
-            where=str(path),
-            how="Make the file and its folder writable, with room on the disk, and wait for other "
-            "commands to end.",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise Corrupt(
-            f"The catalogue cannot be read ({error}).",
-            where=str(path),
-            how="Put back a copy of the file, or import again into a new workspace.",
-        ) from error
+        connection = None if create or is_damage(error) else _read_only(path)
+        if connection is None:
+            raise
+        return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=60)
+def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlite3.Connection:
     try:
         version = schema_version(connection)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        ours = set(_TABLES) <= tables
+        if version < 0 or (version == 0 and tables) or (version > SCHEMA_VERSION and ours):
+            raise corrupt_catalogue(
+                "The file is not a catalogue, or its beginning is damaged "
+                f"(it has version {version}).",
+                path,
+            )
         if version > SCHEMA_VERSION:
             raise Corrupt(
                 f"The catalogue was made by a newer OmniSearch: its schema has version {version}, "
@@ -134,6 +170,9 @@ def _connect(path: Path) -> sqlite3.Connection:
                 where=str(path),
                 how="Update OmniSearch.",
             )
+        if version == SCHEMA_VERSION and not ours:
+            missing = ", ".join(sorted(set(_TABLES) - tables))
+            raise corrupt_catalogue(f"The catalogue has no table {missing}.", path)
         connection.execute("PRAGMA journal_mode=WAL")
         if version == 0:
             connection.executescript(
@@ -148,6 +187,24 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection | None:
+    """The catalogue where SQLite cannot write its log beside it: the disk is read-only or full.
+
+    None if it is not that, or if a part of the content is only in the log.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return None
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    try:
+        if schema_version(connection) == SCHEMA_VERSION:
+            return connection
+    except sqlite3.Error:
+        pass
+    connection.close()
+    return None
 
 
 def table_of(entity: str) -> str:

@@ -21,6 +21,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.arrays import new_array
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import fsync_folder, sha256_file, write_atomic
+from omnisearch.data.workspace.leftovers import temporary
 
 
 @dataclass(frozen=True)
@@ -107,21 +108,20 @@ def write_vectors(
             how="Import vectors of the same model, or use another name.",
         )
     targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
-    workspace.item_vectors.mkdir(exist_ok=True)
-    partial = workspace.item_vectors / f".{name}-{entity}.partial.npy"
-    merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
-    if old is not None:
-        merged[: len(old.ids)] = old.vectors
-    merged[targets] = vectors
-    merged.flush()
-    del merged
-    digest = sha256_file(partial)
-    stem = f"{name}-{entity}-{digest[:16]}"
-    write_atomic(
-        workspace.item_vectors / f"{stem}.ids",
-        b"".join(orjson.dumps(key) + b"\n" for key in row_of),
-    )
-    partial.rename(workspace.item_vectors / f"{stem}.npy")
+    with temporary(workspace.item_vectors / f"{name}-{entity}.npy") as partial:
+        merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
+        if old is not None:
+            merged[: len(old.ids)] = old.vectors
+        merged[targets] = vectors
+        merged.flush()
+        del merged
+        digest = sha256_file(partial)
+        stem = f"{name}-{entity}-{digest[:16]}"
+        write_atomic(
+            workspace.item_vectors / f"{stem}.ids",
+            b"".join(orjson.dumps(key) + b"\n" for key in row_of),
+        )
+        partial.rename(workspace.item_vectors / f"{stem}.npy")
     fsync_folder(workspace.item_vectors)
     with db.conn:
         db.conn.execute(
@@ -149,7 +149,7 @@ def open_vectors(
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         ids = [orjson.loads(line) for line in path.with_suffix(".ids").read_bytes().splitlines()]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise Corrupt(
             f"The {name} vectors of {entity} items cannot be read ({error}).",
             where=str(path),

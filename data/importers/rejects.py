@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +13,7 @@ import orjson
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.files import fsync_folder
+from omnisearch.data.workspace.leftovers import temporary
 
 MAX_SHOWN = 200  # characters of a refused value that are kept
 MAX_REASONS = 50
@@ -26,14 +27,14 @@ class Rejects:
         self._source = source
         self._file: BinaryIO | None = None
         self._partial: Path | None = None
+        self._held = ExitStack()
         self.refused = 0
         self.reasons: Counter[str] = Counter()
 
     def add(self, line: int, refused: Refused) -> None:
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fd, name = tempfile.mkstemp(dir=self._folder, prefix=".partial-")
-            self._file, self._partial = os.fdopen(fd, "wb"), Path(name)
+            self._partial = self._held.enter_context(temporary(self._folder / "rejects"))
+            self._file = self._partial.open("wb")
         self.refused += 1
         entry = {
             "file": self._source,
@@ -61,15 +62,17 @@ class Rejects:
         final = self._folder / f"{number}-{Path(self._source).name}.jsonl"
         self._partial.chmod(0o644)
         self._partial.replace(final)
+        self._held.close()
         fsync_folder(self._folder)
         return final
 
     def discard(self) -> None:
         """Drop the file; does nothing after `finish`."""
-        if self._file is not None:
-            self._file.close()
-        if self._partial is not None:
-            self._partial.unlink(missing_ok=True)
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self._held.close()
 
 
 def _shown(value: Any) -> str | None:

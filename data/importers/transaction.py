@@ -11,11 +11,13 @@ from pathlib import Path
 
 import sqlite_utils
 
-from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.schema import catalogue_error, open_catalogue
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.leftovers import remove_leftovers
 
 _CACHE_KIB = 64 * 1024
 
@@ -66,33 +68,23 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
     try:
         db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.conn.execute("BEGIN IMMEDIATE")
-        # No other import is running now: these files were left by one that was killed.
-        for partial in workspace.rejects.glob(".partial-*"):
-            partial.unlink()
+        remove_leftovers(workspace)
         yield db, rejects
         db.conn.commit()
     except BaseException as error:
         db.conn.rollback()
         rejects.discard()
-        if isinstance(error, sqlite3.Error | OSError):
-            raise _readable(error, path) from error
-        raise
+        known: OmniError | None = None
+        if isinstance(error, sqlite3.Error):
+            known = catalogue_error(error, workspace.catalogue)
+        elif isinstance(error, OSError):
+            known = cause_of(error)
+        if known is None:
+            raise
+        what = f"{known.what} Nothing was imported from {path}."
+        raise type(known)(what, where=known.where, how=known.how) from error
     finally:
         db.conn.close()
-
-
-def _readable(error: Exception, path: Path) -> OmniError:
-    if "locked" in str(error):
-        return InputError(
-            "Another process is writing to the catalogue.",
-            where=str(path),
-            how="Wait until it is done, then import again; nothing was imported from this file.",
-        )
-    return OmniError(
-        f"The catalogue could not be written ({error}); nothing was imported from this file.",
-        where=str(path),
-        how="Free disk space or fix the cause, then import again.",
-    )
 
 
 def start_anew(db: sqlite_utils.Database) -> None:

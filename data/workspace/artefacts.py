@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -234,14 +233,7 @@ def numbers_in(folder: Path) -> list[int]:
 
 
 def sweep(base: Path, keep: Collection[str]) -> None:
-    """Remove the folders of `base` that are not in `keep`, and half-written ones.
-
-    No other process may be writing into `base`.
-    """
+    """Remove the folders of `base` that are not in `keep`; not unfinished ones, named `.*`."""
     for path in base.iterdir():
-        if not path.is_dir() or path.name in keep:
-            continue
-        if path.name.startswith("."):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+        if path.is_dir() and path.name not in keep and not path.name.startswith("."):
             remove_folder(path)

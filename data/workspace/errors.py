@@ -48,6 +48,10 @@ class Corrupt(OmniError):
     exit_code = 4
 
 
+class Unavailable(OmniError):
+    """The system refused: a full or read-only disk, a lock, a missing right. Exit status 1."""
+
+
 def install_extra(extra: str) -> str:
     """The command that installs an extra."""
     return f"`pip install 'omnisearchsage[{extra}]'`"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from omnisearch.data.workspace.leftovers import temporary, temporary_name
 
 
 def fsync_folder(folder: Path) -> None:
@@ -22,17 +23,12 @@ def fsync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader or a crash sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "wb") as file:
+    with temporary(path) as unfinished:
+        with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        unfinished.replace(path)
     fsync_folder(path.parent)
 
 
@@ -49,18 +45,13 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
     """
     if final.exists() and not replace:
         raise FileExistsError(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        sync_tree(temporary)
+    with temporary(final, folder=True) as unfinished:
+        yield unfinished
+        unfinished.chmod(0o755)
+        sync_tree(unfinished)
         if replace and final.exists():
             remove_folder(final)
-        temporary.rename(final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        unfinished.rename(final)
     fsync_folder(final.parent)
 
 
@@ -75,8 +66,7 @@ def sync_tree(folder: Path) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove a published folder, renaming it first so that no reader sees a part of it."""
-    gone = folder.with_name(f".{folder.name}.removed")
-    shutil.rmtree(gone, ignore_errors=True)
+    gone = temporary_name(folder)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import BinaryIO
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady, OmniError
+from omnisearch.data.workspace.leftovers import remove_leftovers
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def locked(path: Path, busy: OmniError | None = None) -> Iterator[BinaryIO]:
 def build_lock(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace's lock for building and publishing indexes.
 
-    Leftovers of builds that were killed are removed on entry.
+    What killed processes left is removed first.
 
     Raises:
         NotReady: another process holds it.
@@ -43,16 +43,5 @@ def build_lock(workspace: Workspace) -> Iterator[None]:
         how="Wait until it has ended, then try again.",
     )
     with locked(workspace.index_lock, busy):
-        _remove_leftovers(workspace)
+        remove_leftovers(workspace)
         yield
-
-
-def _remove_leftovers(workspace: Workspace) -> None:
-    """Remove the temporary folders and files that a killed build left."""
-    found = [*workspace.generations.glob(".*"), *workspace.signals.glob("*/.*")]
-    found += workspace.current.parent.glob(f".{workspace.current.name}.*")
-    for path in found:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

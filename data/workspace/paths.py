@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.leftovers import remove_leftovers
 
 
 def check_name(name: str, what: str) -> str:
@@ -32,8 +33,11 @@ class Workspace:
         return cls(path)
 
     @classmethod
-    def open(cls, root: str | Path) -> Workspace:
-        """The workspace at `root`; raises NotReady if it has no catalogue."""
+    def open(cls, root: str | Path, *, writing: bool = False) -> Workspace:
+        """The workspace at `root`; raises NotReady if it has no catalogue.
+
+        A command that writes sets `writing`: `remove_leftovers` is called.
+        """
         workspace = cls(Path(root))
         if not workspace.catalogue.exists():
             raise NotReady(
@@ -41,6 +45,8 @@ class Workspace:
                 where=str(workspace.root),
                 how="Run `omnisearch import FILES` first, or name another folder with --workspace.",
             )
+        if writing:
+            remove_leftovers(workspace)
         return workspace
 
     @property

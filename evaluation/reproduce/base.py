@@ -169,7 +169,7 @@ def _has_text(db: sqlite_utils.Database) -> bool:
 
 
 def _backup(source: Path, target: Path) -> None:
-    with closing(open_catalogue(source).conn) as from_, closing(sqlite3.connect(target)) as to:
+    with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
         from_.backup(to)
 
 

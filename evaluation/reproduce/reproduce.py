@@ -15,6 +15,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.leftovers import remove_leftovers_in
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.evaluation.judged import data_notes
 from omnisearch.evaluation.reproduce.base import base_workspace
@@ -65,6 +66,7 @@ def reproduce_table(
     Raises:
         NotReady: none of the table's columns has held-out pairs.
     """
+    remove_leftovers_in(options.folder)
     base = base_workspace(options.folder, options.source, table.pins)
     with closing(open_catalogue(base.catalogue)) as db:
         columns, notes = all_columns(db), data_notes(db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class TantivyIndex:
     def __init__(self, folder: Path, rows: int) -> None:
         path = folder / TANTIVY_FOLDER
         try:
-            index = tantivy.Index.open(str(path))
+            index = tantivy.Index.open(str(self._lockable(path)))
             self._searcher = index.searcher()
         except ValueError as error:
             raise _corrupt(path, str(error)) from error
@@ -65,6 +66,15 @@ class TantivyIndex:
         self._schema = index.schema
         self._rows = rows
         self._in_order = self._searcher.num_segments <= 1
+
+    def _lockable(self, path: Path) -> Path:
+        """The folder, or links to its files: tantivy makes a lock file beside what it opens."""
+        if os.access(path, os.W_OK):
+            return path
+        self._links = tempfile.TemporaryDirectory(prefix="omnisearch-")  # lives as long as this
+        for file in path.iterdir():
+            (Path(self._links.name) / file.name).symlink_to(file.absolute())
+        return Path(self._links.name)
 
     def search(
         self, terms: Terms, k: int, allowed: np.ndarray | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +59,14 @@ def write_space(
     space = Space(vectors, present, index)
     np.save(path.with_name(f"{path.stem}-present.npy"), present)
     if index is not None:
-        index.save_index(str(path.with_suffix(".hnsw")))
+        _save_graph(index, path.with_suffix(".hnsw"))
     return space
+
+
+def _save_graph(index: hnswlib.Index, path: Path) -> None:
+    index.save_index(str(path))
+    if path.stat().st_size != index.index_file_size():  # hnswlib does not look
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _scatter(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
+from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
@@ -98,12 +99,15 @@ class Gate:
                 self.serving.log.line("refused", request_id=request_id, error=str(error))
         except Exception as error:
             client = None
+            known = None if gone else cause_of(error)
             if not gone:
                 self.serving.say_fault(request_id, error)
             if status and not (ended or gone):
                 raise  # the server must close the connection after half an answer
             kind = [(b"content-type", b"application/json")]
-            if not status:
+            if known is not None and not status:
+                await _send(answer, status_of(known), error_headers(known), error_body(known))
+            elif not status:
                 await _send(answer, 500, kind, internal_body())
         seconds = time.perf_counter() - start
         self.serving.counters.observe(_PLACES.get(endpoint, len(ENDPOINTS) - 1), status, seconds)

@@ -65,7 +65,8 @@ class Counters:
     def make(slots: int, folder: Path) -> int:
         """A file descriptor of new shared memory, which is freed with the last process using it."""
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(slots * SLOT * 8)
+            # Without room reserved, a full disk would end a worker by SIGBUS.
+            os.posix_fallocate(file.fileno(), 0, slots * SLOT * 8)
             return os.dup(file.fileno())
 
     def observe(self, endpoint: int, status: int, seconds: float) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.errors import busy
 from omnisearch.service.serving.log import JsonLog
 
@@ -86,7 +86,7 @@ class FeedbackLog:
         results: list[Any]
         try:
             results = self._commit(writes)
-        except (sqlite3.Error, OSError, Corrupt) as error:
+        except (sqlite3.Error, OSError, OmniError) as error:
             self._log.line("feedback_not_written", error=str(error), requests=len(writes))
             if self._connection is not None:
                 self._connection.close()  # rolls back

@@ -115,13 +115,19 @@ def test_a_pointer_names_a_folder_beside_it(folder: Path) -> None:
         read_number(pointer, KIND)
 
 
-def test_sweeping_leaves_what_is_kept_and_all_files(folder: Path) -> None:
+def test_sweeping_leaves_what_is_kept_what_is_unfinished_and_all_files(folder: Path) -> None:
     base = folder.parent
     for name in ("2", "3", ".4.half", ".2.removed"):
         (base / name).mkdir()
     write_pointer(base / "CURRENT", 1)
     sweep(base, {"1", "3"})
-    assert sorted(path.name for path in base.iterdir()) == ["1", "3", "CURRENT"]
+    assert sorted(path.name for path in base.iterdir()) == [
+        ".2.removed",
+        ".4.half",
+        "1",
+        "3",
+        "CURRENT",
+    ]
     assert numbers_in(base) == [1, 3]
 
 

@@ -9,7 +9,7 @@ import pytest
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.errors import Corrupt, NotReady
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def db(workspace):
 def test_a_workspace_without_a_catalogue_is_not_ready(tmp_path):
     with pytest.raises(NotReady, match="omnisearch import"):
         Workspace.open(tmp_path)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(NotReady, match="does not exist"):
         open_catalogue(tmp_path / "catalogue.db")
     assert not (tmp_path / "catalogue.db").exists()
 

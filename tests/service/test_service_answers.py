@@ -10,6 +10,8 @@ import orjson
 import pytest
 from server_process import Server
 
+from omnisearch.data.workspace import Workspace
+
 
 def test_a_search_answers_with_hits_related_queries_and_its_generation(server: Server) -> None:
     found = server.json("/v1/search?q=boho+bedroom&k=5")
@@ -191,3 +193,15 @@ def test_unknown_parameters_are_refused_by_name(
 def test_a_parameter_that_is_given_twice_is_refused(server: Server) -> None:
     status, _, body = server.get("/v1/search?q=lamp&q=rug")
     assert status == 422 and orjson.loads(body)["error"]["what"] == "q is given more than once."
+
+
+def test_no_path_is_told_when_the_catalogue_is_unusable(served: Workspace) -> None:
+    with Server(served.root) as server:
+        served.catalogue.unlink()
+        for content in (None, b"SQLite format 3\0" + b"\xff" * 5000, b""):
+            if content is not None:
+                served.catalogue.write_bytes(content)
+            status, headers, body = server.get("/v1/status")
+            assert status == 503 and "retry-after" in headers, body
+            assert str(served.root).encode() not in body and b"catalogue.db" not in body
+        assert server.get("/v1/search?q=sofa")[0] == 200

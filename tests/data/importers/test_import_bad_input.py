@@ -15,7 +15,7 @@ from importing import jsonl, refusals, small_catalogue, table
 from omnisearch.data.importers import readers
 from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.folders import import_folder
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, Unavailable
 
 EVENT = {"time": 1, "query": "q", "entity": "pin", "item_id": "p1", "action": "save"}
 
@@ -271,7 +271,7 @@ def test_a_catalogue_that_another_process_writes_is_waited_for_or_named(
     other = connect(workspace.catalogue, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.05))
-    with pytest.raises(InputError, match="Another process is writing"):
+    with pytest.raises(Unavailable, match=r"Another process is writing.*Nothing was imported"):
         import_file(workspace, tmp_path / "pins.jsonl")
     other.execute("COMMIT")
     assert import_file(workspace, tmp_path / "pins.jsonl").taken == 2
