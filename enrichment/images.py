@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModel
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
@@ -90,6 +91,13 @@ def embed_images(
                             "The image cache has vectors of different sizes for one model.",
                             where=str(cache.path),
                             how="Delete it; its content is computed again.",
+                        )
+                    if unusable(np.frombuffer(vector, "<f4")[None]).size:
+                        raise InputError(
+                            f"The model gives NaN or infinity for the picture of {entity} "
+                            f"{item_id!r}.",
+                            where=str(model),
+                            how=f"Use another model, or delete {cache.path} if it is damaged.",
                         )
                     ids[entity].append(item_id)
                     file.write(vector)

@@ -96,9 +96,7 @@ def import_vectors(
         report = record(db, path, counts, rejects)
         if counts.changed:
             vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
-            write_vectors(
-                workspace, db, name, entity, kept.ids, vectors, replace=old is None
-            )
+            write_vectors(workspace, db, name, entity, kept.ids, vectors, replace=old is None)
     return check_strict(report) if strict else report
 
 
