@@ -139,8 +139,8 @@ class Encoder:
         expected = self.model.compat[space].dim_in
         if vectors.ndim != 2 or vectors.shape[1] != expected:
             raise InputError(
-                f"The vectors {space!r} have {vectors.shape[-1]} dimensions, but the checkpoint was "
-                f"trained with {expected}.",
+                f"The vectors {space!r} have {vectors.shape[-1]} dimensions, but the checkpoint "
+                f"was trained with {expected}.",
                 where=f"checkpoint {self.checkpoint}",
                 how="Run `omnisearch train` again, or import the vectors it was trained with.",
             )

@@ -42,6 +42,13 @@ def to_3(connection: sqlite3.Connection, folder: Path) -> None:
             connection.execute(
                 "UPDATE item_vectors SET ids_sha256 = ? WHERE rowid = ?", [sha256_file(ids), rowid]
             )
+    # The note that said which model made image embeddings.
+    connection.execute(
+        "UPDATE item_vectors SET made_by = note.value ->> 'model' FROM meta note "
+        "WHERE note.key = 'image_model' AND json_valid(note.value) AND sha256 IN "
+        "(SELECT value FROM json_each(note.value, '$.files'))"
+    )
+    connection.execute("DELETE FROM meta WHERE key = 'image_model'")
     connection.execute(
         "CREATE TABLE machine_captions (entity TEXT, item_id TEXT, image TEXT, caption TEXT, "
         "PRIMARY KEY (entity, item_id)) WITHOUT ROWID"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +38,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, Omni
 from omnisearch.data.workspace.files import fsync_folder, write_atomic
 
 MADE_BYTES = 16  # of the hash of what a row was made of
+_ROWS = 65_536  # copied at a time
 _SUFFIXES = (".npy", ".ids", ".made")
 _OURS = re.compile(r"\..+|[a-z][a-z0-9_]*-(pin|product|query)-[0-9a-f]{16}\.(npy|ids|made)")
 
@@ -109,6 +110,7 @@ def write_vectors(
     vectors: np.ndarray,
     *,
     replace: bool = False,
+    drop: Collection[str] = (),
     made: np.ndarray | None = None,
     made_by: str | None = None,
 ) -> ItemVectors:
@@ -119,6 +121,7 @@ def write_vectors(
     intact; what earlier crashes left is removed. An open transaction is committed.
 
     Args:
+        drop: ids whose old rows are left out.
         made: uint8 (n, 16), the hash of what each row was made of; None for imported rows.
         made_by: the identity of the model that made them.
 
@@ -133,7 +136,8 @@ def write_vectors(
     if not db.conn.in_transaction:
         db.conn.execute("BEGIN IMMEDIATE")
     try:
-        _write(workspace, db, (name, entity), ids, vectors, replace, (made, made_by))
+        old = None if replace else open_vectors(workspace, db, name, entity)
+        _write(workspace, db, (name, entity), ids, vectors, old, drop, (made, made_by))
         db.conn.commit()
     except BaseException:
         db.conn.rollback()
@@ -150,14 +154,15 @@ def _write(
     kind: tuple[str, str],
     ids: Sequence[str],
     vectors: np.ndarray,
-    replace: bool,
+    old: ItemVectors | None,
+    drop: Collection[str],
     origin: tuple[np.ndarray | None, str | None],
 ) -> None:
     """Write the files of the merged rows and name them in the catalogue, in a transaction."""
     name, entity = kind
-    made, made_by = origin
-    old = None if replace else open_vectors(workspace, db, name, entity)
-    row_of = {} if old is None else dict(old.index)
+    made, made_by = origin[0], origin[1] or (old.made_by if old else None)
+    kept = [] if old is None else [row for row, key in enumerate(old.ids) if key not in drop]
+    row_of = {} if old is None else {old.ids[row]: at for at, row in enumerate(kept)}
     if old is not None and old.dim != vectors.shape[1]:
         raise InputError(
             f"The vectors have {vectors.shape[1]} dimensions, the existing ones {old.dim}.",
@@ -168,21 +173,21 @@ def _write(
     workspace.item_vectors.mkdir(exist_ok=True)
     partial = workspace.item_vectors / f".{name}-{entity}.partial.npy"
     merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
-    if old is not None:
-        merged[: len(old.ids)] = old.vectors
+    for start in range(0, len(kept) if old else 0, _ROWS):
+        part = kept[start : start + _ROWS]
+        merged[start : start + len(part)] = old.vectors[part]  # type: ignore[union-attr]
     merged[targets] = vectors
     merged.flush()
     del merged
     listed = b"".join(orjson.dumps(key) + b"\n" for key in row_of)
-    kept = None if old is None else old.made
+    before = None if old is None else old.made
     hashes = None
-    if made is not None or kept is not None:
+    if made is not None or before is not None:
         rows = np.zeros((len(row_of), MADE_BYTES), dtype=np.uint8)
-        if kept is not None:
-            rows[: len(kept)] = kept
+        if before is not None:
+            rows[: len(kept)] = before[kept]
         rows[targets] = 0 if made is None else made
         hashes = rows.tobytes()
-        made_by = made_by or (old.made_by if old else None)
     digest = digest_of(partial)
     digests = [digest, hashlib.sha256(listed).hexdigest()]
     digests.append("" if hashes is None else hashlib.sha256(hashes).hexdigest())

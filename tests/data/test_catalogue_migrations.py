@@ -231,10 +231,14 @@ def test_the_id_lists_of_earlier_vectors_are_hashed(tmp_path: Path) -> None:
     path = make_first(tmp_path)
     with closing(sqlite3.connect(path)) as connection:
         migrate(connection, path, 2)  # what the second edition left
+        digest = sha256_file(tmp_path / "item_vectors" / "image-pin-1.npy")
+        note = f'{{"model": "vit", "files": ["{digest}"]}}'
+        connection.execute("INSERT INTO meta VALUES ('image_model', ?)", [note])
+        connection.commit()
     with closing(open_catalogue(path).conn) as connection:
         ids = tmp_path / "item_vectors" / "image-pin-1.ids"
         row = connection.execute("SELECT ids_sha256, made_sha256, made_by FROM item_vectors")
-        assert row.fetchone() == (sha256_file(ids), None, None)
+        assert row.fetchone() == (sha256_file(ids), None, "vit")
     ids.write_text('"b"\n"a"\n')
     db = open_catalogue(path)
     with closing(db.conn), pytest.raises(Corrupt, match=r"image-pin-1\.ids.*hash.*Import"):

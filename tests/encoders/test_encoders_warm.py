@@ -29,7 +29,8 @@ from omnisearch.encoders.training.prepare import prepare
 from omnisearch.encoders.training.run import train
 from omnisearch.encoders.training.warm_start import pass_through, projection, warm_config
 from omnisearch.enrichment import text as text_feature
-from omnisearch.enrichment.text import PROSE, embed_texts, own_text, usual_encoder
+from omnisearch.enrichment.inputs import PROSE, own_text
+from omnisearch.enrichment.text import embed_texts, usual_encoder
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
-from omnisearch.enrichment.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
+from omnisearch.enrichment.graph.itemsage import NAME, embed_itemsage, fit_itemsage, network
 from omnisearch.enrichment.graph.network_inputs import Items, Source
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.enrichment.graph.saved_networks import load
 from omnisearch.enrichment.graph.temporal_recall import temporal_recall
+from omnisearch.enrichment.inputs import MODALITIES
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 
@@ -106,8 +107,8 @@ def test_a_pair_does_not_see_its_own_query(workspace, db):
         db.conn.execute(
             "UPDATE products SET engaged_queries = ?", ['[["oak",4,1],["big tree",2,1]]']
         )
-    shown = Items(Source.open(workspace, db, "product", MODALITIES))
-    m, oak = len(MODALITIES), shown.index.find("oak")
+    shown = Items(Source.open(workspace, db, "product", NAME))
+    m, oak = len(MODALITIES[NAME]), shown.index.find("oak")
 
     def tokens(hidden):
         levels = shown.batch(np.array([0, 1]), np.array(hidden)).levels
