@@ -31,7 +31,7 @@ from omnisearch.encoders.text_encoder import (
     check_encoder,
     weights_digest,
 )
-from omnisearch.enrichment.inputs import hash_rows, is_current, text_hash, texts_of
+from omnisearch.enrichment.inputs import FIELDS, hash_rows, is_current, text_hash, texts_of
 
 _AGAIN = "Run `omnisearch enrich text`."
 
@@ -141,7 +141,7 @@ def _embed(
             hashes: list[bytes] = []
             worded: set[str] = set()
             with tempfile.TemporaryFile(dir=workspace.root) as file:
-                for items in read_items(db, entity, batch_size=1024):
+                for items in read_items(db, entity, columns=FIELDS, batch_size=1024):
                     texts = {}
                     for item in items:
                         made = text_hash(item)

@@ -14,13 +14,14 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import ItemVectors, open_all_vectors
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import read_manifest
+from omnisearch.data.workspace.artefacts import pointed, read_manifest
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.boards import outdated_boards
 from omnisearch.enrichment.engaged_queries import outdated_queries
 from omnisearch.enrichment.inputs import (
     EMPTY,
+    FIELDS,
     MODALITIES,
     Item,
     graph_hash,
@@ -128,7 +129,7 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
     refused = _refused_pictures(workspace, entity) if "image" in names else set()
     changed: Counter[str] = Counter()
     missing: Counter[str] = Counter()
-    for items in read_items(db, entity) if names else ():
+    for items in read_items(db, entity, columns=_columns(names)) if names else ():
         for item in items:
             for name in names:
                 made = _hash(item, name, features.get(name, {}))
@@ -155,6 +156,19 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         if parts:
             command = f"omnisearch enrich {enricher}"
             yield Stale(name, ", ".join(parts), command, changed[name] + missing[name])
+
+
+def _columns(names: list[str]) -> list[str]:
+    """What vectors of these names are made of, the columns of items."""
+    read = {
+        "text": FIELDS,
+        "image": ("image",),
+        **{
+            name: tuple(field for fields in modalities.values() for field in fields)
+            for name, modalities in MODALITIES.items()
+        },
+    }
+    return sorted({field for name in names for field in read[name]})
 
 
 def _hash(item: Item, name: str, features: dict[str, ItemVectors]) -> bytes | None:
@@ -198,10 +212,12 @@ def _artefacts(workspace: Workspace) -> Iterator[Stale]:
 
 def _rankers_checkpoint(workspace: Workspace) -> str | None:
     """The checkpoint that the live rankers were trained with; None if it is not known."""
-    from omnisearch.ranker.published import load_rankers
+    from omnisearch.ranker.published import RANKERS
 
     try:
-        rankers = load_rankers(workspace)
-    except OmniError:  # damaged: searching says so
+        folder = pointed(workspace.current_rankers, RANKERS)
+        report = orjson.loads((folder / "report.json").read_bytes()) if folder else {}
+    except (OmniError, OSError, ValueError):  # damaged: searching says so
         return None
-    return rankers.report.get("checkpoint") if rankers else None
+    checkpoint: str | None = report.get("checkpoint")
+    return checkpoint

@@ -16,12 +16,14 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
+from omnisearch.enrichment.graph.embeddings import embed_graph
 from omnisearch.enrichment.graph.itemsage import NAME, embed_itemsage, fit_itemsage, network
 from omnisearch.enrichment.graph.network_inputs import Items, Source
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.graph.saved_networks import load
+from omnisearch.enrichment.graph.saved_networks import load, save
 from omnisearch.enrichment.graph.temporal_recall import temporal_recall
 from omnisearch.enrichment.inputs import MODALITIES
+from omnisearch.pipeline.stale import stale
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 
@@ -98,6 +100,34 @@ def test_embedding_again_changes_nothing_and_new_products_need_no_training(fitte
     assert "silent" not in feature.index
     near = np.argsort(-feature.vectors @ feature.vectors[feature.index["new"]])[1:6]
     assert sum(kind_of(feature.ids[row]) == "rug" for row in near) >= 4
+    db.conn.close()
+
+
+def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
+    shutil.copytree(fitted[0].root, tmp_path / "copy")
+    workspace = Workspace.open(tmp_path / "copy")
+    db = open_catalogue(workspace.catalogue)
+    assert stale(workspace, db) == []
+    with db.conn:
+        db.conn.execute("UPDATE pins SET title = 'attic' WHERE id IN ('pin-rug1', 'pin-rug2')")
+        db.conn.execute("UPDATE products SET brand = 'Acme' WHERE id = 'rug1'")
+    items(db, "products", {"new": "carpet number 99", "silent": ""})
+    assert [str(each) for each in stale(workspace, db)] == [
+        "2 pinsage vectors of pins are of earlier texts and vectors: "
+        "run `omnisearch enrich graph`.",
+        "1 itemsage vectors of products are of earlier texts and vectors, 1 products have no "
+        "itemsage vector: run `omnisearch enrich graph`.",
+    ]
+    embed_graph(workspace, db)
+    assert stale(workspace, db) == []
+    # A killed run: the network was saved, the vectors were not.
+    save(workspace, "pinsage", load(workspace, "pinsage"))
+    [found] = stale(workspace, db)
+    assert str(found) == (
+        "The pinsage vectors of pins are of an earlier network: run `omnisearch enrich graph`."
+    )
+    embed_graph(workspace, db)
+    assert stale(workspace, db) == []
     db.conn.close()
 
 

@@ -40,8 +40,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Workspace:
     shutil.copytree(backbone, folder / "bert")
     workspace = Workspace.create(folder / "workspace")
     put(workspace, folder, **{f"p{number:02}": title for number, title in enumerate(TITLES)})
+    event = {"entity": "pin", "action": "save"}
+    log = [
+        {"query": title, "item_id": f"p{number:02}", "time": DAY * (1 + number % 20), **event}
+        for number, title in enumerate(TITLES)
+    ]
+    (folder / "engagements.jsonl").write_bytes(b"\n".join(map(orjson.dumps, log)))
+    pipeline.import_files(workspace, [folder / "engagements.jsonl"])
     pipeline.enrich(workspace, "text", backbone=str(folder / "bert"))
-    pipeline.train(workspace, "tiny", steps=1, warm_steps=60)
+    pipeline.train(workspace, "tiny", steps=1, warm_steps=30)
     pipeline.build_index(workspace)
     return workspace
 
@@ -155,7 +162,7 @@ def test_the_commands_print_it(shop: Workspace, tmp_path: Path) -> None:
             done.output
         )
         done = CliRunner().invoke(app, [*command, "--json", "--workspace", str(shop.root)])
-        data = orjson.loads(done.output)["data"]
+        data = orjson.loads(done.stdout)["data"]
         assert "earlier texts" in "".join(data["stale" if command == ["status"] else "told"])
 
 
@@ -171,4 +178,33 @@ def test_imported_vectors_are_never_stale(shop: Workspace, tmp_path: Path) -> No
     np.testing.assert_array_equal(texts(shop)["p00"], mine[0])
     embed_texts(shop, db, str(tmp_path / "shop" / "bert"))
     np.testing.assert_array_equal(texts(shop)["p00"], mine[0])
+    db.conn.close()
+
+
+def test_an_export_and_rankers_of_another_checkpoint_are_named(shop: Workspace) -> None:
+    db = open_catalogue(shop.catalogue)
+    live = SearchEngine.open(shop).snapshot.encoder.checkpoint
+    for checkpoint, count in (("0123456789abcdef", 2), (live, 0)):
+        (shop.exports / checkpoint).mkdir(parents=True)
+        folder = shop.rankers / f"of-{checkpoint}"
+        folder.mkdir(parents=True)
+        (folder / "report.json").write_bytes(orjson.dumps({"checkpoint": checkpoint}))
+        shop.current_rankers.write_text(folder.name)
+        found = [str(each) for each in stale(shop, db)]
+        assert len(found) == count
+        if found:
+            assert f"0123456789abcdef, the live index of {live}: run `omnisearch" in found[0]
+            assert "`omnisearch export onnx`" in found[0] and "`omnisearch rank train`" in found[1]
+    db.conn.close()
+
+
+def test_vectors_of_before_the_hashes_are_named(shop: Workspace) -> None:
+    db = open_catalogue(shop.catalogue)
+    with db.conn:
+        db.conn.execute("UPDATE item_vectors SET made_sha256 = NULL, made_by = NULL")
+    [found] = stale(shop, db)
+    assert "earlier version" in str(found) and found.command == "omnisearch enrich text"
+    assert told(shop) == [str(found)]
+    pipeline.enrich(shop, "text")
+    assert stale(shop, db) == []
     db.conn.close()
