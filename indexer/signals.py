@@ -154,10 +154,12 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
 
 
 def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
-    """The existing signals; none if they are damaged, because they can be made again."""
+    """The existing signals; none if they are damaged or hold NaN: they can be made again."""
     try:
         folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
-        return {} if folder is None else read_signals(folder)
+        found = {} if folder is None else read_signals(folder)
+        whole = not any(unusable(each.spaces[LEARNED]).size for each in found.values())
+        return found if whole else {}
     except Corrupt:
         return {}
 

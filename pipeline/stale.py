@@ -15,7 +15,7 @@ from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import ItemVectors, open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, read_manifest
-from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.boards import outdated_boards
 from omnisearch.enrichment.engaged_queries import outdated_queries
@@ -46,7 +46,7 @@ class Stale:
 
     Attributes:
         name: of the vectors, the column, or the artefact.
-        what: a clause that says what is stale.
+        what: what is stale, and why.
         command: makes it anew.
         items: the number of items whose vectors differ or are missing.
     """
@@ -57,7 +57,7 @@ class Stale:
     items: int = 0
 
     def __str__(self) -> str:
-        return f"{self.what}: run `{self.command}`."
+        return f"Stale {self.what}; run `{self.command}`."
 
 
 def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
@@ -72,13 +72,13 @@ def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
     for entity in ITEM_ENTITIES:
         captions = len(stale_captions(db, entity))
         if captions:
-            what = f"{captions:,} captions of {entity}s are of earlier pictures"
+            what = f"captions of {entity}s: {captions:,} of earlier pictures"
             found.append(Stale("captions", what, "omnisearch enrich captions", captions))
     if outdated_queries(db):
-        what = "The engaged queries of items are of another log"
+        what = "engaged queries of items: of another log"
         found.append(Stale("queries", what, "omnisearch enrich queries"))
     if outdated_boards(db):
-        what = "The board titles of items are of other boards"
+        what = "board titles of items: of other boards"
         found.append(Stale("boards", what, "omnisearch enrich boards"))
     return found + list(_artefacts(workspace))
 
@@ -91,7 +91,10 @@ def mend(
     These are sentences on what was done, and on what is still stale.
     """
     told = []
-    found = stale(workspace, db)
+    try:
+        found = stale(workspace, db)
+    except Corrupt as error:  # whatever reads these vectors raises
+        return [str(error)]
     changed = sum(each.items for each in found if each.name == "text")
     if changed:
         from omnisearch.enrichment.text import refresh_texts
@@ -119,7 +122,9 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         if name in made_here and (name not in SPACES or SPACES[name].entity == entity)
     ]
     if "text" in opened and opened["text"].made is None and get_meta(db, "text_encoder"):
-        what = f"The text vectors of {entity}s are of an earlier version, which did not note texts"
+        what = (
+            f"text vectors of {entity}s: of an earlier OmniSearch, which did not note their texts"
+        )
         yield Stale("text", what, "omnisearch enrich text")
     features = {
         name: _read_by(opened[name], opened)
@@ -143,19 +148,20 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         inputs, enricher = _MADE[name]
         parts = []
         if changed[name]:
-            parts.append(f"{changed[name]:,} {name} vectors of {entity}s are of earlier {inputs}")
+            parts.append(f"{changed[name]:,} of earlier {inputs}")
         if missing[name]:
-            parts.append(f"{missing[name]:,} {entity}s have no {name} vector")
+            parts.append(f"{missing[name]:,} missing")
         feature = opened.get(name)
         if (
             name in features
             and feature is not None
             and feature.made_by != graph_identity(workspace, name, features[name])
         ):
-            parts = [f"The {name} vectors of {entity}s are of an earlier network"]
+            parts = ["all of an earlier network"]
         if parts:
             command = f"omnisearch enrich {enricher}"
-            yield Stale(name, ", ".join(parts), command, changed[name] + missing[name])
+            what = f"{name} vectors of {entity}s: {', '.join(parts)}"
+            yield Stale(name, what, command, changed[name] + missing[name])
 
 
 def _columns(names: list[str]) -> list[str]:
@@ -202,11 +208,11 @@ def _artefacts(workspace: Workspace) -> Iterator[Stale]:
     exports = workspace.exports.iterdir() if workspace.exports.is_dir() else ()
     exported = sorted(path.name for path in exports if not path.name.startswith("."))
     if exported and live not in exported:
-        what = f"The exported query tower is of checkpoint {exported[-1]}, the live index of {live}"
+        what = f"exported query tower: of checkpoint {exported[-1]}, the live index is of {live}"
         yield Stale("export", what, "omnisearch export onnx")
     trained = _rankers_checkpoint(workspace)
     if trained is not None and trained != live:
-        what = f"The rankers are of checkpoint {trained}, the live index of {live}"
+        what = f"rankers: of checkpoint {trained}, the live index is of {live}"
         yield Stale("rankers", what, "omnisearch rank train")
 
 

@@ -213,7 +213,9 @@ def _sweep(workspace: Workspace, db: sqlite_utils.Database) -> None:
     The write lock keeps out processes that have files in place and have not committed yet. If
     another process has it, the next write sweeps.
     """
+    (patience,) = db.conn.execute("PRAGMA busy_timeout").fetchone()
     with suppress(sqlite3.OperationalError):
+        db.conn.execute("PRAGMA busy_timeout = 0")
         db.conn.execute("BEGIN IMMEDIATE")
         try:
             rows = db.conn.execute("SELECT file FROM item_vectors").fetchall()
@@ -223,6 +225,7 @@ def _sweep(workspace: Workspace, db: sqlite_utils.Database) -> None:
                     path.unlink(missing_ok=True)
         finally:
             db.conn.rollback()
+    db.conn.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def open_vectors(

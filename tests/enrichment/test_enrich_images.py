@@ -394,9 +394,9 @@ def test_rows_of_earlier_pictures_are_named_and_made_again(workspace, db, images
     change(db, "p3", names[3])
     items(db, ("products", "g0", names[1], None))
     assert said(workspace, db) == [
-        "2 image vectors of pins are of earlier pictures, 1 pins have no image vector: "
+        "Stale image vectors of pins: 2 of earlier pictures, 1 missing; "
         "run `omnisearch enrich images`.",
-        "1 products have no image vector: run `omnisearch enrich images`.",
+        "Stale image vectors of products: 1 missing; run `omnisearch enrich images`.",
     ]
     assert embed_images(workspace, db, vit, images)["embedded"] == 3
     assert said(workspace, db) == []
@@ -405,7 +405,7 @@ def test_rows_of_earlier_pictures_are_named_and_made_again(workspace, db, images
     after = feature.rows(["p0", "p1", "p2"])[0]
     assert not np.allclose(before[0], after[0]) and np.array_equal(before[2], after[2])
     items(db, ("pins", "p9", "no-such.png", None))
-    assert "1 pins have no image vector" in said(workspace, db)[0]
+    assert "pins: 1 missing;" in said(workspace, db)[0]
     embed_images(workspace, db, vit, images)
     assert said(workspace, db) == []  # it cannot be mended by running the command again
 
@@ -420,7 +420,7 @@ def test_captions_of_earlier_pictures_are_named_and_made_again(workspace, db, im
     for item_id, name in (("p0", names[3]), ("p1", names[3]), ("p2", None)):
         change(db, item_id, name)
     assert said(workspace, db) == [
-        "2 captions of pins are of earlier pictures: run `omnisearch enrich captions`."
+        "Stale captions of pins: 2 of earlier pictures; run `omnisearch enrich captions`."
     ]
     assert caption_images(workspace, db, blip, images)["captioned"] == 1
     found = captions(db)

@@ -113,10 +113,10 @@ def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
         db.conn.execute("UPDATE products SET brand = 'Acme' WHERE id = 'rug1'")
     items(db, "products", {"new": "carpet number 99", "silent": ""})
     assert [str(each) for each in stale(workspace, db)] == [
-        "2 pinsage vectors of pins are of earlier texts and vectors: "
+        "Stale pinsage vectors of pins: 2 of earlier texts and vectors; "
         "run `omnisearch enrich graph`.",
-        "1 itemsage vectors of products are of earlier texts and vectors, 1 products have no "
-        "itemsage vector: run `omnisearch enrich graph`.",
+        "Stale itemsage vectors of products: 1 of earlier texts and vectors, 1 missing; "
+        "run `omnisearch enrich graph`.",
     ]
     embed_graph(workspace, db)
     assert stale(workspace, db) == []
@@ -124,7 +124,7 @@ def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
     save(workspace, "pinsage", load(workspace, "pinsage"))
     [found] = stale(workspace, db)
     assert str(found) == (
-        "The pinsage vectors of pins are of an earlier network: run `omnisearch enrich graph`."
+        "Stale pinsage vectors of pins: all of an earlier network; run `omnisearch enrich graph`."
     )
     embed_graph(workspace, db)
     assert stale(workspace, db) == []

@@ -96,8 +96,7 @@ def test_an_update_finds_items_by_their_new_words(shop: Workspace, tmp_path: Pat
     assert ranks(shop, "oak lamp")[0] == "p00" and workspace_status(shop)["stale"] == []
     put(shop, tmp_path, p00="velvet vase", new="linen mirror", p01=None)
     assert workspace_status(shop)["stale"] == [
-        "2 text vectors of pins are of earlier texts, 1 pins have no text vector: "
-        "run `omnisearch enrich text`."
+        "Stale text vectors of pins: 2 of earlier texts, 1 missing; run `omnisearch enrich text`."
     ]
     assert told(shop) == ["Embedded the texts of 3 new and changed items."]
     assert workspace_status(shop)["stale"] == []
@@ -144,8 +143,7 @@ def test_without_the_encoder_the_command_to_run_is_named(
     sentences = told(shop)
     assert sentences[0].startswith("New and changed texts were not embedded: ")
     assert sentences[1:] == [
-        "1 text vectors of pins are of earlier texts, 1 pins have no text vector: "
-        "run `omnisearch enrich text`."
+        "Stale text vectors of pins: 1 of earlier texts, 1 missing; run `omnisearch enrich text`."
     ]
     assert workspace_status(shop)["stale"] == sentences[1:]
     np.testing.assert_array_equal(texts(shop)["p00"], before["p00"])
@@ -158,9 +156,7 @@ def test_the_commands_print_it(shop: Workspace, tmp_path: Path) -> None:
     for command in (["status"], ["index", "update"]):
         done = CliRunner().invoke(app, [*command, "--workspace", str(shop.root)])
         assert done.exit_code == 0
-        assert "1 text vectors of pins are of earlier texts: run `omnisearch enrich text`" in (
-            done.output
-        )
+        assert "vectors of pins: 1 of earlier texts; run `omnisearch enrich text`." in done.output
         done = CliRunner().invoke(app, [*command, "--json", "--workspace", str(shop.root)])
         data = orjson.loads(done.stdout)["data"]
         assert "earlier texts" in "".join(data["stale" if command == ["status"] else "told"])
@@ -193,7 +189,7 @@ def test_an_export_and_rankers_of_another_checkpoint_are_named(shop: Workspace) 
         found = [str(each) for each in stale(shop, db)]
         assert len(found) == count
         if found:
-            assert f"0123456789abcdef, the live index of {live}: run `omnisearch" in found[0]
+            assert f"0123456789abcdef, the live index is of {live}; run `omnisearch" in found[0]
             assert "`omnisearch export onnx`" in found[0] and "`omnisearch rank train`" in found[1]
     db.conn.close()
 
@@ -203,7 +199,7 @@ def test_vectors_of_before_the_hashes_are_named(shop: Workspace) -> None:
     with db.conn:
         db.conn.execute("UPDATE item_vectors SET made_sha256 = NULL, made_by = NULL")
     [found] = stale(shop, db)
-    assert "earlier version" in str(found) and found.command == "omnisearch enrich text"
+    assert "earlier OmniSearch" in str(found) and found.command == "omnisearch enrich text"
     assert told(shop) == [str(found)]
     pipeline.enrich(shop, "text")
     assert stale(shop, db) == []
