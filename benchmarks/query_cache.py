@@ -29,6 +29,9 @@ class NoModel:
 
     checkpoint = "benchmark"
 
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         raise AssertionError(f"{len(texts)} look-ups missed")
 
@@ -68,7 +71,7 @@ def main() -> None:
     )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     keys = [f"boho bedroom idea {row}" for row in range(options.entries)]
-    model = NoModel()
+    model = NoModel(options.dim)
     texts = stream(options.entries, options.look_ups)
     print(
         f"{options.entries:,} entries of {options.dim}; {os.cpu_count()} cores, one used; ", end=""

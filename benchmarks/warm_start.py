@@ -36,7 +36,7 @@ from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import write_atomic
 from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.engine.search import SearchEngine
-from omnisearch.enrichment.text import own_text
+from omnisearch.enrichment.inputs import own_text
 from omnisearch.evaluation.evaluate import judged_sets
 from omnisearch.evaluation.judged import RELEVANT, Item
 from omnisearch.evaluation.significance import bootstrap_interval

@@ -55,15 +55,22 @@ def update(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Publish added, changed and deleted items on top of the live generation."""
+    """Publish added, changed and deleted items on top of the live generation.
+
+    New and changed texts are embedded first, if the encoder of `enrich text` is on this machine;
+    what else is stale is named.
+    """
     _publish("update", pipeline.update_index, workspace, name, json)
 
 
 def _publish(how: str, publish: Callable[..., int], workspace: Path, name: str, json: bool) -> None:
     with progress(f"index {how}") as advance:
-        number = publish(workspace, name, advance)
+        told: list[str] = []
+        number = publish(workspace, name, advance, told.append)
     if json:
-        return emit_json(f"index {how}", {"generation": number})
+        return emit_json(f"index {how}", {"generation": number, "told": told})
+    for sentence in told:
+        out.print(sentence, markup=False, soft_wrap=True)
     show(number)
 
 

@@ -10,6 +10,7 @@ from omnisearch.cli.common import (
     WorkspaceOption,
     emit_json,
     example,
+    out,
     table,
 )
 
@@ -26,6 +27,7 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     found = workspace_status(Workspace.open(workspace))
     if json:
         return emit_json("status", found)
+    stale = found.pop("stale")
     rows = []
     for part, state in found.items():
         if isinstance(state, dict):
@@ -35,3 +37,5 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         else:
             rows.append([part, state])
     table(f"Workspace {workspace}", ["part", "state"], rows)
+    for sentence in stale:
+        out.print(sentence, markup=False, soft_wrap=True)

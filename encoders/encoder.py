@@ -139,7 +139,10 @@ class Encoder:
         expected = self.model.compat[space].dim_in
         if vectors.ndim != 2 or vectors.shape[1] != expected:
             raise InputError(
-                f"Vectors of {space!r} must have {expected} dimensions, not {vectors.shape}."
+                f"The vectors {space!r} have {vectors.shape[-1]} dimensions, but the checkpoint "
+                f"was trained with {expected}.",
+                where=f"checkpoint {self.checkpoint}",
+                how="Run `omnisearch train` again, or import the vectors it was trained with.",
             )
         given = torch.from_numpy(np.array(vectors, dtype=np.float32)).to(self.device)
         return self.model.compat[space](given).cpu().numpy()

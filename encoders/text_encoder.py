@@ -56,14 +56,17 @@ def weights_digest(model: nn.Module) -> str:
 class TextTower:
     """A pretrained encoder with pooling and L2 normalisation."""
 
-    def __init__(self, backbone: str, pooling: str, max_tokens: int) -> None:
+    def __init__(
+        self, backbone: str, pooling: str, max_tokens: int, *, local: bool = False
+    ) -> None:
+        """With `local`, nothing is downloaded."""
         if pooling not in ("cls", "mean"):
             raise InputError(f"Unknown pooling {pooling!r}.", how="Choose mean or cls.")
-        self.model, tokeniser = named_backbone(backbone)
+        self.model, tokeniser = named_backbone(backbone, local=local)
         self.model.eval()
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
         self.tokeniser = QueryTokeniser(tokeniser, min(max_tokens, limit))
-        self.pooling = pooling
+        self.pooling, self.max_tokens = pooling, max_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
         self.bf16 = takes_bf16("auto", self.device)

@@ -29,13 +29,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
 
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.catalogue.schema import get_meta, set_meta
 from omnisearch.data.catalogue.splits import SAVED_AT, feature_until
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
@@ -87,7 +88,32 @@ def enrich_board_titles(
             db, "board_titles", _lists(_items(db, end), statistics, total, progress)
         )
         set_meta(db, "boards_until", end)
+        set_meta(db, "boards_made", _made_of(db, end))
     return changed
+
+
+def outdated_boards(db: sqlite_utils.Database) -> bool:
+    """Whether the titles were made of other boards than there are up to the end of training."""
+    made = get_meta(db, "boards_made")
+    if made is None:
+        return False
+    return made != _made_of(db, max(get_meta(db, "boards_until"), feature_until(db)))
+
+
+def _made_of(db: sqlite_utils.Database, end: int) -> str:
+    """A hash of all boards' titles, and of the saves before `end`."""
+    digest = blake2b(digest_size=16)
+    for sql, values in (
+        ("SELECT id, title FROM boards ORDER BY id", []),
+        (
+            f"SELECT board_id, entity, item_id FROM board_items WHERE {SAVED_AT} < ? "
+            "ORDER BY board_id, entity, item_id",
+            [end],
+        ),
+    ):
+        for row in db.conn.execute(sql, values):
+            digest.update(orjson.dumps(row))
+    return digest.hexdigest()
 
 
 def word_statistics(items: Iterable[Sequence[str]]) -> WordStatistics:

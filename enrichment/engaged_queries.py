@@ -126,9 +126,24 @@ def enrich_engaged_queries(
         set_meta(
             db,
             "engaged_from",
-            {"window_days": window_days, "weights": ACTION_WEIGHTS, "events": _events(db, end)},
+            {
+                "window_days": window_days,
+                "weights": ACTION_WEIGHTS,
+                "events": _events(db, end)[0],
+                "sum": _events(db, end)[1],
+            },
         )
     return changed
+
+
+def outdated_queries(db: sqlite_utils.Database) -> bool:
+    """Whether the lists were made of other events than the log has up to the end of training."""
+    until, made_from = get_meta(db, "engaged_until"), get_meta(db, "engaged_from")
+    if until is None or made_from is None:
+        return False
+    end = max(until, engaged_window(db, None, made_from["window_days"])[1])
+    events, total = _events(db, end)
+    return (events, total) != (made_from["events"], made_from.get("sum", total))
 
 
 def _merge_point(db: sqlite_utils.Database, end: int, window_days: int) -> int | None:
@@ -140,13 +155,15 @@ def _merge_point(db: sqlite_utils.Database, end: int, window_days: int) -> int |
     if (made_from["window_days"], made_from["weights"]) != (window_days, ACTION_WEIGHTS):
         return None
     # Fewer events than then: the old part of the log was deleted, which merging allows.
-    if _events(db, since) > made_from["events"]:
+    if _events(db, since)[0] > made_from["events"]:
         return None
     return since
 
 
-def _events(db: sqlite_utils.Database, end: int) -> int:
-    return db.conn.execute("SELECT COUNT(*) FROM engagements WHERE time < ?", [end]).fetchone()[0]
+def _events(db: sqlite_utils.Database, end: int) -> tuple[int, int]:
+    """The number of events before `end`, and the sum of their ids' last 32 bits."""
+    sql = "SELECT COUNT(*), COALESCE(SUM(event & 4294967295), 0) FROM engagements"
+    return db.conn.execute(f"{sql} WHERE time < ?", [end]).fetchone()
 
 
 def _lists(

@@ -38,6 +38,7 @@ class Job:
     Attributes:
         root: the folder that relative names are resolved in, or None.
         pending: SQL condition on an item; others are skipped.
+        skip: whether to skip an item, by its entity type, id and `image`.
         compute: PIL images → one result each, as bytes.
     """
 
@@ -49,12 +50,12 @@ class Job:
     compute: Callable[[Sequence[Any]], list[bytes]]
     cache: Cache
     batch_size: int
-    skip: Callable[[str, str], bool] = lambda entity, item_id: False
+    skip: Callable[[str, str, str], bool] = lambda entity, item_id, reference: False
 
     def run(
         self, tally: Tally, progress: Progress | None
-    ) -> Iterator[list[tuple[str, str, bytes]]]:
-        """Batches of (entity, item id, result), each already in the cache.
+    ) -> Iterator[list[tuple[str, str, str, bytes]]]:
+        """Batches of (entity, item id, its `image`, result), each already in the cache.
 
         Items whose picture is refused are counted and written to `rejects/<name>.jsonl`.
         """
@@ -65,22 +66,22 @@ class Job:
         with ThreadPoolExecutor(_READERS) as readers:
             for entity in ITEM_ENTITIES:
                 for rows in self._items(entity):
-                    wanted = [row for row in rows if not self.skip(entity, row[0])]
+                    wanted = [row for row in rows if not self.skip(entity, *row)]
                     read = list(readers.map(self._read, [row[1] for row in wanted]))
-                    pictures = {}
+                    pictures: dict[str, tuple[str, Picture]] = {}
                     refused = []
                     for (item_id, reference), picture in zip(wanted, read, strict=True):
                         if isinstance(picture, Picture):
-                            pictures[item_id] = picture
+                            pictures[item_id] = reference, picture
                         else:
                             refused.append((item_id, reference, picture))
                     if refused:
                         self._refuse(entity, refused, refusals, tally)
-                    results = self._results(list(pictures.values()), tally)
+                    results = self._results([each for _, each in pictures.values()], tally)
                     if pictures:
                         yield [
-                            (entity, item_id, results[picture.sha256])
-                            for item_id, picture in pictures.items()
+                            (entity, item_id, reference, results[picture.sha256])
+                            for item_id, (reference, picture) in pictures.items()
                         ]
                     done += len(rows)
                     if progress:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import sqlite_utils
 import torch
 from transformers import AutoModel
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
+from omnisearch.data.catalogue.vector_files import unusable
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
+from omnisearch.enrichment.inputs import hash_rows, image_hash, is_current
 from omnisearch.enrichment.pictures import require_pillow
-from omnisearch.enrichment.vector_provenance import vector_digest
 from omnisearch.enrichment.vision_models import Cache, load_model, pixels
 
-_NOTE = "image_model"  # catalogue note: which model made which feature files
+NAME = "image"
 
 
 def embed_images(
@@ -37,8 +38,9 @@ def embed_images(
 ) -> dict[str, Any]:
     """Add a unit row to the feature 'image' for each item that has a picture and no row yet.
 
-    Existing rows, imported or made before, are kept unless `overwrite`, which replaces the whole
-    feature. Vectors are cached by the picture's sha256 and the feature is written once, at the end:
+    Existing rows, imported or made of the same picture, are kept unless `overwrite`, which replaces
+    the whole feature; rows made of pictures that items no longer show are replaced or removed.
+    Vectors are cached by the picture's sha256 and the feature is written once, at the end:
     a killed run leaves the old feature, and the next reuses the cache. Unreadable pictures are
     refused with a reason, as for captions.
 
@@ -75,15 +77,18 @@ def embed_images(
     cache = Cache(workspace, digest)
     job = Job(
         workspace, db, "images", images, HAS_IMAGE, compute, cache, batch_size,
-        skip=lambda entity, item_id: entity in there and item_id in there[entity].index,
+        skip=lambda entity, item_id, image: (
+            entity in there and is_current(there[entity], item_id, image_hash({"image": image}))
+        ),
     )  # fmt: skip
     tally = Tally()
     ids: dict[str, list[str]] = {entity: [] for entity in ITEM_ENTITIES}
+    hashes: dict[str, list[bytes | None]] = {entity: [] for entity in ITEM_ENTITIES}
     dim = 0
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
             for batch in job.run(tally, progress):
-                for entity, item_id, vector in batch:
+                for entity, item_id, image, vector in batch:
                     dim = dim or len(vector) // 4
                     if len(vector) != 4 * dim:
                         raise Corrupt(
@@ -91,25 +96,48 @@ def embed_images(
                             where=str(cache.path),
                             how="Delete it; its content is computed again.",
                         )
+                    if unusable(np.frombuffer(vector, "<f4")[None]).size:
+                        raise InputError(
+                            f"The model gives NaN or infinity for the picture of {entity} "
+                            f"{item_id!r}.",
+                            where=str(model),
+                            how=f"Use another model, or delete {cache.path} if it is damaged.",
+                        )
                     ids[entity].append(item_id)
+                    hashes[entity].append(image_hash({"image": image}))
                     file.write(vector)
-            embedded = _write(workspace, db, ids, file, replace=overwrite)
+            file.flush()
+            start = 0
+            for entity, of_entity in ids.items():
+                gone = _gone(db, there.get(entity), set(of_entity))
+                if of_entity or gone:
+                    rows = np.zeros((0, dim or there[entity].dim), dtype=np.float32)
+                    if of_entity:
+                        at, shape = 4 * dim * start, (len(of_entity), dim)
+                        rows = np.memmap(file, "<f4", "r", offset=at, shape=shape)
+                    write_vectors(
+                        workspace, db, NAME, entity, of_entity, rows, replace=entity not in there,
+                        drop=gone, made=hash_rows(hashes[entity]), made_by=digest,
+                    )  # fmt: skip
+                start += len(of_entity)
     finally:
         cache.close()
-    if embedded:
-        _note_model(db, digest)
-    return summary(job, tally, embedded=embedded)
+    return summary(job, tally, embedded=sum(map(len, ids.values())))
 
 
-def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) -> dict[str, Any]:
+def _rows_there(
+    workspace: Workspace, db: sqlite_utils.Database, digest: str
+) -> dict[str, ItemVectors]:
+    """The existing rows of each entity type; damaged ones are made again."""
     found = {}
-    note = get_meta(db, _NOTE)
     for entity in ITEM_ENTITIES:
-        feature = open_vectors(workspace, db, "image", entity)
+        try:
+            feature = open_vectors(workspace, db, NAME, entity)
+        except Corrupt:
+            continue
         if feature is None:
             continue
-        ours = note is not None and vector_digest(db, "image", entity) in note["files"]
-        if ours and note["model"] != digest:
+        if feature.made_by not in (None, digest):
             raise InputError(
                 "The existing image embeddings were made by another model, in another space.",
                 where=f"feature image of {entity}",
@@ -119,27 +147,14 @@ def _rows_there(workspace: Workspace, db: sqlite_utils.Database, digest: str) ->
     return found
 
 
-def _write(
-    workspace: Workspace,
-    db: sqlite_utils.Database,
-    ids: dict[str, list[str]],
-    file: IO[bytes],
-    *,
-    replace: bool,
-) -> int:
-    """Write the rows of `file`, (n, d) float32 in the order of `ids`, as features."""
-    total = sum(len(of_entity) for of_entity in ids.values())
-    if not total:
-        return 0
-    file.flush()
-    vectors = np.memmap(file, dtype="<f4", mode="r").reshape(total, -1)  # type: ignore[call-overload]
-    start = 0
-    for entity, of_entity in ids.items():
-        if of_entity:
-            rows = vectors[start : start + len(of_entity)]
-            write_vectors(workspace, db, "image", entity, of_entity, rows, replace=replace)
-        start += len(of_entity)
-    return total
+def _gone(db: sqlite_utils.Database, feature: ItemVectors | None, fresh: set[str]) -> set[str]:
+    """The items with a row made here that no longer show its picture, but `fresh` ones."""
+    if feature is None or feature.made is None:
+        return set()
+    table = table_of(feature.entity)
+    images = dict(db.conn.execute(f"SELECT id, image FROM {table} WHERE image <> ''"))
+    made = {key: image_hash({"image": images.get(key)}) for key in feature.ids}
+    return {key for key in feature.ids if not is_current(feature, key, made[key])} - fresh
 
 
 def _pool(network: Any, values: torch.Tensor) -> torch.Tensor:
@@ -153,9 +168,3 @@ def _pool(network: Any, values: torch.Tensor) -> torch.Tensor:
         pooled = output.last_hidden_state
         pooled = pooled[:, 0] if pooled.ndim == 3 else pooled.mean(dim=(-2, -1))
     return pooled.flatten(start_dim=1)
-
-
-def _note_model(db: sqlite_utils.Database, digest: str) -> None:
-    files = [found for entity in ITEM_ENTITIES if (found := vector_digest(db, "image", entity))]
-    with db.conn:
-        set_meta(db, _NOTE, {"model": digest, "files": files})

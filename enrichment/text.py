@@ -16,28 +16,24 @@ from typing import Any
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.items import count, field_texts, read_items
+from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vector_files import unusable
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.encoders.text_encoder import FEATURE, NOTE, TextTower, weights_digest
+from omnisearch.encoders.text_encoder import (
+    FEATURE,
+    NOTE,
+    TextTower,
+    check_encoder,
+    weights_digest,
+)
 from omnisearch.enrichment.cache_file import cache_errors, open_cache
+from omnisearch.enrichment.inputs import FIELDS, hash_rows, is_current, text_hash, texts_of
 
-FIELDS = ("title", "brand", "caption", "description", "colours", "materials", "product_types")
-PROSE = ("title", "caption", "description")
-
-
-def own_text(item: dict[str, Any]) -> str:
-    """The text of an item for the pretrained encoder, the most informative fields first."""
-    return ". ".join(field_texts(item, FIELDS))
-
-
-def texts_of(item: dict[str, Any]) -> list[str]:
-    """The embedded texts of an item: its whole text, then each prose field alone."""
-    whole = own_text(item)
-    return [whole, *field_texts(item, PROSE)] if whole else []
+_AGAIN = "Run `omnisearch enrich text`."
 
 
 def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndarray:
@@ -88,8 +84,9 @@ def embed_texts(
 ) -> dict[str, int]:
     """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
 
-    Vectors of texts that were embedded before come from `text_cache.db` in the workspace: a killed
-    run can be continued, and after an import only new texts are computed.
+    Rows that the same encoder made of the same texts stay, and so do rows imported among them;
+    rows of another encoder are replaced. Vectors of texts that were embedded before come from
+    `text_cache.db` in the workspace, so that a killed run can be continued.
 
     Args:
         backbone: folder or hub name of an encoder, or 'minilm' (English, by the extra `minilm`).
@@ -100,47 +97,95 @@ def embed_texts(
         Counts: items, computed, dim.
 
     Raises:
-        InputError: the encoder does not exist, or no item has text.
+        InputError: the encoder does not exist or gives NaN, or no item has text.
         Corrupt: `text_cache.db` is damaged.
     """
     tower = TextTower(backbone, pooling, max_tokens)
-    weights = weights_digest(tower.model)
-    total = sum(count(db, entity) for entity in ITEM_ENTITIES)
-    found: dict[str, list[str]] = {}
-    done = computed = 0
-    with (
-        _Cache(workspace, f"{weights} {pooling} {max_tokens}") as cache,
-        tempfile.TemporaryFile(dir=workspace.root) as file,
-    ):
-        for entity in ITEM_ENTITIES:
-            ids = found.setdefault(entity, [])
-            for items in read_items(db, entity, batch_size=1024):
-                texts = {item["id"]: parts for item in items if (parts := texts_of(item))}
-                rows, new = cache.vectors(list(chain.from_iterable(texts.values())), tower)
-                if texts:
-                    file.write(item_vectors(list(texts.values()), rows).tobytes())
-                ids.extend(texts)
-                computed += new
-                done += len(items)
-                if progress:
-                    progress(done, total)
-        embedded = sum(len(ids) for ids in found.values())
-        if not embedded:
-            raise InputError(
-                "No item has text to embed.", how="Import titles, descriptions or captions first."
-            )
-        file.flush()
-        vectors = np.memmap(file, np.float32, "r", shape=(embedded, tower.dim))
-        start = 0
-        for entity, ids in found.items():
-            if ids:
-                part = vectors[start : start + len(ids)]
-                write_vectors(workspace, db, FEATURE, entity, ids, part, replace=True)
-            start += len(ids)
+    counts = _embed(workspace, db, tower, progress)
     with db.conn:
         note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
-        set_meta(db, NOTE, note | {"weights": weights})
+        set_meta(db, NOTE, note | {"weights": weights_digest(tower.model)})
+    return counts
+
+
+def refresh_texts(
+    workspace: Workspace, db: sqlite_utils.Database, progress: Progress | None = None
+) -> dict[str, int]:
+    """Like `embed_texts` with the encoder of the last run, from files on this machine only.
+
+    Raises:
+        InputError: there was no run, or its encoder is not on this machine or has changed.
+    """
+    note = get_meta(db, NOTE)
+    if note is None:
+        raise InputError("No encoder has embedded the items' text.", how=_AGAIN)
+    tower = TextTower(note["backbone"], note["pooling"], note["max_tokens"], local=True)
+    check_encoder(db, note["backbone"], tower.model)
+    return _embed(workspace, db, tower, progress)
+
+
+def _embed(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    tower: TextTower,
+    progress: Progress | None,
+) -> dict[str, int]:
+    """Embed the items whose text is new or has changed, and drop the rows of those without."""
+    made_by = f"{weights_digest(tower.model)} {tower.pooling} {tower.max_tokens}"
+    total = sum(count(db, entity) for entity in ITEM_ENTITIES)
+    done = computed = embedded = 0
+    with _Cache(workspace, made_by) as cache:
+        for entity in ITEM_ENTITIES:
+            old = _rows_of(workspace, db, entity, made_by)
+            ids: list[str] = []
+            hashes: list[bytes] = []
+            worded: set[str] = set()
+            with tempfile.TemporaryFile(dir=workspace.root) as file:
+                for items in read_items(db, entity, columns=FIELDS, batch_size=1024):
+                    texts = {}
+                    for item in items:
+                        made = text_hash(item)
+                        if made is None:
+                            continue
+                        worded.add(item["id"])
+                        if old is None or not is_current(old, item["id"], made):
+                            texts[item["id"]] = texts_of(item)
+                            hashes.append(made)
+                    rows, new = cache.vectors(list(chain.from_iterable(texts.values())), tower)
+                    if texts:
+                        file.write(item_vectors(list(texts.values()), rows).tobytes())
+                    ids.extend(texts)
+                    computed += new
+                    done += len(items)
+                    if progress:
+                        progress(done, total)
+                embedded += len(worded)
+                gone = [] if old is None else [key for key in old.ids if key not in worded]
+                if ids or gone:
+                    file.flush()
+                    vectors = np.zeros((0, tower.dim), dtype=np.float32)
+                    if ids:
+                        vectors = np.memmap(file, np.float32, "r", shape=(len(ids), tower.dim))
+                    write_vectors(
+                        workspace, db, FEATURE, entity, ids, vectors, replace=old is None,
+                        drop=set(gone), made=hash_rows(hashes), made_by=made_by,
+                    )  # fmt: skip
+    if not embedded:
+        raise InputError(
+            "No item has text to embed.", how="Import titles, descriptions or captions first."
+        )
     return {"items": embedded, "computed": computed, "dim": tower.dim}
+
+
+def _rows_of(
+    workspace: Workspace, db: sqlite_utils.Database, entity: str, made_by: str
+) -> ItemVectors | None:
+    """The rows that this encoder made; None if another did, or if they are damaged."""
+    try:
+        found = open_vectors(workspace, db, FEATURE, entity)
+    except Corrupt:
+        return None
+    return found if found is not None and found.made_by == made_by else None
 
 
 class _Cache:
@@ -165,6 +210,12 @@ class _Cache:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             rows = tower(list(missing.values())).astype("<f2")
+            bad = unusable(rows.astype(np.float32))
+            if bad.size:
+                text = list(missing.values())[bad[0]][:60]
+                raise InputError(
+                    f"The encoder gives NaN or infinity for {text!r}.", how="Use another encoder."
+                )
             new = {key: row.tobytes() for key, row in zip(missing, rows, strict=True)}
             with cache_errors(self.path), self.connection:
                 self.connection.executemany(
@@ -183,4 +234,6 @@ class _Cache:
         with cache_errors(self.path):
             found = self.connection.execute("SELECT vector FROM vectors WHERE key = ?", [key])
             row = found.fetchone()
-        return row[0] if row and isinstance(row[0], bytes) and len(row[0]) == 2 * dim else None
+        if not row or not isinstance(row[0], bytes) or len(row[0]) != 2 * dim:
+            return None
+        return row[0] if np.isfinite(np.frombuffer(row[0], "<f2")).all() else None

@@ -21,6 +21,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.splits import counted_until
+from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.arrays import new_array
@@ -106,6 +107,7 @@ def encode_signals(
 
     Raises:
         InputError: a feature's dimension differs from the one the encoder was trained with.
+        Corrupt: item vectors are damaged, or the encoder gives NaN.
     """
     home = workspace.signals_of(encoder.checkpoint)
     old = {} if fresh else _old_signals(workspace, encoder.checkpoint)
@@ -152,10 +154,12 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
 
 
 def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
-    """The existing signals; none if they are damaged, because they can be made again."""
+    """The existing signals; none if they are damaged or hold NaN: they can be made again."""
     try:
         folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
-        return {} if folder is None else read_signals(folder)
+        found = {} if folder is None else read_signals(folder)
+        whole = not any(unusable(each.spaces[LEARNED]).size for each in found.values())
+        return found if whole else {}
     except Corrupt:
         return {}
 
@@ -214,7 +218,11 @@ class _Run:
             for name, feature in older.items():
                 rows, has = feature.rows(ids[part])  # of any dimension; the space has the encoder's
                 if has.any():
-                    spaces[name][part][has] = self.encoder.compat(name, rows[has])
+                    mapped = self.encoder.compat(name, rows[has])
+                    keys = [
+                        key for key, there in zip(ids[part], has.tolist(), strict=True) if there
+                    ]
+                    spaces[name][part][has] = self._checked(mapped, keys, name)
             step(len(batch))
         np.save(self.folder / f"{self.entity}-hashes.npy", hashes)
         np.save(self.folder / f"{self.entity}-texts.npy", texts)
@@ -245,8 +253,28 @@ class _Run:
             vectors = self.encoder.items(
                 [batch[row] for row in fresh], {name: rows[fresh] for name, rows in given.items()}
             )
-        target[part.start + fresh] = vectors
+        keys = [batch[row]["id"] for row in fresh]
+        target[part.start + fresh] = self._checked(vectors, keys, LEARNED)
         return len(fresh)
+
+    def _checked(self, vectors: np.ndarray, ids: list[str], space: str) -> np.ndarray:
+        """What the encoder gave for these items; raises Corrupt for NaN, infinity or a wrong shape.
+
+        Nothing is published then.
+        """
+        said = f"The checkpoint's vectors of space {space!r}"
+        where, how = f"checkpoint {self.encoder.checkpoint}", "Run `omnisearch train` again."
+        if vectors.shape != (len(ids), self.encoder.dim):
+            shape = f"{vectors.shape}, not {(len(ids), self.encoder.dim)}"
+            raise Corrupt(f"{said} have the shape {shape}.", where=where, how=how)
+        bad = unusable(vectors)
+        if bad.size:
+            raise Corrupt(
+                f"{said} hold NaN or infinity, the first that of {self.entity} {ids[bad[0]]!r}.",
+                where=where,
+                how=how,
+            )
+        return vectors
 
     def _known(self, ids: list[str], hashes: np.ndarray) -> np.ndarray:
         """Int64 (m,): the old row of each item with unchanged content, else -1."""

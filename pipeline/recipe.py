@@ -8,7 +8,7 @@ PyTorch) is imported when the stage runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omnisearch.ranker.training import Rankers
 
 WorkspaceLike = Workspace | Path | str
+Tell = Callable[[str], None]
 FEEDBACK = Path("feedback")  # the word, unless a file has this name
 
 
@@ -171,9 +172,13 @@ def build_index(
     workspace: WorkspaceLike,
     name: str = "default",
     progress: Progress | None = None,
+    tell: Tell | None = None,
     **options: Any,
 ) -> int:
     """Encode what changed with the checkpoint `name`, build all indexes and publish them.
+
+    Text vectors of new and changed items are made first, if the encoder of the others is on this
+    machine. `tell` gets a sentence on that, and one on each thing that is stale.
 
     Returns the number of the generation, which is live. `options` are settings of [index].
 
@@ -184,25 +189,27 @@ def build_index(
     """
     from omnisearch.indexer.build import build
 
-    return _publish(build, workspace, name, progress, options)
+    return _publish(build, workspace, name, progress, tell, options)
 
 
 def rebuild_index(
     workspace: WorkspaceLike,
     name: str = "default",
     progress: Progress | None = None,
+    tell: Tell | None = None,
     **options: Any,
 ) -> int:
     """Like `build_index`, but encodes every item again."""
     from omnisearch.indexer.build import rebuild
 
-    return _publish(rebuild, workspace, name, progress, options)
+    return _publish(rebuild, workspace, name, progress, tell, options)
 
 
 def update_index(
     workspace: WorkspaceLike,
     name: str = "default",
     progress: Progress | None = None,
+    tell: Tell | None = None,
     **options: Any,
 ) -> int:
     """Like `build_index`, but applies the catalogue's changes to the live generation.
@@ -211,7 +218,7 @@ def update_index(
     """
     from omnisearch.indexer.update import update
 
-    return _publish(update, workspace, name, progress, options)
+    return _publish(update, workspace, name, progress, tell, options)
 
 
 def train_rankers(
@@ -255,6 +262,7 @@ def train_rankers(
             "rankers.",
         )
     rankers = training.train_rankers(data)
+    rankers.report["checkpoint"] = snapshot.encoder.checkpoint
     return rankers, published.save_rankers(space, rankers)
 
 
@@ -287,15 +295,21 @@ def _publish(
     workspace: WorkspaceLike,
     name: str,
     progress: Progress | None,
+    tell: Tell | None,
     options: dict[str, Any],
 ) -> int:
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.indexer.build import BuildOptions
+    from omnisearch.pipeline.stale import mend
 
     with _opened(workspace) as (space, db):
         chosen = load_section("index", BuildOptions(), space.settings, options)
-        return how(space, db, load_encoder(space, name), chosen, progress)
+        encoder = load_encoder(space, name)
+        for sentence in mend(space, db, progress):
+            if tell:
+                tell(sentence)
+        return how(space, db, encoder, chosen, progress)
 
 
 def _root(workspace: WorkspaceLike) -> Path:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlite_utils
+
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_pointer
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.pipeline.stale import stale
 
 _TABLES = (
     *("pins", "products", "boards", "board_items"),
@@ -17,7 +21,8 @@ _TABLES = (
 def workspace_status(workspace: Workspace) -> dict[str, Any]:
     """Counts of every table, item vectors, checkpoints, the live generation and rankers, as JSON.
 
-    `next` is the command to run next; None if every stage has been run.
+    `stale` has a sentence for each thing that was made of something else than is there now. `next`
+    is the command to run next; None if every stage has been run.
     """
     db = open_catalogue(workspace.catalogue)
     try:
@@ -29,6 +34,7 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
             "synthetic": bool(get_meta(db, "synthetic")),
             "derived_from_labels": get_meta(db, "derived_from_labels", []),
             "engaged_until": get_meta(db, "engaged_until"),
+            "stale": _stale(workspace, db),
         }
     finally:
         db.conn.close()
@@ -46,6 +52,13 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
         **notes,
     }
     return {**found, "next": _next(found)}
+
+
+def _stale(workspace: Workspace, db: sqlite_utils.Database) -> list[str]:
+    try:
+        return [str(each) for each in stale(workspace, db)]
+    except OmniError as error:  # damaged vectors
+        return [str(error)]
 
 
 def _next(found: dict[str, Any]) -> str | None:

@@ -16,16 +16,20 @@ def read_items(
     entity: str,
     *,
     ids: Iterable[str] | None = None,
+    columns: Sequence[str] = (),
     batch_size: int = 4096,
 ) -> Iterator[list[dict[str, Any]]]:
     """The items of one entity type in batches, ordered by id, list columns decoded.
 
     `engaged_queries` is decoded to [[query, weight, time]]. With `ids`, only these items, in the
-    order of `ids`; ids that the catalogue does not have are skipped. Only one batch is in memory.
+    order of `ids`; ids that the catalogue does not have are skipped. With `columns`, only these and
+    the id, as far as the entity type has them. Only one batch is in memory.
     """
     table = table_of(entity)
+    known = db[table].columns_dict if columns else {}
+    selected = ", ".join(["id", *(name for name in columns if name in known)]) if columns else "*"
     if ids is None:
-        cursor = db.conn.execute(f"SELECT * FROM {table} ORDER BY id")
+        cursor = db.conn.execute(f"SELECT {selected} FROM {table} ORDER BY id")
         names = [column[0] for column in cursor.description]
         while rows := cursor.fetchmany(batch_size):
             yield [_decode(dict(zip(names, row, strict=True))) for row in rows]
@@ -34,7 +38,7 @@ def read_items(
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
         marks = ",".join("?" * len(part))
-        cursor = db.conn.execute(f"SELECT * FROM {table} WHERE id IN ({marks})", part)
+        cursor = db.conn.execute(f"SELECT {selected} FROM {table} WHERE id IN ({marks})", part)
         names = [column[0] for column in cursor.description]
         found = {row[0]: _decode(dict(zip(names, row, strict=True))) for row in cursor}
         yield [found[key] for key in part if key in found]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omnisearch.data.workspace.causes import cause_of, is_damage
 from omnisearch.data.workspace.errors import Unavailable
-from omnisearch.data.workspace.files import fsync_folder
+from omnisearch.data.workspace.files import fsync_folder, sha256_file
 
 
 def to_2(connection: sqlite3.Connection, folder: Path) -> None:
@@ -33,8 +33,31 @@ def to_2(connection: sqlite3.Connection, folder: Path) -> None:
     fsync_folder(folder)
 
 
+def to_3(connection: sqlite3.Connection, folder: Path) -> None:
+    """Note the hashes of the id lists of item vectors, and what was made of what."""
+    for column in ("ids_sha256", "made_sha256", "made_by"):
+        connection.execute(f"ALTER TABLE item_vectors ADD COLUMN {column} TEXT")
+    for rowid, file in connection.execute("SELECT rowid, file FROM item_vectors").fetchall():
+        with suppress(OSError, ValueError, TypeError):  # a damaged set is named when it is opened
+            ids = (folder / "item_vectors" / Path(file).name).with_suffix(".ids")
+            connection.execute(
+                "UPDATE item_vectors SET ids_sha256 = ? WHERE rowid = ?", [sha256_file(ids), rowid]
+            )
+    # The note that said which model made image embeddings.
+    connection.execute(
+        "UPDATE item_vectors SET made_by = note.value ->> 'model' FROM meta note "
+        "WHERE note.key = 'image_model' AND json_valid(note.value) AND sha256 IN "
+        "(SELECT value FROM json_each(note.value, '$.files'))"
+    )
+    connection.execute("DELETE FROM meta WHERE key = 'image_model'")
+    connection.execute(
+        "CREATE TABLE machine_captions (entity TEXT, item_id TEXT, image TEXT, caption TEXT, "
+        "PRIMARY KEY (entity, item_id)) WITHOUT ROWID"
+    )
+
+
 # Version of the schema → the step to the next one, given the workspace's folder.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2, 2: to_3}
 
 
 def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
@@ -75,11 +98,11 @@ def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     _remove(copy)
 
 
-def remove_copy(path: Path, version: int) -> None:
-    """Remove the copy that a migration to `version` left if it was killed after it succeeded."""
-    copy = _copy_of(path, version)
-    if copy.exists():
-        _remove(copy)
+def remove_copies(path: Path) -> None:
+    """Remove the copies that migrations left if they were killed after they succeeded."""
+    for copy in path.parent.glob(f"{path.name}.before-*"):
+        with suppress(OSError):
+            copy.unlink()
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 import sqlite_utils
 
-from omnisearch.data.catalogue.migrations import migrate, remove_copy, schema_version
+from omnisearch.data.catalogue.migrations import migrate, remove_copies, schema_version
 from omnisearch.data.workspace.causes import cause_of, is_damage
 from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 
-SCHEMA_VERSION = 2  # a change of the schema is a step in `migrations`
+SCHEMA_VERSION = 3  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
@@ -85,8 +85,15 @@ CREATE TABLE IF NOT EXISTS judgments (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS item_vectors (
     name TEXT, entity TEXT, file TEXT, rows INTEGER, dim INTEGER, sha256 TEXT,
+    ids_sha256 TEXT, made_sha256 TEXT,  -- of the files beside it
+    made_by TEXT,                       -- the model, NULL if imported
     PRIMARY KEY (name, entity)
 );
+CREATE TABLE IF NOT EXISTS machine_captions (
+    entity TEXT, item_id TEXT,
+    image TEXT, caption TEXT,  -- what `enrich captions` wrote, and of which picture
+    PRIMARY KEY (entity, item_id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS imports (
     id INTEGER PRIMARY KEY, file TEXT, sha256 TEXT, kind TEXT, format TEXT, time INTEGER,
     rows INTEGER, taken INTEGER, changed INTEGER, refused INTEGER, rejects TEXT
@@ -181,7 +188,7 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
         elif version < SCHEMA_VERSION:
             migrate(connection, path, SCHEMA_VERSION)
         else:
-            remove_copy(path, SCHEMA_VERSION)
+            remove_copies(path)
         connection.execute("PRAGMA synchronous=NORMAL")
     except BaseException:
         connection.close()

@@ -1,14 +1,22 @@
 """Vectors of items: memory-mapped arrays with an id list beside them (§3.3).
 
-They have a name ('pinsage', 'itemsage', 'image', 'text' or any other) and an entity type. The rows
-are stored in `item_vectors/<name>-<entity>-<hash>.npy`, float32 (n, d), and their ids, one JSON
-string per line, in the `.ids` file of the same name. The catalogue's table `item_vectors` names the
-live file.
+They have a name ('pinsage', 'itemsage', 'image', 'text' or any other) and an entity type. In
+`item_vectors/` the rows of one set are `<name>-<entity>-<hash>.npy`, float32 (n, d); their ids, one
+JSON string per line, are in the `.ids` file of the same name; and if the vectors were made here,
+the hash of what each row was made of is in the `.made` file, 16 bytes a row, zeros for rows that
+were imported. The catalogue's table `item_vectors` names the live files and has their sha256.
+
+The catalogue's write lock is also the lock of the folder: files without a row in the table are
+leftovers unless another process holds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import re
+import sqlite3
+from collections.abc import Collection, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +25,23 @@ import numpy as np
 import orjson
 import sqlite_utils
 
+from omnisearch.data.catalogue.vector_files import (
+    check_values,
+    damaged,
+    digest_of,
+    forget_checks,
+    unusable,
+)
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.arrays import new_array
-from omnisearch.data.workspace.errors import Corrupt, InputError
-from omnisearch.data.workspace.files import fsync_folder, sha256_file, write_atomic
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, OmniError
+from omnisearch.data.workspace.files import fsync_folder, write_atomic
 from omnisearch.data.workspace.leftovers import temporary
+
+MADE_BYTES = 16  # of the hash of what a row was made of
+_ROWS = 65_536  # copied at a time
+_SUFFIXES = (".npy", ".ids", ".made")
+_OURS = re.compile(r"[a-z][a-z0-9_]*-(pin|product|query)-[0-9a-f]{16}\.(npy|ids|made)")
 
 
 @dataclass(frozen=True)
@@ -31,12 +51,17 @@ class ItemVectors:
     Attributes:
         ids: the item ids, in row order.
         vectors: float32 (n, d), memory-mapped.
+        made: uint8 (n, 16), the hash of what each row was made of, zeros for imported rows; None
+            if all were imported.
+        made_by: the identity of the model that made them; None if all were imported.
     """
 
     name: str
     entity: str
     ids: list[str]
     vectors: np.ndarray
+    made: np.ndarray | None = None
+    made_by: str | None = None
 
     @property
     def dim(self) -> int:
@@ -56,7 +81,7 @@ class ItemVectors:
 
 
 def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
-    """Vectors as float32 (n, d); raises InputError for another shape or type, NaN or infinity."""
+    """Vectors as float32 (n, d); raises InputError for another shape or type, and unusable rows."""
     if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype.kind not in "fiub":
         raise InputError(
             f"Vectors must be a numeric array of shape (n, d), not {vectors.dtype} "
@@ -64,11 +89,13 @@ def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
             where=where,
             how="Save one row per id.",
         )
-    vectors = np.asarray(vectors, dtype=np.float32)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    with np.errstate(over="ignore"):
+        vectors = np.asarray(vectors, dtype=np.float32)
+    bad = unusable(vectors)
     if bad.size:
         raise InputError(
-            f"{bad.size} vectors hold NaN or infinity, the first in row {bad[0]}.",
+            f"{bad.size} vectors hold NaN or infinity, or are too long for float32, the first in "
+            f"row {bad[0]}.",
             where=where,
             how="Remove or correct these rows, then import again.",
         )
@@ -84,84 +111,176 @@ def write_vectors(
     vectors: np.ndarray,
     *,
     replace: bool = False,
+    drop: Collection[str] = (),
+    made: np.ndarray | None = None,
+    made_by: str | None = None,
 ) -> ItemVectors:
     """Store vectors (n, d), one row per id; existing rows of these ids are replaced.
 
     With `replace` all old rows are dropped, because vectors of another model are in another space.
-    The old file stays until the catalogue names the new one, so a crash leaves the old vectors
-    intact.
+    The old files stay until the catalogue names the new ones, so a crash leaves the old vectors
+    intact; what earlier crashes left is removed. An open transaction is committed.
+
+    Args:
+        drop: ids whose old rows are left out.
+        made: uint8 (n, 16), the hash of what each row was made of; None for imported rows.
+        made_by: the identity of the model that made them.
 
     Raises:
-        InputError: shapes do not agree, values are not finite, or the dimension is not that of the
+        InputError: shapes do not agree, values are not usable, or the dimension is not that of the
             existing rows.
     """
     where = f"{name} of {entity}"
     vectors = check_vectors(vectors, where)
     if len(ids) != len(vectors):
         raise InputError(f"There are {len(ids)} ids and {len(vectors)} vectors.", where=where)
-    old = None if replace else open_vectors(workspace, db, name, entity)
-    row_of = {} if old is None else dict(old.index)
-    if old is not None and old.dim != vectors.shape[1]:
-        raise InputError(
-            f"The vectors have {vectors.shape[1]} dimensions, the existing ones {old.dim}.",
-            where=where,
-            how="Import vectors of the same model, or use another name.",
-        )
-    targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
-    with temporary(workspace.item_vectors / f"{name}-{entity}.npy") as partial:
-        merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
-        if old is not None:
-            merged[: len(old.ids)] = old.vectors
-        merged[targets] = vectors
-        merged.flush()
-        del merged
-        digest = sha256_file(partial)
-        stem = f"{name}-{entity}-{digest[:16]}"
-        write_atomic(
-            workspace.item_vectors / f"{stem}.ids",
-            b"".join(orjson.dumps(key) + b"\n" for key in row_of),
-        )
-        partial.rename(workspace.item_vectors / f"{stem}.npy")
-    fsync_folder(workspace.item_vectors)
-    with db.conn:
-        db.conn.execute(
-            "INSERT OR REPLACE INTO item_vectors VALUES (?, ?, ?, ?, ?, ?)",
-            [name, entity, f"{stem}.npy", len(row_of), vectors.shape[1], digest],
-        )
-    for path in workspace.item_vectors.glob(f"{name}-{entity}-*"):
-        if path.stem != stem:
-            path.unlink()
+    if not db.conn.in_transaction:
+        db.conn.execute("BEGIN IMMEDIATE")
+    try:
+        old = None if replace else open_vectors(workspace, db, name, entity)
+        _write(workspace, db, (name, entity), ids, vectors, old, drop, (made, made_by))
+        db.conn.commit()
+    except BaseException:
+        db.conn.rollback()
+        raise
+    _sweep(workspace, db)
     written = open_vectors(workspace, db, name, entity)
     assert written is not None
     return written
 
 
+def _write(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    kind: tuple[str, str],
+    ids: Sequence[str],
+    vectors: np.ndarray,
+    old: ItemVectors | None,
+    drop: Collection[str],
+    origin: tuple[np.ndarray | None, str | None],
+) -> None:
+    """Write the files of the merged rows and name them in the catalogue, in a transaction."""
+    name, entity = kind
+    made, made_by = origin[0], origin[1] or (old.made_by if old else None)
+    kept = [] if old is None else [row for row, key in enumerate(old.ids) if key not in drop]
+    row_of = {} if old is None else {old.ids[row]: at for at, row in enumerate(kept)}
+    if old is not None and old.dim != vectors.shape[1]:
+        raise InputError(
+            f"The vectors have {vectors.shape[1]} dimensions, the existing ones {old.dim}.",
+            where=f"{name} of {entity}",
+            how="Import vectors of the same model, or use another name.",
+        )
+    targets = np.array([row_of.setdefault(key, len(row_of)) for key in ids], dtype=np.int64)
+    with temporary(workspace.item_vectors / f"{name}-{entity}.npy") as partial:
+        merged = new_array(partial, np.float32, (len(row_of), vectors.shape[1]))
+        for start in range(0, len(kept) if old else 0, _ROWS):
+            part = kept[start : start + _ROWS]
+            merged[start : start + len(part)] = old.vectors[part]  # type: ignore[union-attr]
+        merged[targets] = vectors
+        merged.flush()
+        del merged
+        listed = b"".join(orjson.dumps(key) + b"\n" for key in row_of)
+        before = None if old is None else old.made
+        hashes = None
+        if made is not None or before is not None:
+            rows = np.zeros((len(row_of), MADE_BYTES), dtype=np.uint8)
+            if before is not None:
+                rows[: len(kept)] = before[kept]
+            rows[targets] = 0 if made is None else made
+            hashes = rows.tobytes()
+        digest = digest_of(partial)
+        digests = [digest, hashlib.sha256(listed).hexdigest()]
+        digests.append("" if hashes is None else hashlib.sha256(hashes).hexdigest())
+        stem = f"{name}-{entity}-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:16]}"
+        path = workspace.item_vectors / f"{stem}.npy"
+        write_atomic(path.with_suffix(".ids"), listed)
+        if hashes is not None:
+            write_atomic(path.with_suffix(".made"), hashes)
+        partial.rename(path)
+    fsync_folder(workspace.item_vectors)
+    db.conn.execute(
+        "INSERT OR REPLACE INTO item_vectors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *(name, entity, path.name, len(row_of), vectors.shape[1]),
+            *(digest, digests[1], digests[2] or None, made_by),
+        ],
+    )
+
+
+def _sweep(workspace: Workspace, db: sqlite_utils.Database) -> None:
+    """Remove the files that the catalogue does not name.
+
+    The write lock keeps out processes that have files in place and have not committed yet. If
+    another process has it, the next write sweeps.
+    """
+    (patience,) = db.conn.execute("PRAGMA busy_timeout").fetchone()
+    with suppress(sqlite3.OperationalError):
+        db.conn.execute("PRAGMA busy_timeout = 0")
+        db.conn.execute("BEGIN IMMEDIATE")
+        try:
+            rows = db.conn.execute("SELECT file FROM item_vectors").fetchall()
+            named = {Path(file).stem for (file,) in rows}
+            for path in workspace.item_vectors.iterdir():
+                if _OURS.fullmatch(path.name) and path.stem not in named and path.is_file():
+                    path.unlink(missing_ok=True)
+        finally:
+            db.conn.rollback()
+    db.conn.execute(f"PRAGMA busy_timeout = {patience}")
+
+
 def open_vectors(
     workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
 ) -> ItemVectors | None:
-    """The vectors, or None if the catalogue has none; raises Corrupt for a damaged file."""
+    """The vectors, or None if the catalogue has none.
+
+    The files are compared with the catalogue's sha256, and values are checked, once per process
+    and version of a file.
+
+    Raises:
+        Corrupt: a file is damaged, or a value cannot be used.
+        NotReady: another process has replaced the files since `db` began to read.
+    """
     row = db.conn.execute(
-        "SELECT file, rows, dim FROM item_vectors WHERE name = ? AND entity = ?", [name, entity]
+        "SELECT file, rows, dim, sha256, ids_sha256, made_sha256, made_by FROM item_vectors "
+        "WHERE name = ? AND entity = ?",
+        [name, entity],
     ).fetchone()
     if row is None:
         return None
     path = workspace.item_vectors / Path(row[0]).name
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        ids = [orjson.loads(line) for line in path.with_suffix(".ids").read_bytes().splitlines()]
-    except (OSError, ValueError, EOFError) as error:
-        raise Corrupt(
-            f"The {name} vectors of {entity} items cannot be read ({error}).",
-            where=str(path),
-            how="Import them again.",
+        return _opened(path, name, entity, row[1:])
+    except (OSError, ValueError, EOFError, Corrupt) as error:
+        _check_replaced(workspace, path, name, entity)
+        if isinstance(error, Corrupt):
+            raise
+        raise damaged(
+            f"The {name} vectors of {entity} items cannot be read ({error}).", path, name
         ) from error
-    if vectors.shape != (row[1], row[2]) or len(ids) != row[1] or vectors.dtype != np.float32:
-        raise Corrupt(
-            "The file's rows and dimensions are not those in the catalogue.",
-            where=str(path),
-            how="Import them again.",
-        )
-    return ItemVectors(name, entity, ids, vectors)
+
+
+def _opened(path: Path, name: str, entity: str, row: tuple) -> ItemVectors:
+    rows, dim, *digests, made_by = row
+    for suffix, digest in zip(_SUFFIXES, digests, strict=True):
+        file = path.with_suffix(suffix)
+        if not (digest is None and suffix == ".made") and digest_of(file) != digest:
+            raise damaged("The file does not match its hash in the catalogue.", file, name)
+    vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    ids = [orjson.loads(line) for line in path.with_suffix(".ids").read_bytes().splitlines()]
+    made = None
+    if digests[2] is not None:
+        made = np.fromfile(path.with_suffix(".made"), np.uint8).reshape(-1, MADE_BYTES)
+    if (
+        not isinstance(vectors, np.ndarray)
+        or vectors.shape != (rows, dim)
+        or vectors.dtype != np.float32
+        or not len(ids) == len(set(ids)) == rows
+        or not all(isinstance(key, str) for key in ids)
+        or (made is not None and len(made) != rows)
+    ):
+        raise damaged("The file's rows and dimensions are not those in the catalogue.", path, name)
+    check_values(path, vectors, name, ids)
+    return ItemVectors(name, entity, ids, vectors, made, made_by)
 
 
 def open_all_vectors(
@@ -173,3 +292,32 @@ def open_all_vectors(
     ).fetchall()
     found = {name: open_vectors(workspace, db, name, entity) for (name,) in names}
     return {name: vectors for name, vectors in found.items() if vectors is not None}
+
+
+def check_item_vectors(workspace: Workspace, db: sqlite_utils.Database) -> list[str]:
+    """The problems of all item vectors, as sentences; empty if there are none.
+
+    Every file is read again, whatever was checked before.
+    """
+    forget_checks()
+    problems = []
+    for name, entity in db.conn.execute("SELECT name, entity FROM item_vectors").fetchall():
+        try:
+            open_vectors(workspace, db, name, entity)
+        except OmniError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_replaced(workspace: Workspace, path: Path, name: str, entity: str) -> None:
+    """Raise NotReady if the catalogue names another file by now: `path` was removed with reason."""
+    with closing(sqlite3.connect(workspace.catalogue, timeout=60)) as connection:
+        row = connection.execute(
+            "SELECT file FROM item_vectors WHERE name = ? AND entity = ?", [name, entity]
+        ).fetchone()
+    if row is not None and Path(row[0]).name != path.name:
+        raise NotReady(
+            f"Another process has replaced the {name} vectors of {entity} items in the meantime.",
+            where=str(workspace.item_vectors),
+            how="Run the command again.",
+        )

@@ -21,7 +21,7 @@ from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.transaction import Counts, Report, check_strict, importing, record
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 
 _ROWS = 4096
@@ -81,7 +81,7 @@ def import_vectors(
         # A file without a name, so that a kill leaves nothing behind.
         tempfile.TemporaryFile(dir=workspace.item_vectors) as kept_file,
     ):
-        old = open_vectors(workspace, db, name, entity)
+        old = _intact(workspace, db, name, entity)
         total, source = _parquet(path) if parquet else _npy(path, ids, old)
         kept = _Kept(db, entity, old, rejects)
         for block in source:
@@ -96,8 +96,18 @@ def import_vectors(
         report = record(db, path, counts, rejects)
         if counts.changed:
             vectors = np.memmap(kept_file, np.float32, "r", shape=(len(kept.ids), kept.dim))
-            write_vectors(workspace, db, name, entity, kept.ids, vectors)
+            write_vectors(workspace, db, name, entity, kept.ids, vectors, replace=old is None)
     return check_strict(report) if strict else report
+
+
+def _intact(
+    workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
+) -> ItemVectors | None:
+    """The existing vectors; None if they are damaged, so that importing them again mends them."""
+    try:
+        return open_vectors(workspace, db, name, entity)
+    except Corrupt:
+        return None
 
 
 class _Kept:
@@ -149,8 +159,11 @@ class _Kept:
             raise Refused("vector", "is missing")
         with np.errstate(over="ignore"):
             row = vector.astype(np.float32)
+            length = row @ row
         if not np.isfinite(row).all():
             raise Refused("vector", "contains NaN or infinity", str(row[:4].tolist()))
+        if not np.isfinite(length):
+            raise Refused("vector", "is too long for float32", str(row[:4].tolist()))
         if not self.dim:
             self.dim = row.size
         if row.size != self.dim:

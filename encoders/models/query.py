@@ -131,10 +131,11 @@ def small_backbone(config: Config, vocabulary: int) -> nn.Module:
     return model
 
 
-def named_backbone(name: str) -> tuple[nn.Module, Any]:
+def named_backbone(name: str, *, local: bool = False) -> tuple[nn.Module, Any]:
     """The model and tokeniser of a folder or a hub name; safetensors weights only.
 
-    'minilm' is all-MiniLM-L6-v2 (English) from the extra `minilm`, without a download.
+    'minilm' is all-MiniLM-L6-v2 (English) from the extra `minilm`, without a download. With
+    `local`, a hub model is used only if it was downloaded before.
 
     Raises:
         InputError: the model does not exist, or has no safetensors weights.
@@ -142,8 +143,9 @@ def named_backbone(name: str) -> tuple[nn.Module, Any]:
     if name == "minilm":
         name = str(_minilm_folder())
     try:
-        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-        return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        options = {"trust_remote_code": False, "local_files_only": local}
+        model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
+        return model, AutoTokenizer.from_pretrained(name, **options)
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

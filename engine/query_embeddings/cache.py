@@ -33,6 +33,7 @@ class QueryEncoder(Protocol):
     """What the cache needs of an encoder."""
 
     checkpoint: str
+    dim: int
 
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray: ...
 
@@ -175,13 +176,17 @@ class QueryCache:
                 table.also(query, key)
         return rows, missing[still]
 
-    def stored(self, checkpoint: str, keys: Sequence[str]) -> dict[str, np.ndarray]:
-        """Those of the normalised queries that are in the store; also puts them into memory."""
-        found = self.store.get(checkpoint, keys, time.time() - self.ttl)
+    def stored(self, encoder: QueryEncoder, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of the normalised queries that are in the store; also puts them into memory.
+
+        A vector of another size than the encoder's is damaged, and so a miss.
+        """
+        read = self.store.get(encoder.checkpoint, keys, time.time() - self.ttl)
+        found = {query: entry for query, entry in read.items() if len(entry[0]) == encoder.dim}
         if found:
             made = np.array([created for _, created in found.values()])
             vectors = np.stack([vector for vector, _ in found.values()])
-            self._table(checkpoint, vectors.shape[1]).put(list(found), vectors, made)
+            self._table(encoder.checkpoint, encoder.dim).put(list(found), vectors, made)
         return {query: vector for query, (vector, _) in found.items()}
 
     def remember(self, checkpoint: str, keys: Sequence[str], vectors: np.ndarray) -> None:
@@ -266,7 +271,7 @@ class QueryCache:
         checkpoint = encoder.checkpoint
         keys = [key_of(query) for query in queries]
         unique = list(dict.fromkeys(keys))
-        found: dict[str, np.ndarray] = self.stored(checkpoint, unique)
+        found: dict[str, np.ndarray] = self.stored(encoder, unique)
         missing = [key for key in unique if key not in found]
         encoded = 0
         for start in range(0, len(missing), _BATCH):

@@ -275,7 +275,7 @@ class QueryEmbedder:
     def _answer(self, jobs: list[_Job]) -> None:
         tower = jobs[0].tower
         jobs = self._remembered_meanwhile(jobs)
-        stored = self.cache.stored(tower.checkpoint, [job.key for job in jobs])
+        stored = self.cache.stored(tower, [job.key for job in jobs])
         self._deliver([job for job in jobs if job.key in stored], stored)
         self._counts.store_hits += len(stored)
         left = [job for job in jobs if job.key not in stored]

@@ -19,7 +19,7 @@ from torch import Tensor
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import feature_until, fit_note, known_window
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import Levels
@@ -35,27 +35,14 @@ from omnisearch.enrichment.graph.cooccurrence import (
     query_groups,
 )
 from omnisearch.enrichment.graph.itemsage_network import ItemSage
-from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments
+from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments, write_graph
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
 from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
+from omnisearch.enrichment.inputs import MODALITIES
 from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "itemsage"
-MODALITIES = {
-    "title": ("title",),
-    "description": ("description", "caption"),
-    "attributes": (
-        "brand",
-        "colours",
-        "materials",
-        "patterns",
-        "size",
-        "product_types",
-        "domain",
-    ),
-    "queries": ("engaged_queries",),
-}
-_QUERIES = len(MODALITIES) - 1
+_QUERIES = len(MODALITIES[NAME]) - 1
 # Pairs of a query and a product per step, fewer in a small catalogue; half as many random
 # negatives, pairs with pins, and pairs of products.
 PAIRS, FEWEST_PAIRS = 192, 64
@@ -115,12 +102,12 @@ def fit_itemsage(
     trained or written, and an empty feature is returned.
     """
     until = feature_until(db, until)
-    source = Source.open(workspace, db, "product", MODALITIES)
+    source = Source.open(workspace, db, "product", NAME)
     task = _task(source, open_vectors(workspace, db, "pinsage", "pin"), dim, until)
     if task is None:
         return ItemVectors(NAME, "product", [], np.zeros((0, dim), dtype=np.float32))
     vocabulary = task.items.index.vocabulary
-    net = ItemSage(len(vocabulary), len(MODALITIES), source.dims, dim, seed)
+    net = ItemSage(len(vocabulary), len(MODALITIES[NAME]), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     steps = steps_for(len(task.asked.item), task.pairs)
     minimise(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
@@ -138,7 +125,7 @@ def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVecto
     saved = load(workspace, NAME)
     if saved is None:
         return None
-    source = Source.open(workspace, db, "product", MODALITIES).narrowed(saved.config["dims"])
+    source = Source.open(workspace, db, "product", NAME).narrowed(saved.config["dims"])
     if source is None:
         return None
     until = _knows_until(db, saved.config["until"])
@@ -150,7 +137,11 @@ def network(saved: Saved) -> ItemSage:
     config = saved.config
     return saved.into(  # type: ignore[return-value]
         ItemSage(
-            len(saved.vocabulary), len(MODALITIES), config["dims"], config["dim"], config["seed"]
+            len(saved.vocabulary),
+            len(MODALITIES[NAME]),
+            config["dims"],
+            config["dim"],
+            config["seed"],
         )
     )
 
@@ -280,12 +271,15 @@ def _write(
     """Embed all products with any inputs, and write the feature."""
     ids: list[str] = []
     parts = [np.zeros((0, net.out.out_features), dtype=np.float32)]
-    for keys, batch in blocks(source, vocabulary):
+    hashes: list[bytes] = []
+    for keys, batch, made in blocks(source, vocabulary):
         tokens, present = net.tokens(batch)
         told = present.any(dim=1)
         parts.append(net(tokens[told], present[told]).numpy())
-        ids += [key for key, known in zip(keys, told.tolist(), strict=True) if known]
+        kept = told.nonzero().flatten().tolist()
+        ids += [keys[row] for row in kept]
+        hashes += [made[row] for row in kept]
     vectors = np.concatenate(parts)
-    feature = write_vectors(workspace, source.db, NAME, "product", ids, vectors, replace=True)
+    feature = write_graph(workspace, source, ids, vectors, hashes)
     note_fit(source.db, feature, until)
     return feature

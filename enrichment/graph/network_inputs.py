@@ -14,17 +14,16 @@ from torch import Tensor
 
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import table_of
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary
 from omnisearch.encoders.models.ragged import Ragged
+from omnisearch.enrichment.inputs import MODALITIES, graph_hash, graph_identity, hash_rows
 
 FEATURES = ("image", "text")  # continuous features that are read if present
 _VOCABULARY = (50_000, 60_000, 20_000)  # maximum unigrams, bigrams, trigrams
 _BLOCK = 2048  # items read and embedded at a time
-
-Modalities = Mapping[str, tuple[str, ...]]  # name → its text fields
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,22 @@ class Source:
     """The source of items of one entity type.
 
     Attributes:
+        network: 'pinsage' or 'itemsage', which reads its MODALITIES.
         features: name → ItemVectors, those of FEATURES that the catalogue has for the entity.
     """
 
     db: sqlite_utils.Database
     entity: str
-    modalities: Modalities
+    network: str
     features: dict[str, ItemVectors]
 
     @classmethod
     def open(
-        cls, workspace: Workspace, db: sqlite_utils.Database, entity: str, modalities: Modalities
+        cls, workspace: Workspace, db: sqlite_utils.Database, entity: str, network: str
     ) -> Source:
         """With all of FEATURES that exist."""
         found = {name: open_vectors(workspace, db, name, entity) for name in FEATURES}
-        return cls(db, entity, modalities, {k: f for k, f in found.items() if f and len(f.ids)})
+        return cls(db, entity, network, {k: f for k, f in found.items() if f and len(f.ids)})
 
     def narrowed(self, dims: Mapping[str, int]) -> Source | None:
         """With only the features of `dims`; None if one is gone or has another size."""
@@ -57,6 +57,10 @@ class Source:
     @property
     def dims(self) -> dict[str, int]:
         return {name: feature.dim for name, feature in self.features.items()}
+
+    @property
+    def modalities(self) -> dict[str, tuple[str, ...]]:
+        return MODALITIES[self.network]
 
     def texts(self, item: dict[str, Any]) -> list[list[str]]:
         """The strings of each modality."""
@@ -136,8 +140,10 @@ class Items:
         return torch.from_numpy(found)
 
 
-def blocks(source: Source, vocabulary: NgramVocabulary) -> Iterator[tuple[list[str], Batch]]:
-    """All items of a source by id, block by block: ids and their batch."""
+def blocks(
+    source: Source, vocabulary: NgramVocabulary
+) -> Iterator[tuple[list[str], Batch, list[bytes]]]:
+    """All items of a source by id, block by block: ids, their batch, and hashes of their inputs."""
     index, m = NgramIndex(vocabulary), len(source.modalities)
     for items in read_items(source.db, source.entity, batch_size=_BLOCK):
         ids = [item["id"] for item in items]
@@ -146,7 +152,29 @@ def blocks(source: Source, vocabulary: NgramVocabulary) -> Iterator[tuple[list[s
         found = {name: feature.rows(ids) for name, feature in source.features.items()}
         features = {name: torch.from_numpy(rows) for name, (rows, _) in found.items()}
         present = _present([there for _, there in found.values()], len(ids))
-        yield ids, Batch(Levels(bags, backward=False), features, present)
+        hashes = [graph_hash(item, source.network, source.features) for item in items]
+        yield ids, Batch(Levels(bags, backward=False), features, present), hashes
+
+
+def write_graph(
+    workspace: Workspace,
+    source: Source,
+    ids: list[str],
+    vectors: np.ndarray,
+    hashes: Sequence[bytes],
+) -> ItemVectors:
+    """Store the vectors that the current network of a source made, in place of the old ones."""
+    return write_vectors(
+        workspace,
+        source.db,
+        source.network,
+        source.entity,
+        ids,
+        vectors,
+        replace=True,
+        made=hash_rows(hashes),
+        made_by=graph_identity(workspace, source.network, source.features),
+    )
 
 
 def _present(columns: Sequence[np.ndarray], count: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from omnisearch.data.catalogue.splits import feature_until, known_window
-from omnisearch.data.catalogue.vectors import ItemVectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
@@ -25,7 +25,7 @@ from omnisearch.enrichment.graph.cooccurrence import (
     hold_out_groups,
     query_groups,
 )
-from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments
+from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments, write_graph
 from omnisearch.enrichment.graph.pinsage_network import HIDDEN, PinSage, pool
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
 from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
@@ -33,7 +33,6 @@ from omnisearch.enrichment.graph.walks import Neighbours, neighbourhoods, pin_bo
 from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "pinsage"
-MODALITIES = {"own": ("title", "description", "caption")}
 # Pairs per step, fewer in a small catalogue; and half as many random negatives.
 PAIRS, FEWEST_PAIRS = 512, 64
 SOME = 4  # neighbours sampled for each pin of a batch
@@ -73,7 +72,7 @@ def fit_pinsage(
     feature is returned.
     """
     until = feature_until(db, until)
-    source = Source.open(workspace, db, "pin", MODALITIES)
+    source = Source.open(workspace, db, "pin", NAME)
     task = _task(source, until, seed)
     if task is None:
         return ItemVectors(NAME, "pin", [], np.zeros((0, dim), dtype=np.float32))
@@ -96,7 +95,7 @@ def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVector
     saved = load(workspace, NAME)
     if saved is None:
         return None
-    source = Source.open(workspace, db, "pin", MODALITIES).narrowed(saved.config["dims"])
+    source = Source.open(workspace, db, "pin", NAME).narrowed(saved.config["dims"])
     if source is None:
         return None
     config = saved.config
@@ -183,13 +182,15 @@ def _write(
     told = np.zeros(total, dtype=bool)
     selves = np.empty((total, HIDDEN), dtype=np.float16)
     messages = np.empty((total, HIDDEN), dtype=np.float16)
-    for keys, batch in blocks(source, vocabulary):
+    hashes: list[bytes] = []
+    for keys, batch, made in blocks(source, vocabulary):
         part = slice(len(ids), len(ids) + len(keys))
         tokens, present = net.tokens(batch)
         own = net.selves(tokens)
         selves[part], messages[part] = own.numpy(), net.messages(own).numpy()
         told[part] = present.any(dim=1).numpy()
         ids += keys
+        hashes += made
     seed = net.tokens.seed
     near = neighbourhoods(pin_board_graph(source.db, ids, until), ids, seed=seed)
     kept = np.flatnonzero(told | (near.weights.sum(axis=1) > 0))
@@ -204,6 +205,7 @@ def _write(
         )
         vectors[start : start + len(rows)] = net(torch.from_numpy(selves[rows]).float(), pooled)
     keys = [ids[row] for row in kept.tolist()]
-    feature = write_vectors(workspace, source.db, NAME, "pin", keys, vectors, replace=True)
+    made = [hashes[row] for row in kept.tolist()]
+    feature = write_graph(workspace, source, keys, vectors, made)
     note_fit(source.db, feature, until)
     return feature

@@ -29,7 +29,8 @@ from omnisearch.enrichment.boards import enrich_board_titles
 from omnisearch.enrichment.engaged_queries import enrich_engaged_queries
 from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.text import embed_texts, texts_of, usual_encoder
+from omnisearch.enrichment.inputs import texts_of
+from omnisearch.enrichment.text import embed_texts, usual_encoder
 from omnisearch.enrichment.vector_provenance import imported, note_fit
 from omnisearch.world import Size, generate
 

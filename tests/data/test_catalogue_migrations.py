@@ -21,6 +21,7 @@ from omnisearch.data.catalogue.schema import SCHEMA_VERSION, open_catalogue
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, OmniError
+from omnisearch.data.workspace.files import sha256_file
 
 ITEM = """
     id TEXT PRIMARY KEY, title TEXT, description TEXT, caption TEXT, board_titles TEXT,
@@ -75,29 +76,32 @@ def make_first(folder: Path) -> Path:
         db.execute("PRAGMA journal_mode=WAL")
         db.executescript(SCHEMA_1)
         db.execute("INSERT INTO pins (id, title) VALUES ('a', 'Sofa'), ('b', 'Vase')")
-        db.execute("INSERT INTO features VALUES ('image', 'pin', 'image-pin-1.npy', 2, 2, 'x')")
+        (folder / "features").mkdir()
+        np.save(folder / "features/image-pin-1.npy", VECTORS)
+        (folder / "features/image-pin-1.ids").write_text('"a"\n"b"\n')
+        digest = sha256_file(folder / "features/image-pin-1.npy")
+        row = ("image", "pin", "image-pin-1.npy", 2, 2, digest)
+        db.execute("INSERT INTO features VALUES (?, ?, ?, ?, ?, ?)", row)
         db.commit()
-    (folder / "features").mkdir()
-    np.save(folder / "features/image-pin-1.npy", VECTORS)
-    (folder / "features/image-pin-1.ids").write_text('"a"\n"b"\n')
     return path
 
 
 def contents(path: Path) -> dict[str, list]:
-    """Table → its rows, sorted; `item_vectors` under its old name."""
+    """Table → its rows, sorted; `item_vectors` under its old name, with its first columns."""
     with closing(sqlite3.connect(path)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         names = {name: name for name in TABLES}
-        if version == 2:
+        if version > 1:
             names["features"] = "item_vectors"
-        return {
+        found = {
             key: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
             for key, name in names.items()
         }
+        return {**found, "features": [row[:6] for row in found["features"]]}
 
 
 def check_migrated(path: Path, before: dict[str, list]) -> None:
-    """Opening it finds the second schema, all rows, the vectors, and no copy."""
+    """Opening it finds the newest schema, all rows, the vectors, and no copy."""
     db = open_catalogue(path)
     with closing(db.conn):
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
@@ -152,7 +156,9 @@ def test_a_kill_at_any_moment_leaves_a_whole_catalogue(tmp_path: Path) -> None:
         if process.returncode == 0:
             break
     assert versions == sorted(versions) and len(versions) > 10
-    assert versions.count(1) > 5 and versions.count(2) > 2  # killed before and after the commit
+    assert (
+        versions.count(1) > 5 and versions.count(SCHEMA_VERSION) > 2
+    )  # killed before and after the commit
 
 
 # Says that it migrates, and takes its time.
@@ -186,7 +192,7 @@ def test_of_three_processes_one_migrates(tmp_path: Path) -> None:
 def test_the_copy_of_another_process_is_left_alone(tmp_path: Path) -> None:
     path = make_first(tmp_path)
     before = contents(path)
-    copy = tmp_path / "catalogue.db.before-2"
+    copy = tmp_path / f"catalogue.db.before-{SCHEMA_VERSION}"
     with (
         closing(sqlite3.connect(path)) as other,
         closing(sqlite3.connect(path, timeout=0.1)) as connection,
@@ -194,7 +200,7 @@ def test_the_copy_of_another_process_is_left_alone(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         copy.write_bytes(b"half of it")
         with pytest.raises(OmniError, match="Another process"):
-            migrate(connection, path, 2)
+            migrate(connection, path, SCHEMA_VERSION)
         assert copy.read_bytes() == b"half of it"
     check_migrated(path, before)
 
@@ -219,6 +225,33 @@ def test_both_folders_are_joined(tmp_path: Path) -> None:
     (tmp_path / "item_vectors" / "other.npy").touch()
     check_migrated(path, before)
     assert (tmp_path / "item_vectors" / "other.npy").exists()
+
+
+def test_the_id_lists_of_earlier_vectors_are_hashed(tmp_path: Path) -> None:
+    path = make_first(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        migrate(connection, path, 2)  # what the second edition left
+        digest = sha256_file(tmp_path / "item_vectors" / "image-pin-1.npy")
+        note = f'{{"model": "vit", "files": ["{digest}"]}}'
+        connection.execute("INSERT INTO meta VALUES ('image_model', ?)", [note])
+        connection.commit()
+    with closing(open_catalogue(path).conn) as connection:
+        ids = tmp_path / "item_vectors" / "image-pin-1.ids"
+        row = connection.execute("SELECT ids_sha256, made_sha256, made_by FROM item_vectors")
+        assert row.fetchone() == (sha256_file(ids), None, "vit")
+    ids.write_text('"b"\n"a"\n')
+    db = open_catalogue(path)
+    with closing(db.conn), pytest.raises(Corrupt, match=r"image-pin-1\.ids.*hash.*Import"):
+        open_vectors(Workspace(tmp_path), db, "image", "pin")
+
+
+def test_the_copies_of_killed_migrations_are_removed(tmp_path: Path) -> None:
+    path = make_first(tmp_path)
+    open_catalogue(path).conn.close()
+    for version in (2, 3):
+        (tmp_path / f"catalogue.db.before-{version}").touch()
+    open_catalogue(path).conn.close()
+    assert not list(tmp_path.glob("*.before-*"))
 
 
 @contextmanager

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_all_vectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import (
+    check_item_vectors,
+    open_all_vectors,
+    open_vectors,
+    write_vectors,
+)
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.files import sha256_file
 
 
 @pytest.fixture
@@ -63,6 +72,8 @@ def test_rows_of_absent_ids_are_zeros(workspace, db):
     [
         (["a"], np.eye(2), "1 ids and 2 vectors"),
         (["a"], np.array([[1, np.nan]]), "NaN or infinity"),
+        (["a"], np.array([[1, 1e300]]), "NaN or infinity"),
+        (["a"], np.array([[3e30, 3e30]]), "too long for float32"),
         (["a"], np.ones(3), "shape"),
         (["a"], np.array([["x"]]), "numeric"),
         (["a"], np.ones((1, 3)), "3 dimensions, the existing ones 2"),
@@ -91,3 +102,81 @@ def test_a_damaged_file_is_named(workspace, db, suffix, damage):
     with pytest.raises(Corrupt, match="again") as error:
         open_vectors(workspace, db, "image", "pin")
     assert "image" in error.value.where
+
+
+def flip(path, at: int, bit: int = 6) -> None:
+    """Flip one bit, and keep the file's size and times."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << bit
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".ids", ".made"])
+def test_one_flipped_bit_is_found(workspace, db, suffix):
+    made = np.arange(32, dtype=np.uint8).reshape(2, 16)
+    vectors = np.eye(2, dtype=np.float32)
+    write_vectors(workspace, db, "image", "pin", ["a", "b"], vectors, made=made, made_by="m")
+    assert check_item_vectors(workspace, db) == []
+    [path] = workspace.item_vectors.glob(f"*{suffix}")
+    flip(path, {".npy": -2, ".ids": 1, ".made": 5}[suffix], bit=1)
+    [problem] = check_item_vectors(workspace, db)
+    assert path.name in problem and "does not match its hash" in problem
+    assert "Import them again, or run `omnisearch enrich images` if it made them." in problem
+    os.utime(path)  # another version of the file
+    with pytest.raises(Corrupt, match="hash"):
+        open_vectors(workspace, db, "image", "pin")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 2e38])
+def test_a_right_hash_does_not_make_values_usable(workspace, db, value):
+    write_vectors(workspace, db, "image", "pin", ["a", "b"], np.eye(2, dtype=np.float32))
+    [path] = workspace.item_vectors.glob("*.npy")
+    np.save(path, np.array([[1, 0], [0, value]], np.float32))
+    db.conn.execute("UPDATE item_vectors SET sha256 = ?", [sha256_file(path)])
+    with pytest.raises(Corrupt, match=r"1 vectors hold NaN.* the first that of 'b'"):
+        open_vectors(workspace, db, "image", "pin")
+
+
+def test_hashes_of_what_rows_were_made_of_stay_with_their_rows(workspace, db):
+    made = np.arange(1, 33, dtype=np.uint8).reshape(2, 16)
+    eye = np.eye(2, dtype=np.float32)
+    write_vectors(workspace, db, "text", "pin", ["a", "b"], eye, made=made, made_by="m")
+    found = write_vectors(workspace, db, "text", "pin", ["c", "a"], eye)  # imported
+    assert found.ids == ["a", "b", "c"] and found.made_by == "m"
+    assert found.made.tolist() == [[0] * 16, made[1].tolist(), [0] * 16]
+    found = write_vectors(workspace, db, "text", "pin", ["a"], eye[:1], replace=True)
+    assert found.made is None and found.made_by is None
+
+
+def test_leftovers_go_and_what_is_being_published_stays(workspace, db):
+    write_vectors(workspace, db, "image", "pin", ["a"], np.ones((1, 2), np.float32))
+    folder = workspace.item_vectors
+    stem = f"text-product-{'0' * 16}"
+    left = [folder / f"{stem}.npy", folder / f"{stem}.ids", folder / f".{stem}.ids.x1y2"]
+    for path in left:
+        path.touch()
+    (folder / "notes.txt").touch()
+    # Another process has its files in place and has not committed.
+    other = sqlite3.connect(workspace.catalogue)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        db.conn.execute("PRAGMA busy_timeout = 10")
+        write_vectors(workspace, db, "image", "pin", ["b"], np.ones((1, 2), np.float32))
+    assert all(path.exists() for path in left)
+    other.close()
+    write_vectors(workspace, db, "image", "pin", ["b"], np.ones((1, 2), np.float32))
+    assert not any(path.exists() for path in left) and (folder / "notes.txt").exists()
+    assert len(list(folder.glob("*-pin-*"))) == 2
+
+
+def test_a_reader_of_replaced_files_is_told_to_run_again(workspace, db):
+    write_vectors(workspace, db, "image", "pin", ["a"], np.ones((1, 2), np.float32))
+    db.conn.execute("BEGIN")
+    db.conn.execute("SELECT * FROM item_vectors").fetchall()
+    other = open_catalogue(workspace.catalogue)
+    write_vectors(workspace, other, "image", "pin", ["a"], np.zeros((1, 2), np.float32))
+    with pytest.raises(NotReady, match="replaced"):
+        open_vectors(workspace, db, "image", "pin")
+    other.conn.close()

@@ -94,7 +94,7 @@ def test_wrong_shapes_and_spaces_are_named(small, encoder) -> None:
     items, features = items_and_features(small, "pin")
     with pytest.raises(InputError, match="'pinsage' must have shape"):
         encoder.items(items, {"pinsage": features["pinsage"][:, :5]})
-    with pytest.raises(InputError, match="16 dimensions"):
+    with pytest.raises(InputError, match=r"7 dimensions.*trained with 16.*omnisearch train"):
         encoder.compat("pinsage", np.ones((2, 7)))
     with pytest.raises(InputError, match="not trained for 'nothing'"):
         encoder.compat("nothing", np.ones((2, 16)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +31,8 @@ from omnisearch.encoders.training.prepare import prepare
 from omnisearch.encoders.training.run import train
 from omnisearch.encoders.training.warm_start import pass_through, projection, warm_config
 from omnisearch.enrichment import text as text_feature
-from omnisearch.enrichment.text import PROSE, embed_texts, own_text, usual_encoder
+from omnisearch.enrichment.inputs import PROSE, own_text
+from omnisearch.enrichment.text import embed_texts, usual_encoder
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,35 @@ def test_another_model_in_the_same_folder_computes_anew(tmp_path, backbone) -> N
         train(workspace, db, tiny)
     assert embed_texts(workspace, db, str(folder))["computed"] == 18  # two fields, and both
     train(workspace, db, tiny)
+
+
+def test_nan_in_the_cache_is_computed_again(tmp_path, backbone) -> None:
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=5, products=2)
+    embed_texts(workspace, db, str(backbone))
+    before = np.array(open_vectors(workspace, db, "text", "pin").vectors)
+    with closing(sqlite3.connect(workspace.text_cache)) as cache, cache:
+        cache.execute("UPDATE vectors SET vector = ?", [np.full(24, np.nan, "<f2").tobytes()])
+    [*_, damaged] = sorted(workspace.item_vectors.glob("text-pin-*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(Corrupt, match="omnisearch enrich text"):
+        open_vectors(workspace, db, "text", "pin")
+    assert embed_texts(workspace, db, str(backbone))["computed"] == 15
+    assert np.array_equal(open_vectors(workspace, db, "text", "pin").vectors, before)
+
+
+def test_an_encoder_that_says_nan_is_refused(tmp_path, backbone) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(backbone, folder)
+    model = AutoModel.from_pretrained(folder)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight.fill_(float("nan"))
+    model.save_pretrained(folder)
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=5, products=2)
+    with pytest.raises(InputError, match=r"gives NaN or infinity for 'red couch 0"):
+        embed_texts(workspace, db, str(folder))
+    assert open_vectors(workspace, db, "text", "pin") is None
 
 
 def test_a_damaged_cache_is_named_and_can_be_deleted(tmp_path, backbone) -> None:

@@ -26,6 +26,8 @@ def unit_words(texts: Sequence[str], salt: str = "") -> np.ndarray:
 class FakeEncoder:
     """Queries as sums of word vectors."""
 
+    dim = DIM
+
     def __init__(self, checkpoint: str = "fake") -> None:
         self.checkpoint = checkpoint
         self.encoded = 0

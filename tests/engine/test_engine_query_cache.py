@@ -166,6 +166,16 @@ def test_a_damaged_file_begins_anew_with_a_warning(
     assert QueryCache(path).vector(encoder, "query 199")[1]
 
 
+def test_a_vector_of_another_size_is_encoded_again(path: Path) -> None:
+    cache = QueryCache(path)
+    cache.share("c0ffee", ["sofa", "vase"], np.eye(2, 4, dtype=np.float32))
+    cache.share("c0ffee", ["lamp"], np.eye(1, 8, dtype=np.float32))
+    encoder = CountingEncoder()
+    found = cache.vectors(encoder, ["lamp", "sofa", "vase"])
+    assert encoder.asked == ["sofa", "vase"] and found[0].tolist() == np.eye(8)[0].tolist()
+    assert QueryCache(path).vector(encoder, "sofa")[1]  # the entry is a good one now
+
+
 def test_a_damaged_vector_is_encoded_again(path: Path) -> None:
     encoder = CountingEncoder()
     cache = QueryCache(path)

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY
 from omnisearch.data.text.normalise import words
-from omnisearch.enrichment.boards import TOP, WordStatistics, best_titles, enrich_board_titles
+from omnisearch.enrichment.boards import (
+    TOP,
+    WordStatistics,
+    best_titles,
+    enrich_board_titles,
+    outdated_boards,
+)
 
 USELESS = ("stuff", "My Board", "misc", "things i like", "random")
 ROOMS = ("bedroom", "kitchen", "garden", "bathroom", "hallway")
@@ -143,6 +149,20 @@ def test_repeating_changes_nothing_and_left_boards_are_forgotten(db):
         db.conn.execute("DELETE FROM board_items WHERE item_id = 'p1'")
     assert enrich_board_titles(db) == 1
     assert set(titles(db)) == {"p2"}
+
+
+def test_titles_of_other_boards_are_outdated(db):
+    assert not outdated_boards(db)
+    themed(db)
+    enrich_board_titles(db)
+    assert not outdated_boards(db)
+    boards(db, ("cosy corner", [1, 2]))
+    assert outdated_boards(db)
+    enrich_board_titles(db)
+    assert not outdated_boards(db)
+    with db.conn:
+        db.conn.execute("UPDATE boards SET title = 'attic' WHERE id = 'b3'")
+    assert outdated_boards(db)
 
 
 def test_products_have_board_titles_too(db):

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.catalogue.splits import DAY, time_split
-from omnisearch.enrichment.engaged_queries import ACTION_WEIGHTS, TOP, enrich_engaged_queries
+from omnisearch.enrichment.engaged_queries import (
+    ACTION_WEIGHTS,
+    TOP,
+    enrich_engaged_queries,
+    outdated_queries,
+)
 
 DAYS_2_YEARS = 730 * DAY
 
@@ -111,6 +116,24 @@ def test_the_default_ends_with_the_training_period(db):
     enrich_engaged_queries(db, until=2**62)
     assert len(lists(db)["p1"]) == 3
     assert get_meta(db, "engaged_until") == end + 1
+
+
+def test_lists_of_another_log_are_outdated(db):
+    assert not outdated_queries(db)
+    log(db, [(day * DAY, "oak", "pin", "p0", "save", 1) for day in range(100)])
+    enrich_engaged_queries(db)
+    assert not outdated_queries(db)
+    log(db, [(99 * DAY + 5, "elm", "pin", "p1", "save", 1)])  # after the end of training
+    assert not outdated_queries(db)
+    log(db, [(120 * DAY, "elm", "pin", "p1", "save", 1)])  # which now comes later
+    assert outdated_queries(db)
+    enrich_engaged_queries(db, incremental=True)
+    assert not outdated_queries(db)
+    with db.conn:  # another event in the place of one
+        db.conn.execute("UPDATE engagements SET event = 1000 WHERE event = 3")
+    assert outdated_queries(db)
+    enrich_engaged_queries(db, until=2**62)
+    assert not outdated_queries(db)
 
 
 def test_the_window_is_two_years(db):

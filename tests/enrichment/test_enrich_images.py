@@ -27,6 +27,7 @@ from omnisearch.enrichment import pictures
 from omnisearch.enrichment.captions import caption_images
 from omnisearch.enrichment.images import embed_images
 from omnisearch.enrichment.pictures import Refused, decode, read_bytes
+from omnisearch.pipeline.stale import stale
 
 
 @pytest.fixture(scope="module")
@@ -369,3 +370,82 @@ def test_a_cached_vector_of_a_wrong_size_is_made_again(workspace, db, images, vi
     with pytest.raises(Corrupt, match="image cache"):
         embed_images(workspace, db, vit, images, overwrite=True)
     assert np.array_equal(open_vectors(workspace, db, "image", "pin").vectors, first)
+
+
+def change(db, item_id, image):
+    with db.conn:
+        db.conn.execute("UPDATE pins SET image = ? WHERE id = ?", [image, item_id])
+
+
+def said(workspace, db):
+    return [str(each) for each in stale(workspace, db)]
+
+
+def test_rows_of_earlier_pictures_are_named_and_made_again(workspace, db, images, vit):
+    names = [picture(images / f"{n}.png", n) for n in range(5)]
+    items(db, *(("pins", f"p{n}", names[n], None) for n in range(3)), ("pins", "p3", None, None))
+    write_vectors(workspace, db, "image", "pin", ["p2"], np.ones((1, 12), np.float32))
+    embed_images(workspace, db, vit, images)
+    assert said(workspace, db) == []
+    before = open_vectors(workspace, db, "image", "pin").rows(["p0", "p1", "p2"])[0]
+    change(db, "p0", names[4])
+    change(db, "p1", None)
+    change(db, "p2", names[0])  # imported: not of a picture that we know
+    change(db, "p3", names[3])
+    items(db, ("products", "g0", names[1], None))
+    assert said(workspace, db) == [
+        "Stale image vectors of pins: 2 of earlier pictures, 1 missing; "
+        "run `omnisearch enrich images`.",
+        "Stale image vectors of products: 1 missing; run `omnisearch enrich images`.",
+    ]
+    assert embed_images(workspace, db, vit, images)["embedded"] == 3
+    assert said(workspace, db) == []
+    feature = open_vectors(workspace, db, "image", "pin")
+    assert sorted(feature.ids) == ["p0", "p2", "p3"]
+    after = feature.rows(["p0", "p1", "p2"])[0]
+    assert not np.allclose(before[0], after[0]) and np.array_equal(before[2], after[2])
+    items(db, ("pins", "p9", "no-such.png", None))
+    assert "pins: 1 missing;" in said(workspace, db)[0]
+    embed_images(workspace, db, vit, images)
+    assert said(workspace, db) == []  # it cannot be mended by running the command again
+
+
+def test_captions_of_earlier_pictures_are_named_and_made_again(workspace, db, images, blip):
+    names = [picture(images / f"{n}.png", n) for n in range(4)]
+    items(db, *(("pins", f"p{n}", names[n], None) for n in range(3)))
+    caption_images(workspace, db, blip, images)
+    with db.conn:
+        db.conn.execute("UPDATE pins SET caption = 'by a person' WHERE id = 'p1'")
+    assert said(workspace, db) == []
+    for item_id, name in (("p0", names[3]), ("p1", names[3]), ("p2", None)):
+        change(db, item_id, name)
+    assert said(workspace, db) == [
+        "Stale captions of pins: 2 of earlier pictures; run `omnisearch enrich captions`."
+    ]
+    assert caption_images(workspace, db, blip, images)["captioned"] == 1
+    found = captions(db)
+    assert found["p0"] and found["p1"] == "by a person" and found["p2"] is None
+    assert said(workspace, db) == []
+
+
+def test_damaged_embeddings_are_made_again_from_the_cache(workspace, db, images, vit):
+    items(db, *(("pins", f"p{n}", picture(images / f"{n}.png", n), None) for n in range(2)))
+    embed_images(workspace, db, vit, images)
+    before = np.array(open_vectors(workspace, db, "image", "pin").vectors)
+    [path] = workspace.item_vectors.glob("*.npy")
+    np.save(path, before + 1)
+    with pytest.raises(Corrupt, match="omnisearch enrich images"):
+        open_vectors(workspace, db, "image", "pin")
+    counts = embed_images(workspace, db, vit, images)
+    assert (counts["embedded"], counts["computed"]) == (2, 0)
+    assert np.array_equal(open_vectors(workspace, db, "image", "pin").vectors, before)
+
+
+def test_nan_in_the_cache_or_of_the_model_is_refused_by_item(workspace, db, images, vit):
+    items(db, ("pins", "p0", picture(images / "0.png", 0), None))
+    embed_images(workspace, db, vit, images)
+    with sqlite3.connect(workspace.root / "image_cache.db") as connection:
+        nan = np.full(12, np.nan, "<f4").tobytes()
+        connection.execute("UPDATE results SET value = ?", [nan])
+    with pytest.raises(InputError, match=r"NaN.* the picture of pin 'p0'"):
+        embed_images(workspace, db, vit, images, overwrite=True)

@@ -16,11 +16,14 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex
-from omnisearch.enrichment.graph.itemsage import MODALITIES, embed_itemsage, fit_itemsage, network
+from omnisearch.enrichment.graph.embeddings import embed_graph
+from omnisearch.enrichment.graph.itemsage import NAME, embed_itemsage, fit_itemsage, network
 from omnisearch.enrichment.graph.network_inputs import Items, Source
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
-from omnisearch.enrichment.graph.saved_networks import load
+from omnisearch.enrichment.graph.saved_networks import load, save
 from omnisearch.enrichment.graph.temporal_recall import temporal_recall
+from omnisearch.enrichment.inputs import MODALITIES
+from omnisearch.pipeline.stale import stale
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 
@@ -100,14 +103,42 @@ def test_embedding_again_changes_nothing_and_new_products_need_no_training(fitte
     db.conn.close()
 
 
+def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
+    shutil.copytree(fitted[0].root, tmp_path / "copy")
+    workspace = Workspace.open(tmp_path / "copy")
+    db = open_catalogue(workspace.catalogue)
+    assert stale(workspace, db) == []
+    with db.conn:
+        db.conn.execute("UPDATE pins SET title = 'attic' WHERE id IN ('pin-rug1', 'pin-rug2')")
+        db.conn.execute("UPDATE products SET brand = 'Acme' WHERE id = 'rug1'")
+    items(db, "products", {"new": "carpet number 99", "silent": ""})
+    assert [str(each) for each in stale(workspace, db)] == [
+        "Stale pinsage vectors of pins: 2 of earlier texts and vectors; "
+        "run `omnisearch enrich graph`.",
+        "Stale itemsage vectors of products: 1 of earlier texts and vectors, 1 missing; "
+        "run `omnisearch enrich graph`.",
+    ]
+    embed_graph(workspace, db)
+    assert stale(workspace, db) == []
+    # A killed run: the network was saved, the vectors were not.
+    save(workspace, "pinsage", load(workspace, "pinsage"))
+    [found] = stale(workspace, db)
+    assert str(found) == (
+        "Stale pinsage vectors of pins: all of an earlier network; run `omnisearch enrich graph`."
+    )
+    embed_graph(workspace, db)
+    assert stale(workspace, db) == []
+    db.conn.close()
+
+
 def test_a_pair_does_not_see_its_own_query(workspace, db):
     items(db, "products", {"a": "oak", "b": "elm"})
     with db.conn:
         db.conn.execute(
             "UPDATE products SET engaged_queries = ?", ['[["oak",4,1],["big tree",2,1]]']
         )
-    shown = Items(Source.open(workspace, db, "product", MODALITIES))
-    m, oak = len(MODALITIES), shown.index.find("oak")
+    shown = Items(Source.open(workspace, db, "product", NAME))
+    m, oak = len(MODALITIES[NAME]), shown.index.find("oak")
 
     def tokens(hidden):
         levels = shown.batch(np.array([0, 1]), np.array(hidden)).levels

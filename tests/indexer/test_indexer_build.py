@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.schema import ACTIONS, set_meta
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.indexer.build import BuildOptions, build, rebuild
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.signals import encode_signals, read_signals
@@ -238,6 +238,35 @@ def test_a_feature_of_another_size_is_refused(small: Small) -> None:
     write_vectors(workspace, db, "image", "pin", ["pin001"], np.ones((1, 5), np.float32))
     with pytest.raises(InputError, match="5 dimensions"):
         build(workspace, db, FakeEncoder(feature_dims={"image": 4}))
+    with pytest.raises(NotReady):
+        Generation.open(workspace)
+
+
+@pytest.mark.parametrize("what", ["items", "queries", "compat"])
+def test_what_an_encoder_cannot_say_is_not_published(small: Small, what: str) -> None:
+    workspace, db = small
+    write_vectors(workspace, db, "pinsage", "pin", ["pin001", "pin002"], np.eye(2, 16))
+
+    class Broken(FakeEncoder):
+        def broken(self, vectors: np.ndarray) -> np.ndarray:
+            vectors[1] = np.nan
+            return vectors
+
+        def items(self, items: Any, features: Any) -> np.ndarray:
+            found = super().items(items, features)
+            return self.broken(found) if what == "items" else found
+
+        def queries(self, texts: list[str], batch_size: int = 256) -> np.ndarray:
+            found = super().queries(texts)
+            return self.broken(found) if what == "queries" else found
+
+        def compat(self, space: str, vectors: np.ndarray) -> np.ndarray:
+            found = super().compat(space, vectors)
+            return self.broken(found) if what == "compat" else found
+
+    named = {"items": "pin 'pin001'", "queries": "query 'brass'", "compat": "pin 'pin002'"}[what]
+    with pytest.raises(Corrupt, match=rf"NaN.*{named}.*`omnisearch train`"):
+        build(workspace, db, Broken())
     with pytest.raises(NotReady):
         Generation.open(workspace)
 

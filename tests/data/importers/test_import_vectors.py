@@ -12,7 +12,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.importers.vectors import import_vectors
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import Corrupt, InputError
 
 
 @pytest.fixture
@@ -76,6 +76,21 @@ def test_bad_rows_are_refused_by_number(pins, tmp_path):
     assert refusals(report) == [(2, "vector", "does not have 2 dimensions")]
     huge = npy(tmp_path / "w.npy", np.array([[1e300, 0]]), ["p0"])
     assert import_vectors(pins, huge, "pinsage", "pin").refused == 1
+    long = npy(tmp_path / "l.npy", np.array([[3e30, 0]]), ["p0"])
+    assert refusals(import_vectors(pins, long, "pinsage", "pin")) == [
+        (1, "vector", "is too long for float32")
+    ]
+
+
+def test_importing_again_mends_damaged_vectors(pins, tmp_path):
+    path = npy(tmp_path / "v.npy", np.eye(2), ["p1", "p0"])
+    import_vectors(pins, path, "pinsage", "pin")
+    [damaged] = pins.item_vectors.glob("*.npy")
+    np.save(damaged, np.full((2, 2), np.nan, np.float32))
+    with pytest.raises(Corrupt, match=r"-pin-.*\.npy.*hash.*Import them again"):
+        stored(pins)
+    assert import_vectors(pins, path, "pinsage", "pin").changed == 2
+    assert stored(pins) == {"p1": [1, 0], "p0": [0, 1]}
 
 
 def test_strict_takes_no_vector(pins, tmp_path):

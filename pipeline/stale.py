@@ -1,0 +1,229 @@
+"""What was made of something else than is there now, and which command makes it anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+import sqlite_utils
+
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
+from omnisearch.data.catalogue.spaces import SPACES
+from omnisearch.data.catalogue.vectors import ItemVectors, open_all_vectors
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import pointed, read_manifest
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.enrichment.boards import outdated_boards
+from omnisearch.enrichment.engaged_queries import outdated_queries
+from omnisearch.enrichment.inputs import (
+    EMPTY,
+    FIELDS,
+    MODALITIES,
+    Item,
+    graph_hash,
+    graph_identity,
+    image_hash,
+    is_current,
+    stale_captions,
+    text_hash,
+)
+
+# Vectors made here → what they are made of, and the enricher.
+_MADE = {
+    "text": ("texts", "text"),
+    "image": ("pictures", "images"),
+    **{name: ("texts and vectors", "graph") for name in MODALITIES},
+}
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Something stale.
+
+    Attributes:
+        name: of the vectors, the column, or the artefact.
+        what: what is stale, and why.
+        command: makes it anew.
+        items: the number of items whose vectors differ or are missing.
+    """
+
+    name: str
+    what: str
+    command: str
+    items: int = 0
+
+    def __str__(self) -> str:
+        return f"Stale {self.what}; run `{self.command}`."
+
+
+def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
+    """All that is stale: item vectors, enriched columns, the export and the rankers.
+
+    Imported vectors are never stale; their missing rows count only beside rows made here.
+
+    Raises:
+        Corrupt: item vectors are damaged.
+    """
+    found = [each for entity in ITEM_ENTITIES for each in _vectors(workspace, db, entity)]
+    for entity in ITEM_ENTITIES:
+        captions = len(stale_captions(db, entity))
+        if captions:
+            what = f"captions of {entity}s: {captions:,} of earlier pictures"
+            found.append(Stale("captions", what, "omnisearch enrich captions", captions))
+    if outdated_queries(db):
+        what = "engaged queries of items: of another log"
+        found.append(Stale("queries", what, "omnisearch enrich queries"))
+    if outdated_boards(db):
+        what = "board titles of items: of other boards"
+        found.append(Stale("boards", what, "omnisearch enrich boards"))
+    return found + list(_artefacts(workspace))
+
+
+def mend(
+    workspace: Workspace, db: sqlite_utils.Database, progress: Progress | None = None
+) -> list[str]:
+    """Embed new and changed texts if the encoder is on this machine; returns what to tell the user.
+
+    These are sentences on what was done, and on what is still stale.
+    """
+    told = []
+    try:
+        found = stale(workspace, db)
+    except Corrupt as error:  # whatever reads these vectors raises
+        return [str(error)]
+    changed = sum(each.items for each in found if each.name == "text")
+    if changed:
+        from omnisearch.enrichment.text import refresh_texts
+
+        try:
+            refresh_texts(workspace, db, progress)
+            told.append(f"Embedded the texts of {changed:,} new and changed items.")
+            found = stale(workspace, db)
+        except InputError as error:
+            told.append(f"New and changed texts were not embedded: {error}")
+    return told + [str(each) for each in found]
+
+
+def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> Iterator[Stale]:
+    opened = open_all_vectors(workspace, db, entity)
+    made_here = {
+        name
+        for (name,) in db.conn.execute(
+            "SELECT DISTINCT name FROM item_vectors WHERE made_sha256 IS NOT NULL"
+        )
+    }
+    names = [
+        name
+        for name in _MADE
+        if name in made_here and (name not in SPACES or SPACES[name].entity == entity)
+    ]
+    if "text" in opened and opened["text"].made is None and get_meta(db, "text_encoder"):
+        what = (
+            f"text vectors of {entity}s: of an earlier OmniSearch, which did not note their texts"
+        )
+        yield Stale("text", what, "omnisearch enrich text")
+    features = {
+        name: _read_by(opened[name], opened)
+        for name in names
+        if name in MODALITIES and name in opened
+    }
+    refused = _refused_pictures(workspace, entity) if "image" in names else set()
+    changed: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    for items in read_items(db, entity, columns=_columns(names)) if names else ():
+        for item in items:
+            for name in names:
+                made = _hash(item, name, features.get(name, {}))
+                feature = opened.get(name)
+                if feature is not None and item["id"] in feature.index:
+                    changed[name] += not is_current(feature, item["id"], made)
+                elif made not in (None, EMPTY):
+                    given_up = name == "image" and (item["id"], item["image"]) in refused
+                    missing[name] += not given_up
+    for name in names:
+        inputs, enricher = _MADE[name]
+        parts = []
+        if changed[name]:
+            parts.append(f"{changed[name]:,} of earlier {inputs}")
+        if missing[name]:
+            parts.append(f"{missing[name]:,} missing")
+        feature = opened.get(name)
+        if (
+            name in features
+            and feature is not None
+            and feature.made_by != graph_identity(workspace, name, features[name])
+        ):
+            parts = ["all of an earlier network"]
+        if parts:
+            command = f"omnisearch enrich {enricher}"
+            what = f"{name} vectors of {entity}s: {', '.join(parts)}"
+            yield Stale(name, what, command, changed[name] + missing[name])
+
+
+def _columns(names: list[str]) -> list[str]:
+    """What vectors of these names are made of, the columns of items."""
+    read = {
+        "text": FIELDS,
+        "image": ("image",),
+        **{
+            name: tuple(field for fields in modalities.values() for field in fields)
+            for name, modalities in MODALITIES.items()
+        },
+    }
+    return sorted({field for name in names for field in read[name]})
+
+
+def _hash(item: Item, name: str, features: dict[str, ItemVectors]) -> bytes | None:
+    if name == "text":
+        return text_hash(item)
+    return image_hash(item) if name == "image" else graph_hash(item, name, features)
+
+
+def _read_by(vectors: ItemVectors, opened: dict[str, ItemVectors]) -> dict[str, ItemVectors]:
+    """The features that a graph network read, those that still exist."""
+    names = orjson.loads(vectors.made_by or "{}").get("features", [])
+    return {name: opened[name] for name in names if name in opened}
+
+
+def _refused_pictures(workspace: Workspace, entity: str) -> set[tuple[str, str]]:
+    """(item id, image) of the pictures that could not be read."""
+    path = workspace.refused_pictures("images")
+    rows = map(orjson.loads, path.read_bytes().splitlines()) if path.exists() else ()
+    return {(row["id"], row["image"]) for row in rows if row["entity"] == entity}
+
+
+def _artefacts(workspace: Workspace) -> Iterator[Stale]:
+    """The export and the rankers, if they are of another checkpoint than the live index."""
+    from omnisearch.indexer.generation import GENERATION, live_number
+
+    try:
+        number = live_number(workspace)
+        live = read_manifest(workspace.generation(number), GENERATION)["checkpoint"]
+    except (OmniError, KeyError):  # none, or damaged: searching says so
+        return
+    exports = workspace.exports.iterdir() if workspace.exports.is_dir() else ()
+    exported = sorted(path.name for path in exports if not path.name.startswith("."))
+    if exported and live not in exported:
+        what = f"exported query tower: of checkpoint {exported[-1]}, the live index is of {live}"
+        yield Stale("export", what, "omnisearch export onnx")
+    trained = _rankers_checkpoint(workspace)
+    if trained is not None and trained != live:
+        what = f"rankers: of checkpoint {trained}, the live index is of {live}"
+        yield Stale("rankers", what, "omnisearch rank train")
+
+
+def _rankers_checkpoint(workspace: Workspace) -> str | None:
+    """The checkpoint that the live rankers were trained with; None if it is not known."""
+    from omnisearch.ranker.published import RANKERS
+
+    try:
+        folder = pointed(workspace.current_rankers, RANKERS)
+        report = orjson.loads((folder / "report.json").read_bytes()) if folder else {}
+    except (OmniError, OSError, ValueError):  # damaged: searching says so
+        return None
+    checkpoint: str | None = report.get("checkpoint")
+    return checkpoint
