@@ -163,7 +163,7 @@ def _read_entity(folder: Path, entity: str) -> EntitySignals:
         name = path.stem.removeprefix(f"{entity}-")
         if name not in ("hashes", "texts"):
             spaces[name] = vectors = load_array(path, np.float32, (len(ids), None))
-            check_units(vectors, vectors.any(axis=1))
+            check_units(vectors, np.asarray(vectors.any(axis=1)))
     check_array(LEARNED, spaces[LEARNED], np.float32, (len(ids), None))
     return EntitySignals(ids, np.asarray(hashes), np.asarray(texts), spaces)
 

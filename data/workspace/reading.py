@@ -46,9 +46,7 @@ def check_array(name: str, array: Any, dtype: Any, shape: tuple[int | None, ...]
     )
     if not fits:
         wanted = ", ".join("n" if size is None else str(size) for size in shape)
-        raise ValueError(
-            f"{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} ({wanted})"
-        )
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} ({wanted})")
 
 
 def load_array(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -18,7 +18,13 @@ from safetensors.numpy import load_file
 from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
-from omnisearch.data.workspace.reading import check_array, check_shape, load_json, load_lines, reading
+from omnisearch.data.workspace.reading import (
+    check_array,
+    check_shape,
+    load_json,
+    load_lines,
+    reading,
+)
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.words import Words, ascends, check_ends
 
@@ -231,7 +237,7 @@ def _assemble(
     codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
     for name, code in codes.items():
         low, high = code.codes.min(initial=-1), code.codes.max(initial=-1)
-        _check(-1 <= low and high < len(code.vocab), f"codes of {name} are out of range")
+        _check(low >= -1 and high < len(code.vocab), f"codes of {name} are out of range")
     return ItemTable(
         entity=entity,
         ids=ids,
