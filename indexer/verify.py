@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     numbers_in,
@@ -15,6 +16,8 @@ from omnisearch.data.workspace.artefacts import (
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock
 from omnisearch.indexer.generation import GENERATION, Generation, folder_of, live_number
+from omnisearch.indexer.parts.tokens import read_tokens
+from omnisearch.indexer.publish import read_texts
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
@@ -63,7 +66,8 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
 def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     """The problems of a generation (the live one by default), as sentences; empty if none.
 
-    Every file is compared with the manifest, and all indexes are opened.
+    Every file is compared with the manifest, all indexes are opened, and what is otherwise read
+    when it is needed is read to its end.
 
     Raises:
         NotReady: the generation does not exist.
@@ -73,7 +77,12 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     try:
         problems = problems_of(folder, GENERATION, read_manifest(folder, GENERATION))
         if not problems:
-            Generation.open(workspace, chosen, verify=False)
+            opened = Generation.open(workspace, chosen, verify=False)
+            for entity, table in opened.tables.items():
+                table.display(range(len(table)))
+                if entity in ITEM_ENTITIES:
+                    read_texts(folder / entity, len(table))
+                    read_tokens(folder / entity, len(table))
     except Corrupt as error:
         return [str(error)]
     return problems

@@ -7,6 +7,7 @@ Times are whole seconds since 1970 UTC. A query's id is its normalised text
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def catalogue_columns() -> dict[str, dict[str, str]]:
+    """Table → column → its SQL type."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {
+            table: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
+            for (table,) in tables.fetchall()
+        }
 
 
 def table_of(entity: str) -> str:
