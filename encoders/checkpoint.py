@@ -230,16 +230,20 @@ def open_encoder(folder: Path, name: str) -> Encoder:
     parts = load_parts(folder)
     for layer in parts.model.last_layers:
         layer.fold()
-    return Encoder(
-        parts.model.eval().requires_grad_(False),
-        parts.config,
-        NgramIndex(parts.vocabulary),
-        QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
-        identity(hashes),
-        parts.compat_spaces,
-        name=name,
-        folder=folder,
-    )
+    with reading("The checkpoint", folder, CHECKPOINT.mend):
+        encoder = Encoder(
+            parts.model.eval().requires_grad_(False),
+            parts.config,
+            NgramIndex(parts.vocabulary),
+            QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
+            identity(hashes),
+            parts.compat_spaces,
+            name=name,
+            folder=folder,
+        )
+        if not np.isfinite(encoder.queries(["a query"])).all():
+            raise ValueError("a query's vector is not finite")
+        return encoder
 
 
 def identity(hashes: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
@@ -77,15 +78,19 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     try:
         problems = problems_of(folder, GENERATION, read_manifest(folder, GENERATION))
         if not problems:
-            opened = Generation.open(workspace, chosen, verify=False)
-            for entity, table in opened.tables.items():
-                table.display(range(len(table)))
-                if entity in ITEM_ENTITIES:
-                    read_texts(folder / entity, len(table))
-                    read_tokens(folder / entity, len(table))
+            read_whole(folder, Generation.open(workspace, chosen, verify=False))
     except Corrupt as error:
         return [str(error)]
     return problems
+
+
+def read_whole(folder: Path, generation: Generation) -> None:
+    """Read what is otherwise read when it is needed; raises Corrupt."""
+    for entity, table in generation.tables.items():
+        table.display(range(len(table)))
+        if entity in ITEM_ENTITIES:
+            read_texts(folder / entity, len(table))
+            read_tokens(folder / entity, len(table))
 
 
 def rollback(workspace: Workspace, number: int | None = None) -> int:

@@ -25,9 +25,9 @@ from omnisearch.enrichment.graph.saved_networks import load as load_network
 from omnisearch.evaluation.classification.classifier_file import read_classifier
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging
-from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.generation import Generation, folder_of
 from omnisearch.indexer.signals import SIGNALS, read_signals
-from omnisearch.indexer.verify import verify as check_generation
+from omnisearch.indexer.verify import read_whole
 from omnisearch.ranker.published import load_rankers
 
 _CACHES = "Delete it; its content is computed again."
@@ -56,7 +56,12 @@ def verify_workspace(workspace: Workspace, number: int | None = None) -> Verifie
     """Check all artefacts of a workspace, and the generation `number` (the live one by default).
 
     Files are compared with their hashes, opened as they are for use, and read to their end.
+
+    Raises:
+        NotReady: there is no generation of that number.
     """
+    if number is not None:
+        folder_of(workspace, number)
     found = Verified()
     for name, check in _checks(workspace, number):
         found.checked.append(name)
@@ -140,11 +145,10 @@ def _signals(pointer: Path) -> None:
         read_signals(folder)
 
 
-def _generation(workspace: Workspace, number: int | None) -> list[str]:
-    problems = check_generation(workspace, number)
-    if not problems:
-        trained_encoder(workspace, Generation.open(workspace, number, verify=False))
-    return problems
+def _generation(workspace: Workspace, number: int | None) -> None:
+    generation = Generation.open(workspace, number)
+    read_whole(folder_of(workspace, generation.number), generation)
+    trained_encoder(workspace, generation)
 
 
 def _judging(workspace: Workspace, name: str) -> None:
