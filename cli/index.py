@@ -111,7 +111,7 @@ def verify(
         out.print(f"Checked: {', '.join(found.checked)}.", markup=False, highlight=False)
         for line in (*found.notes, *found.problems):
             out.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
-        out.print(f"{len(found.problems)} problems." if found.problems else "All of it is whole.")
+        out.print(f"Problems: {len(found.problems)}." if found.problems else "All of it is whole.")
     if found.problems:
         raise typer.Exit(Corrupt.exit_code)
 

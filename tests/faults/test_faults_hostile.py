@@ -20,7 +20,9 @@ import hostile
 import numpy as np
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from omnisearch.cli.main import app
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import Kind, read_pointer
@@ -285,3 +287,21 @@ def test_verify_finds_what_opening_finds(whole: Workspace, tmp_path: Path) -> No
         assert any(name.startswith(what) for name in found.checked)
         assert found.problems and all(str(workspace.root) in problem for problem in found.problems)
         assert any("`omnisearch" in each or "again" in each for each in found.problems)
+
+
+def test_the_command_names_each_problem(whole: Workspace, tmp_path: Path) -> None:
+    workspace = hostile.copy_of(whole, tmp_path / "case", Path("rankers"))
+    runner, command = CliRunner(), ["index", "verify", "-w", str(workspace.root)]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0 and "All of it is whole." in done.output
+    (path,) = workspace.rankers.glob("*/l1.json")
+    hostile.put(path, b"{}")
+    hostile.put(workspace.current, b"\xff\n")
+    done = runner.invoke(app, command)
+    assert done.exit_code == 4 and "Problems: 2." in done.output
+    assert str(path) in done.output and "omnisearch rank train" in done.output
+    done = runner.invoke(app, [*command, "--json"])
+    data = orjson.loads(done.stdout)["data"]
+    assert done.exit_code == 4 and len(data["problems"]) == 2 and "rankers" in data["checked"]
+    with pytest.raises(NotReady, match="no generation 9"):
+        runner.invoke(app, [*command, "--number", "9"], catch_exceptions=False)
