@@ -100,7 +100,7 @@ def verify(
     number: NumberOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check the catalogue, a generation, and every other file that has a hash."""
+    """Check the catalogue and every file that has a hash."""
     from omnisearch.data.workspace import Workspace
     from omnisearch.pipeline.verify import verify_workspace
 
