@@ -41,7 +41,7 @@ class Plain:
         self.bm25, self.graphs, self.items = {}, {}, {}
         for entity in ITEM_ENTITIES:
             table, space = generation.tables[entity], generation.spaces[entity, "learned"]
-            texts = read_tokens(folder / entity)
+            texts = read_tokens(folder / entity, len(table))
             self.bm25[entity] = BM25Okapi([text.split() for text in texts])
             graph = hnswlib.Index("cosine", space.vectors.shape[1])
             graph.init_index(len(space.vectors), M=16, ef_construction=150)

@@ -107,19 +107,20 @@ def verify(
     number: NumberOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check every file of a generation against its manifest."""
+    """Check the catalogue and every file that has a hash."""
     from omnisearch.data.workspace import Workspace
-    from omnisearch.indexer.verify import verify as check
+    from omnisearch.pipeline.verify import verify_workspace
 
-    problems = check(Workspace.open(workspace), number)
+    found = verify_workspace(Workspace.open(workspace), number)
     if json:
-        emit_json("index verify", {"problems": problems})
-    if problems:
-        raise Corrupt(
-            " ".join(problems), where="index verify", how="Run `omnisearch index rollback`."
-        )
-    if not json:
-        out.print("All files match the manifest.")
+        emit_json("index verify", vars(found))
+    else:
+        out.print(f"Checked: {', '.join(found.checked)}.", markup=False, highlight=False)
+        for line in (*found.notes, *found.problems):
+            out.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"Problems: {len(found.problems)}." if found.problems else "All of it is whole.")
+    if found.problems:
+        raise typer.Exit(Corrupt.exit_code)
 
 
 @app.command(epilog=example("omnisearch index rollback"))

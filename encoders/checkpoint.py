@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
@@ -37,11 +36,13 @@ from omnisearch.data.workspace.artefacts import (
     write_manifest,
     write_pointer,
 )
-from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.paths import check_name
+from omnisearch.data.workspace.reading import load_json, reading
 from omnisearch.encoders.config import Config, config_from_json, config_to_json
 from omnisearch.encoders.encoder import Encoder
+from omnisearch.encoders.models.fit import built_within, load_weights
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
@@ -63,6 +64,23 @@ CHECKPOINT = Kind(
 )
 TRAINING = Kind("training state", 1, again="Train again without --resume.")
 _CARD = "README.md"
+_DESCRIPTION = {
+    "config": dict,
+    "feature_dims": {str: int},
+    "compat_dims": {str: int},
+    "compat_spaces": {str: str},
+    "tasks": [str],
+}
+_STATE = {
+    "run": str,
+    "fingerprint": str,
+    "step": int,
+    "best": float,
+    "best_folder": str,
+    "since_best": int,
+    "recalls": {str: float},
+    "history": [dict],
+}
 
 
 @dataclass(frozen=True)
@@ -149,46 +167,42 @@ def verify(folder: Path) -> dict[str, str]:
 
 def load_parts(folder: Path) -> Parts:
     """The model of a verified checkpoint folder; raises Corrupt if it cannot be read."""
-    try:
-        description = orjson.loads((folder / "config.json").read_bytes())
+    with reading("The checkpoint", folder, CHECKPOINT.mend):
+        description = load_json((folder / "config.json").read_bytes(), _DESCRIPTION)
         config = config_from_json(description["config"])
         vocabulary = NgramVocabulary.read(folder / "ngrams")
-        backbone, hub_tokeniser = read_backbone(folder / "query")
-        model = OmniModel(
-            config,
-            QueryEncoder(backbone, config.pooling, config.dim),
-            ItemEncoder(config, len(vocabulary), description["feature_dims"]),
-            description["compat_dims"],
-            description["tasks"],
-        )
         tensors = load_file(folder / "model.safetensors")
+        with built_within(tensors):
+            backbone, hub_tokeniser = read_backbone(folder / "query")
+            model = OmniModel(
+                config,
+                QueryEncoder(backbone, config.pooling, config.dim),
+                ItemEncoder(config, len(vocabulary), description["feature_dims"]),
+                description["compat_dims"],
+                description["tasks"],
+            )
+        positions = getattr(backbone.config, "max_position_embeddings", config.max_query_tokens)
+        if config.max_query_tokens > positions:
+            raise ValueError(f"queries of {config.max_query_tokens} word pieces are too long")
         for name, identity_matrix in model.state_dict().items():
             if name.endswith(".rotation"):  # absent from older checkpoints
                 tensors.setdefault(name, identity_matrix)
-        model.load_state_dict(tensors)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise Corrupt(
-            f"The checkpoint cannot be read ({error}).", where=str(folder), how="Train again."
-        ) from error
-    spaces = description["compat_spaces"]
-    if spaces.keys() <= set(ITEM_ENTITIES):  # older checkpoints have entity type → space
-        spaces = {space: entity for entity, space in spaces.items()}
-    return Parts(model, config, vocabulary, hub_tokeniser, spaces)
+        load_weights(model, tensors)
+        spaces = description["compat_spaces"]
+        if spaces.keys() <= set(ITEM_ENTITIES):  # older checkpoints have entity type → space
+            spaces = {space: entity for entity, space in spaces.items()}
+        if spaces.keys() - model.compat.keys() or set(spaces.values()) - set(ITEM_ENTITIES):
+            raise ValueError("its compatibility spaces are unknown")
+        return Parts(model, config, vocabulary, hub_tokeniser, spaces)
 
 
 def load_state(folder: Path) -> TrainingState:
     """The training state of a checkpoint folder, verified."""
     training = folder / "training"
     verified(training, TRAINING)
-    try:
-        values = orjson.loads((training / "state.json").read_bytes())
+    with reading("The training state", training, TRAINING.again):
+        values = load_json((training / "state.json").read_bytes(), _STATE)
         return TrainingState(values, load_file(training / "state.safetensors"))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise Corrupt(
-            f"The training state cannot be read ({error}).",
-            where=str(training),
-            how="Train again without --resume.",
-        ) from error
 
 
 def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
@@ -216,16 +230,20 @@ def open_encoder(folder: Path, name: str) -> Encoder:
     parts = load_parts(folder)
     for layer in parts.model.last_layers:
         layer.fold()
-    return Encoder(
-        parts.model.eval().requires_grad_(False),
-        parts.config,
-        NgramIndex(parts.vocabulary),
-        QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
-        identity(hashes),
-        parts.compat_spaces,
-        name=name,
-        folder=folder,
-    )
+    with reading("The checkpoint", folder, CHECKPOINT.mend):
+        encoder = Encoder(
+            parts.model.eval().requires_grad_(False),
+            parts.config,
+            NgramIndex(parts.vocabulary),
+            QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
+            identity(hashes),
+            parts.compat_spaces,
+            name=name,
+            folder=folder,
+        )
+        if not np.isfinite(encoder.queries(["a query"])).all():
+            raise ValueError("a query's vector is not finite")
+        return encoder
 
 
 def identity(hashes: Mapping[str, str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.reading import check_shape
 
 NESTED_SIZES = (16, 32, 64, 128)  # prefixes of the embedding that are trained along with the whole
 NESTED_WEIGHT = 0.05
@@ -121,7 +122,10 @@ class Config:
                     where=f"train.{field}",
                     how=f"Choose one of {', '.join(allowed)}.",
                 )
-        positive = ("dim", "batch_pairs", "steps", "table_rows", "table_dim", "valid_every", "clip")
+        positive = (
+            *("dim", "batch_pairs", "steps", "table_rows", "table_dim", "valid_every", "clip"),
+            *("max_query_tokens", "item_hidden"),
+        )
         for field in positive:
             if getattr(self, field) <= 0:
                 raise InputError(f"{field} must be above 0.", where=f"train.{field}")
@@ -240,11 +244,17 @@ def config_to_json(config: Config) -> dict[str, Any]:
 
 
 def config_from_json(values: dict[str, Any]) -> Config:
-    """Read a config written by `config_to_json`; raises InputError for unknown fields."""
-    unknown = values.keys() - {field.name for field in fields(Config)}
+    """Read a config written by `config_to_json`.
+
+    Raises:
+        InputError: a field is unknown. ValueError: it is of another type.
+    """
+    usual = vars(Config())
+    unknown = values.keys() - usual.keys()
     if unknown:
         raise InputError(
             f"The checkpoint's config has unknown fields: {', '.join(sorted(unknown))}.",
             how="It was written by another version; train again.",
         )
+    check_shape(values, {name: type(usual[name]) for name in values})
     return Config(**values)

@@ -87,7 +87,7 @@ def open_snapshot(
     generation = Generation.open(workspace, token_backend=token_backend)
     encoder: QueryTower | None = open_export(workspace, generation.checkpoint, threads)
     if encoder is None:
-        encoder = _trained_encoder(workspace, generation)
+        encoder = trained_encoder(workspace, generation)
     snapshot = Snapshot(generation, encoder, None, data_time(generation))
     if not with_rankers or not workspace.current_rankers.exists():
         return snapshot
@@ -95,7 +95,7 @@ def open_snapshot(
     return replace(snapshot, rankers=load_rankers(workspace), rankers_id=named)
 
 
-def _trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
+def trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
     """The generation's own copy of its checkpoint, in PyTorch."""
     from omnisearch.encoders.checkpoint import open_encoder
     from omnisearch.indexer.generation import folder_of

@@ -21,7 +21,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, 
 from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.text_encoder import (
     FEATURE,

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.paths import check_name
+from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling, open_spelling
 from omnisearch.indexer.parts.table import ItemTable, open_table
@@ -31,6 +34,18 @@ GENERATION = Kind(
 )
 
 _OPEN_TRIES = 3
+_NUMBER = (int, type(None))
+_SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
+_MANIFEST = {  # what is read of a manifest; `recall` is an object or null
+    "checkpoint": str,
+    "checkpoint_name": str,
+    "created_at": int,
+    "engaged_until": _NUMBER,
+    "synthetic": bool,
+    "based_on": _NUMBER,
+    "entities": {entity: {"rows": int, "live": int} for entity in ENTITIES},
+    "spaces": [_SPACE | {"recall": (dict, type(None))}],
+}
 
 
 @dataclass(frozen=True)
@@ -115,17 +130,8 @@ def folder_of(workspace: Workspace, number: int) -> Path:
 
 def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Generation:
     manifest = (verified if verify else read_manifest)(folder, GENERATION)
-    try:
-        rows = {entity: int(manifest["entities"][entity]["rows"]) for entity in ENTITIES}
-        graphs = {
-            (says["entity"], says["space"]): Expected(
-                int(says["dim"]), rows[says["entity"]], int(says["M"])
-            )
-            for says in manifest["spaces"]
-        }
-        checkpoint, name = str(manifest["checkpoint"]), str(manifest["checkpoint_name"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GENERATION.corrupt(f"The manifest lacks a field ({error!r}).", folder) from error
+    with reading("The manifest", folder / GENERATION.manifest, GENERATION.mend):
+        rows, graphs = _described(manifest)
     tables = {entity: open_table(folder / entity, entity) for entity in ENTITIES}
     for entity, table in tables.items():
         if len(table) != rows[entity]:
@@ -134,8 +140,8 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
             )
     return Generation(
         number=number,
-        checkpoint=checkpoint,
-        checkpoint_name=name,
+        checkpoint=manifest["checkpoint"],
+        checkpoint_name=manifest["checkpoint_name"],
         manifest=manifest,
         spaces={
             (entity, space): open_space(folder / entity, space, expected)
@@ -149,3 +155,26 @@ def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Genera
         tables=tables,
         spelling=open_spelling(folder),
     )
+
+
+def _described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str, str], Expected]]:
+    """The rows of each entity type and the form of each space; raises if they cannot be right."""
+    check_shape(manifest, _MANIFEST)
+    check_name(manifest["checkpoint"], "checkpoint")
+    rows = {entity: manifest["entities"][entity]["rows"] for entity in ENTITIES}
+    graphs = {
+        (says["entity"], check_name(says["space"], "space")): Expected(
+            says["dim"], rows[says["entity"]], says["M"]
+        )
+        for says in manifest["spaces"]
+    }
+    stored = {
+        (path.parent.name, path.stem.removesuffix("-present"))
+        for path in map(Path, manifest["files"])
+        if path.stem.endswith("-present")
+    }
+    if stored != graphs.keys() or {(entity, LEARNED) for entity in ENTITIES} - stored:
+        raise ValueError("its spaces are not those of its files")
+    if len({says["dim"] for says in manifest["spaces"]}) != 1 or manifest["spaces"][0]["dim"] < 1:
+        raise ValueError("its spaces differ in their dimensions")
+    return rows, graphs

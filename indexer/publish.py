@@ -19,6 +19,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.reading import load_array, reading
 from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.generation import GENERATION, Generation
 from omnisearch.indexer.parts.spelling import keys_of, write_spelling
@@ -30,6 +31,7 @@ from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
 from omnisearch.indexer.rows import Rows, assign_rows
 from omnisearch.indexer.signals import (
+    HASH_BYTES,
     LEARNED,
     EntitySignals,
     ItemsAndQueries,
@@ -197,10 +199,10 @@ def _write_items(
     old = job.base_folder(entity)
     if job.base is not None and old is not None:
         if job.base.manifest.get("tokens_version") == TOKENS_VERSION:
-            before = np.load(old / TEXTS_FILE, allow_pickle=False)
+            before = read_texts(old, len(job.base.tables[entity]))
             same[: len(before)] = (before == digests[: len(before)]).all(axis=1)
             same &= ~rows.deleted
-        for row, line in enumerate(read_tokens(old)):
+        for row, line in enumerate(read_tokens(old, len(job.base.tables[entity]))):
             if same[row]:
                 lines[row] = line
 
@@ -212,6 +214,13 @@ def _write_items(
     write_table(folder, job.db, entity, rows, visit)
     write_tokens(folder, lines)
     write_texts(folder, lines)
+
+
+def read_texts(folder: Path, rows: int) -> np.ndarray:
+    """uint8 (rows, 16), the hash of each item's texts; raises Corrupt."""
+    path = folder / TEXTS_FILE
+    with reading("The hashes of texts", path, GENERATION.again):
+        return load_array(path, np.uint8, (rows, HASH_BYTES))
 
 
 def _describe(

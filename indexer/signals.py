@@ -36,6 +36,8 @@ from omnisearch.data.workspace.artefacts import (
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import new_folder, remove_folder
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.reading import check_array, load_array, load_lines, reading
+from omnisearch.indexer.parts.vectors import check_units
 
 SIGNALS = Kind("signals", 1, again="Run `omnisearch index rebuild`.")
 HASH_BYTES = 16
@@ -138,19 +140,34 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     """The signals in one version's folder, by entity type.
 
     Raises:
-        Corrupt: a file does not match the manifest.
+        Corrupt: a file does not match the manifest or is of another shape; a vector is not of unit
+            length.
     """
     verified(folder, SIGNALS)
-    found = {}
-    for entity in ENTITIES:
-        ids = [orjson.loads(line) for line in (folder / f"{entity}.ids").read_bytes().splitlines()]
-        spaces = {
-            path.stem.removeprefix(f"{entity}-"): np.load(path, mmap_mode="r", allow_pickle=False)
-            for path in folder.glob(f"{entity}-*.npy")
-        }
-        hashes, texts = np.asarray(spaces.pop("hashes")), np.asarray(spaces.pop("texts"))
-        found[entity] = EntitySignals(ids, hashes, texts, spaces)
-    return found
+    with reading("The folder of signals", folder, SIGNALS.again):
+        found = {entity: _read_entity(folder, entity) for entity in ENTITIES}
+        dims = {space.shape[1] for part in found.values() for space in part.spaces.values()}
+        if len(dims) != 1:
+            raise ValueError(f"its spaces have {sorted(dims)} dimensions")
+        return found
+
+
+def _read_entity(folder: Path, entity: str) -> EntitySignals:
+    ids = load_lines((folder / f"{entity}.ids").read_bytes(), str)
+    if ids != sorted(set(ids)):
+        raise ValueError(f"the ids in {entity}.ids do not ascend")
+    hashes, texts = (
+        load_array(folder / f"{entity}-{name}.npy", np.uint8, (len(ids), HASH_BYTES))
+        for name in ("hashes", "texts")
+    )
+    spaces = {}
+    for path in folder.glob(f"{entity}-*.npy"):
+        name = path.stem.removeprefix(f"{entity}-")
+        if name not in ("hashes", "texts"):
+            spaces[name] = vectors = load_array(path, np.float32, (len(ids), None))
+            check_units(vectors, np.asarray(vectors.any(axis=1)))
+    check_array(LEARNED, spaces[LEARNED], np.float32, (len(ids), None))
+    return EntitySignals(ids, np.asarray(hashes), np.asarray(texts), spaces)
 
 
 def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
@@ -258,12 +275,14 @@ class _Run:
         return len(fresh)
 
     def _checked(self, vectors: np.ndarray, ids: list[str], space: str) -> np.ndarray:
-        """What the encoder gave for these items; raises Corrupt for NaN, infinity or a wrong shape.
+        """The encoder's vectors of these items; zeros for those too short to have a direction.
 
-        Nothing is published then.
+        Raises:
+            Corrupt: a vector is not finite, or they have a wrong shape; nothing is published then.
         """
         said = f"The checkpoint's vectors of space {space!r}"
-        where, how = f"checkpoint {self.encoder.checkpoint}", "Run `omnisearch train` again."
+        where = f"checkpoint {self.encoder.checkpoint}"
+        how = "Run `omnisearch index verify`: it names damaged files. Then train again."
         if vectors.shape != (len(ids), self.encoder.dim):
             shape = f"{vectors.shape}, not {(len(ids), self.encoder.dim)}"
             raise Corrupt(f"{said} have the shape {shape}.", where=where, how=how)
@@ -274,7 +293,8 @@ class _Run:
                 where=where,
                 how=how,
             )
-        return vectors
+        lengths = np.linalg.norm(vectors, axis=1)
+        return np.where(np.abs(lengths - 1)[:, None] < 0.004, vectors, np.float32(0))
 
     def _known(self, ids: list[str], hashes: np.ndarray) -> np.ndarray:
         """Int64 (m,): the old row of each item with unchanged content, else -1."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     numbers_in,
@@ -15,6 +17,8 @@ from omnisearch.data.workspace.artefacts import (
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock
 from omnisearch.indexer.generation import GENERATION, Generation, folder_of, live_number
+from omnisearch.indexer.parts.tokens import read_tokens
+from omnisearch.indexer.publish import read_texts
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
@@ -63,7 +67,8 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
 def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     """The problems of a generation (the live one by default), as sentences; empty if none.
 
-    Every file is compared with the manifest, and all indexes are opened.
+    Every file is compared with the manifest, all indexes are opened, and what is otherwise read
+    when it is needed is read to its end.
 
     Raises:
         NotReady: the generation does not exist.
@@ -73,10 +78,19 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
     try:
         problems = problems_of(folder, GENERATION, read_manifest(folder, GENERATION))
         if not problems:
-            Generation.open(workspace, chosen, verify=False)
+            read_whole(folder, Generation.open(workspace, chosen, verify=False))
     except Corrupt as error:
         return [str(error)]
     return problems
+
+
+def read_whole(folder: Path, generation: Generation) -> None:
+    """Read what is otherwise read when it is needed; raises Corrupt."""
+    for entity, table in generation.tables.items():
+        table.display(range(len(table)))
+        if entity in ITEM_ENTITIES:
+            read_texts(folder / entity, len(table))
+            read_tokens(folder / entity, len(table))
 
 
 def rollback(workspace: Workspace, number: int | None = None) -> int:

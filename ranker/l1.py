@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
+from omnisearch.data.workspace.reading import check_shape
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import Lists
 
@@ -23,6 +24,9 @@ from omnisearch.ranker.lists import Lists
 # the weight of `excluded` on queries of ESCI outside the test set.
 UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
 UNLEARNED_SCALE = 6.0  # UNLEARNED as logits: about the scale reached by training on many labels
+
+
+_MOST = 1e12  # of a stored number: sums and products of such numbers stay finite
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,20 @@ class Linear:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Linear:
         """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
+        check_shape(values, {"features": [str]})
         names = tuple(values["features"])
         _columns(names, feature_names())
-        arrays = [np.array(values[key], dtype=np.float32) for key in ("weights", "flags", "fill")]
-        if any(array.shape != (len(names),) or not np.isfinite(array).all() for array in arrays):
-            raise ValueError("the numbers of weights and features differ")
-        return cls(names, *arrays)
+        sizes = (len(names),)
+        return cls(names, *(stored(values, key, sizes) for key in ("weights", "flags", "fill")))
+
+
+def stored(values: dict[str, Any], key: str, sizes: tuple[int, ...]) -> np.ndarray:
+    """The float32 array of these sizes under a key of JSON; raises KeyError or ValueError."""
+    check_shape(values[key], [[float]] if len(sizes) == 2 else [float], key)
+    array = np.array(values[key], np.float32)
+    if array.shape != sizes or not (np.abs(array) < _MOST).all():
+        raise ValueError(f"{key} is not {sizes} numbers")
+    return array
 
 
 @lru_cache(maxsize=64)

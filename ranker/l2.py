@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from omnisearch.data.workspace.reading import check_shape
 from omnisearch.ranker.lists import Lists
 from omnisearch.ranker.network import Network, NetworkOptions
 
@@ -44,9 +45,10 @@ class Head:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Head:
         """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
+        check_shape(values, {"spread": float, "network": dict})
         spread = float(values["spread"])
-        if not (np.isfinite(spread) and spread > 0):
-            raise ValueError("the spread must be above 0")
+        if not 1e-6 < spread < 1e12:
+            raise ValueError(f"the spread is {spread}")
         return cls(Network.from_json(values["network"]), spread)
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from omnisearch.ranker.features import feature_names
-from omnisearch.ranker.l1 import Linear
+from omnisearch.ranker.l1 import Linear, stored
 from omnisearch.ranker.lists import Lists
 
 CLIP = 5.0  # standardised values are clipped to [-CLIP, CLIP], so that outliers have little effect
@@ -96,18 +97,14 @@ class Network:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Network:
         """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
-        mean, std, W, b, v = (np.array(values[name], dtype=np.float32) for name in _ARRAYS)
         linear = Linear.from_json(values["linear"])
-        names, hidden = feature_names(), len(b)
+        names, hidden = feature_names(), len(values["b"])
         F = len(names)
         shapes = [(F,), (F,), (2 * F, hidden), (hidden,), (hidden,)]
-        arrays = [mean, std, W, b, v]
-        if linear.names != names or any(
-            array.shape != shape or not np.isfinite(array).all()
-            for array, shape in zip(arrays, shapes, strict=True)
-        ):
-            raise ValueError("the shapes of the network differ from its features")
-        return cls(linear, *arrays)
+        mean, std, W, b, v = map(partial(stored, values), _ARRAYS, shapes)
+        if linear.names != names or not (std > 0).all():
+            raise ValueError("the features of the network differ, or have no spread")
+        return cls(linear, mean, std, W, b, v)
 
 
 def _inputs(X: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from omnisearch.data.workspace.artefacts import (
 )
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.ranker.features import differing_features, feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
@@ -69,7 +70,9 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
     place = folder / RANKERS.manifest
     if _name_of(place.read_bytes()) != folder.name:
         raise RANKERS.corrupt("The manifest of the rankers was changed.", place)
-    differing = differing_features(manifest.get("features", ()))
+    with reading("The manifest of the rankers", place, RANKERS.again):
+        check_shape(manifest, {"features": [str]})
+    differing = differing_features(manifest["features"])
     if differing:
         raise NotReady(
             f"The rankers were trained on other features than this version computes ({differing}).",
@@ -85,12 +88,10 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
         file = f"{model}.json"
         if file not in files:
             return None
-        try:
-            return build(orjson.loads(read_verified(folder, RANKERS, manifest, file)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RANKERS.corrupt(
-                f"A file of the rankers cannot be read ({error}).", folder / file
-            ) from error
+        with reading("The file of rankers", folder / file, RANKERS.again):
+            value = orjson.loads(read_verified(folder, RANKERS, manifest, file))
+            check_shape(value, dict)
+            return build(value)
 
     l2 = L2(*(parse(label, Head.from_json) for label in LABELS))
     return Rankers(parse("l1", Linear.from_json), l2, parse("report", dict))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,17 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
         pass
     connection.close()
     return None
+
+
+def catalogue_columns() -> dict[str, dict[str, str]]:
+    """Table → column → its SQL type."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {
+            table: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
+            for (table,) in tables.fetchall()
+        }
 
 
 def table_of(entity: str) -> str:

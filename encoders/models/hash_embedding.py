@@ -37,7 +37,9 @@ class HashEmbedding(nn.Module):
     def __init__(self, vocabulary: int, rows: int, dim: int, seed: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.table = nn.Parameter(torch.randn(rows, dim, generator=generator) * dim**-0.5)
+        self.table = nn.Parameter(torch.empty(rows, dim))  # counted before it is filled
+        with torch.no_grad():
+            self.table.normal_(generator=generator).mul_(dim**-0.5)
         self.weights = nn.Parameter(torch.ones(max(vocabulary, 1), HASHES))
         self.register_buffer("a", torch.randint(1, _PRIME, (HASHES,), generator=generator))
         self.register_buffer("b", torch.randint(0, _PRIME, (HASHES,), generator=generator))

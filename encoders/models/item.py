@@ -33,7 +33,6 @@ class ItemEncoder(nn.Module):
         width = sum(self.feature_dims.values())
         self.hash = HashEmbedding(vocabulary, config.table_rows, config.table_dim, config.seed)
         self.text_norm = nn.LayerNorm(config.table_dim)
-        self.register_buffer("feature_scale", torch.ones(width))
         self.mlp = nn.Sequential(
             nn.Linear(config.table_dim + width, config.item_hidden),
             nn.ReLU(),
@@ -43,6 +42,7 @@ class ItemEncoder(nn.Module):
             nn.LayerNorm(config.item_hidden),
             RotatedLinear(config.item_hidden, config.dim),
         )
+        self.register_buffer("feature_scale", torch.ones(width))
 
     def forward(self, levels: Levels, features: Tensor) -> Tensor:
         """(n, dim) float32 unit rows.

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from omnisearch.data.text.normalise import words
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import reading
 from omnisearch.encoders.models.ragged import Growing, Ragged
 
 BORDER = "#"  # never occurs in a word
@@ -43,15 +43,11 @@ class NgramVocabulary:
     @classmethod
     def read(cls, folder: Path) -> NgramVocabulary:
         """Read the files of `write`; raises Corrupt if one is missing or cannot be decoded."""
-        try:
+        with reading("The n-gram vocabulary", folder, "Train again."):
             lists = [(folder / name).read_bytes().decode("utf-8").split("\n") for name in _FILES]
-        except (OSError, UnicodeDecodeError) as error:
-            raise Corrupt(
-                f"The n-gram vocabulary cannot be read ({error}).",
-                where=str(folder),
-                how="Train again.",
-            ) from error
-        return cls(*(grams[:-1] for grams in lists))
+            if any(grams.pop() or len(set(grams)) < len(grams) for grams in lists):
+                raise ValueError("an n-gram is there twice, or the last line is not whole")
+            return cls(*lists)
 
 
 def trigrams_of(word: str) -> list[str]:

@@ -179,9 +179,13 @@ def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
     """The architecture with random weights, and the tokeniser, of a checkpoint's folder."""
     shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model = AutoModel.from_config(shape, trust_remote_code=False)
-    return model, AutoTokenizer.from_pretrained(
+    tokeniser = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
+    known = model.get_input_embeddings().num_embeddings
+    if max(tokeniser.get_vocab().values(), default=0) >= known:
+        raise ValueError(f"the tokeniser has word pieces beyond the model's {known}")
+    return model, tokeniser
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,23 @@ from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_verified
 from omnisearch.data.workspace.errors import Corrupt, install_extra
+from omnisearch.data.workspace.reading import check_array, check_shape, reading
 
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
 TOKENISER = "tokenizer.json"
 MANIFEST = "export.json"
 EXPORT = Kind("export", 1, again="Run `omnisearch export onnx` again.", manifest=MANIFEST)
-_DRIFT = 0.002  # tolerated drop of int8's cosine from the exporting processor to this one
+_DRIFT = 0.002  # tolerated drop of a cosine from the exporting processor to this one
+_FACTS = {
+    "checkpoint": str,
+    "dim": int,
+    "max_tokens": int,
+    "pad": int,
+    "serves": str,
+    "check": dict,
+    "int8": dict,
+}
+_CHECK = {"texts": [str], "vectors": [[float]]}
 
 logger = logging.getLogger("omnisearch.encoders")
 
@@ -73,10 +84,8 @@ class OnnxQueries:
         name = INT8 if self.precision == "int8" else FLOAT32
         self.max_tokens, self._pad = self.facts["max_tokens"], self.facts["pad"]
         content = read_verified(folder, EXPORT, self.facts, TOKENISER)
-        try:
+        with reading("The tokenizer", folder / TOKENISER, EXPORT.again):
             self._tokeniser = Tokenizer.from_buffer(content)
-        except Exception as error:  # `tokenizers` raises bare Exception
-            raise EXPORT.corrupt(f"The tokenizer cannot be read ({error}).", folder) from error
         content = read_verified(folder, EXPORT, self.facts, name)
         self._session = open_session(content, threads, folder)
         if not precision and self.precision == "int8" and not self._as_when_exported():
@@ -86,6 +95,8 @@ class OnnxQueries:
             self.precision = "float32"
             content = read_verified(folder, EXPORT, self.facts, FLOAT32)
             self._session = open_session(content, threads, folder)
+        if not precision and self.precision == "float32" and not self._as_when_exported():
+            raise EXPORT.corrupt("The export gives other vectors than when it was made.", folder)
 
     def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """(n, dim) float32 unit rows; texts of similar length are batched to reduce padding.
@@ -93,22 +104,27 @@ class OnnxQueries:
         int8 scales each batch by its largest activation, so a text's vector depends slightly on
         the others in its batch (see `docs/reference/query-embeddings.md`).
         """
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        rows = self.pieces(texts)
-        order = np.argsort([len(row) for row in rows], kind="stable")
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            ids, mask = _padded([rows[place] for place in places.tolist()], self._pad)
-            feeds = {"input_ids": ids, "attention_mask": mask}
-            vectors[places] = self._session.run(None, feeds)[0]
-        return vectors
+        with reading("The export", self.folder, EXPORT.again):
+            rows = self.pieces(texts)
+            vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+            order = np.argsort([len(row) for row in rows], kind="stable")
+            for start in range(0, len(order), batch_size):
+                places = order[start : start + batch_size]
+                ids, mask = _padded([rows[place] for place in places.tolist()], self._pad)
+                feeds = {"input_ids": ids, "attention_mask": mask}
+                vectors[places] = self._session.run(None, feeds)[0]
+            return vectors
 
     def _as_when_exported(self) -> bool:
         """Whether a few texts get the exported vectors: older processors round int8 differently."""
-        check = self.facts["check"]
-        found = self.queries(check["texts"])
-        cosines = (found * np.array(check["vectors"], np.float32)).sum(axis=1)
-        return bool(cosines.min() >= self.facts["int8"]["cosine"] - _DRIFT)
+        with reading("The export's description", self.folder / MANIFEST, EXPORT.again):
+            check = self.facts["check"]
+            check_shape(check, _CHECK)
+            wanted = np.array(check["vectors"], np.float32)
+            check_array("check", wanted, np.float32, (len(check["texts"]), self.dim))
+            usual = self.facts["int8"]["cosine"] if self.precision == "int8" else 1.0
+            cosines = (self.queries(check["texts"]) * wanted).sum(axis=1)
+            return bool(cosines.min() >= usual - _DRIFT)
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """The word piece ids of each text, the same as `encoders.models.query.QueryTokeniser`'s."""
@@ -163,11 +179,10 @@ def open_query_tower(workspace: Workspace, encoder: QueryTower, threads: int = 0
 def read_facts(folder: Path) -> dict[str, Any]:
     """`export.json`; raises Corrupt if its format is invalid."""
     facts = read_manifest(folder, EXPORT)
-    types = {"checkpoint": str, "dim": int, "max_tokens": int, "pad": int, "serves": str}
-    types |= {"check": dict, "int8": dict}
-    whole = all(isinstance(facts.get(name), kind) for name, kind in types.items())
-    if not whole or facts["serves"] not in ("int8", "float32") or TOKENISER not in facts["files"]:
-        raise EXPORT.corrupt("The export's description is incomplete.", folder / MANIFEST)
+    with reading("The export's description", folder / MANIFEST, EXPORT.again):
+        check_shape(facts, _FACTS)
+        if facts["serves"] not in ("int8", "float32") or min(facts["dim"], facts["max_tokens"]) < 1:
+            raise ValueError("`serves`, `dim` or `max_tokens` is out of range")
     return facts
 
 
@@ -181,7 +196,5 @@ def open_session(content: bytes, threads: int, folder: Path) -> Any:
     # Threads that spin while waiting would take cores from the server's other threads.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    try:
+    with reading("The export", folder, EXPORT.again):
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base class
-        raise EXPORT.corrupt(f"ONNX Runtime cannot open the export ({error}).", folder) from error

@@ -18,8 +18,10 @@ from omnisearch.data.workspace.artefacts import pointed, write_pointer
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.locks import locked
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.reading import reading
 from omnisearch.encoders.checkpoint import (
     CHECKPOINT,
+    TRAINING,
     TrainingState,
     arrays_of,
     folder_of,
@@ -162,10 +164,11 @@ class _Training:
                 where=str(last),
                 how="Start again without --resume.",
             )
-        self.at = Progressing(**state.values)
-        moments = {k: v for k, v in state.tensors.items() if not k.startswith("counts:")}
-        restore_optimisers(self.model, self.learner.optimisers, moments)
-        self.learner.counts.restore(arrays_of(state.tensors, "counts"))
+        with reading("The training state", last / "training", TRAINING.again):
+            self.at = Progressing(**state.values)
+            moments = {k: v for k, v in state.tensors.items() if not k.startswith("counts:")}
+            restore_optimisers(self.model, self.learner.optimisers, moments)
+            self.learner.counts.restore(arrays_of(state.tensors, "counts"))
 
     def run(self) -> Path:
         wanted = self.config.tensorboard and self.group.first

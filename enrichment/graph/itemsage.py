@@ -133,17 +133,9 @@ def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVecto
 
 
 def network(saved: Saved) -> ItemSage:
-    """The saved network, for inference."""
-    config = saved.config
-    return saved.into(  # type: ignore[return-value]
-        ItemSage(
-            len(saved.vocabulary),
-            len(MODALITIES[NAME]),
-            config["dims"],
-            config["dim"],
-            config["seed"],
-        )
-    )
+    """The saved network, for inference; raises Corrupt."""
+    config, sizes = saved.config, (len(saved.vocabulary), len(MODALITIES[NAME]))
+    return saved.network(lambda: ItemSage(*sizes, config["dims"], config["dim"], config["seed"]))
 
 
 def _knows_until(db: sqlite_utils.Database, until: int) -> int:

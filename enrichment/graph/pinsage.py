@@ -100,9 +100,14 @@ def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVector
         return None
     config = saved.config
     until = max(feature_until(db), config["until"])
-    net = PinSage(len(saved.vocabulary), config["dims"], config["dim"], config["seed"])
-    saved.into(net)
+    net = network(saved)
     return _write(workspace, source, net, saved.vocabulary, until)
+
+
+def network(saved: Saved) -> PinSage:
+    """The saved network, for inference; raises Corrupt."""
+    config, words = saved.config, len(saved.vocabulary)
+    return saved.network(lambda: PinSage(words, config["dims"], config["dim"], config["seed"]))
 
 
 def _task(source: Source, until: int, seed: int) -> Task | None:

@@ -9,13 +9,13 @@ writing leaves the old one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -28,11 +28,15 @@ from omnisearch.data.workspace.artefacts import (
     write_manifest,
     write_pointer,
 )
-from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.reading import load_json, reading
+from omnisearch.encoders.models.fit import built_within, load_weights
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 
 NETWORK = Kind("graph network", 1, again="Run `omnisearch enrich graph --again`.")
+_CONFIG = {"dims": {str: int}, "dim": int, "seed": int, "until": int}
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,26 @@ class Saved:
     Attributes:
         config: dims of its features, dim, seed, until (exclusive bound of its training data), and
             figures of its training.
+        folder: where it was read.
     """
 
     config: dict[str, Any]
     vocabulary: NgramVocabulary
     tensors: dict[str, Tensor]
 
-    def into(self, net: nn.Module) -> nn.Module:
-        """The network with these weights, for inference; raises Corrupt if they do not fit."""
-        try:
-            net.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            raise Corrupt(
-                f"The weights do not fit the network ({error}).", how=NETWORK.again
-            ) from error
-        return net.eval().requires_grad_(False)
+    folder: Path | None = None
+
+    def network(self, build: Callable[[], Net]) -> Net:
+        """The network that `build` makes with these weights, for inference.
+
+        Raises:
+            Corrupt: they do not fit.
+        """
+        with reading("The graph network", self.folder or Path(), NETWORK.again):
+            with built_within(self.tensors):
+                net = build()
+            load_weights(net, self.tensors)
+            return net.eval().requires_grad_(False)
 
 
 def save(workspace: Workspace, name: str, saved: Saved) -> None:
@@ -85,11 +94,10 @@ def load(workspace: Workspace, name: str) -> Saved | None:
 def read(folder: Path) -> Saved:
     """The network of a folder."""
     verified(folder, NETWORK)
-    try:
+    with reading("The graph network", folder, NETWORK.again):
         return Saved(
-            orjson.loads((folder / "config.json").read_bytes()),
+            load_json((folder / "config.json").read_bytes(), _CONFIG),
             NgramVocabulary.read(folder / "ngrams"),
             load_file(folder / "model.safetensors"),
+            folder,
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise NETWORK.corrupt(f"The graph network cannot be read ({error}).", folder) from error

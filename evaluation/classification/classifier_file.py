@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.files import write_atomic
 from omnisearch.data.workspace.paths import check_name
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.reading import load_json, reading
 from omnisearch.encoders.checkpoint import Encoder, load_encoder
+from omnisearch.encoders.models.fit import built_within, load_weights
 from omnisearch.evaluation.classification.classifier import (
     Classifier,
     Examples,
@@ -37,6 +39,16 @@ from omnisearch.evaluation.classification.labels import Labels
 
 FORMAT = 1
 _FACTS = "classifier"
+_SHAPE = {
+    "format": int,
+    "settings": {"hidden": int, "l2": float, "epochs": int},
+    "dim": int,
+    "encoder": str,
+    "checkpoint": str,
+    "nodes": [str],
+    "levels": [[int]],
+    "sha256": str,
+}
 
 
 @dataclass(frozen=True)
@@ -103,15 +115,20 @@ def read_classifier(workspace: Workspace, name: str) -> Stored:
             where=str(path),
             how="Run `omnisearch classify train LABELS`.",
         )
-    try:
+    with reading("The classifier", path, "Run `omnisearch classify train LABELS` again."):
         with safe_open(path, "pt") as file:
-            facts: dict[str, Any] = orjson.loads(file.metadata()[_FACTS])
+            facts: dict[str, Any] = load_json(file.metadata()[_FACTS].encode(), _SHAPE)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if facts["format"] != FORMAT or facts["sha256"] != _digest(tensors):
             raise ValueError("its hash or format differs")
         settings = Settings(**facts["settings"])
-        model = Classifier(facts["dim"], settings.hidden, len(facts["nodes"]))
-        model.load_state_dict(tensors)
+        ends = [0, *(last for _, last in facts["levels"])]
+        firsts = [first for first, _ in facts["levels"]]
+        if firsts != ends[:-1] or ends != sorted(ends) or ends[-1] != len(facts["nodes"]):
+            raise ValueError("its levels do not have each node once")
+        with built_within(tensors):
+            model = Classifier(facts["dim"], settings.hidden, len(facts["nodes"]))
+        load_weights(model, tensors)
         return Stored(
             model.eval(),
             settings,
@@ -121,12 +138,6 @@ def read_classifier(workspace: Workspace, name: str) -> Stored:
             [str(node) for node in facts["nodes"]],
             [slice(first, last) for first, last in facts["levels"]],
         )
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise Corrupt(
-            f"The classifier cannot be read ({error}).",
-            where=str(path),
-            how="Run `omnisearch classify train LABELS` again.",
-        ) from error
 
 
 def guesses(stored: Stored, vectors: np.ndarray, k: int = 3) -> list[list[Guess]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import reading
 from omnisearch.indexer.parts import REBUILD
 
 _HEADER = np.dtype(
@@ -55,23 +55,40 @@ def check_hnsw_file(path: Path, expected: Expected) -> int:
     Raises:
         Corrupt: a size, label, level or neighbour is out of bounds; it says which.
     """
-    try:
+    with reading("The HNSW file", path, REBUILD):
         return _check(np.memmap(path, dtype=np.uint8, mode="r"), expected)
-    except (_BadFile, OSError, ValueError) as error:
-        raise Corrupt(
-            f"The HNSW file is damaged ({error}).",
-            where=str(path),
-            how=REBUILD,
-        ) from error
 
 
-class _BadFile(Exception):
-    pass
+def check_graph_vectors(
+    path: Path, expected: Expected, vectors: np.ndarray, present: np.ndarray
+) -> None:
+    """Check that a file that `check_hnsw_file` accepts has the vectors (n, d) of present rows.
+
+    Raises:
+        Corrupt: an element that is not deleted differs, or a row is missing.
+    """
+    with reading("The HNSW file", path, REBUILD):
+        content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        count = int(content[: _HEADER.itemsize].view(_HEADER)[0]["count"])
+        links, size = 4 + 8 * expected.M, 4 * expected.dim
+
+        def column(offset: int, dtype: str, width: int, step: int) -> np.ndarray:
+            start, stride = _HEADER.itemsize + offset, links + size + 8
+            return np.ndarray((count, width), dtype, content.data, start, (stride, step))
+
+        live = (column(2, "<u1", 1, 1)[:, 0] & 1) == 0
+        labels = column(links + size, "<u8", 1, 8)[:, 0].astype(np.int64)
+        _need(np.array_equal(np.sort(labels[live]), np.flatnonzero(present)), "a row is missing")
+        stored = column(links, "<f4", expected.dim, 4)
+        for start in range(0, count, _BLOCK // 8):
+            part = slice(start, start + _BLOCK // 8)
+            same = (stored[part] == np.take(vectors, labels[part], axis=0)).all(axis=1)
+            _need((same | ~live[part]).all(), "its vectors differ from the stored ones")
 
 
 def _need(holds: bool | np.bool_, what: str) -> None:
     if not holds:
-        raise _BadFile(what)
+        raise ValueError(what)
 
 
 def _check(content: np.ndarray, expected: Expected) -> int:

@@ -16,15 +16,15 @@ from zlib import crc32
 
 import numpy as np
 from rapidfuzz.distance import OSA
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import is_unspaced, replace_words, words
 from omnisearch.data.text.tokens import STOP_WORDS, tokens
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.words import ascends, check_ends
 
 SPELLING_FILE = "spelling.safetensors"
 
@@ -174,22 +174,22 @@ def open_spelling(folder: Path) -> Spelling:
     Raises:
         Corrupt: the file is missing, or its columns do not fit together.
     """
-    try:
-        spelling = Spelling(**load_file(folder / SPELLING_FILE))
-        ends, owners, total = spelling.ends, spelling.owners, len(spelling.letters)
-        fits = (
-            len(ends) == len(spelling.counts)
-            and (np.diff(ends, prepend=0, append=total) >= 0).all()
-            and len(owners) == len(spelling.left_out)
-            and (not len(owners) or 0 <= owners.min() <= owners.max() < len(ends))
-        )
-        if not fits:
-            raise ValueError("its columns do not fit together")
-        bytes(spelling.letters).decode()
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise Corrupt(
-            f"The words for spelling cannot be read ({error}).",
-            where=str(folder / SPELLING_FILE),
-            how=REBUILD,
-        ) from error
-    return spelling
+    path = folder / SPELLING_FILE
+    with reading("The words for spelling", path, REBUILD):
+        spelling = Spelling(**load_file(path))
+        letters, ends, owners = spelling.letters, spelling.ends, spelling.owners
+        check_array("letters", letters, np.uint8, (None,))
+        check_array("ends", ends, np.int64, (None,))
+        check_array("counts", spelling.counts, np.uint32, (len(ends),))
+        check_array("known", spelling.known, np.uint32, (None,))
+        check_array("left_out", spelling.left_out, np.uint32, (None,))
+        check_array("owners", owners, np.int32, (len(spelling.left_out),))
+        check_ends("the index of words", ends, len(letters))
+        if owners.min(initial=0) < 0 or owners.max(initial=-1) >= len(ends):
+            raise ValueError("an owner is out of range")
+        if not (ascends(spelling.known) and ascends(spelling.left_out)):
+            raise ValueError("known or left_out does not ascend")
+        letters.tobytes().decode()
+        if ((letters[ends[ends < len(letters)]] & 0xC0) == 0x80).any():
+            raise ValueError("a word ends inside a letter")
+        return spelling

@@ -13,14 +13,20 @@ from typing import Any
 
 import numpy as np
 import orjson
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import (
+    check_array,
+    check_shape,
+    load_json,
+    load_lines,
+    reading,
+)
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.words import Words
+from omnisearch.indexer.parts.words import Words, ascends, check_ends
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -40,6 +46,23 @@ COLUMNS_FILE = "columns.safetensors"
 IDS_FILE = "ids.jsonl"
 VOCABULARY_FILE = "vocabulary.json"
 DISPLAY_FILE = "display.jsonl"
+
+# Column → type and shape; n is the number of rows, None any number.
+_ROWS, _ANY = -1, None
+_COLUMNS: dict[str, tuple[Any, tuple[int | None, ...]]] = {
+    "deleted": (bool, (_ROWS,)),
+    "price": (np.float32, (_ROWS,)),
+    "created_at": (np.int64, (_ROWS,)),
+    "is_ad": (bool, (_ROWS,)),
+    "counts": (np.float32, (_ROWS, len(ACTIONS))),
+    "coverage": (np.uint8, (_ROWS,)),
+    **{name: (np.int32, (_ROWS,)) for name in CODED},
+    **{name: (np.int64, (_ROWS,)) for name in ("display_ends", "name_ends", "lack_ends")},
+    **{name: (np.uint32, (_ANY,)) for name in ("name_keys", "lack_keys")},
+    **{f"{name}_keys": (np.uint64, (_ANY,)) for name in ("boards", "engaged")},
+    **{f"{name}_rows": (np.int32, (_ANY,)) for name in ("boards", "engaged")},
+    **{f"{name}_weights": (np.float32, (_ANY,)) for name in ("boards", "engaged")},
+}
 
 
 def name_of(item: Mapping[str, Any]) -> str:
@@ -152,6 +175,7 @@ class ItemTable:
     lacks: Words
     _display: np.ndarray
     _display_ends: np.ndarray
+    _folder: Path
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -166,14 +190,16 @@ class ItemTable:
 
     def display(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """What a result page shows of each row: those of DISPLAYED that the item has. Empty for a
-        deleted item.
+        deleted item. Raises Corrupt if a row is not of that form.
         """
         text = self._display.data  # slices of a memmap are costly
         ends = self._display_ends[np.asarray(rows, np.int64)].tolist()
         found = []
-        for row, end in zip(rows, ends, strict=True):
-            line = text[int(self._display_ends[row - 1]) if row else 0 : end]
-            found.append(orjson.loads(line) if line else {})
+        with reading("What is displayed of items", self._folder / DISPLAY_FILE, REBUILD):
+            for row, end in zip(rows, ends, strict=True):
+                line = text[int(self._display_ends[row - 1]) if row else 0 : end]
+                found.append(orjson.loads(line) if line else {})
+            check_shape(found, [{str: (str, float)}])
         return found
 
 
@@ -183,22 +209,18 @@ def open_table(folder: Path, entity: str) -> ItemTable:
     Raises:
         Corrupt: a file is missing or its shapes do not agree.
     """
-    try:
-        columns = load_file(folder / COLUMNS_FILE)
-        ids = [orjson.loads(line) for line in (folder / IDS_FILE).read_bytes().splitlines()]
-        vocabulary = orjson.loads((folder / VOCABULARY_FILE).read_bytes())
+    with reading(f"The table of {entity} items", folder, REBUILD):
+        ids = load_lines((folder / IDS_FILE).read_bytes(), str)
+        vocabulary = load_json(
+            (folder / VOCABULARY_FILE).read_bytes(), {name: [str] for name in CODED}
+        )
         display = _bytes_of(folder / DISPLAY_FILE)
-        table = _assemble(entity, ids, columns, vocabulary, display)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise Corrupt(
-            f"The table of {entity} items cannot be read ({error}).",
-            where=str(folder),
-            how=REBUILD,
-        ) from error
-    return table
+        columns = load_file(folder / COLUMNS_FILE)
+        return _assemble(folder, entity, ids, columns, vocabulary, display)
 
 
 def _assemble(
+    folder: Path,
     entity: str,
     ids: list[str],
     columns: dict[str, np.ndarray],
@@ -206,15 +228,16 @@ def _assemble(
     display: np.ndarray,
 ) -> ItemTable:
     n = len(ids)
-    _check(all(isinstance(key, str) for key in ids), "an id is not a string")
-    for name, column in columns.items():
-        if not name.startswith(("boards_", "engaged_")) and name not in ("name_keys", "lack_keys"):
-            _check(len(column) == n, f"column {name} has {len(column)} rows, not {n}")
+    _check(len(set(ids)) == n, "an id is there twice")
+    for name, (dtype, shape) in _COLUMNS.items():
+        sizes = tuple(n if size == _ROWS else size for size in shape)
+        check_array(f"column {name}", columns[name], dtype, sizes)
     ends = columns["display_ends"]
-    _check(_partition(ends, len(display)), "the index of what is displayed")
+    check_ends("the index of what is displayed", ends, len(display))
     codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
     for name, code in codes.items():
-        _check(not n or code.codes.max() < len(code.vocab), f"codes of {name}")
+        low, high = code.codes.min(initial=-1), code.codes.max(initial=-1)
+        _check(low >= -1 and high < len(code.vocab), f"codes of {name} are out of range")
     return ItemTable(
         entity=entity,
         ids=ids,
@@ -233,30 +256,24 @@ def _assemble(
         lacks=_words("lack", columns),
         _display=display,
         _display_ends=ends,
+        _folder=folder,
     )
-
-
-def _partition(ends: np.ndarray, total: int) -> bool:
-    """Whether the ends of consecutive parts ascend to the total."""
-    if not len(ends):
-        return total == 0
-    return bool(ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == total)
 
 
 def _words(name: str, columns: dict[str, np.ndarray]) -> Words:
     keys, ends = columns[f"{name}_keys"], columns[f"{name}_ends"]
-    _check(_partition(ends, len(keys)), f"the index of {name}s")
+    check_ends(f"the index of {name}s", ends, len(keys))
     return Words(keys, np.concatenate(([0], ends)))
 
 
 def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:
-    keys, rows, weights = (columns[f"{name}_{part}"] for part in _POSTING_PARTS)
-    _check(len(keys) == len(rows) == len(weights), f"postings of {name}")
-    _check(not len(rows) or 0 <= rows.min() <= rows.max() < n, f"rows of {name}")
+    keys, rows, weights = (columns[f"{name}_{part}"] for part in ("keys", "rows", "weights"))
+    _check(len(keys) == len(rows) == len(weights), f"the columns of {name} differ in length")
+    _check(rows.min(initial=0) >= 0 and rows.max(initial=-1) < n, f"rows of {name}")
+    _check(ascends(keys) and np.isfinite(weights).all(), f"keys or weights of {name}")
+    same = keys[1:] == keys[:-1]
+    _check((np.diff(rows) >= 0)[same].all(), f"rows of {name} do not ascend")
     return Postings(keys, rows, weights, n)
-
-
-_POSTING_PARTS = ("keys", "rows", "weights")
 
 
 def _check(holds: bool | np.bool_, what: str) -> None:

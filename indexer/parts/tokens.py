@@ -8,7 +8,8 @@ from typing import Any
 
 from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.text.tokens import tokens
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.reading import reading
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index
@@ -29,16 +30,18 @@ def write_tokens(folder: Path, lines: Iterable[str]) -> None:
     write_tantivy(folder, stored)
 
 
-def read_tokens(folder: Path) -> list[str]:
-    """The tokens of each row as `write_tokens` stored them, joined by spaces."""
-    try:
-        return (folder / TOKENS_FILE).read_text("utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Corrupt(
-            f"The stored tokens cannot be read ({error}).",
-            where=str(folder / TOKENS_FILE),
-            how=REBUILD,
-        ) from error
+def read_tokens(folder: Path, rows: int) -> list[str]:
+    """The tokens of each row as `write_tokens` stored them, joined by spaces.
+
+    Raises:
+        Corrupt: the file is missing, or does not have the tokens of that many rows.
+    """
+    path = folder / TOKENS_FILE
+    with reading("The file of tokens", path, REBUILD):
+        lines = path.read_bytes().decode("utf-8").split("\n")
+        if len(lines) != rows + 1 or lines.pop():
+            raise ValueError(f"it has {len(lines)} rows, not {rows}")
+        return lines
 
 
 def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
@@ -51,14 +54,7 @@ def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
     if backend == "tantivy":
         return TantivyIndex(folder, rows)
     if backend == "rank-bm25":
-        lines = read_tokens(folder)
-        if len(lines) != rows:
-            raise Corrupt(
-                f"The tokens have {len(lines)} rows, not {rows}.",
-                where=str(folder / TOKENS_FILE),
-                how=REBUILD,
-            )
-        return RankBM25Index([line.split() for line in lines])
+        return RankBM25Index([line.split() for line in read_tokens(folder, rows)])
     raise InputError(
         f"There is no token backend {backend!r}.",
         where="--token-backend",

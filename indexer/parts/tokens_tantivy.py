@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import tantivy
 
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import load_json, reading
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.token_index import Terms, empty_result
 
 TANTIVY_FOLDER = "tantivy"
+
+_META = {  # what is read of tantivy's meta.json
+    "segments": [{"segment_id": str, "max_doc": int, "deletes": type(None)}],
+    "schema": [{"name": str, "type": str}],
+}
 
 # The writer flushes a segment when its heap is full; with one thread and one segment, a document's
 # address is its row. The heap is an upper bound, not allocated at once.
@@ -55,14 +61,13 @@ class TantivyIndex:
     """
 
     def __init__(self, folder: Path, rows: int) -> None:
-        path = folder / TANTIVY_FOLDER
-        try:
+        self._path = path = folder / TANTIVY_FOLDER
+        with self._reading():
+            _check_meta(path / "meta.json", rows)
             index = tantivy.Index.open(str(self._lockable(path)))
             self._searcher = index.searcher()
-        except ValueError as error:
-            raise _corrupt(path, str(error)) from error
-        if self._searcher.num_docs != rows:
-            raise _corrupt(path, f"it has {self._searcher.num_docs} rows, not {rows}")
+            if self._searcher.num_docs != rows:
+                raise ValueError(f"it has {self._searcher.num_docs} rows, not {rows}")
         self._schema = index.schema
         self._rows = rows
         self._in_order = self._searcher.num_segments <= 1
@@ -83,6 +88,16 @@ class TantivyIndex:
         k = min(k, self._rows)
         if not terms or k <= 0:
             return empty_result()
+        with self._reading():
+            return self._search(terms, k, allowed)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """tantivy panics where a file is not as it expects."""
+        return reading("The token index", self._path, REBUILD)
+
+    def _search(
+        self, terms: Terms, k: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         query = tantivy.Query.boolean_query(
             [
                 (
@@ -119,11 +134,16 @@ class TantivyIndex:
         hits = self._searcher.search(query, k, count=False).hits
         scores = np.array([score for score, _ in hits], dtype=np.float32)
         if self._in_order:
-            return np.array([address.doc for _, address in hits], dtype=np.int64), scores
+            return self._checked([address.doc for _, address in hits]), scores
         addresses = [address for _, address in hits]
-        rows = np.array(self._searcher.fast_field_values("row", addresses), dtype=np.int64)
+        rows = self._checked(self._searcher.fast_field_values("row", addresses))
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
+
+    def _checked(self, found: list[int]) -> np.ndarray:
+        if max(found, default=0) >= self._rows:
+            raise ValueError(f"row {max(found)} of {self._rows}")
+        return np.array(found, dtype=np.int64)
 
 
 def _within(schema: tantivy.Schema, query: tantivy.Query, rows: list[int]) -> tantivy.Query:
@@ -131,9 +151,10 @@ def _within(schema: tantivy.Schema, query: tantivy.Query, rows: list[int]) -> ta
     return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, among)])
 
 
-def _corrupt(path: Path, why: str) -> Corrupt:
-    return Corrupt(
-        f"The token index cannot be opened ({why}).",
-        where=os.fspath(path),
-        how=REBUILD,
-    )
+def _check_meta(path: Path, rows: int) -> None:
+    """Raise ValueError if the segments are not of so many rows: tantivy trusts the numbers."""
+    meta = load_json(path.read_bytes(), _META)
+    fields = {field["name"]: field["type"] for field in meta["schema"]}
+    found = [segment["max_doc"] for segment in meta["segments"]]
+    if fields != {"text": "text", "row": "u64"} or min(found, default=0) < 0 or sum(found) != rows:
+        raise ValueError(f"meta.json tells of {sum(found)} rows, not {rows}")

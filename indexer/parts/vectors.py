@@ -7,9 +7,10 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.reading import load_array, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.hnsw_file import Expected, check_hnsw_file
+from omnisearch.indexer.parts.hnsw_file import Expected, check_graph_vectors, check_hnsw_file
 
 # Below this share or number of allowed vectors, scoring them all is faster than filtering each
 # element that the graph visits, and is exact.
@@ -113,28 +114,33 @@ def open_space(folder: Path, name: str, expected: Expected) -> Space:
     """Open the space `name` in `folder`, after checking every number that hnswlib trusts.
 
     Raises:
-        Corrupt: a file is missing, damaged, or of another shape.
+        Corrupt: a file is missing, damaged, or of another shape; a vector is not of unit length.
     """
-    where = str(folder / f"{name}.npy")
-    how = REBUILD
-    try:
-        vectors = np.load(where, mmap_mode="r", allow_pickle=False)
-        present = np.load(folder / f"{name}-present.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise Corrupt(f"The vectors cannot be read ({error}).", where=where, how=how) from error
-    shape = (expected.rows, expected.dim)
-    if vectors.shape != shape or vectors.dtype != np.float32:
-        raise Corrupt(f"The vectors are {vectors.dtype} {vectors.shape}.", where=where, how=how)
-    if present.shape != (expected.rows,) or present.dtype != bool:
-        raise Corrupt("The presence column has another shape.", where=where, how=how)
+    path = folder / f"{name}.npy"
+    with reading("The file of vectors", path, REBUILD):
+        vectors = load_array(path, np.float32, (expected.rows, expected.dim))
+        present_path = folder / f"{name}-present.npy"
+        present = np.array(load_array(present_path, bool, (expected.rows,)))
+        check_units(np.asarray(vectors), present)
     if not present.any():
         return Space(vectors, present, None)
     path = folder / f"{name}.hnsw"
     count = check_hnsw_file(path, expected)
+    check_graph_vectors(path, expected, np.asarray(vectors), present)
     index = hnswlib.Index("ip", expected.dim)
-    try:
+    with reading("The HNSW file", path, REBUILD):
         index.load_index(str(path), max_elements=count)
-    except RuntimeError as error:
-        message = f"hnswlib cannot load the file ({error})."
-        raise Corrupt(message, where=str(path), how=how) from error
     return Space(vectors, present, index)
+
+
+def check_units(vectors: np.ndarray, present: np.ndarray) -> None:
+    """Raise ValueError unless rows of (n, d) are of unit length where present, else zeros."""
+    if (present.view(np.uint8) > 1).any():
+        raise ValueError("a value of the presence column is neither true nor false")
+    for start in range(0, len(vectors), _GATHER_AT_ONCE):
+        part = slice(start, start + _GATHER_AT_ONCE)
+        lengths = np.einsum("nd,nd->n", vectors[part], vectors[part])
+        bad = ~(np.abs(lengths - present[part]) < 0.01)  # also NaN
+        if bad.any():
+            row = start + int(bad.argmax())
+            raise ValueError(f"the vector of row {row} is not finite or not of unit length")

@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from omnisearch.data.text.keys import word_keys
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
 
 WORDS_FILE = "words.safetensors"
@@ -116,19 +115,28 @@ def open_texts(folder: Path, rows: int) -> Texts:
     Raises:
         Corrupt: the file is missing, or does not have the words of that many rows.
     """
-    try:
-        columns = load_file(folder / WORDS_FILE)
-        ends, keys = columns["ends"], columns["keys"]
-        offsets = np.concatenate(([0], ends))
+    path = folder / WORDS_FILE
+    with reading("The words of items", path, REBUILD):
+        columns = load_file(path)
+        keys, ends = columns["keys"], columns["ends"]
         known, counts = columns["known"], columns["counts"]
-        if len(ends) != rows or offsets[-1] != len(keys) or (np.diff(offsets) < 0).any():
-            raise ValueError(f"it has {len(ends)} rows, not {rows}")
-        if len(known) != len(counts) or (np.diff(known.astype(np.int64)) <= 0).any():
-            raise ValueError("its word counts do not fit")
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise Corrupt(
-            f"The words of items cannot be read ({error}).",
-            where=str(folder / WORDS_FILE),
-            how=REBUILD,
-        ) from error
-    return Texts(keys, offsets, known, counts)
+        check_array("keys", keys, np.uint32, (None,))
+        check_array("ends", ends, np.int64, (rows,))
+        check_array("known", known, np.uint32, (None,))
+        check_array("counts", counts, np.int64, (len(known),))
+        check_ends("the index of words", ends, len(keys))
+        if not ascends(known) or not ((counts >= 1) & (counts <= rows)).all():
+            raise ValueError("the word counts do not fit")
+        return Texts(keys, np.concatenate(([0], ends)), known, counts)
+
+
+def check_ends(what: str, ends: np.ndarray, total: int) -> None:
+    """Raise ValueError unless the ends of consecutive parts ascend to the total."""
+    last = int(ends[-1]) if len(ends) else 0
+    if last != total or ends.min(initial=0) < 0 or not ascends(ends):
+        raise ValueError(f"{what} does not ascend to {total}")
+
+
+def ascends(values: np.ndarray) -> bool:
+    """Whether no value is below the one before it."""
+    return bool((values[1:] >= values[:-1]).all())

@@ -1,0 +1,157 @@
+"""Whether everything in a workspace is whole: every file with a hash, every array, every table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.vectors import open_all_vectors
+from omnisearch.data.catalogue.verify import catalogue_notes, check_catalogue, check_sqlite
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import pointed, verified
+from omnisearch.data.workspace.errors import OmniError
+from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
+from omnisearch.encoders.checkpoint import verify as verify_checkpoint
+from omnisearch.encoders.onnx.query_tower import EXPORT, OnnxQueries
+from omnisearch.engine.snapshot import trained_encoder
+from omnisearch.enrichment.graph.itemsage import network as itemsage
+from omnisearch.enrichment.graph.pinsage import network as pinsage
+from omnisearch.enrichment.graph.saved_networks import load as load_network
+from omnisearch.evaluation.classification.classifier_file import read_classifier
+from omnisearch.evaluation.judging.answers import all_answers
+from omnisearch.evaluation.judging.folder import Judging
+from omnisearch.indexer.generation import Generation, folder_of
+from omnisearch.indexer.signals import SIGNALS, read_signals
+from omnisearch.indexer.verify import read_whole
+from omnisearch.ranker.published import load_rankers
+
+_CACHES = "Delete it; its content is computed again."
+_LOG = "Put back a copy, or move the file away; the service starts a new one."
+_NETWORKS = {"pinsage": pinsage, "itemsage": itemsage}
+
+Check = Callable[[], object]  # raises an OmniError, or returns a list of problems or anything else
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify_workspace` found.
+
+    Attributes:
+        checked: what was checked, in order.
+        problems: a sentence for each, with its file and what to do.
+        notes: what is no problem, but good to know.
+    """
+
+    checked: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify_workspace(workspace: Workspace, number: int | None = None) -> Verified:
+    """Check all artefacts of a workspace, and the generation `number` (the live one by default).
+
+    Files are compared with their hashes, opened as they are for use, and read to their end.
+
+    Raises:
+        NotReady: there is no generation of that number.
+    """
+    if number is not None:
+        folder_of(workspace, number)
+    found = Verified()
+    for name, check in _checks(workspace, number):
+        found.checked.append(name)
+        try:
+            problems = check()
+        except OmniError as error:
+            problems = [str(error)]
+        found.problems.extend(problems if isinstance(problems, list) else [])
+    if not found.problems:
+        found.notes.extend(catalogue_notes(workspace.catalogue))
+    return found
+
+
+def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Check]]:
+    yield "catalogue", partial(check_catalogue, workspace.catalogue)
+    yield "item vectors", partial(_item_vectors, workspace)
+    for path, how in (
+        (workspace.feedback, _LOG),
+        (workspace.text_cache, _CACHES),
+        (workspace.image_cache, _CACHES),
+        (workspace.query_cache, _CACHES),
+    ):
+        if path.exists():
+            yield path.name, partial(check_sqlite, path, how)
+    for name in _names(workspace.graph):
+        yield f"graph network {name}", partial(_network, workspace, name)
+    for name in _names(workspace.checkpoints):
+        if workspace.best_checkpoint(name).exists():
+            yield f"encoder {name}", partial(load_encoder, workspace, name)
+        if workspace.last_checkpoint(name).exists():
+            yield f"last checkpoint of {name}", partial(_last, workspace.last_checkpoint(name))
+    for name in _names(workspace.exports):
+        yield f"export of {name}", partial(_export, workspace.export(name))
+    for name in _names(workspace.signals):
+        yield f"signals of {name}", partial(_signals, workspace.current_signals(name))
+    if number is not None or workspace.current.exists():
+        yield "generation", partial(_generation, workspace, number)
+    if workspace.current_rankers.exists():
+        yield "rankers", partial(load_rankers, workspace)
+    for path in sorted(workspace.classifiers.glob("[!.]*.safetensors")):
+        yield f"classifier {path.stem}", partial(read_classifier, workspace, path.stem)
+    for name in _names(workspace.judging):
+        yield f"judging {name}", partial(_judging, workspace, name)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
+
+
+def _item_vectors(workspace: Workspace) -> None:
+    db = open_catalogue(workspace.catalogue)
+    with closing(db.conn):
+        for entity in ITEM_ENTITIES:
+            open_all_vectors(workspace, db, entity)
+
+
+def _network(workspace: Workspace, name: str) -> None:
+    saved = load_network(workspace, name)
+    if saved is not None and name in _NETWORKS:
+        _NETWORKS[name](saved)
+
+
+def _last(pointer: Path) -> None:
+    folder = pointed(pointer, CHECKPOINT)
+    if folder is not None:
+        verify_checkpoint(folder)
+        load_parts(folder)
+        if (folder / "training").exists():
+            load_state(folder)
+
+
+def _export(folder: Path) -> None:
+    verified(folder, EXPORT)
+    if find_spec("onnxruntime"):
+        OnnxQueries(folder)
+
+
+def _signals(pointer: Path) -> None:
+    folder = pointed(pointer, SIGNALS)
+    if folder is not None:
+        read_signals(folder)
+
+
+def _generation(workspace: Workspace, number: int | None) -> None:
+    generation = Generation.open(workspace, number)
+    read_whole(folder_of(workspace, generation.number), generation)
+    trained_encoder(workspace, generation)
+
+
+def _judging(workspace: Workspace, name: str) -> None:
+    judging = Judging.open(workspace, name)
+    _ = judging.design, judging.queries, judging.pairs, judging.shown
+    all_answers(judging)
