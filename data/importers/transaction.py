@@ -17,7 +17,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.files import sha256_file
-from omnisearch.data.workspace.leftovers import remove_leftovers
+from omnisearch.data.workspace.paths import remove_leftovers
 
 _CACHE_KIB = 64 * 1024
 

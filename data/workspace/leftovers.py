@@ -14,10 +14,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from omnisearch.data.workspace.paths import Workspace
 
 _OURS = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 # Names that earlier versions gave; they held no lock.
@@ -64,18 +60,11 @@ def _new(final: Path, folder: bool) -> tuple[Path, int]:
             os.close(fd)
 
 
-def remove_leftovers(workspace: Workspace) -> None:
-    """Remove the temporaries of a workspace whose writers are dead."""
-    _sweep(workspace.root, _EARLIER_IN_ROOT)
-    remove_leftovers_in(
-        *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
-        *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
-        *(workspace.rankers, workspace.judging),
-    )
-
-
 def remove_leftovers_in(*folders: Path) -> None:
-    """Remove the temporaries in folders and their subfolders; links are not followed."""
+    """Remove the temporaries in folders and their subfolders whose writers are dead.
+
+    Links are not followed.
+    """
     for folder in folders:
         if folder.is_symlink() or not folder.is_dir():
             continue
@@ -83,6 +72,11 @@ def remove_leftovers_in(*folders: Path) -> None:
         for entry in _entries(folder):
             if entry.is_dir(follow_symlinks=False):
                 _sweep(Path(entry.path), _EARLIER)
+
+
+def remove_leftovers_of_root(root: Path) -> None:
+    """The same for files right in a workspace's folder, where users may have files of their own."""
+    _sweep(root, _EARLIER_IN_ROOT)
 
 
 def _sweep(folder: Path, earlier: re.Pattern[str]) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady, OmniError
-from omnisearch.data.workspace.leftovers import remove_leftovers
+from omnisearch.data.workspace.paths import remove_leftovers
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnisearch.data.workspace.errors import InputError, NotReady
-from omnisearch.data.workspace.leftovers import remove_leftovers
+from omnisearch.data.workspace.leftovers import remove_leftovers_in, remove_leftovers_of_root
 
 
 def check_name(name: str, what: str) -> str:
@@ -221,3 +221,13 @@ class Workspace:
     def demo_page(self) -> Path:
         """The comparison page that a demo wrote."""
         return self.root / "comparison.html"
+
+
+def remove_leftovers(workspace: Workspace) -> None:
+    """Remove what processes that were killed while writing left in a workspace."""
+    remove_leftovers_of_root(workspace.root)
+    remove_leftovers_in(
+        *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
+        *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
+        *(workspace.rankers, workspace.judging),
+    )

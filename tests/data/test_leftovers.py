@@ -11,7 +11,8 @@ import pytest
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.files import new_folder, write_atomic
-from omnisearch.data.workspace.leftovers import remove_leftovers, temporary
+from omnisearch.data.workspace.leftovers import temporary
+from omnisearch.data.workspace.paths import remove_leftovers
 
 # As the earlier versions named them, and as this one does.
 LEFT = (
