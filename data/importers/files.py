@@ -14,7 +14,7 @@ from typing import TypeVar
 import sqlite_utils
 
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
-from omnisearch.data.importers.readers import Row, Source, format_of, open_source
+from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
@@ -25,6 +25,7 @@ from omnisearch.data.importers.rows import (
     inline_items,
     parser_of,
 )
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import (
     Counts,
     Report,
@@ -180,7 +181,7 @@ class _Loading:
         ignored, mapping = self.counts.ignored, self.options.mapping
         holds_items = "items" in fields
         records: list[Numbered] = []
-        for line, values, error, at in rows:
+        for line, values, error, at, _ in rows:
             self.counts.rows += 1
             try:
                 if values is None:

@@ -7,25 +7,24 @@ validators as lone surrogates, and they refuse it by field.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from omnisearch.data.importers.csv_rows import csv_rows
+from omnisearch.data.importers.source import MAX_LINE, TOO_LONG, Line, Row, Source
 from omnisearch.data.workspace.errors import InputError
 
-MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being read into memory
 BATCH = 8192  # rows
 BATCH_BYTES = 64 * 1024 * 1024
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
@@ -36,34 +35,6 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-# A runaway quote must not swallow the rest of a file.
-csv.field_size_limit(MAX_LINE)
-
-
-class Row(NamedTuple):
-    """One row of a file: its values by column name, or why (and where) it could not be read.
-
-    `line` counts from 1: the physical line where the row begins, or the row of a Parquet file.
-    """
-
-    line: int
-    values: dict[str, Any] | None
-    error: str | None = None
-    field: str = ""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An open file: its rows, its columns if it has a header, and how far it has been read.
-
-    `done()` and `total` are in bytes, or in rows for Parquet.
-    """
-
-    format: str
-    rows: Iterator[Row]
-    columns: tuple[str, ...] | None
-    total: int
-    done: Callable[[], int]
 
 
 def format_of(path: Path) -> str | None:
@@ -112,7 +83,7 @@ def _open_text(path: Path, format: str, size: int) -> Source:
     if format == "jsonl":
         rows, columns = _jsonl(lines), None
     else:
-        rows, columns = _csv(path, lines, "," if format == "csv" else "\t")
+        rows, columns = csv_rows(path, lines, "," if format == "csv" else "\t")
     return Source(format, rows, columns, size, lambda: size if raw.closed else raw.tell())
 
 
@@ -147,7 +118,7 @@ def _check_encoding(path: Path, magic: bytes) -> None:
         )
 
 
-def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Line]:
     """(number, line) of a file; None in place of a line longer than MAX_LINE."""
     number = 0
     with raw, file, _damage_told(path):
@@ -163,10 +134,7 @@ def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[tuple[int, byt
             yield number, None
 
 
-TOO_LONG = "the line is longer than 16 MiB"
-
-
-def _jsonl(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
+def _jsonl(lines: Iterator[Line]) -> Iterator[Row]:
     for number, line in lines:
         if line is None:
             yield Row(number, None, TOO_LONG)
@@ -192,62 +160,6 @@ def _python_json(line: bytes) -> Any:
     """JSON as Python writes it: NaN means missing; lone surrogates are refused later."""
     constants = {"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}
     return json.loads(line.decode("utf-8"), parse_constant=constants.__getitem__)
-
-
-class _CsvLines:
-    """The lines as text for `csv.reader`, recording which were too long."""
-
-    def __init__(self, lines: Iterator[tuple[int, bytes | None]]) -> None:
-        self._lines = lines
-        self.number = 0
-        self.too_long = False
-
-    def __iter__(self) -> _CsvLines:
-        return self
-
-    def __next__(self) -> str:
-        self.number, line = next(self._lines)
-        if line is None:
-            self.too_long = True
-            return "\n"
-        return line.decode("utf-8", "surrogateescape")
-
-
-def _csv(
-    path: Path, lines: Iterator[tuple[int, bytes | None]], delimiter: str
-) -> tuple[Iterator[Row], tuple[str, ...]]:
-    texts = _CsvLines(lines)
-    reader = csv.reader(texts, delimiter=delimiter, strict=True)
-    try:
-        header = next((row for row in reader if row), None)
-    except csv.Error as error:
-        raise InputError(f"The header cannot be read ({error}).", where=str(path)) from error
-    if header is None:
-        raise InputError("The file has no header.", where=str(path))
-    columns = tuple(name.strip() for name in header)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise InputError(f"Duplicate columns: {', '.join(map(repr, twice))}.", where=str(path))
-    return _csv_rows(reader, texts, columns), columns
-
-
-def _csv_rows(reader: Any, texts: _CsvLines, columns: tuple[str, ...]) -> Iterator[Row]:
-    while True:
-        line = texts.number + 1
-        texts.too_long = False
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(line, None, f"is not valid CSV: {error}")
-            continue
-        if texts.too_long:
-            yield Row(line, None, TOO_LONG)
-        elif len(cells) == len(columns):
-            yield Row(line, {k: v or None for k, v in zip(columns, cells, strict=True)})
-        elif cells:
-            yield Row(line, None, "has a different number of columns than the header")
 
 
 def _open_parquet(path: Path) -> Source:

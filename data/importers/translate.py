@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source, open_source
+from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
