@@ -41,6 +41,7 @@ from omnisearch.data.workspace.progress import Progress
 
 T = TypeVar("T")
 BLOCK = 10_000  # rows checked and written together
+BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
 
@@ -143,7 +144,7 @@ class _Loading:
             read = self.counts.rows
             items: list[tuple[int, dict]] = []
             # Parsed as they are read, so that rows too long to be taken are not kept.
-            records = self._parse(islice(self.source.rows, size), parse, items)
+            records = self._parse(_some(self.source.rows, size), parse, items)
             refused = self._write(writer, records)
             if inline is not None:
                 self._write_items(inline, [item for item in items if item[0] not in refused])
@@ -189,7 +190,8 @@ class _Loading:
                 if mapping:
                     values = _renamed(values, mapping, self.mapped)
                 if not values.keys() <= fields and len(ignored) < 100:
-                    ignored |= {str(name)[:100] for name in values.keys() - fields}
+                    unknown = sorted(map(str, values.keys() - fields))
+                    ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
                 if holds_items and "items" in values:
                     inline = inline_items(record["id"], values["items"])
@@ -225,6 +227,16 @@ def blocks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(rows)
     while block := list(islice(iterator, size)):
         yield block
+
+
+def _some(rows: Iterator[Row], most: int) -> Iterator[Row]:
+    """The next rows: `most`, or fewer that have BLOCK_BYTES."""
+    size = 0
+    for row in islice(rows, most):
+        yield row
+        size += row.size
+        if size > BLOCK_BYTES:
+            return
 
 
 def _renamed(values: dict, mapping: dict[str, str], mapped: set[str]) -> dict:

@@ -57,7 +57,7 @@ def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
             yield Row(row.line, None, "is not in the publisher's format")
         else:
             for values in made:
-                yield Row(row.line, values)
+                yield Row(row.line, values, size=row.size)
 
 
 def take(
