@@ -35,6 +35,7 @@ from omnisearch.data.importers.transaction import (
     start_anew,
 )
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.text.links import safe_link
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -43,6 +44,7 @@ T = TypeVar("T")
 BLOCK = 10_000  # rows checked and written together
 BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
+_UNSAFE = "is not an http or https address, and was left out"
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
 
 
@@ -76,7 +78,8 @@ def import_file(
 ) -> Report:
     """Import one file as rows of `kind` (by default from the file's name) in one transaction.
 
-    Bad rows are refused one by one, with the reason; the others are written.
+    Bad rows are refused one by one, with the reason; the others are written, without a link that is
+    not safe to follow (`data.text.links`).
 
     Raises:
         InputError: the file as a whole is unusable, or `strict` is set and a row was refused;
@@ -110,7 +113,7 @@ def import_rows(
     counts = Counts(kind, source.format)
     with importing(workspace, path) as (db, rejects):
         _Loading(db, path, source, options, counts, rejects, progress).run()
-        if options.strict and rejects.refused:
+        if options.strict and (rejects.refused or rejects.left_out):
             start_anew(db)
             counts.taken = counts.changed = 0
         report = record(db, path, counts, rejects)
@@ -193,6 +196,9 @@ class _Loading:
                     unknown = sorted(map(str, values.keys() - fields))
                     ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
+                if (link := record.get("link")) and not safe_link(link):
+                    del record["link"]
+                    self.rejects.leave_out(line, Refused("link", _UNSAFE, link))
                 if holds_items and "items" in values:
                     inline = inline_items(record["id"], values["items"])
                     items.extend((line, item) for item in inline)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.text.links import safe_link
+from omnisearch.data.workspace.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,30 @@ def test_what_a_browser_reads_as_a_scheme_is_http_or_nothing(link):
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", read)
     if safe_link(link):
         assert scheme is None or scheme[0].lower() in ("http", "https")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_with_an_unsafe_link_is_taken_without_it(workspace, tmp_path, suffix):
+    unsafe = ["javascript:alert(1)", "\x01JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x"]
+    links = [*unsafe, "https://shop.example/7", "/p/7", None]
+    rows = [{"id": f"p{i}", "title": "pan", "link": link} for i, link in enumerate(links)]
+    path = tmp_path / f"products.{suffix}"
+    with path.open("w", newline="") as file:
+        if suffix == "csv":
+            writer = csv.DictWriter(file, ["id", "title", "link"])
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+    report = import_file(workspace, path)
+    assert (report.rows, report.taken, report.refused, report.left_out) == (7, 7, 0, 4)
+    reason = "is not an http or https address, and was left out"
+    assert report.reasons == {f"link {reason}": 4}
+    listed = [json.loads(line) for line in report.rejects.read_text().splitlines()]
+    assert [row["value"] for row in listed] == unsafe
+    db = open_catalogue(workspace.catalogue)
+    found = db.conn.execute("SELECT title, link FROM products ORDER BY id").fetchall()
+    db.conn.close()
+    assert found == [*[("pan", None)] * 4, ("pan", links[4]), ("pan", links[5]), ("pan", None)]
+    with pytest.raises(InputError, match=r"4 of 7 rows were refused"):
+        import_file(workspace, path, options=ImportOptions(strict=True))
