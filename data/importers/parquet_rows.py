@@ -79,7 +79,7 @@ def batches(
     try:
         for group in range(file.plain.metadata.num_row_groups):
             rows = _batch_rows(file.plain, group)
-            chosen = file.dictionaries if _repeats_long_texts(file, group) else file.plain
+            chosen = file.dictionaries if _repeats_long_texts(file, group, rows) else file.plain
             for batch in chosen.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
                 yield batch
                 done += batch.num_rows
@@ -103,14 +103,14 @@ def _batch_rows(file: pq.ParquetFile, group: int) -> int:
     return max(1, min(BATCH, BATCH_BYTES * found.num_rows // max(1, size)))
 
 
-def _repeats_long_texts(file: ParquetFile, group: int) -> bool:
+def _repeats_long_texts(file: ParquetFile, group: int, rows: int) -> bool:
     """Whether a batch could be many times as large as in the file: equal texts are stored once."""
     found = file.plain.metadata.row_group(group)
-    if found.num_rows * found.total_byte_size <= _REPEATED_BYTES:
+    if rows == 1 or rows * found.total_byte_size <= _REPEATED_BYTES:
         return False
     first = next(file.dictionaries.iter_batches(batch_size=1, row_groups=[group]), None)
     longest = max((_longest_word(column) for column in first.columns), default=0) if first else 0
-    return longest * min(BATCH, found.num_rows) > _REPEATED_BYTES
+    return longest * rows > _REPEATED_BYTES
 
 
 def _longest_word(array: pa.Array) -> int:
@@ -160,7 +160,7 @@ def _convert(kind: pa.DataType) -> Callable[[pa.Array], list[Any]]:
         return _lists
     if Types.is_float16(kind):
         return lambda array: array.cast(pa.float32()).to_pylist()
-    if Types.is_time(kind) or Types.is_duration(kind):
+    if Types.is_time(kind) or Types.is_duration(kind) or Types.is_map(kind):
         return _no_field
     return _plain
 
@@ -213,7 +213,6 @@ def _structs(array: pa.StructArray) -> list[Any]:
 
 
 def _lists(array: pa.Array) -> list[Any]:
-    """Lists, and maps as lists of {"key", "value"}."""
     entries = python_values(array.flatten())
     lengths = pc.list_value_length(array).to_pylist()
     ends = list(accumulate(length or 0 for length in lengths))
@@ -249,12 +248,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return (
-        Types.is_list(kind)
-        or Types.is_large_list(kind)
-        or Types.is_fixed_size_list(kind)
-        or Types.is_map(kind)
-    )
+    return Types.is_list(kind) or Types.is_large_list(kind) or Types.is_fixed_size_list(kind)
 
 
 def first_line(error: BaseException) -> str:

@@ -39,7 +39,7 @@ def products(path, **columns):
         ),
         (
             "created_at",
-            pa.array([0, 2**62]).cast(pa.timestamp("s")),
+            pa.array([0, 2**62]).cast(pa.timestamp("ms")),
             "is out of range (seconds since 1970 are expected)",
         ),
         ("colours", pa.array([["red"], [b"caf\xe9"]], pa.list_(pa.binary())), "is not UTF-8"),
@@ -48,9 +48,8 @@ def products(path, **columns):
         ("title", pa.array(["x", "y" * 400_001]), "is longer than 100,000 characters"),
         ("price", pa.array([Decimal("1.5"), Decimal("-2.5")]), "is out of range"),
         ("colours", pa.array([["red"], ["x"] * 100_001]), "has more than 100,000 entries"),
-        ("engaged_queries", pa.array([None, [[2**62]]]).cast(pa.list_(pa.list_(pa.timestamp("us")))), None),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_refused_and_the_other_rows_are_taken(
     workspace, tmp_path, field, column, reason
 ):
@@ -58,8 +57,7 @@ def test_a_value_is_refused_and_the_other_rows_are_taken(
         column = pa.ListArray.from_arrays(column.offsets, column.values.view(pa.string()))
     report = import_file(workspace, products(tmp_path / "products.parquet", **{field: column}))
     assert [key for key, *_ in table(workspace, "products")][:1] == ["a"]
-    if reason:
-        assert refusals(report) == [(2, field, reason)]
+    assert refusals(report) == [(2, field, reason)]
 
 
 @pytest.mark.parametrize(
@@ -168,11 +166,12 @@ def test_any_arrow_value_is_taken_or_refused_by_its_field(data):
 def peak(tmp_path, path):
     """MB that importing a file takes at most."""
     code = (
-        "import resource, sys; from pathlib import Path\n"
+        "import re, sys; from pathlib import Path\n"
         "from omnisearch.data.workspace import Workspace\n"
         "from omnisearch.data.importers.files import import_file\n"
         "report = import_file(Workspace(Path(sys.argv[1])), Path(sys.argv[2]))\n"
-        "print(report.taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(report.taken, int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)\n"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path / "w"), str(path)]
     ran = subprocess.run(arguments, capture_output=True, text=True, check=True)
@@ -182,13 +181,17 @@ def peak(tmp_path, path):
 
 @pytest.mark.parametrize("distinct", [True, False])
 def test_memory_is_bounded_by_bytes_where_values_are_long(tmp_path, distinct):
-    """Eight values of 60 MB, in the file once or eight times; 2.2 GB before."""
+    """Eight values of 20 MB, in the file once or eight times."""
     path = tmp_path / "products.parquet"
-    long = ["x" * 60_000_000 + str(i * distinct) for i in range(8)]
-    pq.write_table(pa.table({"id": [f"p{i}" for i in range(9)], "title": ["fine", *long]}), path)
+    long = ["x" * 20_000_000 + str(i * distinct) for i in range(8)]
+    pq.write_table(
+        pa.table({"id": [f"p{i}" for i in range(9)], "title": ["fine", *long]}),
+        path,
+        use_dictionary=not distinct,
+    )
     taken, megabytes = peak(tmp_path, path)
     assert taken == 1
-    assert megabytes < 700
+    assert megabytes < 400
 
 
 def test_memory_is_bounded_where_every_row_repeats_a_long_text(tmp_path):
@@ -197,15 +200,15 @@ def test_memory_is_bounded_where_every_row_repeats_a_long_text(tmp_path):
     pq.write_table(pa.table({"id": [f"p{i}" for i in range(5000)], "title": words}), path)
     taken, megabytes = peak(tmp_path, path)
     assert taken == 0
-    assert megabytes < 500
+    assert megabytes < 400
 
 
 def test_memory_is_bounded_where_lines_are_long(tmp_path):
     path = tmp_path / "products.jsonl"
     with path.open("w") as file:
-        for i in range(60):
-            texts = ",".join(f'"{"y" * 99_000}{j}"' for j in range(100))
+        for i in range(25):
+            texts = ",".join(f'"{"y" * 99_000}{j}"' for j in range(60))
             file.write(f'{{"id": "p{i}", "colours": [{texts}]}}\n')
     taken, megabytes = peak(tmp_path, path)
-    assert taken == 60
-    assert megabytes < 500
+    assert taken == 25
+    assert megabytes < 400
