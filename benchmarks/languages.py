@@ -29,7 +29,7 @@ from omnisearch import pipeline
 from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords, translations
 from omnisearch.data.importers.datasets.labels import split_of
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder

@@ -121,7 +121,7 @@ def show(workspace: Path, reports: Sequence[Report]) -> None:
         f"Imported into {workspace}", ["file", "kind", "rows", "taken", "changed", "refused"], rows
     )
     for report in reports:
-        if report.refused:
+        if report.reasons:
             reasons = "; ".join(f"{n:,} × {reason}" for reason, n in report.reasons.items())
             out.print(f"{report.file}: refused {reasons}. See {report.rejects}.", markup=False)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.enrichment.fetching import Origins, private_origins
 from omnisearch.enrichment.pictures import Picture, Refused, decode, read_bytes
 from omnisearch.enrichment.vision_models import Cache
 
@@ -61,13 +63,15 @@ class Job:
         """
         total = sum(self._count(entity) for entity in ITEM_ENTITIES)
         done = 0
+        allowed = private_origins(self.workspace)
         refusals = self.workspace.refused_pictures(self.name)
         refusals.unlink(missing_ok=True)
         with ThreadPoolExecutor(_READERS) as readers:
             for entity in ITEM_ENTITIES:
                 for rows in self._items(entity):
                     wanted = [row for row in rows if not self.skip(entity, *row)]
-                    read = list(readers.map(self._read, [row[1] for row in wanted]))
+                    references = [row[1] for row in wanted]
+                    read = list(readers.map(self._read, references, repeat(allowed)))
                     pictures: dict[str, tuple[str, Picture]] = {}
                     refused = []
                     for (item_id, reference), picture in zip(wanted, read, strict=True):
@@ -102,9 +106,9 @@ class Job:
             yield rows
             last = rows[-1][0]
 
-    def _read(self, reference: str) -> Picture | str:
+    def _read(self, reference: str, allowed: Origins) -> Picture | str:
         try:
-            return decode(read_bytes(reference, self.root))
+            return decode(read_bytes(reference, self.root, allowed))
         except Refused as reason:
             return str(reason)
 

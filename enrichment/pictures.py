@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import http.client
 import io
-import time
-import urllib.request
+import urllib.error
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from omnisearch.data.workspace.errors import MissingExtra
+from omnisearch.enrichment import fetching
+from omnisearch.enrichment.fetching import MAX_BYTES, Origins
 
-MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 1536  # vision models use far fewer pixels; more only costs memory
-TIMEOUT_SECONDS, TOTAL_SECONDS = 10, 60  # per response, per picture
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-
-_OPENER = urllib.request.OpenerDirector()
-for _handler in (
-    urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPErrorProcessor,
-    urllib.request.UnknownHandler,
-):
-    _OPENER.add_handler(_handler())
 
 
 class Refused(Exception):
@@ -55,15 +42,17 @@ def require_pillow() -> None:
         raise MissingExtra("Pillow, which reads pictures,", "images") from error
 
 
-def read_bytes(reference: str, root: Path | None) -> bytes:
+def read_bytes(reference: str, root: Path | None, allowed: Origins = frozenset()) -> bytes:
     """The bytes behind an item's `image`: a URL, or a path relative to the folder `root`.
+
+    Hosts without a public address are only fetched from if they are `allowed`.
 
     Raises:
         Refused: neither, outside `root`, missing, empty, over MAX_BYTES, or a drawing (SVG).
     """
     scheme = reference.partition(":")[0].lower() if "://" in reference else ""
     if scheme in ("http", "https"):
-        content = _fetch(reference)
+        content = _fetch(reference, allowed)
     elif scheme:
         raise Refused(f"{scheme}: addresses are not fetched, only http and https")
     else:
@@ -114,21 +103,9 @@ def _read_file(reference: str, root: Path | None) -> bytes:
         raise Refused(f"cannot be read ({error})") from error
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, allowed: Origins) -> bytes:
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "omnisearch"})  # noqa: S310
-        with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return _read_answer(answer)
+        return fetching.fetch(url, allowed)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Refused(f"cannot be fetched ({error})") from error
-
-
-def _read_answer(answer: http.client.HTTPResponse) -> bytes:
-    """Up to one byte over MAX_BYTES; raises TimeoutError if the server is too slow."""
-    end = time.monotonic() + TOTAL_SECONDS
-    content = bytearray()
-    while len(content) <= MAX_BYTES and (part := answer.read1(65_536)):
-        content += part
-        if time.monotonic() > end:
-            raise TimeoutError(f"not complete after {TOTAL_SECONDS} s")
-    return bytes(content)
+        reason = error.reason if type(error) is urllib.error.URLError else error
+        raise Refused(f"cannot be fetched ({reason})") from error

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.settings import check_ranges, load_section
+from omnisearch.data.workspace.settings import check_origin, check_ranges, load_section
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f.]*:[0-9a-f]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
@@ -116,25 +115,6 @@ class ServiceConfig:
         if self.hosts or (self.host in LOOPBACK and not self.api_keys):
             return frozenset((*LOOPBACK, *self.hosts.lower().split()))
         return None
-
-
-def check_origin(origin: str, where: str) -> None:
-    """Raise InputError unless this is an origin: scheme, host and optionally a port."""
-    try:
-        parts = urlsplit(origin)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
-        fine = fine and origin == f"{parts.scheme}://{parts.netloc}" and "@" not in origin
-        fine = (
-            fine and parts.port != 0 and all(sign.isalnum() or sign in ":/.-[]" for sign in origin)
-        )
-    except ValueError:
-        fine = False
-    if not fine:
-        raise InputError(
-            f"{origin!r} is not an origin.",
-            where=where,
-            how="Give scheme and host only, such as https://i.example.com.",
-        )
 
 
 def service_config(workspace: Workspace, **options: object) -> ServiceConfig:

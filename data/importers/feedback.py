@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from omnisearch.data.catalogue.feedback import KINDS, feedback_rows, taken_back
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress

@@ -14,7 +14,7 @@ from typing import TypeVar
 import sqlite_utils
 
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
-from omnisearch.data.importers.readers import Row, Source, format_of, open_source
+from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
@@ -25,6 +25,7 @@ from omnisearch.data.importers.rows import (
     inline_items,
     parser_of,
 )
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import (
     Counts,
     Report,
@@ -34,13 +35,16 @@ from omnisearch.data.importers.transaction import (
     start_anew,
 )
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.text.links import safe_link
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
 
 T = TypeVar("T")
 BLOCK = 10_000  # rows checked and written together
+BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
+_UNSAFE = "is not an http or https address, and was left out"
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
 
 
@@ -74,7 +78,8 @@ def import_file(
 ) -> Report:
     """Import one file as rows of `kind` (by default from the file's name) in one transaction.
 
-    Bad rows are refused one by one, with the reason; the others are written.
+    Bad rows are refused one by one, with the reason; the others are written, without a link that is
+    not safe to follow (`data.text.links`).
 
     Raises:
         InputError: the file as a whole is unusable, or `strict` is set and a row was refused;
@@ -108,7 +113,7 @@ def import_rows(
     counts = Counts(kind, source.format)
     with importing(workspace, path) as (db, rejects):
         _Loading(db, path, source, options, counts, rejects, progress).run()
-        if options.strict and rejects.refused:
+        if options.strict and (rejects.refused or rejects.left_out):
             start_anew(db)
             counts.taken = counts.changed = 0
         report = record(db, path, counts, rejects)
@@ -142,7 +147,7 @@ class _Loading:
             read = self.counts.rows
             items: list[tuple[int, dict]] = []
             # Parsed as they are read, so that rows too long to be taken are not kept.
-            records = self._parse(islice(self.source.rows, size), parse, items)
+            records = self._parse(_some(self.source.rows, size), parse, items)
             refused = self._write(writer, records)
             if inline is not None:
                 self._write_items(inline, [item for item in items if item[0] not in refused])
@@ -180,7 +185,7 @@ class _Loading:
         ignored, mapping = self.counts.ignored, self.options.mapping
         holds_items = "items" in fields
         records: list[Numbered] = []
-        for line, values, error, at in rows:
+        for line, values, error, at, _ in rows:
             self.counts.rows += 1
             try:
                 if values is None:
@@ -188,8 +193,12 @@ class _Loading:
                 if mapping:
                     values = _renamed(values, mapping, self.mapped)
                 if not values.keys() <= fields and len(ignored) < 100:
-                    ignored |= {str(name)[:100] for name in values.keys() - fields}
+                    unknown = sorted(map(str, values.keys() - fields))
+                    ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
+                if (link := record.get("link")) and not safe_link(link):
+                    del record["link"]
+                    self.rejects.leave_out(line, Refused("link", _UNSAFE, link))
                 if holds_items and "items" in values:
                     inline = inline_items(record["id"], values["items"])
                     items.extend((line, item) for item in inline)
@@ -224,6 +233,16 @@ def blocks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(rows)
     while block := list(islice(iterator, size)):
         yield block
+
+
+def _some(rows: Iterator[Row], most: int) -> Iterator[Row]:
+    """The next rows: `most`, or fewer that have BLOCK_BYTES."""
+    size = 0
+    for row in islice(rows, most):
+        yield row
+        size += row.size
+        if size > BLOCK_BYTES:
+            return
 
 
 def _renamed(values: dict, mapping: dict[str, str], mapped: set[str]) -> dict:

@@ -7,27 +7,22 @@ validators as lone surrogates, and they refuse it by field.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from omnisearch.data.importers.csv_rows import RECORD_LINES, csv_rows
+from omnisearch.data.importers.parquet_rows import open_parquet
+from omnisearch.data.importers.source import MAX_LINE, TOO_LONG, Line, Row, Source
 from omnisearch.data.workspace.errors import InputError
 
-MAX_LINE = 16 * 1024 * 1024  # bytes; a longer line is refused without being read into memory
-BATCH = 8192  # rows
-BATCH_BYTES = 64 * 1024 * 1024
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -36,34 +31,6 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-# A runaway quote must not swallow the rest of a file.
-csv.field_size_limit(MAX_LINE)
-
-
-class Row(NamedTuple):
-    """One row of a file: its values by column name, or why (and where) it could not be read.
-
-    `line` counts from 1: the physical line where the row begins, or the row of a Parquet file.
-    """
-
-    line: int
-    values: dict[str, Any] | None
-    error: str | None = None
-    field: str = ""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An open file: its rows, its columns if it has a header, and how far it has been read.
-
-    `done()` and `total` are in bytes, or in rows for Parquet.
-    """
-
-    format: str
-    rows: Iterator[Row]
-    columns: tuple[str, ...] | None
-    total: int
-    done: Callable[[], int]
 
 
 def format_of(path: Path) -> str | None:
@@ -92,7 +59,7 @@ def open_source(path: Path, format: str | None = None) -> Source:
         size = path.stat().st_size
         if size == 0:
             raise InputError("The file is empty.", where=str(path), how="Write it again.")
-        return _open_parquet(path) if chosen == "parquet" else _open_text(path, chosen, size)
+        return open_parquet(path) if chosen == "parquet" else _open_text(path, chosen, size)
     except OSError as error:
         raise InputError(f"The file cannot be read ({error}).", where=str(path)) from error
 
@@ -103,7 +70,7 @@ def _open_text(path: Path, format: str, size: int) -> Source:
     raw.seek(0)
     file: BinaryIO = raw
     if magic[:2] == b"\x1f\x8b":
-        file = gzip.GzipFile(fileobj=raw, mode="rb")  # type: ignore[assignment]
+        file = io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[arg-type]
         with _damage_told(path):
             magic = file.read(4)
             file.seek(0)
@@ -112,7 +79,7 @@ def _open_text(path: Path, format: str, size: int) -> Source:
     if format == "jsonl":
         rows, columns = _jsonl(lines), None
     else:
-        rows, columns = _csv(path, lines, "," if format == "csv" else "\t")
+        rows, columns = csv_rows(path, lines, "," if format == "csv" else "\t")
     return Source(format, rows, columns, size, lambda: size if raw.closed else raw.tell())
 
 
@@ -147,26 +114,41 @@ def _check_encoding(path: Path, magic: bytes) -> None:
         )
 
 
-def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """(number, line) of a file; None in place of a line longer than MAX_LINE."""
-    number = 0
+def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Line]:
+    number, blank = 0, 0
     with raw, file, _damage_told(path):
         while line := file.readline(MAX_LINE):
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if len(line) < MAX_LINE or line.endswith(b"\n"):
-                yield number, line
+            if len(line) == MAX_LINE and not line.endswith(b"\n"):
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_LINE)
+                yield number, None
                 continue
-            while line and not line.endswith(b"\n"):
-                line = file.readline(MAX_LINE)
-            yield number, None
+            yield number, line
+            blank = blank + 1 if line in _BLANK else 0
+            if blank > RECORD_LINES:  # no record has so many
+                number += _skip_blank(file)
 
 
-TOO_LONG = "the line is longer than 16 MiB"
+_BLANK = (b"\n", b"\r\n")
 
 
-def _jsonl(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
+def _skip_blank(file: BinaryIO) -> int:
+    """Skip the blank lines ahead, a buffer at a time; returns how many."""
+    skipped = 0
+    while ahead := file.peek():  # type: ignore[attr-defined]
+        blank = ahead[: len(ahead) - len(ahead.lstrip(b"\r\n"))]
+        blank = blank[: blank.rfind(b"\n") + 1]
+        skipped += blank.count(b"\n")
+        file.read(len(blank))
+        if len(blank) < len(ahead):
+            break
+    return skipped
+
+
+def _jsonl(lines: Iterator[Line]) -> Iterator[Row]:
     for number, line in lines:
         if line is None:
             yield Row(number, None, TOO_LONG)
@@ -183,7 +165,7 @@ def _jsonl(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[Row]:
                 yield Row(number, None, "is not valid JSON" if utf8 else "is not UTF-8")
                 continue
         if type(values) is dict:
-            yield Row(number, values)
+            yield Row(number, values, None, "", len(line))
         else:
             yield Row(number, None, "is not a JSON object")
 
@@ -192,118 +174,3 @@ def _python_json(line: bytes) -> Any:
     """JSON as Python writes it: NaN means missing; lone surrogates are refused later."""
     constants = {"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}
     return json.loads(line.decode("utf-8"), parse_constant=constants.__getitem__)
-
-
-class _CsvLines:
-    """The lines as text for `csv.reader`, recording which were too long."""
-
-    def __init__(self, lines: Iterator[tuple[int, bytes | None]]) -> None:
-        self._lines = lines
-        self.number = 0
-        self.too_long = False
-
-    def __iter__(self) -> _CsvLines:
-        return self
-
-    def __next__(self) -> str:
-        self.number, line = next(self._lines)
-        if line is None:
-            self.too_long = True
-            return "\n"
-        return line.decode("utf-8", "surrogateescape")
-
-
-def _csv(
-    path: Path, lines: Iterator[tuple[int, bytes | None]], delimiter: str
-) -> tuple[Iterator[Row], tuple[str, ...]]:
-    texts = _CsvLines(lines)
-    reader = csv.reader(texts, delimiter=delimiter, strict=True)
-    try:
-        header = next((row for row in reader if row), None)
-    except csv.Error as error:
-        raise InputError(f"The header cannot be read ({error}).", where=str(path)) from error
-    if header is None:
-        raise InputError("The file has no header.", where=str(path))
-    columns = tuple(name.strip() for name in header)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise InputError(f"Duplicate columns: {', '.join(map(repr, twice))}.", where=str(path))
-    return _csv_rows(reader, texts, columns), columns
-
-
-def _csv_rows(reader: Any, texts: _CsvLines, columns: tuple[str, ...]) -> Iterator[Row]:
-    while True:
-        line = texts.number + 1
-        texts.too_long = False
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(line, None, f"is not valid CSV: {error}")
-            continue
-        if texts.too_long:
-            yield Row(line, None, TOO_LONG)
-        elif len(cells) == len(columns):
-            yield Row(line, {k: v or None for k, v in zip(columns, cells, strict=True)})
-        elif cells:
-            yield Row(line, None, "has a different number of columns than the header")
-
-
-def _open_parquet(path: Path) -> Source:
-    try:
-        # A buffer instead of whole column chunks: row groups may be larger than memory.
-        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"The file is not Parquet, or it is truncated ({_first_line(error)}).",
-            where=str(path),
-            how="Fetch or write it again.",
-        ) from error
-    read = [0]
-    columns = tuple(file.schema_arrow.names)
-    if len(set(columns)) < len(columns):
-        raise InputError("A column name is used twice.", where=str(path))
-    rows = _parquet_rows(path, file, columns, read)
-    return Source("parquet", rows, columns, file.metadata.num_rows, lambda: read[0])
-
-
-def _parquet_rows(
-    path: Path, file: pq.ParquetFile, columns: tuple[str, ...], read: list[int]
-) -> Iterator[Row]:
-    try:
-        for batch in file.iter_batches(batch_size=_batch_size(file.metadata)):
-            values = [_python_values(column) for column in batch.columns]
-            start = read[0] + 1
-            for line, row in enumerate(zip(*values, strict=True), start):
-                yield Row(line, dict(zip(columns, row, strict=True)))
-            read[0] += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"The file is damaged ({_first_line(error)}).",
-            where=f"{path}, after row {read[0]}",
-            how="Fetch or write it again; nothing was imported.",
-        ) from error
-    finally:
-        file.close()
-
-
-def _batch_size(metadata: pq.FileMetaData) -> int:
-    """BATCH rows, or fewer if rows are long, because a batch is held in memory."""
-    groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    return max(1, min(BATCH, BATCH_BYTES * metadata.num_rows // max(1, sum(groups))))
-
-
-def _python_values(column: pa.Array) -> list[Any]:
-    if pa.types.is_timestamp(column.type):
-        seconds = pc.cast(column, pa.timestamp("s", column.type.tz), safe=False)
-        return pc.cast(seconds, pa.int64()).to_pylist()
-    try:
-        return column.to_pylist()
-    except UnicodeDecodeError:
-        raw = column.cast(pa.binary()).to_pylist()
-        return [v if v is None else v.decode("utf-8", "surrogateescape") for v in raw]
-
-
-def _first_line(error: BaseException) -> str:
-    return io.StringIO(str(error)).readline().strip()[:200]

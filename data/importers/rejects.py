@@ -20,7 +20,7 @@ MAX_REASONS = 50
 
 
 class Rejects:
-    """Collects refused rows in a temporary file, created at the first of them."""
+    """Collects refused rows and fields in a temporary file, created at the first of them."""
 
     def __init__(self, workspace: Workspace, source: str) -> None:
         self._folder = workspace.rejects
@@ -29,13 +29,23 @@ class Rejects:
         self._partial: Path | None = None
         self._held = ExitStack()
         self.refused = 0
+        self.left_out = 0
         self.reasons: Counter[str] = Counter()
 
     def add(self, line: int, refused: Refused) -> None:
+        """A row is refused."""
+        self.refused += 1
+        self._note(line, refused)
+
+    def leave_out(self, line: int, refused: Refused) -> None:
+        """A row is taken without one of its fields."""
+        self.left_out += 1
+        self._note(line, refused)
+
+    def _note(self, line: int, refused: Refused) -> None:
         if self._file is None:
             self._partial = self._held.enter_context(temporary(self._folder / "rejects"))
             self._file = self._partial.open("wb")
-        self.refused += 1
         entry = {
             "file": self._source,
             "line": line,

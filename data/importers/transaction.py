@@ -28,9 +28,10 @@ class Report:
 
     Attributes:
         changed: rows that added or changed something; 0 when a file is imported again.
-        rejects: the file that lists the refused rows, or None.
-        reasons: how many rows were refused for each reason.
+        rejects: the file that lists the refused rows and fields, or None.
+        reasons: how many rows or fields were refused for each reason.
         ignored: columns of the file that its kind does not have.
+        left_out: rows that were taken without a field that was refused, such as an unsafe link.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Report:
     rejects: Path | None
     reasons: dict[str, int]
     ignored: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 @dataclass
@@ -115,16 +117,18 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
         final,
         dict(rejects.reasons.most_common()),
         tuple(sorted(counts.ignored)),
+        rejects.left_out,
     )
 
 
 def check_strict(report: Report) -> Report:
-    """The report; raises InputError if a row was refused (nothing was imported)."""
-    if not report.refused:
+    """The report; raises InputError if a row or a field was refused (nothing was imported)."""
+    if not (report.refused or report.left_out):
         return report
     commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
     raise InputError(
-        f"{report.refused} of {report.rows} rows were refused ({commonest}); nothing was imported.",
+        f"{report.refused + report.left_out} of {report.rows} rows were refused ({commonest}); "
+        "nothing was imported.",
         where=report.file,
         how=f"Fix the rows listed in {report.rejects}, or import without --strict.",
     )

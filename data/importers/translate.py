@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source, open_source
+from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace import Workspace
@@ -56,7 +57,7 @@ def _translated(rows: Iterable[Row], translate: Translate) -> Iterator[Row]:
             yield Row(row.line, None, "is not in the publisher's format")
         else:
             for values in made:
-                yield Row(row.line, values)
+                yield Row(row.line, values, size=row.size)
 
 
 def take(

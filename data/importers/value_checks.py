@@ -6,6 +6,7 @@ All accept JSON values and their string forms in CSV files.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from math import isfinite
@@ -22,6 +23,19 @@ MAX_NUMBER = 1e12
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Stands for a value of a file that cannot be read, or is too long for every field.
+
+    Attributes:
+        reason: why; the reason that a field which needs the value is refused with.
+        kind: the value's type in the file, such as time64[us].
+    """
+
+    reason: str
+    kind: str
+
+
 class Refused(Exception):
     """A row, or one of its fields, is refused.
 
@@ -32,6 +46,8 @@ class Refused(Exception):
     """
 
     def __init__(self, field: str, reason: str, value: Any = None) -> None:
+        if isinstance(value, Unread):
+            reason, value = value.reason, value.kind
         self.field, self.reason, self.value = field, reason, value
         super().__init__(f"{field} {reason}")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ENTITIES
@@ -17,6 +16,13 @@ from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_v
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks
+from omnisearch.data.importers.parquet_rows import (
+    ParquetFile,
+    batches,
+    first_line,
+    parquet_file,
+    python_values,
+)
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.transaction import Counts, Report, check_strict, importing, record
 from omnisearch.data.importers.value_checks import Refused
@@ -188,9 +194,9 @@ class _Kept:
 def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, Iterator[Block]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header fails in the tokenizer, the parser or mmap
         raise InputError(
-            f"The file is not a numeric .npy array ({error}).",
+            f"The file is not a numeric .npy array ({first_line(error)}).",
             where=str(path),
             how="Write it with numpy.save; object arrays are not read.",
         ) from error
@@ -235,21 +241,17 @@ def _npy_blocks(array: np.ndarray, names: Path) -> Iterator[Block]:
 
 
 def _parquet(path: Path) -> tuple[int, Iterator[Block]]:
-    try:
-        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"The file is not Parquet, or it is truncated ({str(error)[:200]}).", where=str(path)
-        ) from error
-    lists = [column.name for column in file.schema_arrow if _is_vector(column.type)]
-    names = [name for name in ("id", "item_id") if name in file.schema_arrow.names]
+    file = parquet_file(path)
+    schema = file.plain.schema_arrow
+    lists = [column.name for column in schema if _is_vector(column.type)]
+    names = [name for name in ("id", "item_id") if name in schema.names]
     if not names or len(lists) != 1:
         raise InputError(
             "The file must have a column id and one column of lists of numbers.",
             where=str(path),
-            how=f"Its columns are {', '.join(file.schema_arrow.names)[:500]}.",
+            how=f"Its columns are {', '.join(schema.names)[:500]}.",
         )
-    return file.metadata.num_rows, _parquet_blocks(path, file, names[0], lists[0])
+    return file.plain.metadata.num_rows, _parquet_blocks(path, file, names[0], lists[0])
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -258,20 +260,13 @@ def _is_vector(kind: pa.DataType) -> bool:
     return listed and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
 
-def _parquet_blocks(path: Path, file: pq.ParquetFile, name: str, vector: str) -> Iterator[Block]:
+def _parquet_blocks(path: Path, file: ParquetFile, name: str, vector: str) -> Iterator[Block]:
     done = 0
-    try:
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[name, vector]):
-            vectors = [
-                # A null number within a list becomes NaN, which is refused.
-                None if cell.values is None else cell.values.to_numpy(zero_copy_only=False)
-                for cell in batch.column(vector)
-            ]
-            yield done + 1, batch.column(name).to_pylist(), vectors
-            done += batch.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The file is damaged ({str(error)[:200]}).", where=f"{path}, after row {done}"
-        ) from error
-    finally:
-        file.close()
+    for batch in batches(path, file, [name, vector]):
+        vectors = [
+            # A null number within a list becomes NaN, which is refused.
+            None if cell.values is None else cell.values.to_numpy(zero_copy_only=False)
+            for cell in batch.column(vector)
+        ]
+        yield done + 1, python_values(batch.column(name)), vectors
+        done += batch.num_rows

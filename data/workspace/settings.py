@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from omnisearch.data.workspace.errors import InputError
 
@@ -90,6 +91,25 @@ def check_ranges(
                 f"{name} must be a number from {least} to {most}, got {value}.",
                 where=f"[{section}] {name}",
             )
+
+
+def check_origin(origin: str, where: str) -> None:
+    """Raise InputError unless this is an origin: scheme, host and optionally a port."""
+    try:
+        parts = urlsplit(origin)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
+        fine = fine and origin == f"{parts.scheme}://{parts.netloc}" and "@" not in origin
+        fine = (
+            fine and parts.port != 0 and all(sign.isalnum() or sign in ":/.-[]" for sign in origin)
+        )
+    except ValueError:
+        fine = False
+    if not fine:
+        raise InputError(
+            f"{origin!r} is not an origin.",
+            where=where,
+            how="Give scheme and host only, such as https://i.example.com.",
+        )
 
 
 def _coerce(value: Any, like: Any, where: str) -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from omnisearch.data.importers.datasets.labels import hash_share
-from omnisearch.data.importers.readers import Row, open_source
+from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused, text
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace.errors import InputError

@@ -13,6 +13,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.engine.config import CacheConfig, EngineConfig, default_depths
 from omnisearch.engine.ranking_data import RankingOptions
+from omnisearch.enrichment.fetching import EnrichConfig
 from omnisearch.indexer.build import BuildOptions
 from omnisearch.service.config import ServiceConfig
 
@@ -22,6 +23,7 @@ SECTIONS: dict[str, Any] = {
     "cache": CacheConfig(),
     "rank": RankingOptions(),
     "index": BuildOptions(),
+    "enrich": EnrichConfig(),
     "service": ServiceConfig(),
 }
 

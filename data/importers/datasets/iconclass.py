@@ -16,7 +16,7 @@ from pathlib import Path
 
 from omnisearch.data.importers.datasets.labels import Splits, derived, note_derived
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import Row, Source
+from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.translate import Values, numbered, translated
 from omnisearch.data.text.normalise import normalise_query
