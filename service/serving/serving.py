@@ -199,6 +199,7 @@ class Serving:
         self.embedder.swap(snapshot.encoder)
         self._seen, self.behind = now, ""
         self.counters.add("swaps")
+        self.counters.put("behind", 0)
         self.counters.put("generation", snapshot.generation.number)
         self.log.line("generation", number=snapshot.generation.number)
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""feedback.db is moved, deleted or replaced under a service: what it acknowledges is at the path."""
+"""feedback.db is moved, deleted, replaced under a service: what it accepts is at the path."""
 
 from __future__ import annotations
 
