@@ -111,7 +111,11 @@ class Supervisor:
         self._pass_on(worker)
         if process is None:
             if now >= worker.begin_at:
-                self._start(worker)
+                try:
+                    self._start(worker)
+                except OSError as error:  # no memory, no processes, no file descriptors
+                    self._say("worker_not_started", worker=worker.slot, error=str(error))
+                    self._pause(worker, young=True)
             return
         status = process.poll()
         if status is None:
@@ -123,17 +127,22 @@ class Supervisor:
         facts = self._counters.facts()[worker.slot]
         for name in ("ready", "connections", "opening"):
             self._counters.put_of(worker.slot, name, 0)
-        self._say("worker_ended", worker=worker.slot, pid=process.pid, status=status)
+        self._pass_on(worker)
         os.close(worker.said)
+        self._say("worker_ended", worker=worker.slot, pid=process.pid, status=status)
         worker.process = None
         if status in (2, 3, 4) and not self._served and not facts["ready"]:
             raise OmniError("A worker could not start.", how="See cannot_start in the log.")
         if facts["opening"] and -status in _CRASHES:
             worker.avoid.add(facts["opening"])
         young = now - worker.started < _YOUNG_SECONDS or not facts["ready"]
-        worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if young else 0.5
-        worker.begin_at = now + (worker.pause if young else 0.0)
+        self._pause(worker, young)
         self._counters.put_of(worker.slot, "restarts", facts["restarts"] + 1)
+
+    def _pause(self, worker: _Worker, young: bool) -> None:
+        """Say when to start a worker again: one that ended young, after an ever longer pause."""
+        worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if young else 0.5
+        worker.begin_at = self._polled + (worker.pause if young else 0.0)
 
     def _pass_on(self, worker: _Worker) -> None:
         """Log what a worker wrote to stdout and stderr outside its log, as libraries do."""
@@ -154,22 +163,24 @@ class Supervisor:
             "log": self._log_fd,
             "avoid": sorted(worker.avoid),
         }
-        # Its end of the pipe does not block either: what does not fit is lost, and it goes on.
-        worker.said, written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        worker.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "omnisearch.service.runtime.worker",
-                orjson.dumps(settings).decode(),
-            ],
-            pass_fds=(self._counters_fd, self._listening.fileno(), self._log_fd),
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-        )
-        os.close(written)
-        worker.started = time.monotonic()
+        module = "omnisearch.service.runtime.worker"
+        said, written = os.pipe()
+        for end in (said, written):  # what does not fit is lost, and the worker goes on
+            os.set_blocking(end, False)
+        try:
+            worker.process = subprocess.Popen(
+                [sys.executable, "-m", module, orjson.dumps(settings).decode()],
+                pass_fds=(self._counters_fd, self._listening.fileno(), self._log_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+            )
+        except OSError:
+            os.close(said)
+            raise
+        finally:
+            os.close(written)
+        worker.said, worker.started = said, time.monotonic()
 
     def _stop(self, number: int, frame: Any) -> None:
         self._stopping = True

@@ -72,7 +72,8 @@ class Counters:
     def make(slots: int, folder: Path) -> int:
         """A file descriptor of new shared memory, which is freed with the last process using it."""
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(slots * SLOT * 8)
+            file.write(bytes(slots * SLOT * 8))  # a hole would be a SIGBUS once the disk is full
+            file.flush()
             return os.dup(file.fileno())
 
     def observe(self, endpoint: int, status: int, seconds: float) -> None:

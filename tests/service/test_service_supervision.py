@@ -211,3 +211,61 @@ def test_a_stop_is_quick_while_connections_come_and_go(served: Workspace) -> Non
             thread.join()
     assert took < 4
     assert not any("timeout" in line["message"] for line in server.events("log"))
+
+
+class Crashed:
+    """A process that a signal has ended."""
+
+    pid, status = 1, -signal.SIGSEGV
+
+    def poll(self) -> int:
+        return self.status
+
+
+def test_a_generation_that_crashes_its_reader_is_not_opened_again(served: Workspace) -> None:
+    from omnisearch.service.config import ServiceConfig
+    from omnisearch.service.runtime.supervisor import Supervisor
+    from omnisearch.service.serving.log import JsonLog
+    from omnisearch.service.serving.opening import open_engine
+
+    supervisor = Supervisor(served, ServiceConfig(port=0))
+    worker, counters = supervisor._workers[0], supervisor._counters
+    worker.process, worker.said = Crashed(), os.open(os.devnull, os.O_RDONLY)  # type: ignore[assignment]
+    counters.put("opening", 1)
+    supervisor._look_after(worker)
+    assert worker.avoid == {1} and worker.process is None and counters.fact("opening") == 0
+
+    number = pipeline.build_index(served)
+    engine, whole = open_engine(served, JsonLog(), counters, {number})
+    assert engine.generation == 1 and not whole
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnisearch.service.config import ServiceConfig
+    from omnisearch.service.runtime.supervisor import Supervisor
+
+    supervisor = Supervisor(workspace, ServiceConfig(port=0))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    worker = supervisor._workers[0]
+    for pause in (1.0, 2.0, 4.0):
+        worker.begin_at = 0.0
+        supervisor._look_after(worker)
+        assert worker.process is None and worker.pause == pause
+
+
+@pytest.mark.parametrize("kind", ["damaged", "unreadable", "missing"])
+def test_without_rankers_that_open_there_are_results(served: Workspace, kind: str) -> None:
+    from omnisearch.service.serving.counters import Counters
+    from omnisearch.service.serving.log import JsonLog
+    from omnisearch.service.serving.opening import open_engine
+
+    served.rankers.mkdir(exist_ok=True)
+    served.current_rankers.write_bytes(
+        {"damaged": b"../x", "unreadable": b"\xff\x00", "missing": b"abc"}[kind]
+    )
+    counters = Counters(Counters.make(1, served.root), 1)
+    engine, whole = open_engine(served, JsonLog(), counters)
+    assert engine.generation == 1 and not whole and engine.snapshot.rankers is None
+    assert engine.search("lamp").hits
