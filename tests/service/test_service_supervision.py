@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from test_service_workers import wait_for
 
 from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.artefacts import entry_of
 from omnisearch.indexer.verify import rollback
 
 BEHIND = "What was published last cannot be opened; generation 1 is served."
@@ -96,13 +97,11 @@ def test_the_watch_for_generations_outlives_content_that_nobody_expected(
     """Its hashes are right, so that opening it fails with whatever a library raises."""
     bad = pipeline.build_index(served)
     folder = served.generations / str(bad)
-    victim = folder / "pin" / "ids.jsonl"
-    victim.write_bytes(b'{"not": "an id"}\n' * len(victim.read_bytes().splitlines()))
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"]["pin/ids.jsonl"] = {
-        "bytes": victim.stat().st_size,
-        "sha256": sha256_file(victim),
-    }
+    for entity in ("pin", "product"):
+        victim = folder / entity / "display.jsonl"
+        victim.write_bytes(re.sub(rb"[^\n]", b"x", victim.read_bytes()))
+        manifest["files"][f"{entity}/display.jsonl"] = entry_of(victim.read_bytes())
     (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
     rollback(served, 1)
     with Server(served.root) as server:
@@ -116,7 +115,8 @@ def test_the_watch_for_generations_outlives_content_that_nobody_expected(
 def test_a_log_that_nobody_reads_stops_nothing(served: Workspace) -> None:
     command = [sys.executable, "-c", MAIN, "serve", "--port", "0", "--workspace", served.root]
     environment = {**os.environ, **PATIENT}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
+    try:
         assert process.stderr is not None
         lines = (json.loads(line) for line in process.stderr)
         url = next(line["url"] for line in lines if line["event"] == "listening")
@@ -138,6 +138,8 @@ def test_a_log_that_nobody_reads_stops_nothing(served: Workspace) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
         assert process.returncode == 0 and time.monotonic() - start < 5
+    finally:
+        process.kill()
 
 
 def test_lines_are_counted_that_an_unread_log_has_lost() -> None:
