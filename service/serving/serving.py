@@ -151,11 +151,11 @@ class Serving:
 
     def _beat(self) -> None:
         for name, value in self._embedder_counts().items():
-            self.counters.put(name, self._base[name] + value)
+            self.counters.put(name, self._base.get(name, 0) + value)
         for name, value in (
             ("beat", int(time.monotonic())),
             ("behind", int(bool(self.behind))),
-            ("log_dropped", self._base["log_dropped"] + self.log.dropped),
+            ("log_dropped", self._base.get("log_dropped", 0) + self.log.dropped),
             ("generation", self.engine.generation),
             ("resident_kib", resident_kib()),
             ("searches_waiting", self.pool.under_way),
