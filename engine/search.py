@@ -40,13 +40,17 @@ class SearchEngine:
         workspace: Workspace | Path | str,
         config: EngineConfig | None = None,
         token_backend: str = "tantivy",  # noqa: S107
+        number: int | None = None,
+        with_rankers: bool = True,
     ) -> SearchEngine:
-        """Open the live generation, its checkpoint and the rankers, each verified.
+        """Open a generation, its checkpoint and the rankers, each verified.
 
         Args:
             workspace: the workspace or its folder.
             config: None reads the workspace's settings.
             token_backend: 'tantivy', or 'rank-bm25' (in memory).
+            number: of the generation; None is the live one.
+            with_rankers: False ranks as without trained rankers.
 
         Raises:
             NotReady: there is no catalogue, checkpoint or generation yet, or they do not fit.
@@ -55,7 +59,9 @@ class SearchEngine:
         if not isinstance(workspace, Workspace):
             workspace = Workspace.open(workspace)
         config = config or engine_config(workspace)
-        snapshot = open_snapshot(workspace, token_backend, threads=config.model_threads)
+        snapshot = open_snapshot(
+            workspace, token_backend, with_rankers, config.model_threads, number
+        )
         cache = QueryCache.open_default(workspace, config)
         return cls(workspace, snapshot, cache, config, token_backend)
 

@@ -70,9 +70,13 @@ class Snapshot:
 
 
 def open_snapshot(
-    workspace: Workspace, token_backend: str, with_rankers: bool = True, threads: int = 0
+    workspace: Workspace,
+    token_backend: str,
+    with_rankers: bool = True,
+    threads: int = 0,
+    number: int | None = None,
 ) -> Snapshot:
-    """Open the live generation with its checkpoint, and the rankers if wanted.
+    """Open a generation, the live one by default, with its checkpoint and the rankers if wanted.
 
     Queries are encoded by the checkpoint's export if there is one (`omnisearch export onnx`);
     PyTorch is then not imported.
@@ -84,7 +88,7 @@ def open_snapshot(
         NotReady: there is no generation.
         Corrupt: a file of it or of the rankers is damaged.
     """
-    generation = Generation.open(workspace, token_backend=token_backend)
+    generation = Generation.open(workspace, number, token_backend)
     encoder: QueryTower | None = open_export(workspace, generation.checkpoint, threads)
     if encoder is None:
         encoder = trained_encoder(workspace, generation)

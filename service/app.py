@@ -48,12 +48,16 @@ def create_app(
     workspace: Workspace | Path | str,
     config: ServiceConfig | None = None,
     counters: Counters | None = None,
+    log: JsonLog | None = None,
+    avoid: frozenset[int] = frozenset(),
 ) -> Gate:
     """The service over a workspace, for any ASGI server; the index is opened at startup.
 
     Args:
         config: None reads the workspace's settings.
         counters: shared with other workers; None makes new ones.
+        log: None writes to stderr.
+        avoid: generations that are not opened: they ended a worker when it did.
 
     Raises:
         InputError: a setting or the file of API keys is invalid.
@@ -62,7 +66,7 @@ def create_app(
         workspace = Workspace.open(workspace)
     config = config or service_config(workspace)
     counters = counters or Counters(Counters.make(1, workspace.root), 1)
-    serving = Serving(workspace, config, counters, JsonLog())
+    serving = Serving(workspace, config, counters, log or JsonLog(), avoid)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

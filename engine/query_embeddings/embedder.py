@@ -26,6 +26,7 @@ from omnisearch.engine.query_embeddings.cache import QueryCache, key_of
 _FLUSH_SECONDS = 5.0
 _LONGEST_RETRY = 30
 _PART = 256  # queries of a large request in the queue at a time
+_END_SECONDS = 5.0  # that `close` waits for the model
 
 logger = logging.getLogger("omnisearch.query_cache")
 
@@ -194,11 +195,11 @@ class QueryEmbedder:
         }
 
     def close(self) -> None:
-        """Finish the waiting work and stop the thread."""
+        """Finish the waiting work and stop the thread; a model that hangs is left behind."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
 
     async def _wait_for(self, tower: QueryTower, keys: list[str]) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
@@ -244,13 +245,15 @@ class QueryEmbedder:
             jobs = self._next_batch()
             if jobs is None:
                 break
-            if jobs:
-                try:
+            try:
+                if jobs:
                     self._answer(jobs)
-                except Exception as error:  # the thread must survive any error
-                    logger.exception("The query embedder failed.")
-                    self._fail(jobs, error)
-            self._tell()
+                self._tell()
+            except BaseException as error:  # the thread must survive any error; Rust's panics too
+                logger.exception("The query embedder failed.")
+                self._fail(
+                    jobs, OmniError(f"The query cannot be encoded ({type(error).__name__}).")
+                )
         self._tell()
 
     def _next_batch(self) -> list[_Job] | None:
@@ -307,7 +310,7 @@ class QueryEmbedder:
         try:
             rows = tower.queries([job.key for job in jobs])
             return {job.key: row for job, row in zip(jobs, rows, strict=True)}
-        except Exception as error:
+        except BaseException as error:  # Rust's panics are not Exceptions
             if len(jobs) == 1:
                 logger.warning("The model failed on a query (%s).", type(error).__name__)
                 self._counts.failed += 1

@@ -12,12 +12,12 @@ from starlette.responses import PlainTextResponse, Response
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.evaluation.judged import data_notes
 from omnisearch.service.parameters import known_parameters
-from omnisearch.service.serving.counters import BOUNDS, STATES, Counters, quantile
+from omnisearch.service.serving.counters import BOUNDS, MOMENTS, STATES, Counters, quantile
 from omnisearch.service.serving.serving import Serving
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(known_parameters)])
 LATE_MINUTES = 5  # over which percentiles are computed
-_STALE_SECONDS = 15  # since its last beat, after which a worker counts as not ready
+_STALE_SECONDS = 15  # that a worker's beat may be behind the newest of all
 
 
 @router.get("/healthz", response_class=PlainTextResponse)
@@ -32,9 +32,14 @@ async def healthz() -> Response:
     responses={503: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def readyz(request: Request) -> Response:
-    """Readiness: an index is open and requests are accepted; 503 while stopping."""
-    ready = request.app.state.serving.ready
-    return PlainTextResponse("ready\n" if ready else "stopping\n", 200 if ready else 503)
+    """Readiness: an index is open and requests are accepted; 503 while stopping.
+
+    A second line says where what was published last cannot be opened, and what is served instead.
+    """
+    serving: Serving = request.app.state.serving
+    if not serving.ready:
+        return PlainTextResponse("stopping\n", 503)
+    return PlainTextResponse(f"ready\n{serving.behind}\n" if serving.behind else "ready\n")
 
 
 @router.get("/v1/status")
@@ -56,7 +61,9 @@ def service_status(serving: Serving) -> dict[str, Any]:
     """The answer to /v1/status."""
     snapshot, counters = serving.snapshot, serving.counters
     workers = [worker for worker in counters.facts() if worker["pid"]]
-    now = time.time()
+    now = time.monotonic()
+    # Where all were paused, as in a suspend, none is stale.
+    newest = max(worker["beat"] for worker in workers)
     return {
         "generation": snapshot.generation.number,
         "checkpoint": snapshot.encoder.checkpoint,
@@ -67,6 +74,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for entity, table in snapshot.generation.tables.items()
         },
         "encoder": type(snapshot.encoder).__name__,
+        "behind": serving.behind or None,
         "notes": _notes(serving),
         "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
         "latency": _latency(counters),
@@ -75,12 +83,15 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "workers": [
             {
                 "pid": worker["pid"],
-                "ready": bool(worker["ready"]) and now - worker["beat"] < _STALE_SECONDS,
+                "ready": bool(worker["ready"]) and newest - worker["beat"] < _STALE_SECONDS,
                 "up_seconds": int(now - worker["started"]),
                 "restarts": worker["restarts"],
                 "generation": worker["generation"],
+                "behind": bool(worker["behind"]),
                 "swaps": worker["swaps"],
                 "swap_failures": worker["swap_failures"],
+                "task_failures": worker["task_failures"],
+                "log_dropped": worker["log_dropped"],
                 "connections": worker["connections"],
                 "resident_mb": round(worker["resident_kib"] / 1024, 1),
                 "searches_waiting": worker["searches_waiting"],
@@ -161,6 +172,7 @@ def prometheus(counters: Counters) -> str:
         lines.append(f'{name}_sum{{endpoint="{endpoint}"}} {seconds:.6f}')
         lines.append(f'{name}_count{{endpoint="{endpoint}"}} {total}')
     workers = counters.facts()
+    since_1970 = int(time.time() - time.monotonic())
     for fact in workers[0]:
         if fact == "pid":
             continue
@@ -169,5 +181,6 @@ def prometheus(counters: Counters) -> str:
         lines.append(f"# TYPE {metric} {'gauge' if state else 'counter'}")
         for slot, worker in enumerate(workers):
             if worker["pid"]:
-                lines.append(f'{metric}{{worker="{slot}"}} {worker[fact]}')
+                value = worker[fact] + (since_1970 if fact in MOMENTS else 0)
+                lines.append(f'{metric}{{worker="{slot}"}} {value}')
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from typing import Any
 
@@ -17,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
+
+logger = logging.getLogger("omnisearch.service")
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
@@ -36,6 +39,7 @@ class Guarded(HttpToolsProtocol):
 
     service: ServiceConfig  # set by `serve`
     counters: Counters
+    stopping = False
 
     def connection_made(self, transport: Any) -> None:
         self._head_timer: asyncio.TimerHandle | None = None
@@ -50,6 +54,9 @@ class Guarded(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.counters.put("connections", len(self.connections))
+        if self.stopping:  # accepted before, so that the server's shutdown has not closed it
+            transport.close()
+            return
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,9 +114,14 @@ class FairServer(uvicorn.Server):
     """Accepts connections one by one, and leaves them to workers that have fewer."""
 
     def __init__(
-        self, config: uvicorn.Config, listening: socket.socket, counters: Counters
+        self,
+        config: uvicorn.Config,
+        protocol: type[Guarded],
+        listening: socket.socket,
+        counters: Counters,
     ) -> None:
         super().__init__(config)
+        self._protocol = protocol
         self._listening, self._counters = listening, counters
         self._accepting: asyncio.Task[None] | None = None
 
@@ -123,6 +135,7 @@ class FairServer(uvicorn.Server):
             self._accepting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._accepting
+        self._protocol.stopping = True
         self._listening.close()
         await super().shutdown(sockets=[])
 
@@ -131,21 +144,24 @@ class FairServer(uvicorn.Server):
         state, config = self.server_state, self.config
 
         def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(  # type: ignore[call-arg,union-attr,return-value,operator]
-                config=config, server_state=state, app_state=self.lifespan.state
-            )
+            return self._protocol(config, state, self.lifespan.state)
 
         while True:
-            if len(state.connections) > self._fewest():
-                await asyncio.sleep(_TURN)
             try:
+                if len(state.connections) > self._fewest():
+                    await asyncio.sleep(_TURN)
                 accepted, _ = await loop.sock_accept(self._listening)
+                with contextlib.suppress(OSError):  # that client has gone
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    # Shielded: uvloop closes what is cancelled here without saying so to the
+                    # protocol, and the shutdown would wait for that connection in vain.
+                    await asyncio.shield(loop.connect_accepted_socket(protocol, accepted))
             except OSError:  # out of file descriptors: wait until connections are closed
                 await asyncio.sleep(0.05)
-                continue
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(OSError):
-                await loop.connect_accepted_socket(protocol, accepted)
+            except Exception:  # without this task the worker would accept nothing, in silence
+                self._counters.add("task_failures")
+                logger.exception("A connection could not be accepted.")
+                await asyncio.sleep(0.05)
 
     def _fewest(self) -> int:
         """Connections of the worker that has the fewest."""
@@ -170,4 +186,4 @@ def serve(app: Any, config: ServiceConfig, listening: socket.socket, counters: C
         timeout_keep_alive=config.idle_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(config.stop_seconds)),
     )
-    FairServer(settings, listening, counters).run()
+    FairServer(settings, bounded, listening, counters).run()

@@ -27,7 +27,7 @@ _SWITCH_SECONDS = 0.001  # so that a search does not block the event loop for lo
 
 def main(settings: dict[str, Any]) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
-    log = JsonLog()
+    log = JsonLog(settings["log"])
     take_over(log)
     sys.setswitchinterval(_SWITCH_SECONDS)
     # The matrices are small: a second BLAS thread only spins and takes a core from other searches.
@@ -42,14 +42,15 @@ def main(settings: dict[str, Any]) -> int:
         # Here, because it loads plug-ins, one of which may be broken.
         from omnisearch.service.app import create_app
 
-        app = create_app(Workspace(Path(settings["workspace"])), config, counters)
+        workspace, avoid = Workspace(Path(settings["workspace"])), frozenset(settings["avoid"])
+        app = create_app(workspace, config, counters, log, avoid)
         app.serving.open()
     except OmniError as error:
         log.line("cannot_start", what=error.what, where=error.where, how=error.how)
-        log.flush()
+        log.drain()
         return error.exit_code
     serve(app, config, listening, counters)
-    log.flush()
+    log.drain()
     return 0
 
 

@@ -32,11 +32,18 @@ FACTS = (
     *("connections", "connections_refused", "resident_kib", "searches_waiting"),
     *("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches"),
     *("model_us", "queries_waiting", "events", "event_duplicates", "judgments", "degraded"),
+    *("behind", "opening", "task_failures", "log_dropped"),
 )
 # Facts that are states and not sums.
 STATES = frozenset(FACTS[:4]) | frozenset(
-    ("generation", "connections", "resident_kib", "searches_waiting", "queries_waiting")
+    (
+        *("generation", "connections", "resident_kib", "searches_waiting", "queries_waiting"),
+        *("behind", "opening"),
+    )
 )
+# Facts in seconds of `time.monotonic()`, which all processes share: a step of the wall clock must
+# not make a worker look dead.
+MOMENTS = frozenset(("started", "beat"))
 
 _BUCKETS = len(BOUNDS) + 1
 _FACTS_AT = 0
@@ -65,8 +72,8 @@ class Counters:
     def make(slots: int, folder: Path) -> int:
         """A file descriptor of new shared memory, which is freed with the last process using it."""
         with tempfile.TemporaryFile(dir=folder) as file:
-            # Without room reserved, a full disk would end a worker by SIGBUS.
-            os.posix_fallocate(file.fileno(), 0, slots * SLOT * 8)
+            file.write(bytes(slots * SLOT * 8))  # a hole would be a SIGBUS once the disk is full
+            file.flush()
             return os.dup(file.fileno())
 
     def observe(self, endpoint: int, status: int, seconds: float) -> None:

@@ -1,12 +1,13 @@
 """Writes feedback to disk: a request is acknowledged once its rows are committed.
 
-One thread writes. What arrives during a commit is committed together next.
+One thread writes. What arrives during a commit is committed together next. A request is refused if
+its rows are not committed in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
 import threading
 import time
 from collections import deque
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
-from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.catalogue.feedback import add_events, add_judgments
 from omnisearch.service.errors import busy
+from omnisearch.service.serving.feedback_file import FeedbackFile
 from omnisearch.service.serving.log import JsonLog
 
 _WAITING = 2_000  # requests
 _LARGEST_COMMIT = 500  # requests
+_COMMIT_SECONDS = 40.0  # that a request waits; other writers may hold the file for 30
+_END_SECONDS = 5.0  # that `close` waits for a disk that hangs
+_TRIES = 3  # to commit to a file that is moved away meanwhile
 
 Added = tuple[int, int]
 
@@ -37,11 +41,10 @@ class FeedbackLog:
     """The feedback log of a workspace, for the event loop of a worker."""
 
     def __init__(self, path: Path, log: JsonLog) -> None:
-        self._path, self._log = path, log
+        self._file, self._log = FeedbackFile(path), log
         self._queue: deque[_Write] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
         self._thread.start()
 
@@ -61,14 +64,19 @@ class FeedbackLog:
                 raise busy("Too much feedback is waiting to be written.")
             self._queue.append(write)
             self._changed.notify()
-        return await write.done
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                return await write.done
+        except TimeoutError:
+            self._log.line("feedback_not_written", error="the disk takes too long", requests=1)
+            raise busy("The feedback could not be written in time.", 5) from None
 
     def close(self) -> None:
-        """Write what is queued, and stop."""
+        """Write what is queued, and stop; a write that hangs is left behind."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -79,31 +87,33 @@ class FeedbackLog:
                 count = min(len(self._queue), _LARGEST_COMMIT)
                 writes = [self._queue.popleft() for _ in range(count)]
             self._write(writes)
-        if self._connection is not None:
-            self._connection.close()
+        self._file.close()
 
     def _write(self, writes: list[_Write]) -> None:
         results: list[Any]
         try:
             results = self._commit(writes)
-        except (sqlite3.Error, OSError, OmniError) as error:
-            self._log.line("feedback_not_written", error=str(error), requests=len(writes))
-            if self._connection is not None:
-                self._connection.close()  # rolls back
-                self._connection = None
+        except Exception as error:  # the thread must survive any
+            said = str(error) or repr(error)
+            self._log.line("feedback_not_written", error=said, requests=len(writes))
+            self._file.close()  # rolls back
             results = [busy("The feedback could not be written.", 5)] * len(writes)
         for write, result in zip(writes, results, strict=True):
-            write.loop.call_soon_threadsafe(_resolve, write.done, result)
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                write.loop.call_soon_threadsafe(_resolve, write.done, result)
 
     def _commit(self, writes: list[_Write]) -> list[Added]:
-        if self._connection is None:
-            self._connection = open_feedback(self._path, create=True)
-        connection, now = self._connection, int(time.time())
-        connection.execute("BEGIN IMMEDIATE")
+        """Commit the rows to the file that is at the path before the commit and after it."""
         add = {"events": add_events, "judgments": add_judgments}
-        results = [add[write.kind](connection, write.rows, now) for write in writes]
-        connection.execute("COMMIT")
-        return results
+        for _ in range(_TRIES):
+            connection, now = self._file.connection(), int(time.time())
+            connection.execute("BEGIN IMMEDIATE")
+            results = [add[write.kind](connection, write.rows, now) for write in writes]
+            connection.execute("COMMIT")
+            if self._file.in_place():
+                return results
+            self._log.line("feedback_moved")
+        raise OSError("the file is moved away or replaced again and again")
 
 
 def _resolve(done: asyncio.Future[Added], result: Any) -> None:

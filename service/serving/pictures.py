@@ -50,9 +50,9 @@ class Pictures:
                 "SELECT file FROM imports WHERE format IS NOT 'feedback' ORDER BY id DESC"
             ).fetchall()
             db.conn.close()
-        except (OmniError, sqlite3.Error):  # the index is served without its pictures
-            return
-        self.folders = tuple(dict.fromkeys(Path(file).parent.resolve() for (file,) in rows))
+            self.folders = tuple(dict.fromkeys(Path(file).parent.resolve() for (file,) in rows))
+        except (OmniError, sqlite3.Error, OSError, RuntimeError, TypeError, ValueError):
+            return  # the index is served without its pictures
 
     def shown(self, hit: Any) -> str | None:
         """The address that a page may show of a hit, None where there is none."""

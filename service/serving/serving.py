@@ -7,22 +7,25 @@ import contextlib
 import os
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import orjson
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.memory import trim_memory
 from omnisearch.encoders.onnx.query_tower import MANIFEST
 from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
+from omnisearch.indexer.generation import live_number
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.feedback import FeedbackLog
 from omnisearch.service.serving.log import JsonLog
+from omnisearch.service.serving.opening import open_engine, warm
 from omnisearch.service.serving.pictures import Pictures
 from omnisearch.service.serving.pool import Pool
 
@@ -37,6 +40,7 @@ class Serving:
     Attributes:
         engine, embedder, pool, feedback: set from `open` to `close`.
         snapshot: the one that new requests are answered from.
+        behind: a sentence where what was published last cannot be opened, else empty.
     """
 
     engine: SearchEngine
@@ -45,13 +49,22 @@ class Serving:
     feedback: FeedbackLog
 
     def __init__(
-        self, workspace: Workspace, config: ServiceConfig, counters: Counters, log: JsonLog
+        self,
+        workspace: Workspace,
+        config: ServiceConfig,
+        counters: Counters,
+        log: JsonLog,
+        avoid: frozenset[int] = frozenset(),
     ) -> None:
+        """`avoid`: generations that ended a worker when it opened them."""
         self.workspace, self.config, self.counters, self.log = workspace, config, counters, log
         self.ready = self.opened = False
+        self.behind, self._avoid = "", avoid
         self.pictures = Pictures(config.image_origins, workspace)
         self._tasks: list[asyncio.Task[None]] = []
-        self._seen: tuple[Any, ...] = ()
+        self._seen: tuple[Any, ...] = ()  # the pointers to what is served
+        self._refused: tuple[Any, ...] = ()  # those to what could not be opened
+        self._again = 0.0  # when to try that again
         self._base: dict[str, int] = {}
 
     @property
@@ -59,10 +72,17 @@ class Serving:
         return self.engine.snapshot
 
     def open(self) -> None:
-        """Open the workspace; raises NotReady or Corrupt as `SearchEngine.open` does."""
-        self._seen = pointers(self.workspace)
-        self.engine = SearchEngine.open(self.workspace)
-        warm(self.engine, self.snapshot)
+        """Open the workspace: what is live, else what can be opened (see `open_engine`).
+
+        Raises:
+            NotReady, Corrupt: as `SearchEngine.open`, if nothing can be opened.
+        """
+        now = pointers(self.workspace)
+        self.engine, whole = open_engine(self.workspace, self.log, self.counters, self._avoid)
+        if whole:
+            self._seen = now
+        else:
+            self._refuse(now)
         self.pictures.refresh()
         self.embedder = QueryEmbedder(self.engine.cache, self.snapshot.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
@@ -72,12 +92,16 @@ class Serving:
     async def start(self) -> None:
         """Start to watch for new generations and to update this worker's counters."""
         self.counters.put("pid", os.getpid())
-        self.counters.put("started", int(time.time()))
-        self._base = {name: self.counters.fact(name) for name in self._embedder_counts()}
+        self.counters.put("started", int(time.monotonic()))
+        summed = (*self._embedder_counts(), "log_dropped")
+        self._base = {name: self.counters.fact(name) for name in summed}
         self._beat()
         self.ready = True
         self.counters.put("ready", 1)
-        self._tasks = [asyncio.create_task(self._beats()), asyncio.create_task(self._watch())]
+        self._tasks = [
+            asyncio.create_task(self._repeat(self._beats, _BEAT_SECONDS)),
+            asyncio.create_task(self._repeat(self._watch, self.config.poll_seconds)),
+        ]
 
     async def close(self) -> None:
         """Stop, and write pending feedback."""
@@ -106,8 +130,15 @@ class Serving:
         self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
 
     def _open_next(self) -> Snapshot:
-        snapshot = self.engine.open_next()
-        warm(self.engine, snapshot)
+        number = live_number(self.workspace)
+        if number in self._avoid:
+            raise Corrupt(f"Generation {number} ended the worker that opened it.")
+        self.counters.put("opening", number)
+        try:
+            snapshot = self.engine.open_next()
+            warm(self.engine, snapshot)
+        finally:
+            self.counters.put("opening", 0)
         self.pictures.refresh()
         return snapshot
 
@@ -122,7 +153,9 @@ class Serving:
         for name, value in self._embedder_counts().items():
             self.counters.put(name, self._base.get(name, 0) + value)
         for name, value in (
-            ("beat", int(time.time())),
+            ("beat", int(time.monotonic())),
+            ("behind", int(bool(self.behind))),
+            ("log_dropped", self._base.get("log_dropped", 0) + self.log.dropped),
             ("generation", self.engine.generation),
             ("resident_kib", resident_kib()),
             ("searches_waiting", self.pool.under_way),
@@ -130,46 +163,57 @@ class Serving:
         ):
             self.counters.put(name, value)
 
-    async def _beats(self) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Call `step` for ever, whatever it raises: a task that ends would do so in silence."""
         while True:
-            await asyncio.sleep(_BEAT_SECONDS)
-            self._beat()
-            self.log.flush()
+            await asyncio.sleep(seconds)
+            try:
+                await step()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # Rust's panics are not Exceptions
+                self.counters.add("task_failures")
+                trace = "".join(traceback.format_exception(error))
+                self.log.line("task_failed", task=step.__name__, error=repr(error), traceback=trace)
+
+    async def _beats(self) -> None:
+        self._beat()
+        self.log.flush()
 
     async def _watch(self) -> None:
-        """Switch to new generations and rankers as soon as they are published."""
-        refused, again = None, 0.0
-        while True:
-            await asyncio.sleep(self.config.poll_seconds)
-            now = pointers(self.workspace)
-            if now == self._seen or (now == refused and time.monotonic() < again):
-                continue
-            try:
-                snapshot = await asyncio.to_thread(self._open_next)
-            except (OmniError, OSError) as error:
-                self.counters.add("swap_failures")
-                self.log.line("generation_refused", error=str(error))
-                refused, again = now, time.monotonic() + _AGAIN_SECONDS
-                continue
-            # Without an await in between: a request sees either the old snapshot or the new one.
-            self.engine.swap(snapshot)
-            self.embedder.swap(snapshot.encoder)
-            self._seen = now
-            self.counters.add("swaps")
-            self.counters.put("generation", snapshot.generation.number)
-            self.log.line("generation", number=snapshot.generation.number)
-            loop = asyncio.get_running_loop()
-            loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
-            del snapshot
+        """Switch to a new generation or new rankers if they were published."""
+        now = pointers(self.workspace)
+        if now == self._seen or (now == self._refused and time.monotonic() < self._again):
+            return
+        try:
+            snapshot = await asyncio.to_thread(self._open_next)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # whatever a library makes of a file with unreadable content
+            self.counters.add("swap_failures")
+            self.log.line("generation_refused", error=str(error) or repr(error))
+            self._refuse(now)
+            return
+        # Without an await in between: a request sees either the old snapshot or the new one.
+        self.engine.swap(snapshot)
+        self.embedder.swap(snapshot.encoder)
+        self._seen, self.behind = now, ""
+        self.counters.add("swaps")
+        self.counters.put("behind", 0)
+        self.counters.put("generation", snapshot.generation.number)
+        self.log.line("generation", number=snapshot.generation.number)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
 
-
-def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
-    """Search once, so that the first request does not pay for what is computed on first use."""
-    query = snapshot.query("warm up")
-    query = query.with_vector(snapshot.encoder.queries([query.text])[0])
-    engine.at(snapshot).search(query)
-    for table in snapshot.generation.tables.values():
-        len(table.row_of)
+    def _refuse(self, now: tuple[Any, ...]) -> None:
+        """Go on with what is served, and try what these pointers name again later."""
+        self._refused, self._again = now, time.monotonic() + _AGAIN_SECONDS
+        unranked = self.snapshot.rankers is None and self.workspace.current_rankers.exists()
+        self.behind = (
+            "What was published last cannot be opened; "
+            f"generation {self.snapshot.generation.number} is served"
+            f"{' without rankers' if unranked else ''}."
+        )
 
 
 def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool) -> bytes:

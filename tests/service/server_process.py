@@ -21,11 +21,17 @@ PATIENT = {"OMP_NUM_THREADS": "1", "OMNISEARCH_SERVICE_DEADLINE_MS": "20000"}
 
 
 class Server:
-    """`omnisearch serve` at a free port; `log` is what it wrote so far."""
+    """`omnisearch serve` at a free port; `log` is what it wrote so far.
 
-    def __init__(self, workspace: Path, *options: object, **environment: str) -> None:
+    `prepare` is Python that the supervisor executes first.
+    """
+
+    def __init__(
+        self, workspace: Path, *options: object, prepare: str = "", **environment: str
+    ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, "-c", MAIN, "serve", "--workspace", workspace, "--port", 0]
+        program = f"{prepare}\n{MAIN}"
+        command = [sys.executable, "-c", program, "serve", "--workspace", workspace, "--port", 0]
         self.process = subprocess.Popen(
             [str(word) for word in (*command, *options)],
             stderr=self._log,

@@ -1,0 +1,82 @@
+"""Opening the engine of a worker: what is live, or else the best that can be opened.
+
+A worker that takes another's place must serve even if what was published last is damaged: its
+neighbours, who have an earlier generation open, do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import numbers_in
+from omnisearch.data.workspace.errors import Corrupt, OmniError
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.snapshot import Snapshot
+from omnisearch.indexer.generation import GENERATION, live_number
+from omnisearch.ranker.published import load_rankers
+from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.log import JsonLog
+
+
+def open_engine(
+    workspace: Workspace, log: JsonLog, counters: Counters, avoid: Collection[int] = ()
+) -> tuple[SearchEngine, bool]:
+    """An engine, and whether it has the live generation and rankers.
+
+    Rankers that cannot be opened are left out. Generations are tried in this order: the live one,
+    the newest before it, and so on; then those after it, which a rollback has left.
+
+    Args:
+        avoid: generations that ended a worker when it opened them; they are not tried.
+
+    Raises:
+        OmniError: no generation can be opened; it says why the first cannot.
+    """
+    numbers, whole = numbers_in(workspace.generations)[::-1], True
+    problem: OmniError | None = None
+    try:
+        live = live_number(workspace)
+        numbers = [live, *sorted(set(numbers) - {live}, key=lambda n: (n > live, -n))]
+    except OmniError as error:
+        problem = error
+    try:
+        load_rankers(workspace)
+    except Exception as error:
+        whole = False
+        log.line("rankers_refused", error=str(error))
+    with_rankers = whole
+    for number in numbers:
+        counters.put("opening", number)
+        try:
+            if number in avoid:
+                raise Corrupt(f"Generation {number} ended the worker that opened it.")
+            engine = SearchEngine.open(workspace, number=number, with_rankers=with_rankers)
+            warm(engine, engine.snapshot)
+        except BaseException as error:  # whatever a library makes of unreadable content
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            log.line("generation_refused", number=number, error=str(error) or repr(error))
+            problem = problem or _said(number, error)
+        else:
+            return engine, whole and problem is None
+        finally:
+            counters.put("opening", 0)
+    assert problem is not None  # without generations there is no live one
+    raise problem
+
+
+def _said(number: int, error: BaseException) -> OmniError:
+    if isinstance(error, OmniError):
+        return error
+    what = f"Generation {number} cannot be opened ({error!r})."
+    return Corrupt(what, how=GENERATION.mend)
+
+
+def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
+    """Search once, so that the first request does not pay for what is computed on first use."""
+    query = snapshot.query("warm up")
+    query = query.with_vector(snapshot.encoder.queries([query.text])[0])
+    engine.at(snapshot).search(query)
+    for table in snapshot.generation.tables.values():
+        len(table.row_of)
