@@ -149,7 +149,7 @@ def test_an_encoder_that_says_nan_is_refused(tmp_path, backbone) -> None:
     model.save_pretrained(folder)
     workspace = Workspace.create(tmp_path / "workspace")
     db = fill(workspace, pins=5, products=2)
-    with pytest.raises(InputError, match=r"gives NaN or infinity for 'red couch 0"):
+    with pytest.raises(InputError, match=r"gives NaN or infinity for 'red settee 0"):
         embed_texts(workspace, db, str(folder))
     assert open_vectors(workspace, db, "text", "pin") is None
 
