@@ -84,8 +84,8 @@ def print_json(envelope: dict[str, Any]) -> None:
 
 def explained(error: BaseException, command: str) -> OmniError:
     """An error as one for the user: its cause, the damage of a catalogue, or a bug."""
-    from omnisearch.data.catalogue.check import damage_of
     from omnisearch.data.catalogue.schema import catalogue_error, corrupt_catalogue, opened
+    from omnisearch.data.catalogue.verify import damage_of
     from omnisearch.data.workspace.causes import cause_of
 
     known = cause_of(error)

@@ -9,8 +9,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
-from omnisearch.data.catalogue.vectors import open_all_vectors
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.vectors import check_item_vectors
 from omnisearch.data.catalogue.verify import catalogue_notes, check_catalogue, check_sqlite
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, verified
@@ -111,11 +111,10 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def _item_vectors(workspace: Workspace) -> None:
+def _item_vectors(workspace: Workspace) -> list[str]:
     db = open_catalogue(workspace.catalogue)
     with closing(db.conn):
-        for entity in ITEM_ENTITIES:
-            open_all_vectors(workspace, db, entity)
+        return check_item_vectors(workspace, db)
 
 
 def _network(workspace: Workspace, name: str) -> None:

@@ -104,13 +104,6 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: J
 _TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA)
 
 
-def blank() -> sqlite3.Connection:
-    """An empty catalogue in memory."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(_SCHEMA)
-    return connection
-
-
 opened: set[Path] = set()  # by this process: what to examine after an unexpected error
 
 

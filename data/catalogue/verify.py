@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from omnisearch.data.catalogue.schema import (
     ACTIONS,
@@ -18,9 +21,10 @@ from omnisearch.data.catalogue.schema import (
     table_of,
 )
 from omnisearch.data.text.normalise import normalise_query
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt, OmniError
 
 _AGAIN = "Import the files that they came from again, or put back a copy of the catalogue."
+_MOST = 2**53
 _REPLACE = "Put back a copy of the file, or import again into a new workspace."
 
 
@@ -28,47 +32,24 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IS NOT NULL AND {column} NOT IN ({', '.join(map(repr, values))})"
 
 
-def _not_number(column: str) -> str:
-    number = f"typeof({column}) IN ('real', 'integer') AND abs({column}) < 9e999"
-    return f"{column} IS NOT NULL AND NOT ({number})"
-
-
-def _not_list(column: str, of: str) -> str:
-    return (
-        f"{column} IS NOT NULL AND CASE WHEN json_valid({column}) THEN json_type({column}) != "
-        f"'array' OR EXISTS (SELECT 1 FROM json_each({column}) WHERE type != '{of}') ELSE 1 END"
-    )
-
-
 # Table, its key, a condition that no row may meet, and what is wrong with those that do.
 _RULES = [
-    ("products", "id", _not_number("price"), "have a price that is no number"),
-    ("judgments", "query", _not_number("grade"), "have a grade that is no number"),
+    ("products", "id", "abs(price) >= 9e999", "have a price that is no number"),
+    ("judgments", "query", "abs(grade) >= 9e999", "have a grade that is no number"),
     ("engagements", "query", _one_of("entity", ENTITIES), "have an unknown entity type"),
     *(
         (table, "item_id", _one_of("entity", ITEM_ENTITIES), "have an unknown entity type")
         for table in ("judgments", "board_items")
     ),
     ("engagements", "query", _one_of("action", ACTIONS), "have an unknown action"),
-    ("engagements", "query", "typeof(count) != 'integer' OR count < 1", "have no count"),
+    ("engagements", "query", "count < 1", "have no count"),
     ("queries", "id", _one_of("split", ("train", "valid", "test")), "have an unknown split"),
-    ("meta", "key", "json_valid(value) IS NOT 1", "have a value that is no JSON"),
-    *(
-        (table, "id", _not_list(column, of), f"have {column} that are no JSON list of {of}s")
-        for table in ("pins", "products")
-        for column, of in (("board_titles", "text"), ("engaged_queries", "array"))
-    ),
-    *(
-        (
-            "products",
-            "id",
-            _not_list(column, "text"),
-            f"have {column} that are no JSON list of texts",
-        )
-        for column in LIST_FIELDS
-        if column != "board_titles"
-    ),
 ]
+_TYPES = {
+    "TEXT": "'text'",
+    "INTEGER": "'integer'",
+    "REAL": "'real', 'integer'",
+}
 # What outlives the items that it names.
 _LOGS = ("engagements", "board_items", "judgments")
 
@@ -101,6 +82,19 @@ def check_catalogue(path: Path) -> list[str]:
             ) from error
 
 
+def damage_of(path: Path) -> str | None:
+    """The first damage of the catalogue at `path` as a sentence; None if it is intact.
+
+    None also where it cannot be examined, such as on a full disk.
+    """
+    try:
+        return next(iter(check_catalogue(path)), None)
+    except Corrupt as error:
+        return error.what
+    except OmniError:
+        return None
+
+
 def catalogue_notes(path: Path) -> list[str]:
     """What is no fault: rows of the log, boards and judgments that name items that are gone."""
     notes = []
@@ -127,23 +121,76 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     for table, key, bad, what in _RULES:
-        count, example = connection.execute(
-            f"SELECT COUNT(*), MIN({key}) FROM {table} WHERE {bad}"
-        ).fetchone()
-        if count:
-            yield f"{count:,} rows of {table} {what}, such as that of {example!r:.80}."
+        yield from _counted(connection, table, key, bad, what)
     for table, columns in catalogue_columns().items():
         texts = [name for name, kind in columns.items() if kind == "TEXT"]
         for _ in connection.execute(f"SELECT {', '.join(texts)} FROM {table}"):
             pass  # a text that is not UTF-8 raises
-        blobs = " OR ".join(f"typeof({name}) = 'blob'" for name in texts)
-        count = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {blobs}").fetchone()[0]
-        if count:
-            yield f"{count:,} rows of {table} hold bytes where text belongs."
+        key = next(iter(columns))
+        yield from _counted(connection, table, key, f"{key} IS NULL", f"have no {key}")
+        for name, kind in columns.items():
+            bad = f"typeof({name}) NOT IN ({_TYPES[kind]}, 'null')"
+            yield from _counted(connection, table, key, bad, f"have no {kind.lower()} as {name}")
+            # Larger numbers do not survive JSON; `event` is a hash.
+            if kind == "INTEGER" and name != "event":
+                bad = f"typeof({name}) = 'integer' AND {name} NOT BETWEEN -{_MOST} AND {_MOST}"
+                yield from _counted(connection, table, key, bad, f"have too large a {name}")
+        yield from _not_json(connection, table, columns)
     strange = [
         key
-        for (key,) in connection.execute("SELECT id FROM queries")
+        for (key,) in connection.execute("SELECT id FROM queries WHERE typeof(id) = 'text'")
         if normalise_query(key) != key
     ]
     if strange:
         yield f"{len(strange):,} queries are not normalised, such as {strange[0]!r:.80}."
+
+
+def _counted(
+    connection: sqlite3.Connection, table: str, key: str, bad: str, what: str
+) -> Iterator[str]:
+    count, example = connection.execute(
+        f"SELECT COUNT(*), MIN({key}) FROM {table} WHERE {bad}"
+    ).fetchone()
+    if count:
+        yield f"{count:,} rows of {table} {what}, such as that of {example!r:.80}."
+
+
+def _not_json(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> Iterator[str]:
+    """The columns that hold JSON of another form than they must."""
+    for name in columns:
+        form = _FORMS.get((table, name)) or _FORMS.get(("", name))
+        if form is None:
+            continue
+        rows = connection.execute(
+            f"SELECT {name} FROM {table} WHERE {name} IS NOT NULL AND typeof({name}) = 'text'"
+        )
+        bad = [value for (value,) in rows if not _has_form(form, value)]
+        if bad:
+            what = f"have {name} that are no JSON of the form they must have"
+            yield f"{len(bad):,} rows of {table} {what}, such as {bad[0]!r:.80}."
+
+
+def _has_form(form: Callable[[Any], bool], value: str) -> bool:
+    try:
+        return form(orjson.loads(value))
+    except (ValueError, TypeError):
+        return False
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_weighed(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(query, str) and isinstance(weight, int | float) and isinstance(time, int)
+        for query, weight, time in value
+    )
+
+
+# Columns of JSON, by table and name, or by name alone → whether a parsed value has the right form.
+_FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
+    **{("", field): _is_list for field in LIST_FIELDS},
+    ("", "engaged_queries"): _is_weighed,
+    ("meta", "value"): lambda _: True,
+}

@@ -36,22 +36,22 @@ def test_a_catalogue_without_faults(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("UPDATE pins SET board_titles = '[1]'", "board_titles that are no JSON"),
+        ("UPDATE pins SET board_titles = '[1]'", "have board_titles that are no JSON"),
         ("UPDATE pins SET engaged_queries = '[\"a\"]'", "engaged_queries that are no JSON"),
         ("UPDATE products SET colours = '{'", "16 rows of products have colours"),
         ("UPDATE products SET materials = '{}'", "materials that are no JSON"),
         ("UPDATE products SET price = 9e999", "a price that is no number"),
-        ("UPDATE products SET price = 'cheap'", "a price that is no number"),
+        ("UPDATE products SET price = 'cheap'", "have no real as price"),
         ("UPDATE engagements SET action = 'stare'", "an unknown action"),
         ("UPDATE engagements SET count = 0 WHERE entity = 'pin'", "have no count"),
         ("UPDATE engagements SET entity = 'pins'", "an unknown entity type"),
         ("UPDATE queries SET id = 'Blue  Sofa' WHERE rowid = 3", "'Blue  Sofa'"),
         ("UPDATE queries SET split = 'dev'", "an unknown split"),
-        ("UPDATE meta SET value = 'now'", "a value that is no JSON"),
-        ("UPDATE pins SET title = x'00ff' WHERE rowid = 1", "1 rows of pins hold bytes"),
+        ("UPDATE meta SET value = 'now'", "have value that are no JSON"),
+        ("UPDATE pins SET title = x'00ff' WHERE rowid = 1", "1 rows of pins have no text as title"),
         ("UPDATE pins SET title = CAST(x'ff' AS TEXT) WHERE rowid = 1", "UTF-8"),
         ("ALTER TABLE products DROP COLUMN price", "The table products lacks price"),
-        ("ALTER TABLE boards RENAME TO bards", "The table boards lacks id"),
+        ("ALTER TABLE boards RENAME TO bards", "The catalogue has no table boards"),
     ],
 )
 def test_each_fault_is_a_sentence(path: Path, statement: str, says: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from omnisearch.data.catalogue.check import damage_of
 from omnisearch.data.catalogue.feedback import feedback_rows, open_feedback
 from omnisearch.data.catalogue.schema import SCHEMA_VERSION, open_catalogue
+from omnisearch.data.catalogue.verify import damage_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, Unavailable
@@ -96,15 +96,18 @@ def test_another_database_or_nothing_in_its_place(catalogue: Path, workspace: Wo
 @pytest.mark.parametrize(
     ("statement", "where"),
     [
-        ("INSERT INTO pins (id, title) VALUES ('a', x'41')", "pins.title"),
-        ("INSERT INTO pins (id) VALUES (NULL)", "pins.id"),
-        ("INSERT INTO pins (id, created_at) VALUES ('a', 9007199254740993)", "pins.created_at"),
-        ("INSERT INTO pins (id, board_titles) VALUES ('a', '[\"a\"')", "pins.board_titles"),
-        ("INSERT INTO products (id, colours) VALUES ('a', '[1]')", "products.colours"),
-        ("INSERT INTO pins (id, engaged_queries) VALUES ('a', '[[1, 2]]')", "engaged_queries"),
-        ("INSERT INTO meta VALUES ('a', '{')", "meta.value"),
+        ("INSERT INTO pins (id, title) VALUES ('a', x'41')", "no text as title"),
+        ("INSERT INTO pins (id) VALUES (NULL)", "NULL"),
+        (
+            "INSERT INTO pins (id, created_at) VALUES ('a', 9007199254740993)",
+            "too large a created_at",
+        ),
+        ("INSERT INTO pins (id, board_titles) VALUES ('a', '[\"a\"')", "have board_titles"),
+        ("INSERT INTO products (id, colours) VALUES ('a', '[1]')", "have colours"),
+        ("INSERT INTO pins (id, engaged_queries) VALUES ('a', '[[1, 2]]')", "have engaged_queries"),
+        ("INSERT INTO meta VALUES ('a', '{')", "have value"),
         ("INSERT INTO pins (id, title) VALUES ('a', CAST(x'ff' AS TEXT))", "UTF-8"),
-        ("ALTER TABLE pins DROP COLUMN title", "pins has other columns"),
+        ("ALTER TABLE pins DROP COLUMN title", "lacks title"),
         (f"PRAGMA user_version={SCHEMA_VERSION + 1}", "version"),
     ],
 )
