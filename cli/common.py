@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,6 +83,8 @@ def print_json(envelope: dict[str, Any]) -> None:
 
 def explained(error: BaseException, command: str) -> OmniError:
     """An error as one for the user: its cause, the damage of a catalogue, or a bug."""
+    import sqlite3
+
     from omnisearch.data.catalogue.schema import catalogue_error, corrupt_catalogue, opened
     from omnisearch.data.catalogue.verify import damage_of
     from omnisearch.data.workspace.causes import cause_of
