@@ -71,15 +71,7 @@ def check_catalogue(path: Path) -> list[str]:
     Raises:
         Corrupt: the file or its schema is damaged.
     """
-    check_sqlite(path, _REPLACE)
-    with closing(open_catalogue(path).conn) as connection:
-        try:
-            _check_schema(connection, path)
-            return [f"{path}: {problem} {_AGAIN}" for problem in _problems(connection)]
-        except sqlite3.Error as error:
-            raise Corrupt(
-                f"The catalogue cannot be read ({error}).", where=str(path), how=_REPLACE
-            ) from error
+    return [f"{path}: {problem} {_AGAIN}" for problem in _found(path)]
 
 
 def damage_of(path: Path) -> str | None:
@@ -88,11 +80,23 @@ def damage_of(path: Path) -> str | None:
     None also where it cannot be examined, such as on a full disk.
     """
     try:
-        return next(iter(check_catalogue(path)), None)
+        return next(iter(_found(path)), None)
     except Corrupt as error:
         return error.what
     except OmniError:
         return None
+
+
+def _found(path: Path) -> list[str]:
+    check_sqlite(path, _REPLACE)
+    with closing(open_catalogue(path).conn) as connection:
+        try:
+            _check_schema(connection, path)
+            return list(_problems(connection))
+        except sqlite3.Error as error:
+            raise Corrupt(
+                f"The catalogue cannot be read ({error}).", where=str(path), how=_REPLACE
+            ) from error
 
 
 def catalogue_notes(path: Path) -> list[str]:

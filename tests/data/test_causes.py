@@ -97,7 +97,7 @@ def test_another_database_or_nothing_in_its_place(catalogue: Path, workspace: Wo
     ("statement", "where"),
     [
         ("INSERT INTO pins (id, title) VALUES ('a', x'41')", "no text as title"),
-        ("INSERT INTO pins (id) VALUES (NULL)", "NULL"),
+        ("INSERT INTO pins (id) VALUES (NULL)", "have no id"),
         (
             "INSERT INTO pins (id, created_at) VALUES ('a', 9007199254740993)",
             "too large a created_at",
