@@ -6,8 +6,8 @@
 One worker answers searches that arrive at a steady rate (an open loop: latency counts from when a
 search was due), first alone, then beside each hostile load, then alone again. The loads come from a
 process of the lowest priority, so that it is the service that they keep busy, not the cores. "lost"
-are searches without an answer 200. Milliseconds depend on the machine: look at the ratios. Nothing is written to the
-workspace.
+are searches without an answer 200. Milliseconds depend on the machine: look at the ratios. Nothing
+is written to the workspace.
 """
 
 from __future__ import annotations
