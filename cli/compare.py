@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from omnisearch.cli.common import (
     progress,
 )
 from omnisearch.data.workspace.errors import InputError
+
+if TYPE_CHECKING:
+    from omnisearch.data.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +68,7 @@ def compare(
     if query is not None:
         comparison = one.compare_query(engine, db, query, k, names)
         data, shown = comparison.to_json(), terminal.comparison_table(comparison)
-        page = comparison_page(comparison, picture_folders(db))
+        page = comparison_page(comparison, picture_folders(db), image_origins(space))
     else:
         assert queries is not None
         options = compare_set.SetOptions(systems=names, k=k)
@@ -82,6 +85,13 @@ def compare(
     out.print(shown)
     if html:
         err.print(f"Wrote {html}.", markup=False)
+
+
+def image_origins(workspace: Workspace) -> frozenset[str]:
+    """The origins from which pages may load pictures: those that the service allows."""
+    from omnisearch.service.config import service_config
+
+    return frozenset(service_config(workspace).image_origins.split())
 
 
 def write_page(path: Path, page: str) -> None:

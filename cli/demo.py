@@ -83,7 +83,8 @@ def demo(
     with _timed("compare", seconds):
         db = open_catalogue(space.catalogue)
         comparison = compare_query(engine, db, QUERY, 8, ["token", "embedding", "full"])
-        compare.write_page(page, comparison_page(comparison, picture_folders(db)))
+        pictures = picture_folders(db), compare.image_origins(space)
+        compare.write_page(page, comparison_page(comparison, *pictures))
         out.print(comparison_table(comparison))
     with _timed("evaluate", seconds):
         with progress("queries") as advance:

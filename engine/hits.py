@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.links import safe_link
 from omnisearch.engine.index import Items
 from omnisearch.engine.response import Hit
 from omnisearch.engine.snapshot import Snapshot
@@ -23,7 +24,7 @@ def hits_of(snapshot: Snapshot, items: Items, scores: np.ndarray, first_rank: in
             score=score,
             title=name_of(fields),
             image=fields.get("image"),
-            link=fields.get("link"),
+            link=_link(fields.get("link")),
             price=fields.get("price"),
             currency=fields.get("currency"),
             brand=fields.get("brand"),
@@ -33,3 +34,8 @@ def hits_of(snapshot: Snapshot, items: Items, scores: np.ndarray, first_rank: in
             zip(codes, scores.tolist(), shown, strict=True)
         )
     ]
+
+
+def _link(link: str | None) -> str | None:
+    """The link of an item where it is safe to follow: a catalogue's texts are those of others."""
+    return link if link and safe_link(link) else None

@@ -13,6 +13,7 @@ class Hit:
     Attributes:
         rank: its position in the feed; 1 is the first of the first page.
         title: the item's title, or its caption or description if it has none.
+        link: the item's page on the web; None where that is not safe to follow.
         score: what the system orders by; not comparable between systems.
         explain: the score of every stage and source, if requested (see
             `omnisearch.engine.explain`).

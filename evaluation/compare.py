@@ -50,7 +50,7 @@ class Shown:
     price: float | None
     currency: str
     image: str
-    link: str
+    link: str | None
     is_ad: bool
     also: tuple[str, ...]
     gain: float | None
@@ -177,7 +177,7 @@ def _shown(
         price=None if hit.price is None else float(hit.price),
         currency=hit.currency or "",
         image=hit.image or "",
-        link=hit.link or "",
+        link=hit.link,
         is_ad=bool(hit.is_ad),
         also=tuple(other for other, items in found.items() if other != system and item in items),
         gain=gain,

@@ -1,9 +1,13 @@
-"""Pictures for self-contained pages: local ones as data URIs, remote ones by URL."""
+"""Which pictures of items may be shown, and pictures for self-contained pages.
+
+Only files in the folders of imported files are read, and only pictures of allowed origins are
+loaded from elsewhere: the service and the pages that the command line writes agree on that.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,30 +27,62 @@ class Picture:
 
 def picture_folders(db: sqlite_utils.Database) -> list[Path]:
     """The folders of imported files, newest first: the bases of relative paths."""
-    rows = db.conn.execute("SELECT file FROM imports ORDER BY id DESC")
-    return list(dict.fromkeys(Path(file).parent for (file,) in rows))
+    rows = db.conn.execute(
+        "SELECT file FROM imports WHERE format IS NOT 'feedback' ORDER BY id DESC"
+    )
+    return list(dict.fromkeys(Path(file).parent.resolve() for (file,) in rows))
 
 
-def picture(image: str, folders: Sequence[Path]) -> Picture | None:
+def picture(
+    image: str, folders: Sequence[Path], origins: Collection[str] = frozenset()
+) -> Picture | None:
     """The picture an item's `image` names, or None if there is none that can be shown.
 
-    A path is tried as given, then in each of `folders`. Only files whose content is a PNG, JPEG,
-    GIF, WebP or SVG picture are embedded, whatever their name, so that a catalogue cannot embed
-    other files of the machine in a page.
+    Only files whose content is a PNG, JPEG, GIF, WebP or SVG picture are embedded, whatever their
+    name, so that a catalogue cannot embed other files of the machine in a page.
+
+    Args:
+        folders: where local pictures lie. origins: from which remote ones may be loaded.
     """
-    if not image:
+    if is_remote(image):
+        return Picture(image, remote=True) if is_allowed(image, origins) else None
+    try:
+        path = local_picture(image, folders)
+        if path is not None and path.stat().st_size <= MAX_BYTES:
+            content = path.read_bytes()
+            kind = picture_kind(content)
+            if kind:
+                encoded = base64.b64encode(content).decode("ascii")
+                return Picture(f"data:{kind};base64,{encoded}", remote=False)
+    except OSError:  # unreadable
+        pass
+    return None
+
+
+def is_remote(image: str) -> bool:
+    """Whether an item's `image` is an http(s) URL and not a path."""
+    return image[:8].lower().startswith(("http://", "https://"))
+
+
+def is_allowed(url: str, origins: Collection[str]) -> bool:
+    """Whether a picture is from one of `origins`, such as https://i.example.com."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return f"{parts.scheme}://{parts.netloc}" in origins
+
+
+def local_picture(image: str, folders: Sequence[Path]) -> Path | None:
+    """The file that an item's `image` names, if it lies in one of `folders`; links are resolved."""
+    if not image or "://" in image[:10]:
         return None
     try:
-        if urlsplit(image).scheme.lower() in ("http", "https"):
-            return Picture(image, remote=True) if urlsplit(image).hostname else None
-        for path in (Path(image), *(folder / image for folder in folders)):
-            if path.is_file() and path.stat().st_size <= MAX_BYTES:
-                content = path.read_bytes()
-                kind = picture_kind(content)
-                if kind:
-                    encoded = base64.b64encode(content).decode("ascii")
-                    return Picture(f"data:{kind};base64,{encoded}", remote=False)
-    except (OSError, ValueError):  # unreadable files, paths with NUL, broken URLs
+        for folder in folders:
+            path = (folder / image).resolve()
+            if any(path.is_relative_to(each) for each in folders) and path.is_file():
+                return path
+    except (OSError, ValueError):  # unreadable, or a path with NUL
         pass
     return None
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from omnisearch.evaluation.compare import Column, Comparison, Shown
 from omnisearch.evaluation.html_page import link, notes, page, text
-from omnisearch.evaluation.pictures import picture
+from omnisearch.evaluation.pictures import Picture, picture
 from omnisearch.evaluation.wording import price_text, system_about, system_name
 
+Pictures = Callable[[str], Picture | None]
 _GOOD, _BAD = "✓ relevant", "✗ irrelevant"
 
 
-def comparison_page(comparison: Comparison, folders: Sequence[Path] = ()) -> str:
-    """The page; relative paths of pictures are resolved in `folders`."""
+def comparison_page(
+    comparison: Comparison, folders: Sequence[Path] = (), origins: Collection[str] = frozenset()
+) -> str:
+    """The page.
+
+    Args:
+        folders: where local pictures lie; they are embedded.
+        origins: from which the page may load remote ones.
+    """
     systems = [column.system for column in comparison.columns]
-    columns = "\n".join(_column(column, systems, folders) for column in comparison.columns)
+    find = partial(picture, folders=folders, origins=origins)
+    columns = "\n".join(_column(column, systems, find) for column in comparison.columns)
     body = f"""<main>
 <p class="eyebrow">OmniSearch · side by side</p>
 <h1><bdi>“{text(comparison.query)}”</bdi></h1>
@@ -30,7 +40,7 @@ def comparison_page(comparison: Comparison, folders: Sequence[Path] = ()) -> str
 </main>
 <footer>Generation {comparison.generation}, first {comparison.k} results of each system.
 {_overlap(comparison)}</footer>"""
-    return page(f"{comparison.query} · side by side", body)
+    return page(f"{comparison.query} · side by side", body, origins)
 
 
 def _legend(comparison: Comparison) -> str:
@@ -52,9 +62,9 @@ def _legend(comparison: Comparison) -> str:
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
-def _column(column: Column, systems: list[str], folders: Sequence[Path]) -> str:
+def _column(column: Column, systems: list[str], find: Pictures) -> str:
     name = text(system_name(column.system))
-    cards = "\n".join(_card(hit, column.system, systems, folders) for hit in column.hits)
+    cards = "\n".join(_card(hit, column.system, systems, find) for hit in column.hits)
     results = (
         f'<ol class="cards" tabindex="0" aria-label="Results of {name}">\n{cards}\n</ol>'
         if cards
@@ -86,7 +96,7 @@ def _tally(column: Column) -> str:
     )
 
 
-def _card(hit: Shown, system: str, systems: list[str], folders: Sequence[Path]) -> str:
+def _card(hit: Shown, system: str, systems: list[str], find: Pictures) -> str:
     kind = {True: "good", False: "bad", None: ""}[hit.relevant]
     verdict = {True: _GOOD, False: _BAD, None: ""}[hit.relevant]
     badge = f'<span class="verdict">{verdict}</span>' if verdict else ""
@@ -96,16 +106,16 @@ def _card(hit: Shown, system: str, systems: list[str], folders: Sequence[Path]) 
     facts = ["ad" if hit.is_ad else "", hit.entity, hit.brand, price_text(hit.price, hit.currency)]
     about = "".join(f"<span>{text(fact)}</span>" for fact in facts if fact)
     return f"""<li class="card {kind}" style="--hue:{_hue(hit)}">
-<div class="frame"><span class="rank">{hit.rank}</span>{badge}{_picture(hit, title, folders)}</div>
+<div class="frame"><span class="rank">{hit.rank}</span>{badge}{_picture(hit, title, find)}</div>
 <h3 dir="auto">{heading}</h3>
 <p class="about">{about}</p>
 {_shared(hit, system, systems)}</li>"""
 
 
-def _picture(hit: Shown, title: str, folders: Sequence[Path]) -> str:
+def _picture(hit: Shown, title: str, find: Pictures) -> str:
     # If a remote picture fails to load, the title is shown instead: browsers differ in whether
     # they draw a broken image (then its data-title) or nothing (then the tile under it).
-    found = picture(hit.image, folders)
+    found = find(hit.image)
     tile = f'<span class="tile" dir="auto" aria-hidden="true">{title}</span>'
     if found is None:
         return tile

@@ -112,7 +112,7 @@ class ComparedHit(BaseModel):
     price: float | None
     currency: str
     image: str | None
-    link: str
+    link: str | None
     is_ad: bool
     also: list[str] = Field(description="The other systems that show this result too.")
     gain: float | None

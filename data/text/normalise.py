@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
+from unicodedata import normalize
 
 MAX_QUERY_CHARS = 512
 
@@ -40,16 +42,52 @@ _MAY_DIFFER = re.compile("[\u00ad\u0131\u0307\u0591-\u06ff\u0900-\u0dff\u200c\u2
 _ALIKE = str.maketrans("أإآٱىیکة" + "ı", "ااااييكه" + "i")
 _SPACE = re.compile(r"\s+")
 
+# NFKC sorts the marks of a letter in quadratic time. As in Unicode's Stream-Safe Text Format
+# (UAX 15), a letter has at most 30 marks once decomposed; the others are dropped.
+_MOST_MARKS = 30
+_WEIGHTS = {  # mark → how many marks it decomposes into, one or two
+    mark: len(parts)
+    for mark in map(chr, range(0x300, 0x1F000))
+    if unicodedata.combining((parts := normalize("NFKD", mark))[0])
+}
+# A letter decomposes into itself and at most three marks. Beyond 0xffff all characters up to the
+# last mark are looked at, because a set with many ranges there is slow.
+_LOW_MARKS = "".join(mark for mark in _WEIGHTS if ord(mark) < 0x10000)
+_MANY_MARKS = re.compile(rf"[{_LOW_MARKS}\U00010000-\U0001efff]{{{(_MOST_MARKS - 3) // 2 + 1},}}")
+
 
 def normalise(text: str) -> str:
-    """NFKC, casefold, one space between words, no leading or trailing space."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """NFKC, casefold, one space between words, no leading or trailing space; in linear time.
+
+    Of more than 30 marks on one letter, those after the first 30 are dropped.
+    """
+    if not text.isascii():
+        text = normalize("NFKC", _MANY_MARKS.sub(_first_marks, text))
+    folded = text.casefold()
     return _SPACE.sub(" ", folded.replace("\x00", " ")).strip()
 
 
 def normalise_query(text: str) -> str:
     """The id of a query: its normalised text, cut to MAX_QUERY_CHARS characters."""
     return normalise(text[: 4 * MAX_QUERY_CHARS])[:MAX_QUERY_CHARS].rstrip()
+
+
+def _first_marks(run: re.Match[str]) -> str:
+    """The run of marks, without those that are too many for the letter before them."""
+    marks = _marks_of(run.string[max(run.start() - 1, 0) : run.start()])
+    kept = []
+    for character in run[0]:
+        weight = _WEIGHTS.get(character)
+        marks = _marks_of(character) if weight is None else marks + weight
+        if marks <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=4096)
+def _marks_of(letter: str) -> int:
+    """How many marks a letter decomposes into, besides itself."""
+    return sum(unicodedata.combining(part) > 0 for part in normalize("NFKD", letter))
 
 
 def words(text: str) -> list[str]:

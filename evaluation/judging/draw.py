@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlite_utils
 
+from omnisearch.data.text.links import safe_link
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.snapshot import Snapshot
@@ -160,7 +161,7 @@ def _pair(query: str, text: str, item: Item, row: Mapping[str, Any]) -> Pair:
         price=row.get("price"),
         currency=of("currency"),
         image=of("image"),
-        link=of("link"),
+        link=of("link") if safe_link(of("link")) else "",
     )
 
 

@@ -17,7 +17,14 @@ from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from omnisearch.service.gate.guard import Bodies, Hosts, Keys, Rates
+from omnisearch.service.gate.guard import (
+    WRONG_KEYS_BURST,
+    WRONG_KEYS_RATE,
+    Bodies,
+    Hosts,
+    Keys,
+    Rates,
+)
 from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
 from omnisearch.service.serving.counters import ENDPOINTS
@@ -42,6 +49,7 @@ class Gate:
         self.app, self.serving, self.config = app, serving, config
         self._keys = Keys(digests)
         self._hosts = Hosts(config.allowed_hosts)
+        self._wrong_keys = Rates(WRONG_KEYS_RATE, WRONG_KEYS_BURST)
         self._rates = Rates(config.client_rate, config.burst) if config.client_rate else None
         self._bodies = Bodies(config.body_seconds)
         self._common = common_headers(config)
@@ -117,11 +125,13 @@ class Gate:
     def _admit(self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str) -> str | None:
         """The client's name for the log; raises Refusal 401, 421 or 429."""
         name = None
+        address = (scope.get("client") or ("",))[0]
         if endpoint != "probes":
             self._hosts.check(headers.get(b"host", b""))
         if self._keys and endpoint not in _OPEN and scope["method"] != "OPTIONS":
             name = self._keys.client(headers)
             if name is None:
+                self._wrong_keys.take(address)
                 raise Refusal(
                     401,
                     "An API key is required.",
@@ -129,7 +139,7 @@ class Gate:
                     how="Send the header: Authorization: Bearer KEY",
                 )
         if self._rates and endpoint != "probes":
-            self._rates.take(name or (scope.get("client") or ("",))[0])
+            self._rates.take(name or address)
         return name
 
     async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:

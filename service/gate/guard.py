@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,8 +16,12 @@ from urllib.parse import urlsplit
 from omnisearch.service.errors import Refusal, busy
 from omnisearch.service.headers import COOKIE
 
+# Requests without a known key that one address may make: per second, and at once. They are counted
+# apart, so that nobody who has a key is refused for the guesses of others at the same address.
+WRONG_KEYS_RATE, WRONG_KEYS_BURST = 5.0, 50
 _CLIENTS = 10_000  # whose buckets are kept
 _ALL_BODIES = 256_000_000  # bytes of bodies in the memory of a worker at a time
+_KEY_COOKIE = re.compile(rb"(?:^|;)\s*" + COOKIE.encode() + rb"=([^;]*)")
 
 
 class Keys:
@@ -47,11 +52,8 @@ def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:
         return word.strip()
     if b"x-api-key" in headers:
         return headers[b"x-api-key"].strip()
-    for part in headers.get(b"cookie", b"").split(b";"):
-        name, _, value = part.strip().partition(b"=")
-        if name == COOKIE.encode():
-            return value
-    return b""
+    found = _KEY_COOKIE.search(headers.get(b"cookie", b""))
+    return found[1].strip() if found else b""
 
 
 class Hosts:

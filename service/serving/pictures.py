@@ -6,12 +6,18 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
-from omnisearch.evaluation.pictures import picture_kind
+from omnisearch.evaluation.pictures import (
+    is_allowed,
+    is_remote,
+    local_picture,
+    picture_folders,
+    picture_kind,
+)
 
 MAX_BYTES = 20_000_000
 # An SVG file can contain scripts: where a picture is opened as a page, it may only use its own
@@ -46,11 +52,8 @@ class Pictures:
         """Read from the catalogue again where the imported files lie. Blocks."""
         try:
             db = open_catalogue(self._workspace.catalogue)
-            rows = db.conn.execute(
-                "SELECT file FROM imports WHERE format IS NOT 'feedback' ORDER BY id DESC"
-            ).fetchall()
+            self.folders = tuple(picture_folders(db))
             db.conn.close()
-            self.folders = tuple(dict.fromkeys(Path(file).parent.resolve() for (file,) in rows))
         except (OmniError, sqlite3.Error, OSError, RuntimeError, TypeError, ValueError):
             return  # the index is served without its pictures
 
@@ -62,12 +65,8 @@ class Pictures:
         """The same for an item with this `image`."""
         if not image:
             return None
-        if image[:8].lower().startswith(("http://", "https://")):
-            try:
-                parts = urlsplit(image)
-            except ValueError:
-                return None
-            return image if f"{parts.scheme}://{parts.netloc}" in self.origins else None
+        if is_remote(image):
+            return image if is_allowed(image, self.origins) else None
         return f"/pictures/{entity}/{quote(key, safe='')}"
 
     def read(self, live: Any, entity: str, key: str) -> PictureFile | None:
@@ -80,17 +79,11 @@ class Pictures:
         row = None if table is None or entity == "query" else table.row_of.get(key)
         if row is None:
             return None
-        image = table.display([row])[0].get("image")
-        if not image or "://" in image[:10]:
-            return None
+        path = local_picture(table.display([row])[0].get("image") or "", self.folders)
         try:
-            for folder in self.folders:
-                path = (folder / image).resolve()
-                if any(path.is_relative_to(each) for each in self.folders) and path.is_file():
-                    return _read(path)
-        except (OSError, ValueError):  # unreadable, or a path with NUL
-            pass
-        return None
+            return None if path is None else _read(path)
+        except OSError:  # unreadable
+            return None
 
 
 def _read(path: Path) -> PictureFile | None:

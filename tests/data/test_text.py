@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnisearch.data.text.exclusions import _LANGUAGES, lacking, languages_of, split_query
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
+from omnisearch.data.text.tokens import tokens
+from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.evaluation.wording import plain
 
 
 @pytest.mark.parametrize(
@@ -83,3 +90,80 @@ def test_a_normalised_query_is_a_fixed_point_of_bounded_length(text):
 
 def test_a_long_query_is_cut():
     assert normalise_query("ab " * 10_000) == ("ab " * 171)[:MAX_QUERY_CHARS].rstrip()
+
+
+def _normalised_before(text: str) -> str:
+    """`normalise` without its bound on marks."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(folded.replace("\x00", " ").split())
+
+
+MARKS = "".join(
+    mark
+    for mark in map(chr, range(0x300, 0x1F000))
+    if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0])
+)
+SCRIPTS = "aéǘᾂİßﬁﷺ가각각寝テｶ๐กเนाकক্ഽΆжשا\u0130 \x00\u00a0-1½"
+spelled_out = st.text(st.sampled_from(SCRIPTS) | st.sampled_from(MARKS) | st.characters())
+
+
+@given(spelled_out)
+def test_ordinary_text_is_normalised_as_nfkc_has_it(text):
+    assert normalise(text) == _normalised_before(text)
+
+
+@given(st.sampled_from(SCRIPTS), st.text(st.sampled_from(MARKS), max_size=13), spelled_out)
+def test_thirty_marks_of_a_letter_are_kept(letter, marks, rest):
+    text = letter + marks + "x" + "\u0301\u0316" * 15 + "y" + rest
+    assert normalise(text) == _normalised_before(text)
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0316\u0301", "\u0344", "\u0f73", "\uff9e"])
+@pytest.mark.parametrize("letter", ["", "e", "\u1f82", "か", "\U00012000"])
+def test_more_marks_of_a_letter_are_dropped(letter, mark):
+    found = normalise(letter + mark * 5_000 + " end")
+    decomposed = unicodedata.normalize("NFKD", found)
+    assert sum(unicodedata.combining(part) > 0 for part in decomposed) in (28, 29, 30)
+    assert found.endswith(" end")
+    assert normalise(found) == _normalised_before(found)  # nothing more is dropped
+
+
+@given(st.text(st.sampled_from(MARKS + "aéǘ \U00012000"), min_size=100, max_size=400))
+def test_marks_are_dropped_once(text):
+    found = normalise(text)
+    assert normalise(found) == _normalised_before(found)
+
+
+HOSTILE = [
+    *("a\u0316\u0301", "\u0316\u0301", "\u0f73\u0316", "\u0344\u0316", "\U0001e8d0\u0301"),
+    *(" ", "\x00", "a", "a ", "1a", "-", "\u00ad", "\u0900\u200c", "i\u0307", "\ufdfa", "\u1100"),
+    *("\uac00", "寝", "\u0e01\u0e31", "\u1039\u1000", "\U00012000", "without ", "no free ", "(,"),
+]
+EVERY_LANGUAGE = languages_of(_LANGUAGES)
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param(normalise, id="normalise"),
+        pytest.param(tokens, id="tokens"),
+        pytest.param(plain, id="plain"),
+        pytest.param(lambda text: lacking(text, EVERY_LANGUAGE), id="lacking"),
+        pytest.param(lambda text: split_query(normalise(text), EVERY_LANGUAGE), id="split_query"),
+        pytest.param(NgramIndex(NgramVocabulary([], [], [])).string, id="n-grams"),
+    ],
+)
+def test_four_times_the_text_takes_about_four_times_as_long(work, part):
+    """Quadratic work would take sixteen times as long."""
+
+    def seconds(length: int) -> float:
+        best = 9.0
+        for turn in range(3):
+            text = part * (length // len(part)) + str(turn)  # no cache may know it
+            start = time.process_time()
+            work(text)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(40_000) < 9 * seconds(10_000) + 0.02

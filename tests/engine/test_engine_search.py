@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.engine.hits import hits_of
+from omnisearch.engine.index import Items
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.sources import SOURCES
 from omnisearch.engine.systems import SYSTEMS
@@ -30,6 +33,29 @@ def test_the_right_things_come_first(engine: SearchEngine) -> None:
     hit = next(hit for hit in response.hits if hit.id == "pin40")
     assert (hit.title, hit.image) == ("boho bedroom idea 40", "pictures/40.svg")
     assert hit.link == "https://example.org/40" and not hit.is_ad
+
+
+@pytest.mark.parametrize(
+    ("link", "given"),
+    [
+        ("https://example.org/p?q=1", True),
+        ("/p/7", True),
+        ("javascript:alert(1)", False),
+        ("JavaScript:alert(1)", False),
+        ("java\tscript:alert(1)", False),
+        ("\x01javascript:alert(1)", False),
+        (" data:text/html,<script>", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_link_is_handed_out_where_it_is_safe(link: str | None, given: bool) -> None:
+    """Catalogues imported earlier hold any link, so the results are looked at, too."""
+    fields = {"id": "a", "title": "a lamp", "link": link, "is_ad": False}
+    snapshot: Any = SimpleNamespace(index=SimpleNamespace(display=lambda items: [fields]))
+    items = Items(np.zeros(1, np.uint8), np.zeros(1, np.int32))
+    (hit,) = hits_of(snapshot, items, np.zeros(1, np.float32))
+    assert hit.link == (link if given else None)
 
 
 def test_related_queries_stand_beside_the_results(engine: SearchEngine) -> None:

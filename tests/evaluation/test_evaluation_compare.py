@@ -143,7 +143,8 @@ def test_local_pictures_are_embedded_and_remote_ones_are_not_fetched_eagerly(
     db["pins"].update("p1", {"image": "https://pictures.example/1.jpg?a=1&b=2"})
     db["pins"].update("p2", {"image": "pictures/not there.svg"})
     db["pins"].update("p5", {"image": "javascript:alert(1)"})
-    page = Page(comparison_page(compare_query(engine, db, "copper sink"), [tmp_path]))
+    allowed = {"https://pictures.example"}
+    page = Page(comparison_page(compare_query(engine, db, "copper sink"), [tmp_path], allowed))
     sources = [str(attrs["src"]) for attrs in page.all("img")]
     remote = [attrs for attrs in page.all("img") if str(attrs["src"]).startswith("http")]
     assert sum(source.startswith("data:image/svg+xml;base64,") for source in sources) >= 15
@@ -155,6 +156,30 @@ def test_local_pictures_are_embedded_and_remote_ones_are_not_fetched_eagerly(
     )
     # The picture holds a script; inside <img> it cannot run, and nothing puts it into the page.
     assert page.all("script") == [] and page.all("svg") == []
+
+
+def test_a_page_loads_pictures_from_allowed_origins_only(
+    engine: Any, db: Any, tmp_path: Path
+) -> None:
+    db["pins"].update("p1", {"image": "https://i.example.com/1.png"})
+    db["pins"].update("p2", {"image": "https://tracker.example/2.png"})
+    db["pins"].update("p3", {"image": "https://i.example.com@tracker.example/3.png"})
+    comparison = compare_query(engine, db, "copper sink")
+    for origins in (set(), {"https://i.example.com"}):
+        page = Page(comparison_page(comparison, [tmp_path], origins))
+        remote = {str(image["src"]) for image in page.all("img")}
+        remote = {source for source in remote if not source.startswith("data:")}
+        assert remote == {f"{origin}/1.png" for origin in origins}
+        policy = next(str(m["content"]) for m in page.all("meta") if "http-equiv" in m)
+        assert f"; img-src {' '.join(['data:', *origins])}; " in policy
+
+
+def test_a_page_embeds_no_picture_from_outside_the_imported_folders(tmp_path: Path) -> None:
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "private.png").write_bytes(PNG)
+    (tmp_path / "imported" / "link.png").symlink_to(tmp_path / "private.png")
+    for image in (str(tmp_path / "private.png"), "../private.png", "link.png"):
+        assert picture(image, [tmp_path / "imported"]) is None
 
 
 @pytest.mark.parametrize("bad", HOSTILE)
@@ -211,7 +236,7 @@ def test_pictures_are_told_by_their_content(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         found = picture(name, [tmp_path])
         assert (found and found.src.split(";")[0].removeprefix("data:")) == kind, name
-        assert picture(str(tmp_path / name), []) == found
+        assert picture(str(tmp_path / name), [tmp_path]) == found
 
 
 def test_relative_pictures_start_where_the_import_did(db: Any, tmp_path: Path) -> None:

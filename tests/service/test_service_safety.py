@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from server_process import Server
@@ -57,6 +58,15 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def read_answer(stream: BinaryIO) -> tuple[int, bytes]:
+    """Status and body of the next answer on a connection that stays open."""
+    status, length = int(stream.readline().split()[1]), 0
+    while (line := stream.readline()) not in (b"\r\n", b""):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    return status, stream.read(length)
+
+
 def alive(server: Server) -> bool:
     return server.get("/v1/search?q=lamp", Authorization=f"Bearer {KEY}")[0] == 200
 
@@ -89,6 +99,24 @@ def test_a_key_may_be_shown_in_three_ways(guarded: Server) -> None:
     cookie = answer[1]["set-cookie"]
     assert answer[0] == 204 and "HttpOnly" in cookie and "SameSite=strict" in cookie
     assert KEY not in guarded.log and sha256(KEY.encode()).hexdigest() not in guarded.log
+
+
+def test_guessing_keys_is_limited_and_hinders_nobody_with_a_key(served: Workspace) -> None:
+    (served.root / "keys.txt").write_text(sha256(KEY.encode()).hexdigest())
+    with Server(served.root, "--api-keys", served.root / "keys.txt") as server:
+        statuses = []
+        with connect(server) as connection:
+            answers = connection.makefile("rb")
+            for number in range(3_000):
+                shown = f"Authorization: Bearer guess-{number}\r\n" if number % 2 else ""
+                head = f"GET /v1/search?q=lamp HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n"
+                connection.sendall(head.encode())
+                statuses.append(read_answer(answers)[0])
+        assert set(statuses) == {401, 429}
+        assert statuses[:50] == [401] * 50 and statuses.count(429) > 2_500
+        assert server.get("/v1/status")[1]["retry-after"] == "1"
+        assert server.get("/healthz")[0] == server.get("/docs")[0] == 200
+        assert alive(server)
 
 
 @pytest.mark.parametrize("path", ["/v1/search?q=lamp", "/v1/status", "/", "/no/such/thing"])
