@@ -282,7 +282,7 @@ class _Run:
         """
         said = f"The checkpoint's vectors of space {space!r}"
         where = f"checkpoint {self.encoder.checkpoint}"
-        how = "Run `omnisearch index verify`: it names damaged files. Then train again."
+        how = "`omnisearch index verify` names damaged files. Then run `omnisearch train` again."
         if vectors.shape != (len(ids), self.encoder.dim):
             shape = f"{vectors.shape}, not {(len(ids), self.encoder.dim)}"
             raise Corrupt(f"{said} have the shape {shape}.", where=where, how=how)

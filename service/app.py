@@ -26,6 +26,7 @@ from omnisearch.service.routes import pages as routes_pages
 from omnisearch.service.routes import search as routes_search
 from omnisearch.service.schemas import ErrorAnswer
 from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.lane import Lane
 from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.serving import Serving
 
@@ -68,13 +69,17 @@ def create_app(
     counters = counters or Counters(Counters.make(1, workspace.root), 1)
     serving = Serving(workspace, config, counters, log or JsonLog(), avoid)
 
+    lane = Lane(2 * config.batch_queries)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if not serving.opened:
             serving.open()
+        lane.behind(serving.pool)
         await serving.start()
         yield
         await serving.close()
+        lane.close()
 
     app = FastAPI(
         title="OmniSearch",
@@ -82,11 +87,12 @@ def create_app(
         description="Query embeddings, search and feedback over one workspace.",
         lifespan=lifespan,
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         responses=_ERRORS,
         redirect_slashes=False,
     )
-    app.state.serving = serving
+    app.state.serving, app.state.lane = serving, lane
     for routes in (routes_search, routes_embed, routes_feedback, routes_ops, routes_pages):
         app.include_router(routes.router)
     app.state.parameters = query_parameters(app)
@@ -94,7 +100,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
-    return Gate(app, serving, config, read_keys(config.api_keys))
+    return Gate(app, serving, lane, config, read_keys(config.api_keys))
 
 
 async def _refused(request: Request, error: Exception) -> Response:

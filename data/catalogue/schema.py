@@ -147,8 +147,8 @@ def _connect(path: Path, create: bool) -> sqlite3.Connection:
     try:
         return _prepared(sqlite3.connect(path, timeout=60), path, create)
     except sqlite3.OperationalError as error:
-        connection = None if create or is_damage(error) else _read_only(path)
-        if connection is None:
+        connection = None if create or is_damage(error) else open_unwritable(path)
+        if connection is None or schema_version(connection) != SCHEMA_VERSION:
             raise
         return connection
 
@@ -190,22 +190,21 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
     return connection
 
 
-def _read_only(path: Path) -> sqlite3.Connection | None:
-    """The catalogue where SQLite cannot write its log beside it: the disk is read-only or full.
+def open_unwritable(path: Path) -> sqlite3.Connection | None:
+    """A database where SQLite cannot write its log beside it: the disk is read-only or full.
 
-    None if it is not that, or if a part of the content is only in the log.
+    None if it cannot be read either, or if a part of the content is only in the log.
     """
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
     try:
-        if schema_version(connection) == SCHEMA_VERSION:
-            return connection
+        schema_version(connection)
     except sqlite3.Error:
-        pass
-    connection.close()
-    return None
+        connection.close()
+        return None
+    return connection
 
 
 def catalogue_columns() -> dict[str, dict[str, str]]:

@@ -18,9 +18,11 @@ from omnisearch.data.catalogue.schema import (
     LIST_FIELDS,
     catalogue_columns,
     open_catalogue,
+    open_unwritable,
     table_of,
 )
 from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace.causes import is_damage
 from omnisearch.data.workspace.errors import Corrupt, OmniError
 
 _AGAIN = "Import the files that they came from again, or put back a copy of the catalogue."
@@ -57,12 +59,23 @@ _LOGS = ("engagements", "board_items", "judgments")
 def check_sqlite(path: Path, how: str) -> None:
     """Raise Corrupt, with `how` to mend it, if SQLite finds a file damaged."""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-            found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        try:
+            found = _integrity(connection)
+        except sqlite3.OperationalError as error:
+            unwritable = None if is_damage(error) else open_unwritable(path)
+            if unwritable is None:
+                raise
+            found = _integrity(unwritable)
     except sqlite3.Error as error:
-        found = [str(error)]
-    if found != ["ok"]:
-        raise Corrupt(f"SQLite finds the file damaged ({found[0]}).", where=str(path), how=how)
+        found = str(error)
+    if found != "ok":
+        raise Corrupt(f"SQLite finds the file damaged ({found}).", where=str(path), how=how)
+
+
+def _integrity(connection: sqlite3.Connection) -> str:
+    with closing(connection):
+        return connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
 
 
 def check_catalogue(path: Path) -> list[str]:

@@ -159,18 +159,37 @@ class QueryEmbedder:
         tower = tower or self._tower
         if not len(texts):
             return np.zeros((0, tower.dim), np.float32)
-        rows, missing = self.cache.all_remembered(tower.checkpoint, texts)
-        self._counts.memory_hits += len(texts) - len(missing)
+        rows, missing, keys = self.remembered(texts, tower)
         if not len(missing):
             return rows
-        keys = [key_of(texts[at]) for at in missing.tolist()]
         async with asyncio.timeout(timeout):
-            found = await self._wait_for(tower, list(dict.fromkeys(keys)))
-        vectors = np.stack([found[key] for key in keys])
+            vectors = await self.encoded(keys, tower)
         if len(missing) == len(texts):
             return vectors
         rows[missing] = vectors
         return rows
+
+    def remembered(
+        self, texts: Sequence[str], tower: QueryTower
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """What `embed` has to begin with; safe on any thread.
+
+        Returns:
+            (n, dim) float32, with arbitrary rows for missing queries; the positions of the missing
+            ones, int64, ascending; and their normalised texts. Without any entry, dim is 0.
+        """
+        rows, missing = self.cache.all_remembered(tower.checkpoint, texts)
+        self._counts.memory_hits += len(texts) - len(missing)
+        return rows, missing, [key_of(texts[at]) for at in missing.tolist()]
+
+    async def encoded(self, keys: Sequence[str], tower: QueryTower) -> np.ndarray:
+        """The embeddings of normalised queries that are not in memory, float32 (n, dim).
+
+        Raises:
+            Overloaded, OmniError: as `embed`.
+        """
+        found = await self._wait_for(tower, list(dict.fromkeys(keys)))
+        return np.stack([found[key] for key in keys])
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start, by name; `hit_rate` and ages are None without data.

@@ -26,8 +26,10 @@ from omnisearch.service.gate.guard import (
     Rates,
 )
 from omnisearch.service.gate.quick import quick_answer
+from omnisearch.service.gate.turns import Turns
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
 from omnisearch.service.serving.counters import ENDPOINTS
+from omnisearch.service.serving.lane import SMALL, Lane
 from omnisearch.service.serving.serving import Serving
 
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
@@ -37,6 +39,8 @@ _PATHS = {
     **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
+_URGENT = frozenset(("search", "probes"))  # these do not wait for their turn
+_MOST_PARAMETERS = 64  # of a query: thousands would take long to read
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -44,9 +48,15 @@ class Gate:
     """The ASGI application of the service; `app` has the routes."""
 
     def __init__(
-        self, app: Any, serving: Serving, config: ServiceConfig, digests: tuple[bytes, ...]
+        self,
+        app: Any,
+        serving: Serving,
+        lane: Lane,
+        config: ServiceConfig,
+        digests: tuple[bytes, ...],
     ) -> None:
-        self.app, self.serving, self.config = app, serving, config
+        self.app, self.serving, self.lane, self.config = app, serving, lane, config
+        self._turns = Turns()
         self._keys = Keys(digests)
         self._hosts = Hosts(config.allowed_hosts)
         self._wrong_keys = Rates(WRONG_KEYS_RATE, WRONG_KEYS_BURST)
@@ -91,6 +101,8 @@ class Gate:
                 gone = True
                 raise
 
+        if endpoint not in _URGENT:
+            await self._turns.wait()
         try:
             client = self._admit(scope, headers, endpoint)
             if scope["method"] == "OPTIONS" and origin in self._origins:
@@ -140,6 +152,13 @@ class Gate:
                 )
         if self._rates and endpoint != "probes":
             self._rates.take(name or address)
+        if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+            raise Refusal(
+                422,
+                f"There are more than {_MOST_PARAMETERS} parameters.",
+                where="query",
+                how="See /docs.",
+            )
         return name
 
     async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:
@@ -162,6 +181,8 @@ class Gate:
             return receive
         large = endpoint == "embed_batch"
         most = self.config.batch_bytes if large else self.config.body_bytes
+        if int(headers.get(b"content-length") or SMALL + 1) > SMALL:
+            self.lane.check()  # before it is read
         body = await self._bodies.read(headers, receive, most)
         if body is None:
             return None

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import Response
 
 from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.service.errors import Refusal
 from omnisearch.service.parameters import known_parameters
+from omnisearch.service.rows import read_rows
 from omnisearch.service.schemas import Id, Query
+from omnisearch.service.serving.lane import SMALL, Lane
 from omnisearch.service.serving.serving import Serving
 
-router = APIRouter(prefix="/v1", tags=["feedback"], dependencies=[Depends(known_parameters)])
-
 MAX_ROWS = 1_000  # per request
+_SLICE = 16  # rows that are checked at a time
 _AHEAD_SECONDS = 600  # by which the clock of a client may be fast
 Time = int | float | str | None
 Entity = Literal["pin", "product", "query"]
@@ -67,6 +71,51 @@ class FeedbackAnswer(BaseModel):
     duplicates: int = Field(description="How many had been sent before.")
 
 
+_KINDS = {"/v1/feedback": ("events", Event), "/v1/judgments": ("judgments", Judgment)}
+
+
+class _Read(Request):
+    """A request whose body has been read."""
+
+    def __init__(self, request: Request, body: dict[str, list[Any]]) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read, self._content = body, b"{}"
+
+    async def body(self) -> bytes:
+        return self._content
+
+    async def json(self) -> Any:
+        return self._read
+
+
+class _InSlices(APIRoute):
+    """A route that reads and checks large bodies in the lane; FastAPI would on the event loop."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        name, row = _KINDS[self.path]
+        rows_of = partial(read_rows, name=name, row=TypeAdapter(row), most=MAX_ROWS)
+
+        async def in_slices(request: Request) -> Response:
+            lane: Lane = request.app.state.lane
+            body = await request.body()
+            with lane.admitted(lane.cost_of(body)):
+                if len(body) > SMALL and "json" in request.headers.get("content-type", ""):
+                    rows = await lane.run(partial(rows_of, body, give_way=lane.give_way))
+                    request = _Read(request, {name: rows})
+                return await answer(request)
+
+        return in_slices
+
+
+router = APIRouter(
+    prefix="/v1",
+    tags=["feedback"],
+    dependencies=[Depends(known_parameters)],
+    route_class=_InSlices,
+)
+
+
 @router.post("/feedback", response_model=FeedbackAnswer)
 async def feedback(request: Request, body: FeedbackRequest) -> Response:
     """Add engagement events, all or none. They are on disk when the answer arrives.
@@ -74,7 +123,8 @@ async def feedback(request: Request, body: FeedbackRequest) -> Response:
     `omnisearch import feedback` brings them into the catalogue.
     """
     serving: Serving = request.app.state.serving
-    rows = _checked(body.events, "engagements", "events")
+    lane: Lane = request.app.state.lane
+    rows = await lane.run(_checked, body.events, "engagements", "events", lane.give_way)
     keyed = [(str(row["event_id"]), orjson.dumps(row)) for row, _ in rows]
     accepted, duplicates = await serving.feedback.add("events", keyed)
     serving.counters.add("events", accepted)
@@ -89,7 +139,8 @@ async def judgments(request: Request, body: JudgmentsRequest) -> Response:
     A grade of null takes it back.
     """
     serving: Serving = request.app.state.serving
-    rows = _checked(body.judgments, "judgments", "judgments")
+    lane: Lane = request.app.state.lane
+    rows = await lane.run(_checked, body.judgments, "judgments", "judgments", lane.give_way)
     names = ("query", "entity", "item_id", "judge")
     keyed = [
         (orjson.dumps([parsed[name] for name in names]).decode(), orjson.dumps(row))
@@ -101,7 +152,7 @@ async def judgments(request: Request, body: JudgmentsRequest) -> Response:
 
 
 def _checked(
-    given: list[Any], kind: str, field: str
+    given: list[Any], kind: str, field: str, give_way: Callable[[], None]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(row as in a file, row as in the catalogue) of each; raises Refusal 422 with all errors.
 
@@ -111,6 +162,8 @@ def _checked(
     parse: Parser = parser_of(kind, QueryIds())
     rows, faults = [], []
     for number, each in enumerate(given):
+        if number % _SLICE == _SLICE - 1:
+            give_way()
         row = {name: value for name, value in each.model_dump().items() if value is not None}
         row["item_id"] = row.pop("id")
         if not str(row.get("time", "")).strip():

@@ -76,7 +76,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "encoder": type(snapshot.encoder).__name__,
         "behind": serving.behind or None,
         "notes": _notes(serving),
-        "cache": {**_cache(workers), "store": serving.engine.cache.stats()},
+        "cache": {**_cache(workers), "store": _store(serving)},
         "latency": _latency(counters),
         "history": _history(counters),
         "requests": _requests(counters),
@@ -109,6 +109,11 @@ def _notes(serving: Serving) -> list[str]:
         return data_notes(db)
     finally:
         db.conn.close()
+
+
+def _store(serving: Serving) -> dict[str, Any]:
+    """The stored query embeddings; where they lie is not told to clients."""
+    return {name: value for name, value in serving.engine.cache.stats().items() if name != "store"}
 
 
 def _cache(workers: list[dict[str, int]]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as Parameter
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import Response
 
 from omnisearch.engine.sources import RELATED, SOURCES
 from omnisearch.engine.systems import SYSTEMS
@@ -92,7 +94,7 @@ async def session(request: Request) -> Response:
 @router.get("/status", include_in_schema=False)
 async def page(request: Request) -> Response:
     name = request.url.path.strip("/") or "index"
-    return _file(f"{name}.html")
+    return _file(request, f"{name}.html")
 
 
 @router.get("/assets/names.js", include_in_schema=False)
@@ -112,23 +114,47 @@ async def names() -> Response:
 
 
 @router.get("/assets/{name:path}", include_in_schema=False)
-async def asset(name: str) -> Response:
-    return _file(name)
+async def asset(request: Request, name: str) -> Response:
+    return _file(request, name)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    return HTMLResponse(api_page(request.app.openapi()), headers=_FRESH)
+    state = request.app.state
+    if not hasattr(state, "docs"):  # it takes milliseconds
+        state.docs = api_page(request.app.openapi()).encode()
+    return _page(request, state.docs, "text/html")
 
 
-def _file(name: str) -> Response:
+@router.get("/openapi.json", include_in_schema=False)
+async def description(request: Request) -> Response:
+    state = request.app.state
+    if not hasattr(state, "description"):
+        state.description = orjson.dumps(request.app.openapi())
+    return _page(request, state.description, "application/json")
+
+
+def _file(request: Request, name: str) -> Response:
     """A file in the folder of the pages; raises Refusal 404 for anything else."""
-    kind: Any = _KINDS.get(Path(name).suffix)
-    try:
-        path = (PAGES / name).resolve()
-        fine = kind and path.is_relative_to(PAGES) and path.is_file()
-    except (OSError, ValueError):
-        fine = False
-    if not fine:
+    content = _files().get(name)
+    if content is None:
         raise Refusal(404, "There is nothing here.", where=f"/assets/{name}"[:200])
-    return FileResponse(path, media_type=kind, headers=_FRESH)
+    return _page(request, content, _KINDS[Path(name).suffix])
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, bytes]:
+    """Name → content of each file of the pages: a few, and they do not change."""
+    return {path.name: path.read_bytes() for path in PAGES.iterdir() if path.suffix in _KINDS}
+
+
+def _page(request: Request, content: bytes, kind: str) -> Response:
+    headers = {**_FRESH, "etag": f'"{_digest(content)}"'}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
+
+
+@lru_cache(maxsize=256)
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:16]

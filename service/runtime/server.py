@@ -1,7 +1,8 @@
 """The HTTP server of a worker: uvicorn with limits on connections.
 
 uvicorn has no time limit for the head of a request or for a client that does not read its answer,
-and no limit on the size of a head. It accepts all waiting connections at once, so that one worker
+and no limit on the size of a head or on pipelined requests, all of which it reads before the first
+answer. It accepts all waiting connections at once, so that one worker
 may get all of them. `Guarded` and `FairServer` add these limits and share out connections.
 """
 
@@ -22,6 +23,7 @@ from omnisearch.service.serving.counters import Counters
 logger = logging.getLogger("omnisearch.service")
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
+PIPELINED = 8  # requests of a connection that may wait for the answer to an earlier one
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -34,8 +36,12 @@ _LARGE_HEAD = (
 )
 
 
+class TooManyPipelined(Exception):
+    """Ends the reading of a connection; its client has to send the other requests again."""
+
+
 class Guarded(HttpToolsProtocol):
-    """uvicorn's protocol with time limits for heads and answers, and a size limit for heads."""
+    """uvicorn's protocol with limits: time for heads and answers, size of heads, pipelining."""
 
     service: ServiceConfig  # set by `serve`
     counters: Counters
@@ -46,6 +52,7 @@ class Guarded(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._full = False
         if len(self.connections) >= self.service.connections:
             self.counters.add("connections_refused")
             self.transport = transport
@@ -69,7 +76,7 @@ class Guarded(HttpToolsProtocol):
             self.counters.put("connections", len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        if self.flow is None:  # refused
+        if self.flow is None or self._full:  # refused
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -82,6 +89,17 @@ class Guarded(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_LARGE_HEAD)
             self.transport.close()
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            self._full = True
+            self.pipeline[0][0].keep_alive = False  # the last one: the connection ends after it
+            raise TooManyPipelined
+        super().on_message_begin()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._full:
+            super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
         if self._head_timer is not None:

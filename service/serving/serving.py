@@ -116,7 +116,8 @@ class Serving:
         self.embedder.close()
         self.engine.close()
         self._beat()
-        self.log.flush()
+        # uvicorn ends the process by the signal that it has caught: nothing runs after this.
+        await asyncio.to_thread(self.log.drain)
 
     def cached_embedding(self, text: str) -> bytes | None:
         """The answer to GET /v1/embed if the embedding is in memory, else None."""

@@ -25,6 +25,10 @@ NO_PROGRAMS = {
     "service_process",
     "soak_truth",
     "plain_service",
+    "faults_base",
+    "faults_files",
+    "faults_kills",
+    "faults_service",
 }  # what others start
 
 QUICK = {
@@ -48,6 +52,7 @@ SLOW = {
 }
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
+    "hostile_requests": "--seconds 1 --loads marks",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
 LABELLED = {"classification", "languages", "warm_start"}  # tried by test_benchmarks_labelled
@@ -69,7 +74,16 @@ def ran(name: str, options: str, *more: object) -> str:
 
 def test_every_program_is_tried() -> None:
     programs = {path.stem for path in FOLDER.glob("*.py")} - NO_PROGRAMS
-    assert programs == {*QUICK, *LONGER, *WITH_WORKSPACE, *SLOW, *SERVED, *LABELLED, "judging"}
+    assert programs == {
+        *QUICK,
+        *LONGER,
+        *WITH_WORKSPACE,
+        *SLOW,
+        *SERVED,
+        *LABELLED,
+        "judging",
+        "faults",
+    }
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -108,6 +122,12 @@ def test_serve_measures_both_services(trained: Workspace) -> None:
     assert "OmniSearch, 1 worker" in printed and "times the plain throughput" in printed
     assert "failed" not in printed
     assert {path.name for path in trained.root.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_hostile_requests_are_measured(trained: Workspace) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    assert ran("hostile_requests", SERVED["hostile_requests"], "--workspace", trained.root)
 
 
 @pytest.mark.slow

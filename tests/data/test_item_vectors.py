@@ -154,7 +154,7 @@ def test_leftovers_go_and_what_is_being_published_stays(workspace, db):
     write_vectors(workspace, db, "image", "pin", ["a"], np.ones((1, 2), np.float32))
     folder = workspace.item_vectors
     stem = f"text-product-{'0' * 16}"
-    left = [folder / f"{stem}.npy", folder / f"{stem}.ids", folder / f".{stem}.ids.x1y2"]
+    left = [folder / f"{stem}.npy", folder / f"{stem}.ids", folder / f"{stem}.made"]
     for path in left:
         path.touch()
     (folder / "notes.txt").touch()

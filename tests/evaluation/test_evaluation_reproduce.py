@@ -178,6 +178,7 @@ def test_the_feature_text_is_made_again_of_what_is_left(folder, tmp_path) -> Non
         assert found.ids and set(found.ids) <= set(whole.ids)
         assert not np.allclose(found.vectors, whole.rows(found.ids)[0], atol=1e-3)
         assert embed_texts(titles, db, str(encoder))["computed"] == 0  # kept beside the base
+    with closing(open_catalogue(base.catalogue)) as db:
         assert embed_texts(base, db, str(encoder))["computed"] == 0
     nothing = with_fields(base, tmp_path / "nothing", ("domain",))
     with closing(open_catalogue(nothing.catalogue)) as db:
