@@ -152,7 +152,7 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
     A damaged export is logged as a warning and not opened; PyTorch encodes queries instead.
     """
     folder = workspace.export(checkpoint)
-    if not (folder / MANIFEST).is_file():
+    if not folder.is_dir():
         return None
     if find_spec("onnxruntime") is None:
         logger.warning(
