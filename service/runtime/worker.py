@@ -41,10 +41,12 @@ def main(settings: dict[str, Any]) -> int:
     try:
         # Here, because it loads plug-ins, one of which may be broken.
         from omnisearch.service.app import create_app
+        from omnisearch.service.serving.serving import settle
 
         workspace, avoid = Workspace(Path(settings["workspace"])), frozenset(settings["avoid"])
         app = create_app(workspace, config, counters, log, avoid)
         app.serving.open()
+        settle()
     except OmniError as error:
         log.line("cannot_start", what=error.what, where=error.where, how=error.how)
         log.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 import traceback
@@ -204,7 +205,7 @@ class Serving:
         self.counters.put("generation", snapshot.generation.number)
         self.log.line("generation", number=snapshot.generation.number)
         loop = asyncio.get_running_loop()
-        loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, trim_memory)
+        loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, settle)
 
     def _refuse(self, now: tuple[Any, ...]) -> None:
         """Go on with what is served, and try what these pointers name again later."""
@@ -215,6 +216,18 @@ class Serving:
             f"generation {self.snapshot.generation.number} is served"
             f"{' without rankers' if unranked else ''}."
         )
+
+
+def settle() -> None:
+    """Give memory back, and take what stays out of the sight of the garbage collector.
+
+    A full collection looks through all objects, those of PyTorch too: it would stop every request
+    of the worker for some 100 ms, again and again.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    trim_memory()
 
 
 def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool) -> bytes:
