@@ -37,8 +37,8 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
     """Fill a temporary folder beside `final`; on success it is synced and takes that name.
 
     After an error or a crash there is no new folder `final`. A new version usually takes a new
-    name, and a pointer file names the live one; with `replace`, the old folder is removed just
-    before the rename, so that for a moment neither exists.
+    name, and a pointer file names the live one; with `replace`, the old folder is renamed just
+    before the new one is, so that for a moment neither exists.
 
     Raises:
         FileExistsError: `final` already exists.
@@ -49,9 +49,11 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
         yield unfinished
         unfinished.chmod(0o755)
         sync_tree(unfinished)
+        gone = temporary_name(final)
         if replace and final.exists():
-            remove_folder(final)
+            final.rename(gone)
         unfinished.rename(final)
+        shutil.rmtree(gone, ignore_errors=True)
     fsync_folder(final.parent)
 
 
