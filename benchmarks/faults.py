@@ -18,6 +18,8 @@ full or read-only disk needs root, to mount a small file system.
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import os
 import shutil
 import subprocess
@@ -32,18 +34,28 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Imported before any fork, which then need not import them again.
 from faults_base import make_base
 from faults_files import damaged_files
 from faults_files import table as file_table
 from faults_kills import kills
 from faults_service import FAULTS, service_faults
 
-import omnisearch.encoders.encoder
-import omnisearch.encoders.onnx.query_tower
-import omnisearch.engine.search
-import omnisearch.indexer.build  # noqa: F401
-
+# What the commands import is imported before any fork, which then need not import it again.
+PRELOADED = (
+    "omnisearch.data.importers.importer",
+    "omnisearch.encoders.onnx.export",
+    "omnisearch.encoders.onnx.query_tower",
+    "omnisearch.engine.ranking_data",
+    "omnisearch.engine.search",
+    "omnisearch.evaluation.evaluate",
+    "omnisearch.indexer.update",
+    "omnisearch.pipeline.verify",
+    "onnx",
+    "onnxruntime",
+    "rich.progress",
+    "transformers.models.distilbert.modeling_distilbert",
+    "typer._adapters",
+)
 DISK = "300m"
 Table = tuple[str, list[str], list[list[object]]]
 
@@ -63,6 +75,9 @@ def main() -> int:
         folder = Path(scratch)
         base = folder / "base"
         make_base(base)
+        for name in PRELOADED:
+            importlib.import_module(name)
+        gc.freeze()  # or every fork copies what its garbage collector looks at
         tables, wrong = [], []
         for part in (_files, _kills, _service):
             table, found = part(base, folder, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omnisearch.data.workspace.leftovers import temporary, temporary_name
+
+_HERE = -100  # AT_FDCWD
+_RENAME_EXCHANGE = 2
 
 
 def fsync_folder(folder: Path) -> None:
@@ -37,8 +41,7 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
     """Fill a temporary folder beside `final`; on success it is synced and takes that name.
 
     After an error or a crash there is no new folder `final`. A new version usually takes a new
-    name, and a pointer file names the live one; with `replace`, the old folder is renamed just
-    before the new one is, so that for a moment neither exists.
+    name, and a pointer file names the live one; with `replace`, it takes the old one's place.
 
     Raises:
         FileExistsError: `final` already exists.
@@ -49,12 +52,21 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
         yield unfinished
         unfinished.chmod(0o755)
         sync_tree(unfinished)
-        gone = temporary_name(final)
-        if replace and final.exists():
-            final.rename(gone)
-        unfinished.rename(final)
-        shutil.rmtree(gone, ignore_errors=True)
+        if not (final.exists() and _exchange(unfinished, final)):
+            if final.exists():
+                remove_folder(final)
+            unfinished.rename(final)
     fsync_folder(final.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # not Linux
+        return False
+    names = (_HERE, os.fsencode(one.absolute()), _HERE, os.fsencode(other.absolute()))
+    return bool(renameat2(*names, _RENAME_EXCHANGE) == 0)
 
 
 def sync_tree(folder: Path) -> None:

@@ -131,9 +131,12 @@ def _same_form(old: Space, options: GraphOptions, vectors: np.ndarray) -> bool:
 
 
 def _add(index: hnswlib.Index, vectors: np.ndarray, rows: np.ndarray, step: Step) -> None:
+    # Threads race for places in the graph, so that each build finds slightly other items. A few
+    # rows take one thread a second or two, and then the same catalogue gives the same results.
+    threads = 1 if len(rows) <= _ADD_AT_ONCE else -1
     for start in range(0, len(rows), _ADD_AT_ONCE):
         part = rows[start : start + _ADD_AT_ONCE]
-        index.add_items(vectors[part], part)
+        index.add_items(vectors[part], part, threads)
         step(len(part))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import orjson
@@ -142,3 +144,22 @@ def test_a_folder_is_replaced_whole_or_not_at_all(folder: Path) -> None:
         write_manifest(unfinished, KIND)
     assert list(verified(folder, KIND)["files"]) == ["b.json"]
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2")
+def test_a_folder_is_there_at_every_moment_of_its_replacing(folder: Path) -> None:
+    done, missing = threading.Event(), 0
+
+    def look() -> None:
+        nonlocal missing
+        while not done.is_set():
+            missing += not (folder / "b.json").exists()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(300):
+        with new_folder(folder, replace=True) as unfinished:
+            (unfinished / "b.json").write_bytes(b"[]")
+    done.set()
+    watcher.join()
+    assert missing == 0

@@ -57,6 +57,14 @@ def test_search_finds_what_exact_search_finds(tmp_path: Path) -> None:
     assert measure_recall(space, unit(50, seed=1), 10, 100) == pytest.approx(hits / 500, abs=0.005)
 
 
+def test_the_same_few_vectors_give_the_same_graph(tmp_path: Path) -> None:
+    vectors = unit(3000)
+    for name in ("one", "other"):
+        written(tmp_path / name, vectors)
+    files = [(tmp_path / name / "learned.hnsw").read_bytes() for name in ("one", "other")]
+    assert files[0] == files[1]
+
+
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.19, 0.21, 0.5, 0.9, 1.0])
 def test_a_filter_is_obeyed_and_loses_little(tmp_path: Path, share: float) -> None:
     vectors = unit(1500)
