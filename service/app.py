@@ -96,6 +96,7 @@ def create_app(
     for routes in (routes_search, routes_embed, routes_feedback, routes_ops, routes_pages):
         app.include_router(routes.router)
     app.state.parameters = query_parameters(app)
+    app.state.pages = routes_pages.all_pages(app)
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

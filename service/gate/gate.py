@@ -28,6 +28,7 @@ from omnisearch.service.gate.guard import (
 from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.gate.turns import Turns
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
+from omnisearch.service.routes.pages import Page
 from omnisearch.service.serving.counters import ENDPOINTS
 from omnisearch.service.serving.lane import SMALL, Lane
 from omnisearch.service.serving.serving import Serving
@@ -57,6 +58,7 @@ class Gate:
     ) -> None:
         self.app, self.serving, self.lane, self.config = app, serving, lane, config
         self._turns = Turns()
+        self._pages: dict[str, Page] = app.state.pages
         self._keys = Keys(digests)
         self._hosts = Hosts(config.allowed_hosts)
         self._wrong_keys = Rates(WRONG_KEYS_RATE, WRONG_KEYS_BURST)
@@ -107,7 +109,7 @@ class Gate:
             client = self._admit(scope, headers, endpoint)
             if scope["method"] == "OPTIONS" and origin in self._origins:
                 await _send(answer, 204, PREFLIGHT, b"")
-            elif not await self._quick(scope, endpoint, request_id, answer):
+            elif not await self._quick(scope, headers, endpoint, request_id, answer):
                 inside = await self._inside(scope, headers, endpoint, receive)
                 if inside is not None:
                     await self.app(scope, inside, answer)
@@ -161,10 +163,17 @@ class Gate:
             )
         return name
 
-    async def _quick(self, scope: Any, endpoint: str, request_id: str, answer: Any) -> bool:
-        """Answer a request that `quick_answer` can answer; returns whether it could."""
+    async def _quick(
+        self, scope: Any, headers: Any, endpoint: str, request_id: str, answer: Any
+    ) -> bool:
+        """Answer a request that needs no route; returns whether it could."""
         if scope["method"] != "GET":
             return False
+        if endpoint == "pages":
+            page = self._pages.get(scope["path"]) if b"if-none-match" not in headers else None
+            if page is not None:
+                await _send(answer, 200, page.headers, page.content)
+            return page is not None
         query = scope["query_string"]
         body = await quick_answer(self.serving, endpoint, query, request_id)
         if body is None:

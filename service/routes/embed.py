@@ -149,7 +149,8 @@ async def _vectors_in_slices(
         if len(missing) < len(part):
             vectors[start : start + len(part)] = found
         if len(missing):
-            vectors[start + missing] = await serving.embedder.encoded(keys, tower)
+            async with lane.model:
+                vectors[start + missing] = await serving.embedder.encoded(keys, tower)
         start += len(part)
         await lane.run(lane.give_way)
     return vectors

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi import Path as Parameter
 from starlette.responses import Response
 
@@ -26,15 +26,16 @@ _STRICT = [Depends(known_parameters)]
 PAGES = (Path(__file__).parents[1] / "pages").resolve()
 # By suffix; the table of the system may differ.
 _KINDS = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
 }
-_FRESH = {"cache-control": "no-cache"}
+_HTML = {"/": "index.html", "/compare": "compare.html", "/status": "status.html"}
 
 
 @router.get(
@@ -89,16 +90,50 @@ async def session(request: Request) -> Response:
     return answer
 
 
-@router.get("/", include_in_schema=False)
-@router.get("/compare", include_in_schema=False)
-@router.get("/status", include_in_schema=False)
 async def page(request: Request) -> Response:
-    name = request.url.path.strip("/") or "index"
-    return _file(request, f"{name}.html")
+    """A page that the gate does not answer (`service.gate.quick`): not changed, or not there."""
+    found = request.app.state.pages.get(request.url.path)
+    if found is None:
+        raise Refusal(404, "There is nothing here.", where=request.url.path[:200])
+    headers = {name.decode(): value.decode() for name, value in found.headers}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers)
 
 
-@router.get("/assets/names.js", include_in_schema=False)
-async def names() -> Response:
+for _path in (*_HTML, "/docs", "/openapi.json", "/assets/{name:path}"):
+    router.add_api_route(_path, page, include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page, script or style, and its headers."""
+
+    content: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+def all_pages(app: FastAPI) -> dict[str, Page]:
+    """Path → page: they do not change while the service runs."""
+    files = {path.name: path.read_bytes() for path in PAGES.iterdir() if path.suffix in _KINDS}
+    schema = app.openapi()
+    contents = {
+        **{f"/assets/{name}": content for name, content in files.items()},
+        **{path: files[name] for path, name in _HTML.items()},
+        "/assets/names.js": _names(),
+        "/docs": api_page(schema).encode(),
+        "/openapi.json": orjson.dumps(schema),
+    }
+    return {path: _page(path, content) for path, content in contents.items()}
+
+
+def _page(path: str, content: bytes) -> Page:
+    kind, tag = _KINDS[Path(path).suffix or ".html"], sha256(content).hexdigest()[:16]
+    headers = {"content-type": kind, "cache-control": "no-cache", "etag": f'"{tag}"'}
+    return Page(content, [(name.encode(), value.encode()) for name, value in headers.items()])
+
+
+def _names() -> bytes:
     """What pages call systems and sources: a script, so that nobody keeps a copy of the names."""
     sources = (*SOURCES.values(), RELATED)
     left_out = {source.name: source.about for source in sources if source.about}
@@ -110,51 +145,4 @@ async def names() -> Response:
     lines = [
         f"export const {name} = {orjson.dumps(table).decode()};" for name, table in tables.items()
     ]
-    return Response("\n".join(lines), media_type="text/javascript", headers=_FRESH)
-
-
-@router.get("/assets/{name:path}", include_in_schema=False)
-async def asset(request: Request, name: str) -> Response:
-    return _file(request, name)
-
-
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> Response:
-    state = request.app.state
-    if not hasattr(state, "docs"):  # it takes milliseconds
-        state.docs = api_page(request.app.openapi()).encode()
-    return _page(request, state.docs, "text/html")
-
-
-@router.get("/openapi.json", include_in_schema=False)
-async def description(request: Request) -> Response:
-    state = request.app.state
-    if not hasattr(state, "description"):
-        state.description = orjson.dumps(request.app.openapi())
-    return _page(request, state.description, "application/json")
-
-
-def _file(request: Request, name: str) -> Response:
-    """A file in the folder of the pages; raises Refusal 404 for anything else."""
-    content = _files().get(name)
-    if content is None:
-        raise Refusal(404, "There is nothing here.", where=f"/assets/{name}"[:200])
-    return _page(request, content, _KINDS[Path(name).suffix])
-
-
-@lru_cache(maxsize=1)
-def _files() -> dict[str, bytes]:
-    """Name → content of each file of the pages: a few, and they do not change."""
-    return {path.name: path.read_bytes() for path in PAGES.iterdir() if path.suffix in _KINDS}
-
-
-def _page(request: Request, content: bytes, kind: str) -> Response:
-    headers = {**_FRESH, "etag": f'"{_digest(content)}"'}
-    if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=kind, headers=headers)
-
-
-@lru_cache(maxsize=256)
-def _digest(content: bytes) -> str:
-    return sha256(content).hexdigest()[:16]
+    return "\n".join(lines).encode()

@@ -29,10 +29,13 @@ class Lane:
 
     Attributes:
         cost: of the requests under way; one query costs 1. most: what it may be.
+        model: held by the one request whose queries are with the model: a search whose query is
+            not cached waits for few others.
     """
 
     def __init__(self, most: int) -> None:
         self.cost, self.most = 0, most
+        self.model = asyncio.Lock()
         self._pool: Pool | None = None
         self._thread = ThreadPoolExecutor(1, "lane")
 
