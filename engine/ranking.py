@@ -22,6 +22,9 @@ from omnisearch.ranker.l1 import UNLEARNED
 from omnisearch.ranker.training import Rankers
 
 
+HEADS = 10  # first results of each source that L1 does not cut
+
+
 class Stages:
     """Milliseconds by stage; `lap` ends the stage that began at the previous lap."""
 
@@ -104,31 +107,51 @@ def rank_candidates(
     """Order the candidates of a system's sources by its `order`.
 
     Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`), and
-    without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates,
-    which 'full' orders by L2; the blend comes later.
+    without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates, and
+    the first HEADS of each source; 'full' orders them by L2. Both put items that the query names
+    first: no ranker has learned what it has not seen. The blend comes later.
     """
-    columns, rankers = candidates.columns, snapshot.rankers
     if order == "score":
         return _by(candidates, candidates.best_of(sources, "score"), len(candidates))
-    if order == "rrf" or query.vector is None:
+    if order == "rrf":
+        candidates.columns["rrf"] = rrf(candidates, sources, config.rrf_k)
+        return _by(candidates, candidates.columns["rrf"], len(candidates))
+    candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
+    ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
+    named = candidates.columns["named"][ranking.order] > 0
+    return replace(ranking, order=ranking.order[np.argsort(~named, kind="stable")])
+
+
+def _learned(
+    snapshot: Snapshot,
+    candidates: Candidates,
+    query: Query,
+    order: str,
+    sources: Sequence[Source],
+    config: EngineConfig,
+    stages: Stages,
+) -> Ranking:
+    """The order by L1 ('l1') or by L2 ('full'), by scores alone."""
+    columns, rankers = candidates.columns, snapshot.rankers
+    heads = candidates.best_of(sources, "rank") <= HEADS
+    kept = heads | (columns["named"] > 0)
+    if query.vector is None:
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)
-        keep = len(candidates) if order == "rrf" else config.l1_keep
-        ranking = _by(candidates, columns["rrf"], keep)
-        if order != "rrf":
-            stages.lap("l1")
+        ranking = _by(candidates, columns["rrf"], config.l1_keep, kept)
+        stages.lap("l1")
         return ranking
     add_cosines(snapshot, candidates, query)
     stages.lap("cosines")
     if rankers is None:
         columns |= snapshot.index.columns(query, candidates, UNLEARNED.keys() - columns.keys())
         columns["fused"] = unlearned(candidates)
-        ranking = _by(candidates, columns["fused"], config.l1_keep)
+        ranking = _by(candidates, columns["fused"], config.l1_keep, kept)
         stages.lap("l1")
         return ranking
     X = features(snapshot, candidates, query)
     stages.lap("features")
     columns["l1"] = rankers.l1.score(X).astype(np.float32)
-    ranking = _by(candidates, columns["l1"], config.l1_keep)
+    ranking = _by(candidates, columns["l1"], config.l1_keep, kept)
     stages.lap("l1")
     if order == "full":
         ranking = _by_l2(rankers, ranking, X, config.relevance_weight)
@@ -148,10 +171,16 @@ def blended(
     return replace(ranking, order=order, bounded=bounded)
 
 
-def _by(candidates: Candidates, scores: np.ndarray, keep: int) -> Ranking:
+def _by(
+    candidates: Candidates, scores: np.ndarray, keep: int, also: np.ndarray | None = None
+) -> Ranking:
+    """The first `keep` by score, and after them those of `also` (bool (n,)) that are cut."""
     order = best_first(scores)
-    known = len(order) - int(np.count_nonzero(np.isnan(scores)))
-    order = order[: min(known, keep)]
+    order = order[: len(order) - int(np.count_nonzero(np.isnan(scores)))]
+    if also is not None:
+        order = np.concatenate((order[:keep], order[keep:][also[order[keep:]]]))
+    else:
+        order = order[:keep]
     return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.registry import Registry
-from omnisearch.ranker.features.engagement import COUNTS, ENGAGED_QUERIES
+from omnisearch.ranker.features.engagement import ENGAGED_QUERIES
 from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, QueryInfo
 from omnisearch.ranker.features.item import ENTITY, ITEM
 from omnisearch.ranker.features.query import QUERY
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Trained rankers have their features in this order, so a new group goes to the end.
-FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, COUNTS, ITEM, QUERY))
+FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, ITEM, QUERY))
 
 
 def feature_names() -> tuple[str, ...]:

@@ -24,7 +24,6 @@ def _compute(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
         "compat_gap": scores[1] - best[1],
         "bm25_share": scores[2] / np.maximum(best[2], 1e-6),
         **{f"{source}_rr": reciprocal[row] for row, source in enumerate(SOURCES)},
-        "sources": returned.sum(axis=0),
     }
 
 
@@ -49,7 +48,6 @@ RETRIEVAL = FeatureGroup(
         Feature("learned_rr", _RR.format("learned space"), l1=True),
         Feature("compat_rr", _RR.format("pre-existing space"), l1=True),
         Feature("bm25_rr", _RR.format("token index"), l1=True),
-        Feature("sources", "how many of the three returned it"),
     ),
     reads=("entity", *SOURCES, *(f"{source}_rank" for source in SOURCES)),
     compute=_compute,
