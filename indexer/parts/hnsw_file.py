@@ -60,9 +60,9 @@ def check_hnsw_file(path: Path, expected: Expected) -> int:
 
 
 def check_graph_vectors(
-    path: Path, expected: Expected, vectors: np.ndarray, present: np.ndarray
+    path: Path, expected: Expected, vectors: np.ndarray, in_graph: np.ndarray
 ) -> None:
-    """Check that a file that `check_hnsw_file` accepts has the vectors (n, d) of present rows.
+    """Check that a file that `check_hnsw_file` accepts has the vectors (n, d) of these rows (n,).
 
     Raises:
         Corrupt: an element that is not deleted differs, or a row is missing.
@@ -78,7 +78,7 @@ def check_graph_vectors(
 
         live = (column(2, "<u1", 1, 1)[:, 0] & 1) == 0
         labels = column(links + size, "<u8", 1, 8)[:, 0].astype(np.int64)
-        _need(np.array_equal(np.sort(labels[live]), np.flatnonzero(present)), "a row is missing")
+        _need(np.array_equal(np.sort(labels[live]), np.flatnonzero(in_graph)), "a row is missing")
         stored = column(links, "<f4", expected.dim, 4)
         for start in range(0, count, _BLOCK // 8):
             part = slice(start, start + _BLOCK // 8)
