@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import hnswlib
 import numpy as np
@@ -22,8 +21,6 @@ REBUILD_SHARE = 0.3
 
 _ADD_AT_ONCE = 8192
 _BLOCK = 32768
-_RECALL_SAMPLE = 200
-_RECALL_K = 10
 
 Step = Callable[[int], None]  # called with the number of further items done
 
@@ -159,49 +156,3 @@ def _add(index: hnswlib.Index, vectors: np.ndarray, rows: np.ndarray, step: Step
         part = rows[start : start + _ADD_AT_ONCE]
         index.add_items(vectors[part], part, threads)
         step(len(part))
-
-
-def recall_of(space: Space, queries: np.ndarray, ef: int) -> dict[str, Any] | None:
-    """Measured recall of the graph against exact search, for the manifest.
-
-    The sample is drawn from the indexed queries, or from the space's own vectors if there are none.
-    None for an empty space.
-    """
-    sample = np.asarray(queries)
-    source = "queries"
-    if not len(sample):
-        sample, source = space.vectors[np.flatnonzero(space.present)], "items"
-    chosen = np.random.default_rng(0).permutation(len(sample))[:_RECALL_SAMPLE]
-    value = measure_recall(space, sample[np.sort(chosen)], _RECALL_K, ef)
-    if value is None:
-        return None
-    k = min(_RECALL_K, space.count)
-    return {"recall": value, "k": k, "ef": ef, "sample": len(chosen), "of": source}
-
-
-def measure_recall(space: Space, queries: np.ndarray, k: int, ef: int) -> float | None:
-    """The share of the exact top k that `search` finds, over unit queries (m, d).
-
-    Another row that scores as high as the exact k-th also counts. None if there is nothing to find.
-    """
-    k = min(k, space.count)
-    if k == 0 or not len(queries):
-        return None
-    thresholds = _exact_kth(space, queries, k) - 1e-6
-    hits = 0
-    for query, threshold in zip(queries, thresholds, strict=True):
-        _, found = space.search(query, k, ef)
-        hits += int(np.count_nonzero(found >= threshold))
-    return hits / (k * len(queries))
-
-
-def _exact_kth(space: Space, queries: np.ndarray, k: int) -> np.ndarray:
-    """Float32 (m,): the k-th highest cosine of each query with the present vectors."""
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    for start in range(0, len(space.vectors), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        scores = queries @ space.vectors[part].T
-        scores[:, ~space.present[part]] = -np.inf
-        both = np.concatenate((best, scores), axis=1)
-        best = np.partition(both, both.shape[1] - k, axis=1)[:, -k:]
-    return best.min(axis=1)
