@@ -13,6 +13,7 @@ import numpy as np
 
 from omnisearch.data.workspace.arrays import new_array
 from omnisearch.indexer.parts.equal import NONE, Groups, find_pairs
+from omnisearch.indexer.parts.hnsw_links import add_links
 from omnisearch.indexer.parts.vectors import Space
 
 # A graph is rebuilt if more than this share is new, changed or deleted: changing a vector costs
@@ -57,14 +58,20 @@ def write_space(
     np.save(path.with_name(f"{path.stem}-present.npy"), present)
     np.save(path.with_name(f"{path.stem}-groups.npy"), groups.pairs())
     if index is not None:
-        _save_graph(index, path.with_suffix(".hnsw"))
+        index = _save_graph(index, path.with_suffix(".hnsw"), vectors)
     return Space(target, present, index, groups)
 
 
-def _save_graph(index: hnswlib.Index, path: Path) -> None:
+def _save_graph(index: hnswlib.Index, path: Path, vectors: np.ndarray) -> hnswlib.Index:
+    """Save a graph, with links to what none led to; returns it as saved."""
     index.save_index(str(path))
     if path.stat().st_size != index.index_file_size():  # hnswlib does not look
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    if not add_links(path, index.M, vectors):
+        return index
+    saved = hnswlib.Index("ip", vectors.shape[1])
+    saved.load_index(str(path))
+    return saved
 
 
 def _scatter(

@@ -81,6 +81,21 @@ def test_alike_rows_beside_each_other_do_not_cut_the_graph(tmp_path: Path) -> No
     assert_all_are_found(space, np.arange(0, 8000, 16))
 
 
+@pytest.mark.parametrize("many", [200, 1000])
+def test_what_is_alike_around_a_middle_is_found(many: int, tmp_path: Path) -> None:
+    # All link to the middle, which has room for a few links back.
+    centres = unit(4000 // many, seed=7)
+    alike = [
+        np.concatenate((centre[None], near(centre, many - 1, 0.1, seed)))
+        for seed, centre in enumerate(centres)
+    ]
+    space = written(tmp_path, np.concatenate((*alike, unit(1000))))
+    assert_all_are_found(space, np.arange(0, 5000, 10))
+    vectors = np.array(space.vectors)
+    vectors[1:200:2] = near(centres[-1], 100, 0.1, 99)
+    assert_all_are_found(written(tmp_path / "new", vectors, space), np.arange(0, 5000, 10))
+
+
 @pytest.mark.parametrize("many", [2, 700])
 def test_all_equal(many: int, tmp_path: Path) -> None:
     space = written(tmp_path, np.repeat(unit(1), many, axis=0))
