@@ -50,6 +50,7 @@ class Space:
         self.count = int(np.count_nonzero(present))
         self.index = index
         self._plain = np.asarray(vectors)  # a gather on a memmap takes twice as long
+        self._grouped = len(groups.members) > 0
         self._everyone = self.count == len(present)
         self._ef = 0
 
@@ -94,7 +95,7 @@ class Space:
         nodes = self.count - len(groups.members)
         if allowed is not None:
             visible, nodes = allowed, kept
-            if len(groups.members):
+            if self._grouped:
                 groups, visible = groups.among(allowed)
                 nodes = int(np.count_nonzero(visible))
             # Called for each element that the graph visits: a C function, not a lambda.
@@ -103,7 +104,7 @@ class Space:
             self.index.set_ef(ef)
             self._ef = ef
         # A leader stands for members that may be nearer: ask for all that the graph has found.
-        wanted = max(k, ef) if len(groups.members) else k
+        wanted = max(k, ef) if self._grouped else k
         try:
             labels, distances = self.index.knn_query(
                 query, min(wanted, nodes), num_threads=1, filter=accept
@@ -111,7 +112,7 @@ class Space:
         except RuntimeError:  # fewer than k could be reached
             return self.exact(query, k, allowed)
         rows, scores = labels[0].view(np.int64), 1.0 - distances[0]
-        if not len(groups.members):
+        if not self._grouped:
             return rows, scores
         rows = groups.expand(rows, scores, k, allowed)
         scores = np.einsum("nd,d->n", np.take(self._plain, rows, axis=0), query)
