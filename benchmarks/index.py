@@ -4,7 +4,8 @@
 
 Prints the cores and sizes, then: search in a space against the bare hnswlib call (with and without
 a filter), filtered against exact search at several shares, recall against exact search, token
-search in tantivy against rank-bm25, and the times to build, update and open.
+search in tantivy against rank-bm25, and the times to build, update and open. Last, the same space
+with half of its rows replaced by copies: the share of items that their own vectors find.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import build
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.recall import item_recall_of
 from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import open_tokens
 from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.update import update
 
 K = 100
 EF = 150
 FILTERED = (0.5, 0.25, 0.1, 0.02)
+COPIES = (2, 500)
 REFERENCE_QUERIES = 20  # few, since rank-bm25 is slow
 
 
@@ -170,6 +174,31 @@ def recall_of(space: Space, queries: np.ndarray, allowed: np.ndarray | None = No
     return f"recall@{K} {statistics.mean(shares):.4f}"
 
 
+def duplicates(vectors: np.ndarray, ids: list[str], queries: np.ndarray) -> None:
+    """Half of the rows, drawn at random, are copies in groups of one size."""
+    n = len(vectors)
+    chosen = np.random.default_rng(5).permutation(n)[: n // 2]
+    for size in COPIES:
+        copied = vectors.copy()
+        copied[chosen] = vectors[np.repeat(chosen[::size], size)[: len(chosen)]]
+        with tempfile.TemporaryDirectory() as folder:
+            start = perf_counter()
+            space = write_space(
+                Path(folder) / "copied.npy",
+                (copied, np.arange(n), n),
+                GraphOptions(M=16, ef_construction=150),
+                None,
+                lambda items: None,
+            )
+            took = perf_counter() - start
+            measured = item_recall_of(space, ids, EF) or {}
+            each = median_us(lambda turn: space.search(queries[turn], K, EF), len(queries))  # noqa: B023
+        print(
+            f"half of the rows copies in groups of {size}: graph {took:.2f} s, "
+            f"search {each:.0f} us, item recall {measured['recall']:.4f}"
+        )
+
+
 def token(indexes: tuple[TokenIndex, TokenIndex], texts: list[str], rows: int) -> None:
     serving, reference = indexes
     n = len(texts)
@@ -223,11 +252,13 @@ def main() -> None:
         generation = Generation.open(workspace)
         for says in generation.manifest["spaces"]:
             print(f"measured recall, {says['entity']}: {says['recall']}")
+            print(f"  of items: {says['item_recall']}")
         random = np.random.default_rng(4)
         queries = encoder.near(random.integers(0, options.rows, 200).tolist())
         dense(generation.spaces["pin", "learned"], queries, generation.tables["pin"].ids)
         folder = workspace.generations / str(generation.number) / "pin"
         reference = open_tokens(folder, options.rows, "rank-bm25")
+        duplicates(encoder.vectors, generation.tables["pin"].ids, queries)
         token((generation.tokens["pin"], reference), texts, options.rows)
 
 

@@ -91,14 +91,19 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     for each in found["generations"]:
         number = f"{each['number']}{' (live)' if each['live'] else ''}"
         if "problem" in each:
-            rows.append([number, each["problem"], None, None])
+            rows.append([number, each["problem"], None, None, None])
             continue
         counts = ", ".join(f"{says['live']:,} {name}" for name, says in each["entities"].items())
-        recalls = [
-            space["recall"]["recall"] for space in each["spaces"].values() if space["recall"]
+        least = [
+            min(
+                (space[of]["recall"] for space in each["spaces"].values() if space[of]),
+                default=None,
+            )
+            for of in ("recall", "item_recall")
         ]
-        rows.append([number, counts, min(recalls, default=None), each["checkpoint"]])
-    table("Generations", ["number", "items", "least recall", "checkpoint"], rows)
+        rows.append([number, counts, *least, each["checkpoint"]])
+    columns = ["number", "items", "least recall", "of items", "checkpoint"]
+    table("Generations", columns, rows)
 
 
 @app.command(epilog=example("omnisearch index verify"))

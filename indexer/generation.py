@@ -27,7 +27,7 @@ from omnisearch.indexer.parts.words import Texts, open_texts
 
 GENERATION = Kind(
     "generation",
-    4,
+    5,
     again="Run `omnisearch index build`.",
     mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
     "or `omnisearch index build`.",
@@ -36,7 +36,8 @@ GENERATION = Kind(
 _OPEN_TRIES = 3
 _NUMBER = (int, type(None))
 _SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
-_MANIFEST = {  # what is read of a manifest; `recall` is an object or null
+_MEASURED = (dict, type(None))
+_MANIFEST = {  # what is read of a manifest
     "checkpoint": str,
     "checkpoint_name": str,
     "created_at": int,
@@ -44,7 +45,7 @@ _MANIFEST = {  # what is read of a manifest; `recall` is an object or null
     "synthetic": bool,
     "based_on": _NUMBER,
     "entities": {entity: {"rows": int, "live": int} for entity in ENTITIES},
-    "spaces": [_SPACE | {"recall": (dict, type(None))}],
+    "spaces": [_SPACE | {"recall": _MEASURED, "item_recall": _MEASURED}],
 }
 
 

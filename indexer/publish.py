@@ -22,11 +22,12 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.reading import load_array, reading
 from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.generation import GENERATION, Generation
+from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling import keys_of, write_spelling
 from omnisearch.indexer.parts.table_write import OWN_FIELDS, write_table
 from omnisearch.indexer.parts.tokens import item_tokens, read_tokens, write_tokens
 from omnisearch.indexer.parts.vectors import Space
-from omnisearch.indexer.parts.vectors_write import GraphOptions, recall_of, write_space
+from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
 from omnisearch.indexer.rows import Rows, assign_rows
@@ -133,13 +134,14 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     options = job.options
     graph = GraphOptions(options.m, options.ef_construction)
     spaces: dict[tuple[str, str], Space] = {}
-    entities = {}
+    entities, ids = {}, {}
     before = None if job.base is None else job.base.spelling
     spelled = Counter(dict(before.counted()) if before else {})
     for entity in ENTITIES:
         (folder / entity).mkdir()
         found = signals[entity]
         rows = assign_rows(found.ids, job.base.tables[entity].ids if job.base else ())
+        ids[entity] = rows.ids
         row_of = rows.row_of()
         places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
         entities[entity] = {"rows": len(rows), "live": len(found.ids)}
@@ -169,7 +171,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             "options": asdict(options),
             "based_on": job.base.number if job.base else None,
             "entities": entities,
-            "spaces": _describe(options, spaces, signals["query"].spaces[LEARNED]),
+            "spaces": _describe(options, spaces, ids, signals["query"].spaces[LEARNED]),
         },
     )
     if job.base is not None and _same_content(folder, job.base):
@@ -224,7 +226,10 @@ def read_texts(folder: Path, rows: int) -> np.ndarray:
 
 
 def _describe(
-    options: BuildOptions, spaces: dict[tuple[str, str], Space], queries: np.ndarray
+    options: BuildOptions,
+    spaces: dict[tuple[str, str], Space],
+    ids: dict[str, list[str]],
+    queries: np.ndarray,
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -234,6 +239,7 @@ def _describe(
             "M": options.m,
             "vectors": space.count,
             "recall": recall_of(space, queries, options.recall_ef),
+            "item_recall": item_recall_of(space, ids[entity], options.recall_ef),
         }
         for (entity, name), space in spaces.items()
     ]

@@ -25,8 +25,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """The existing generations: {'live': number or None, 'generations': [summary, ...]}.
 
     A summary, newest first, has number, live (bool), created_at, checkpoint, checkpoint_name,
-    engaged_until, bytes, entities (rows, live and deleted counts), spaces (vectors and measured
-    recall); for a damaged one only number, live and problem.
+    engaged_until, bytes, entities (rows, live and deleted counts), spaces (vectors, measured recall
+    of queries and of items); for a damaged one only number, live and problem.
     """
     try:
         live, problem = read_number(workspace.current, GENERATION), None
@@ -58,6 +58,7 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
             f"{says['entity']} {says['space']}": {
                 "vectors": says["vectors"],
                 "recall": says["recall"],
+                "item_recall": says["item_recall"],
             }
             for says in manifest["spaces"]
         },

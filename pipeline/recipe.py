@@ -178,7 +178,8 @@ def build_index(
     """Encode what changed with the checkpoint `name`, build all indexes and publish them.
 
     Text vectors of new and changed items are made first, if the encoder of the others is on this
-    machine. `tell` gets a sentence on that, and one on each thing that is stale.
+    machine. `tell` gets a sentence on that, one on each thing that is stale, and one on each space
+    in which items are not found by their own vectors.
 
     Returns the number of the generation, which is live. `options` are settings of [index].
 
@@ -298,9 +299,12 @@ def _publish(
     tell: Tell | None,
     options: dict[str, Any],
 ) -> int:
+    from omnisearch.data.workspace.artefacts import read_manifest
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.indexer.build import BuildOptions
+    from omnisearch.indexer.generation import GENERATION
+    from omnisearch.indexer.parts.recall import recall_sentences
     from omnisearch.pipeline.stale import mend
 
     with _opened(workspace) as (space, db):
@@ -309,7 +313,12 @@ def _publish(
         for sentence in mend(space, db, progress):
             if tell:
                 tell(sentence)
-        return how(space, db, encoder, chosen, progress)
+        number: int = how(space, db, encoder, chosen, progress)
+        manifest = read_manifest(space.generation(number), GENERATION)
+        for sentence in recall_sentences(manifest["spaces"]):
+            if tell:
+                tell(sentence)
+        return number
 
 
 def _root(workspace: WorkspaceLike) -> Path:

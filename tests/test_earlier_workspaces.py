@@ -20,6 +20,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.config import engine_config
 from omnisearch.engine.search import SearchEngine
+from omnisearch.pipeline.recipe import build_index
 from omnisearch.pipeline.status import workspace_status
 
 HERE = Path(__file__).parent / "workspaces"
@@ -81,6 +82,9 @@ def test_what_was_imported_need_not_be_imported_again(first: Workspace) -> None:
 
 
 def test_the_engine_answers_as_the_first_edition_did(first: Workspace) -> None:
+    with pytest.raises(Corrupt, match=r"format 4.*`omnisearch index build`"):
+        SearchEngine.open(first)
+    build_index(first)
     engine = SearchEngine.open(first)
     assert load_encoder(first).checkpoint == engine.snapshot.encoder.checkpoint
     assert engine.config.relevance_weight == 0.3
@@ -104,6 +108,7 @@ def test_a_depth_outside_its_table_is_refused(first: Workspace) -> None:
 
 
 def test_rankers_of_other_features_are_refused(first: Workspace) -> None:
+    build_index(first)
     pointer = first.rankers / "CURRENT"
     folder = first.rankers / pointer.read_text().strip()
     manifest = json.loads((folder / "manifest.json").read_text())

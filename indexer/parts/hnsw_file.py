@@ -15,7 +15,7 @@ import numpy as np
 from omnisearch.data.workspace.reading import reading
 from omnisearch.indexer.parts import REBUILD
 
-_HEADER = np.dtype(
+HEADER = np.dtype(
     [
         ("level0_offset", "<u8"),
         ("max_elements", "<u8"),
@@ -60,25 +60,25 @@ def check_hnsw_file(path: Path, expected: Expected) -> int:
 
 
 def check_graph_vectors(
-    path: Path, expected: Expected, vectors: np.ndarray, present: np.ndarray
+    path: Path, expected: Expected, vectors: np.ndarray, in_graph: np.ndarray
 ) -> None:
-    """Check that a file that `check_hnsw_file` accepts has the vectors (n, d) of present rows.
+    """Check that a file that `check_hnsw_file` accepts has the vectors (n, d) of these rows (n,).
 
     Raises:
         Corrupt: an element that is not deleted differs, or a row is missing.
     """
     with reading("The HNSW file", path, REBUILD):
         content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-        count = int(content[: _HEADER.itemsize].view(_HEADER)[0]["count"])
+        count = int(content[: HEADER.itemsize].view(HEADER)[0]["count"])
         links, size = 4 + 8 * expected.M, 4 * expected.dim
 
         def column(offset: int, dtype: str, width: int, step: int) -> np.ndarray:
-            start, stride = _HEADER.itemsize + offset, links + size + 8
+            start, stride = HEADER.itemsize + offset, links + size + 8
             return np.ndarray((count, width), dtype, content.data, start, (stride, step))
 
         live = (column(2, "<u1", 1, 1)[:, 0] & 1) == 0
         labels = column(links + size, "<u8", 1, 8)[:, 0].astype(np.int64)
-        _need(np.array_equal(np.sort(labels[live]), np.flatnonzero(present)), "a row is missing")
+        _need(np.array_equal(np.sort(labels[live]), np.flatnonzero(in_graph)), "a row is missing")
         stored = column(links, "<f4", expected.dim, 4)
         for start in range(0, count, _BLOCK // 8):
             part = slice(start, start + _BLOCK // 8)
@@ -92,11 +92,11 @@ def _need(holds: bool | np.bool_, what: str) -> None:
 
 
 def _check(content: np.ndarray, expected: Expected) -> int:
-    _need(len(content) >= _HEADER.itemsize, "incomplete header")
+    _need(len(content) >= HEADER.itemsize, "incomplete header")
     header = {
         name: value.item()
         for name, value in zip(
-            _HEADER.names or (), content[: _HEADER.itemsize].view(_HEADER)[0], strict=True
+            HEADER.names or (), content[: HEADER.itemsize].view(HEADER)[0], strict=True
         )
     }
     count, M = header["count"], expected.M
@@ -119,7 +119,7 @@ def _check(content: np.ndarray, expected: Expected) -> int:
     _need(header["entry"] < count, "entry point out of bounds")
     # hnswlib draws an element's level as -log(random) * mult.
     _need(0 < header["mult"] <= 2 and 1 <= header["ef_construction"] <= 1_000_000, "parameters")
-    start, stop = _HEADER.itemsize, _HEADER.itemsize + count * element_bytes
+    start, stop = HEADER.itemsize, HEADER.itemsize + count * element_bytes
     _need(len(content) >= stop + 4 * count, "shorter than its elements")
     elements = content[start:stop].reshape(count, element_bytes)
     for first in range(0, count, _BLOCK):

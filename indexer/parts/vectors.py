@@ -1,4 +1,7 @@
-"""One space of one entity type: its vectors by row, and an HNSW graph over those present."""
+"""One space of one entity type: its vectors by row, and an HNSW graph over those present.
+
+Of nearly equal vectors the graph holds one (`parts.equal`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import load_array, reading
 from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.equal import NONE, Groups, check_pairs
 from omnisearch.indexer.parts.hnsw_file import Expected, check_graph_vectors, check_hnsw_file
 
 # Below this share or number of allowed vectors, scoring them all is faster than filtering each
@@ -30,16 +34,23 @@ class Space:
             item has no such vector or is deleted.
         present: bool (n,), the rows that have one.
         count: how many have one.
+        groups: the rows that are not in the graph, since they are near one that is.
     """
 
     def __init__(
-        self, vectors: np.ndarray, present: np.ndarray, index: hnswlib.Index | None
+        self,
+        vectors: np.ndarray,
+        present: np.ndarray,
+        index: hnswlib.Index | None,
+        groups: Groups = NONE,
     ) -> None:
         self.vectors = vectors
         self.present = present
+        self.groups = groups
         self.count = int(np.count_nonzero(present))
         self.index = index
         self._plain = np.asarray(vectors)  # a gather on a memmap takes twice as long
+        self._grouped = len(groups.members) > 0
         self._everyone = self.count == len(present)
         self._ef = 0
 
@@ -69,27 +80,44 @@ class Space:
             raise InputError(
                 f"The query has shape {query.shape}, the space {self.vectors.shape[1]} dimensions."
             )
-        if allowed is None:
-            kept, accept = self.count, None
-        else:
+        kept, groups, accept = self.count, self.groups, None
+        if allowed is not None:
             if not self._everyone:
                 allowed = allowed & self.present
             kept = int(np.count_nonzero(allowed))
             if kept < EXACT_SHARE * self.count or kept <= min(EXACT_ROWS, self.count - 1):
                 return self.exact(query, k, allowed)
-            # Called for each element that the graph visits: a C function, not a lambda.
-            accept = allowed.tobytes().__getitem__ if kept < self.count else None
+            if kept == self.count:
+                allowed = None
         k = min(k, kept)
         if k <= 0 or self.index is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        nodes = self.count - len(groups.members)
+        if allowed is not None:
+            visible, nodes = allowed, kept
+            if self._grouped:
+                groups, visible = groups.among(allowed)
+                nodes = int(np.count_nonzero(visible))
+            # Called for each element that the graph visits: a C function, not a lambda.
+            accept = visible.tobytes().__getitem__
         if ef != self._ef:
             self.index.set_ef(ef)
             self._ef = ef
+        # A leader stands for members that may be nearer: ask for all that the graph has found.
+        wanted = max(k, ef) if self._grouped else k
         try:
-            labels, distances = self.index.knn_query(query, k, num_threads=1, filter=accept)
+            labels, distances = self.index.knn_query(
+                query, min(wanted, nodes), num_threads=1, filter=accept
+            )
         except RuntimeError:  # fewer than k could be reached
-            return self.exact(query, k, self.present if allowed is None else allowed)
-        return labels[0].view(np.int64), 1.0 - distances[0]
+            return self.exact(query, k, allowed)
+        rows, scores = labels[0].view(np.int64), 1.0 - distances[0]
+        if not self._grouped:
+            return rows, scores
+        rows = groups.expand(rows, scores, k, allowed)
+        scores = np.einsum("nd,d->n", np.take(self._plain, rows, axis=0), query)
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
 
     def exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
@@ -122,15 +150,20 @@ def open_space(folder: Path, name: str, expected: Expected) -> Space:
         present_path = folder / f"{name}-present.npy"
         present = np.array(load_array(present_path, bool, (expected.rows,)))
         check_units(np.asarray(vectors), present)
+    path = folder / f"{name}-groups.npy"
+    with reading("The file of groups", path, REBUILD):
+        pairs = np.array(load_array(path, np.int64, (None, 2)))
+        check_pairs(pairs, np.asarray(vectors), present)
     if not present.any():
         return Space(vectors, present, None)
+    groups = Groups.of(pairs)
     path = folder / f"{name}.hnsw"
     count = check_hnsw_file(path, expected)
-    check_graph_vectors(path, expected, np.asarray(vectors), present)
+    check_graph_vectors(path, expected, np.asarray(vectors), groups.leaders_of(present))
     index = hnswlib.Index("ip", expected.dim)
     with reading("The HNSW file", path, REBUILD):
         index.load_index(str(path), max_elements=count)
-    return Space(vectors, present, index)
+    return Space(vectors, present, index, groups)
 
 
 def check_units(vectors: np.ndarray, present: np.ndarray) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.indexer.parts.hnsw_file import Expected, check_hnsw_file
+from omnisearch.indexer.parts.recall import measure_recall
 from omnisearch.indexer.parts.vectors import Space, open_space
-from omnisearch.indexer.parts.vectors_write import GraphOptions, measure_recall, write_space
+from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 
 OPTIONS = GraphOptions(M=8, ef_construction=60)
 DIM = 12
