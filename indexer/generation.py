@@ -27,7 +27,7 @@ from omnisearch.indexer.parts.words import Texts, open_texts
 
 GENERATION = Kind(
     "generation",
-    4,
+    5,
     again="Run `omnisearch index build`.",
     mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
     "or `omnisearch index build`.",
