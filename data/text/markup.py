@@ -9,14 +9,14 @@ from html.entities import html5
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _MOST_CODED = 4  # times that a text is coded: &amp;amp;amp;eacute;
 _INLINE = (
-    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark q s samp small span strike "
-    "strong sub sup tt u var wbr"
+    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark q s samp small span "
+    "strike strong sub sup tt u var wbr"
 )
 _BLOCKS = (
-    "address article aside blockquote body br button caption center col colgroup dd details div dl dt "
-    "fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img input "
-    "label legend li link main meta nav noscript object ol option p picture pre section select source "
-    "summary svg table tbody td template textarea tfoot th thead title tr ul video"
+    "address article aside blockquote body br button caption center col colgroup dd details div dl "
+    "dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img "
+    "input label legend li link main meta nav noscript object ol option p picture pre section "
+    "select source summary svg table tbody td template textarea tfoot th thead title tr ul video"
 )
 _HIDDEN = tuple(
     (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
