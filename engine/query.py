@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from omnisearch.data.text.exclusions import split_query
-from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.keys import either_keys, word_keys
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
-from omnisearch.data.text.tokens import query_tokens
+from omnisearch.data.text.tokens import Use, code_token, query_tokens, query_words
 from omnisearch.data.workspace.errors import InputError
 
 
@@ -22,8 +23,9 @@ class Query:
         typed: what the user typed, normalised and cut to MAX_QUERY_CHARS, as in the log.
         text: what is searched: the spelling of words that no item has is corrected.
         length: how many words `text` has.
-        terms: the distinct BM25 tokens of the wanted words, in order.
-        wanted: uint32, `word_keys` of `terms`; excluded: those of the excluded words.
+        terms: the distinct BM25 tokens of the wanted words, and what they count.
+        wanted: uint32 (q, 2), `either_keys` of the wanted words; excluded: of the excluded ones.
+        code: uint32 (1,), the key of the whole text as an item's id, SKU, GTIN or MPN.
         language: its language in the catalogue, or None.
         vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
@@ -32,9 +34,10 @@ class Query:
     typed: str
     text: str
     length: int
-    terms: tuple[str, ...]
+    terms: Mapping[str, Use]
     wanted: np.ndarray
     excluded: np.ndarray
+    code: np.ndarray
     language: str | None = None
     vector: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -76,7 +79,12 @@ def query_of(
 @lru_cache(maxsize=10_000)
 def _analysed(text: str, languages: frozenset[str]) -> Query:
     wanted, excluded = split_query(text, languages)
-    terms = tuple(query_tokens(wanted))
     return Query(
-        text, text, len(words(text)), terms, word_keys(terms), word_keys(query_tokens(excluded))
+        typed=text,
+        text=text,
+        length=len(words(text)),
+        terms=query_tokens(wanted),
+        wanted=either_keys(query_words(wanted)),
+        excluded=either_keys(query_words(excluded)),
+        code=word_keys([code_token(text)]),
     )

@@ -13,8 +13,8 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
-from omnisearch.data.text.normalise import words
-from omnisearch.data.text.tokens import TOKENS_VERSION
+from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.tokens import CODE, TOKENS_VERSION, spelled_words
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
 from omnisearch.data.workspace.files import new_folder
@@ -136,6 +136,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
     spaces: dict[tuple[str, str], Space] = {}
     entities, ids = {}, {}
     before = None if job.base is None else job.base.spelling
+    codes: list[np.ndarray] = []
     spelled = Counter(dict(before.counted()) if before else {})
     for entity in ENTITIES:
         (folder / entity).mkdir()
@@ -145,7 +146,8 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
         row_of = rows.row_of()
         places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
         entities[entity] = {"rows": len(rows), "live": len(found.ids)}
-        _write_items(job, folder / entity, entity, rows, (found.texts, places), spelled)
+        texts = (found.texts, places)
+        codes.append(_write_items(job, folder / entity, entity, rows, texts, spelled))
         job.step(len(found.ids))
         for name, vectors in sorted(found.spaces.items()):
             old = None if job.base is None else job.base.spaces.get((entity, name))
@@ -153,7 +155,7 @@ def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals
             spaces[entity, name] = write_space(
                 target, (vectors, places, len(rows)), graph, old, job.step
             )
-    known = keys_of(job.encoder.words())
+    known = np.concatenate([keys_of(job.encoder.words()), *codes])
     write_spelling(folder, spelled, np.union1d(known, before.known) if before else known)
     (folder / ENCODER).mkdir()
     job.encoder.copy_to(folder / ENCODER)
@@ -185,16 +187,16 @@ def _write_items(
     rows: Rows,
     texts: tuple[np.ndarray, np.ndarray],
     spelled: Counter[str],
-) -> None:
+) -> np.ndarray:
     """Write the table, and for items tokens and words, reusing the base's for unchanged texts.
 
-    The words of changed texts are counted in `spelled`.
+    The words of changed texts are counted in `spelled`. Returns the keys of the items' codes.
     """
     digests = np.zeros((len(rows), texts[0].shape[1]), dtype=np.uint8)
     digests[texts[1]] = texts[0]
     if entity not in ITEM_ENTITIES:
         write_table(folder, job.db, entity, rows)
-        return
+        return word_keys([])
     np.save(folder / TEXTS_FILE, digests)
     lines = [""] * len(rows)
     same = np.zeros(len(rows), dtype=bool)
@@ -211,11 +213,12 @@ def _write_items(
     def visit(row: int, item: dict[str, Any]) -> None:
         if not same[row]:
             lines[row] = " ".join(item_tokens(item))
-            spelled.update(set(words("\n".join(field_texts(item, OWN_FIELDS)))))
+            spelled.update(spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
 
     write_table(folder, job.db, entity, rows, visit)
     write_tokens(folder, lines)
     write_texts(folder, lines)
+    return word_keys(token for line in lines for token in line.split() if token[0] == CODE)
 
 
 def read_texts(folder: Path, rows: int) -> np.ndarray:

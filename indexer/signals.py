@@ -19,7 +19,7 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, read_items
-from omnisearch.data.catalogue.schema import ENTITIES, TEXT_FIELDS
+from omnisearch.data.catalogue.schema import CODE_FIELDS, ENTITIES, TEXT_FIELDS
 from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
@@ -39,7 +39,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.reading import check_array, load_array, load_lines, reading
 from omnisearch.indexer.parts.vectors import check_units
 
-SIGNALS = Kind("signals", 1, again="Run `omnisearch index rebuild`.")
+SIGNALS = Kind("signals", 2, again="Run `omnisearch index rebuild`.")
 HASH_BYTES = 16
 LEARNED = "learned"
 
@@ -345,12 +345,13 @@ class _Run:
 
 
 def _text_of(entity: str, item: dict[str, Any]) -> bytes:
-    """Everything that the encoder reads of an item's text, field by field, as bytes."""
+    """Everything that the encoder and the token index read of an item's text, as bytes."""
     if entity == "query":
         return item["id"].encode()
     engaged = [entry[0] for entry in item.get("engaged_queries") or ()]
     values = [engaged if name == "engaged_queries" else item.get(name) for name in TEXT_FIELDS]
-    return orjson.dumps(values)
+    codes = [item.get(name) for name in CODE_FIELDS]
+    return orjson.dumps(values + codes if any(codes) else values)
 
 
 def _digests(contents: Iterator[bytes]) -> np.ndarray:

@@ -56,8 +56,14 @@ def to_3(connection: sqlite3.Connection, folder: Path) -> None:
     )
 
 
+def to_4(connection: sqlite3.Connection, folder: Path) -> None:
+    """Add the codes of products."""
+    for column in ("sku", "gtin", "mpn"):
+        connection.execute(f"ALTER TABLE products ADD COLUMN {column} TEXT")
+
+
 # Version of the schema → the step to the next one, given the workspace's folder.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2, 2: to_3}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2, 2: to_3, 3: to_4}
 
 
 def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:

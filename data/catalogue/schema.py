@@ -19,7 +19,7 @@ from omnisearch.data.catalogue.migrations import migrate, remove_copies, schema_
 from omnisearch.data.workspace.causes import cause_of, is_damage
 from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 
-SCHEMA_VERSION = 3  # a change of the schema is a step in `migrations`
+SCHEMA_VERSION = 4  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
@@ -41,6 +41,8 @@ TEXT_FIELDS = (
     "size",
     "product_types",
 )
+# What identifies a product elsewhere; found whatever its hyphens and spaces, and like its text.
+CODE_FIELDS = ("sku", "gtin", "mpn")
 LIST_FIELDS = ("board_titles", "colours", "materials", "patterns", "product_types")
 
 _ITEM_COLUMNS = """
@@ -58,7 +60,8 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS pins ({_ITEM_COLUMNS});
 CREATE TABLE IF NOT EXISTS products ({_ITEM_COLUMNS},
     brand TEXT, price REAL, currency TEXT, size TEXT,
-    colours TEXT, materials TEXT, patterns TEXT, product_types TEXT  -- JSON [str]
+    colours TEXT, materials TEXT, patterns TEXT, product_types TEXT,  -- JSON [str]
+    sku TEXT, gtin TEXT, mpn TEXT
 );
 CREATE TABLE IF NOT EXISTS boards (id TEXT PRIMARY KEY, title TEXT, owner TEXT, language TEXT);
 CREATE TABLE IF NOT EXISTS board_items (

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.catalogue.schema import ACTIONS, ENTITIES, ITEM_ENTITIES
+from omnisearch.data.catalogue.schema import ACTIONS, CODE_FIELDS, ENTITIES, ITEM_ENTITIES
 from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.value_checks import Refused
@@ -38,9 +38,9 @@ Parser = Callable[[dict[str, Any]], Record]
 
 _ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "id": v.identifier,
-    "title": v.text,
-    "description": v.text,
-    "caption": v.text,
+    "title": v.prose,
+    "description": v.prose,
+    "caption": v.prose,
     "board_titles": v.texts,
     "engaged_queries": lambda value, field: engaged_queries(value, field),
     "domain": v.text,
@@ -49,21 +49,22 @@ _ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "language": v.code,
     "country": v.upper_code,
     "created_at": v.time,
-    "campaign": v.text,
+    "campaign": v.prose,
 }
 _PRODUCT_FIELDS = _ITEM_FIELDS | {
-    "brand": v.text,
+    "brand": v.prose,
     "price": v.number,
     "currency": v.upper_code,
-    "size": v.text,
+    "size": v.prose,
     "colours": v.texts,
     "materials": v.texts,
     "patterns": v.texts,
     "product_types": v.texts,
+    **{name: v.optional_identifier for name in CODE_FIELDS},
 }
 _BOARD_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "id": v.identifier,
-    "title": v.text,
+    "title": v.prose,
     "owner": v.text,
     "language": v.code,
 }

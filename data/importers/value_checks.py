@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from omnisearch.data.text.markup import plain_text
+
 MAX_TEXT = 100_000  # characters of one text field
 MAX_ID = 512  # characters
 MAX_LIST = 1_000  # entries of one list
@@ -67,6 +69,11 @@ def text(value: Any, field: str) -> str | None:
     if not value.isascii():
         _check_unicode(value, field)
     return value if value and not value.isspace() else None
+
+
+def prose(value: Any, field: str) -> str | None:
+    """A text that people read, without HTML; None if blank."""
+    return text(plain_text(found), field) if (found := text(value, field)) else None
 
 
 def _check_unicode(value: str, field: str) -> None:
@@ -251,9 +258,9 @@ def _split(value: str, field: str) -> Any:
 
 
 def texts(value: Any, field: str) -> str | None:
-    """A list of texts as JSON, without blank and repeated ones; None if none remain."""
+    """A list of texts as JSON, without HTML and blank or repeated ones; None if none remain."""
     entries = parts(value, field)
     if not entries:
         return None
-    kept = dict.fromkeys(entry.strip() for v in entries if (entry := text(v, field)))
+    kept = dict.fromkeys(entry.strip() for v in entries if (entry := prose(v, field)))
     return orjson.dumps(list(kept)).decode() if kept else None

@@ -7,7 +7,6 @@ from the catalogue, so brands and languages need no dictionary.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
-from omnisearch.data.text.normalise import is_unspaced, replace_words, words
-from omnisearch.data.text.tokens import STOP_WORDS, tokens
+from omnisearch.data.text.normalise import is_unspaced, replace_words
+from omnisearch.data.text.tokens import STOP_WORDS, code_token, tokens
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.words import ascends, check_ends
@@ -34,8 +33,13 @@ HALF = 3  # minimum letters of each half of a divided word
 MOST = 500_000  # suggested words, the most frequent ones
 MOST_REPLACED = 8  # words of one query, to bound the time of a search
 
-_LEFT_ALONE = STOP_WORDS | EXCLUDING
-_PARTS = re.compile(r"\d+|\D+")
+_UNITS = (
+    "acre amps bits bytes carat feet foot gallon gauge gram gramme grams hertz inch inches joule "
+    "karat kelvin kilo kilogram kilos liter liters litre litres litros lumen lumens meter meters "
+    "metre metres metri metros mile miles ounce ounces pint pixel pouces pound pounds pulgadas "
+    "quart stone volt volts watt watts yard yards zoll gbit mbit gbps mbps"
+)
+_LEFT_ALONE = STOP_WORDS | EXCLUDING | frozenset(_UNITS.split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +67,26 @@ class Spelling:
     def respelled(self) -> Callable[[str], str]:
         """A normalised query in which words that no item has are replaced by similar ones.
 
-        Letters and digits written together ('10ft') are separated, and so are words ('powertool').
-        If nothing is replaced, the query is returned unchanged.
+        Words written together ('powertool') are separated. Numbers, units, what is glued to a
+        number (RTX4090), and a query that is an item's code stay. If nothing is replaced, the query
+        is returned unchanged.
         """
         return lru_cache(maxsize=10_000)(self._respelled)
 
     def _respelled(self, query: str) -> str:
-        asked = (word for word in dict.fromkeys(words(query)) if word not in _LEFT_ALONE)
-        unknown = [word for word in asked if not self._knows(word)][:MOST_REPLACED]
-        found = {word: self.replaced(word) for word in unknown}
-        if all(word == other for word, other in found.items()):
+        if self._has([code_token(query)]):
             return query
-        return replace_words(query, lambda word: found.get(word, word))
+        found: dict[str, str] = {}
+
+        def replace(word: str) -> str:
+            if word in _LEFT_ALONE or self._knows(word):
+                return word
+            if word not in found and len(found) < MOST_REPLACED:
+                found[word] = self.replaced(word)
+            return found.get(word, word)
+
+        text = replace_words(query, replace)
+        return query if all(word == other for word, other in found.items()) else text
 
     def word(self, place: int) -> str:
         """The word at a position."""
@@ -88,18 +100,17 @@ class Spelling:
 
     def replaced(self, word: str) -> str:
         """The replacement of one word: itself, another word, or several."""
-        if word in _LEFT_ALONE or len(word) > LONGEST or self._knows(word) or is_unspaced(word):
+        if word in _LEFT_ALONE or self._knows(word) or is_unspaced(word):
             return word
-        parts = _PARTS.findall(word)
-        if len(parts) > 1:
-            found = [self.replaced(part) for part in parts]
-            return " ".join(found) if all(map(self._knows, " ".join(found).split())) else word
-        if not word.isalpha() or len(word) < SHORTEST:
+        if not word.isalpha() or not SHORTEST <= len(word) <= LONGEST:
             return word
         return self._nearest(word) or self._divided(word) or word
 
     def _knows(self, word: str) -> bool:
-        keys = word_keys(tokens(word))
+        return self._has(tokens(word))
+
+    def _has(self, found: list[str]) -> bool:
+        keys = word_keys(found)
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         return bool(len(self.known)) and bool((self.known[at] == keys).all())
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.items import field_texts
-from omnisearch.data.text.tokens import tokens
+from omnisearch.data.catalogue.schema import CODE_FIELDS
+from omnisearch.data.text.tokens import CODE, code_token, tokens
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import reading
 from omnisearch.indexer.parts import REBUILD
@@ -19,8 +20,15 @@ TOKENS_FILE = "tokens.txt"
 
 
 def item_tokens(item: dict[str, Any]) -> list[str]:
-    """The tokens of all text fields of an item (`TEXT_FIELDS`)."""
-    return tokens("\n".join(field_texts(item)))
+    """The tokens of an item's text fields (`TEXT_FIELDS`) and codes, and of each code as a whole.
+
+    Of an id with the name of a data set (`esci:B07XYZ`), what follows is a code too.
+    """
+    codes = [item[field] for field in CODE_FIELDS if item.get(field)]
+    own = item.get("id") or ""
+    wholes = dict.fromkeys(map(code_token, (*codes, own, own.rpartition(":")[2])))
+    wholes.pop(CODE, None)
+    return [*tokens("\n".join([*field_texts(item), *codes])), *wholes]
 
 
 def write_tokens(folder: Path, lines: Iterable[str]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from omnisearch.indexer.parts.token_index import K1, B, Terms, empty_result
+from omnisearch.indexer.parts.token_index import K1, B, Terms, empty_result, idf, weights_of
 
 
 class LuceneBM25(BM25Okapi):
@@ -18,9 +16,8 @@ class LuceneBM25(BM25Okapi):
         self.doc_len: list[int] = [coded_length(len(document)) for document in corpus]
 
     def _calc_idf(self, nd: dict[str, int]) -> None:
-        self.idf = {
-            word: math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5)) for word, n in nd.items()
-        }
+        self.frequency = nd
+        self.idf = {word: idf(self.corpus_size, n) for word, n in nd.items()}
 
 
 def coded_length(length: int) -> int:
@@ -50,7 +47,11 @@ class RankBM25Index:
         """See `TokenIndex.search`."""
         if self._bm25 is None or not terms or k <= 0:
             return empty_result()
-        scores = self._bm25.get_scores(terms)
+        scores = np.zeros(self._rows)
+        known = self._bm25.frequency
+        weights = weights_of(terms, self._rows, lambda term: known.get(term, 0))
+        for term, weight in weights.items():
+            scores += weight * self._bm25.get_scores([term])
         found = scores > 0 if allowed is None else (scores > 0) & allowed
         rows = np.flatnonzero(found)
         best = rows[np.lexsort((rows, -scores[rows]))][:k]

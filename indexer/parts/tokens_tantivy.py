@@ -12,7 +12,7 @@ import tantivy
 
 from omnisearch.data.workspace.reading import load_json, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.token_index import Terms, empty_result
+from omnisearch.indexer.parts.token_index import Terms, empty_result, weights_of
 
 TANTIVY_FOLDER = "tantivy"
 
@@ -98,26 +98,28 @@ class TantivyIndex:
     def _search(
         self, terms: Terms, k: int, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        weights = weights_of(terms, self._rows, self._frequency)
         query = tantivy.Query.boolean_query(
-            [
-                (
-                    tantivy.Occur.Should,
-                    tantivy.Query.term_query(self._schema, "text", term, index_option="freq"),
-                )
-                for term in terms
-            ]
+            [(tantivy.Occur.Should, self._term(term, weight)) for term, weight in weights.items()]
         )
         if allowed is None:
             return self._top(query, k)
         kept = int(np.count_nonzero(allowed))
         if kept == 0:
             return empty_result()
-        matching = sum(self._searcher.doc_freq("text", term) for term in terms)
+        matching = sum(map(self._frequency, weights))
         depth = min(64 + 2 * k * self._rows // kept, self._rows)
         if _SET_ROW_COST * kept < min(depth, matching):
             within = _within(self._schema, query, np.flatnonzero(allowed).tolist())
             return self._top(within, min(k, kept))
         return self._sift(query, k, allowed, depth)
+
+    def _term(self, term: str, weight: float) -> tantivy.Query:
+        query = tantivy.Query.term_query(self._schema, "text", term, index_option="freq")
+        return query if weight == 1 else tantivy.Query.boost_query(query, weight)
+
+    def _frequency(self, term: str) -> int:
+        return self._searcher.doc_freq("text", term)
 
     def _sift(
         self, query: tantivy.Query, k: int, allowed: np.ndarray, depth: int

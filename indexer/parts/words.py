@@ -32,15 +32,17 @@ class Words:
         """How far a query's words and the words of rows overlap.
 
         Args:
-            query: `word_keys` of the query's tokens.
+            query: uint32 (q,) or (q, 2), `word_keys` or `either_keys` of the query's words.
             rows: int64 (m,).
 
         Returns:
             float32 (m,): the share of the query's words that the row has, and the share of the
             row's words that are in the query; NaN if either has no words.
         """
-        met, lengths = self._met(query, rows, np.ones(len(query)))
-        return _over(met, max(len(query), 1)), _over(met, np.maximum(lengths, 1))
+        own = np.unique(query)
+        met, _ = self._met(query, rows, np.ones(len(query)))
+        covered, lengths = self._met(own, rows, np.ones(len(own)))
+        return _over(met, max(len(query), 1)), _over(covered, np.maximum(lengths, 1))
 
     def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The first result of `match`, with each word of the query weighted."""
@@ -54,13 +56,20 @@ class Words:
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
         where = np.repeat(self.offsets[rows] - ends + lengths, lengths) + np.arange(total)
-        keys, met = self.keys[where], np.zeros(total)
+        keys, row = self.keys[where], np.repeat(np.arange(len(rows)), lengths)
+        met = np.zeros(len(rows))
         # A comparison for each word of a query is several times faster than a binary search.
-        for key, weight in zip(query, weights.tolist(), strict=True):
-            met += (keys == key) * weight
-        upto = np.concatenate(([0], np.cumsum(met)))
-        known = (lengths > 0) & (len(query) > 0)
-        return np.where(known, upto[ends] - upto[ends - lengths], np.nan), lengths
+        for either, weight in zip(_either(query), weights.tolist(), strict=True):
+            has = np.zeros(len(rows), bool)
+            for key in np.unique(either):
+                has[row[keys == key]] = True
+            met += has * weight
+        return np.where((lengths > 0) & (len(query) > 0), met, np.nan), lengths
+
+
+def _either(query: np.ndarray) -> np.ndarray:
+    """Each word's keys as a row."""
+    return query if query.ndim == 2 else query[:, None]
 
 
 def _over(met: np.ndarray, whole: float | np.ndarray) -> np.ndarray:
@@ -85,11 +94,12 @@ class Texts(Words):
         return int(np.count_nonzero(np.diff(self.offsets)))
 
     def frequency(self, query: np.ndarray) -> np.ndarray:
-        """int64 (len(query),): how many rows have each word."""
+        """int64 (len(query),): how many rows have each word, or its more frequent spelling."""
+        either = _either(query)
         if not len(self.known):
             return np.zeros(len(query), np.int64)
-        at = np.minimum(np.searchsorted(self.known, query), len(self.known) - 1)
-        return np.where(self.known[at] == query, self.counts[at], 0)
+        at = np.minimum(np.searchsorted(self.known, either), len(self.known) - 1)
+        return np.where(self.known[at] == either, self.counts[at], 0).max(axis=1, initial=0)
 
 
 def idf(texts: Sequence[Texts], query: np.ndarray) -> np.ndarray:

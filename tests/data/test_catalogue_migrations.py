@@ -87,7 +87,7 @@ def make_first(folder: Path) -> Path:
 
 
 def contents(path: Path) -> dict[str, list]:
-    """Table → its rows, sorted; `item_vectors` under its old name, with its first columns."""
+    """Table → its rows, sorted, as the first schema names tables and columns."""
     with closing(sqlite3.connect(path)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         names = {name: name for name in TABLES}
@@ -97,7 +97,10 @@ def contents(path: Path) -> dict[str, list]:
             key: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
             for key, name in names.items()
         }
-        return {**found, "features": [row[:6] for row in found["features"]]}
+        added = [row[-3:] for row in found["products"]] if version > 3 else []
+        assert all(row == (None, None, None) for row in added)  # sku, gtin, mpn
+        first = {"features": 6, "products": 21}
+        return found | {name: [row[:n] for row in found[name]] for name, n in first.items()}
 
 
 def check_migrated(path: Path, before: dict[str, list]) -> None:

@@ -56,14 +56,17 @@ def test_a_query_is_analysed_once_in_a_search(engine: SearchEngine, monkeypatch:
     from omnisearch.engine import query as module
 
     calls: list[str] = []
-    real = module.query_tokens
-    monkeypatch.setattr(module, "query_tokens", lambda text: calls.append(text) or real(text))
+    for name in ("query_tokens", "query_words"):
+        real = getattr(module, name)
+        noted = lambda text, real=real: calls.append(text) or real(text)  # noqa: E731
+        monkeypatch.setattr(module, name, noted)
     monkeypatch.setattr(module, "words", lambda text: calls.append(text) or text.split())
     engine.search("vintage mirror without lamp", k=10, explain=True)
     assert sorted(map(str.strip, calls)) == [
         "lamp",
         "vintage mirror",
+        "vintage mirror",
         "vintage mirror without lamp",
     ]
     engine.search("vintage mirror without lamp", page=2)
-    assert len(calls) == 3
+    assert len(calls) == 4

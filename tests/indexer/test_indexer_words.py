@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnisearch.data.text.keys import word_keys
-from omnisearch.data.text.tokens import query_tokens, tokens
+from omnisearch.data.text.keys import either_keys, word_keys
+from omnisearch.data.text.tokens import query_words, tokens
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.parts.table import name_of
 from omnisearch.indexer.parts.words import Words, idf, open_texts, write_texts
@@ -39,7 +39,7 @@ def test_words_meet_in_their_stems_and_a_name_is_the_first_there_is() -> None:
     item = {"title": None, "caption": "Two copper sinks", "description": "something else"}
     keys = word_keys(tokens(name_of(item)))
     table = Words(keys, np.array([0, len(keys)]))
-    share, cover = table.match(word_keys(query_tokens("a copper sink")), np.array([0]))
+    share, cover = table.match(either_keys(query_words("a copper sink")), np.array([0]))
     assert share[0] == 1  # the stop word was left out of the query
     np.testing.assert_allclose(cover[0], 2 / 3)
     assert name_of({}) == ""

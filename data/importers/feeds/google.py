@@ -1,7 +1,7 @@
 """A Google Merchant product feed (`google`): one TSV or CSV file, one product per line.
 
 Column names may be spelled `image_link` or `image link`. A sale price takes precedence over the
-price. Columns that products do not have, such as `gtin`, are listed in the report.
+price. Columns that products do not have, such as `condition`, are listed in the report.
 """
 
 from __future__ import annotations
