@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.world.population import DAY, END, NO_TEXT, START
+from omnisearch.world.population import DAY, END, NO_TEXT, START, Population
 from omnisearch.world.production import Production, Results
 from omnisearch.world.querypool import QueryPool
 
@@ -184,6 +184,26 @@ def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> 
     return query
 
 
+def engagement_chance(
+    items: Population, queries: QueryPool, query: np.ndarray, row: np.ndarray, truth: np.ndarray
+) -> np.ndarray:
+    """The probability that an examined item gets engagement; `truth` is its relevance to the query.
+
+    `query` and `row` are numbers of queries and items; shapes broadcast.
+    """
+    foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
+    return ENGAGED * truth * (items.quality[row] * np.where(foreign, FOREIGN, 1.0))
+
+
+def fulfilment(chance: np.ndarray) -> float:
+    """The probability that a user engages with at least one of the results shown.
+
+    `chance` (k,) are their engagement probabilities by position; accidental clicks do not count.
+    """
+    position = np.arange(1, len(chance) + 1)
+    return float(1.0 - np.prod(1.0 - position**-EXAMINATION * chance))
+
+
 def _part(
     session: Session, which: np.ndarray, target: np.ndarray, action: int | np.ndarray
 ) -> list[np.ndarray]:
@@ -207,10 +227,9 @@ def _acts(
     row, truth = page[which, place], truth[which, place]
     position = place + 1
 
-    foreign = (items.language[row] != queries.language[query[which]]) & (items.text[row] != NO_TEXT)
-    attractive = items.quality[row] * np.where(foreign, FOREIGN, 1.0)
     examined = rng.random(len(row)) < position**-EXAMINATION
-    engaged = examined & (rng.random(len(row)) < ENGAGED * truth * attractive)
+    likely = engagement_chance(items, queries, query[which], row, truth)
+    engaged = examined & (rng.random(len(row)) < likely)
     accident = examined & ~engaged & (rng.random(len(row)) < ACCIDENT)
     seen = time[which] + 2 * position
 

@@ -18,6 +18,7 @@ from omnisearch.world.lexicon import Lexicon, load_lexicon
 from omnisearch.world.population import NO_TEXT, make_prior, populate
 from omnisearch.world.production import Production
 from omnisearch.world.querypool import make_queries
+from omnisearch.world.sessions import engagement_chance
 from omnisearch.world.sizes import Size
 
 
@@ -59,6 +60,15 @@ class Truth:
         row = np.array([self.item_of[key] for _, key in pairs])
         foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
         return np.digitize(self.production.relevance(query, row), GRADES), foreign
+
+    def of_query(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+        """For a normalised query: every item's true grade 0..3, (n,) int64, and the probability
+        (n,) that a user engages with the item once it is examined."""
+        items, queries = self.production.items, self.production.queries
+        row, everything = np.array([self.query_of[query]]), np.arange(len(items))
+        relevance = self.production.relevance(row, everything)
+        chance = engagement_chance(items, queries, row, everything, relevance)
+        return np.digitize(relevance, GRADES), chance
 
     def interests(self) -> list[tuple[str, list[str]]]:
         """Every query with the path of its theme: interest, family, concept."""
