@@ -15,7 +15,6 @@ from omnisearch.evaluation.tables import NEW, TRUTH, true_tables
 from omnisearch.evaluation.truth import FULFILMENT, NDCG, true_values
 from omnisearch.world import sessions
 from omnisearch.world.itemtext import item_id
-from omnisearch.world.production import Production
 from omnisearch.world.truth import Truth
 
 
@@ -42,9 +41,9 @@ def test_fulfilment_is_the_share_of_simulated_sessions_with_engagement(
     everyone = np.arange(asked)
     session = (everyone + 10**9, everyone, np.full(asked, truth.query_of[query]))
     rows = np.tile(np.array(page), (asked, 1))
-    production = Production(truth.tree, truth.items, truth.queries, None, None)  # type: ignore[arg-type]
-    parts = sessions._acts(
-        production,
+    parts = sessions.acts(
+        truth.items,
+        truth.queries,
         rows,
         truth.relevance(session[2][:, None], rows),
         session,
