@@ -32,7 +32,8 @@ def true_values(
     }
     ceilings = {name: np.zeros(len(queries)) for name in (NDCG, FULFILMENT)}
     for place, query in enumerate(queries):
-        grades, chances = truth.of_query(query)
+        row = truth.query_of[query]
+        grades, chances = truth.grades_of_all(row), truth.chances(row)
         if among is not None:
             grades, chances = grades * among, chances * among
         # Examination falls with the position, so the best order is that of the chances themselves.

@@ -101,13 +101,16 @@ class Truth:
         foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
         return np.digitize(self.relevance(query, row), GRADES), foreign
 
-    def of_query(self, query: str) -> tuple[np.ndarray, np.ndarray]:
-        """For a normalised query: every item's true grade 0..3, (n,) int64, and the probability
-        (n,) that a user engages with the item once it is examined."""
-        row, everything = np.array([self.query_of[query]]), np.arange(len(self.items))
-        relevant = self.relevance(row, everything)
-        chance = engagement_chance(self.items, self.queries, row, everything, relevant)
-        return np.digitize(relevant, GRADES), chance
+    def grades_of_all(self, query: int) -> np.ndarray:
+        """(n,) the true grade 0..3 of every item for a query row."""
+        return np.digitize(self.relevance(np.array([query]), np.arange(len(self.items))), GRADES)
+
+    def chances(self, query: int) -> np.ndarray:
+        """(n,) the probability that a user with a query (row) engages with each item, once it is
+        examined."""
+        one, everything = np.array([query]), np.arange(len(self.items))
+        relevant = self.relevance(one, everything)
+        return engagement_chance(self.items, self.queries, one, everything, relevant)
 
     def interests(self) -> list[tuple[str, list[str]]]:
         """Every query with the path of its theme: interest, family, concept."""

@@ -27,8 +27,13 @@ def page_of(truth: Truth, rows: list[int]) -> list[tuple[str, str]]:
     return [("pin", item_id(truth.items, row)) for row in rows]
 
 
+def of_query(truth: Truth, query: str) -> tuple[np.ndarray, np.ndarray]:
+    row = truth.query_of[query]
+    return truth.grades_of_all(row), truth.chances(row)
+
+
 def relevant_rows(truth: Truth, query: str, n: int) -> list[int]:
-    grades, chances = truth.of_query(query)
+    grades, chances = of_query(truth, query)
     return np.argsort(-(grades + chances), kind="stable")[:n].tolist()
 
 
@@ -36,7 +41,7 @@ def test_fulfilment_is_the_share_of_simulated_sessions_with_engagement(
     truth: Truth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "ACCIDENT", 0.0)  # so that every action is engagement
-    query = next(text for text in truth.query_of if truth.of_query(text)[0].max() == 3)
+    query = next(text for text in truth.query_of if of_query(truth, text)[0].max() == 3)
     page, asked = relevant_rows(truth, query, 12)[4:12], 20_000
     everyone = np.arange(asked)
     session = (everyone + 10**9, everyone, np.full(asked, truth.query_of[query]))
@@ -60,7 +65,7 @@ def test_fulfilment_is_the_share_of_simulated_sessions_with_engagement(
 
 def test_no_order_is_above_the_ceiling_and_the_oracle_reaches_it(truth: Truth) -> None:
     for query in list(truth.query_of)[:20]:
-        grades, chances = truth.of_query(query)
+        grades, chances = of_query(truth, query)
         best = np.argsort(-chances, kind="stable")[:5].tolist()
         rankings = {
             "by grade": {query: page_of(truth, np.argsort(-grades, kind="stable").tolist())},
@@ -74,8 +79,8 @@ def test_no_order_is_above_the_ceiling_and_the_oracle_reaches_it(truth: Truth) -
 
 
 def test_grades_of_items_that_nobody_judged_count(truth: Truth) -> None:
-    query = next(text for text in truth.query_of if (truth.of_query(text)[0] == 3).sum() >= 2)
-    grades, _ = truth.of_query(query)
+    query = next(text for text in truth.query_of if (of_query(truth, text)[0] == 3).sum() >= 2)
+    grades, _ = of_query(truth, query)
     (first, second), worst = np.flatnonzero(grades == 3)[:2], int(np.argmin(grades))
     rankings = {
         "a": {query: page_of(truth, [worst, first])},
