@@ -14,8 +14,9 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains, data_notes, gains_of_query
-from omnisearch.evaluation.metrics import ndcg
+from omnisearch.evaluation.metrics import condensed_ndcg, ndcg
 
+DEPTH = 100  # results of each system that are measured
 COMPARED = ("token", "embedding", "full")
 
 
@@ -59,7 +60,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Column:
-    """One system's first k results and their judgments; `ndcg` is None without judgments."""
+    """One system's first k results and their judgments.
+
+    `ndcg` (at 10) counts unjudged results as irrelevant, `condensed_ndcg` leaves them out of the
+    first 100 results; both are None without judgments.
+    """
 
     system: str
     took_ms: float
@@ -68,6 +73,7 @@ class Column:
     irrelevant: int
     unjudged: int
     ndcg: float | None
+    condensed_ndcg: float | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ def compare_query(
             _shown(hit, texts.get((hit.entity, hit.id), {}), system, found, gains)
             for hit in response.hits[:k]
         ]
-        columns.append(_column(system, response.took_ms, hits, gains))
+        ranked = engine.rank(query, system, DEPTH) if gains else []
+        columns.append(_column(system, response.took_ms, hits, gains, ranked))
     last = responses[systems[-1]]
     return Comparison(
         query=query.strip(),
@@ -185,7 +192,13 @@ def _shown(
     )
 
 
-def _column(system: str, took_ms: float, hits: list[Shown], gains: ItemGains) -> Column:
+def _column(
+    system: str,
+    took_ms: float,
+    hits: list[Shown],
+    gains: ItemGains,
+    ranked: Sequence[tuple[str, str, float]],
+) -> Column:
     verdicts = [hit.relevant for hit in hits]
     ranking = [(hit.entity, hit.id) for hit in hits]
     return Column(
@@ -196,4 +209,5 @@ def _column(system: str, took_ms: float, hits: list[Shown], gains: ItemGains) ->
         irrelevant=verdicts.count(False),
         unjudged=verdicts.count(None),
         ndcg=ndcg(ranking, gains, k=10) if gains else None,
+        condensed_ndcg=condensed_ndcg([row[:2] for row in ranked], gains, k=10) if gains else None,
     )

@@ -18,7 +18,9 @@ from omnisearch.evaluation.evaluate import held_out_gains
 from omnisearch.evaluation.judged import RELEVANT, ItemGains, data_notes, judged_gains
 from omnisearch.evaluation.significance import Difference, compare_paired, holm
 from omnisearch.evaluation.systems import (
+    JUDGED_METRICS,
     METRICS,
+    UNJUDGED,
     Estimate,
     Rankings,
     Values,
@@ -28,6 +30,8 @@ from omnisearch.evaluation.systems import (
     rank_all,
     values_of,
 )
+
+JUDGMENTS = "judgments"
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ def compare_queries(
     gains, gains_from = _gains(db, queries, options)
     measured = [query for query in queries if query in gains]
     rankings = rank_all(engine, queries, systems, progress)
-    values = values_of(rankings, gains, measured, RELEVANT)
+    metrics = JUDGED_METRICS if gains_from == JUDGMENTS else METRICS
+    values = values_of(rankings, gains, measured, RELEVANT, metrics)
     shared = _overlaps(rankings, queries, options.k)
     return SetComparison(
         queries=len(queries),
@@ -145,7 +150,7 @@ def _gains(
     db: sqlite_utils.Database, queries: Sequence[str], options: SetOptions
 ) -> tuple[dict[str, ItemGains], str]:
     if gains := _of_queries(judged_gains(db), queries):
-        return gains, "judgments"
+        return gains, JUDGMENTS
     held_out = held_out_gains(db) if options.held_out is None else options.held_out
     if gains := _of_queries(held_out, queries):
         return gains, "held-out engagement"
@@ -175,13 +180,15 @@ def _pairs(
             b,
             overlap=float(np.mean(shares)) if shares else float("nan"),
             differences={
-                name: compare_paired(values[a][name], values[b][name], seed) for name in METRICS
+                name: compare_paired(of_a, values[b][name], seed)
+                for name, of_a in values[a].items()
+                if name != UNJUDGED
             },
             p_holm={},
         )
         for (a, b), shares in shared.items()
     ]
-    for name in METRICS:
+    for name in pairs[0].differences:
         corrected = holm([pair.differences[name].p_value for pair in pairs])
         pairs = [
             replace(pair, p_holm=pair.p_holm | {name: p})

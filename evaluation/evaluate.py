@@ -3,13 +3,14 @@
 Relevance comes from two sources. Held-out engagement: the pairs of the evaluation window (§4.2),
 with gains of 1. Judged sets: the judgments of queries that no ranker is trained on (a data set's
 test queries, and those of the evaluation window), averaged over judges and scaled; one set for
-each prefix of the items' ids, such as 'esci' of 'esci:B07'.
+each prefix of the items' ids, such as 'esci' of 'esci:B07'. Each is measured again by its new
+items alone. A sample world also knows what is true.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,13 +18,19 @@ import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue.pairs import evaluation_pairs
-from omnisearch.data.catalogue.splits import evaluation_queries, evaluation_window, time_split
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
+from omnisearch.data.catalogue.splits import (
+    evaluation_queries,
+    evaluation_window,
+    time_split,
+    training_window,
+)
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import evaluated_systems
 from omnisearch.evaluation.compare import Engine
 from omnisearch.evaluation.judged import (
-    RELEVANT,
+    Item,
     ItemGains,
     data_notes,
     engaged_gains,
@@ -32,19 +39,17 @@ from omnisearch.evaluation.judged import (
 )
 from omnisearch.evaluation.languages import language_pairs
 from omnisearch.evaluation.recall import Recall, RecallOptions, evaluate_recall
-from omnisearch.evaluation.significance import Difference, compare_paired, holm
-from omnisearch.evaluation.systems import (
-    Estimate,
-    Values,
-    estimates,
-    has_relevant,
-    judged_shares,
-    rank_all,
-    values_of,
+from omnisearch.evaluation.systems import has_relevant, rank_all
+from omnisearch.evaluation.tables import (
+    Relevant,
+    SystemsTable,
+    gains_table,
+    new_table,
+    true_tables,
 )
+from omnisearch.world.truth import Truth
 
 FEWEST_OF_LANGUAGES = 20  # fewest pairs of two languages that a figure is given for
-MAIN = "nDCG@10"  # the metric on which the last system is tested against the others
 ENGAGEMENT, JUDGED = "held-out engagement", "judged"
 
 
@@ -64,29 +69,6 @@ class EvaluateOptions:
     pairs: int = 80_000
     corpus: int = 1_500_000
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class SystemsTable:
-    """Every system on one set of queries.
-
-    Attributes:
-        name: 'held-out engagement', 'judged' or 'judged: esci'.
-        queries: number of measured queries, of `available`.
-        against: each other system → the last system's nDCG@10 minus that one's.
-        p_holm: the Holm-corrected p-values of these differences.
-        judged_at_10: system → the share of its first 10 results that is judged. Unjudged results
-            count as irrelevant, so a low share makes a system look worse than it is. Empty for
-            engagement.
-    """
-
-    name: str
-    queries: int
-    available: int
-    metrics: dict[str, dict[str, Estimate]]
-    against: dict[str, Difference]
-    p_holm: dict[str, float]
-    judged_at_10: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -125,6 +107,23 @@ def held_out_gains(db: sqlite_utils.Database) -> dict[str, ItemGains]:
     return engaged_gains(held_out_pairs(db))
 
 
+def new_items(db: sqlite_utils.Database) -> set[Item]:
+    """The items that the log does not mention before the end of training.
+
+    Neither the encoders nor the features of rankers have seen anybody look at them.
+    """
+    items = [
+        (entity, key)
+        for entity in ITEM_ENTITIES
+        for (key,) in db.conn.execute(f"SELECT id FROM {table_of(entity)}")
+    ]
+    seen = db.conn.execute(
+        "SELECT DISTINCT entity, item_id FROM engagements WHERE time >= ? AND time < ?",
+        training_window(time_split(db)),
+    )
+    return set(items) - set(seen)
+
+
 class LiveEngine(Engine, Protocol):
     """An engine with access to its generation, encoder and rankers."""
 
@@ -137,10 +136,11 @@ def evaluate(
     db: sqlite_utils.Database,
     options: EvaluateOptions | None = None,
     progress: Progress | None = None,
+    truth: Truth | None = None,
 ) -> Evaluation:
     """Recall of all spaces and metrics of all systems, on the held-out data available.
 
-    `progress` counts queries over all sets.
+    `progress` counts queries over all sets. `truth` is that of the sample world in the catalogue.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
     begins, ends = evaluation_window(time_split(db))
@@ -148,7 +148,7 @@ def evaluate(
     sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
     chosen = {name: _draw(gains, options) for name, gains in sets.items()}
     total, done = sum(len(queries) for queries in chosen.values()), 0
-    tables = []
+    tables, new = [], new_items(db)
     for name, queries in chosen.items():
 
         def advance(number: int, _: int, before: int = done) -> None:
@@ -157,11 +157,11 @@ def evaluate(
 
         if queries:
             rankings = rank_all(engine, queries, options.systems, advance)
-            values = values_of(rankings, sets[name], queries, RELEVANT)
-            table = _table(name, values, (len(queries), len(sets[name])), options)
-            if name != ENGAGEMENT:
-                table = replace(table, judged_at_10=judged_shares(rankings, sets[name]))
-            tables.append(table)
+            relevant = Relevant(name, sets[name], judged=name != ENGAGEMENT)
+            tables.append(gains_table(relevant, rankings, options.seed))
+            tables += new_table(relevant, rankings, new, options.seed)
+            if truth is not None and not relevant.judged:
+                tables += true_tables(truth, rankings, new, options.seed)
         done += len(queries)
     among = RecallOptions(corpus=options.corpus, seed=options.seed)
     towards = language_pairs(db, sets.values(), seed=options.seed, fewest=FEWEST_OF_LANGUAGES)
@@ -213,23 +213,3 @@ def _draw(gains: Mapping[str, ItemGains], options: EvaluateOptions) -> list[str]
         return queries
     rows = np.random.default_rng(options.seed).choice(len(queries), options.queries, replace=False)
     return [queries[row] for row in sorted(rows)]
-
-
-def _table(
-    name: str, values: Values, counts: tuple[int, int], options: EvaluateOptions
-) -> SystemsTable:
-    *others, last = options.systems
-    against = {
-        other: compare_paired(values[other][MAIN], values[last][MAIN], options.seed)
-        for other in others
-    }
-    corrected = holm([difference.p_value for difference in against.values()])
-    return SystemsTable(
-        name=name,
-        queries=counts[0],
-        available=counts[1],
-        metrics=estimates(values, options.seed),
-        against=against,
-        p_holm=dict(zip(against, corrected, strict=True)),
-        judged_at_10={},
-    )

@@ -48,6 +48,16 @@ def ndcg(ranking: Ranking, gains: Gains, level: float = 1.0, k: int | None = Non
     return _dcg(found) / _dcg(best)
 
 
+def condensed_ndcg(
+    ranking: Ranking, gains: Gains, level: float = 1.0, k: int | None = None
+) -> float:
+    """`ndcg` of the ranking without its unjudged documents, so that it is fair to them.
+
+    That is trec_eval's -J. Negative grades mean "not judged", as for `bpref`.
+    """
+    return ndcg([doc for doc in ranking if gains.get(doc, -1) >= 0], gains, level, k)
+
+
 def _dcg(gains: Iterable[float]) -> float:
     return fsum(gain / log2(rank + 1) for rank, gain in enumerate(gains, 1) if gain > 0)
 
@@ -112,6 +122,12 @@ def bpref(ranking: Ranking, gains: Gains, level: float = 1.0) -> float:
     return total / len(relevant)
 
 
+def unjudged(ranking: Ranking, gains: Gains, level: float = 1.0, k: int = 10) -> float:
+    """The share of the first k documents (of all, if fewer) that are not judged; 0 of none."""
+    first = ranking[:k]
+    return sum(gains.get(doc, -1) < 0 for doc in first) / len(first) if first else 0.0
+
+
 _PLAIN: dict[str, Measure] = {
     "ndcg": ndcg,
     "map": average_precision,
@@ -121,10 +137,12 @@ _PLAIN: dict[str, Measure] = {
 }
 _CUT: dict[str, Callable[..., float]] = {
     "ndcg_cut": ndcg,
+    "condensed_ndcg_cut": condensed_ndcg,
     "map_cut": average_precision,
     "P": precision,
     "recall": recall,
     "success": success,
+    "unjudged": unjudged,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +13,7 @@ from omnisearch.evaluation.compare_set import PairOfSystems, SetComparison
 from omnisearch.evaluation.evaluate import Evaluation
 from omnisearch.evaluation.languages import ACROSS
 from omnisearch.evaluation.recall import Recall
-from omnisearch.evaluation.systems import METRICS, Estimate
+from omnisearch.evaluation.systems import Estimate, best_means
 from omnisearch.evaluation.wording import p_text, plain, price_text, system_name
 
 _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
@@ -42,6 +44,7 @@ def _heading(column: Column) -> Text:
         heading.append(f"\n✓ {column.relevant} ", "green")
         heading.append(f"✗ {column.irrelevant} ", "red")
         heading.append(f"· {column.unjudged}  nDCG@10 {column.ndcg:.3f}", "dim")
+        heading.append(f", condensed {column.condensed_ndcg:.3f}", "dim")
     return heading
 
 
@@ -93,16 +96,14 @@ def set_tables(comparison: SetComparison) -> RenderableType:
     return Group(*lines)
 
 
-def metrics_table(metrics: dict[str, dict[str, Estimate]], title: str) -> Table:
-    """Systems as rows, metrics with their 95% intervals as columns."""
+def metrics_table(
+    metrics: dict[str, dict[str, Estimate]], title: str, ceiling: Mapping[str, float] | None = None
+) -> Table:
+    """Systems as rows, metrics with their 95% intervals as columns; last what is possible."""
     grid = Table(title=Text(title, "bold"), title_justify="left")
     grid.add_column("system")
-    for name in METRICS:
+    for name in (best := best_means(metrics)):
         grid.add_column(name, justify="right")
-    best = {
-        name: max((columns[name].mean for columns in metrics.values()), default=0.0)
-        for name in METRICS
-    }
     for system, columns in metrics.items():
         cells = [
             Text.assemble(
@@ -112,6 +113,9 @@ def metrics_table(metrics: dict[str, dict[str, Estimate]], title: str) -> Table:
             for name, found in columns.items()
         ]
         grid.add_row(Text(system), *cells)
+    if ceiling:
+        cells = [Text(f"{ceiling[name]:.3f}", "dim") for name in best]
+        grid.add_row(Text("best possible", "dim"), *cells)
     return grid
 
 
@@ -142,16 +146,15 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     lines += _language_tables(evaluation.languages)
     for table in evaluation.tables:
         title = f"{table.name}: {table.queries:,} of {table.available:,} queries"
-        lines.append(metrics_table(table.metrics, title))
+        lines.append(metrics_table(table.metrics, title, table.ceiling))
         last = next(reversed(table.metrics))
-        told = (
-            f"{other} {found.mean:+.3f} (p {p_text(table.p_holm[other])})"
-            for other, found in table.against.items()
-        )
-        lines.append(Text(f"nDCG@10 of {last} minus that of " + ", ".join(told), "dim"))
-        if table.judged_at_10:
-            shares = (f"{system} {share:.0%}" for system, share in table.judged_at_10.items())
-            lines.append(Text("first 10 that judges saw: " + ", ".join(shares), "dim"))
+        for metric, differences in table.against.items():
+            told = (
+                f"{other} {found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}, "
+                f"p {p_text(table.p_holm[metric][other])})"
+                for other, found in differences.items()
+            )
+            lines.append(Text(f"{metric} of {last} minus that of " + ", ".join(told), "dim"))
     lines.extend(Text(note, "yellow") for note in evaluation.notes)
     return Group(*lines)
 

@@ -92,7 +92,8 @@ def _tally(column: Column) -> str:
     words = "".join(f'<span class="{kind}">{label}</span>' for kind, n, label in parts if n)
     return (
         f'<div class="tally"><div class="bar" aria-hidden="true">{bar}</div>'
-        f"<p>{words}<span>nDCG@10 {column.ndcg:.3f}</span></p></div>"
+        f"<p>{words}<span>nDCG@10 {column.ndcg:.3f}, without the unjudged "
+        f"{column.condensed_ndcg:.3f}</span></p></div>"
     )
 
 

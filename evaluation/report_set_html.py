@@ -5,7 +5,7 @@ from __future__ import annotations
 from omnisearch.evaluation.compare_set import PairOfSystems, QueryRow, SetComparison
 from omnisearch.evaluation.html_page import notes, page, text
 from omnisearch.evaluation.significance import Difference
-from omnisearch.evaluation.systems import METRICS
+from omnisearch.evaluation.systems import best_means
 from omnisearch.evaluation.wording import p_text, system_about, system_name
 
 _SHOWN = 15  # queries in each of the tables of gains and losses
@@ -33,10 +33,7 @@ def _metrics(comparison: SetComparison) -> str:
             f"{comparison.queries:,} queries has judgments or held-out engagement, so only the "
             "overlap is known.</p></section>"
         )
-    best = {
-        name: max(comparison.metrics[system][name].mean for system in comparison.systems)
-        for name in METRICS
-    }
+    best = best_means(comparison.metrics)
     rows = []
     for system in comparison.systems:
         cells = "".join(
@@ -46,7 +43,7 @@ def _metrics(comparison: SetComparison) -> str:
         )
         label = f"{text(system_name(system))}<small>{text(system_about(system))}</small>"
         rows.append(f"<tr><td>{label}</td>{cells}</tr>")
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in METRICS)
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in best)
     return f"""<section class="sheet">
 <h2>Metrics</h2>
 <p>Mean over {comparison.measured:,} of {comparison.queries:,} queries, those with

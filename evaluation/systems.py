@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.evaluation.compare import Engine
+from omnisearch.evaluation.compare import DEPTH, Engine
 from omnisearch.evaluation.judged import RELEVANT, Item, ItemGains
 from omnisearch.evaluation.metrics import measure
 from omnisearch.evaluation.significance import bootstrap_interval
@@ -22,7 +22,13 @@ METRICS = {
     "Recall@100": "recall_100",
     "MRR": "recip_rank",
 }
-DEPTH = 100  # results requested from each system; MRR and Recall@100 use no more
+# Where relevance is judged, most results may be unknown. These measures are of the judged alone.
+UNJUDGED, CONDENSED = "unjudged@10", "condensed nDCG@10"
+JUDGED_METRICS = METRICS | {
+    CONDENSED: "condensed_ndcg_cut_10",
+    "bpref": "bpref",
+    UNJUDGED: "unjudged_10",
+}
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,29 @@ def rank_all(
 
 
 def values_of(
-    rankings: Rankings, gains: Mapping[str, ItemGains], queries: Sequence[str], level: float
+    rankings: Rankings,
+    gains: Mapping[str, ItemGains],
+    queries: Sequence[str],
+    level: float,
+    metrics: Mapping[str, str] = METRICS,
 ) -> Values:
-    """Each metric of METRICS for each of `queries`, all of which must have gains."""
+    """Each metric for each of `queries`, all of which must have gains."""
     return {
         system: {
             name: np.array([measure(key)(found[query], gains[query], level) for query in queries])
-            for name, key in METRICS.items()
+            for name, key in metrics.items()
         }
         for system, found in rankings.items()
+    }
+
+
+def best_means(metrics: Mapping[str, Mapping[str, Estimate]]) -> dict[str, float]:
+    """Each metric's highest mean over the systems; NaN for the share of unjudged results, of which
+    no value is better in itself."""
+    names = next(iter(metrics.values()), {})
+    return {
+        name: max(float("nan") if name == UNJUDGED else of[name].mean for of in metrics.values())
+        for name in names
     }
 
 
@@ -82,15 +102,6 @@ def _estimate(column: np.ndarray, seed: int) -> Estimate:
     if not len(column):
         return Estimate(float("nan"), float("nan"), float("nan"))
     return Estimate(float(column.mean()), *bootstrap_interval(column, seed=seed))
-
-
-def judged_shares(rankings: Rankings, gains: Mapping[str, ItemGains]) -> dict[str, float]:
-    """system → the share of its first 10 results, over all queries, that are judged."""
-    shares = {}
-    for system, found in rankings.items():
-        seen = [item in gains[query] for query, items in found.items() for item in items[:10]]
-        shares[system] = sum(seen) / len(seen) if seen else float("nan")
-    return shares
 
 
 def overlap(a: Sequence[Item], b: Sequence[Item], k: int) -> float:

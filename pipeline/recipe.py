@@ -272,6 +272,8 @@ def evaluate(
 ) -> Evaluation:
     """Recall@10 of every space, and metrics of every system, on data that training never saw.
 
+    On a sample world, systems are also measured by what is true of its items and queries.
+
     `options` are fields of `evaluation.evaluate.EvaluateOptions`, such as `queries=500`.
 
     Raises:
@@ -282,11 +284,13 @@ def evaluate(
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.evaluate import EvaluateOptions
     from omnisearch.evaluation.evaluate import evaluate as measure
+    from omnisearch.world.truth import Truth
 
     with _opened(workspace) as (space, db):
         engine = SearchEngine.open(space)
         try:
-            return measure(engine, db, EvaluateOptions(**options), progress)
+            truth = Truth.read(space.truth) if space.truth.exists() else None
+            return measure(engine, db, EvaluateOptions(**options), progress, truth)
         finally:
             engine.close()
 

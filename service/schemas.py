@@ -127,6 +127,9 @@ class ComparedColumn(BaseModel):
     irrelevant: int
     unjudged: int
     ndcg: float | None
+    condensed_ndcg: float | None = Field(
+        description="nDCG@10 of the first 100 results without the unjudged ones."
+    )
 
 
 class CompareAnswer(BaseModel):

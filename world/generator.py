@@ -11,6 +11,7 @@ import orjson
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.paths import TRUTH
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.world import boards as boards_
 from omnisearch.world import engagement_files, visual
@@ -24,6 +25,7 @@ from omnisearch.world.querypool import QueryPool, make_queries
 from omnisearch.world.related import related_queries
 from omnisearch.world.sizes import Size, size_of
 from omnisearch.world.templates import COUNTRIES
+from omnisearch.world.truth import Truth
 
 BLOCK = 10_000
 
@@ -76,6 +78,7 @@ def generate(
     counts |= engagement_files.write_log(folder, log, size.sessions, draws[6], steps.advance)
     rows = judgments(production, size.judged_queries, draws[7])
     counts |= {"judgments": write_lines(folder / "judgments.jsonl", rows)}
+    Truth(production.tree, items, queries).write(folder / TRUTH)
     summary = {
         "synthetic": True,
         "generator": "OmniSearch sample world",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.world.population import DAY, END, NO_TEXT, START
+from omnisearch.world.population import DAY, END, NO_TEXT, START, Population
 from omnisearch.world.production import Production, Results
 from omnisearch.world.querypool import QueryPool
 
@@ -92,7 +92,7 @@ def simulate(
         first, last = np.searchsorted(times, [start, start + PERIOD])
         if first == last:
             continue
-        query = _queries(production.queries, times[first:last], rng)
+        query = draw_queries(production.queries, times[first:last], rng)
         asked, line = np.unique(query, return_inverse=True)
         results = production.retrieve(asked, start + PERIOD, rng)
         for low in range(first, last, BLOCK):
@@ -103,7 +103,7 @@ def simulate(
             rows, truth = result_pages(production, found, session, exposures, rng)
             np.add.at(exposures, rows[rows >= 0], 1)
             parts = [
-                *_acts(production, rows, truth, session, rng),
+                *acts(production.items, production.queries, rows, truth, session, rng),
                 *_related_shown(related, session, rng),
             ]
             columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -170,7 +170,7 @@ def _little_shown(
     return np.where(np.isfinite(count[lines, best]), drawn[lines, best], -1)
 
 
-def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A query for each time; out-of-season queries are resampled at most twice."""
     total = np.cumsum(queries.weight)
     month = time.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12
@@ -184,6 +184,26 @@ def _queries(queries: QueryPool, time: np.ndarray, rng: np.random.Generator) -> 
     return query
 
 
+def engagement_chance(
+    items: Population, queries: QueryPool, query: np.ndarray, row: np.ndarray, truth: np.ndarray
+) -> np.ndarray:
+    """The probability that an examined item gets engagement; `truth` is its relevance to the query.
+
+    `query` and `row` are numbers of queries and items; shapes broadcast.
+    """
+    foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
+    return ENGAGED * truth * (items.quality[row] * np.where(foreign, FOREIGN, 1.0))
+
+
+def fulfilment(chance: np.ndarray) -> float:
+    """The probability that a user engages with at least one of the results shown.
+
+    `chance` (k,) are their engagement probabilities by position; accidental clicks do not count.
+    """
+    position = np.arange(1, len(chance) + 1)
+    return float(1.0 - np.prod(1.0 - position**-EXAMINATION * chance))
+
+
 def _part(
     session: Session, which: np.ndarray, target: np.ndarray, action: int | np.ndarray
 ) -> list[np.ndarray]:
@@ -193,24 +213,27 @@ def _part(
     return [time[which], number[which], query[which], target, np.zeros(n, bool), actions]
 
 
-def _acts(
-    production: Production,
+def acts(
+    items: Population,
+    queries: QueryPool,
     page: np.ndarray,
     truth: np.ndarray,
     session: Session,
     rng: np.random.Generator,
 ) -> Iterator[Part]:
-    """Impressions of the result pages, and users' actions by the click model."""
-    items, queries = production.items, production.queries
+    """Impressions of the result pages, and users' actions by the click model.
+
+    `page` (s, p) are the item rows that each session was shown, padded with -1, and `truth` (s, p)
+    their relevance.
+    """
     time, _, query = session
     which, place = np.nonzero(page >= 0)
     row, truth = page[which, place], truth[which, place]
     position = place + 1
 
-    foreign = (items.language[row] != queries.language[query[which]]) & (items.text[row] != NO_TEXT)
-    attractive = items.quality[row] * np.where(foreign, FOREIGN, 1.0)
     examined = rng.random(len(row)) < position**-EXAMINATION
-    engaged = examined & (rng.random(len(row)) < ENGAGED * truth * attractive)
+    likely = engagement_chance(items, queries, query[which], row, truth)
+    engaged = examined & (rng.random(len(row)) < likely)
     accident = examined & ~engaged & (rng.random(len(row)) < ACCIDENT)
     seen = time[which] + 2 * position
 

@@ -13,6 +13,8 @@ from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import import_vectors, vectors_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.paths import TRUTH
 from omnisearch.data.workspace.progress import Progress
 
 
@@ -26,7 +28,8 @@ def import_folder(
 
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
-    {"synthetic": true} marks the catalogue as synthetic. Other files are ignored.
+    {"synthetic": true} marks the catalogue as synthetic, and the truth of a sample world beside it
+    is kept for evaluation. Other files are ignored.
 
     Raises:
         InputError: as `import_file`, or the folder has no such file, or a mapping is given.
@@ -53,7 +56,7 @@ def import_folder(
             where=str(folder),
             how="Name the files by their kind, or import them one by one with --kind.",
         )
-    _mark_synthetic(workspace, folder / "meta.json")
+    _mark_synthetic(workspace, folder)
     reports = []
     for kind, path in rows:
         reports.append(import_file(workspace, path, kind, options, progress))
@@ -64,7 +67,8 @@ def import_folder(
     return reports
 
 
-def _mark_synthetic(workspace: Workspace, path: Path) -> None:
+def _mark_synthetic(workspace: Workspace, folder: Path) -> None:
+    path = folder / "meta.json"
     if not path.is_file():
         return
     try:
@@ -77,3 +81,5 @@ def _mark_synthetic(workspace: Workspace, path: Path) -> None:
         with db.conn:
             set_meta(db, "synthetic", True)
         db.conn.close()
+        if (truth := folder / TRUTH).is_file():
+            write_atomic(workspace.truth, truth.read_bytes())

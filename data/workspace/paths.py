@@ -8,6 +8,8 @@ from pathlib import Path
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.leftovers import remove_leftovers_in, remove_leftovers_of_root
 
+TRUTH = "truth.safetensors"  # in the folder of a sample world, and in a workspace
+
 
 def check_name(name: str, what: str) -> str:
     """The name that a user gave; raises InputError if it cannot be used as a file name."""
@@ -206,6 +208,11 @@ class Workspace:
     def made_of(self) -> Path:
         """In a copy that `omnisearch reproduce` works on: what it was copied from, JSON."""
         return self.root / "made_of.json"
+
+    @property
+    def truth(self) -> Path:
+        """What is true of an imported sample world, for evaluation only."""
+        return self.root / TRUTH
 
     @property
     def demo_mark(self) -> Path:

@@ -30,11 +30,11 @@ export function column(data, ranksElsewhere, judge) {
     counts,
     data.hits.length ? list : el("p", { class: "soft" }, "This system found nothing."),
   );
-  const tally = (verdicts) => showTally(share, counts, verdicts, data.ndcg);
+  const tally = (verdicts) => showTally(share, counts, verdicts, data);
   return { section, cards, tally };
 }
 
-function showTally(share, counts, verdicts, ndcg) {
+function showTally(share, counts, verdicts, { ndcg, condensed_ndcg: condensed }) {
   const of = (wanted) => verdicts.filter((verdict) => verdict === wanted).length;
   const [good, bad] = [of("relevant"), of("irrelevant")];
   const none = verdicts.length - good - bad;
@@ -51,7 +51,12 @@ function showTally(share, counts, verdicts, ndcg) {
       good && el("span", { class: "good" }, `✓ ${good} relevant`),
       bad && el("span", { class: "bad" }, `✗ ${bad} irrelevant`),
       none && el("span", {}, `${none} not judged`),
-      ndcg !== null && el("span", { title: "by the judgments in the catalogue" }, `nDCG@10 ${ndcg.toFixed(3)}`),
+      ndcg !== null &&
+        el(
+          "span",
+          { title: "by the judgments in the catalogue" },
+          `nDCG@10 ${ndcg.toFixed(3)}, without the unjudged ${condensed.toFixed(3)}`,
+        ),
     ].filter(Boolean),
   );
 }

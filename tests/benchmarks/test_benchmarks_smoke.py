@@ -82,6 +82,8 @@ def test_every_program_is_tried() -> None:
         *SERVED,
         *LABELLED,
         "judging",
+        "truth",
+        "feedback_loop",
         "faults",
     }
 
@@ -106,6 +108,24 @@ def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
 @pytest.mark.parametrize("name", SLOW)
 def test_longer_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
     assert ran(name, SLOW[name], "--workspace", trained.root)
+
+
+@pytest.mark.slow
+def test_systems_are_measured_by_the_truth(trained: Workspace) -> None:
+    printed = ran("truth", "", "--workspace", trained.root)
+    assert "true fulfilment@8" in printed and "oracle" in printed and "full less it" in printed
+
+
+@pytest.mark.slow
+def test_learning_from_what_was_shown_serves_users_no_worse() -> None:
+    """Three rounds of log, train, serve: fulfilment rises, what is seen does not shrink."""
+    printed = ran("feedback_loop", "--preset tiny --sessions 1500 --rounds 3")
+    lines = [line for line in printed.splitlines() if line.startswith("round ")]
+    first, _, last = ([float(word) for word in line[20:58].split()] for line in lines)
+    gain, low = (float(word.strip("(")) for word in lines[-1][58:].split()[:2])
+    assert gain > 0 and low > 0  # of fulfilment, with its interval
+    for before, after in zip(first[1:], last[1:], strict=True):  # coverage, share of unknown items
+        assert after > before - 0.01
 
 
 @pytest.mark.slow

@@ -88,6 +88,9 @@ def test_columns_mark_shared_and_judged_results(engine: Any, db: Any) -> None:
     }
     assert comparison.judged == 5
     assert full.ndcg is not None and token.ndcg is not None and full.ndcg > token.ndcg
+    # p0, p1, p2, p10 with grades 1, 0.75, 0.5, 0.3 are in the best order; what else is unjudged.
+    assert full.condensed_ndcg == pytest.approx(1.0) and full.ndcg < 0.99
+    assert token.condensed_ndcg == token.ndcg  # its judged results come first
     assert token.hits[4].price == 112.0 and token.hits[4].currency == "USD"
     assert comparison.related == ["antique basin", "copper tap"]
     assert orjson.loads(orjson.dumps(comparison.to_json()))["columns"][0]["hits"][2]["also"] == [
@@ -100,7 +103,7 @@ def test_a_query_nobody_judged_has_no_verdicts(engine: Any, db: Any) -> None:
     db.conn.execute("DELETE FROM judgments")
     comparison = compare_query(engine, db, "copper sink")
     assert all(hit.relevant is None for column in comparison.columns for hit in column.hits)
-    assert comparison.columns[0].ndcg is None
+    assert comparison.columns[0].ndcg is comparison.columns[0].condensed_ndcg is None
     page = Page(comparison_page(comparison))
     assert "Nobody has judged results for this query." in page.texts
     assert not any("relevant" in line for line in page.texts)

@@ -79,11 +79,31 @@ def test_figures_equal_those_computed_by_hand(filled: Any, db: Any) -> None:
     orjson.loads(orjson.dumps(comparison.to_json()))
 
 
+def test_what_nobody_judged_is_told_and_counted_apart(filled: Any, db: Any) -> None:
+    comparison = compare_queries(filled, db, QUERIES)
+    page, terminal = " ".join(set_page(comparison).split()), printed(comparison)
+    for system, of in comparison.metrics.items():
+        first = [filled.rankings[system][query][:10] for query in QUERIES]
+        judged = [{("pin", row["item_id"]) for row in rows} for rows in judgments_by_query(db)]
+        share = np.mean([len(set(a) - b) / 10 for a, b in zip(first, judged, strict=True)])
+        assert of["unjudged@10"].mean == pytest.approx(share)
+        assert of["condensed nDCG@10"].mean == 1.0  # the three judged ones are equally good
+        assert f"{share:.3f}" in page and f"{share:.3f}" in terminal
+    # No one is better for being judged.
+    assert all("unjudged@10" not in pair.differences for pair in comparison.pairs)
+    assert all("bpref" in pair.differences for pair in comparison.pairs)
+
+
+def judgments_by_query(db: Any) -> list[list[dict[str, Any]]]:
+    return [list(db["judgments"].rows_where("query = ?", [query])) for query in QUERIES]
+
+
 def test_held_out_engagement_stands_in_where_nobody_judged(filled: Any, db: Any) -> None:
     db.conn.execute("DELETE FROM judgments")
     held_out = {"query 3": {("pin", "p1"): 1.0}}
     comparison = compare_queries(filled, db, QUERIES, SetOptions(held_out=held_out))
     assert (comparison.measured, comparison.gains_from) == (1, "held-out engagement")
+    assert set(comparison.metrics["full"]) == {"nDCG@10", "Recall@10", "Recall@100", "MRR"}
 
 
 def test_without_any_gains_only_the_overlap_is_told(filled: Any, db: Any) -> None:

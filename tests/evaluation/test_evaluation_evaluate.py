@@ -70,33 +70,61 @@ def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
         logged, db, EvaluateOptions(systems=SYSTEMS), lambda done, total: told.append((done, total))
     )
     tables = {table.name: table for table in result.tables}
-    assert set(tables) == {"held-out engagement", "judged"}
+    assert set(tables) == {"held-out engagement", "judged", "judged: new items alone"}
     engaged = tables["held-out engagement"]
     assert engaged.queries == engaged.available == 2
     # 'sink': full has p6 first, the others second. 'copper sink' of p2 and p5: token finds none.
     assert engaged.metrics["full"]["MRR"].mean == pytest.approx((1 + 1 / 4) / 2)
     assert engaged.metrics["token"]["MRR"].mean == pytest.approx((1 / 2 + 0) / 2)
     assert engaged.metrics["embedding"]["Recall@10"].mean == 1.0
-    difference = engaged.against["token"]
+    difference = engaged.against["nDCG@10"]["token"]
     token, full = (engaged.metrics[name]["nDCG@10"].mean for name in ("token", "full"))
     assert difference.mean == pytest.approx(full - token) and difference.wins == 2
-    assert set(engaged.against) == {"token", "embedding"} == set(engaged.p_holm)
+    assert set(engaged.against) == {"nDCG@10"} == set(engaged.p_holm)
+    assert set(difference_of := engaged.against["nDCG@10"]) == {"token", "embedding"}
+    assert set(difference_of) == set(engaged.p_holm["nDCG@10"])
     assert told[-1] == (3, 3) and [done for done, _ in told] == [1, 2, 3]
     recall = {(row.pairs_of, row.space, row.group): row.recall for row in result.recall}
     # p6 is the nearest of all; p2 ties with ten others at 0, which count against it.
     assert recall["pin/save", "learned", ""] == 0.5
     assert result.generation == 3 and result.checkpoint == "c" * 16
     assert any("No rankers" in note for note in result.notes)
-    assert engaged.judged_at_10 == {}
+    assert "unjudged@10" not in engaged.metrics["token"]
     # Of 7 token results p9, p10 and p0 have judgments; of 9 of the full stack p0, p1, p2, p10.
-    shares = tables["judged"].judged_at_10
-    assert shares["token"] == pytest.approx(3 / 7) and shares["full"] == pytest.approx(4 / 9)
+    judged = tables["judged"].metrics
+    assert judged["token"]["unjudged@10"].mean == pytest.approx(4 / 7)
+    assert judged["full"]["unjudged@10"].mean == pytest.approx(5 / 9)
+    # Of the judged alone, token has p9, p10, p0, full the best order; grades 1, 0.75, 0.5, 0.3, 0.
+    assert judged["full"]["condensed nDCG@10"].mean == pytest.approx(1.0)
+    best = 1 + 0.75 / np.log2(3) + 0.5 / 2 + 0.3 / np.log2(5)
+    condensed = (0.3 / np.log2(3) + 1 / 2) / best
+    assert judged["token"]["condensed nDCG@10"].mean == pytest.approx(condensed)
+    assert set(tables["judged"].against) == {"nDCG@10", "condensed nDCG@10"}
     orjson.dumps(result.to_json())
     stream = StringIO()
-    Console(file=stream, width=160).print(evaluation_tables(result))
+    Console(file=stream, width=200).print(evaluation_tables(result))
     assert "held-out engagement: 2 of 2 queries" in stream.getvalue()
     assert "pin/save" in stream.getvalue()
-    assert "judges saw: token 43%" in stream.getvalue()
+    assert "unjudged@10" in stream.getvalue() and "0.571" in stream.getvalue()
+
+
+def test_new_items_are_measured_beside_all(logged: Any, db: Any) -> None:
+    engage(db, 8, 2, "old query", ("pin", "p2"), "impression")  # before training ended: not new
+    db.conn.commit()
+    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+    tables = {table.name: table for table in result.tables}
+    new = tables["held-out engagement: new items alone"]
+    assert (new.queries, new.available) == (2, 2)
+    # 'copper sink' has p5 in the fifth place of embedding, 'sink' p6 in the second.
+    assert new.metrics["embedding"]["MRR"].mean == pytest.approx((1 / 5 + 1 / 2) / 2)
+    assert new.metrics["embedding"]["Recall@10"].mean == 1.0
+    assert new.metrics["token"]["Recall@10"].mean == 0.5
+    assert tables["held-out engagement"].metrics["embedding"]["MRR"].mean == (1 / 3 + 1 / 2) / 2
+    for event, pin in enumerate(("p5", "p6"), 9):
+        engage(db, event, 3, "old query", ("pin", pin), "impression")
+    db.conn.commit()
+    names = [table.name for table in evaluate(logged, db, EvaluateOptions(SYSTEMS)).tables]
+    assert "held-out engagement: new items alone" not in names
 
 
 def test_judged_sets_are_of_queries_kept_back_by_prefix(logged: Any, db: Any) -> None:

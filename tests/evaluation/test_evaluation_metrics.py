@@ -62,6 +62,25 @@ def test_graded_judgments(shared_data: Path) -> None:
         assert values["recall_1000"][query] == pytest.approx(share)
 
 
+def test_condensed_lists_hold_the_judged_alone(shared_data: Path) -> None:
+    folder = shared_data / "trec_eval"
+    run, qrels = read_run(folder / "results.test"), read_qrels(folder / "qrels.test")
+    judged = {q: [doc for doc in found if doc in qrels[q]] for q, found in run.items()}
+    assert sum(map(len, judged.values())) < 0.9 * sum(map(len, run.values()))
+    values = evaluate_run(run, qrels, ["condensed_ndcg_cut_10", "unjudged_10"])
+    for query, found in judged.items():
+        reference = plain_ndcg(found, qrels[query], 10)
+        assert values["condensed_ndcg_cut_10"][query] == pytest.approx(reference)
+        assert reference >= plain_ndcg(run[query], qrels[query], 10) - 1e-12
+        first = run[query][:10]
+        assert values["unjudged_10"][query] == len(set(first) - set(qrels[query])) / len(first)
+    # bpref ignores the unjudged: of the condensed lists it is what trec_eval says of the whole.
+    bpref = evaluate_run(judged, qrels, ["bpref"])["bpref"]
+    for (name, query), value in expected(folder / "out.test.aq").items():
+        if name == "bpref" and query != "all":
+            assert f"{bpref[query]:.4f}" == f"{value:.4f}"
+
+
 def test_ties_go_to_the_greater_document_number() -> None:
     assert order_by_score({"a": 1.0, "c": 1.0, "b": 1.0, "z": 0.5}) == ["c", "b", "a", "z"]
     # Single precision, as trec_eval: these two scores are one.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import orjson
+import pytest
 
+from omnisearch import pipeline
 from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.world import Size, generate
 from omnisearch.world.truth import Truth
 
@@ -25,6 +29,21 @@ def test_judges_follow_the_truth_made_again_from_the_seed(tmp_path) -> None:
     assert (grades == given).mean() > 0.9  # j1 errs now and then
     assert np.abs(grades - given).max() <= 1
     assert 0 < foreign.mean() < 1
+
+
+def test_the_truth_is_written_with_the_world_and_kept_by_its_import(tmp_path) -> None:
+    generate(Size(300), tmp_path / "world", seed=3, pictures=False)
+    workspace = Workspace(tmp_path / "workspace")
+    pipeline.import_files(workspace, [tmp_path / "world"])
+    kept, made = Truth.read(workspace.truth), Truth.of(300, seed=3)
+    assert kept.query_of == made.query_of and kept.item_of == made.item_of
+    for query in range(20):
+        assert (kept.grades_of_all(query) == made.grades_of_all(query)).all()
+        assert (kept.chances(query) == made.chances(query)).all()
+    assert "truth" not in {path.stem for path in (tmp_path / "workspace/item_vectors").iterdir()}
+    workspace.truth.write_bytes(workspace.truth.read_bytes()[:-100])
+    with pytest.raises(Corrupt, match="truth of the sample world"):
+        Truth.read(workspace.truth)
 
 
 def test_every_query_has_an_interest_and_its_path_is_one_of_the_tree(tmp_path) -> None:
