@@ -24,7 +24,6 @@ from unittest.mock import patch
 import lightgbm
 import numpy as np
 
-from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.ranker.features import QueryInfo, feature_matrix, feature_names, l1_names
 from omnisearch.ranker.l1 import UNLEARNED, Linear
 from omnisearch.ranker.l2 import L2, Head
@@ -37,14 +36,11 @@ GROUPS = {
     "learned space": ("learned", "learned_gap", "learned_rr"),
     "pre-existing spaces": ("compat", "compat_gap", "compat_rr"),
     "BM25": ("bm25", "bm25_share", "bm25_rr"),
-    "engaged queries": ("engaged", "engaged_match"),
+    "engaged queries": ("engaged_match",),
     "name": ("name_share", "name_cover"),
     "text": ("text_share",),
     "exclusion": ("excluded",),
-    "counts and rates": tuple(
-        name for name in feature_names() if name.endswith("_rate") or name[4:] in ACTIONS
-    ),
-    "item": ("is_product", "coverage", "log_price", "log_age", "is_ad"),
+    "item": ("is_product", "log_price", "is_ad"),
     "language": ("language_match",),
 }
 NOW = 1_700_000_000
@@ -105,10 +101,7 @@ def columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
             for source in ("learned", "compat", "bm25")
         },
         "engaged_match": sometimes(rng.random(n), 0.9),
-        "counts": rng.poisson(3, (n, 6)).astype(np.float32),
-        "coverage": rng.integers(1, 12, n).astype(np.uint8),
         "price": sometimes(rng.random(n) * 100, 0.3),
-        "created_at": NOW - rng.integers(0, 10**8, n),
         "language_match": sometimes(rng.integers(0, 2, n), 0.9),
         "is_ad": rng.random(n) < 0.1,
     }

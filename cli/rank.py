@@ -22,6 +22,8 @@ from omnisearch.data.workspace.errors import NotReady
 if TYPE_CHECKING:
     from pathlib import Path
 
+LABELLED = "ndcg@10 of labelled"
+
 app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no_args_is_help=True)
 
 
@@ -54,9 +56,22 @@ def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     show(rankers.report, space.rankers)
 
 
-def show(found: dict[str, Any], folder: Path) -> None:
-    """Print how the rankers order held-out queries."""
-    for label, orderings in found.get("ndcg@10", {}).items():
-        shown = [[name, value] for name, value in orderings.items()][:12]
-        table(f"nDCG@10 by {label}, held-out queries", ["ordering", "nDCG@10"], shown)
+def show(found: dict[str, Any], folder: Path | None) -> None:
+    """Print how the rankers order held-out queries, and what is live now."""
+    for title, figures in (
+        ("nDCG@10 by {}, held-out queries, candidates without a label left out", LABELLED),
+        ("nDCG@10 by {}, held-out queries, candidates without a label irrelevant", "ndcg@10"),
+    ):
+        for label, orderings in found.get(figures, {}).items():
+            shown = [[name, value] for name, value in orderings.items()][:12]
+            table(title.format(label), ["ordering", "nDCG@10"], shown)
+    if folder is None:
+        return out.print(
+            "The new rankers order held-out queries worse than BM25 or rank fusion do, and are not "
+            "live. More judgments or a longer log may help."
+        )
+    if found.get("order") == "l1":
+        out.print(
+            "L1 orders the full stack: on held-out queries L2 orders worse than a simpler one."
+        )
     out.print(f"Rankers of {folder}.", markup=False)

@@ -91,6 +91,7 @@ class LocalIndex:
         `text_share`: the share of the wanted words, weighted by idf, that is in any of the item's
         texts; NaN if the item or the query has no words;
         `excluded`: see `excluded_share`;
+        `named`: whether the query is the item's name or a code of it;
         `language_match`: 1 if the query's language, 0 if another, NaN if either is unknown.
         """
         wanted = set(names)
@@ -103,9 +104,12 @@ class LocalIndex:
             if part.start != part.stop:
                 table, rows = self._tables[entity], items.row[part]
                 parts.append(_of_query(table, rows, query, wanted) | _of_table(table, rows, wanted))
+                text = self._generation.texts[entity]
                 if weights is not None:
-                    text = self._generation.texts[entity]
                     parts[-1]["text_share"] = text.share(query.wanted, rows, weights)
+                if "named" in wanted:
+                    by_name = (table.full_name[rows] == query.name) & (query.name > 0)
+                    parts[-1]["named"] = by_name | (text.match(query.code, rows)[0] > 0)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from omnisearch.data.text.exclusions import split_query
-from omnisearch.data.text.keys import either_keys, word_keys
+from omnisearch.data.text.keys import either_keys, name_key, word_keys
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
 from omnisearch.data.text.tokens import Use, code_token, query_tokens, query_words
 from omnisearch.data.workspace.errors import InputError
@@ -25,7 +25,8 @@ class Query:
         length: how many words `text` has.
         terms: the distinct BM25 tokens of the wanted words, and what they count.
         wanted: uint32 (q, 2), `either_keys` of the wanted words; excluded: of the excluded ones.
-        code: uint32 (1,), the key of the whole text as an item's id, SKU, GTIN or MPN.
+        code: uint32 (1,), the key of what was typed as an item's id, SKU, GTIN or MPN.
+        name: the `name_key` of what was typed.
         language: its language in the catalogue, or None.
         vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
@@ -38,6 +39,7 @@ class Query:
     wanted: np.ndarray
     excluded: np.ndarray
     code: np.ndarray
+    name: int
     language: str | None = None
     vector: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -71,9 +73,11 @@ def query_of(
     Args:
         languages: whose exclusion words are recognised (`exclusions.languages_of`).
     """
+    asked = _analysed(text, languages)
     if text != typed:
         notes = (*notes, f"Not every word is in the catalogue: searched for '{text}'.")
-    return replace(_analysed(text, languages), typed=typed, notes=notes)
+        asked = replace(asked, code=word_keys([code_token(typed)]), name=name_key(typed))
+    return replace(asked, typed=typed, notes=notes)
 
 
 @lru_cache(maxsize=10_000)
@@ -87,4 +91,5 @@ def _analysed(text: str, languages: frozenset[str]) -> Query:
         wanted=either_keys(query_words(wanted)),
         excluded=either_keys(query_words(excluded)),
         code=word_keys([code_token(text)]),
+        name=name_key(text),
     )

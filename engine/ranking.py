@@ -21,7 +21,6 @@ from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
 from omnisearch.ranker.l1 import UNLEARNED
 from omnisearch.ranker.training import Rankers
 
-
 HEADS = 10  # first results of each source that L1 does not cut
 
 
@@ -153,7 +152,7 @@ def _learned(
     columns["l1"] = rankers.l1.score(X).astype(np.float32)
     ranking = _by(candidates, columns["l1"], config.l1_keep, kept)
     stages.lap("l1")
-    if order == "full":
+    if order == "full" and rankers.order == "l2":
         ranking = _by_l2(rankers, ranking, X, config.relevance_weight)
         stages.lap("l2")
     return replace(ranking, features=X)

@@ -102,19 +102,21 @@ def collect(
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
         X = features(snapshot, candidates, read, as_new)
         gain, weight, grade = _labels(snapshot, candidates, query, engaged, judged)
+        shown, graded = weight > UNSEEN_WEIGHT, ~np.isnan(grade)
+        grade = np.nan_to_num(grade)
         if query not in logged_queries:
             gain[:] = np.nan
         if query not in judged_queries:
             grade[:] = np.nan
-        labelled = (weight > UNSEEN_WEIGHT) | (gain > 0) | (grade > 0)
-        keep = _choose(candidates, labelled, config, options, number)
+        keep = _choose(candidates, shown | (gain > 0) | graded, config, options, number)
         group = np.full(len(keep), number, np.int64)
-        parts.append((X[keep], group, gain[keep], grade[keep], weight[keep]))
+        columns = (gain, grade, weight, shown, graded)
+        parts.append((X[keep], group, *(column[keep] for column in columns)))
         if progress:
             progress(number + 1, len(queries))
     if not parts:
         none = np.zeros(0, np.float32)
-        return RankingData(np.zeros((0, len(feature_names())), np.float32), none, none, none, none)
+        return RankingData(np.zeros((0, len(feature_names())), np.float32), none, none, none)
     return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -183,14 +185,14 @@ def _labels(
     engaged: dict[Item, tuple[float, float]],
     judged: dict[Item, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Float32 (n,) each: engagement gain, its weight, grade."""
+    """Float32 (n,) each: engagement gain, its weight, grade (NaN if nobody judged it)."""
     ids = [snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
     items = [
         (query, ITEM_ENTITIES[code], ids[code][row])
         for code, row in zip(candidates.entity.tolist(), candidates.row.tolist(), strict=True)
     ]
     labels = np.array([engaged.get(item, (0.0, UNSEEN_WEIGHT)) for item in items], np.float32)
-    grades = np.array([judged.get(item, 0.0) for item in items], np.float32)
+    grades = np.array([judged.get(item, np.nan) for item in items], np.float32)
     labels = labels.reshape(-1, 2)
     return labels[:, 0].copy(), labels[:, 1].copy(), grades
 

@@ -224,12 +224,13 @@ def update_index(
 
 def train_rankers(
     workspace: WorkspaceLike, progress: Progress | None = None, **options: Any
-) -> tuple[Rankers, Path]:
+) -> tuple[Rankers, Path | None]:
     """Collect candidates with the live generation, train L1 and L2, and make them live.
 
-    Returns the rankers and their folder; their `report` says what they learned from and how rankers
-    trained on a part of it order the rest. Open engines load them by `reload`. `options` are
-    settings of [rank].
+    Returns the rankers and their folder, or None for the folder: the rankers order held-out queries
+    worse than simpler orders do, and are not made live. Their `report` says what they learned from
+    and how rankers trained on a part of it order the rest. Open engines load them by `reload`.
+    `options` are settings of [rank].
 
     Raises:
         NotReady: no generation yet, or neither a log after the end of training nor judgments.
@@ -264,7 +265,7 @@ def train_rankers(
         )
     rankers = training.train_rankers(data)
     rankers.report["checkpoint"] = snapshot.encoder.checkpoint
-    return rankers, published.save_rankers(space, rankers)
+    return rankers, published.save_rankers(space, rankers) if rankers.order else None
 
 
 def evaluate(

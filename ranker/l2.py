@@ -1,9 +1,15 @@
 """L2: two heads over all features, engagement and relevance, mixed by a weight.
 
-The raw scores of the two heads are on different scales, so each is divided by its standard
-deviation within a query, measured in training (the spread). The mixing weight then means the same
-for every model. The spread is a constant of the model: a candidate's score does not depend on the
-other candidates.
+The engagement head is linear, over all candidates of a query: those that were never shown count as
+not engaged. Much that is good was never shown, and a model that could bend would learn what was.
+For the same reason the relevance head has a linear model, and one more, a small network, that sees
+the judged candidates alone: which of them are better, whatever was judged. The mean of the two
+orders better than either, by the truth of a sample world (docs/results/ranking.md).
+
+The raw scores of models are on different scales, so each is divided by its standard deviation
+within a query, measured in training (the spread). The mixing weight then means the same for every
+model. The spread is a constant of the model: a candidate's score does not depend on the other
+candidates.
 """
 
 from __future__ import annotations
@@ -14,42 +20,63 @@ from typing import Any
 import numpy as np
 
 from omnisearch.data.workspace.reading import check_shape
+from omnisearch.ranker.features import feature_names
+from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists
 from omnisearch.ranker.network import Network, NetworkOptions
 
 
 @dataclass(frozen=True)
 class Head:
-    """One model and its scale.
+    """The models of one kind of label, and their scales.
 
     Attributes:
-        spread: standard deviation of the raw scores within a query, in training (1 if all equal).
+        linear: of all candidates. network: of the judged ones, or None.
+        spreads: standard deviation within a query, in training, of the scores of each (1 if all
+            are equal).
     """
 
-    network: Network
-    spread: float
+    linear: Linear
+    network: Network | None
+    spreads: tuple[float, float]
 
     @classmethod
-    def fit(cls, lists: Lists, options: NetworkOptions) -> Head:
-        """Train on lists of at least one query whose labels differ."""
-        network = Network.fit(lists, options)
-        return cls(network, _spread(lists, network.score(lists.X)))
+    def fit(cls, lists: Lists, judged: Lists | None, options: NetworkOptions) -> Head:
+        """Train on lists of all candidates, of at least one query, and of the judged ones."""
+        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes))
+        spread = _spread(lists, linear.score(lists.X))
+        if judged is None or not len(judged.sizes):
+            return cls(linear, None, (spread, 1.0))
+        network = Network.fit(judged, options)
+        return cls(linear, network, (spread, _spread(judged, network.score(judged.X))))
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """(n,) float32 scores in spreads, of feature rows (n, F) float32."""
-        return self.network.score(X) / np.float32(self.spread)
+        scores = self.linear.score(X) / np.float32(self.spreads[0])
+        if self.network is None:
+            return scores
+        return (scores + self.network.score(X) / np.float32(self.spreads[1])) / 2
 
     def to_json(self) -> dict[str, Any]:
-        return {"spread": self.spread, "network": self.network.to_json()}
+        network = {} if self.network is None else self.network.to_json()
+        return {
+            "linear": self.linear.to_json(),
+            "network": network,
+            "spreads": list(self.spreads),
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Head:
         """Raises KeyError, TypeError or ValueError for input that `to_json` did not write."""
-        check_shape(values, {"spread": float, "network": dict})
-        spread = float(values["spread"])
-        if not 1e-6 < spread < 1e12:
-            raise ValueError(f"the spread is {spread}")
-        return cls(Network.from_json(values["network"]), spread)
+        check_shape(values, {"linear": dict, "network": dict, "spreads": [float]})
+        first, second = map(float, values["spreads"])
+        if not (1e-6 < first < 1e12 and 1e-6 < second < 1e12):
+            raise ValueError(f"the spreads are {first} and {second}")
+        linear = Linear.from_json(values["linear"])
+        if linear.names != feature_names():
+            raise ValueError("the features of the linear model differ")
+        network = Network.from_json(values["network"]) if values["network"] else None
+        return cls(linear, network, (first, second))
 
 
 @dataclass(frozen=True)

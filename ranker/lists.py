@@ -17,6 +17,8 @@ class RankingData:
         engagement: float32 (n,), graded gain (see `omnisearch.ranker.labels`), NaN if unknown.
         relevance: float32 (n,), judged grade as a gain, 0 irrelevant, NaN if not judged.
         weights: float32 (n,), the weight of a row's engagement label; None for 1 everywhere.
+        shown, judged: bool (n,), whether the label is from the data: the query showed the item, a
+            judge graded it. Other labels are assumed to be 0. None for all that are known.
     """
 
     X: np.ndarray
@@ -24,6 +26,8 @@ class RankingData:
     engagement: np.ndarray
     relevance: np.ndarray
     weights: np.ndarray | None = None
+    shown: np.ndarray | None = None
+    judged: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -66,7 +70,9 @@ class Lists:
         return y / np.repeat(np.add.reduceat(y, self.starts), self.sizes)
 
 
-def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = None) -> Lists:
+def informative_lists(
+    data: RankingData, label: str, keep: np.ndarray | None = None, labelled: bool = False
+) -> Lists:
     """The queries whose known labels differ, with only their labelled rows.
 
     Queries whose labels are all equal say nothing about order and are left out.
@@ -74,10 +80,13 @@ def informative_lists(data: RankingData, label: str, keep: np.ndarray | None = N
     Args:
         label: 'engagement' or 'relevance'.
         keep: bool (n,), rows to choose from; None for all.
+        labelled: leave out rows whose label is assumed.
     """
     y = np.maximum(np.asarray(getattr(data, label), dtype=np.float32), 0)
     known = ~np.isnan(y) if keep is None else ~np.isnan(y) & keep
-    weights = data.weights if label == "engagement" else None
+    weights, given = (data.weights, data.shown) if label == "engagement" else (None, data.judged)
+    if labelled and given is not None:
+        known = known & given
     if weights is not None:
         known = known & (np.asarray(weights) > 0)
     rows = np.flatnonzero(known)

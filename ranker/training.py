@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,35 @@ class Rankers:
     l2: L2
     report: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def order(self) -> str:
+        """Which of them orders the full stack: 'l2', 'l1', or '' for neither."""
+        return str(self.report.get("order", "l2"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lists of some queries.
+
+    Attributes:
+        all: label → all candidates, those without the label counted as 0.
+        labelled: label → only those with it.
+    """
+
+    all: dict[str, Lists]
+    labelled: dict[str, Lists]
+
+    @classmethod
+    def of(cls, data: RankingData, rows: np.ndarray) -> Part:
+        return cls(
+            {label: informative_lists(data, label, rows) for label in LABELS},
+            {label: informative_lists(data, label, rows, labelled=True) for label in LABELS},
+        )
+
+    def sizes(self) -> dict[str, int]:
+        """label → number of queries."""
+        return {label: len(lists.sizes) for label, lists in self.all.items()}
+
 
 def train_rankers(
     data: RankingData,
@@ -53,9 +82,10 @@ def train_rankers(
     """Measure L1 and L2 on queries held out of their training, then train them on all queries.
 
     L2 has a head for each kind of label in the data. The report holds, for each label, nDCG@10 on
-    the held-out queries (mean, over the rows with a label) for L1, each head, the mix and every
-    single feature as an ordering; the importance of features; and the numbers of rows and queries.
-    The measured models were trained only on the other queries.
+    the held-out queries (mean) of L1, each head, the mix and every single feature as an ordering,
+    over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of labelled`); the order
+    that `chosen_order` picks by the latter; the importance of features; and the numbers of rows and
+    queries. The measured models were trained only on the other queries.
 
     Raises:
         InputError: shapes do not agree.
@@ -63,10 +93,9 @@ def train_rankers(
     """
     _check(data)
     kept_back = _held_out(data.groups, config)
-    whole = {label: informative_lists(data, label) for label in LABELS}
-    train = {label: informative_lists(data, label, ~kept_back) for label in LABELS}
-    test = {label: informative_lists(data, label, kept_back) for label in LABELS}
-    if not any(len(lists.sizes) for lists in whole.values()):
+    everyone = np.ones(len(data), bool)
+    whole, train, test = (Part.of(data, rows) for rows in (everyone, ~kept_back, kept_back))
+    if not any(whole.sizes().values()):
         raise NotReady(
             "There is nothing to train the rankers on: no query has candidates with different "
             "labels.",
@@ -76,46 +105,96 @@ def train_rankers(
     report: dict[str, Any] = {
         "rows": len(data),
         "queries": len(np.unique(data.groups)),
-        "trained_on": {label: len(lists.sizes) for label, lists in whole.items()},
-        "held_out": {label: len(lists.sizes) for label, lists in test.items()},
+        "trained_on": whole.sizes(),
+        "held_out": test.sizes(),
         "relevance_weight": config.relevance_weight,
+        "order": "l2",
         "ndcg@10": {},
+        "ndcg@10 of labelled": {},
         "importance": {},
     }
-    measurable = [label for label in LABELS if len(test[label].sizes) and len(train[label].sizes)]
-    l1_of_others, l2_of_others = _fit(train, config) if measurable else (l1, l2)
+    measurable = [label for label in LABELS if test.sizes()[label] and train.sizes()[label]]
+    if measurable:
+        l1_of_others, l2_of_others = _fit(train, config)
+        weight = config.relevance_weight
+        among = {label: lists for label, lists in test.labelled.items() if len(lists.sizes)}
+        values = {
+            label: _values(each, l1_of_others, l2_of_others, weight)
+            for label, each in among.items()
+        }
+        report["order"] = chosen_order(list(values.values()))
+        report["ndcg@10 of labelled"] = {label: _means(found) for label, found in values.items()}
     for label in LABELS:
         if label in measurable:
-            figures = _measure(test[label], l1_of_others, l2_of_others, config.relevance_weight)
-            report["ndcg@10"][label] = dict(figures)
-            head = getattr(l2_of_others, label)
-            report["importance"][label] = _importance(test[label], head)
-        elif len(whole[label].sizes):
-            report["importance"][label] = _importance(whole[label], getattr(l2, label))
+            lists = test.all[label]
+            figures = _means(_values(lists, l1_of_others, l2_of_others, weight)) | _features(lists)
+            report["ndcg@10"][label] = figures
+            report["importance"][label] = _importance(lists, getattr(l2_of_others, label))
+        elif whole.sizes()[label]:
+            report["importance"][label] = _importance(whole.all[label], getattr(l2, label))
     return Rankers(l1, l2, report)
 
 
-def _fit(lists: dict[str, Lists], config: RankerConfig) -> tuple[Linear, L2]:
+def _fit(part: Part, config: RankerConfig) -> tuple[Linear, L2]:
     """L1 from both kinds of labels, and an L2 head for each; at least one has queries."""
-    usable = {label: part for label, part in lists.items() if len(part.sizes)}
-    learned_from = sum(len(part.sizes) for part in usable.values())
+    usable = {label: lists for label, lists in part.all.items() if len(lists.sizes)}
+    learned_from = sum(len(lists.sizes) for lists in usable.values())
     l1 = Linear.fit(list(usable.values()), l1_names(), config.l1_prior / learned_from)
-    heads = {label: Head.fit(part, config.network) for label, part in usable.items()}
+    judged = {"relevance": part.labelled["relevance"]}
+    heads = {
+        label: Head.fit(each, judged.get(label), config.network) for label, each in usable.items()
+    }
     return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
 
-def _measure(lists: Lists, l1: Linear, l2: L2, weight: float) -> Iterator[tuple[str, float]]:
-    """Orderings with their mean nDCG@10: the models first, then the features, best first."""
-    orderings = {"l1": l1.score(lists.X)}
-    orderings |= {f"l2 {name} head": scores for name, scores in l2.scores(lists.X).items()}
-    orderings["l2"] = l2.score(lists.X, weight)
-    for name, scores in orderings.items():
-        yield name, float(ndcg(lists, scores).mean())
+def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> dict[str, np.ndarray]:
+    """Ordering → nDCG@10 of each query (q,)."""
+    X, names = lists.X, feature_names()
+    columns = {name: X[:, names.index(name)] for name in ("bm25", "bm25_rr", "learned_rr")}
+    orderings = {
+        "l2": l2.score(X, weight),
+        **{f"l2 {name} head": scores for name, scores in l2.scores(X).items()},
+        "l1": l1.score(X),
+        "rrf": columns["bm25_rr"] + columns["learned_rr"],
+        "token": columns["bm25"],
+    }
+    return {name: ndcg(lists, scores) for name, scores in orderings.items()}
+
+
+def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(column.mean()) for name, column in values.items()}
+
+
+def _features(lists: Lists) -> dict[str, float]:
+    """Each feature as an ordering, and its mean nDCG@10, best first."""
     single = {
         name: float(ndcg(lists, lists.X[:, column]).mean())
         for column, name in enumerate(feature_names())
     }
-    yield from sorted(single.items(), key=lambda pair: -pair[1])
+    return dict(sorted(single.items(), key=lambda pair: -pair[1]))
+
+
+def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
+    """'l2', else 'l1', else '' for neither: the first that loses to none of the simpler orders.
+
+    An order loses where its nDCG@10 is lower, by more than chance explains (one-sided, 95%), on the
+    queries of one kind of label.
+
+    Args:
+        values: for each kind of label, ordering → nDCG@10 of each query among its labelled
+            candidates. Those that nobody labelled are left out (condensed lists; Sakai, 2007): an
+            order is then not worse for showing what the logged search never did.
+    """
+    for name, simpler in (("l2", ("l1", "rrf", "token")), ("l1", ("rrf", "token"))):
+        if not any(_loses(found[name], found[other]) for found in values for other in simpler):
+            return name
+    return ""
+
+
+def _loses(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    differences = ours - theirs
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.inf
+    return bool(differences.mean() + 1.645 * error < 0)
 
 
 def _importance(lists: Lists, head: Head) -> dict[str, float]:

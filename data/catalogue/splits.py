@@ -23,16 +23,14 @@ Who may see which queries, by their split ('none': no data set gave one), and wh
 | board titles       | boards have none       | before feature_until     | boards                |
 | graph embeddings   | none, 'train'          | before feature_until     | graph                 |
 | temporal recall    | none, 'train'          | from feature_until       | graph/temporal_recall |
-| counts             | all (items: note 1)    | before engaged_until     | parts/table_write     |
 | related queries    | all                    | before engaged_until     | indexer/signals       |
-| rankers, log       | none; note 2           | 14 days from train_until | ranking_data          |
-| rankers, judgments | none, 'valid'; note 2  |                          | ranking_data          |
+| rankers, log       | none; note 1           | 14 days from train_until | ranking_data          |
+| rankers, judgments | none, 'valid'; note 1  |                          | ranking_data          |
 | evaluation, log    | all                    | eval_from to eval_until  | data/catalogue/pairs  |
-| evaluation, judged | those measured; note 2 |                          | evaluation/evaluate   |
+| evaluation, judged | those measured; note 1 |                          | evaluation/evaluate   |
 | queries to judge   | all                    | last seen from eval_from | judging/queries       |
 
-1. The counts of items stay unknown if the log was derived from labels (`counts_hidden`).
-2. Measured queries are not learned from: those with a pair in the evaluation window or kept for
+1. Measured queries are not learned from: those with a pair in the evaluation window or kept for
    test (`evaluation_queries`). The rankers' window begins later if features read later events.
 
 `feature_until` is train_until, or unlimited if there is no evaluation window. `engaged_until` is
@@ -52,7 +50,7 @@ from typing import Any
 
 import sqlite_utils
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
+from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace.errors import NotReady
 
 DAY = 86_400
@@ -200,15 +198,6 @@ def known_until(manifest: Mapping[str, Any]) -> int:
     """
     until = manifest.get("engaged_until")
     return until if isinstance(until, int) and until < NO_LIMIT else 0
-
-
-def counts_hidden(db: sqlite_utils.Database, entity: str) -> bool:
-    """Whether an entity's counts must stay unknown: true for items if labels made the log.
-
-    In such a log the items whose labels were kept for validation have lower counts, and rankers
-    would learn from the difference.
-    """
-    return entity in ITEM_ENTITIES and bool(get_meta(db, "derived_from_labels"))
 
 
 # Queries. Conditions in SQL; `column` holds a query.

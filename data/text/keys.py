@@ -9,12 +9,24 @@ from hashlib import blake2b
 import numpy as np
 
 from omnisearch.data.text.accents import UNACCENTED, unaccented
+from omnisearch.data.text.normalise import is_unspaced, words
 
 
 def key_of(text: str) -> int:
     """A 64-bit key of any text."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def name_key(text: str) -> int:
+    """The key of a name or of a query that may be one: its words in their order.
+
+    0 for fewer than three words, or six characters of a script without spaces: such a text says
+    what somebody looks for, and not which item.
+    """
+    found = words(text)
+    fewest = 6 if any(map(is_unspaced, found)) else 3
+    return key_of(" ".join(found)) if len(found) >= fewest else 0
 
 
 def word_keys(tokens: Iterable[str]) -> np.ndarray:

@@ -15,7 +15,6 @@ import numpy as np
 import orjson
 from safetensors.numpy import load_file
 
-from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.reading import (
@@ -54,8 +53,7 @@ _COLUMNS: dict[str, tuple[Any, tuple[int | None, ...]]] = {
     "price": (np.float32, (_ROWS,)),
     "created_at": (np.int64, (_ROWS,)),
     "is_ad": (bool, (_ROWS,)),
-    "counts": (np.float32, (_ROWS, len(ACTIONS))),
-    "coverage": (np.uint8, (_ROWS,)),
+    "full_name": (np.uint64, (_ROWS,)),
     **{name: (np.int32, (_ROWS,)) for name in CODED},
     **{name: (np.int64, (_ROWS,)) for name in ("display_ends", "name_ends", "lack_ends")},
     **{name: (np.uint32, (_ANY,)) for name in ("name_keys", "lack_keys")},
@@ -148,9 +146,7 @@ class ItemTable:
         ids: the items' ids by row.
         deleted: bool, the item is no longer in the catalogue, and searches do not return it.
         price: float32, NaN unknown. created_at: int64 seconds, 0 unknown. is_ad: bool.
-        counts: float32 (n, 6), engagement by ACTIONS before the catalogue's engaged_until; for a
-            query, the engagement that it led to. NaN if the log was derived from labels.
-        coverage: uint8, how many text fields are filled, engaged queries excluded.
+        full_name: uint64, `keys.name_key` of the item's name, 0 if it is too short.
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).
@@ -164,8 +160,7 @@ class ItemTable:
     price: np.ndarray
     created_at: np.ndarray
     is_ad: np.ndarray
-    counts: np.ndarray
-    coverage: np.ndarray
+    full_name: np.ndarray
     language: Codes
     country: Codes
     brand: Codes
@@ -245,8 +240,7 @@ def _assemble(
         price=columns["price"],
         created_at=columns["created_at"],
         is_ad=columns["is_ad"],
-        counts=columns["counts"],
-        coverage=columns["coverage"],
+        full_name=columns["full_name"],
         language=codes["language"],
         country=codes["country"],
         brand=codes["brand"],

@@ -12,10 +12,9 @@ import sqlite_utils
 from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.schema import ACTIONS, TEXT_FIELDS
-from omnisearch.data.catalogue.splits import counted_until, counts_hidden
+from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.text.exclusions import lacking, languages_of
-from omnisearch.data.text.keys import key_of, word_keys
+from omnisearch.data.text.keys import key_of, name_key, word_keys
 from omnisearch.data.text.tokens import tokens
 from omnisearch.indexer.parts.table import (
     CODED,
@@ -29,7 +28,6 @@ from omnisearch.indexer.parts.table import (
 )
 from omnisearch.indexer.rows import Rows
 
-# Without engaged queries: engagement is in the counts.
 OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
@@ -50,7 +48,7 @@ def write_table(
         "price": np.full(n, np.nan, dtype=np.float32),
         "created_at": np.zeros(n, dtype=np.int64),
         "is_ad": np.zeros(n, dtype=bool),
-        "coverage": np.zeros(n, dtype=np.uint8),
+        "full_name": np.zeros(n, dtype=np.uint64),
         **{name: np.full(n, -1, dtype=np.int32) for name in CODED},
     }
     vocabulary: dict[str, dict[str, int]] = {name: {} for name in CODED}
@@ -66,6 +64,7 @@ def write_table(
                 for query, weight, *_ in item.get("engaged_queries") or ():
                     engaged.append((key_of(query), row, weight))
                 name, languages = name_of(item), languages_of([item.get("language")])
+                columns["full_name"][row] = name_key(name)
                 names[row] = word_keys(tokens(name))
                 lacks[row] = word_keys(lacking(name, languages))
                 line = orjson.dumps(_displayed(item), option=orjson.OPT_APPEND_NEWLINE)
@@ -77,7 +76,6 @@ def write_table(
     for kind, keys in (("name", names), ("lack", lacks)):
         columns[f"{kind}_ends"] = np.cumsum([len(part) for part in keys], dtype=np.int64)
         columns[f"{kind}_keys"] = np.concatenate([none, *keys])
-    columns["counts"] = _counts(db, entity, row_of)
     columns |= postings_columns("engaged", engaged)
     columns |= postings_columns("boards", _boards(db, entity, row_of))
     save_file(columns, folder / COLUMNS_FILE)
@@ -97,7 +95,6 @@ def _fill(
         columns["price"][row] = item["price"]
     columns["created_at"][row] = item.get("created_at") or 0
     columns["is_ad"][row] = bool(item.get("campaign"))
-    columns["coverage"][row] = sum(1 for field in OWN_FIELDS if item.get(field))
     for name, codes in vocabulary.items():
         value = item.get(name)
         if value:
@@ -109,27 +106,6 @@ def _displayed(item: dict[str, Any]) -> dict[str, Any]:
     if "text" in item:  # a query
         shown["title"] = item["text"]
     return shown
-
-
-def _counts(db: sqlite_utils.Database, entity: str, row_of: dict[str, int]) -> np.ndarray:
-    """Engagement by action (`counted_until`); NaN if counts would reveal labels."""
-    if counts_hidden(db, entity):
-        return np.full((len(row_of), len(ACTIONS)), np.nan, dtype=np.float32)
-    subject, condition, values = ("item_id", "entity = ?", [entity])
-    if entity == "query":
-        subject, condition, values = ("query", "1", [])
-    counts = np.zeros((len(row_of), len(ACTIONS)), dtype=np.float32)
-    places = {action: place for place, action in enumerate(ACTIONS)}
-    cursor = db.conn.execute(
-        f"SELECT {subject}, action, SUM(count) FROM engagements "
-        f"WHERE {condition} AND +time < ? GROUP BY {subject}, action",
-        [*values, counted_until(db)],
-    )
-    for item_id, action, total in cursor:
-        row = row_of.get(item_id)
-        if row is not None and action in places:
-            counts[row, places[action]] = total
-    return counts
 
 
 def _boards(

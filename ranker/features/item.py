@@ -6,6 +6,7 @@ import numpy as np
 
 from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, QueryInfo
 
+
 def _entity(columns: Columns, query: QueryInfo) -> dict[str, np.ndarray]:
     return {"is_product": columns["entity"] == 1}
 

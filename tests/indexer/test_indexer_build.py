@@ -10,7 +10,7 @@ import pytest
 import sqlite_utils
 from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
-from omnisearch.data.catalogue.schema import ACTIONS, set_meta
+from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
@@ -87,7 +87,6 @@ def test_columns_say_what_the_catalogue_says(small: Small) -> None:
     assert table.price[row] == np.float32(19.5) and np.isnan(table.price[other])
     assert table.created_at[row] == 5 * DAY and table.created_at[other] == 0
     assert table.is_ad[row] and not table.is_ad[other]
-    assert table.coverage[row] == 3 and table.coverage[other] == 1
     assert np.flatnonzero(table.brand.mask("ACME")).tolist() == [row]
     assert np.flatnonzero(table.language.mask("de")).tolist() == [row]
     assert not table.country.mask("CH").any()
@@ -100,7 +99,7 @@ def test_columns_say_what_the_catalogue_says(small: Small) -> None:
     assert (shown["title"], shown["brand"], shown["price"]) == ("Oak sink", "Acme", 19.5)
 
 
-def test_counts_end_where_the_features_end(small: Small) -> None:
+def test_related_queries_end_where_the_features_end(small: Small) -> None:
     workspace, db = small
     engage(db, "oak", "pin", "pin001", "save", time=DAY, count=3)
     engage(db, "brass", "pin", "pin001", "click", time=2 * DAY)
@@ -110,15 +109,10 @@ def test_counts_end_where_the_features_end(small: Small) -> None:
     db.conn.commit()
     build(workspace, db, FakeEncoder())
     generation = Generation.open(workspace)
-    table = generation.tables["pin"]
-    counts = dict(zip(ACTIONS, table.counts[table.row_of["pin001"]], strict=True))
-    assert (counts["save"], counts["click"], counts["impression"]) == (3, 1, 0)
-    assert not table.counts[table.row_of["pin002"]].any()
     assert generation.manifest["engaged_until"] == 10 * DAY
     # Related queries: those that engaged something before, with what they engaged.
     queries = generation.tables["query"]
     assert queries.ids == ["brass", "oak"]
-    assert queries.counts[queries.row_of["oak"], ACTIONS.index("save")] == 3
     assert queries.display([1])[0]["title"] == "Oak"
 
 
@@ -305,13 +299,3 @@ def test_recall_is_measured(tmp_path: Path) -> None:
     )
     assert pin["recall"]["recall"] > 0.95
     assert (pin["recall"]["k"], pin["recall"]["sample"], pin["recall"]["of"]) == (10, 10, "queries")
-
-
-def test_counts_of_a_log_that_was_made_of_labels_are_unknown(small: Small) -> None:
-    workspace, db = small
-    set_meta(db, "derived_from_labels", ["some set"])
-    db.conn.commit()
-    build(workspace, db, FakeEncoder())
-    tables = Generation.open(workspace).tables
-    assert np.isnan(tables["pin"].counts).all() and np.isnan(tables["product"].counts).all()
-    assert np.isfinite(tables["query"].counts).all()

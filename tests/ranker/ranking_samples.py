@@ -10,7 +10,6 @@ from omnisearch.ranker.network import NetworkOptions
 from omnisearch.ranker.training import RankerConfig
 
 NOW = 1_700_000_000
-DAY = 86_400
 
 # A small network, so that a test takes a moment.
 FAST = RankerConfig(network=NetworkOptions(members=2, hidden=8))
@@ -32,25 +31,24 @@ def candidate_columns(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]
         "compat_rank": sometimes(rng.integers(1, 100, n), 0.4),
         "bm25_rank": sometimes(rng.integers(1, 150, n), 0.4),
         "engaged_match": np.where(rng.random(n) < 0.1, rng.random(n) * 5, 0),
-        "counts": rng.poisson(3, (n, 6)).astype(np.float32),
-        "coverage": rng.integers(1, 12, n).astype(np.uint8),
         "price": np.where(entity == 1, rng.random(n) * 100, np.nan),
-        "created_at": rng.integers(NOW - 700 * DAY, NOW, n),
         "language_match": sometimes(rng.integers(0, 2, n), 0.9),
         "is_ad": rng.random(n) < 0.1,
     }
 
 
 def ranking_data(queries: int, n: int = 40, seed: int = 0) -> RankingData:
-    """Engagement follows the learned cosine where the language matches, and saves; relevance
-    follows the learned and the compatible cosine. A fifth of the rows is judged."""
+    """Engagement follows the learned cosine where the language matches, and engaged queries.
+
+    Relevance follows the learned and the compatible cosine. A fifth of the rows is judged.
+    """
     rng = np.random.default_rng(seed)
     parts, engagement, relevance = [], [], []
     for _ in range(queries):
         columns = candidate_columns(n, rng)
         parts.append(feature_matrix(columns, QueryInfo.of("boho bedroom", NOW)))
         same = np.nan_to_num(columns["language_match"])
-        liked = 3 * columns["learned"] * (0.3 + same) + 0.3 * columns["counts"][:, 0]
+        liked = 3 * columns["learned"] * (0.3 + same) + 0.1 * columns["engaged_match"]
         liked = liked + rng.normal(0, 0.2, n)
         engagement.append(np.where(liked >= np.sort(liked)[-5], 3.0, 0.0))
         grade = columns["learned"] + np.nan_to_num(columns["compat"]) + rng.normal(0, 0.1, n)

@@ -47,7 +47,7 @@ def test_the_report_measures_held_out_queries_and_every_ordering(rankers: Ranker
     importance = report["importance"]
     assert next(iter(importance["engagement"])) in ("learned", "learned_gap", "language_match")
     assert next(iter(importance["relevance"])) in ("learned", "learned_gap", "compat", "compat_gap")
-    assert abs(importance["engagement"]["log_checkout"]) < 0.05
+    assert abs(importance["engagement"]["log_price"]) < 0.05
 
 
 def test_what_is_measured_has_learned_from_the_other_queries_alone() -> None:
@@ -121,12 +121,15 @@ def test_one_kind_of_label_alone_trains_that_head_alone(label: str) -> None:
 
 
 def test_one_query_trains_and_orders_it() -> None:
-    data = ranking_data(1)
-    rankers = train_rankers(data, FAST)
-    lists = informative_lists(data, "engagement")
-    assert rankers.report["ndcg@10"] == {}  # nothing is held out of one query
-    assert ndcg(lists, rankers.l1.score(lists.X))[0] > 0.6
-    assert ndcg(lists, rankers.l2.score(lists.X))[0] > 0.6
+    found: dict[str, list[float]] = {"l1": [], "l2": []}
+    for seed in range(5):
+        data = ranking_data(1, seed=seed)
+        rankers = train_rankers(data, FAST)
+        lists = informative_lists(data, "engagement")
+        assert rankers.report["ndcg@10"] == {}  # nothing is held out of one query
+        for name, model in (("l1", rankers.l1), ("l2", rankers.l2)):
+            found[name].append(float(ndcg(lists, model.score(lists.X))[0]))
+    assert np.mean(found["l1"]) > 0.6 and np.mean(found["l2"]) > 0.6
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0, nan])
