@@ -11,7 +11,7 @@ from ranking_samples import FAST, ranking_data
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import RankingData, informative_lists, ndcg
-from omnisearch.ranker.training import Rankers, train_rankers
+from omnisearch.ranker.training import Rankers, chosen_order, train_rankers
 
 nan = np.nan
 
@@ -176,3 +176,32 @@ def test_shapes_that_do_not_agree_are_refused() -> None:
     ):
         with pytest.raises(InputError, match="features"):
             train_rankers(broken, FAST)
+
+
+def test_only_judged_candidates_train_the_network_and_all_of_them_the_linear_models() -> None:
+    data = ranking_data(60)
+    judged = ~np.isnan(data.relevance)
+    whole = replace(data, relevance=np.nan_to_num(data.relevance), judged=judged)
+    # What nobody judged is changed in a way that only a model that has seen it can learn.
+    X = whole.X.copy()
+    X[~judged, feature_names().index("log_price")] = 9.0
+    ours, theirs = (train_rankers(each, FAST).l2 for each in (whole, replace(whole, X=X)))
+    first, second = (each.relevance.to_json() for each in (ours, theirs))
+    assert first["network"] == second["network"] and first["linear"] != second["linear"]
+    assert ours.engagement.network is None
+
+
+def test_an_order_goes_live_that_loses_to_no_simpler_one() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.random(200)
+
+    def found(**less: float) -> dict[str, np.ndarray]:
+        names = ("l2", "l1", "rrf", "token")
+        return {name: value - less.get(name, 0) + rng.normal(0, 0.05, 200) for name in names}
+
+    assert chosen_order([found()]) == "l2"  # equal but for chance
+    assert chosen_order([found(l2=0.05)]) == "l1"
+    assert chosen_order([found(), found(l2=0.05)]) == "l1"  # by one kind of label is enough
+    assert chosen_order([found(l2=0.1, l1=0.05)]) == ""
+    assert chosen_order([found(l2=-0.1, l1=0.05)]) == "l2"
+    assert chosen_order([]) == "l2"
