@@ -41,6 +41,7 @@ from omnisearch.evaluation.languages import language_pairs
 from omnisearch.evaluation.recall import Recall, RecallOptions, evaluate_recall
 from omnisearch.evaluation.systems import has_relevant, rank_all
 from omnisearch.evaluation.tables import (
+    NEW,
     Relevant,
     SystemsTable,
     gains_table,
@@ -186,6 +187,11 @@ def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
         notes.append("No rankers are trained: 'l1' and 'full' rank by cosine and shared words.")
     if not tables:
         notes.append("No held-out data: no evaluation window and no judgments of test queries.")
+    elif not any(table.name.endswith(NEW) for table in tables):
+        notes.append(
+            "New items are not measured apart: none of the relevant ones, or all of them, are "
+            "missing from the log before training ended."
+        )
     return notes
 
 

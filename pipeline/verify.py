@@ -29,6 +29,7 @@ from omnisearch.indexer.generation import Generation, folder_of
 from omnisearch.indexer.signals import SIGNALS, read_signals
 from omnisearch.indexer.verify import read_whole
 from omnisearch.ranker.published import load_rankers
+from omnisearch.world.truth import Truth
 
 _CACHES = "Delete it; its content is computed again."
 _LOG = "Put back a copy, or move the file away; the service starts a new one."
@@ -101,6 +102,8 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         yield "generation", partial(_generation, workspace, number)
     if workspace.current_rankers.exists():
         yield "rankers", partial(load_rankers, workspace)
+    if workspace.truth.exists():
+        yield "truth of the sample world", partial(Truth.read, workspace.truth)
     for path in sorted(workspace.classifiers.glob("[!.]*.safetensors")):
         yield f"classifier {path.stem}", partial(read_classifier, workspace, path.stem)
     for name in _names(workspace.judging):

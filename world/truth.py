@@ -6,6 +6,7 @@ evaluation may read it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -51,23 +52,27 @@ class Truth:
 
     def write(self, path: Path) -> None:
         """Write it as one file of safetensors; texts of queries are UTF-8 lines."""
-        arrays = {"text": np.frombuffer("\n".join(self.queries.text).encode(), np.uint8)}
+        text = np.frombuffer("\n".join(self.queries.text).encode(), np.uint8)
+        arrays = {"pins": np.array([self.items.pins]), "text": text}
         for part in (self.tree, self.items, self.queries):
             arrays |= {key: getattr(part, name) for name, key in _keys(type(part)).items()}
-        write_atomic(path, save(arrays, {"pins": str(self.items.pins)}))
+        write_atomic(path, save(arrays, {"sha256": _digest(arrays)}))
 
     @classmethod
     def read(cls, path: Path) -> Truth:
         """The truth that `write` wrote; raises Corrupt if the file is damaged."""
         with reading("The truth of the sample world", path, _AGAIN), safe_open(path, "np") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if file.metadata()["sha256"] != _digest(arrays):
+                raise ValueError("its hash differs")
 
             def columns(part: type) -> dict[str, Any]:
-                return {name: file.get_tensor(key) for name, key in _keys(part).items()}
+                return {name: arrays[key] for name, key in _keys(part).items()}
 
-            text = file.get_tensor("text").tobytes().decode().split("\n")
+            text = arrays["text"].tobytes().decode().split("\n")
             return cls(
                 ThemeTree(**columns(ThemeTree)),
-                Population(pins=int(file.metadata()["pins"]), **columns(Population)),
+                Population(pins=int(arrays["pins"][0]), **columns(Population)),
                 QueryPool(text=text, **columns(QueryPool)),
             )
 
@@ -128,3 +133,10 @@ def _keys(part: type) -> dict[str, str]:
     """The name of each array of a dataclass → its key in the file."""
     names = [field.name for field in fields(part) if field.type == "np.ndarray"]
     return {name: f"{part.__name__}.{name}" for name in names}
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        digest.update(key.encode() + arrays[key].tobytes())
+    return digest.hexdigest()

@@ -16,6 +16,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = omnisearch("demo", "--preset", "tiny", "--workspace", folder)
     assert "antique copper bathroom sink" in done.stdout
     assert "synthetic" in done.stdout.lower()
+    assert "true fulfilment@8" in done.stdout and "best possible" in done.stdout
     return folder
 
 
@@ -47,7 +48,11 @@ def test_every_command_answers_in_the_envelope(demo: Path) -> None:
     assert envelope("rank", "report", "-w", demo)["ndcg@10"]
     assert envelope("cache", "warm", "-w", demo, "--head", 5)["asked"] == 5
     assert envelope("cache", "stats", "-w", demo)["entries"] >= 5
-    assert envelope("evaluate", "-w", demo, "--queries", 20)["tables"]
+    tables = {row["name"]: row for row in envelope("evaluate", "-w", demo)["tables"]}
+    true = tables["the sample world's truth, which no real log tells"]
+    assert true["metrics"]["full"]["true fulfilment@8"]["mean"] > 0.3
+    assert true["ceiling"]["true fulfilment@8"] < 1 == true["ceiling"]["nDCG@10 by all true grades"]
+    assert true["against"]["true fulfilment@8"]["token"]["low"] < 1
 
 
 def test_the_query_tower_is_exported_and_measured(demo: Path, tmp_path: Path) -> None:

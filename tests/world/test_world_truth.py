@@ -10,6 +10,7 @@ from omnisearch import pipeline
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.pipeline.verify import verify_workspace
 from omnisearch.world import Size, generate
 from omnisearch.world.truth import Truth
 
@@ -41,9 +42,12 @@ def test_the_truth_is_written_with_the_world_and_kept_by_its_import(tmp_path) ->
         assert (kept.grades_of_all(query) == made.grades_of_all(query)).all()
         assert (kept.chances(query) == made.chances(query)).all()
     assert "truth" not in {path.stem for path in (tmp_path / "workspace/item_vectors").iterdir()}
-    workspace.truth.write_bytes(workspace.truth.read_bytes()[:-100])
-    with pytest.raises(Corrupt, match="truth of the sample world"):
-        Truth.read(workspace.truth)
+    content = workspace.truth.read_bytes()
+    for damaged in (content[:-100], content[:-9] + b"x" + content[-8:], b"", b"{}" * 50):
+        workspace.truth.write_bytes(damaged)
+        with pytest.raises(Corrupt, match="truth of the sample world"):
+            Truth.read(workspace.truth)
+        assert any("truth" in problem for problem in verify_workspace(workspace).problems)
 
 
 def test_every_query_has_an_interest_and_its_path_is_one_of_the_tree(tmp_path) -> None:
