@@ -22,7 +22,7 @@ import numpy as np
 from rank_bm25 import BM25Okapi
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
-from omnisearch.data.text.tokens import query_tokens
+from omnisearch.data.text.tokens import query_words
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine
 from omnisearch.indexer.generation import folder_of
@@ -56,7 +56,7 @@ class Plain:
 
     def search(self, text: str, vector: np.ndarray, k: int = K) -> list[dict[str, object]]:
         fused: dict[tuple[str, int], float] = {}
-        tokens = query_tokens(text)
+        tokens = [token for token, _ in query_words(text)]
         for entity in ITEM_ENTITIES:
             scores = self.bm25[entity].get_scores(tokens)
             for rank, row in enumerate(np.argsort(-scores)[:150].tolist(), 1):

@@ -151,6 +151,7 @@ def test_marks_are_dropped_once(text):
 HOSTILE = [
     *("a\u0316\u0301", "\u0316\u0301", "\u0f73\u0316", "\u0344\u0316", "\U0001e8d0\u0301"),
     *(" ", "\x00", "a", "a ", "1a", "-", "\u00ad", "\u0900\u200c", "i\u0307", "\ufdfa", "\u1100"),
+    *("1/", "1.", "1,000", ",000", "1 1/", "a-", "1½", "¹", "™", "1a"),
     *("\uac00", "寝", "\u0e01\u0e31", "\u1039\u1000", "\U00012000", "without ", "no free ", "(,"),
 ]
 EVERY_LANGUAGE = languages_of(_LANGUAGES)

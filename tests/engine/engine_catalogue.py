@@ -11,7 +11,7 @@ from engine_fakes import FakeGeneration, FakeSpace, unit_words
 
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import set_meta
-from omnisearch.data.text.normalise import words
+from omnisearch.data.text.tokens import spelled_words
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
 from omnisearch.indexer.parts.table import open_table
@@ -116,7 +116,7 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
             write_texts(folder, lines)
             texts_of[entity] = open_texts(folder, len(items))
             tokens[entity] = open_tokens(folder, len(items), "tantivy")
-            spelled.update(word for text in texts for word in set(words(text)))
+            spelled.update(word for text in texts for word in spelled_words(text))
             older = unit_words([item["title"] for item in items])
             older[::7] = 0  # items that the older embedding does not know
             spaces[entity, {"pin": "pinsage", "product": "itemsage"}[entity]] = FakeSpace(older)

@@ -108,11 +108,14 @@ def test_an_update_adds_the_words_of_new_items(tmp_path: Path) -> None:
     first = Generation.open(workspace).spelling
     assert (first.respelled("kopper sink"), first.respelled("gadren")) == ("copper sink", "gadren")
     assert first.respelled("knwn known") == "knwn known"  # the encoder's word suggests nothing
+    assert first.respelled("coper") == "copper"
     put(db, "pin", id="2", title="Garden 7up")
+    put(db, "product", id="3", sku="CO-PER")
     update(workspace, db, FakeEncoder())
     second = Generation.open(workspace).spelling
     assert second.respelled("kopper gadren") == "copper garden"
     assert second.respelled("7up") == "7up"
+    assert second.respelled("coper") == "coper"  # a code
     assert Counter(dict(second.counted())) == Counter(["copper", "sinks", "garden", "up"])
 
 
