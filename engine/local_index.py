@@ -89,7 +89,7 @@ class LocalIndex:
         `engaged_match`: the query's weight among the item's engaged queries, 0 for none;
         `name_share`, `name_cover`: overlap of the wanted words with the name (`Words.match`);
         `text_share`: the share of the wanted words, weighted by idf, that is in any of the item's
-        texts; NaN if the item or the query has no words;
+        own texts; NaN if the item or the query has no words;
         `excluded`: see `excluded_share`;
         `named`: whether the query is the item's name or a code of it;
         `language_match`: 1 if the query's language, 0 if another, NaN if either is unknown.

@@ -24,8 +24,14 @@ from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.generation import GENERATION, Generation
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling import keys_of, write_spelling
-from omnisearch.indexer.parts.table_write import OWN_FIELDS, write_table
-from omnisearch.indexer.parts.tokens import item_tokens, read_tokens, write_tokens
+from omnisearch.indexer.parts.table_write import write_table
+from omnisearch.indexer.parts.tokens import (
+    OWN_FIELDS,
+    item_line,
+    own_part,
+    read_tokens,
+    write_tokens,
+)
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.parts.words import write_texts
@@ -212,12 +218,12 @@ def _write_items(
 
     def visit(row: int, item: dict[str, Any]) -> None:
         if not same[row]:
-            lines[row] = " ".join(item_tokens(item))
+            lines[row] = item_line(item)
             spelled.update(spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
 
     write_table(folder, job.db, entity, rows, visit)
     write_tokens(folder, lines)
-    write_texts(folder, lines)
+    write_texts(folder, list(map(own_part, lines)))
     return word_keys(token for line in lines for token in line.split() if token[0] == CODE)
 
 

@@ -26,7 +26,7 @@ from omnisearch.data.text.accents import UNACCENTED, unaccented
 from omnisearch.data.text.normalise import LETTERS, folded, is_unspaced, normalise_query, words
 from omnisearch.data.text.numbers import plain_numbers
 
-TOKENS_VERSION = 3  # increase it when `tokens` changes, because updates reuse stored tokens
+TOKENS_VERSION = 4  # increase it when `tokens` changes, because updates reuse stored tokens
 MAX_TOKEN_CHARS = 64
 
 CODE = "#"  # begins the token of an item's id, SKU, GTIN or MPN

@@ -12,7 +12,6 @@ import sqlite_utils
 from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.text.exclusions import lacking, languages_of
 from omnisearch.data.text.keys import key_of, name_key, word_keys
 from omnisearch.data.text.tokens import tokens
@@ -27,9 +26,6 @@ from omnisearch.indexer.parts.table import (
     postings_columns,
 )
 from omnisearch.indexer.rows import Rows
-
-OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
-
 
 Visit = Callable[[int, dict[str, Any]], None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.catalogue.items import field_texts
-from omnisearch.data.catalogue.schema import CODE_FIELDS
+from omnisearch.data.catalogue.schema import CODE_FIELDS, TEXT_FIELDS
 from omnisearch.data.text.tokens import CODE, code_token, tokens
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import reading
@@ -17,18 +17,28 @@ from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index
 from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex, write_tantivy
 
 TOKENS_FILE = "tokens.txt"
+# Ranker features read these alone: an item that was never shown has no engaged queries.
+OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
-def item_tokens(item: dict[str, Any]) -> list[str]:
-    """The tokens of an item's text fields (`TEXT_FIELDS`) and codes, and of each code as a whole.
+def item_line(item: dict[str, Any]) -> str:
+    """What BM25 reads of an item: its own tokens, a tab, and those of its engaged queries.
 
-    Of an id with the name of a data set (`esci:B07XYZ`), what follows is a code too.
+    Its own are of its text fields and codes, and each code as a whole. Of an id with the name of a
+    data set (`esci:B07XYZ`), what follows is a code too. `own_part` has them alone.
     """
     codes = [item[field] for field in CODE_FIELDS if item.get(field)]
     own = item.get("id") or ""
     wholes = dict.fromkeys(map(code_token, (*codes, own, own.rpartition(":")[2])))
     wholes.pop(CODE, None)
-    return [*tokens("\n".join([*field_texts(item), *codes])), *wholes]
+    found = [*tokens("\n".join([*field_texts(item, OWN_FIELDS), *codes])), *wholes]
+    engaged = tokens("\n".join(field_texts(item, ("engaged_queries",))))
+    return f"{' '.join(found)}\t{' '.join(engaged)}".rstrip("\t")
+
+
+def own_part(line: str) -> str:
+    """An item's own tokens, of its `item_line`."""
+    return line.partition("\t")[0]
 
 
 def write_tokens(folder: Path, lines: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ WORDS = FeatureGroup(
         Feature(
             "text_share",
             "share of the query's words, each counted by its idf, that occur in any of the item's "
-            "texts, board titles and engaged queries included; exact for every candidate",
+            "own texts, board titles included; exact for every candidate",
             l1=True,
         ),
         Feature(

@@ -16,7 +16,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
 from omnisearch.indexer.parts.table import open_table
 from omnisearch.indexer.parts.table_write import write_table
-from omnisearch.indexer.parts.tokens import item_tokens, open_tokens, write_tokens
+from omnisearch.indexer.parts.tokens import item_line, open_tokens, write_tokens
 from omnisearch.indexer.parts.words import open_texts, write_texts
 from omnisearch.indexer.rows import Rows
 
@@ -111,7 +111,7 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
         texts = [item.get("text") or " ".join(field_texts(item)) for item in items]
         spaces[entity, "learned"] = FakeSpace(unit_words(texts))
         if entity != "query":
-            lines = [" ".join(item_tokens(item)) for item in items]
+            lines = [item_line(item) for item in items]
             write_tokens(folder, lines)
             write_texts(folder, lines)
             texts_of[entity] = open_texts(folder, len(items))

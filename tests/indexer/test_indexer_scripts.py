@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omnisearch.data.text.tokens import query_tokens, query_words
-from omnisearch.indexer.parts.tokens import item_tokens, open_tokens, write_tokens
+from omnisearch.indexer.parts.tokens import item_line, open_tokens, write_tokens
 
 # language → title of the item, a part of it, titles that the part must not find before it
 SHOPS = {
@@ -34,7 +34,7 @@ SHOPS = {
 def test_a_part_of_a_title_finds_its_item_first(language, backend, tmp_path: Path) -> None:
     title, part, others = SHOPS[language]
     titles = [*others, title, "plain white shirt"]
-    write_tokens(tmp_path, [" ".join(item_tokens({"title": text})) for text in titles])
+    write_tokens(tmp_path, [item_line({"title": text}) for text in titles])
     rows, scores = open_tokens(tmp_path, len(titles), backend).search(query_tokens(part), 10)
     assert rows[0] == len(others)
     assert len(scores) == 1 or scores[0] > scores[1]
@@ -47,7 +47,7 @@ def test_what_holds_the_characters_apart_ranks_below_what_holds_them_together(
     """By single characters the short titles, which hold all of the query's, would win."""
     scattered = [f"ดาสี{ending}" for ending in ("กา", "ขา", "นา", "มา")]
     titles = [*scattered, "เสื้อยืดคอกลมผู้ชายแขนสั้นผ้าฝ้ายสีดำ"]
-    write_tokens(tmp_path, [" ".join(item_tokens({"title": text})) for text in titles])
+    write_tokens(tmp_path, [item_line({"title": text}) for text in titles])
     rows, _ = open_tokens(tmp_path, len(titles), "tantivy").search(query_tokens("สีดำ"), 10)
     assert rows[0] == len(scattered)
 
