@@ -22,7 +22,10 @@ def test_a_feed_becomes_products(workspace, tmp_path):
     [report] = import_named(workspace, feed(tmp_path / "feed.tsv", LAMP, RUG), "google")
     assert (report.kind, report.taken, report.refused) == ("products", 2, 0)
     assert report.ignored == ()
-    assert table(workspace, "products", "id, gtin") == [("L-1", "0001234567890"), ("R 2", None)]
+    assert table(workspace, "products", "id, gtin, sku") == [
+        ("L-1", "0001234567890", None),
+        ("R 2", None, None),
+    ]
     columns = "id, title, description, link, image, price, currency, brand, size"
     assert table(workspace, "products", columns) == [
         (*LAMP[:5], 1299.0, "USD", "Lumo", "40 cm"),
