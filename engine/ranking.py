@@ -115,6 +115,7 @@ def rank_candidates(
     if order == "rrf":
         candidates.columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         return _by(candidates, candidates.columns["rrf"], len(candidates))
+    candidates.columns["named"] = np.zeros(len(candidates), bool)
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
     ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
     named = candidates.columns["named"][ranking.order] > 0

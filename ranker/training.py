@@ -16,6 +16,7 @@ from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import NetworkOptions
 
 LABELS = ("engagement", "relevance")
+FEWEST = 20  # queries that orders are compared by
 IMPORTANCE_QUERIES = 300  # enough to rank the features
 
 
@@ -178,7 +179,7 @@ def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
     """'l2', else 'l1', else '' for neither: the first that loses to none of the simpler orders.
 
     An order loses where its nDCG@10 is lower, by more than chance explains (one-sided, 95%), on the
-    queries of one kind of label.
+    queries of one kind of label; fewer than FEWEST say nothing.
 
     Args:
         values: for each kind of label, ordering → nDCG@10 of each query among its labelled
@@ -192,8 +193,10 @@ def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
 
 
 def _loses(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    if len(ours) < FEWEST:
+        return False
     differences = ours - theirs
-    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.inf
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
     return bool(differences.mean() + 1.645 * error < 0)
 
 

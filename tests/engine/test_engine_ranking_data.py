@@ -9,7 +9,7 @@ import pytest
 from engine_catalogue import DAY, UNTIL
 from engine_fakes import FakeEncoder
 
-from omnisearch.data.catalogue.schema import set_meta
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, set_meta
 from omnisearch.data.catalogue.splits import evaluation_queries, time_split
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.config import EngineConfig
@@ -178,10 +178,18 @@ def test_l1_passes_on_only_its_best_and_pages_stay_stable(
     trained = SearchEngine(engine.workspace, snapshot, engine.cache, config)
     l1 = [(e, i) for e, i, _ in trained.rank("nordic garden", "l1", 100)]
     full = [(e, i) for e, i, _ in trained.rank("nordic garden", "full", 100)]
-    assert len(l1) == 30 and set(full) == set(l1) and full != l1
+    sources = [(e, s) for s in ("token", "embedding", "pinsage", "itemsage") for e in ITEM_ENTITIES]
+    heads = {
+        (entity, key)
+        for entity, system in sources
+        for key in [i for e, i, _ in trained.rank("nordic garden", system, 300) if e == entity][:10]
+    }
+    every = [(e, i) for e, i, _ in engine.rank("nordic garden", "l1", 300)]
+    assert len(every) > len(l1) and set(l1[30:]) == heads - set(l1[:30])
+    assert set(full) == set(l1) and full != l1
     paged = [
         (hit.entity, hit.id)
-        for page in (1, 2, 3, 4, 5)
+        for page in range(1, 9)
         for hit in trained.search("nordic garden", k=7, page=page).hits
     ]
     assert paged == full
