@@ -4,8 +4,10 @@
 
 Latency: features and L1 of 1,000 candidates, both heads of L2 of 200, on one core, for our heads
 and for LambdaMART of two sizes, taking turns in one run. Quality (with --workspace): the training
-candidates of `omnisearch rank train`, without the queries of the evaluation; every query is ranked
-by models trained on the other folds. Differences are paired, with their standard error. `--ablate`
+candidates of `omnisearch rank train`, without the queries of the evaluation; the labelled
+candidates of every query are ordered by models trained on the other folds. Differences are paired,
+with their standard error. What orders by the truth is another question: see `ranker_labels.py`.
+`--ablate`
 instead trains the heads without each group of features, and with each group alone. `--few` instead
 trains L1 on few queries: regularised towards the order without rankers, as in production, and
 towards zero.
@@ -32,6 +34,7 @@ from omnisearch.ranker.network import Network, NetworkOptions
 from omnisearch.ranker.training import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
+Fit = Callable[[Lists, Lists | None], Score]  # from all candidates, and from the judged ones
 GROUPS = {
     "learned space": ("learned", "learned_gap", "learned_rr"),
     "pre-existing spaces": ("compat", "compat_gap", "compat_rr"),
@@ -132,8 +135,7 @@ def median_ms(calls: dict[str, Callable[[], object]], rounds: int = 500) -> dict
 def latency() -> None:
     lists = random_lists()
     l1 = Linear.fit([lists], l1_names())
-    head = Head.fit(lists, NetworkOptions())
-    l2 = L2(head, head)
+    l2 = L2(Head.fit(lists, None, NetworkOptions()), Head.fit(lists, lists, NetworkOptions()))
     small, large = lambdamart(lists), lambdamart(lists, trees=300, leaves=31)
     table, query = columns(1000, np.random.default_rng(1)), QueryInfo.of("boho bedroom", NOW)
     X = feature_matrix(table, query)
@@ -154,22 +156,32 @@ def latency() -> None:
         print(f"  {name:34}{value:8.3f} ms{ratio}")
 
 
-def unseen(names: tuple[str, ...], *, keep: bool) -> Callable[[Lists], Score]:
+def l2_head(train: Lists, judged: Lists | None) -> Score:
+    return Head.fit(train, judged, NetworkOptions()).score
+
+
+def of_all(fit: Callable[[Lists], Score]) -> Fit:
+    """A model that learns from all candidates alone."""
+    return lambda train, judged: fit(train)
+
+
+def unseen(names: tuple[str, ...], *, keep: bool) -> Fit:
     """The L2 head with only these features (`keep`), or without them: the rest are unknown."""
     hidden = np.array([(name in names) != keep for name in feature_names()])
 
-    def fit(lists: Lists) -> Score:
-        blind = np.where(hidden, np.float32(np.nan), lists.X)
-        network = Network.fit(replace(lists, X=blind))
-        return lambda X: network.score(np.where(hidden, np.float32(np.nan), X))
+    def blind(X: np.ndarray) -> np.ndarray:
+        return np.where(hidden, np.float32(np.nan), X)
+
+    def fit(train: Lists, judged: Lists | None) -> Score:
+        some = None if judged is None else replace(judged, X=blind(judged.X))
+        score = l2_head(replace(train, X=blind(train.X)), some)
+        return lambda X: score(blind(X))
 
     return fit
 
 
-def ablations() -> dict[str, Callable[[Lists], Score]]:
-    models: dict[str, Callable[[Lists], Score]] = {
-        "L2 head": lambda lists: Network.fit(lists).score
-    }
+def ablations() -> dict[str, Fit]:
+    models: dict[str, Fit] = {"L2 head": l2_head}
     for group, names in GROUPS.items():
         models[f"without {group}"] = unseen(names, keep=False)
     for group, names in GROUPS.items():
@@ -223,13 +235,17 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
         for label in LABELS:
             few_labels(data, label)
         return
-    models: dict[str, Callable[[Lists], Score]] = {
-        "L2 head": lambda lists: Network.fit(lists).score,
-        "its linear part": lambda lists: Network.fit(lists, NetworkOptions(epochs=0)).score,
-        "L1": lambda lists: Linear.fit([lists], l1_names(), PRIOR / len(lists.sizes)).score,
-        "LambdaMART 100 x 15": lambdamart,
-        "LambdaMART 300 x 31": lambda lists: lambdamart(lists, 300, 31),
-        **{f"{name} alone": alone(name) for name in ("learned", "compat", "bm25", "engaged_match")},
+    models: dict[str, Fit] = {
+        "L2 head": l2_head,
+        "its linear part": lambda train, judged: l2_head(train, None),
+        "network of all candidates": of_all(lambda lists: Network.fit(lists).score),
+        "L1": of_all(lambda lists: Linear.fit([lists], l1_names(), PRIOR / len(lists.sizes)).score),
+        "LambdaMART 100 x 15": of_all(lambdamart),
+        "LambdaMART 300 x 31": of_all(lambda lists: lambdamart(lists, 300, 31)),
+        **{
+            f"{name} alone": of_all(alone(name))
+            for name in ("learned", "compat", "bm25", "engaged_match")
+        },
     }
     for label in LABELS:
         compare(data, label, ablations() if ablate else models, folds)
@@ -237,21 +253,20 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
         mixes(data, folds)
 
 
-def compare(
-    data: RankingData, label: str, models: dict[str, Callable[[Lists], Score]], folds: int
-) -> None:
+def compare(data: RankingData, label: str, models: dict[str, Fit], folds: int) -> None:
     fold = folds_of(data, folds)
     found: dict[str, list[np.ndarray]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)
     for number in range(folds):
         train = informative_lists(data, label, fold != number)
-        test = informative_lists(data, label, fold == number)
+        given = informative_lists(data, label, fold != number, labelled=True)
+        test = informative_lists(data, label, fold == number, labelled=True)
         if not len(train.sizes) or not len(test.sizes):
             print(f"\n{label}: too few queries with labels")
             return
         for name, fit in models.items():
             start = time.perf_counter()
-            score = fit(train)
+            score = fit(train, given if label == "relevance" else None)
             seconds[name] += time.perf_counter() - start
             found[name].append(ndcg(test, score(test.X)))
     values = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -280,11 +295,13 @@ def mixes(data: RankingData, folds: int) -> None:
     found: dict[str, list[list[np.ndarray]]] = {label: [] for label in LABELS}
     for number in range(folds):
         train = [informative_lists(data, label, fold != number) for label in LABELS]
+        judged = informative_lists(data, "relevance", fold != number, labelled=True)
         if not all(len(lists.sizes) for lists in train):
             return
-        l2 = L2(*(Head.fit(lists, NetworkOptions()) for lists in train))
+        pairs = zip(train, (None, judged), strict=True)
+        l2 = L2(*(Head.fit(lists, some, NetworkOptions()) for lists, some in pairs))
         for label in LABELS:
-            test = informative_lists(data, label, fold == number)
+            test = informative_lists(data, label, fold == number, labelled=True)
             found[label].append([ndcg(test, l2.score(test.X, w)) for w in weights])
     print("\nnDCG@10 by weight of the relevance head" + "".join(f"{w:9}" for w in weights))
     for label, parts in found.items():
