@@ -22,6 +22,8 @@ from omnisearch.ranker.l1 import UNLEARNED
 from omnisearch.ranker.training import Rankers
 
 HEADS = 10  # first results of each source that L1 does not cut
+# A query of so many words is the name of a kind of thing if more items have it.
+KIND_WORDS, NAMESAKES = 2, 3
 
 
 class Stages:
@@ -107,8 +109,8 @@ def rank_candidates(
 
     Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`), and
     without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates, and
-    the first HEADS of each source; 'full' orders them by L2. Both put items that the query names
-    first: no ranker has learned what it has not seen. The blend comes later.
+    the first HEADS of each source; 'full' orders them by L2. Both put the items first whose name or
+    code is typed: no ranker has learned what it has not seen. The blend comes later.
     """
     if order == "score":
         return _by(candidates, candidates.best_of(sources, "score"), len(candidates))
@@ -118,8 +120,11 @@ def rank_candidates(
     candidates.columns["named"] = np.zeros(len(candidates), bool)
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
     ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
-    named = candidates.columns["named"][ranking.order] > 0
-    return replace(ranking, order=ranking.order[np.argsort(~named, kind="stable")])
+    named = candidates.columns["named"]
+    if query.length <= KIND_WORDS and np.count_nonzero(named) > NAMESAKES:
+        return ranking  # they are what somebody looks for, and not which item
+    places = np.argsort(~named[ranking.order], kind="stable")
+    return replace(ranking, order=ranking.order[places])
 
 
 def _learned(

@@ -87,12 +87,14 @@ def test_the_engine_answers_as_the_first_edition_did(first: Workspace) -> None:
     with pytest.raises(Corrupt, match=r"format 4.*`omnisearch index build`"):
         SearchEngine.open(first)
     build_index(first)
-    engine = SearchEngine.open(first)
+    with pytest.raises(NotReady, match=r"log_impression.*`omnisearch rank train`"):
+        SearchEngine.open(first)  # what they learned from counts is not asked for any more
+    engine = SearchEngine.open(first, with_rankers=False)
     assert load_encoder(first).checkpoint == engine.snapshot.encoder.checkpoint
     assert engine.config.relevance_weight == 0.3
     recorded = json.loads((HERE / "first-edition.json").read_text("utf-8"))
-    for system, queries in recorded.items():
-        for query, results in queries.items():
+    for system in recorded.keys() - {"l1", "full"}:
+        for query, results in recorded[system].items():
             found = engine.rank(query, system, 5)
             assert [row[:2] for row in found] == [(entity, key) for entity, key, _ in results]
             scores = [score for *_, score in results]

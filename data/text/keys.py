@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 from omnisearch.data.text.accents import UNACCENTED, unaccented
-from omnisearch.data.text.normalise import is_unspaced, words
+from omnisearch.data.text.normalise import words
 
 
 def key_of(text: str) -> int:
@@ -19,14 +19,9 @@ def key_of(text: str) -> int:
 
 
 def name_key(text: str) -> int:
-    """The key of a name or of a query that may be one: its words in their order.
-
-    0 for fewer than three words, or six characters of a script without spaces: such a text says
-    what somebody looks for, and not which item.
-    """
+    """The key of a name or of a query that may be one: its words in their order; 0 without any."""
     found = words(text)
-    fewest = 6 if any(map(is_unspaced, found)) else 3
-    return key_of(" ".join(found)) if len(found) >= fewest else 0
+    return key_of(" ".join(found)) if found else 0
 
 
 def word_keys(tokens: Iterable[str]) -> np.ndarray:

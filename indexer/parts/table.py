@@ -146,7 +146,7 @@ class ItemTable:
         ids: the items' ids by row.
         deleted: bool, the item is no longer in the catalogue, and searches do not return it.
         price: float32, NaN unknown. created_at: int64 seconds, 0 unknown. is_ad: bool.
-        full_name: uint64, `keys.name_key` of the item's name, 0 if it is too short.
+        full_name: uint64, `keys.name_key` of the item's name.
         language, country, brand: Codes.
         boards: Postings by board id, weights 1. engaged: Postings by the id of an engaging query,
             weighted as enrichment weighted it (§3.2.3).

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnisearch.data.text.keys import name_key
 from omnisearch.engine.search import SearchEngine
 from omnisearch.ranker.features import feature_names, l1_names
 from omnisearch.ranker.l1 import Linear
@@ -49,10 +50,21 @@ def test_an_id_finds_its_item_first(engine: SearchEngine, system: str) -> None:
         assert hit.id == typed.lower().replace("-", "").replace(" ", "")
 
 
-def test_a_query_of_two_words_names_no_item(engine: SearchEngine) -> None:
-    query = engine.snapshot.query
-    assert query("boho bedroom").name == 0 != query("boho bedroom idea").name
-    assert query("沙发床").name == 0 != query("北欧风格沙发床").name
+@pytest.mark.parametrize(("namesakes", "first"), [(1, True), (3, True), (4, False)])
+def test_a_short_name_of_many_items_is_a_kind_of_thing(
+    engine: SearchEngine, namesakes: int, first: bool
+) -> None:
+    engine = against(engine)
+    table = engine.snapshot.generation.tables["pin"]
+    chosen = [table.row_of[f"pin{number}"] for number in (0, 40, 80, 48)[:namesakes]]  # bedrooms
+    names = table.full_name.copy()
+    names[chosen] = name_key("boho bedroom")
+    tables = engine.snapshot.generation.tables | {"pin": replace(table, full_name=names)}
+    engine.swap(
+        replace(engine.snapshot, generation=replace(engine.snapshot.generation, tables=tables))
+    )
+    found = [hit.id for hit in engine.search("Boho  BEDROOM", k=namesakes).hits]
+    assert (set(found) == {table.ids[row] for row in chosen}) == first
 
 
 def test_the_first_results_of_each_source_pass_l1(make_engine: Any) -> None:
