@@ -14,7 +14,7 @@ import numpy as np
 from omnisearch.world.lexicon import GROUPS, LANGUAGES, Lexicon
 from omnisearch.world.population import NO_TEXT, Population
 from omnisearch.world.querypool import QueryPool
-from omnisearch.world.relevance import ThemeTree, relevance
+from omnisearch.world.relevance import ThemeTree, relevance_of
 
 KEPT = 64  # candidates kept for each query
 TOKENS, OLD_EMBEDDING, POPULARITY, SAME_LANGUAGE = 0.4, 1.5, 0.25, 0.2  # weights of the score
@@ -137,13 +137,7 @@ class Production:
 
     def relevance(self, query: np.ndarray, row: np.ndarray) -> np.ndarray:
         """The true relevance of item rows to query numbers (shapes broadcast)."""
-        return relevance(
-            self.tree,
-            self.queries.theme[query],
-            self.queries.wanted[query],
-            self.items.concept[row],
-            self.items.values[row],
-        )
+        return relevance_of(self.tree, self.queries, self.items, query, row)
 
 
 def _candidates(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnisearch.world.lexicon import Lexicon
+from omnisearch.world.population import Population
+from omnisearch.world.querypool import QueryPool
 
 SAME_FAMILY = 0.2  # the query is for a sofa, the item is an armchair
 SAME_INTEREST = 0.07
@@ -55,3 +57,12 @@ def relevance(
     )
     missed = ((wanted >= 0) & (wanted != values)).sum(axis=-1)
     return (head * MISSED_ATTRIBUTE**missed).astype(np.float32)
+
+
+def relevance_of(
+    tree: ThemeTree, queries: QueryPool, items: Population, query: np.ndarray, row: np.ndarray
+) -> np.ndarray:
+    """The relevance of item rows to query rows (shapes broadcast)."""
+    return relevance(
+        tree, queries.theme[query], queries.wanted[query], items.concept[row], items.values[row]
+    )

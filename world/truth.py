@@ -25,7 +25,7 @@ from omnisearch.world.judges import GRADES
 from omnisearch.world.lexicon import load_lexicon
 from omnisearch.world.population import NO_TEXT, Population, make_prior, populate
 from omnisearch.world.querypool import QueryPool, make_queries
-from omnisearch.world.relevance import ThemeTree, relevance
+from omnisearch.world.relevance import ThemeTree, relevance_of
 from omnisearch.world.sessions import engagement_chance
 from omnisearch.world.sizes import Size
 
@@ -89,13 +89,7 @@ class Truth:
 
     def relevance(self, query: np.ndarray, row: np.ndarray) -> np.ndarray:
         """The true relevance of item rows to query rows (shapes broadcast)."""
-        return relevance(
-            self.tree,
-            self.queries.theme[query],
-            self.queries.wanted[query],
-            self.items.concept[row],
-            self.items.values[row],
-        )
+        return relevance_of(self.tree, self.queries, self.items, query, row)
 
     def grades(self, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
         """For (query, item id) pairs: (n,) true grades 0..3, and (n,) bool, whether the item's text
