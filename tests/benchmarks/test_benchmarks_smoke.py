@@ -49,6 +49,7 @@ WITH_WORKSPACE = {
 SLOW = {
     "query_tower": "--rounds 2",
     "rank": "--folds 2",
+    "ranker_labels": "--seeds 0",
 }
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
@@ -83,6 +84,7 @@ def test_every_program_is_tried() -> None:
         *LABELLED,
         "judging",
         "truth",
+        "known_items",
         "feedback_loop",
         "faults",
     }
@@ -114,6 +116,17 @@ def test_longer_programs_over_a_workspace_run(name: str, trained: Workspace) -> 
 def test_systems_are_measured_by_the_truth(trained: Workspace) -> None:
     printed = ran("truth", "", "--workspace", trained.root)
     assert "true fulfilment@8" in printed and "oracle" in printed and "full less it" in printed
+
+
+@pytest.mark.slow
+def test_names_and_codes_come_first(trained: Workspace) -> None:
+    printed = ran("known_items", "--items 60 --new 40", "--workspace", trained.root)
+    lines = [line for line in printed.splitlines() if line[28:32] == "full"]
+    assert len(lines) == 5
+    for line in lines:
+        first, among_ten, lost = (float(word.rstrip("%")) for word in line.split()[-3:])
+        assert first >= 95 and among_ten >= 99 and lost == 0, line
+        assert first == 100 or "name" in line  # of a code
 
 
 @pytest.mark.slow
