@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.catalogue.pairs import evaluation_pairs, training_pairs, window_pairs
-from omnisearch.data.catalogue.schema import get_meta, open_catalogue, set_meta
+from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.catalogue.splits import (
     DAY,
     NO_LIMIT,
@@ -173,16 +173,17 @@ def column(db: Any, name: str) -> list[Any]:
 
 
 def indexed(log: Log) -> tuple[dict[str, Any], list[str]]:
-    """Counts and related queries, as an index holds them."""
+    """Engaged queries and related queries, as an index holds them."""
     with catalogue(log) as (workspace, db):
         enrich_engaged_queries(db)
-        counts = {}
+        engaged = {}
         for entity, ids in {**ITEMS, "query": list(QUERIES)}.items():
             folder = workspace.root / entity
             folder.mkdir()
             write_table(folder, db, entity, Rows(ids, np.zeros(len(ids), bool)))
-            counts[entity] = np.asarray(open_table(folder, entity).counts).tolist()
-        return counts, related_queries(db)
+            found = open_table(folder, entity).engaged
+            engaged[entity] = [part.tolist() for part in (found.keys, found.rows, found.weights)]
+        return engaged, related_queries(db)
 
 
 def fitted(log: Log) -> tuple[np.ndarray, ...]:
@@ -365,16 +366,8 @@ def test_features_that_know_more_stop_training_and_evaluation(log: Log, until: i
         for read in (evaluation_queries, judged_sets, held_out_gains):
             with pytest.raises(NotReady, match="leak"):
                 read(db)
-        # Where an index holds counts up to then, rankers learn from later searches alone.
+        # Where an index holds engaged queries up to then, rankers learn from later searches alone.
         assert ranker_window(split, until, 14)[0] == until
-
-
-def test_counts_of_a_log_made_of_labels_stay_unknown(tmp_path: Path) -> None:
-    log = Log([(START, "new 0", "pin", "p0", "save")], [], [])
-    with catalogue(log) as (_, db):
-        set_meta(db, "derived_from_labels", ["esci"])
-        write_table(tmp_path, db, "pin", Rows(ITEMS["pin"], np.zeros(6, bool)))
-        assert np.isnan(np.asarray(open_table(tmp_path, "pin").counts)).all()
 
 
 def test_a_query_that_is_held_out_stays_held_out() -> None:

@@ -22,6 +22,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from omnisearch import pipeline
 from omnisearch.cli.main import app
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
@@ -63,6 +64,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(tmp_path_factory.mktemp("hostile") / "whole")
     shutil.copytree(FIRST, workspace.root)
     open_catalogue(workspace.catalogue).conn.close()
+    shutil.rmtree(workspace.rankers)  # of features that are not computed any more
+    pipeline.build_index(workspace)
+    pipeline.train_rankers(workspace)
     encoder = load_encoder(workspace)
     vocabulary, dims = encoder.index.vocabulary, {"image": 4}
     net = PinSage(len(vocabulary), dims, 16, 0)
@@ -114,8 +118,8 @@ def places(whole: Workspace) -> dict[str, tuple[Path, Kind]]:
     """Artefact → its folder and kind."""
     checkpoints, networks = whole.checkpoints / "default", whole.graph / "pinsage"
     return {
-        "generation": (whole.generation(1), GENERATION),
-        "signals": (next(whole.signals.glob("*/1")), SIGNALS),
+        "generation": (whole.generation(2), GENERATION),
+        "signals": (next(whole.signals.glob("*/2")), SIGNALS),
         "encoder": (checkpoints / str(read_pointer(checkpoints / "BEST", CHECKPOINT)), CHECKPOINT),
         "export": (next(whole.exports.iterdir()), EXPORT),
         "network": (networks / str(read_pointer(networks / "CURRENT", NETWORK)), NETWORK),
@@ -182,7 +186,7 @@ class Use:
     @staticmethod
     def signals(workspace: Workspace) -> object:
         (checkpoint,) = workspace.signals.iterdir()
-        found = read_signals(checkpoint / "1")
+        found = read_signals(checkpoint / "2")
         return {
             entity: (part.ids, {name: rows.tolist() for name, rows in part.spaces.items()})
             for entity, part in found.items()
@@ -273,8 +277,8 @@ def test_verify_finds_what_opening_finds(whole: Workspace, tmp_path: Path) -> No
         ("graph network pinsage", "graph/pinsage/*/config.json"),
         ("encoder default", "checkpoints/default/*/config.json"),
         ("export of", "exports/*/tokenizer.json"),
-        ("signals of", "signals/*/1/pin-learned.npy"),
-        ("generation", "generations/1/pin/display.jsonl"),
+        ("signals of", "signals/*/2/pin-learned.npy"),
+        ("generation", "generations/2/pin/display.jsonl"),
         ("rankers", "rankers/*/l1.json"),
         ("classifier kinds", "classifiers/kinds.safetensors"),
     ):
