@@ -127,7 +127,7 @@ def some_array(draw, kind, length):
         )
     if pa.types.is_map(kind):
         offsets = pa.array(range(length + 1), pa.int32())
-        keys = pa.array([f"k{i}" for i in range(length)])
+        keys = pa.array([f"k{i}" for i in range(length)], pa.string())
         return pa.MapArray.from_arrays(offsets, keys, some_array(draw, kind.item_type, length))
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(some_array(draw, kind.value_type, 2 * length), 2)
