@@ -132,13 +132,16 @@ def test_names_and_codes_come_first(trained: Workspace) -> None:
 @pytest.mark.slow
 def test_learning_from_what_was_shown_serves_users_no_worse() -> None:
     """Three rounds of log, train, serve: fulfilment rises, what is seen does not shrink."""
-    printed = ran("feedback_loop", "--preset tiny --sessions 1500 --rounds 3")
-    lines = [line for line in printed.splitlines() if line.startswith("round ")]
-    first, _, last = ([float(word) for word in line[20:58].split()] for line in lines)
-    gain, low = (float(word.strip("(")) for word in lines[-1][58:].split()[:2])
-    assert gain > 0 and low > 0  # of fulfilment, with its interval
-    for before, after in zip(first[1:], last[1:], strict=True):  # coverage, share of unknown items
-        assert after > before - 0.01
+    changes = []
+    for seed in (7, 8, 9):
+        printed = ran("feedback_loop", f"--preset tiny --sessions 1500 --rounds 3 --seed {seed}")
+        lines = [line for line in printed.splitlines() if line.startswith("round ")]
+        first, _, last = ([float(word) for word in line[20:58].split()] for line in lines)
+        gain, low = (float(word.strip("(")) for word in lines[-1][58:].split()[:2])
+        assert gain > 0 and low > 0  # of fulfilment, with its interval
+        changes.append([after - before for before, after in zip(first[1:], last[1:], strict=True)])
+    for change in zip(*changes, strict=True):  # coverage, share of unknown items
+        assert sum(change) / len(change) > -0.01
 
 
 @pytest.mark.slow
