@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omnisearch import SearchEngine, Workspace, pipeline
+from omnisearch.cli.rank import show
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.ranker import training
 
 DOCS = Path(__file__).parents[2] / "docs/guide/pipeline.md"
 MAIN = "from omnisearch.cli.main import main; main()"
@@ -52,6 +55,26 @@ def test_the_functions_and_the_commands_give_the_same_results(
     for path in (ours.generations / "1").rglob("*.npy"):
         again = theirs.generations / "2" / path.relative_to(ours.generations / "1")
         assert again.read_bytes() == path.read_bytes(), path
+
+
+def test_rankers_that_lose_to_simpler_orders_do_not_go_live(
+    trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    workspace = Workspace(tmp_path / "w")
+    shutil.copytree(trained.root, workspace.root)
+    monkeypatch.setattr(training, "chosen_order", lambda values: "")
+    rankers, folder = pipeline.train_rankers(workspace, best=10, others=10)
+    assert folder is None and not workspace.current_rankers.exists()
+    show(rankers.report, folder)
+    assert "are not live" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setattr(training, "chosen_order", lambda values: "l1")
+    rankers, folder = pipeline.train_rankers(workspace, best=10, others=10)
+    show(rankers.report, folder)
+    assert "L1 orders the full stack" in " ".join(capsys.readouterr().out.split())
+    engine = SearchEngine.open(workspace)
+    hits = engine.search("boho bedroom", explain=True).hits
+    engine.close()
+    assert hits and all(hit.explain and hit.explain["l2"] is None for hit in hits)
 
 
 @pytest.mark.slow
