@@ -22,8 +22,6 @@ from omnisearch.data.workspace.errors import NotReady
 if TYPE_CHECKING:
     from pathlib import Path
 
-LABELLED = "ndcg@10 of labelled"
-
 app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no_args_is_help=True)
 
 
@@ -59,7 +57,10 @@ def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
 def show(found: dict[str, Any], folder: Path | None) -> None:
     """Print how the rankers order held-out queries, and what is live now."""
     for title, figures in (
-        ("nDCG@10 by {}, held-out queries, candidates without a label left out", LABELLED),
+        (
+            "nDCG@10 by {}, held-out queries, candidates without a label left out",
+            "ndcg@10 of labelled",
+        ),
         ("nDCG@10 by {}, held-out queries, candidates without a label irrelevant", "ndcg@10"),
     ):
         for label, orderings in found.get(figures, {}).items():

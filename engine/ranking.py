@@ -138,8 +138,7 @@ def _learned(
 ) -> Ranking:
     """The order by L1 ('l1') or by L2 ('full'), by scores alone."""
     columns, rankers = candidates.columns, snapshot.rankers
-    heads = candidates.best_of(sources, "rank") <= HEADS
-    kept = heads | (columns["named"] > 0)
+    kept = (candidates.best_of(sources, "rank") <= HEADS) | columns["named"]
     if query.vector is None:
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         ranking = _by(candidates, columns["rrf"], config.l1_keep, kept)
@@ -182,10 +181,8 @@ def _by(
     """The first `keep` by score, and after them those of `also` (bool (n,)) that are cut."""
     order = best_first(scores)
     order = order[: len(order) - int(np.count_nonzero(np.isnan(scores)))]
-    if also is not None:
-        order = np.concatenate((order[:keep], order[keep:][also[order[keep:]]]))
-    else:
-        order = order[:keep]
+    first, rest = order[:keep], order[keep:]
+    order = first if also is None else np.concatenate((first, rest[also[rest]]))
     return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
 
 

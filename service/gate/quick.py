@@ -1,4 +1,4 @@
-"""Answers the most frequent requests without FastAPI, whose overhead exceeds their own cost.
+"""Answers the two most frequent requests without FastAPI, whose overhead exceeds their own cost.
 
 They are GET /v1/embed?q= with a cached embedding, and GET /v1/search with `q` and optionally `k`.
 The answers equal those of the routes; any other request, and any invalid one, is left to them.

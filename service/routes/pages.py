@@ -91,7 +91,7 @@ async def session(request: Request) -> Response:
 
 
 async def page(request: Request) -> Response:
-    """A page that the gate does not answer (`service.gate.quick`): not changed, or not there."""
+    """A page that the gate does not answer (`Gate._quick`): not changed, or not there."""
     found = request.app.state.pages.get(request.url.path)
     if found is None:
         raise Refusal(404, "There is nothing here.", where=request.url.path[:200])
