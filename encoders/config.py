@@ -54,7 +54,8 @@ class Config:
             memory; the gradients are the same.
         valid_every, patience: steps between validations, and the number of validations without a
             better Recall@10 that ends the training.
-        valid_pairs, valid_corpus: sizes of the validation sample, per entity type.
+        valid_pairs, valid_corpus: sizes of the validation sample, per entity type: of pairs, and of
+            the items that they are searched among.
         save_every: steps between checkpoints besides those at validations; 0 for none.
         tensorboard: write TensorBoard logs beside the checkpoints.
     """
@@ -179,7 +180,7 @@ _PRESETS = {
         valid_every=150,
         patience=4,
         valid_pairs=1_000,
-        valid_corpus=4_000,
+        valid_corpus=100_000,
     ),
     "tiny": Config(
         preset="tiny",

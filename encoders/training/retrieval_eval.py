@@ -14,6 +14,7 @@ def recall_at(
     k: int = 10,
     *,
     rows: np.ndarray | None = None,
+    skip: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """The share of pairs whose entity is among the k best of the corpus.
 
@@ -25,8 +26,11 @@ def recall_at(
         corpus: (m, d).
         rows: (n,) int64, the corpus row of each positive itself, -1 if absent; that row is not
             counted.
+        skip: (s,) int64 pairs and (s,) int64 corpus rows that are not counted for them, such as
+            other positives of the same query.
     """
-    return float(np.mean(ahead(queries, positives, corpus, rows) < k)) if len(queries) else 0.0
+    found = ahead(queries, positives, corpus, rows, skip)
+    return float(np.mean(found < k)) if len(queries) else 0.0
 
 
 def ahead(
@@ -34,6 +38,7 @@ def ahead(
     positives: np.ndarray,
     corpus: np.ndarray,
     rows: np.ndarray | None = None,
+    skip: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """(n,) int64: number of corpus entities scoring at least as high as each pair's positive."""
     counts = np.zeros(len(queries), dtype=np.int64)
@@ -48,5 +53,8 @@ def ahead(
             same = np.all(positives[part][inside] == corpus[rows[part][inside]], axis=1)
             own[inside[same]] = scores[inside[same], rows[part][inside[same]]]
             scores[inside, rows[part][inside]] = -np.inf
+        if skip is not None:
+            here = (skip[0] >= start) & (skip[0] < start + block)
+            scores[skip[0][here] - start, skip[1][here]] = -np.inf
         counts[part] = (~(scores < own[:, None])).sum(axis=1)  # NaN counts against the model
     return counts

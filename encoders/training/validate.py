@@ -1,9 +1,15 @@
-"""Validation during training: Recall@10 on pairs from the last week of the training period."""
+"""Validation during training: Recall@10 on pairs from the last week of the training period.
+
+It must tell one checkpoint from another that is a little better. So an item is searched among all
+items, not among a few, half of the pairs are of queries that are not trained on at all, and other
+items that the same query led to do not count as errors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -12,6 +18,7 @@ import sqlite_utils
 import torch
 
 from omnisearch.data.catalogue.pairs import window_pairs
+from omnisearch.data.catalogue.pseudo_queries import PSEUDO
 from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.data.catalogue.splits import Split, validation_window
 from omnisearch.encoders.config import Config
@@ -34,7 +41,8 @@ def hold_out(
     """Sample validation pairs, and remove those that were new then from the training pairs.
 
     They are sampled from the last 7 days of training (`validation_window`), at most `valid_pairs`
-    per entity type and at most a tenth of its training pairs.
+    per entity type and at most a tenth of its training pairs. As many again are all pairs of
+    queries that nobody had asked before: a checkpoint is for these, too.
 
     Returns:
         The remaining `tables`; and entity → validation pairs, with a column 'seen': whether the
@@ -49,10 +57,11 @@ def hold_out(
         trainable = {pair for name in mine for pair in _pairs(left[name])}
         most = min(config.valid_pairs, int(_LARGEST_SHARE * len(trainable)))
         drawn = [table for key, table in found.items() if key.startswith(f"{entity}/")]
-        chosen = sorted(_in_turn(drawn, trainable, most))
-        if not chosen:
+        sample = _in_turn(drawn, trainable, most)
+        if not sample:
             continue
-        seen = _engaged_before(db, entity, week[0], chosen)
+        seen, asked = _engaged_before(db, entity, week[0], sample)
+        chosen = sorted(sample | _of_new_queries(sample, trainable, asked, most))
         queries, ids = zip(*chosen, strict=True)
         valid[entity] = pa.table(
             {"query": queries, "item_id": ids, "seen": [pair in seen for pair in chosen]}
@@ -94,10 +103,28 @@ def _in_turn(tables: list[pa.Table], trainable: set[Pair], most: int) -> set[Pai
     return chosen
 
 
-def _engaged_before(
-    db: sqlite_utils.Database, entity: str, time: int, pairs: list[Pair]
+def _of_new_queries(
+    sample: set[Pair], trainable: set[Pair], asked: set[str], most: int
 ) -> set[Pair]:
-    """Which of the pairs had an action other than an impression before `time`, in one scan."""
+    """All training pairs of queries of the sample that nobody had asked before, at most `most`."""
+    new = {query for query, _ in sample} - asked
+    pairs: dict[str, list[Pair]] = {query: [] for query in new}
+    for pair in trainable:
+        if pair[0] in new:
+            pairs[pair[0]].append(pair)
+    in_order = sorted(
+        new, key=lambda query: blake2b(query.encode("utf-8", "surrogatepass")).digest()
+    )
+    sizes = np.cumsum([len(pairs[query]) for query in in_order])
+    whole = in_order[: int(np.searchsorted(sizes, most, side="right"))]
+    return {pair for query in whole for pair in pairs[query]}
+
+
+def _engaged_before(
+    db: sqlite_utils.Database, entity: str, time: int, pairs: set[Pair]
+) -> tuple[set[Pair], set[str]]:
+    """Which of the pairs and of their queries had an action other than an impression before
+    `time`."""
     db.conn.execute("DROP TABLE IF EXISTS temp.drawn")
     db.conn.execute(
         "CREATE TEMP TABLE drawn (query TEXT, item_id TEXT, PRIMARY KEY (query, item_id))"
@@ -105,13 +132,46 @@ def _engaged_before(
     db.conn.executemany("INSERT INTO drawn VALUES (?, ?)", pairs)
     found = db.conn.execute(
         """SELECT DISTINCT e.query, e.item_id FROM engagements e
-        CROSS JOIN drawn d ON d.query = e.query AND d.item_id = e.item_id
-        WHERE e.entity = ? AND e.time < ? AND e.action <> 'impression'""",
+        WHERE e.query IN (SELECT query FROM drawn)
+        AND e.entity = ? AND e.time < ? AND e.action <> 'impression'""",
         [entity, time],
     ).fetchall()
     db.conn.execute("DROP TABLE temp.drawn")
     db.conn.commit()
-    return set(found)
+    return pairs & set(found), {query for query, _ in found}
+
+
+def _known_pairs(data: TrainingData, entity: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        (pairs.queries, pairs.targets)
+        for name, pairs in data.pairs.items()
+        if pairs.entity == entity and not name.startswith(PSEUDO)
+    ]
+
+
+def _others(
+    queries: np.ndarray,
+    targets: np.ndarray,
+    known: list[tuple[np.ndarray, np.ndarray]],
+    corpus: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`ValidationSet.others`: of the validation pairs themselves and of `known` pairs."""
+    led_to: dict[int, set[int]] = {query: set() for query in queries.tolist()}
+    for sources, found in [(queries, targets), *known]:
+        mine = np.isin(sources, queries)
+        for query, target in zip(sources[mine].tolist(), found[mine].tolist(), strict=True):
+            led_to[query].add(target)
+    place = {row: at for at, row in enumerate(corpus.tolist())}
+    pairs = [
+        (number, place[row])
+        for number, (query, target) in enumerate(
+            zip(queries.tolist(), targets.tolist(), strict=True)
+        )
+        for row in sorted(led_to[query] - {target})
+        if row in place
+    ]
+    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 @dataclass(frozen=True)
@@ -122,12 +182,15 @@ class ValidationSet:
         queries, targets: (n,) int64 rows of each pair.
         seen: (n,) bool: pairs engaged before the validation week.
         corpus: (m,) int64 rows, ascending.
+        others: (s,) int64 pairs and (s,) int64 positions in the corpus, of items that the pair's
+            query is known to lead to.
     """
 
     queries: np.ndarray
     targets: np.ndarray
     seen: np.ndarray
     corpus: np.ndarray
+    others: tuple[np.ndarray, np.ndarray]
 
 
 class Validator:
@@ -172,7 +235,8 @@ class Validator:
             generator = np.random.default_rng([config.seed, 5, number])
             size = min(config.valid_corpus, len(pool))
             corpus = np.sort(generator.choice(pool, size=size, replace=False))
-            self.sets[entity] = ValidationSet(queries, targets, seen > 0, corpus)
+            others = _others(queries, targets, _known_pairs(data, entity), corpus)
+            self.sets[entity] = ValidationSet(queries, targets, seen > 0, corpus, others)
 
     def __call__(self, model: OmniModel, device: torch.device) -> dict[str, float]:
         """Entity type → Recall@10; leaves the model in training mode."""
@@ -204,7 +268,7 @@ class Validator:
             corpus = self._encode_items(model, device, chosen.corpus, nothing)
         places = np.searchsorted(chosen.corpus, chosen.targets).clip(max=len(chosen.corpus) - 1)
         rows = np.where(chosen.corpus[places] == chosen.targets, places, -1)
-        return recall_at(queries, positives, corpus, rows=rows)
+        return recall_at(queries, positives, corpus, rows=rows, skip=chosen.others)
 
     @torch.inference_mode()
     def _encode_queries(
