@@ -39,6 +39,8 @@ class Config:
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
         field_dropout: probability of hiding a text field of an item in training.
         feature_dropout: probability of hiding a continuous feature of an item in training.
+        hide_engaged: probability of hiding all engaged queries of an item in training; below 0: the
+            share of items that have none, as new items do, at most a half.
         keep_own_query: probability of keeping a pair's own query among the item's engaged queries
             in training; below 0: the share of validation pairs that had been engaged before.
         warm_steps: steps of the warm start (`warm_start`), 0 for none; needs the feature 'text',
@@ -88,6 +90,7 @@ class Config:
     sketch_bits: int = 26
     field_dropout: float = 0.0
     feature_dropout: float = 0.0
+    hide_engaged: float = -1.0
     keep_own_query: float = -1.0
     warm_steps: int = 1_000
     optimiser: str = "lamb"

@@ -18,6 +18,7 @@ from omnisearch.encoders.training.chunks import (
     hidden_features,
     hide_features,
     item_chunks,
+    rate_of_new,
     visible_strings,
 )
 from omnisearch.encoders.training.dataset import TrainingData
@@ -118,6 +119,7 @@ class BatchStream:
     ) -> None:
         self.data, self.config, self.group = data, config, group
         self.keep_own = config.keep_own_query if config.keep_own_query >= 0 else recurrence
+        self.as_new = rate_of_new(data.items, config)
         self.pieces, self.pad_piece = pieces, pad_piece
         self.feature_dims = feature_dims
         shares = {name: share for name, share in config.mix.items() if name in data.pairs}
@@ -235,7 +237,7 @@ class BatchStream:
         if not self.config.weight_learned:
             return []
         generator = np.random.default_rng([self.config.seed, _DROPOUT, step])
-        hiding = Hiding(self.keep_own, self.config.field_dropout, generator)
+        hiding = Hiding(self.keep_own, self.as_new, self.config.field_dropout, generator)
         strings = visible_strings(self.data.items, rows, own, hiding)
         rates = dict.fromkeys(self.feature_dims, self.config.feature_dropout)
         hidden = hidden_features(len(rows), rates, generator)

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
+from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ragged import Ragged
 from omnisearch.encoders.training.dataset import ENGAGED, Items
+
+_LARGEST_RATE = 0.5  # of hiding engaged queries: few items have them, but these are asked for most
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,27 @@ class ItemChunk:
 
 @dataclass(frozen=True)
 class Hiding:
-    """The rates and the random generator for hiding text in training."""
+    """The rates and the random generator for hiding text in training.
+
+    Attributes:
+        keep_own: how often a pair's own query stays among the item's engaged queries.
+        engaged: how often an item is shown without any of them, as if it were new.
+        field: how often any field is hidden.
+    """
 
     keep_own: float
+    engaged: float
     field: float
     generator: np.random.Generator
+
+
+def rate_of_new(items: Items, config: Config) -> float:
+    """How often an item is shown as if it were new: `hide_engaged`, or the share of such items."""
+    if config.hide_engaged >= 0 or not len(items):
+        return max(config.hide_engaged, 0.0)
+    engaged = np.zeros(len(items), dtype=bool)
+    engaged[items.strings.row_of[items.fields == ENGAGED]] = True
+    return min(_LARGEST_RATE, float(1 - engaged.mean()))
 
 
 def visible_strings(
@@ -48,7 +67,8 @@ def visible_strings(
 
     A new query is not among the engaged queries of the items it should find, so a model trained
     on items that always contain their own query would rely on it. Recurring queries often are
-    among them, so `hiding` keeps own queries at a rate. It also drops fields.
+    among them, so `hiding` keeps own queries at a rate. A new item has none at all: it also drops
+    fields, and this field more often.
 
     Args:
         own: (n,) int64 string number of each row's own query, -1 for none.
@@ -59,7 +79,9 @@ def visible_strings(
     hidden = (fields == ENGAGED) & (strings.flat == own[row_of])
     if hiding is not None:
         hidden &= (hiding.generator.random(len(rows)) >= hiding.keep_own)[row_of]
-        dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < hiding.field
+        rates = np.full(len(TEXT_FIELDS), hiding.field)
+        rates[ENGAGED] = max(hiding.field, hiding.engaged)
+        dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < rates
         hidden |= dropped[row_of, fields]
     return strings.keep(~hidden)
 

@@ -135,9 +135,18 @@ def test_a_pairs_own_query_is_hidden_among_the_engaged_queries_only(prepared, co
     title = np.array([items.strings.flat[items.strings.offsets[row]] for row in rows])
     assert visible_strings(items, rows, title).flat.tolist() == before.flat.tolist()
     generator = np.random.default_rng(0)
-    kept = visible_strings(items, rows, own, Hiding(1.0, 0.0, generator))
+    kept = visible_strings(items, rows, own, Hiding(1.0, 0.0, 0.0, generator))
     assert kept.flat.tolist() == before.flat.tolist()
-    nothing = visible_strings(items, rows, own, Hiding(1.0, 1.0, generator))
+    new = visible_strings(items, rows, own, Hiding(1.0, 1.0, 0.0, generator))
+    assert (before.lengths - new.lengths).tolist() == [
+        int(
+            (
+                items.fields[items.strings.offsets[row] : items.strings.offsets[row + 1]] == ENGAGED
+            ).sum()
+        )
+        for row in rows
+    ]
+    nothing = visible_strings(items, rows, own, Hiding(1.0, 0.0, 1.0, generator))
     assert len(nothing.flat) == 0
     assert data.items.strings.flat.tolist() == items.strings.flat.tolist()
 
