@@ -129,16 +129,28 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training_bar() -> Iterator[Callable[[Any], None]]:
-    """A bar on stderr with the loss and pairs/s; yields the trainer's `on_step` callback."""
-    figures = "loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} pairs/s"
-    with _bar("training", figures, loss=0.0, rate=0.0) as update:
+def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any], None]]]:
+    """A bar on stderr; yields the trainer's `progress` and `on_step` callbacks.
+
+    After three steps, of which the first is slow, a line tells how long the training will take.
+    """
+    import torch
+
+    with _bar("preparing", "{task.fields[speed]}", speed="") as update:
+        done = 0
 
         def on_step(step: Any) -> None:
-            shown = {"loss": step.loss, "rate": step.pairs_per_second}
-            update(completed=step.step, total=step.steps, **shown)
+            nonlocal done
+            done += 1
+            if done == 3:
+                minutes = max(1, round(step.seconds * (step.steps - step.step) / 60))
+                about = "a minute" if minutes == 1 else f"{minutes:,} minutes"
+                threads = torch.get_num_threads()
+                err.print(f"{step.steps:,} steps take about {about} with {threads} CPU threads.")
+            speed = f"loss {step.loss:.3f}  {step.pairs_per_second:,.0f} pairs/s"
+            update(description="training", completed=step.step, total=step.steps, speed=speed)
 
-        yield on_step
+        yield lambda done, total: update(completed=done, total=total or None), on_step
 
 
 @contextmanager

@@ -66,8 +66,8 @@ def demo(
     with _timed("enrich", seconds):
         enrich.everything(workspace)
     with _timed("train", seconds):
-        with training_bar() as on_step:
-            checkpoint = pipeline.train(space, preset, on_step=on_step)
+        with training_bar() as (advance, on_step):
+            checkpoint = pipeline.train(space, preset, progress=advance, on_step=on_step)
         train.show(checkpoint)
     with _timed("index", seconds):
         with progress("index build") as advance:

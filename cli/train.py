@@ -57,12 +57,13 @@ def train(
     """
     from omnisearch.encoders.training.parallel import reports
 
-    with training_bar() if reports() else nullcontext() as on_step:
+    with training_bar() if reports() else nullcontext((None, None)) as (progress, on_step):
         folder = pipeline.train(
             workspace,
             preset,
             name=name,
             resume=resume,
+            progress=progress,
             on_step=on_step,
             backbone=backbone,
             pooling=pooling,

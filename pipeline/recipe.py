@@ -149,7 +149,7 @@ def train(
         preset: 'tiny' (tests), 'demo' (minutes on two cores) or 'paper'.
         name: the checkpoint's name.
         resume: continue from the last checkpoint of an unfinished training of this name.
-        progress: called while the catalogue is read.
+        progress: called while the catalogue is read, and again from 0 during the warm start.
         on_step: called after each step with a `StepReport`.
         options: settings of [train], such as `steps`, `seed`, `backbone`; `warm_steps=0` starts
             without the encoder of 'enrich text'.

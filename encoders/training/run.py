@@ -75,7 +75,8 @@ def train(
 
     With `resume`, the last unfinished training of this name continues from its last checkpoint,
     with the same losses as without the interruption; if there is none, a new one begins.
-    `progress` is called while the catalogue is read, `on_step` after each step.
+    `progress` is called while the catalogue is read, and again from 0 during the warm start;
+    `on_step` after each step.
 
     Under `torchrun` the processes share each batch (`parallel`); only the first one validates,
     writes, and calls `on_step`.
@@ -103,7 +104,8 @@ def train(
             _check_same(parts.config, config, last)
         torch.manual_seed(config.seed)
         prepared = prepare(workspace, db, config, parts, progress)
-        return _Training(workspace, name, db, config, prepared, last, on_step, group).run()
+        made = _Training(workspace, name, db, config, prepared, last, on_step, group, progress)
+        return made.run()
 
 
 def _check_same(old: Config, new: Config, folder: Path) -> None:
@@ -130,6 +132,7 @@ class _Training:
         last: Path | None,
         on_step: OnStep | None,
         group: Group,
+        progress: Progress | None,
     ) -> None:
         self.workspace, self.name, self.db = workspace, name, db
         self.config, self.on_step = config, on_step
@@ -153,7 +156,7 @@ class _Training:
         if last is not None:
             self._restore(last)
         elif config.warm_steps and group.first:
-            warm_start(self.model, self.data.items, config, self.device)
+            warm_start(self.model, self.data.items, config, self.device, progress)
         group.share(self.model)
 
     def _restore(self, last: Path) -> None:

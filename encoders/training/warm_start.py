@@ -22,6 +22,7 @@ from torch import Tensor
 
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
@@ -88,6 +89,7 @@ def warm_start(
     items: Items,
     config: Config,
     device: torch.device,
+    progress: Progress | None = None,
 ) -> None:
     """Set the query tower's projection, train the item tower, and rotate both towards existing
     embeddings."""
@@ -100,14 +102,16 @@ def warm_start(
     if config.weight_learned:
         sample = torch.from_numpy(np.array(known[0][:_CALIBRATE])).to(device)
         pass_through(model.item, teacher, sample)
-        _imitate(model, items, config, teacher)
+        _imitate(model, items, config, teacher, progress)
     if config.weight_compat:
         rotation = torch.from_numpy(align(model, items, start)).to(device)
         for layer in model.last_layers:
             layer.rotation = rotation.clone()
 
 
-def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) -> None:
+def _imitate(
+    model: OmniModel, items: Items, config: Config, teacher: Tensor, progress: Progress | None
+) -> None:
     """Train the item tower on the projected text vectors; `teacher` is (dim, d)."""
     device = teacher.device
     rows = _with_text(items, teacher.shape[1])
@@ -132,6 +136,8 @@ def _imitate(model: OmniModel, items: Items, config: Config, teacher: Tensor) ->
         set_rates(optimisers, schedule(step, run))
         for optimiser in optimisers:
             optimiser.step()
+        if progress:
+            progress(step + 1, config.warm_steps)
 
 
 @torch.no_grad()
