@@ -39,8 +39,8 @@ class Config:
         sketch_bits: the count-min sketches of logQ have 2**sketch_bits columns.
         field_dropout: probability of hiding a text field of an item in training.
         feature_dropout: probability of hiding a continuous feature of an item in training.
-        hide_engaged: probability of hiding all engaged queries of an item in training; below 0: the
-            share of items that have none, as new items do, at most a half.
+        hide_engaged: probability of hiding all engaged queries of a pair's item in training; below
+            0: the share of items that have none, as new items do, at most a half.
         keep_own_query: probability of keeping a pair's own query among the item's engaged queries
             in training; below 0: the share of validation pairs that had been engaged before.
         warm_steps: steps of the warm start (`warm_start`), 0 for none; needs the feature 'text',

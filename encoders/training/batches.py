@@ -169,7 +169,7 @@ class BatchStream:
             step,
             parts,
             item_rows,
-            self._item_chunks(step, item_rows, own),
+            self._item_chunks(step, item_rows, own, sum(map(len, places.values()))),
             len(unique),
             self._query_chunks(unique),
         )
@@ -233,11 +233,15 @@ class BatchStream:
             at += len(random)
         return np.concatenate(rows), np.concatenate(own), places, negative_places
 
-    def _item_chunks(self, step: int, rows: np.ndarray, own: np.ndarray) -> list[ItemChunk]:
+    def _item_chunks(
+        self, step: int, rows: np.ndarray, own: np.ndarray, positives: int
+    ) -> list[ItemChunk]:
+        """The first `positives` rows are those of pairs, the others random negatives."""
         if not self.config.weight_learned:
             return []
         generator = np.random.default_rng([self.config.seed, _DROPOUT, step])
-        hiding = Hiding(self.keep_own, self.as_new, self.config.field_dropout, generator)
+        as_new = np.where(np.arange(len(rows)) < positives, self.as_new, 0.0)
+        hiding = Hiding(self.keep_own, as_new, self.config.field_dropout, generator)
         strings = visible_strings(self.data.items, rows, own, hiding)
         rates = dict.fromkeys(self.feature_dims, self.config.feature_dropout)
         hidden = hidden_features(len(rows), rates, generator)

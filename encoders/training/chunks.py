@@ -41,18 +41,23 @@ class Hiding:
 
     Attributes:
         keep_own: how often a pair's own query stays among the item's engaged queries.
-        engaged: how often an item is shown without any of them, as if it were new.
+        engaged: how often an item is shown without any of them, as if it were new; one rate, or
+            (n,) one for each item.
         field: how often any field is hidden.
     """
 
     keep_own: float
-    engaged: float
+    engaged: float | np.ndarray
     field: float
     generator: np.random.Generator
 
 
 def rate_of_new(items: Items, config: Config) -> float:
-    """How often an item is shown as if it were new: `hide_engaged`, or the share of such items."""
+    """How often a positive is shown as if it were new: `hide_engaged`, or the share of new items.
+
+    Every positive was engaged. With this rate engaged queries are as frequent among positives as
+    in the catalogue, so that having any does not tell a positive from a random negative.
+    """
     if config.hide_engaged >= 0 or not len(items):
         return max(config.hide_engaged, 0.0)
     engaged = np.zeros(len(items), dtype=bool)
@@ -68,7 +73,7 @@ def visible_strings(
     A new query is not among the engaged queries of the items it should find, so a model trained
     on items that always contain their own query would rely on it. Recurring queries often are
     among them, so `hiding` keeps own queries at a rate. A new item has none at all: it also drops
-    fields, and this field more often.
+    fields, and this field at a rate of its own.
 
     Args:
         own: (n,) int64 string number of each row's own query, -1 for none.
@@ -79,9 +84,9 @@ def visible_strings(
     hidden = (fields == ENGAGED) & (strings.flat == own[row_of])
     if hiding is not None:
         hidden &= (hiding.generator.random(len(rows)) >= hiding.keep_own)[row_of]
-        rates = np.full(len(TEXT_FIELDS), hiding.field)
-        rates[ENGAGED] = max(hiding.field, hiding.engaged)
-        dropped = hiding.generator.random((len(rows), len(TEXT_FIELDS))) < rates
+        rates = np.full((len(rows), len(TEXT_FIELDS)), hiding.field)
+        rates[:, ENGAGED] = np.maximum(hiding.field, hiding.engaged)
+        dropped = hiding.generator.random(rates.shape) < rates
         hidden |= dropped[row_of, fields]
     return strings.keep(~hidden)
 

@@ -35,7 +35,6 @@ from omnisearch.encoders.training.chunks import (
     hidden_features,
     hide_features,
     item_chunks,
-    rate_of_new,
     visible_strings,
 )
 from omnisearch.encoders.training.dataset import Items
@@ -191,7 +190,7 @@ def _pupil_sees(
 ) -> ItemChunk:
     """The items' texts and features, some of them hidden."""
     nobody = np.full(len(rows), -1)
-    hiding = Hiding(1.0, rate_of_new(items, config), config.field_dropout, generator)
+    hiding = Hiding(1.0, 0.0, config.field_dropout, generator)
     strings = visible_strings(items, rows, nobody, hiding)
     dims = model.item.feature_dims
     features = items.gather(rows, dims)
