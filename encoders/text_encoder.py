@@ -9,11 +9,14 @@ import numpy as np
 import sqlite_utils
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import Kind, verified
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.models.query import (
+    QueryChunk,
     QueryTokeniser,
     named_backbone,
     pooled,
@@ -22,8 +25,22 @@ from omnisearch.encoders.models.query import (
 )
 
 FEATURE = "text"
+TUNED = Kind("tuned text encoder", 1, again="Run `omnisearch enrich tune`.")
+TUNED_PREFIX = "tuned-"  # of the names of such encoders
 NOTE = "text_encoder"  # key in the catalogue's meta table for the encoder of these vectors
 _BATCH = 64
+
+
+def encoder_folder(workspace: Workspace, backbone: str) -> str:
+    """The folder of an encoder that was tuned in this workspace; other names as they are.
+
+    Raises Corrupt if its files differ from their manifest.
+    """
+    if not backbone.startswith(TUNED_PREFIX):
+        return backbone
+    folder = workspace.text_encoders / backbone
+    verified(folder, TUNED)
+    return str(folder)
 
 
 def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
@@ -78,10 +95,13 @@ class TextTower:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         pieces = self.tokeniser.pieces(texts)
         for chunk in query_chunks(pieces, self.tokeniser.pad, _BATCH):
-            mask = chunk.mask.to(self.device)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                ids = chunk.input_ids.to(self.device)
-                states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            found = F.normalize(pooled(states, mask, self.pooling).float(), dim=1)
-            vectors[chunk.places.numpy()] = found.cpu().numpy()
+            vectors[chunk.places.numpy()] = self.vectors(chunk).cpu().numpy()
         return vectors
+
+    def vectors(self, chunk: QueryChunk) -> Tensor:
+        """(n, dim) float32 unit rows of a chunk, with gradients if these are recorded."""
+        mask = chunk.mask.to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            ids = chunk.input_ids.to(self.device)
+            states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return F.normalize(pooled(states, mask, self.pooling).float(), dim=1)

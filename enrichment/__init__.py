@@ -87,6 +87,13 @@ ENRICHERS: Registry[Enricher] = Registry(
             "omnisearch.enrichment.images:embed_images",
         ),
         Enricher(
+            "tune",
+            "Tune the text encoder to the log, and embed all items with it.",
+            "omnisearch.enrichment.tuned_encoder:tune_encoder",
+            by_default=True,
+            usual_options="omnisearch.enrichment.tuned_encoder:when_of_use",
+        ),
+        Enricher(
             "text",
             "Text embeddings by a pretrained encoder, which training then starts from.",
             "omnisearch.enrichment.text:embed_texts",

@@ -28,6 +28,7 @@ from omnisearch.encoders.text_encoder import (
     NOTE,
     TextTower,
     check_encoder,
+    encoder_folder,
     weights_digest,
 )
 from omnisearch.enrichment.cache_file import cache_errors, open_cache
@@ -100,7 +101,7 @@ def embed_texts(
         InputError: the encoder does not exist or gives NaN, or no item has text.
         Corrupt: `text_cache.db` is damaged.
     """
-    tower = TextTower(backbone, pooling, max_tokens)
+    tower = TextTower(encoder_folder(workspace, backbone), pooling, max_tokens)
     counts = _embed(workspace, db, tower, progress)
     with db.conn:
         note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
@@ -119,7 +120,8 @@ def refresh_texts(
     note = get_meta(db, NOTE)
     if note is None:
         raise InputError("No encoder has embedded the items' text.", how=_AGAIN)
-    tower = TextTower(note["backbone"], note["pooling"], note["max_tokens"], local=True)
+    folder = encoder_folder(workspace, note["backbone"])
+    tower = TextTower(folder, note["pooling"], note["max_tokens"], local=True)
     check_encoder(db, note["backbone"], tower.model)
     return _embed(workspace, db, tower, progress)
 

@@ -18,6 +18,7 @@ from omnisearch.data.workspace.errors import OmniError
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
 from omnisearch.encoders.checkpoint import verify as verify_checkpoint
 from omnisearch.encoders.onnx.query_tower import EXPORT, OnnxQueries
+from omnisearch.encoders.text_encoder import TUNED
 from omnisearch.engine.snapshot import trained_encoder
 from omnisearch.enrichment.graph.itemsage import network as itemsage
 from omnisearch.enrichment.graph.pinsage import network as pinsage
@@ -87,6 +88,8 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
     ):
         if path.exists():
             yield path.name, partial(check_sqlite, path, how)
+    for name in _names(workspace.text_encoders):
+        yield f"text encoder {name}", partial(verified, workspace.text_encoders / name, TUNED)
     for name in _names(workspace.graph):
         yield f"graph network {name}", partial(_network, workspace, name)
     for name in _names(workspace.checkpoints):

@@ -93,6 +93,11 @@ class Workspace:
         return self.root / "image_cache.db"
 
     @property
+    def text_encoders(self) -> Path:
+        """Text encoders that were tuned to the log."""
+        return self.root / "text_encoders"
+
+    @property
     def graph(self) -> Path:
         """The trained networks of PinSage and ItemSage, a folder for each."""
         return self.root / "graph"
@@ -236,5 +241,5 @@ def remove_leftovers(workspace: Workspace) -> None:
     remove_leftovers_in(
         *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
         *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
-        *(workspace.rankers, workspace.judging),
+        *(workspace.rankers, workspace.judging, workspace.text_encoders),
     )

@@ -29,7 +29,7 @@ from omnisearch.encoders.models.query import (
     named_backbone,
     small_backbone,
 )
-from omnisearch.encoders.text_encoder import check_encoder
+from omnisearch.encoders.text_encoder import check_encoder, encoder_folder
 from omnisearch.encoders.training.dataset import (
     Items,
     TrainingData,
@@ -92,7 +92,7 @@ def prepare(
         )
     if saved is None:
         strings = {text for entries in texts.values() for _, item in entries for _, text in item}
-        saved = _new_parts(config, vocabulary, data, features, sorted(strings))
+        saved = _new_parts(workspace, config, vocabulary, data, features, sorted(strings))
         if config.warm_steps:
             check_encoder(db, config.backbone, saved.model.query.backbone)
     tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens)
@@ -101,6 +101,7 @@ def prepare(
 
 
 def _new_parts(
+    workspace: Workspace,
     config: Config,
     vocabulary: NgramVocabulary,
     data: TrainingData,
@@ -109,7 +110,7 @@ def _new_parts(
 ) -> Parts:
     torch.manual_seed(config.seed)
     if config.backbone:
-        backbone, hub_tokeniser = named_backbone(config.backbone)
+        backbone, hub_tokeniser = named_backbone(encoder_folder(workspace, config.backbone))
     else:
         hub_tokeniser = train_wordpiece([*data.queries, *strings], config.wordpieces)
         backbone = small_backbone(config, len(hub_tokeniser))

@@ -98,6 +98,8 @@ def copy_workspace(source: Workspace, folder: Path) -> Workspace:
     _backup(source.catalogue, copy.catalogue)
     if source.item_vectors.exists():
         shutil.copytree(source.item_vectors, copy.item_vectors, copy_function=_link)
+    if source.text_encoders.exists():
+        shutil.copytree(source.text_encoders, copy.text_encoders, copy_function=_link)
     return copy
 
 

@@ -1,0 +1,175 @@
+"""A text encoder tuned to the log, to embed the items by (`encoders.training.tune`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import sqlite_utils
+
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.pairs import training_pairs
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.catalogue.splits import time_split
+from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sweep, write_manifest
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.models.query import write_backbone
+from omnisearch.encoders.text_encoder import (
+    TUNED,
+    TUNED_PREFIX,
+    TextTower,
+    encoder_folder,
+    weights_digest,
+)
+from omnisearch.encoders.training.tune import TextPairs, mean_reciprocal_rank, tune
+from omnisearch.encoders.training.validate import hold_out
+from omnisearch.enrichment.inputs import FIELDS, texts_of
+from omnisearch.enrichment.text import embed_texts, usual_encoder
+
+NOTE = "tuned_encoder"  # key in the catalogue's meta table
+FEWEST = 500  # pairs; from fewer an encoder learns these queries, and forgets others
+_OTHERS = 4_000  # items that held-out pairs are searched among
+
+ItemKey = tuple[str, str]  # entity, item id
+
+
+@dataclass(frozen=True)
+class _Log:
+    """(query, item) of the pairs to learn from, and of those held out to measure by."""
+
+    learned: list[tuple[str, ItemKey]]
+    held_out: list[tuple[str, ItemKey]]
+
+
+def when_of_use(db: sqlite_utils.Database) -> dict[str, Any] | None:
+    """Arguments for `tune_encoder`: those of the encoder that is used; None if tuning is no use.
+
+    That is, if there is no encoder, if one was tuned before, or if there are few pairs.
+    """
+    encoder = usual_encoder(db)
+    if encoder is None or get_meta(db, NOTE) or len(_read_log(db).learned) < FEWEST:
+        return None
+    return encoder
+
+
+def tune_encoder(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    backbone: str = "minilm",
+    pooling: str = "mean",
+    max_tokens: int = 64,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Tune a pretrained encoder to the log, and embed all items with it if it became better.
+
+    It learns from what `omnisearch train` learns from, without the pairs that validate that
+    training. On these it must find items better than before: else the encoder stays as it was.
+    `progress` counts steps, and from 0 again the items embedded.
+
+    Args:
+        backbone, pooling, max_tokens: as for `embed_texts`; tuning begins with this encoder.
+
+    Returns:
+        Counts: pairs, the mean reciprocal rank before and after, and those of `embed_texts`.
+
+    Raises:
+        InputError: the encoder does not exist.
+        NotReady: the log has fewer than FEWEST pairs.
+    """
+    log = _read_log(db)
+    if len(log.learned) < FEWEST:
+        raise NotReady(
+            f"The log has {len(log.learned):,} pairs of a query and an item that it led to. To "
+            f"tune an encoder takes {FEWEST:,}.",
+            how="Import more engagements, or use the encoder as it is: `omnisearch enrich text`.",
+        )
+    learned, held_out, others = _with_texts(db, log)
+    tower = TextTower(encoder_folder(workspace, backbone), pooling, max_tokens)
+    before = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 0.0
+    tune(tower, learned, progress=progress)
+    after = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 1.0
+    counts = {"pairs": len(learned), "mrr_before": round(before, 3), "mrr_after": round(after, 3)}
+    name = ""
+    if after > before:
+        name = _write(workspace, tower)
+        counts |= embed_texts(workspace, db, name, pooling, max_tokens, progress)
+        counts["train_again"] = workspace.checkpoints.exists()
+    with db.conn:
+        set_meta(db, NOTE, {"backbone": backbone, "tuned": name, "pairs": len(learned)})
+    if name:
+        sweep(workspace.text_encoders, keep=[name])
+    return counts
+
+
+def _write(workspace: Workspace, tower: TextTower) -> str:
+    """Write the encoder; returns its name."""
+    name = f"{TUNED_PREFIX}{weights_digest(tower.model)[:16]}"
+    folder = workspace.text_encoders / name
+    if not folder.exists():
+        with new_folder(folder) as unfinished:
+            tower.model.save_pretrained(unfinished)  # type: ignore[union-attr, operator]
+            write_backbone(unfinished, tower.model, tower.tokeniser.hub_tokeniser)
+            write_manifest(unfinished, TUNED)
+    return name
+
+
+def _read_log(db: sqlite_utils.Database) -> _Log:
+    """The pairs of the log; the held-out ones are those of a training with default settings."""
+    split = time_split(db)
+    pairs = training_pairs(db, split, may_be_none=True)
+    left, valid = hold_out(db, split, pairs, preset_config("demo"))
+    learned = {pair for name, table in left.items() if name != "query" for pair in _pairs(table)}
+    held_out = {
+        (query, (entity, key))
+        for entity, table in valid.items()
+        if entity != "query"
+        for query, key in zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
+    }
+    return _Log(sorted(learned), sorted(held_out - learned))
+
+
+def _pairs(table: pa.Table) -> list[tuple[str, ItemKey]]:
+    queries, entities, ids = (table[name].to_pylist() for name in ("query", "entity", "item_id"))
+    return list(zip(queries, zip(entities, ids, strict=True), strict=True))
+
+
+def _with_texts(
+    db: sqlite_utils.Database, log: _Log
+) -> tuple[TextPairs, TextPairs, list[list[str]]]:
+    """The pairs with the texts of their items, and texts of other items, at most _OTHERS."""
+    paired = {item for _, item in (*log.learned, *log.held_out)}
+    texts: dict[ItemKey, list[str]] = {}
+    others: list[list[str]] = []
+    generator, seen = np.random.default_rng(0), 0
+    for entity in ITEM_ENTITIES:
+        for items in read_items(db, entity, columns=FIELDS):
+            for item in items:
+                found = texts_of(item)
+                if not found:
+                    continue
+                if (entity, item["id"]) in paired:
+                    texts[entity, item["id"]] = found
+                    continue
+                seen += 1  # reservoir sampling
+                if len(others) < _OTHERS:
+                    others.append(found)
+                elif (place := int(generator.integers(seen))) < _OTHERS:
+                    others[place] = found
+    return _paired(log.learned, texts), _paired(log.held_out, texts), others
+
+
+def _paired(pairs: list[tuple[str, ItemKey]], texts: dict[ItemKey, list[str]]) -> TextPairs:
+    found = [(query, item) for query, item in pairs if item in texts]
+    row = {item: number for number, item in enumerate(dict.fromkeys(item for _, item in found))}
+    return TextPairs(
+        [normalise_query(query) for query, _ in found],
+        np.array([row[item] for _, item in found], dtype=np.int64),
+        [texts[item] for item in row],
+    )
