@@ -50,6 +50,7 @@ def distilbert_size(encoder: Encoder) -> Encoder:
         QueryTokeniser(encoder.tokeniser.hub_tokeniser, encoder.tokeniser.max_tokens),
         "distilbert-size",
         {},
+        {},
     )
 
 

@@ -157,6 +157,23 @@ def text(
     _report("text", counts, json)
 
 
+@app.command("tune", epilog=example("omnisearch enrich tune"))
+def tuned(
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="The encoder to begin with, by default that of the items' text, else minilm."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    pooling: Annotated[str, typer.Option(help="mean or cls, as the encoder was trained.")] = "mean",
+    max_tokens: Annotated[int, typer.Option(min=2, help="Longer texts are cut.")] = 64,
+    json: JsonOption = False,
+) -> None:
+    counts = _run("tune", workspace, backbone=backbone, pooling=pooling, max_tokens=max_tokens)
+    _report("tune", counts, json)
+
+
 @app.command(
     "graph", epilog=example("omnisearch enrich graph", "omnisearch enrich graph --evaluate")
 )

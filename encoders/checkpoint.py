@@ -39,7 +39,7 @@ from omnisearch.data.workspace.artefacts import (
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.paths import check_name
-from omnisearch.data.workspace.reading import load_json, reading
+from omnisearch.data.workspace.reading import check_shape, load_json, reading
 from omnisearch.encoders.config import Config, config_from_json, config_to_json
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.models.fit import built_within, load_weights
@@ -90,6 +90,8 @@ class Parts:
     Attributes:
         hub_tokeniser: the query encoder's transformers tokeniser.
         compat_spaces: trained compatibility space → its entity type.
+        feature_models: '<entity>/<feature>' → the model that made these vectors; imported ones are
+            left out.
         facts: contents of the model card: counts, recalls, dates.
     """
 
@@ -98,6 +100,7 @@ class Parts:
     vocabulary: NgramVocabulary
     hub_tokeniser: Any
     compat_spaces: dict[str, str]
+    feature_models: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -131,6 +134,7 @@ def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) 
             "feature_dims": parts.model.item.feature_dims,
             "compat_dims": _compat_dims(parts.model),
             "compat_spaces": parts.compat_spaces,
+            "feature_models": parts.feature_models,
             "tasks": list(parts.model.tasks),
         }
         _write_json(folder / "config.json", description)
@@ -193,7 +197,9 @@ def load_parts(folder: Path) -> Parts:
             spaces = {space: entity for entity, space in spaces.items()}
         if spaces.keys() - model.compat.keys() or set(spaces.values()) - set(ITEM_ENTITIES):
             raise ValueError("its compatibility spaces are unknown")
-        return Parts(model, config, vocabulary, hub_tokeniser, spaces)
+        models = description.get("feature_models", {})
+        check_shape(models, {str: str})
+        return Parts(model, config, vocabulary, hub_tokeniser, spaces, models)
 
 
 def load_state(folder: Path) -> TrainingState:
@@ -238,6 +244,7 @@ def open_encoder(folder: Path, name: str) -> Encoder:
             QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
             identity(hashes),
             parts.compat_spaces,
+            parts.feature_models,
             name=name,
             folder=folder,
         )

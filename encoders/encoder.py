@@ -33,6 +33,7 @@ class Encoder:
         dim: size of the vectors.
         feature_dims: continuous features of items that the encoder reads, sorted by name.
         compat_spaces: trained compatibility space → entity type, such as {'pinsage': 'pin'}.
+        feature_models: '<entity>/<feature>' → the model that made the vectors it was trained with.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Encoder:
         tokeniser: QueryTokeniser,
         checkpoint: str,
         compat_spaces: Mapping[str, str],
+        feature_models: Mapping[str, str],
         device: torch.device | None = None,
         name: str = "default",
         folder: Path | None = None,
@@ -58,6 +60,7 @@ class Encoder:
         self.dim = config.dim
         self.feature_dims = dict(model.item.feature_dims)
         self.compat_spaces = dict(compat_spaces)
+        self.feature_models = dict(feature_models)
         self._items_lock = threading.Lock()
 
     def copy_to(self, target: Path) -> None:

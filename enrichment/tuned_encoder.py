@@ -49,20 +49,16 @@ class _Log:
 
 
 def when_of_use(db: sqlite_utils.Database) -> dict[str, Any] | None:
-    """Arguments for `tune_encoder`: those of the encoder that is used; None if tuning is no use.
-
-    That is, if there is no encoder, if one was tuned before, or if there are few pairs.
-    """
-    encoder = usual_encoder(db)
-    if encoder is None or get_meta(db, NOTE) or len(_read_log(db).learned) < FEWEST:
+    """Arguments for `tune_encoder`; None without an encoder, after a tuning, or with few pairs."""
+    if usual_encoder(db) is None or get_meta(db, NOTE) or len(_read_log(db).learned) < FEWEST:
         return None
-    return encoder
+    return {}
 
 
 def tune_encoder(
     workspace: Workspace,
     db: sqlite_utils.Database,
-    backbone: str = "minilm",
+    backbone: str | None = None,
     pooling: str = "mean",
     max_tokens: int = 64,
     progress: Progress | None = None,
@@ -74,7 +70,8 @@ def tune_encoder(
     `progress` counts steps, and from 0 again the items embedded.
 
     Args:
-        backbone, pooling, max_tokens: as for `embed_texts`; tuning begins with this encoder.
+        backbone, pooling, max_tokens: as for `embed_texts`. Tuning begins with this encoder, by
+            default with that of the last tuning, else of the items' text, else with MiniLM.
 
     Returns:
         Counts: pairs, the mean reciprocal rank before and after, and those of `embed_texts`.
@@ -83,6 +80,12 @@ def tune_encoder(
         InputError: the encoder does not exist.
         NotReady: the log has fewer than FEWEST pairs.
     """
+    begin: dict[str, Any] = {"backbone": "minilm", "pooling": pooling, "max_tokens": max_tokens}
+    if backbone is not None:
+        begin["backbone"] = backbone
+    else:
+        last = get_meta(db, NOTE) or {}
+        begin |= last.get("begin") or usual_encoder(db) or {}
     log = _read_log(db)
     if len(log.learned) < FEWEST:
         raise NotReady(
@@ -91,7 +94,9 @@ def tune_encoder(
             how="Import more engagements, or use the encoder as it is: `omnisearch enrich text`.",
         )
     learned, held_out, others = _with_texts(db, log)
-    tower = TextTower(encoder_folder(workspace, backbone), pooling, max_tokens)
+    tower = TextTower(
+        encoder_folder(workspace, begin["backbone"]), begin["pooling"], begin["max_tokens"]
+    )
     before = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 0.0
     tune(tower, learned, progress=progress)
     after = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 1.0
@@ -99,10 +104,12 @@ def tune_encoder(
     name = ""
     if after > before:
         name = _write(workspace, tower)
-        counts |= embed_texts(workspace, db, name, pooling, max_tokens, progress)
+        counts |= embed_texts(
+            workspace, db, name, tower.pooling, tower.max_tokens, progress=progress
+        )
         counts["train_again"] = workspace.checkpoints.exists()
     with db.conn:
-        set_meta(db, NOTE, {"backbone": backbone, "tuned": name, "pairs": len(learned)})
+        set_meta(db, NOTE, {"begin": begin, "tuned": name, "pairs": len(learned)})
     if name:
         sweep(workspace.text_encoders, keep=[name])
     return counts

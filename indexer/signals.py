@@ -54,6 +54,7 @@ class ItemsAndQueries(Protocol):
     dim: int
     feature_dims: dict[str, int]
     compat_spaces: dict[str, str]
+    feature_models: dict[str, str]
 
     def copy_to(self, target: Path) -> None: ...
     def words(self) -> list[str]: ...
@@ -326,6 +327,14 @@ class _Run:
                     f"but the checkpoint was trained with {dim}.",
                     where=f"checkpoint {self.encoder.checkpoint}",
                     how="Run `omnisearch train` again, or import the vectors it was trained with.",
+                )
+            trained_with = self.encoder.feature_models.get(f"{self.entity}/{name}")
+            if None not in (trained_with, feature.made_by) and feature.made_by != trained_with:
+                raise InputError(
+                    f"The vectors {name!r} of {self.entity} items were made by another model than "
+                    "those the encoder was trained with.",
+                    where=f"checkpoint {self.encoder.checkpoint}",
+                    how="Run `omnisearch train`, then `omnisearch index build`.",
                 )
             found[name] = feature
         return found

@@ -19,12 +19,14 @@ from transformers import (
     AutoTokenizer,
     DistilBertConfig,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace.errors import InputError, MissingExtra
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.rotated import RotatedLinear
 
+disable_progress_bar()  # of loading weights: it would break ours
 _VALUE_GAIN = 2.5  # factor on the initial attention values and outputs of the small backbone
 _ORIGIN = {"is_local", "local_files_only", "name_or_path"}
 

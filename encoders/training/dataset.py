@@ -127,7 +127,7 @@ class TrainingData:
         for entity, ids in self.items.ids.items():
             digest.update("\n".join((entity, *ids)).encode("utf-8", "surrogatepass"))
             for name, feature in self.items.features[entity].items():
-                digest.update(f"{name} {feature.vectors.shape}".encode())
+                digest.update(f"{name} {feature.vectors.shape} {feature.made_by}".encode())
         digest.update(self.items.strings.flat.tobytes())
         digest.update(self.items.strings.offsets.tobytes())
         digest.update("\n".join(self.queries).encode("utf-8", "surrogatepass"))

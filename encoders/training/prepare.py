@@ -140,7 +140,13 @@ def _new_parts(
         {space: dims[space] for space in spaces},
         tasks,
     )
-    return Parts(model, config, vocabulary, hub_tokeniser, spaces)
+    models = {
+        f"{entity}/{name}": feature.made_by
+        for entity, named in features.items()
+        for name, feature in named.items()
+        if feature.made_by is not None
+    }
+    return Parts(model, config, vocabulary, hub_tokeniser, spaces, models)
 
 
 def feature_dims(features: Features) -> dict[str, int]:

@@ -31,6 +31,7 @@ class FakeEncoder:
         self.name = "default"
         self.dim = dim
         self.feature_dims = dict(feature_dims or {})
+        self.feature_models: dict[str, str] = {}
         self.compat_spaces = {"pinsage": "pin", "itemsage": "product"}
         self.items_seen: list[str] = []
         self.queries_seen: list[str] = []

@@ -1,0 +1,139 @@
+"""A text encoder tuned to the log of a catalogue whose query words and item words differ."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+import torch
+from small_catalogue import fill
+
+from omnisearch.data.catalogue.pairs import training_pairs
+from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.catalogue.splits import time_split
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.text_encoder import TextTower, text_encoder
+from omnisearch.encoders.training import tune as tuning
+from omnisearch.encoders.training.prepare import prepare
+from omnisearch.encoders.training.tune import TextPairs, tune
+from omnisearch.encoders.training.validate import hold_out
+from omnisearch.encoders.training.warm_start import warm_config
+from omnisearch.enrichment import tuned_encoder
+from omnisearch.enrichment.text import embed_texts, refresh_texts, usual_encoder
+from omnisearch.enrichment.tuned_encoder import tune_encoder, when_of_use
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Rates and sizes for a small random encoder."""
+    monkeypatch.setattr(tuning, "_LR", 1e-2)
+    monkeypatch.setattr(tuning, "BATCH", 32)
+    monkeypatch.setattr(tuning, "PASSES", 6)
+    monkeypatch.setattr(tuned_encoder, "FEWEST", 100)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    workspace = Workspace.create(tmp_path / "shop")
+    with closing(fill(workspace)) as db:
+        yield workspace, db
+
+
+def test_queries_find_items_by_other_words_after_tuning(shop, backbone) -> None:
+    workspace, db = shop
+    counts = tune_encoder(workspace, db, str(backbone))
+    assert counts["mrr_after"] > 1.5 * counts["mrr_before"]
+    name, pooling = text_encoder(db) or ("", "")
+    assert name.startswith("tuned-") and pooling == "mean"
+    tower = TextTower(str(workspace.text_encoders / name), "mean", 64)
+    themes = {"red sofa": "couch", "red nails": "manicure", "red pasta": "noodles"}
+    texts = [f"red {word} 7. a picture of a red {word}" for word in themes.values()]
+    assert np.argmax(tower(list(themes)) @ tower(texts).T, axis=1).tolist() == [0, 1, 2]
+    feature = open_vectors(workspace, db, "text", "pin")
+    assert feature is not None and len(feature.ids) == 120
+
+
+def test_a_workspace_that_moved_keeps_its_encoder(shop, backbone) -> None:
+    workspace, db = shop
+    tune_encoder(workspace, db, str(backbone))
+    moved = Workspace(workspace.root.rename(workspace.root.with_name("moved")))
+    assert refresh_texts(moved, db)["computed"] == 0
+    config = warm_config(db, preset_config("tiny", warm_steps=5))
+    assert config.backbone.startswith("tuned-")
+    parts = prepare(moved, db, config, None).parts
+    assert parts.feature_models["pin/text"] == parts.feature_models["product/text"]
+
+
+def test_an_encoder_that_became_no_better_stays(shop, backbone, monkeypatch) -> None:
+    workspace, db = shop
+    monkeypatch.setattr(tuning, "_LR", 0.0)
+    embed_texts(workspace, db, str(backbone))
+    before = text_encoder(db)
+    counts = tune_encoder(workspace, db)
+    assert counts["mrr_after"] == counts["mrr_before"]
+    assert text_encoder(db) == before and not workspace.text_encoders.exists()
+    assert when_of_use(db) is None  # it is not tried again unless asked for
+
+
+def test_by_default_it_is_tuned_once(shop, backbone) -> None:
+    workspace, db = shop
+    embed_texts(workspace, db, str(backbone))
+    assert when_of_use(db) == {}
+    first = tune_encoder(workspace, db)
+    assert when_of_use(db) is None
+    begun = (get_meta(db, tuned_encoder.NOTE) or {})["begin"]
+    assert begun["backbone"] == str(backbone)
+    again = tune_encoder(workspace, db)  # from the same beginning, not from the tuned one
+    assert again == first | {"computed": 0}
+    assert len(list(workspace.text_encoders.iterdir())) == 1
+    assert (usual_encoder(db) or {})["backbone"].startswith("tuned-")
+
+
+def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
+    workspace, db = shop
+    monkeypatch.setattr(tuned_encoder, "FEWEST", 10**6)
+    embed_texts(workspace, db, str(backbone))
+    assert when_of_use(db) is None
+    with pytest.raises(NotReady, match="1,000,000"):
+        tune_encoder(workspace, db)
+
+
+def test_a_damaged_encoder_is_not_used(shop, backbone) -> None:
+    workspace, db = shop
+    tune_encoder(workspace, db, str(backbone))
+    (weights,) = workspace.text_encoders.glob("*/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(Corrupt, match="does not match its manifest"):
+        refresh_texts(workspace, db)
+
+
+def test_it_learns_from_no_pair_that_validates_training(shop) -> None:
+    _, db = shop
+    split = time_split(db)
+    _, valid = hold_out(db, split, training_pairs(db, split), preset_config("demo"))
+    log = tuned_encoder._read_log(db)
+    new = {
+        (row["query"], (entity, row["item_id"]))
+        for entity, table in valid.items()
+        for row in table.to_pylist()
+        if entity != "query" and not row["seen"]
+    }
+    assert new and not new & set(log.learned)
+    assert set(log.held_out) == new
+
+
+def test_items_that_a_query_led_to_are_no_negatives_of_it(backbone, monkeypatch) -> None:
+    """A batch of one query with two items: without negatives there is nothing to learn."""
+    monkeypatch.setattr(tuning, "_WEIGHT_DECAY", 0.0)
+    tower = TextTower(str(backbone), "mean", 64)
+    before = {name: value.clone() for name, value in tower.model.state_dict().items()}
+    pairs = TextPairs(["sofa", "sofa"], np.array([0, 1]), [["couch"], ["settee"]])
+    tune(tower, pairs)
+    for name, value in tower.model.state_dict().items():
+        torch.testing.assert_close(value, before[name])
