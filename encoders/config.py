@@ -45,6 +45,8 @@ class Config:
             in training; below 0: the share of validation pairs that had been engaged before.
         warm_steps: steps of the warm start (`warm_start`), 0 for none; needs the feature 'text',
             and no backbone other than the one that made it.
+        warm_passes: after a warm start `steps` are at most as many as make so many passes over the
+            pairs of the log.
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak learning rates of the new layers, of a named backbone (0
             freezes it), and of the hash table.
@@ -93,6 +95,7 @@ class Config:
     hide_engaged: float = -1.0
     keep_own_query: float = -1.0
     warm_steps: int = 1_000
+    warm_passes: float = 2.0
     optimiser: str = "lamb"
     lr: float = 10**-2.7
     backbone_lr: float = 10**-2.7

@@ -42,7 +42,6 @@ from omnisearch.encoders.training.optim import build_optimisers, clip_gradients,
 
 GENTLE = 0.2  # factor on the config's rates in the joint training
 ALIGNED = 0.3  # factor on the config's weight_compat: these spaces start aligned
-PASSES = 2  # over pseudo-queries alone: more passes make the encoder forget
 HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to predict it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
 _FAINT = 0.1  # scale of the random weights beside the pass-through ones
@@ -55,18 +54,37 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     """The config with the backbone of the feature 'text', if a warm start is wanted and possible.
 
     It is possible if items have that feature and no other backbone was named. The joint training
-    then uses lower learning rates, to preserve the pretrained quality. Without a log there are
-    only pseudo-queries, one per item, and at most PASSES passes over them.
+    then uses lower learning rates, to preserve the pretrained quality, and makes at most
+    `warm_passes` passes over the pairs of the log, or without one over the pseudo-queries, one per
+    item: more passes make the encoder forget. Warm-up and validations are shortened with the steps.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
         return replace(config, warm_steps=0)
     gentle = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
     gentle["weight_compat"] = ALIGNED * config.weight_compat
-    if not next(db.query("SELECT 1 FROM engagements LIMIT 1"), None):
-        items = sum(count(db, entity) for entity in ITEM_ENTITIES)
-        gentle["steps"] = min(config.steps, max(1, PASSES * items // config.batch_pairs))
-    return replace(config, backbone=encoder[0], pooling=encoder[1], **gentle)
+    most = config.steps * config.batch_pairs
+    pairs = _pairs_of_log(db, most) or sum(count(db, entity) for entity in ITEM_ENTITIES)
+    steps = min(config.steps, max(1, round(config.warm_passes * pairs / config.batch_pairs)))
+    warm = replace(
+        config,
+        backbone=encoder[0],
+        pooling=encoder[1],
+        steps=steps,
+        warmup_steps=config.warmup_steps * steps // config.steps,
+        valid_every=max(1, config.valid_every * steps // config.steps),
+    )
+    return replace(warm, **gentle)
+
+
+def _pairs_of_log(db: sqlite_utils.Database, most: int) -> int:
+    """The number of pairs of a query and what it led to, counted up to `most`."""
+    found = db.conn.execute(
+        "SELECT COUNT(*) FROM (SELECT DISTINCT query, entity, item_id FROM engagements "
+        "WHERE action <> 'impression' LIMIT ?)",
+        [most],
+    ).fetchone()
+    return int(found[0])
 
 
 def projection(parts: Sequence[np.ndarray], dim: int) -> np.ndarray:
