@@ -27,7 +27,7 @@ from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.query import takes_bf16
-from omnisearch.encoders.text_encoder import FEATURE, text_encoder
+from omnisearch.encoders.text_encoder import FEATURE, TUNED_PREFIX, text_encoder
 from omnisearch.encoders.training.align import align
 from omnisearch.encoders.training.chunks import (
     Hiding,
@@ -41,6 +41,7 @@ from omnisearch.encoders.training.dataset import Items
 from omnisearch.encoders.training.optim import build_optimisers, clip_gradients, schedule, set_rates
 
 GENTLE = 0.2  # factor on the config's rates in the joint training
+GENTLER = 0.025  # the same for an encoder that was tuned to the log; it is not trained again
 ALIGNED = 0.3  # factor on the config's weight_compat: these spaces start aligned
 HIDDEN = 0.3  # how often an item's text vector is hidden while its tower learns to predict it
 _RATES: dict[str, Any] = {"optimiser": "adamw", "lr": 1e-3, "table_lr": 4e-3}
@@ -61,8 +62,13 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
         return replace(config, warm_steps=0)
-    gentle = {name: GENTLE * getattr(config, name) for name in ("lr", "backbone_lr", "table_lr")}
-    gentle["weight_compat"] = ALIGNED * config.weight_compat
+    tuned = encoder[0].startswith(TUNED_PREFIX)
+    gentle: dict[str, Any] = {
+        "lr": (GENTLER if tuned else GENTLE) * config.lr,
+        "backbone_lr": 0.0 if tuned else GENTLE * config.backbone_lr,
+        "table_lr": GENTLE * config.table_lr,
+        "weight_compat": ALIGNED * config.weight_compat,
+    }
     most = config.steps * config.batch_pairs
     pairs = _pairs_of_log(db, most) or sum(count(db, entity) for entity in ITEM_ENTITIES)
     steps = min(config.steps, max(1, round(config.warm_passes * pairs / config.batch_pairs)))
