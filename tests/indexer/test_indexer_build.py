@@ -236,6 +236,33 @@ def test_a_feature_of_another_size_is_refused(small: Small) -> None:
         Generation.open(workspace)
 
 
+def test_vectors_of_another_model_than_trained_with_are_refused(small: Small) -> None:
+    """An encoder that was trained before the texts were embedded anew."""
+    workspace, db = small
+    made = np.ones((1, 16), np.uint8)
+    vectors = np.ones((1, 4), np.float32)
+    encoder = FakeEncoder(feature_dims={"text": 4})
+    encoder.feature_models = {"pin/text": "first"}
+    for model in ("first", "second"):
+        write_vectors(
+            workspace,
+            db,
+            "text",
+            "pin",
+            ["pin001"],
+            vectors,
+            replace=True,
+            made=made,
+            made_by=model,
+        )
+        if model == "first":
+            build(workspace, db, encoder)
+    with pytest.raises(InputError, match="another model") as told:
+        build(workspace, db, encoder)
+    assert "omnisearch train" in told.value.how
+    assert Generation.open(workspace).number == 1
+
+
 @pytest.mark.parametrize("what", ["items", "queries", "compat"])
 def test_what_an_encoder_cannot_say_is_not_published(small: Small, what: str) -> None:
     workspace, db = small
