@@ -155,12 +155,22 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
 
 @contextmanager
 def _bar(title: str, figures: str = "", **fields: Any) -> Iterator[Callable[..., None]]:
-    """A bar on stderr; yields its update. The bar is cleared if the start fails."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """A bar on stderr with the time that is left; yields its update.
 
+    The bar is cleared if the start fails.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    left = TimeRemainingColumn(elapsed_when_finished=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     columns += [TextColumn(figures)] if figures else []
-    with Progress(*columns, TimeElapsedColumn(), console=err) as bars:
+    with Progress(*columns, left, console=err) as bars:
         task = bars.add_task(title, total=None, **fields)
         try:
             yield partial(bars.update, task)
