@@ -28,14 +28,21 @@ from omnisearch.encoders.text_encoder import (
     encoder_folder,
     weights_digest,
 )
-from omnisearch.encoders.training.tune import TextPairs, mean_reciprocal_rank, tune
+from omnisearch.encoders.training.tune import (
+    BATCH,
+    MOST_STEPS,
+    TextPairs,
+    mean_reciprocal_rank,
+    tune,
+)
 from omnisearch.encoders.training.validate import hold_out
 from omnisearch.enrichment.inputs import FIELDS, texts_of
 from omnisearch.enrichment.text import embed_texts, usual_encoder
 
 NOTE = "tuned_encoder"  # key in the catalogue's meta table
 FEWEST = 500  # pairs; from fewer an encoder learns these queries, and forgets others
-_OTHERS = 4_000  # items that held-out pairs are searched among
+_HELD_OUT = 2_000  # pairs to measure by
+_OTHERS = 4_000  # items that they are searched among, beside their own
 
 ItemKey = tuple[str, str]  # entity, item id
 
@@ -139,7 +146,16 @@ def _read_log(db: sqlite_utils.Database) -> _Log:
         if entity != "query"
         for query, key in zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
     }
-    return _Log(sorted(learned), sorted(held_out - learned))
+    return _Log(_drawn(learned, MOST_STEPS * BATCH), _drawn(held_out - learned, _HELD_OUT))
+
+
+def _drawn(pairs: set[tuple[str, ItemKey]], most: int) -> list[tuple[str, ItemKey]]:
+    """At most so many of the pairs, in order: no more texts are read than are needed."""
+    found = sorted(pairs)
+    if len(found) <= most:
+        return found
+    rows = np.random.default_rng(0).choice(len(found), most, replace=False)
+    return [found[row] for row in np.sort(rows)]
 
 
 def _pairs(table: pa.Table) -> list[tuple[str, ItemKey]]:
