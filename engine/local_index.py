@@ -15,9 +15,10 @@ from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts.table import Codes, ItemTable
-from omnisearch.indexer.parts.words import idf
+from omnisearch.indexer.parts.words import Texts, idf
 
 _MASKS_KEPT = 32
+LONG_NAME = 3  # words: a name of fewer, in another form, may be that of a kind of thing
 Masks = dict[str, np.ndarray | None]
 
 
@@ -91,7 +92,8 @@ class LocalIndex:
         `text_share`: the share of the wanted words, weighted by idf, that is in any of the item's
         own texts; NaN if the item or the query has no words;
         `excluded`: see `excluded_share`;
-        `named`: whether the query is the item's name or a code of it;
+        `named`: 2 if the query is the item's name or a code of it, 1 if it has the same words in
+        another form or order, three and more, 0 otherwise;
         `language_match`: 1 if the query's language, 0 if another, NaN if either is unknown.
         """
         wanted = set(names)
@@ -108,8 +110,7 @@ class LocalIndex:
                 if weights is not None:
                     parts[-1]["text_share"] = text.share(query.wanted, rows, weights)
                 if "named" in wanted:
-                    by_name = (table.full_name[rows] == query.name) & (query.name > 0)
-                    parts[-1]["named"] = by_name | (text.match(query.code, rows)[0] > 0)
+                    parts[-1]["named"] = _named(table, text, rows, query)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -150,6 +151,15 @@ def _of_query(
     if "language_match" in wanted:
         columns["language_match"] = _same(table.language, rows, query.language)
     return columns
+
+
+def _named(table: ItemTable, text: Texts, rows: np.ndarray, query: Query) -> np.ndarray:
+    exact = (table.full_name[rows] == query.name) & (query.name > 0)
+    exact |= text.match(query.code, rows)[0] > 0
+    if query.length < LONG_NAME:
+        return np.where(exact, 2, 0)
+    share, cover = table.names.match(query.said, rows)
+    return np.where(exact, 2, (share == 1) & (cover == 1))
 
 
 def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from omnisearch.data.text.exclusions import split_query
 from omnisearch.data.text.keys import either_keys, name_key, word_keys
 from omnisearch.data.text.normalise import MAX_QUERY_CHARS, normalise, normalise_query, words
-from omnisearch.data.text.tokens import Use, code_token, query_tokens, query_words
+from omnisearch.data.text.tokens import Use, code_token, query_tokens, query_words, tokens
 from omnisearch.data.workspace.errors import InputError
 
 
@@ -27,6 +27,7 @@ class Query:
         wanted: uint32 (q, 2), `either_keys` of the wanted words; excluded: of the excluded ones.
         code: uint32 (1,), the key of what was typed as an item's id, SKU, GTIN or MPN.
         name: the `name_key` of what was typed.
+        said: uint32 (s,), `word_keys` of all words of `text`, as items have them.
         language: its language in the catalogue, or None.
         vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
@@ -40,6 +41,7 @@ class Query:
     excluded: np.ndarray
     code: np.ndarray
     name: int
+    said: np.ndarray
     language: str | None = None
     vector: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -92,4 +94,5 @@ def _analysed(text: str, languages: frozenset[str]) -> Query:
         excluded=either_keys(query_words(excluded)),
         code=word_keys([code_token(text)]),
         name=name_key(text),
+        said=word_keys(tokens(text)),
     )

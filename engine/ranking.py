@@ -117,13 +117,13 @@ def rank_candidates(
     if order == "rrf":
         candidates.columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         return _by(candidates, candidates.columns["rrf"], len(candidates))
-    candidates.columns["named"] = np.zeros(len(candidates), bool)
+    candidates.columns["named"] = np.zeros(len(candidates), int)
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
     ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
     named = candidates.columns["named"]
     if query.length <= KIND_WORDS and np.count_nonzero(named) > NAMESAKES:
         return ranking  # they are what somebody looks for, and not which item
-    places = np.argsort(~named[ranking.order], kind="stable")
+    places = np.argsort(-named[ranking.order], kind="stable")
     return replace(ranking, order=ranking.order[places])
 
 
@@ -138,7 +138,7 @@ def _learned(
 ) -> Ranking:
     """The order by L1 ('l1') or by L2 ('full'), by scores alone."""
     columns, rankers = candidates.columns, snapshot.rankers
-    kept = (candidates.best_of(sources, "rank") <= HEADS) | columns["named"]
+    kept = (candidates.best_of(sources, "rank") <= HEADS) | (columns["named"] > 0)
     if query.vector is None:
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         ranking = _by(candidates, columns["rrf"], config.l1_keep, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,12 +49,14 @@ class Stale:
         name: of the vectors, the column, or the artefact.
         what: what is stale, and why.
         command: makes it anew.
-        items: the number of items whose vectors differ or are missing.
+        entity: whose vectors.
+        items: the number of items without a current vector.
     """
 
     name: str
     what: str
     command: str
+    entity: str = ""
     items: int = 0
 
     def __str__(self) -> str:
@@ -73,7 +76,7 @@ def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
         captions = len(stale_captions(db, entity))
         if captions:
             what = f"captions of {entity}s: {captions:,} of earlier pictures"
-            found.append(Stale("captions", what, "omnisearch enrich captions", captions))
+            found.append(Stale("captions", what, "omnisearch enrich captions", entity, captions))
     if outdated_queries(db):
         what = "engaged queries of items: of another log"
         found.append(Stale("queries", what, "omnisearch enrich queries"))
@@ -99,10 +102,12 @@ def mend(
     if changed:
         from omnisearch.enrichment.text import refresh_texts
 
+        began = time.monotonic()
         try:
             refresh_texts(workspace, db, progress)
-            told.append(f"Embedded the texts of {changed:,} new and changed items.")
-            found = stale(workspace, db)
+            seconds = time.monotonic() - began
+            told.append(f"Embedded the texts of {changed:,} new and changed items: {seconds:.1f} s.")
+            found = stale(workspace, db)  # again: graph vectors are made of those of texts
         except InputError as error:
             told.append(f"New and changed texts were not embedded: {error}")
     return told + [str(each) for each in found]
@@ -125,7 +130,7 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         what = (
             f"text vectors of {entity}s: of an earlier OmniSearch, which did not note their texts"
         )
-        yield Stale("text", what, "omnisearch enrich text")
+        yield Stale("text", what, "omnisearch enrich text", entity)
     features = {
         name: _read_by(opened[name], opened)
         for name in names
@@ -147,21 +152,22 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
     for name in names:
         inputs, enricher = _MADE[name]
         parts = []
-        if changed[name]:
-            parts.append(f"{changed[name]:,} of earlier {inputs}")
-        if missing[name]:
-            parts.append(f"{missing[name]:,} missing")
         feature = opened.get(name)
         if (
             name in features
             and feature is not None
             and feature.made_by != graph_identity(workspace, name, features[name])
         ):
-            parts = ["all of an earlier network"]
+            changed[name] = len(feature.ids)
+            parts.append(f"{changed[name]:,} of an earlier network")
+        elif changed[name]:
+            parts.append(f"{changed[name]:,} of earlier {inputs}")
+        if missing[name]:
+            parts.append(f"{missing[name]:,} missing")
         if parts:
             command = f"omnisearch enrich {enricher}"
             what = f"{name} vectors of {entity}s: {', '.join(parts)}"
-            yield Stale(name, what, command, changed[name] + missing[name])
+            yield Stale(name, what, command, entity, changed[name] + missing[name])
 
 
 def _columns(names: list[str]) -> list[str]:

@@ -21,8 +21,9 @@ _TABLES = (
 def workspace_status(workspace: Workspace) -> dict[str, Any]:
     """Counts of every table, item vectors, checkpoints, the live generation and rankers, as JSON.
 
-    `stale` has a sentence for each thing that was made of something else than is there now. `next`
-    is the command to run next; None if every stage has been run.
+    `lacking` counts the items without a current vector, for each kind that enrichment makes, as far
+    as there are any. `stale` has a sentence for each thing that was made of something else than is
+    there now. `next` is the command to run next; None if every stage has been run.
     """
     db = open_catalogue(workspace.catalogue)
     try:
@@ -34,7 +35,7 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
             "synthetic": bool(get_meta(db, "synthetic")),
             "derived_from_labels": get_meta(db, "derived_from_labels", []),
             "engaged_until": get_meta(db, "engaged_until"),
-            "stale": _stale(workspace, db),
+            **_stale(workspace, db),
         }
     finally:
         db.conn.close()
@@ -54,11 +55,13 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
     return {**found, "next": _next(found)}
 
 
-def _stale(workspace: Workspace, db: sqlite_utils.Database) -> list[str]:
+def _stale(workspace: Workspace, db: sqlite_utils.Database) -> dict[str, Any]:
     try:
-        return [str(each) for each in stale(workspace, db)]
+        found = stale(workspace, db)
     except OmniError as error:  # damaged vectors
-        return [str(error)]
+        return {"lacking": {}, "stale": [str(error)]}
+    lacking = {f"{each.name} of {each.entity}": each.items for each in found if each.items}
+    return {"lacking": lacking, "stale": list(map(str, found))}
 
 
 def _next(found: dict[str, Any]) -> str | None:

@@ -44,6 +44,34 @@ def test_a_name_finds_its_item_first(engine: SearchEngine, system: str, ranked: 
 
 
 @pytest.mark.parametrize("system", ["l1", "full"])
+@pytest.mark.parametrize("ranked", [True, False])
+def test_a_name_in_another_form_finds_its_item_first(
+    engine: SearchEngine, system: str, ranked: bool
+) -> None:
+    """In the plural, in another order or misspelt."""
+    engine = against(engine) if ranked else engine
+    for number in range(0, 80, 7):
+        title = engine.search(f"pin{number}", k=1).hits[0].title or ""
+        style, thing, idea, at = title.split()
+        for typed in (f"{style} {thing}s {idea} {at}", f"{thing}, {style} ideas {at}"):
+            (hit,) = engine.search(typed, k=1, system=system).hits
+            assert (hit.id, hit.title) == (f"pin{number}", title), typed
+    assert engine.search("boho bedrom idea 0", k=1, system=system).hits[0].id == "pin0"
+
+
+def test_the_name_as_it_is_typed_comes_before_other_forms(engine: SearchEngine) -> None:
+    engine = against(engine)
+    table = engine.snapshot.generation.tables["pin"]
+    names = table.full_name.copy()
+    names[table.row_of["pin8"]] = name_key("Bedroom: boho ideas 0")
+    tables = engine.snapshot.generation.tables | {"pin": replace(table, full_name=names)}
+    generation = replace(engine.snapshot.generation, tables=tables)
+    engine.swap(replace(engine.snapshot, generation=generation))
+    found = [hit.id for hit in engine.search("bedroom boho ideas 0", k=2).hits]
+    assert found == ["pin8", "pin0"]
+
+
+@pytest.mark.parametrize("system", ["l1", "full"])
 def test_an_id_finds_its_item_first(engine: SearchEngine, system: str) -> None:
     for typed in ("pin17", "PIN-17", "pin 17", "product 3"):
         (hit,) = against(engine).search(typed, k=1, system=system).hits

@@ -24,6 +24,7 @@ from omnisearch.enrichment.graph.saved_networks import load, save
 from omnisearch.enrichment.graph.temporal_recall import temporal_recall
 from omnisearch.enrichment.inputs import MODALITIES
 from omnisearch.pipeline.stale import stale
+from omnisearch.pipeline.status import workspace_status
 
 KINDS = {"sofa": "couch settee", "lamp": "bulb shade", "vase": "pot flower", "rug": "carpet mat"}
 
@@ -122,10 +123,14 @@ def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
     assert stale(workspace, db) == []
     # A killed run: the network was saved, the vectors were not.
     save(workspace, "pinsage", load(workspace, "pinsage"))
+    rows = len(open_vectors(workspace, db, "pinsage", "pin").ids)
+    items(db, "pins", {"later": "carpet number 100"})
     [found] = stale(workspace, db)
     assert str(found) == (
-        "Stale pinsage vectors of pins: all of an earlier network; run `omnisearch enrich graph`."
+        f"Stale pinsage vectors of pins: {rows} of an earlier network, 1 missing; "
+        "run `omnisearch enrich graph`."
     )
+    assert workspace_status(workspace)["lacking"] == {"pinsage of pin": rows + 1}
     embed_graph(workspace, db)
     assert stale(workspace, db) == []
     db.conn.close()

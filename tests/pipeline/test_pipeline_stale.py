@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,10 @@ def ranks(workspace: Workspace, query: str) -> list[str]:
 
 
 def told(workspace: Workspace, publish: Callable[..., int] = pipeline.update_index) -> list[str]:
+    """What an update tells; the seconds that it took are left out."""
     sentences: list[str] = []
     publish(workspace, tell=sentences.append)
-    return sentences
+    return [re.sub(r": \d+\.\d s\.$", ": SECONDS.", sentence) for sentence in sentences]
 
 
 def test_an_update_finds_items_by_their_new_words(shop: Workspace, tmp_path: Path) -> None:
@@ -98,8 +100,9 @@ def test_an_update_finds_items_by_their_new_words(shop: Workspace, tmp_path: Pat
     assert workspace_status(shop)["stale"] == [
         "Stale text vectors of pins: 2 of earlier texts, 1 missing; run `omnisearch enrich text`."
     ]
-    assert told(shop) == ["Embedded the texts of 3 new and changed items."]
-    assert workspace_status(shop)["stale"] == []
+    assert workspace_status(shop)["lacking"] == {"text of pin": 3}
+    assert told(shop) == ["Embedded the texts of 3 new and changed items: SECONDS."]
+    assert workspace_status(shop)["stale"] == [] and workspace_status(shop)["lacking"] == {}
     after = texts(shop)
     assert sorted(after) == sorted({*before, "new"} - {"p01"})
     kept = before.keys() - {"p00", "p01"}
@@ -121,7 +124,7 @@ def test_only_changed_texts_are_looked_at_again(
     )
     shop.text_cache.unlink()
     put(shop, tmp_path, p00="velvet chair oak", p02="oak sofa")  # the second as it was
-    assert told(shop) == ["Embedded the texts of 1 new and changed items."]
+    assert told(shop) == ["Embedded the texts of 1 new and changed items: SECONDS."]
     assert asked == ["velvet chair oak"]
     asked.clear()
     assert told(shop) == [] and asked == []
@@ -157,6 +160,7 @@ def test_the_commands_print_it(shop: Workspace, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*command, "--workspace", str(shop.root)])
         assert done.exit_code == 0
         assert "vectors of pins: 1 of earlier texts; run `omnisearch enrich text`." in done.output
+        assert ("lacking: text of pin" in done.output) == (command == ["status"])
         done = CliRunner().invoke(app, [*command, "--json", "--workspace", str(shop.root)])
         data = orjson.loads(done.stdout)["data"]
         assert "earlier texts" in "".join(data["stale" if command == ["status"] else "told"])
