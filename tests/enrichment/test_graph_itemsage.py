@@ -124,7 +124,7 @@ def test_vectors_of_earlier_content_are_named(fitted, tmp_path):
     # A killed run: the network was saved, the vectors were not.
     save(workspace, "pinsage", load(workspace, "pinsage"))
     rows = len(open_vectors(workspace, db, "pinsage", "pin").ids)
-    items(db, "pins", {"later": "carpet number 100"})
+    items(db, "pins", {"later": "rug idea"})
     [found] = stale(workspace, db)
     assert str(found) == (
         f"Stale pinsage vectors of pins: {rows} of an earlier network, 1 missing; "
