@@ -106,7 +106,9 @@ def mend(
         try:
             refresh_texts(workspace, db, progress)
             seconds = time.monotonic() - began
-            told.append(f"Embedded the texts of {changed:,} new and changed items: {seconds:.1f} s.")
+            told.append(
+                f"Embedded the texts of {changed:,} new and changed items: {seconds:.1f} s."
+            )
             found = stale(workspace, db)  # again: graph vectors are made of those of texts
         except InputError as error:
             told.append(f"New and changed texts were not embedded: {error}")
