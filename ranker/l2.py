@@ -3,8 +3,8 @@
 The engagement head is linear, over all candidates of a query: those that were never shown count as
 not engaged. Much that is good was never shown, and a model that could bend would learn what was.
 For the same reason the relevance head has a linear model, and one more, a small network, that sees
-the judged candidates alone: which of them are better, whatever was judged. The mean of the two
-orders better than either, by the truth of a sample world (docs/results/ranking.md).
+the judged candidates alone: which of them are better, whatever was judged. Of what nobody judges it
+knows nothing, so its share is small (docs/results/ranking.md).
 
 The raw scores of models are on different scales, so each is divided by its standard deviation
 within a query, measured in training (the spread). The mixing weight then means the same for every
@@ -24,6 +24,8 @@ from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists
 from omnisearch.ranker.network import Network, NetworkOptions
+
+NETWORK_SHARE = 0.2  # of a head's score
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Head:
         scores = self.linear.score(X) / np.float32(self.spreads[0])
         if self.network is None:
             return scores
-        return (scores + self.network.score(X) / np.float32(self.spreads[1])) / 2
+        share = np.float32(NETWORK_SHARE)
+        return (1 - share) * scores + share * self.network.score(X) / np.float32(self.spreads[1])
 
     def to_json(self) -> dict[str, Any]:
         network = {} if self.network is None else self.network.to_json()
