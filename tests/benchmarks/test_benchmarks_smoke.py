@@ -50,6 +50,7 @@ SLOW = {
     "query_tower": "--rounds 2",
     "rank": "--folds 2",
     "ranker_labels": "--seeds 0",
+    "network_share": "--seeds 1",
 }
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
