@@ -110,7 +110,7 @@ def mend(
                 f"Embedded the texts of {changed:,} new and changed items: {seconds:.1f} s."
             )
             found = stale(workspace, db)  # again: graph vectors are made of those of texts
-        except InputError as error:
+        except (InputError, Corrupt) as error:  # the encoder is not here, or is damaged
             told.append(f"New and changed texts were not embedded: {error}")
     return told + [str(each) for each in found]
 

@@ -25,6 +25,7 @@ from omnisearch.encoders.training.warm_start import warm_config
 from omnisearch.enrichment import tuned_encoder
 from omnisearch.enrichment.text import embed_texts, refresh_texts, usual_encoder
 from omnisearch.enrichment.tuned_encoder import tune_encoder, when_of_use
+from omnisearch.pipeline.stale import mend
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,10 @@ def test_a_damaged_encoder_is_not_used(shop, backbone) -> None:
     weights.write_bytes(content)
     with pytest.raises(Corrupt, match="does not match its manifest"):
         refresh_texts(workspace, db)
+    db["pins"].insert({"id": "new", "title": "red couch"})
+    told, *rest = mend(workspace, db)  # an index update goes on, and says so
+    assert "not embedded" in told and "enrich tune" in told
+    assert any("1 missing" in each for each in rest)
 
 
 def test_it_learns_from_no_pair_that_validates_training(shop) -> None:
