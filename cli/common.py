@@ -146,7 +146,8 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
                 minutes = max(1, round(step.seconds * (step.steps - step.step) / 60))
                 about = "a minute" if minutes == 1 else f"{minutes:,} minutes"
                 threads = torch.get_num_threads()
-                err.print(f"{step.steps:,} steps take about {about} with {threads} CPU threads.")
+                of_cpu = f"{threads} CPU thread" + ("s" if threads > 1 else "")
+                err.print(f"{step.steps:,} steps take about {about} with {of_cpu}.")
             speed = f"loss {step.loss:.3f}  {step.pairs_per_second:,.0f} pairs/s"
             update(description="training", completed=step.step, total=step.steps, speed=speed)
 
