@@ -126,6 +126,7 @@ def test_minilm_exports_with_its_own_tokenizer(encoder: Encoder, tmp_path: Path)
         type(encoder.tokeniser)(hub_tokeniser, 32),
         "minilm0000000000",
         {},
+        {},
     )
     facts = exporting.export_query_tower(Workspace.create(tmp_path), other, QUERIES, found_all)
     assert facts["float32"]["cosine"] > 0.9999 and facts["int8"]["cosine"] > 0.95
