@@ -46,7 +46,7 @@ class Config:
         warm_steps: steps of the warm start (`warm_start`), 0 for none; needs the feature 'text',
             and no backbone other than the one that made it.
         warm_passes: after a warm start `steps` are at most as many as make so many passes over the
-            pairs of the log.
+            pairs of the log (`warm_config`).
         optimiser: 'adamw' or 'lamb'.
         lr, backbone_lr, table_lr: peak learning rates of the new layers, of a named backbone (0
             freezes it), and of the hash table.

@@ -56,8 +56,9 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
 
     It is possible if items have that feature and no other backbone was named. The joint training
     then uses lower learning rates, to preserve the pretrained quality, and makes at most
-    `warm_passes` passes over the pairs of the log, or without one over the pseudo-queries, one per
-    item: more passes make the encoder forget. Warm-up and validations are shortened with the steps.
+    `warm_passes` passes over the pairs: more passes make the encoder forget. The pairs are those of
+    the log, or the pseudo-queries, one per item, if these are more and no encoder was tuned to the
+    log. Warm-up and validations are shortened with the steps.
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
@@ -70,7 +71,9 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
         "weight_compat": ALIGNED * config.weight_compat,
     }
     most = config.steps * config.batch_pairs
-    pairs = _pairs_of_log(db, most) or sum(count(db, entity) for entity in ITEM_ENTITIES)
+    pairs = _pairs_of_log(db, most)
+    if not tuned:
+        pairs = max(pairs, sum(count(db, entity) for entity in ITEM_ENTITIES))
     steps = min(config.steps, max(1, round(config.warm_passes * pairs / config.batch_pairs)))
     warm = replace(
         config,

@@ -297,6 +297,21 @@ def test_a_catalogue_without_a_log_can_be_trained(tmp_path, backbone, config) ->
     np.testing.assert_allclose(cached.queries(asked), once.queries(asked), atol=1e-5)
 
 
+def test_a_short_log_does_not_shorten_a_training_on_pseudo_queries(tmp_path, backbone) -> None:
+    """Ten pairs are no reason to learn less than without any."""
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=40, products=20)
+    embed_texts(workspace, db, str(backbone))
+    config = preset_config("demo", batch_pairs=10)
+    many = warm_config(db, config)
+    db.conn.execute("DELETE FROM engagements WHERE event >= 10")
+    few = warm_config(db, config)
+    db.conn.execute("DELETE FROM engagements")
+    none = warm_config(db, config)
+    assert none.steps == 2 * 60 // 10 and few == none and many.steps > none.steps
+    assert (none.valid_every, none.warmup_steps) == (3, 0)  # in proportion, as 150 and 40 of 600
+
+
 def test_a_resumed_warm_start_does_not_validate_its_beginning_again(texts, config) -> None:
     workspace, db = texts
     config = replace(config, warm_steps=1, steps=2, valid_every=2)
