@@ -166,8 +166,12 @@ def tuned(
         ),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    pooling: Annotated[str, typer.Option(help="mean or cls, as the encoder was trained.")] = "mean",
-    max_tokens: Annotated[int, typer.Option(min=2, help="Longer texts are cut.")] = 64,
+    pooling: Annotated[
+        str | None, typer.Option(help="mean or cls, as the encoder was trained; by default mean.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=2, help="Longer texts are cut; by default at 64.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     counts = _run("tune", workspace, backbone=backbone, pooling=pooling, max_tokens=max_tokens)

@@ -82,7 +82,7 @@ def embed_texts(
     pooling: str = "mean",
     max_tokens: int = 64,
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
 
     Rows that the same encoder made of the same texts stay, and so do rows imported among them;
@@ -95,17 +95,21 @@ def embed_texts(
         max_tokens: longer texts are cut, at most the encoder's own limit.
 
     Returns:
-        Counts: items, computed, dim.
+        Counts: items, computed, dim; `train_again` if vectors of another encoder were replaced.
 
     Raises:
         InputError: the encoder does not exist or gives NaN, or no item has text.
         Corrupt: `text_cache.db` is damaged.
     """
     tower = TextTower(encoder_folder(workspace, backbone), pooling, max_tokens)
-    counts = _embed(workspace, db, tower, progress)
+    counts: dict[str, Any] = _embed(workspace, db, tower, progress)
+    before = get_meta(db, NOTE) or {}
+    note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
+    note |= {"weights": weights_digest(tower.model)}
     with db.conn:
-        note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
-        set_meta(db, NOTE, note | {"weights": weights_digest(tower.model)})
+        set_meta(db, NOTE, note)
+    if before.get("weights", note["weights"]) != note["weights"] and workspace.checkpoints.exists():
+        counts["train_again"] = True
     return counts
 
 

@@ -66,8 +66,8 @@ def tune_encoder(
     workspace: Workspace,
     db: sqlite_utils.Database,
     backbone: str | None = None,
-    pooling: str = "mean",
-    max_tokens: int = 64,
+    pooling: str | None = None,
+    max_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Tune a pretrained encoder to the log, and embed all items with it if it became better.
@@ -78,7 +78,8 @@ def tune_encoder(
 
     Args:
         backbone, pooling, max_tokens: as for `embed_texts`. Tuning begins with this encoder, by
-            default with that of the last tuning, else of the items' text, else with MiniLM.
+            default with that of the last tuning, else of the items' text, else with MiniLM; what is
+            not given is that encoder's.
 
     Returns:
         Counts: pairs, the mean reciprocal rank before and after, and those of `embed_texts`.
@@ -87,12 +88,11 @@ def tune_encoder(
         InputError: the encoder does not exist.
         NotReady: the log has fewer than FEWEST pairs.
     """
-    begin: dict[str, Any] = {"backbone": "minilm", "pooling": pooling, "max_tokens": max_tokens}
-    if backbone is not None:
-        begin["backbone"] = backbone
-    else:
-        last = get_meta(db, NOTE) or {}
-        begin |= last.get("begin") or usual_encoder(db) or {}
+    begin: dict[str, Any] = {"backbone": "minilm", "pooling": "mean", "max_tokens": 64}
+    if backbone is None:
+        begin |= (get_meta(db, NOTE) or {}).get("begin") or usual_encoder(db) or {}
+    given = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
+    begin |= {name: value for name, value in given.items() if value is not None}
     log = _read_log(db)
     if len(log.learned) < FEWEST:
         raise NotReady(
@@ -114,7 +114,6 @@ def tune_encoder(
         counts |= embed_texts(
             workspace, db, name, tower.pooling, tower.max_tokens, progress=progress
         )
-        counts["train_again"] = workspace.checkpoints.exists()
     with db.conn:
         set_meta(db, NOTE, {"begin": begin, "tuned": name, "pairs": len(learned)})
     if name:

@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.text_encoder import TextTower, text_encoder
 from omnisearch.encoders.training import tune as tuning
@@ -99,6 +99,22 @@ def test_by_default_it_is_tuned_once(shop, backbone) -> None:
     assert again == first | {"computed": 0}
     assert len(list(workspace.text_encoders.iterdir())) == 1
     assert (usual_encoder(db) or {})["backbone"].startswith("tuned-")
+
+
+def test_vectors_of_another_encoder_ask_for_a_training(shop, backbone) -> None:
+    workspace, db = shop
+    assert "train_again" not in embed_texts(workspace, db, str(backbone))
+    workspace.checkpoints.mkdir()  # as if encoders were trained with these vectors
+    assert "train_again" not in embed_texts(workspace, db, str(backbone))
+    assert tune_encoder(workspace, db)["train_again"]
+    assert embed_texts(workspace, db, str(backbone))["train_again"]
+
+
+def test_an_unknown_pooling_is_refused(shop, backbone) -> None:
+    workspace, db = shop
+    embed_texts(workspace, db, str(backbone))
+    with pytest.raises(InputError, match="pooling 'max'"):
+        tune_encoder(workspace, db, pooling="max")
 
 
 def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
