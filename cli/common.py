@@ -134,8 +134,6 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
 
     After three steps, of which the first is slow, a line tells how long the training will take.
     """
-    import torch
-
     with _bar("preparing", "{task.fields[speed]}", speed="") as update:
         done = 0
 
@@ -143,6 +141,8 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
             nonlocal done
             done += 1
             if done == 3:
+                import torch  # by now it is loaded; the bar must not wait for it
+
                 minutes = max(1, round(step.seconds * (step.steps - step.step) / 60))
                 about = "a minute" if minutes == 1 else f"{minutes:,} minutes"
                 threads = torch.get_num_threads()

@@ -115,7 +115,7 @@ def tune_encoder(
             workspace, db, name, tower.pooling, tower.max_tokens, progress=progress
         )
     with db.conn:
-        set_meta(db, NOTE, {"begin": begin, "tuned": name, "pairs": len(learned)})
+        set_meta(db, NOTE, {"begin": begin})
     if name:
         sweep(workspace.text_encoders, keep=[name])
     return counts
