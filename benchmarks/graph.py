@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from graph_plain import plain_pins, plain_products
 
-from benchmarks.graph_plain import plain_pins, plain_products
 from omnisearch import pipeline
 from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import open_catalogue

@@ -59,6 +59,7 @@ class Vectors:
         self.dim = dim
 
     def copy_to(self, target: Path) -> None:
+        target.mkdir()
         (target / "encoder.txt").write_text(self.checkpoint)
 
     def words(self) -> list[str]:
@@ -185,9 +186,8 @@ def duplicates(vectors: np.ndarray, ids: list[str], queries: np.ndarray) -> None
             start = perf_counter()
             space = write_space(
                 Path(folder) / "copied.npy",
-                (copied, np.arange(n), n),
+                copied,
                 GraphOptions(M=16, ef_construction=150),
-                None,
                 lambda items: None,
             )
             took = perf_counter() - start
@@ -242,6 +242,7 @@ def main() -> None:
         texts = fill(db, options.rows)
         encoder = Vectors(options.rows, options.dim)
         timed("build", lambda: build(workspace, db, encoder))
+        generation = Generation.open(workspace)
         timed("update, nothing changed", lambda: update(workspace, db, encoder))
         with db.conn:
             db.conn.execute("DELETE FROM pins WHERE id LIKE '%77'")
@@ -249,7 +250,6 @@ def main() -> None:
         timed("update, 1% deleted and 1% changed", lambda: update(workspace, db, encoder))
         timed("open and verify", lambda: Generation.open(workspace))
         timed("open, hashes left out", lambda: Generation.open(workspace, verify=False))
-        generation = Generation.open(workspace)
         for says in generation.manifest["spaces"]:
             print(f"measured recall, {says['entity']}: {says['recall']}")
             print(f"  of items: {says['item_recall']}")

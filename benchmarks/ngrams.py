@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from synthetic_catalogue import synthetic
 
-from benchmarks.synthetic_catalogue import synthetic
 from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.models.hash_embedding import HashEmbedding, Levels, sum_bags
 from omnisearch.encoders.models.ngrams import Bags, NgramIndex

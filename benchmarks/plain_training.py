@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from synthetic_catalogue import Synthetic
 from torch import Tensor
 
-from benchmarks.synthetic_catalogue import Synthetic
 from omnisearch.data.catalogue.spaces import spaces_of
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.training.batches import Batch, Part

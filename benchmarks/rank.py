@@ -9,8 +9,8 @@ candidates of every query are ordered by models trained on the other folds. Diff
 with their standard error. What orders by the truth is another question: see `ranker_labels.py`.
 `--ablate`
 instead trains the heads without each group of features, and with each group alone. `--few` instead
-trains L1 on few queries: regularised towards the order without rankers, as in production, and
-towards zero.
+trains L1 on few queries: regularised towards the starter ranker, as in production, and towards
+zero. Of the sets that the starter ranker is learned from, this says nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import lightgbm
 import numpy as np
 
 from omnisearch.ranker.features import QueryInfo, feature_matrix, feature_names, l1_names
-from omnisearch.ranker.l1 import UNLEARNED, Linear
+from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import Network, NetworkOptions
+from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import LABELS, RankerConfig
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -40,7 +40,7 @@ GROUPS = {
     "pre-existing spaces": ("compat", "compat_gap", "compat_rr"),
     "BM25": ("bm25", "bm25_share", "bm25_rr"),
     "engaged queries": ("engaged_match",),
-    "name": ("name_share", "name_cover"),
+    "name": ("name_share", "name_cover", "name_whole"),
     "text": ("text_share",),
     "exclusion": ("excluded",),
     "item": ("is_product", "log_price", "is_ad"),
@@ -193,7 +193,7 @@ def few_labels(data: RankingData, label: str) -> None:
     """L1 trained on few queries, averaged over samples of these queries."""
     queries = informative_lists(data, label).queries
     print(f"\n{label}: nDCG@10 of unseen queries, {DRAWS} draws, ± one standard error of these")
-    print(f"  {'queries':>8}{'no ranker':>12}{'towards nothing':>18}{'difference':>18}")
+    print(f"  {'queries':>8}{'starter':>12}{'towards nothing':>18}{'difference':>18}")
     rng = np.random.default_rng(0)
     for count in (10, 30, 100, 400):
         if 2 * count > len(queries):
@@ -205,21 +205,14 @@ def few_labels(data: RankingData, label: str) -> None:
                 informative_lists(data, label, np.isin(data.groups, part))
                 for part in (drawn[:count], drawn[count:][:TESTED])
             )
-            usual = Linear.fit([train], l1_names(), PRIOR / count)
-            with patch("omnisearch.ranker.l1.UNLEARNED_SCALE", 0.0):
-                free = Linear.fit([train], l1_names(), PRIOR / count)
-            scores = (unlearned(test.X), free.score(test.X), usual.score(test.X))
+            free = Linear.fit([train], l1_names(), PRIOR / count)
+            usual = Linear.fit([train], l1_names(), PRIOR / count, starter())
+            scores = [model.score(test.X) for model in (starter(), free, usual)]
             found[draw] = [ndcg(test, score).mean() for score in scores]
-        none, towards_nothing, _ = found.mean(0)
+        begin, towards_nothing, _ = found.mean(0)
         less = found[:, 2] - found[:, 1]
         error = less.std(ddof=1) / DRAWS**0.5
-        print(f"  {count:8}{none:12.3f}{towards_nothing:18.3f}{less.mean():+11.3f} ± {error:.3f}")
-
-
-def unlearned(X: np.ndarray) -> np.ndarray:
-    """Ranks as without rankers."""
-    columns = [feature_names().index(name) for name in UNLEARNED]
-    return np.nan_to_num(X[:, columns]) @ np.array(list(UNLEARNED.values()))
+        print(f"  {count:8}{begin:12.3f}{towards_nothing:18.3f}{less.mean():+11.3f} ± {error:.3f}")
 
 
 def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
@@ -239,7 +232,9 @@ def quality(workspace: Path, folds: int, ablate: bool, few: bool) -> None:
         "L2 head": l2_head,
         "its linear part": lambda train, judged: l2_head(train, None),
         "network of all candidates": of_all(lambda lists: Network.fit(lists).score),
-        "L1": of_all(lambda lists: Linear.fit([lists], l1_names(), PRIOR / len(lists.sizes)).score),
+        "L1": of_all(
+            lambda lists: Linear.fit([lists], l1_names(), PRIOR / len(lists.sizes), starter()).score
+        ),
         "LambdaMART 100 x 15": of_all(lambdamart),
         "LambdaMART 300 x 31": of_all(lambda lists: lambdamart(lists, 300, 31)),
         **{

@@ -37,6 +37,7 @@ from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists
 from omnisearch.ranker.network import Network, NetworkOptions
+from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import RankerConfig
 from omnisearch.world.truth import Truth
 
@@ -47,7 +48,7 @@ SHOWN = 20  # results of a ranking that are measured
 
 def linear(lists: Lists) -> Score:
     prior = RankerConfig().l1_prior / len(lists.sizes)
-    return Linear.fit([lists], feature_names(), prior).score
+    return Linear.fit([lists], feature_names(), prior, starter()).score
 
 
 def network(lists: Lists) -> Score:
@@ -61,7 +62,7 @@ def models(data: RankingData) -> dict[str, Score]:
     prior = RankerConfig().l1_prior / (len(logged.sizes) + len(graded.sizes))
     heads = (Head.fit(logged, None, NetworkOptions()), Head.fit(graded, judged, NetworkOptions()))
     return {
-        "L1": Linear.fit([logged, graded], l1_names(), prior).score,
+        "L1": Linear.fit([logged, graded], l1_names(), prior, starter()).score,
         "engagement, linear": linear(logged),
         "engagement, network": network(logged),
         "engagement, never shown weighs 1": linear(replace(logged, weights=np.ones_like(logged.y))),

@@ -120,7 +120,7 @@ def _model(config: Config, data: TrainingData, vocabulary: int, pieces: int) -> 
     backbone = small_backbone(config, MULTILINGUAL if config.backbone else pieces)
     return OmniModel(
         config,
-        QueryEncoder(backbone, config.pooling, config.dim),
+        QueryEncoder(backbone, config.pooling or "cls", config.dim),
         ItemEncoder(config, vocabulary, DIMS),
         {space: DIMS[space] for space in SPACES},
         [*data.pairs, *tasks],

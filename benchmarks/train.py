@@ -22,9 +22,9 @@ from contextlib import closing
 from dataclasses import replace
 
 import torch
+from plain_training import PlainTraining
+from synthetic_catalogue import synthetic
 
-from benchmarks.plain_training import PlainTraining
-from benchmarks.synthetic_catalogue import synthetic
 from omnisearch.encoders.config import Config, preset_config
 from omnisearch.encoders.training.learner import Learner, batches_ahead
 from omnisearch.encoders.training.parallel import this_device

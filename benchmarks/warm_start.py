@@ -1,7 +1,7 @@
 """The warm start on a public data set, against BM25, MiniLM and their fusion.
 
     python benchmarks/warm_start.py ../shared/data/home_depot --format home_depot --out hd
-        [--models labels,no-labels,from-nothing] [--seeds 3] [--again] [--folds 5]
+        [--models labels,no-labels,from-nothing] [--seeds 3] [--again] [--folds 5] [--backbone e5]
 
 The commands are README's, with their defaults. `labels` is warm-started and trained on the labels
 of the training queries; `no-labels` is warm-started on the catalogue alone, without engagement,
@@ -14,7 +14,8 @@ reciprocal rank fusion of their first hundred results. Prints nDCG@10 on test qu
 seeds and paired intervals. Finished trainings are kept in --out and not repeated; `--again` repeats
 the index, rankers and measurements. With `--folds`, for sets of few queries whose encoders use no
 labels, every query is measured: `no-labels` uses none, and the rankers of `labels` are trained on
-the other folds. A folder --out is for one setting of --queries and --folds.
+the other folds. A folder --out is for one setting of --queries, --folds and --backbone, which
+embeds the items' text; by default `omnisearch enrich` chooses.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Options:
     queries: int
     again: bool
     folds: int
+    backbone: str | None
 
 
 def tell(line: str) -> None:
@@ -69,7 +71,7 @@ def tell(line: str) -> None:
 
 def check_settings(options: Options) -> None:
     """Exit unless the contents of --out were made with the settings of this run."""
-    wanted = {name: getattr(options, name) for name in ("format", "queries", "folds")}
+    wanted = {name: getattr(options, name) for name in ("format", "queries", "folds", "backbone")}
     file = options.out / "settings.json"
     if not file.exists():
         write_atomic(file, orjson.dumps(wanted))
@@ -97,6 +99,9 @@ def base_workspace(options: Options, labels: bool) -> Workspace:
             kept = "SELECT id FROM queries WHERE split = 'test'"
             db.conn.execute(f"DELETE FROM judgments WHERE query NOT IN ({kept})")
         db.conn.close()
+    if options.backbone:
+        with timed(f"{folder.name}: enrich text"):
+            pipeline.enrich(workspace, "text", backbone=options.backbone)
     for name in pipeline.default_enrichers(workspace):
         with timed(f"{folder.name}: enrich {name}"):
             counts = pipeline.enrich(workspace, name)
@@ -225,9 +230,11 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     rows, scores = index.retrieve(asked, k=min(DEPTH, len(items)), show_progress=False)
     lists = {
         "BM25": [row[score > 0].tolist() for row, score in zip(rows, scores, strict=True)],
-        "MiniLM": minilm_lists(texts, queries),
+        "MiniLM": exact_lists("minilm", texts, queries),
     }
     lists["RRF"] = [fused(pair) for pair in zip(*lists.values(), strict=True)]
+    if options.backbone:
+        lists[options.backbone] = exact_lists(options.backbone, texts, queries)
     rankings = {
         name: {
             query: [items[row] for row in found]
@@ -242,12 +249,12 @@ def baselines(options: Options, labels: bool) -> dict[str, dict[str, float]]:
     return found
 
 
-def minilm_lists(texts: list[str], queries: list[str]) -> list[list[int]]:
-    tower = TextTower("minilm", "mean", 64)
+def exact_lists(backbone: str, texts: list[str], queries: list[str]) -> list[list[int]]:
+    tower = TextTower(backbone)
     vectors = tower(texts)
     found = []
     for start in range(0, len(queries), 256):
-        scores = tower(queries[start : start + 256]) @ vectors.T
+        scores = tower.queries(queries[start : start + 256]) @ vectors.T
         top = np.argpartition(-scores, min(DEPTH, len(texts)) - 1, axis=1)[:, :DEPTH]
         order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
         found += np.take_along_axis(top, order, 1).tolist()
@@ -276,7 +283,7 @@ def report(
     for name, mean in means.items():
         low, high = bootstrap_interval(column(plain[name]), seed=0)
         print(f"  {name:24} {mean:.3f} ({low:.3f}–{high:.3f})")
-    best = max(means, key=lambda name: means[name])
+    best = max(("BM25", "MiniLM", "RRF"), key=lambda name: means[name])
     for model, found in runs.items():
         for system in SYSTEMS:
             seeds = np.array([column(run[system]) for run in found])
@@ -300,6 +307,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2000, help="test queries measured at most")
     parser.add_argument("--again", action="store_true", help="repeat everything but training")
     parser.add_argument("--folds", type=int, default=0, help="small sets: measure every query")
+    parser.add_argument("--backbone", help="of `omnisearch enrich text`")
     options = Options(**vars(parser.parse_args()))
     if not options.source.is_dir():
         print(f"Skipped: there is no data in {options.source}.")

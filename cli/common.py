@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +20,8 @@ SCHEMA_VERSION = 1
 
 EXIT_CODES = """\b
 Exit status: 0 done, 1 an unexpected error, 2 unusable input or options,
-3 a required earlier step has not been run, 4 a damaged file, 130 interrupted."""
+3 a required earlier step has not been run, 4 a damaged file,
+5 another process is doing it already, 6 a step of a refresh failed, 130 interrupted."""
 
 WorkspaceOption = Annotated[
     Path,
@@ -34,6 +36,8 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON envelope on stdout instead of text.")
 ]
 DEFAULT_WORKSPACE = Path("workspace")
+_SOON = 5.0  # seconds after which the time left can be told
+_ENOUGH = 10  # parts done by then: the first are slow
 
 out = Console()
 err = Console(stderr=True)
@@ -87,21 +91,14 @@ def explained(error: BaseException, command: str) -> OmniError:
 
     from omnisearch.data.catalogue.schema import catalogue_error, corrupt_catalogue, opened
     from omnisearch.data.catalogue.verify import damage_of
-    from omnisearch.data.workspace.causes import cause_of
+    from omnisearch.data.workspace import causes
 
-    known = cause_of(error)
-    if isinstance(error, OmniError):
-        return known or error
-    for catalogue in opened:
+    for catalogue in () if isinstance(error, OmniError) else opened:
         if isinstance(error, sqlite3.Error):
             return catalogue_error(error, catalogue)
-        if known is None and (damage := damage_of(catalogue)):
+        if causes.cause_of(error) is None and (damage := damage_of(catalogue)):
             return corrupt_catalogue(f"The catalogue is damaged. {damage}", catalogue)
-    return known or OmniError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        where=command,
-        how="This is a bug in OmniSearch: run the command again with --debug and report it.",
-    )
+    return causes.explained(error, command)
 
 
 def fail(error: OmniError, command: str) -> int:
@@ -123,9 +120,27 @@ def fail(error: OmniError, command: str) -> int:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr; yields a callback (done, total). A total of 0 means unknown."""
+    """A bar on stderr; yields a callback (done, total). A total of 0 means unknown.
+
+    Where it will take minutes, a line says so after some seconds. Counting from 0 begins anew.
+    """
     with _bar(title) as update:
-        yield lambda done, total: update(completed=done, total=total or None)
+        began, first, before, told = 0.0, 0, -1, False
+
+        def advance(done: int, total: int) -> None:
+            nonlocal began, first, before, told
+            if done < before or before < 0:  # what is opened before the first count tells nothing
+                began, first, told = time.monotonic(), done, False
+            before = done
+            passed, since = time.monotonic() - began, done - first
+            if since >= _ENOUGH and total and not told and passed > _SOON:
+                told = True
+                left = passed * (total - done) / since
+                if left > 60:
+                    err.print(f"{title}: {done:,} of {total:,}, about {_minutes(left)} left.")
+            update(completed=done, total=total or None)
+
+        yield advance
 
 
 @contextmanager
@@ -143,8 +158,7 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
             if done == 3:
                 import torch  # by now it is loaded; the bar must not wait for it
 
-                minutes = max(1, round(step.seconds * (step.steps - step.step) / 60))
-                about = "a minute" if minutes == 1 else f"{minutes:,} minutes"
+                about = _minutes(step.seconds * (step.steps - step.step))
                 threads = torch.get_num_threads()
                 of_cpu = f"{threads} CPU thread" + ("s" if threads > 1 else "")
                 err.print(f"{step.steps:,} steps take about {about} with {of_cpu}.")
@@ -152,6 +166,11 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
             update(description="training", completed=step.step, total=step.steps, speed=speed)
 
         yield lambda done, total: update(completed=done, total=total or None), on_step
+
+
+def _minutes(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return "a minute" if minutes == 1 else f"{minutes:,} minutes"
 
 
 @contextmanager

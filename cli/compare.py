@@ -42,14 +42,19 @@ def compare(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Results per system.")] = 12,
     systems: Annotated[
-        str, typer.Option(help="Comma-separated names from {systems}.")
-    ] = "token,embedding,full",
+        str | None,
+        typer.Option(
+            help="Comma-separated names from {systems}.  [default: token,embedding,full, without "
+            "embedding while there are no embeddings]"
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page here.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what each system finds, what they share, and which results judges found relevant."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.retrieval import answered
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation import compare as one
     from omnisearch.evaluation import compare_set, query_file
@@ -62,8 +67,8 @@ def compare(
         raise InputError("Give either one query or --queries FILE.", where="compare")
     space = Workspace.open(workspace)
     db = open_catalogue(space.catalogue)
-    names = systems.split(",")
     engine = SearchEngine.open(space)
+    names = systems.split(",") if systems else answered(engine.snapshot, one.COMPARED)
     data: dict[str, Any]
     if query is not None:
         comparison = one.compare_query(engine, db, query, k, names)

@@ -143,13 +143,17 @@ def image_embeddings(
 )
 def text(
     backbone: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="A folder or hub name of a text encoder; minilm needs the extra `minilm`."
+            help="A folder or hub name of a text encoder, minilm (English, extra `minilm`) or e5 "
+            "(100 languages, extra `multilingual`); by default that of the last run, else of these "
+            "what fits the items' languages."
         ),
-    ] = "minilm",
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    pooling: Annotated[str, typer.Option(help="mean or cls, as the encoder was trained.")] = "mean",
+    pooling: Annotated[
+        str | None, typer.Option(help="mean, cls or last; by default as the encoder's files tell.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=2, help="Longer texts are cut.")] = 64,
     json: JsonOption = False,
 ) -> None:
@@ -167,7 +171,7 @@ def tuned(
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     pooling: Annotated[
-        str | None, typer.Option(help="mean or cls, as the encoder was trained; by default mean.")
+        str | None, typer.Option(help="mean, cls or last; by default as the encoder's files tell.")
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="Longer texts are cut; by default at 64.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +16,6 @@ from omnisearch.cli.common import (
     out,
     table,
 )
-
-_ALWAYS = 2**40  # later than any time in seconds
 
 app = typer.Typer(help="Export for other tools.", no_args_is_help=True)
 
@@ -49,20 +46,17 @@ def onnx(
 ) -> None:
     """Write the query tower for ONNX Runtime, float32 and int8, checked against PyTorch.
 
-    From then on, queries are encoded with the export. int8 is kept only if it loses less than 0.5%
-    of Recall@10 on engaged pairs of the log; build the index first, so that this can be measured.
+    `omnisearch index build` does this by itself. Here int8 is measured again, on more engaged pairs
+    of the log: it is kept only if it loses less than 0.5% of Recall@10.
     """
-    from omnisearch.data.catalogue.items import head_queries
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.encoders.checkpoint import load_encoder
-    from omnisearch.encoders.onnx.export import export_query_tower
+    from omnisearch.pipeline.exporting import export_queries
 
     space = Workspace.open(workspace, writing=True)
     encoder = load_encoder(space, checkpoint)
-    sample = head_queries(open_catalogue(space.catalogue), 500)
-    recall = _recall(space, encoder.checkpoint, pairs)
-    facts = export_query_tower(space, encoder, sample, recall)
+    facts = export_queries(space, open_catalogue(space.catalogue), encoder, pairs)
     folder = space.export(encoder.checkpoint)
     if json:
         return emit_json("export onnx", {**facts, "folder": str(folder)})
@@ -70,7 +64,7 @@ def onnx(
     int8 = [[f"int8 {name}", _text(facts["int8"].get(name))] for name in names]
     rows = [
         ["minimum cosine with PyTorch, float32", f"{facts['float32']['cosine']:.6f}"],
-        ["minimum cosine with PyTorch, int8", f"{facts['int8']['cosine']:.6f}"],
+        ["minimum cosine with PyTorch, int8", _text(facts["int8"].get("cosine"))],
         *int8,
         *([f"{name}, MB", f"{file['bytes'] / 1e6:.1f}"] for name, file in facts["files"].items()),
     ]
@@ -84,25 +78,27 @@ def onnx(
     out.print(f"Wrote {folder}.", markup=False)
 
 
+@app.command(epilog=example("omnisearch export teacher"))
+def teacher(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Write the teacher for ONNX Runtime, so that it can re-rank while serving.
+
+    int8 is kept only if its grades differ by less than 0.01 on average. The setting `rerank` of
+    `[engine]` turns it on.
+    """
+    from omnisearch import pipeline
+
+    facts, folder = pipeline.export_teacher(workspace)
+    if json:
+        return emit_json("export teacher", {**facts, "folder": str(folder)})
+    out.print(
+        f"Wrote {folder}, serving with {facts['serves']}. Mean difference of an int8 grade: "
+        f"{facts['int8_error']:.4f}.",
+        markup=False,
+    )
+    out.print("`[engine] rerank = 20` in omnisearch.toml turns it on.", markup=False)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return "–" if value is None else str(value)
-
-
-def _recall(space: Any, checkpoint: str, most: int) -> Callable[..., Any] | None:
-    """The recall of a tower on this workspace; None if no index of this checkpoint is live."""
-    from omnisearch.data.catalogue.pairs import window_pairs
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace.errors import NotReady
-    from omnisearch.evaluation.tower_recall import tower_recall
-    from omnisearch.indexer.generation import Generation
-
-    try:
-        generation = Generation.open(space)
-    except NotReady:
-        return None
-    if generation.checkpoint != checkpoint:
-        return None
-    pairs = window_pairs(open_catalogue(space.catalogue), (0, _ALWAYS), sample=most)
-    return tower_recall(generation, pairs)

@@ -35,7 +35,11 @@ def build(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Encode what changed, build all indexes and publish them as a new generation."""
+    """Encode what changed, build all indexes and publish them as a new generation.
+
+    Before any training, items are found by their words alone, and with a text encoder on this
+    machine (the extra `minilm` or `multilingual`) by its embeddings too.
+    """
     _publish("build", pipeline.build_index, workspace, name, json)
 
 
@@ -45,7 +49,7 @@ def rebuild(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Encode everything again and build all indexes; drops the rows of deleted items."""
+    """Encode everything again and build all indexes."""
     _publish("rebuild", pipeline.rebuild_index, workspace, name, json)
 
 
@@ -64,18 +68,34 @@ def update(
 
 
 def _publish(how: str, publish: Callable[..., int], workspace: Path, name: str, json: bool) -> None:
+    before = _live(workspace)
     with progress(f"index {how}") as advance:
         told: list[str] = []
         number = publish(workspace, name, advance, told.append)
     if json:
-        return emit_json(f"index {how}", {"generation": number, "told": told})
+        data = {"generation": number, "published": number != before, "told": told}
+        return emit_json(f"index {how}", data)
     for sentence in told:
         out.print(sentence, markup=False, soft_wrap=True)
-    show(number)
+    if number == before:
+        out.print(f"Nothing has changed: generation {number} stays live.")
+    else:
+        show(number)
 
 
 def show(number: int) -> None:
     out.print(f"Published generation {number}.")
+
+
+def _live(workspace: Path) -> int | None:
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.errors import NotReady
+    from omnisearch.indexer.generation import live_number
+
+    try:
+        return live_number(Workspace(workspace))
+    except (Corrupt, NotReady):  # what publishes says so
+        return None
 
 
 @app.command(epilog=example("omnisearch index status"))
@@ -93,7 +113,7 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         if "problem" in each:
             rows.append([number, each["problem"], None, None, None])
             continue
-        counts = ", ".join(f"{says['live']:,} {name}" for name, says in each["entities"].items())
+        counts = ", ".join(f"{says['rows']:,} {name}" for name, says in each["entities"].items())
         least = [
             min(
                 (space[of]["recall"] for space in each["spaces"].values() if space[of]),

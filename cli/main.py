@@ -20,11 +20,13 @@ from omnisearch.cli import (
     index,
     judge,
     rank,
+    refresh,
     reproduce,
     search,
     serve,
     status,
     train,
+    watch,
     world,
 )
 from omnisearch.cli.common import EXIT_CODES, Commands, err, explained, fail
@@ -51,7 +53,10 @@ def options(
     pass
 
 
-ONE_COMMAND = (world, importing, train, search, compare, evaluate, reproduce, serve, status, demo)
+ONE_COMMAND = (
+    *(world, importing, train, search, compare, evaluate, reproduce, serve, refresh, watch),
+    *(status, demo),
+)
 for module in ONE_COMMAND:
     module.register(app)
 app.add_typer(export.app, name="export")

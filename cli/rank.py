@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,39 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
     if json:
         return emit_json("rank train", rankers.report)
     show(rankers.report, folder)
+
+
+@app.command(epilog=example("omnisearch rank teach"))
+def teach(
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or hub name of an encoder or a cross-encoder, or minilm (English); by "
+            "default the encoder of the items' text."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Train a teacher on the judgments, and let it grade what nobody judged."""
+    with progress("teaching") as advance:
+        counts = pipeline.teach(workspace, backbone, advance)
+    if json:
+        return emit_json("rank teach", counts)
+    show_teacher(counts)
+
+
+def show_teacher(counts: dict[str, Any]) -> None:
+    """Print what the teacher learned and graded, and what comes next."""
+    table("The teacher", ["", ""], [[name, value] for name, value in counts.items()])
+    if counts["better"]:
+        told = "Next: `omnisearch rank train`, which learns from these grades too."
+    else:
+        told = (
+            "This teacher adds nothing to the order that held-out judgments had before it, and its "
+            "grades are not used. More judgments may help, or another --backbone."
+        )
+    out.print(told, markup=False)
 
 
 @app.command(epilog=example("omnisearch rank report"))
@@ -68,8 +101,8 @@ def show(found: dict[str, Any], folder: Path | None) -> None:
             table(title.format(label), ["ordering", "nDCG@10"], shown)
     if folder is None:
         return out.print(
-            "The new rankers order held-out queries worse than BM25 or rank fusion do, and are not "
-            "live. More judgments or a longer log may help."
+            "The new rankers order held-out queries worse than the starter ranker, rank fusion or "
+            "BM25 do, and are not live. More judgments or a longer log may help."
         )
     if found.get("order") == "l1":
         out.print(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +44,12 @@ def search(
     ] = "full",
     entity: Annotated[str | None, typer.Option(help="pin or product.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the items, such as en.")] = None,
+    query_language: Annotated[
+        str | None,
+        typer.Option(
+            help="Language of the query, such as de, if you know it; else it is detected."
+        ),
+    ] = None,
     country: Annotated[str | None, typer.Option(help="Country of the items, such as US.")] = None,
     price_min: Annotated[float | None, typer.Option()] = None,
     price_max: Annotated[float | None, typer.Option()] = None,
@@ -52,6 +60,9 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search pins and products, and show related queries."""
+    # Imports leave no garbage: to look for it meanwhile and at the end is a fifth of the time.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.filters import Filters
     from omnisearch.engine.search import SearchEngine
@@ -66,11 +77,16 @@ def search(
         board=board,
         ads=ads,
     )
-    engine = SearchEngine.open(Workspace.open(workspace))
-    response = engine.search(query, k=k, page=page, filters=filters, explain=explain, system=system)
+    engine = SearchEngine.open(Workspace.open(workspace), system=system)
+    response = engine.search(query, k, page, filters, explain, system, query_language)
     if json:
         return emit_json("search", asdict(response))
     show(response)
+    if explain:
+        source = f" ({response.language_source})" if response.language else ""
+        out.print(
+            f"Language of the query: {response.language or 'not known'}{source}", markup=False
+        )
 
 
 def show(response: Response) -> None:

@@ -30,6 +30,10 @@ def serve(
     api_keys: Annotated[
         str | None, typer.Option(metavar="FILE", help="The sha256 of each API key, one per line.")
     ] = None,
+    write_keys: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The same of the keys that may change items."),
+    ] = None,
     cors: Annotated[
         str | None,
         typer.Option(metavar="ORIGINS", help="Sites whose pages may call the API."),
@@ -74,6 +78,7 @@ def serve(
         port=port,
         workers=workers,
         api_keys=api_keys,
+        write_keys=write_keys,
         cors=cors,
         image_origins=image_origins,
         rate=rate,

@@ -34,6 +34,8 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
             rows += [[f"{part}: {key}", value] for key, value in state.items()]
         elif isinstance(state, list):
             rows.append([part, ", ".join(map(str, state)) or None])
+        elif isinstance(state, bool):
+            rows.append([part, "yes" if state else "no"])
         else:
             rows.append([part, state])
     table(f"Workspace {workspace}", ["part", "state"], rows)

@@ -42,7 +42,10 @@ def train(
             help="A model folder or hub name for the query tower; by default the preset's."
         ),
     ] = None,
-    pooling: Annotated[str | None, typer.Option(help="cls (the paper's) or mean.")] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="cls (the paper's), mean or last; by default as the backbone tells."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     warm_start: Annotated[
         bool, typer.Option(help="Start from the encoder of `enrich text`, if it was run.")

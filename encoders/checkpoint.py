@@ -14,7 +14,6 @@ then. Resuming reads LAST. Only the checkpoint of LAST keeps `training/`.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     Kind,
@@ -36,10 +34,16 @@ from omnisearch.data.workspace.artefacts import (
     write_manifest,
     write_pointer,
 )
-from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
-from omnisearch.data.workspace.paths import check_name
-from omnisearch.data.workspace.reading import check_shape, load_json, reading
+from omnisearch.data.workspace.reading import load_json, reading
+from omnisearch.encoders.checkpoint_folder import (
+    CARD,
+    CHECKPOINT,
+    best_folder,
+    identity,
+    read_description,
+    verify,
+)
 from omnisearch.encoders.config import Config, config_from_json, config_to_json
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.models.fit import built_within, load_weights
@@ -55,22 +59,7 @@ from omnisearch.encoders.models.query import (
 
 __all__ = ["Encoder", "Parts", "load_encoder", "load_parts"]
 
-CHECKPOINT = Kind(
-    "checkpoint",
-    1,
-    again="Run `omnisearch train`, then `omnisearch index build`.",
-    mend="Restore a copy, or train again.",
-    apart=("training",),
-)
 TRAINING = Kind("training state", 1, again="Train again without --resume.")
-_CARD = "README.md"
-_DESCRIPTION = {
-    "config": dict,
-    "feature_dims": {str: int},
-    "compat_dims": {str: int},
-    "compat_spaces": {str: str},
-    "tasks": [str],
-}
 _STATE = {
     "run": str,
     "fingerprint": str,
@@ -117,13 +106,17 @@ class TrainingState:
     tensors: dict[str, torch.Tensor]
 
 
-def folder_of(workspace: Workspace, name: str) -> Path:
-    """The folder of all checkpoints of a name; raises InputError for an invalid name."""
-    return workspace.checkpoints / check_name(name, "checkpoint")
+def write_checkpoint(
+    path: Path,
+    parts: Parts,
+    card: str,
+    state: TrainingState | None = None,
+    learned_from: dict[str, Any] | None = None,
+) -> None:
+    """Write the folder `path`, replacing one of that name that no pointer refers to.
 
-
-def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) -> None:
-    """Write the folder `path`, replacing one of that name that no pointer refers to."""
+    Without a state, training cannot be resumed from it. The manifest keeps `learned_from`.
+    """
     with new_folder(path, replace=True) as folder:
         weights = parts.model.state_dict()
         tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
@@ -142,8 +135,10 @@ def write_checkpoint(path: Path, parts: Parts, card: str, state: TrainingState) 
         write_backbone(folder / "query", parts.model.query.backbone, parts.hub_tokeniser)
         (folder / "ngrams").mkdir()
         parts.vocabulary.write(folder / "ngrams")
-        (folder / _CARD).write_text(card, "utf-8")
-        write_manifest(folder, CHECKPOINT)
+        (folder / CARD).write_text(card, "utf-8")
+        write_manifest(folder, CHECKPOINT, {"learned_from": learned_from})
+        if state is None:
+            return
         training = folder / "training"
         training.mkdir()
         save_file(state.tensors, training / "state.safetensors")
@@ -159,20 +154,10 @@ def _write_json(path: Path, values: Any) -> None:
     path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
 
 
-def verify(folder: Path) -> dict[str, str]:
-    """Check every file of a checkpoint against its manifest; returns file → sha256.
-
-    Raises:
-        Corrupt: a file is missing or differs, or the manifest itself cannot be read.
-    """
-    files = verified(folder, CHECKPOINT)["files"]
-    return {name: str(entry["sha256"]) for name, entry in files.items()}
-
-
 def load_parts(folder: Path) -> Parts:
     """The model of a verified checkpoint folder; raises Corrupt if it cannot be read."""
     with reading("The checkpoint", folder, CHECKPOINT.mend):
-        description = load_json((folder / "config.json").read_bytes(), _DESCRIPTION)
+        description = read_description(folder)
         config = config_from_json(description["config"])
         vocabulary = NgramVocabulary.read(folder / "ngrams")
         tensors = load_file(folder / "model.safetensors")
@@ -192,13 +177,9 @@ def load_parts(folder: Path) -> Parts:
             if name.endswith(".rotation"):  # absent from older checkpoints
                 tensors.setdefault(name, identity_matrix)
         load_weights(model, tensors)
-        spaces = description["compat_spaces"]
-        if spaces.keys() <= set(ITEM_ENTITIES):  # older checkpoints have entity type → space
-            spaces = {space: entity for entity, space in spaces.items()}
-        if spaces.keys() - model.compat.keys() or set(spaces.values()) - set(ITEM_ENTITIES):
+        spaces, models = description["compat_spaces"], description["feature_models"]
+        if spaces.keys() - model.compat.keys():
             raise ValueError("its compatibility spaces are unknown")
-        models = description.get("feature_models", {})
-        check_shape(models, {str: str})
         return Parts(model, config, vocabulary, hub_tokeniser, spaces, models)
 
 
@@ -218,16 +199,7 @@ def load_encoder(workspace: Workspace, name: str = "default") -> Encoder:
         NotReady: no training has finished yet.
         Corrupt: the files differ from their manifest.
     """
-    base = folder_of(workspace, name)
-    folder = pointed(workspace.best_checkpoint(name), CHECKPOINT)
-    if folder is None:
-        begun = workspace.last_checkpoint(name).exists()
-        raise NotReady(
-            f"The training of {name!r} has not finished." if begun else f"No encoder {name!r} yet.",
-            where=str(base),
-            how="Run `omnisearch train --resume`." if begun else "Run `omnisearch train`.",
-        )
-    return open_encoder(folder, name)
+    return open_encoder(best_folder(workspace, name), name)
 
 
 def open_encoder(folder: Path, name: str) -> Encoder:
@@ -241,7 +213,9 @@ def open_encoder(folder: Path, name: str) -> Encoder:
             parts.model.eval().requires_grad_(False),
             parts.config,
             NgramIndex(parts.vocabulary),
-            QueryTokeniser(parts.hub_tokeniser, parts.config.max_query_tokens),
+            QueryTokeniser(
+                parts.hub_tokeniser, parts.config.max_query_tokens, parts.config.query_prompt
+            ),
             identity(hashes),
             parts.compat_spaces,
             parts.feature_models,
@@ -251,15 +225,6 @@ def open_encoder(folder: Path, name: str) -> Encoder:
         if not np.isfinite(encoder.queries(["a query"])).all():
             raise ValueError("a query's vector is not finite")
         return encoder
-
-
-def identity(hashes: Mapping[str, str]) -> str:
-    """16 hex digits that change when any input of the encoders' computation changes."""
-    digest = hashlib.sha256()
-    for name in sorted(hashes):
-        if name != _CARD:
-            digest.update(f"{name} {hashes[name]}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def publish_best(workspace: Workspace, name: str, folder: Path) -> None:

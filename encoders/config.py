@@ -7,6 +7,7 @@ from typing import Any
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import check_shape
+from omnisearch.encoders.form import POOLINGS
 
 NESTED_SIZES = (16, 32, 64, 128)  # prefixes of the embedding that are trained along with the whole
 NESTED_WEIGHT = 0.05
@@ -22,7 +23,9 @@ class Config:
     Attributes:
         backbone: hub name or folder of any `AutoModel`; "" trains a small DistilBERT and its
             WordPiece vocabulary from scratch.
-        pooling: 'cls' (the paper) or 'mean' (for backbones trained with it).
+        pooling: 'cls' (the paper), 'mean' or 'last'; "" is as the backbone's files tell, and 'cls'
+            without a backbone.
+        query_prompt: what precedes each query; "" is as the backbone's files tell.
         query_layers, query_heads, query_width, wordpieces: the small DistilBERT's shape; used only
             without a backbone.
         max_query_tokens: longer queries are truncated.
@@ -67,6 +70,7 @@ class Config:
     preset: str = "paper"
     backbone: str = "distilbert-base-multilingual-cased"
     pooling: str = "cls"
+    query_prompt: str = ""
     query_layers: int = 6
     query_heads: int = 12
     query_width: int = 768
@@ -118,7 +122,7 @@ class Config:
 
     def __post_init__(self) -> None:
         choices = {
-            "pooling": ("cls", "mean"),
+            "pooling": ("", *POOLINGS),
             "optimiser": ("adamw", "lamb"),
             "precision": ("auto", "fp32", "bf16"),
         }
@@ -127,7 +131,7 @@ class Config:
                 raise InputError(
                     f"{getattr(self, field)!r} is not a valid {field}.",
                     where=f"train.{field}",
-                    how=f"Choose one of {', '.join(allowed)}.",
+                    how=f"Choose one of {', '.join(filter(None, allowed))}.",
                 )
         positive = (
             *("dim", "batch_pairs", "steps", "table_rows", "table_dim", "valid_every", "clip"),
@@ -161,6 +165,7 @@ _PRESETS = {
     "demo": Config(
         preset="demo",
         backbone="",
+        pooling="",
         query_layers=2,
         query_heads=4,
         query_width=128,
@@ -191,6 +196,7 @@ _PRESETS = {
     "tiny": Config(
         preset="tiny",
         backbone="",
+        pooling="",
         query_layers=1,
         query_heads=2,
         query_width=32,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import sqlite_utils
@@ -15,6 +17,8 @@ from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import Kind, verified
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.encoders.form import Form, check_pooling, form_of
+from omnisearch.encoders.models.pruned import pruned
 from omnisearch.encoders.models.query import (
     QueryChunk,
     QueryTokeniser,
@@ -23,30 +27,37 @@ from omnisearch.encoders.models.query import (
     query_chunks,
     takes_bf16,
 )
+from omnisearch.encoders.packaged import local_folder
 
 FEATURE = "text"
 TUNED = Kind("tuned text encoder", 1, again="Run `omnisearch enrich tune`.")
 TUNED_PREFIX = "tuned-"  # of the names of such encoders
 NOTE = "text_encoder"  # key in the catalogue's meta table for the encoder of these vectors
+MAX_TOKENS = 64  # of a text, unless told otherwise
 _BATCH = 64
 
 
 def encoder_folder(workspace: Workspace, backbone: str) -> str:
-    """The folder of an encoder that was tuned in this workspace; other names as they are.
+    """The folder of a packaged encoder, or of one tuned in this workspace; other names as they are.
 
     Raises Corrupt if its files differ from their manifest.
     """
     if not backbone.startswith(TUNED_PREFIX):
-        return backbone
+        return local_folder(backbone)
     folder = workspace.text_encoders / backbone
     verified(folder, TUNED)
     return str(folder)
 
 
-def text_encoder(db: sqlite_utils.Database) -> tuple[str, str] | None:
-    """The backbone and pooling that made the feature 'text', or None without that feature."""
+def text_encoder(db: sqlite_utils.Database) -> tuple[str, Form] | None:
+    """The backbone that made the feature 'text' and its form, or None without that feature."""
     note = get_meta(db, NOTE)
-    return (note["backbone"], note["pooling"]) if note else None
+    return (note["backbone"], form_in(note)) if note else None
+
+
+def form_in(note: dict[str, Any]) -> Form:
+    """The form that a note of an encoder has."""
+    return Form(note["pooling"], note.get("query", ""), note.get("item", ""))
 
 
 def check_encoder(db: sqlite_utils.Database, backbone: str, model: nn.Module) -> None:
@@ -74,26 +85,55 @@ class TextTower:
     """A pretrained encoder with pooling and L2 normalisation."""
 
     def __init__(
-        self, backbone: str, pooling: str, max_tokens: int, *, local: bool = False
+        self,
+        backbone: str,
+        max_tokens: int = MAX_TOKENS,
+        form: Form | None = None,
+        *,
+        pooling: str | None = None,
+        local: bool = False,
     ) -> None:
-        """With `local`, nothing is downloaded."""
-        if pooling not in ("cls", "mean"):
-            raise InputError(f"Unknown pooling {pooling!r}.", how="Choose mean or cls.")
-        self.model, tokeniser = named_backbone(backbone, local=local)
+        """Open an encoder.
+
+        Args:
+            max_tokens: longer texts are cut, at most the encoder's own limit.
+            form: by default what its files tell, with another `pooling` if it is given.
+            local: nothing is downloaded.
+        """
+        check_pooling(pooling)
+        folder = local_folder(backbone)
+        self.model, tokeniser = named_backbone(folder, local=local)
         self.model.eval()
+        self.form = form or form_of(folder, pooling, local=local)
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
+        self.max_tokens = max_tokens
         self.tokeniser = QueryTokeniser(tokeniser, min(max_tokens, limit))
-        self.pooling, self.max_tokens = pooling, max_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
         self.bf16 = takes_bf16("auto", self.device)
         self.dim: int = self.model.config.hidden_size  # type: ignore[assignment, union-attr]
 
-    @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dim) float32 unit rows."""
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        pieces = self.tokeniser.pieces(texts)
+        """(n, dim) float32 unit rows of items' texts."""
+        return self._encoded(self.pieces(texts, self.form.item))
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) float32 unit rows of queries, as they are."""
+        return self._encoded(self.pieces(texts, self.form.query))
+
+    def pieces(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
+        """The word piece ids of texts after a prompt."""
+        return self.tokeniser.pieces([f"{prompt}{text}" for text in texts])
+
+    def prune(self, texts: Iterable[str]) -> None:
+        """Give up the word pieces that neither these texts nor new words need (`models.pruned`)."""
+        needed = chain([self.form.query, self.form.item], texts)
+        self.model, tokeniser = pruned(self.model, self.tokeniser.hub_tokeniser, needed)
+        self.tokeniser = QueryTokeniser(tokeniser, self.tokeniser.max_tokens)
+
+    @torch.inference_mode()
+    def _encoded(self, pieces: list[list[int]]) -> np.ndarray:
+        vectors = np.zeros((len(pieces), self.dim), dtype=np.float32)
         for chunk in query_chunks(pieces, self.tokeniser.pad, _BATCH):
             vectors[chunk.places.numpy()] = self.vectors(chunk).cpu().numpy()
         return vectors
@@ -104,4 +144,4 @@ class TextTower:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             ids = chunk.input_ids.to(self.device)
             states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return F.normalize(pooled(states, mask, self.pooling).float(), dim=1)
+        return F.normalize(pooled(states, mask, self.form.pooling).float(), dim=1)

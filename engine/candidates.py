@@ -14,7 +14,6 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.sources import Source
-from omnisearch.ranker.l1 import UNLEARNED
 
 _ENTITY_SHIFT = 48
 
@@ -94,19 +93,4 @@ def rrf(candidates: Candidates, sources: Iterable[Source], k: int = 60) -> np.nd
         returned = int(np.count_nonzero(~np.isnan(scores)))
         ranks = np.arange(1, returned + 1, dtype=np.float32)
         total[order[:returned]] += 1.0 / (k + ranks)
-    return total
-
-
-def unlearned(candidates: Candidates) -> np.ndarray:
-    """The score without trained rankers: float32 (n,), a weighted sum of UNLEARNED.
-
-    A sum keeps what rank fusion discards: how much better a result is (Bruch et al., 2023).
-
-    Args:
-        candidates: with columns of UNLEARNED; unknown values count as 0.
-    """
-    total = np.zeros(len(candidates), np.float32)
-    for name, weight in UNLEARNED.items():
-        if name in candidates.columns:
-            total += np.float32(weight) * np.nan_to_num(candidates.columns[name])
     return total

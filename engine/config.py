@@ -28,6 +28,7 @@ class EngineConfig:
         related: how many related queries are shown.
         ef: breadth of the HNSW search; at least the depth is used.
         l1_keep: candidates that L1 passes to L2, the length of the full feed.
+        rerank: first results of L2 that an exported teacher re-ranks; 0 for none.
         relevance_weight: share of the relevance head in the L2 score, 0 to 1.
         ad_share: maximum share of ads in the feed, unless a filter asks for ads.
         min_share: minimum share of each entity type while it has candidates.
@@ -42,6 +43,7 @@ class EngineConfig:
     related: int = 8
     ef: int = 150
     l1_keep: int = 200
+    rerank: int = 0
     relevance_weight: float = 0.5
     ad_share: float = 0.3
     min_share: float = 0.05
@@ -55,6 +57,7 @@ class EngineConfig:
         ranges: dict[str, tuple[float, float]] = {
             "ef": (1, 100_000),
             "l1_keep": (1, 100_000),
+            "rerank": (0, 1000),
             "rrf_k": (1, 1_000_000),
             "cache_entries": (1, 1_000_000_000),
             "cache_memory": (1, 1_000_000_000),

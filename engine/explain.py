@@ -16,10 +16,11 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
     """Everything known about the hit at a position of the feed (0 is the first).
 
     `sources` holds, for each source that returned it, its `rank` there and its `score` (a cosine
-    or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `fused`,
-    `l1` and `l2` are scores of these stages; `l2_heads` those of the heads before mixing. `blend`
-    says whether the score or a bound (of ads or an entity type) decided the position. Values that
-    are unknown, or not computed by this system, are None.
+    or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `l1`
+    and `l2` are scores of these stages; `l2_heads` those of the heads before mixing; `teacher` is
+    the teacher's grade if it re-ranked the hit. `blend` says whether the score or a bound (of ads
+    or an entity type) decided the position. Values that are unknown, or not computed by this
+    system, are None.
     """
     candidates, at = ranking.candidates, int(ranking.order[place])
     columns = candidates.columns
@@ -47,10 +48,10 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         "compat": value("compat") if "compat" in columns else found["compat"],
         "bm25": found["bm25"],
         "rrf": value("rrf"),
-        "fused": value("fused"),
         "l1": value("l1"),
         "l2": value("l2"),
         "l2_heads": heads,
+        "teacher": value("teacher"),
         "score": _known(ranking.scores[at]),
         "blend": "bound" if ranking.bounded[place] else "score",
     }

@@ -68,7 +68,7 @@ class Filters:
 
 
 def allowed_rows(filters: Filters, entity: str, table: ItemTable) -> np.ndarray | None:
-    """Bool (n,) over a table's rows: which match and are not deleted; None if all do."""
+    """Bool (n,) over a table's rows: which match; None if all do."""
     if entity not in filters.entities():
         return np.zeros(len(table), dtype=bool)
     masks = [
@@ -91,4 +91,4 @@ def allowed_rows(filters: Filters, entity: str, table: ItemTable) -> np.ndarray 
         masks.append(table.is_ad == filters.ads)
     if not masks:
         return None
-    return np.logical_and.reduce([*masks, ~table.deleted])
+    return np.logical_and.reduce(masks)

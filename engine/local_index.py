@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.language import primary
 from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
@@ -27,8 +28,6 @@ class LocalIndex:
 
     def __init__(self, generation: Generation) -> None:
         self._generation, self._tables = generation, generation.tables
-        # Gathers on a memmap take twice as long as on a plain view of the same pages.
-        self._arrays = {key: np.asarray(space.vectors) for key, space in generation.spaces.items()}
         self._masks: OrderedDict[Filters, Masks] = OrderedDict()
         self._lock = threading.Lock()
         # Rows by id are built on first use: do it here, not during the first search.
@@ -76,12 +75,11 @@ class LocalIndex:
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)
         for entity in ITEM_ENTITIES:
-            key, part = (entity, space), items.part(entity)
-            if key in self._arrays and part.start != part.stop:
+            vectors, part = self._generation.spaces.get((entity, space)), items.part(entity)
+            if vectors is not None and part.start != part.stop:
                 rows = items.row[part]
-                found = np.take(self._arrays[key], rows, axis=0) @ query.vector
-                present = self._generation.spaces[key].present[rows]
-                column[part] = np.where(present, found, np.nan)
+                found = vectors.take(rows) @ query.vector
+                column[part] = np.where(vectors.present[rows], found, np.nan)
         return column
 
     def columns(self, query: Query, items: Items, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -94,7 +92,8 @@ class LocalIndex:
         `excluded`: see `excluded_share`;
         `named`: 2 if the query is the item's name or a code of it, 1 if it has the same words in
         another form or order, three and more, 0 otherwise;
-        `language_match`: 1 if the query's language, 0 if another, NaN if either is unknown.
+        `language_match`: 1 if the query's language in any region, 0 if another, NaN if either is
+        unknown.
         """
         wanted = set(names)
         weights = None
@@ -149,7 +148,7 @@ def _of_query(
     if "excluded" in wanted:
         columns["excluded"] = excluded_share(table, rows, query)
     if "language_match" in wanted:
-        columns["language_match"] = _same(table.language, rows, query.language)
+        columns["language_match"] = _in_language(table.language, rows, query.language)
     return columns
 
 
@@ -175,12 +174,13 @@ def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarr
     return np.where(lacked > 0, -lacked, share)
 
 
-def _same(column: Codes, rows: np.ndarray, value: str | None) -> np.ndarray:
-    """Float32 (m,): 1 if a row has the value, 0 if another, NaN if unknown."""
-    if value is None:
+def _in_language(column: Codes, rows: np.ndarray, language: str | None) -> np.ndarray:
+    """Float32 (m,): 1 if a row's language is that, whatever its region, 0 if another, NaN unknown.
+
+    Args:
+        language: a `language.primary` code.
+    """
+    if language is None:
         return np.full(len(rows), np.nan, np.float32)
-    codes = np.take(column.codes, rows)
-    code = column.vocab.index(value) if value in column.vocab else -2
-    same = (codes == code).astype(np.float32)
-    same[codes < 0] = np.nan
-    return same
+    same = np.array([*(primary(code) == language for code in column.vocab), np.nan], np.float32)
+    return same[column.codes[rows]]

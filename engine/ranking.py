@@ -9,16 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.soft_labels import teacher_text
 from omnisearch.data.catalogue.spaces import LEARNED, SPACES, spaces_of
+from omnisearch.encoders.onnx.reranker import Reranker
 from omnisearch.engine.blend import Shares, blend
-from omnisearch.engine.candidates import Candidates, best_first, by_signal, rrf, unlearned
+from omnisearch.engine.candidates import Candidates, best_first, by_signal, rrf
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.index import Items
+from omnisearch.engine.context import SearchContext
+from omnisearch.engine.index import Index, Items
 from omnisearch.engine.query import Query
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES, Source
 from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
-from omnisearch.ranker.l1 import UNLEARNED
+from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import Rankers
 
 HEADS = 10  # first results of each source that L1 does not cut
@@ -103,13 +106,15 @@ def rank_candidates(
     order: str,
     sources: Sequence[Source],
     config: EngineConfig,
+    context: SearchContext,
     stages: Stages,
 ) -> Ranking:
     """Order the candidates of a system's sources by its `order`.
 
-    Without trained rankers 'l1' and 'full' order by cosine and shared words (`unlearned`), and
+    Without trained rankers 'l1' and 'full' order by the starter ranker (`ranker.starter`), and
     without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates, and
-    the first HEADS of each source; 'full' orders them by L2. Both put the items first whose name or
+    the first HEADS of each source; 'full' orders them by L2, and the first `config.rerank` of these
+    again by the exported teacher, if there is time for it. Both put the items first whose name or
     code is typed: no ranker has learned what it has not seen. The blend comes later.
     """
     if order == "score":
@@ -120,6 +125,9 @@ def rank_candidates(
     candidates.columns["named"] = np.zeros(len(candidates), int)
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
     ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
+    if "l2" in candidates.columns and snapshot.reranker and context.may_begin("rerank"):
+        ranking = _reranked(snapshot.reranker, snapshot.index, query, ranking, config.rerank)
+        stages.lap("rerank")
     named = candidates.columns["named"]
     if query.length <= KIND_WORDS and np.count_nonzero(named) > NAMESAKES:
         return ranking  # they are what somebody looks for, and not which item
@@ -139,25 +147,20 @@ def _learned(
     """The order by L1 ('l1') or by L2 ('full'), by scores alone."""
     columns, rankers = candidates.columns, snapshot.rankers
     kept = (candidates.best_of(sources, "rank") <= HEADS) | (columns["named"] > 0)
-    if query.vector is None:
+    if query.vector is None and snapshot.embeds:  # the encoder was late
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         ranking = _by(candidates, columns["rrf"], config.l1_keep, kept)
         stages.lap("l1")
         return ranking
     add_cosines(snapshot, candidates, query)
     stages.lap("cosines")
-    if rankers is None:
-        columns |= snapshot.index.columns(query, candidates, UNLEARNED.keys() - columns.keys())
-        columns["fused"] = unlearned(candidates)
-        ranking = _by(candidates, columns["fused"], config.l1_keep, kept)
-        stages.lap("l1")
-        return ranking
     X = features(snapshot, candidates, query)
     stages.lap("features")
-    columns["l1"] = rankers.l1.score(X).astype(np.float32)
+    l1 = rankers.l1 if rankers else starter()
+    columns["l1"] = l1.score(X).astype(np.float32)
     ranking = _by(candidates, columns["l1"], config.l1_keep, kept)
     stages.lap("l1")
-    if order == "full" and rankers.order == "l2":
+    if rankers and order == "full" and rankers.order == "l2":
         ranking = _by_l2(rankers, ranking, X, config.relevance_weight)
         stages.lap("l2")
     return replace(ranking, features=X)
@@ -184,6 +187,31 @@ def _by(
     first, rest = order[:keep], order[keep:]
     order = first if also is None else np.concatenate((first, rest[also[rest]]))
     return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
+
+
+def _reranked(
+    reranker: Reranker, index: Index, query: Query, ranking: Ranking, most: int
+) -> Ranking:
+    """Reorder the first by the mean of L2's score and the teacher's grade, both standardised."""
+    first = ranking.order[:most]
+    items = Items(ranking.candidates.entity[first], ranking.candidates.row[first])
+    texts = [teacher_text(fields) for fields in index.display(items)]
+    grades = reranker.grades([(query.text, text) for text in texts])
+    ranking.candidates.columns["teacher"] = np.full(len(ranking.scores), np.nan, np.float32)
+    ranking.candidates.columns["teacher"][first] = grades
+    both = together(ranking.scores[first], grades)
+    again = first[np.argsort(-both, kind="stable")]
+    return replace(ranking, order=np.concatenate((again, ranking.order[most:])))
+
+
+def together(scores: np.ndarray, grades: np.ndarray) -> np.ndarray:
+    """(n,) sums of scores and of a teacher's grades (as log odds), each standardised."""
+    within = np.clip(grades, 1e-4, 1 - 1e-4)
+    return _standard(scores) + _standard(np.log(within / (1 - within)))
+
+
+def _standard(scores: np.ndarray) -> np.ndarray:
+    return (scores - scores.mean()) / max(float(scores.std()), 1e-6)
 
 
 def _by_l2(rankers: Rankers, kept: Ranking, X: np.ndarray, relevance_weight: float) -> Ranking:

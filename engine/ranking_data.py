@@ -18,6 +18,7 @@ import numpy as np
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
+from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import (
     Window,
     evaluation_queries,
@@ -76,41 +77,41 @@ def collect(
     engagement label is the graded gain of `omnisearch.ranker.labels`, corrected for position; 0 for
     candidates of a logged query without engagement, with a lower weight if never shown. A relevance
     label is the judges' mean grade; as in trec_eval's measures, unjudged candidates count as
-    irrelevant. If the query has no labels of a kind, these labels are NaN.
+    irrelevant, and `taught` holds a teacher's grades. If the query has no labels of a kind, these
+    labels are NaN.
 
     Raises:
         NotReady: features of the catalogue leak (see `check_leak`).
     """
     snapshot, config = engine.snapshot, engine.config
     sources = list(SOURCES.values())
-    split = time_split(db)
-    measured = evaluation_queries(db)
-    known = known_until(snapshot.generation.manifest)
-    window = ranker_window(split, known, options.window_days)
-    engaged = _logged(db, window, measured, options)
-    judged = _judged(db, measured, options)
+    engaged, judged = labels_of(snapshot, db, options)
+    taught = {pair: share * top for pair, (share, top) in soft_labels(engine.workspace).items()}
     queries = sorted({query for query, _, _ in (*engaged, *judged)})
     logged_queries = {query for query, _, _ in engaged}
     judged_queries = {query for query, _, _ in judged}
     asked = [snapshot.query(query) for query in queries]
-    vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
+    if snapshot.embeds:
+        vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
+        asked = [query.with_vector(row) for query, row in zip(asked, vectors, strict=True)]
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
-        read = asked[number].with_vector(vectors[number])
+        read = asked[number]
         candidates = retrieve(snapshot, read, sources, config, None, NoDeadline())
         add_cosines(snapshot, candidates, read)
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
         X = features(snapshot, candidates, read, as_new)
-        gain, weight, grade = _labels(snapshot, candidates, query, engaged, judged)
+        gain, weight, grade, soft = _labels(snapshot, candidates, query, engaged, judged, taught)
         shown, graded = weight > UNSEEN_WEIGHT, ~np.isnan(grade)
         grade = np.nan_to_num(grade)
         if query not in logged_queries:
             gain[:] = np.nan
         if query not in judged_queries:
             grade[:] = np.nan
-        keep = _choose(candidates, shown | (gain > 0) | graded, config, options, number)
+        labelled = shown | (gain > 0) | graded | ~np.isnan(soft)
+        keep = _choose(candidates, labelled, config, options, number)
         group = np.full(len(keep), number, np.int64)
-        columns = (gain, grade, weight, shown, graded)
+        columns = (gain, grade, weight, shown, graded, soft)
         parts.append((X[keep], group, *(column[keep] for column in columns)))
         if progress:
             progress(number + 1, len(queries))
@@ -118,6 +119,19 @@ def collect(
         none = np.zeros(0, np.float32)
         return RankingData(np.zeros((0, len(feature_names())), np.float32), none, none, none)
     return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def labels_of(
+    snapshot: Snapshot, db: sqlite_utils.Database, options: RankingOptions
+) -> tuple[dict[Item, tuple[float, float]], dict[Item, float]]:
+    """What rankers learn from: item → gain and weight from the log, and item → judges' mean grade.
+
+    Raises NotReady if features of the catalogue leak.
+    """
+    measured = evaluation_queries(db)
+    known = known_until(snapshot.generation.manifest)
+    window = ranker_window(time_split(db), known, options.window_days)
+    return _logged(db, window, measured, options), _judged(db, measured, options)
 
 
 def _logged(
@@ -184,17 +198,24 @@ def _labels(
     query: str,
     engaged: dict[Item, tuple[float, float]],
     judged: dict[Item, float],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Float32 (n,) each: engagement gain, its weight, grade (NaN if nobody judged it)."""
+    taught: dict[Item, float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Float32 (n,) each: engagement gain, its weight, and the judges' and the teacher's grades.
+
+    A grade is NaN if there is none.
+    """
     ids = [snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
     items = [
         (query, ITEM_ENTITIES[code], ids[code][row])
         for code, row in zip(candidates.entity.tolist(), candidates.row.tolist(), strict=True)
     ]
     labels = np.array([engaged.get(item, (0.0, UNSEEN_WEIGHT)) for item in items], np.float32)
-    grades = np.array([judged.get(item, np.nan) for item in items], np.float32)
+    grades, soft = (
+        np.array([known.get(item, np.nan) for item in items], np.float32)
+        for known in (judged, taught)
+    )
     labels = labels.reshape(-1, 2)
-    return labels[:, 0].copy(), labels[:, 1].copy(), grades
+    return labels[:, 0].copy(), labels[:, 1].copy(), grades, soft
 
 
 def _choose(

@@ -48,6 +48,8 @@ class Response:
     Attributes:
         query: the query as typed: normalised, and cut if it was too long.
         searched: the query as searched: the spelling of words that no item has is corrected.
+        language: the code of the query's language, such as 'de'; None if it is not known.
+        language_source: 'caller', 'log' or 'detected'; None if the language is not known.
         hits: the page; empty beyond the end.
         related: queries near this one, best first.
         generation: number of the generation that answered.
@@ -71,6 +73,8 @@ class Response:
     stages: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
+    language: str | None = None
+    language_source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.index import SourceRequest, SourceResult
+from omnisearch.engine.index import SourceRequest
 from omnisearch.engine.query import Query
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sources import Source
+from omnisearch.engine.sources import Source, sources_of
+from omnisearch.engine.systems import SYSTEMS, System
+
+
+def sources_in(snapshot: Snapshot, system: System) -> list[Source]:
+    """The sources of a system that a snapshot has; raises NoEmbeddings if it has none of them."""
+    found = _sources_in(snapshot, system)
+    if not found and not snapshot.embeds:
+        raise NoEmbeddings
+    return found
+
+
+def needs_vector(snapshot: Snapshot, system: System) -> bool:
+    """Whether any of these sources is searched by the query's embedding."""
+    return any(source.needs_vector for source in sources_in(snapshot, system))
+
+
+def answered(snapshot: Snapshot, names: Iterable[str]) -> list[str]:
+    """Those of the named systems that a snapshot has a source of."""
+    systems = [SYSTEMS.named(name, "system") for name in names]
+    return [system.name for system in systems if _sources_in(snapshot, system)]
+
+
+def _sources_in(snapshot: Snapshot, system: System) -> list[Source]:
+    wanted = sources_of(system.sources)
+    return [source for source in wanted if snapshot.embeds or not source.needs_vector]
 
 
 def retrieve(
@@ -42,11 +68,8 @@ def retrieve(
     for source in sources:
         if source.search is not None and _begins(source, query, context):
             allowed = index.allowed(filters, source.entity)
-            found = source.search(snapshot, query, config.depth(source), allowed)
-            # A plug-in may not know of deleted items, which keep their rows until a rebuild.
-            live = ~snapshot.generation.tables[source.entity].deleted[found.rows]
-            context.results[source.name] = SourceResult(
-                found.entity, found.rows[live], found.scores[live]
+            context.results[source.name] = source.search(
+                snapshot, query, config.depth(source), allowed
             )
     context.retrieved = True
     return merge({s.name: context.results[s.name] for s in sources if s.name in context.results})

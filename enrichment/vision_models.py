@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.cache_file import cache_errors, open_cache
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file
-from omnisearch.enrichment.cache_file import cache_errors, open_cache
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

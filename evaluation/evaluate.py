@@ -10,7 +10,7 @@ items alone. A sample world also knows what is true.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ from omnisearch.data.catalogue.splits import (
     training_window,
 )
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.engine.retrieval import answered
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import evaluated_systems
 from omnisearch.evaluation.compare import Engine
@@ -59,13 +60,14 @@ class EvaluateOptions:
     """What to measure.
 
     Attributes:
-        systems: the last one is tested against each of the others.
+        systems: the last one is tested against each of the others; None for those of
+            `evaluated_systems` that the generation answers.
         queries: maximum number of queries sampled from each set; None for all.
         pairs: maximum number of pairs of each entity and action for the recall of spaces.
         corpus: number of random entities that recall is measured among.
     """
 
-    systems: Sequence[str] = field(default_factory=evaluated_systems)
+    systems: Sequence[str] | None = None
     queries: int | None = 1000
     pairs: int = 80_000
     corpus: int = 1_500_000
@@ -144,6 +146,7 @@ def evaluate(
     `progress` counts queries over all sets. `truth` is that of the sample world in the catalogue.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
+    systems = options.systems or answered(snapshot, evaluated_systems())
     begins, ends = evaluation_window(time_split(db))
     pairs = held_out_pairs(db, options.pairs)
     sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
@@ -157,7 +160,7 @@ def evaluate(
                 progress(before + number, total)
 
         if queries:
-            rankings = rank_all(engine, queries, options.systems, advance)
+            rankings = rank_all(engine, queries, systems, advance)
             relevant = Relevant(name, sets[name], judged=name != ENGAGEMENT)
             tables.append(gains_table(relevant, rankings, options.seed))
             tables += new_table(relevant, rankings, new, options.seed)
@@ -183,8 +186,10 @@ def evaluate(
 
 def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
     notes = []
+    if not snapshot.embeds:
+        notes.append("There are no embeddings yet: all systems find items by their words.")
     if snapshot.rankers is None:
-        notes.append("No rankers are trained: 'l1' and 'full' rank by cosine and shared words.")
+        notes.append("No rankers are trained: the starter ranker orders 'l1' and 'full'.")
     if not tables:
         notes.append("No held-out data: no evaluation window and no judgments of test queries.")
     elif not any(table.name.endswith(NEW) for table in tables):

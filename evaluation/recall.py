@@ -99,7 +99,8 @@ def evaluate_recall(
     options = options or RecallOptions()
     texts = sorted({text for table in pairs.values() for text in table["query"].to_pylist()})
     row_of = {text: row for row, text in enumerate(texts)}
-    vectors = encode(texts) if texts else np.zeros((0, 1), dtype=np.float32)
+    some = texts and generation.spaces
+    vectors = encode(texts) if some else np.zeros((len(texts), 1), dtype=np.float32)
     found: list[Recall] = []
     for done, (name, table) in enumerate(pairs.items(), 1):
         entity = name.split("/")[0]
@@ -120,25 +121,19 @@ def _of_entity(
 ) -> list[Recall]:
     name, entity = named
     items = generation.tables[entity]
-    live = np.flatnonzero(~np.asarray(items.deleted))
-    alive = np.zeros(len(items.ids), dtype=bool)
-    alive[live] = True
-    targets = _rows(items, pairs["item_id"].to_pylist(), alive)
+    targets = _rows(items, pairs["item_id"].to_pylist())
     # Related queries are ranked among the other queries: a query does not suggest itself.
-    own = _rows(items, pairs["query"].to_pylist(), alive) if entity == "query" else None
-    sample = np.random.default_rng(options.seed).permutation(live)[: options.corpus]
+    own = _rows(items, pairs["query"].to_pylist()) if entity == "query" else None
+    sample = np.random.default_rng(options.seed).permutation(len(items.ids))[: options.corpus]
     found = []
     for (kind, space), index in generation.spaces.items():
         if kind == entity:
-            present = _present(index.vectors, live)
-            corpus = np.sort(sample[present[np.searchsorted(live, sample)]])
-            has = np.zeros(len(alive), dtype=bool)
-            has[live[present]] = True
-            wanted = np.where((targets >= 0) & has[targets], targets, -1)
-            ranks = exact_ranks(queries, wanted, index.vectors, corpus, own)
+            corpus = np.sort(sample[index.present[sample]])
+            wanted = np.where((targets >= 0) & index.present[targets], targets, -1)
+            ranks = exact_ranks(queries, wanted, np.asarray(index.vectors), corpus, own)
             found += summarise(pairs, ranks <= options.k, (space, name, len(corpus)))
     if entity in generation.tokens:
-        chosen = np.zeros(len(alive), dtype=bool)
+        chosen = np.zeros(len(items.ids), dtype=bool)
         chosen[sample] = True
         texts = pairs["query"].to_pylist()
         ranks = token_ranks(texts, targets, generation.tokens[entity], chosen, options.k)
@@ -146,19 +141,9 @@ def _of_entity(
     return found
 
 
-def _rows(items: Any, ids: Sequence[str], alive: np.ndarray) -> np.ndarray:
+def _rows(items: Any, ids: Sequence[str]) -> np.ndarray:
     """The rows of ids, -1 for missing ids."""
-    rows = np.array([items.row_of.get(key, -1) for key in ids], dtype=np.int64)
-    return np.where((rows >= 0) & alive[rows], rows, -1)
-
-
-def _present(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(len(rows),) bool: which rows have a vector; missing vectors are zeros."""
-    parts = [
-        np.asarray(vectors[rows[start : start + 65_536]]).any(axis=1)
-        for start in range(0, len(rows), 65_536)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+    return np.array([items.row_of.get(key, -1) for key in ids], dtype=np.int64)
 
 
 def summarise(

@@ -1,17 +1,38 @@
-"""Building generations: `build` and `rebuild` renumber all items (see `indexer.update`)."""
+"""Building generations from scratch: `build` and `rebuild` (see `indexer.update`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlite_utils
 
+from omnisearch.data.catalogue.changes import settle
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.locks import build_lock
+from omnisearch.data.workspace.artefacts import read_manifest
+from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.leftovers import temporary
+from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.indexer.publish import BuildOptions, Job, publish
-from omnisearch.indexer.signals import ItemsAndQueries
+from omnisearch.indexer.generation import live_number
+from omnisearch.indexer.increment import increment
+from omnisearch.indexer.publish import (
+    BuildOptions,
+    Job,
+    Written,
+    make_live,
+    name_build,
+    write_build,
+)
+from omnisearch.indexer.retention import retain_signals
+from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.signals import (
+    EntitySignals,
+    ItemsAndQueries,
+    encode_signals,
+    read_signals,
+)
 
 __all__ = ["BuildOptions", "build", "rebuild", "snapshot"]
 
@@ -25,14 +46,12 @@ def build(
 ) -> int:
     """Encode what changed, build all indexes from scratch and publish them; returns the number.
 
-    Rows are numbered in the order of ids, without rows of deleted items.
-
     Raises:
         NotReady: another process is building in this workspace.
         InputError: a feature does not fit the encoder.
     """
-    with build_lock(workspace), snapshot(db):
-        return publish(Job(workspace, db, encoder, options or BuildOptions(), progress))
+    job = Job(workspace, db, encoder, options or BuildOptions(), progress)
+    return _build(job, fresh=False)
 
 
 def rebuild(
@@ -43,9 +62,58 @@ def rebuild(
     progress: Progress | None = None,
 ) -> int:
     """Like `build`, but encodes every item again."""
-    with build_lock(workspace), snapshot(db):
-        job = Job(workspace, db, encoder, options or BuildOptions(), progress, fresh=True)
-        return publish(job)
+    job = Job(workspace, db, encoder, options or BuildOptions(), progress)
+    return _build(job, fresh=True)
+
+
+def _build(job: Job, fresh: bool) -> int:
+    """Publish a generation of one segment.
+
+    Updates that are published meanwhile are not lost: their changes come on top.
+    """
+    workspace, unfinished = job.workspace, job.workspace.generations / "build"
+    with build_lock(workspace), temporary(unfinished, folder=True) as folder:
+        with snapshot(job.db):
+            written = write_build(job, folder, _encoded(job, fresh))
+        with publish_lock(workspace):
+            number = _publish(job, folder, written)
+        retain_signals(workspace)
+        return number
+
+
+def _publish(job: Job, folder: Path, written: Written) -> int:
+    number = name_build(job, folder, written)
+    if _live_change(job.workspace) > written.facts["change"]:
+        with snapshot(job.db):
+            newer = increment(job, number, may_build=False)
+        if newer not in (None, number):
+            return newer
+    make_live(job, number)
+    return number
+
+
+def _live_change(workspace: Workspace) -> int:
+    """The last change of the catalogue that the live generation has; -1 without one."""
+    try:
+        manifest = read_manifest(workspace.generation(live_number(workspace)), GENERATION)
+    except (NotReady, Corrupt):
+        return -1
+    change = manifest.get("change")
+    return change if isinstance(change, int) else -1
+
+
+def _encoded(job: Job, fresh: bool) -> dict[str, EntitySignals]:
+    def first_part(done: int, total: int) -> None:
+        # Tables count as many items again, and graphs twice as many.
+        job.done, job.total = done, 4 * total
+        job.step(0)
+
+    stats = encode_signals(job.workspace, job.db, job.encoder, first_part, fresh=fresh)
+    signals = read_signals(stats.folder)
+    items = sum(len(found.ids) for found in signals.values())
+    vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
+    job.done, job.total = items, 2 * items + vectors
+    return signals
 
 
 @contextmanager
@@ -54,6 +122,7 @@ def snapshot(db: sqlite_utils.Database) -> Iterator[None]:
     if db.conn.in_transaction:
         yield
         return
+    settle(db)
     db.conn.execute("BEGIN")
     try:
         yield

@@ -1,52 +1,43 @@
 """Generations: immutable folders, each a complete version of the index.
 
-`generations/<number>/` holds `manifest.json`, and for each entity type a folder with its table,
-its stored tokens and token index, and its spaces. The workspace's `CURRENT` names the live one.
+`generations/<number>/` holds `manifest.json`, and the generation's own segment: for each entity
+type a folder with its table, its tokens and their index, and its spaces. An update's generation
+names earlier folders whose segments lie under its own, and which of their items no longer count.
+The workspace's `CURRENT` names the live one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file
+
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
-from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_number, verified
+from omnisearch.data.workspace.artefacts import read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
-from omnisearch.data.workspace.paths import check_name
-from omnisearch.data.workspace.reading import check_shape, reading
-from omnisearch.indexer.parts.hnsw_file import Expected
-from omnisearch.indexer.parts.spelling import Spelling, open_spelling
-from omnisearch.indexer.parts.table import ItemTable, open_table
+from omnisearch.data.workspace.reading import check_array, reading
+from omnisearch.indexer.parts.layout import Layout, layout_of
+from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
+from omnisearch.indexer.parts.table import ItemTable, stacked_table
 from omnisearch.indexer.parts.token_index import TokenIndex
-from omnisearch.indexer.parts.tokens import open_tokens
-from omnisearch.indexer.parts.vectors import Space, open_space
-from omnisearch.indexer.parts.words import Texts, open_texts
+from omnisearch.indexer.parts.tokens import check_backend, read_tokens
+from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index
+from omnisearch.indexer.parts.tokens_stacked import StackedTokens
+from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors_stacked import StackedSpace
+from omnisearch.indexer.parts.words import Texts, stacked_texts
+from omnisearch.indexer.segment import GENERATION, Segment, described, open_segment
 
-GENERATION = Kind(
-    "generation",
-    5,
-    again="Run `omnisearch index build`.",
-    mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
-    "or `omnisearch index build`.",
-)
-
+DEAD_FILE = "dead.safetensors"
+Dead = dict[tuple[int, str], np.ndarray]
+ENCODER = "encoder"  # the query encoder of these vectors, kept with them
+_OF_SPACES = (".npy", ".hnsw")  # the ends of their files' names
 _OPEN_TRIES = 3
-_NUMBER = (int, type(None))
-_SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
-_MEASURED = (dict, type(None))
-_MANIFEST = {  # what is read of a manifest
-    "checkpoint": str,
-    "checkpoint_name": str,
-    "created_at": int,
-    "engaged_until": _NUMBER,
-    "synthetic": bool,
-    "based_on": _NUMBER,
-    "entities": {entity: {"rows": int, "live": int} for entity in ENTITIES},
-    "spaces": [_SPACE | {"recall": _MEASURED, "item_recall": _MEASURED}],
-}
 
 
 @dataclass(frozen=True)
@@ -55,10 +46,12 @@ class Generation:
 
     Attributes:
         number: the folder's name; higher is newer.
-        checkpoint: of the encoder of these vectors; checkpoint_name: the name it was trained under.
+        checkpoint: of the encoder of these vectors, NONE without one; checkpoint_name: the name it
+            was trained under.
         manifest: counts, parameters, measured recall; see docs/reference/generations.md.
+        segments: what it consists of, the oldest first.
         spaces: (entity, space) → Space: 'learned' for all, 'pinsage' for pins and 'itemsage' for
-            products if these embeddings exist.
+            products if these embeddings exist. Empty without an encoder.
         tokens: 'pin' and 'product' → TokenIndex.
         texts: 'pin' and 'product' → the words of each item's text.
         tables: 'pin', 'product' and 'query' → ItemTable.
@@ -69,7 +62,8 @@ class Generation:
     checkpoint: str
     checkpoint_name: str
     manifest: dict[str, Any]
-    spaces: dict[tuple[str, str], Space]
+    segments: tuple[Segment, ...]
+    spaces: dict[tuple[str, str], Space | StackedSpace]
     tokens: dict[str, TokenIndex]
     texts: dict[str, Texts]
     tables: dict[str, ItemTable]
@@ -82,21 +76,30 @@ class Generation:
         number: int | None = None,
         token_backend: str = "tantivy",  # noqa: S107
         verify: bool = True,
+        like: Generation | None = None,
+        spaces: bool = True,
+        encoder: bool = True,
     ) -> Generation:
         """Open a generation, the live one by default.
 
         Every file is first compared with the manifest's sha256; `verify=False` skips this, but not
-        the bounds checks of what hnswlib reads.
+        the bounds checks of what hnswlib reads. Segments that the generation `like` has open are
+        taken from it.
+
+        Args:
+            spaces: False neither compares nor opens what is searched by vectors.
+            encoder: False does not compare the files of the encoder, which has a manifest of its
+                own, with which whoever opens it compares them.
 
         Raises:
             NotReady: the generation does not exist. Corrupt: a file is damaged.
             InputError: an unknown token backend.
         """
+        check_backend(token_backend)
         for attempt in range(_OPEN_TRIES):
             chosen = live_number(workspace) if number is None else number
-            folder = folder_of(workspace, chosen)
             try:
-                return _open(folder, chosen, token_backend, verify)
+                return _open(workspace, chosen, token_backend, verify, like, spaces, encoder)
             except Corrupt:
                 # Newer generations may have been published since CURRENT was read.
                 moved = number is None and live_number(workspace) != chosen
@@ -129,53 +132,163 @@ def folder_of(workspace: Workspace, number: int) -> Path:
     return folder
 
 
-def _open(folder: Path, number: int, token_backend: str, verify: bool) -> Generation:
-    manifest = (verified if verify else read_manifest)(folder, GENERATION)
+def _open(
+    workspace: Workspace,
+    number: int,
+    backend: str,
+    verify: bool,
+    like: Generation | None,
+    spaces: bool,
+    encoder: bool,
+) -> Generation:
+    def unread(name: str) -> bool:
+        if name.startswith(f"{ENCODER}/"):
+            return not encoder
+        return not spaces and Path(name).suffix in _OF_SPACES
+
+    read = partial(verified, unread=unread) if verify else read_manifest
+    folder = folder_of(workspace, number)
+    manifest = read(folder, GENERATION)
     with reading("The manifest", folder / GENERATION.manifest, GENERATION.mend):
-        rows, graphs = _described(manifest)
-    tables = {entity: open_table(folder / entity, entity) for entity in ENTITIES}
-    for entity, table in tables.items():
-        if len(table) != rows[entity]:
-            raise GENERATION.corrupt(
-                f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.", folder
-            )
+        described(manifest)
+    known = {segment.number: segment for segment in like.segments} if like else {}
+    segments = []
+    for each in manifest["segments"]:
+        says, where = manifest, folder
+        if each != number:
+            where = workspace.generation(each)
+            says = read_manifest(where, GENERATION)
+            if each in known and known[each].manifest == says:
+                segments.append(known[each])
+                continue
+            says = read(where, GENERATION)
+        segments.append(open_segment(where, says, spaces))
+    with reading("The generation", folder, GENERATION.mend):
+        _check_segments(manifest, segments)
+        dead = read_dead(folder, segments)
+        return _stacked(number, manifest, tuple(segments), dead, backend)
+
+
+def _check_segments(manifest: dict[str, Any], segments: list[Segment]) -> None:
+    numbers = [segment.number for segment in segments]
+    if numbers != manifest["segments"] or segments[0].manifest["based_on"] is not None:
+        raise ValueError("its segments are not those of its manifest")
+    if {segment.manifest["checkpoint"] for segment in segments} != {manifest["checkpoint"]}:
+        raise ValueError("its segments are of several checkpoints")
+
+
+def read_dead(folder: Path, segments: list[Segment]) -> Dead:
+    """(segment, entity type) → int64, ascending: the places there that no longer count."""
+    stored = load_file(folder / DEAD_FILE)
+    dead: Dead = {}
+    for segment in segments:
+        for entity, table in segment.tables.items():
+            places = stored.pop(f"{segment.number}/{entity}", np.zeros(0, np.int64))
+            check_array("places", places, np.int64, (None,))
+            inside = (places >= 0) & (places < len(table))
+            if not inside.all() or not (np.diff(places) > 0).all():
+                raise ValueError("places of items that no longer count do not fit")
+            dead[segment.number, entity] = places
+    if stored:
+        raise ValueError(f"{DEAD_FILE} names {sorted(stored)[0]}")
+    return dead
+
+
+def _stacked(
+    number: int, manifest: dict[str, Any], segments: tuple[Segment, ...], dead: Dead, backend: str
+) -> Generation:
+    having = {e: [each for each in segments if e in each.tables] for e in ENTITIES}
+    layouts: dict[str, Layout | None] = {}
+    tables: dict[str, ItemTable] = {}
+    for entity, parts in having.items():
+        gone = [dead[each.number, entity] for each in parts]
+        own = [each.tables[entity] for each in parts]
+        if len(parts) == 1 and not len(gone[0]):
+            layouts[entity], tables[entity] = None, own[0]
+        else:
+            layout = layout_of([table.ids for table in own], gone)
+            layouts[entity], tables[entity] = layout, stacked_table(own, layout)
+        if len(tables[entity]) != manifest["entities"][entity]["rows"]:
+            raise ValueError(f"it has {len(tables[entity])} {entity} items")
+    texts = {entity: _texts_of(having[entity], entity, layouts[entity]) for entity in ITEM_ENTITIES}
+    tokens = {
+        entity: _tokens_of(having[entity], entity, layouts[entity], backend)
+        for entity in ITEM_ENTITIES
+    }
     return Generation(
         number=number,
         checkpoint=manifest["checkpoint"],
         checkpoint_name=manifest["checkpoint_name"],
         manifest=manifest,
-        spaces={
-            (entity, space): open_space(folder / entity, space, expected)
-            for (entity, space), expected in graphs.items()
-        },
-        tokens={
-            entity: open_tokens(folder / entity, rows[entity], token_backend)
-            for entity in ITEM_ENTITIES
-        },
-        texts={entity: open_texts(folder / entity, rows[entity]) for entity in ITEM_ENTITIES},
+        segments=segments,
+        spaces=_spaces_of(having, layouts),
+        tokens=tokens,
+        texts=texts,
         tables=tables,
-        spelling=open_spelling(folder),
+        spelling=_spelling_of(segments, dead, texts, tuple(tokens.values())),
     )
 
 
-def _described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str, str], Expected]]:
-    """The rows of each entity type and the form of each space; raises if they cannot be right."""
-    check_shape(manifest, _MANIFEST)
-    check_name(manifest["checkpoint"], "checkpoint")
-    rows = {entity: manifest["entities"][entity]["rows"] for entity in ENTITIES}
-    graphs = {
-        (says["entity"], check_name(says["space"], "space")): Expected(
-            says["dim"], rows[says["entity"]], says["M"]
+def _texts_of(parts: list[Segment], entity: str, layout: Layout | None) -> Texts:
+    texts = [each.texts[entity] for each in parts]
+    return texts[0] if layout is None else stacked_texts(texts, layout)
+
+
+def _tokens_of(
+    parts: list[Segment], entity: str, layout: Layout | None, backend: str
+) -> TokenIndex:
+    if backend == "rank-bm25":
+        return RankBM25Index([line.split() for line in lines_of(parts, entity, layout)])
+    indexes = [each.tokens[entity] for each in parts]
+    if layout is None:
+        return indexes[0]
+    return StackedTokens(indexes, [each.terms[entity] for each in parts], layout)
+
+
+def lines_of(parts: list[Segment], entity: str, layout: Layout | None) -> list[str]:
+    """The tokens of each row, as `read_tokens` has those of a segment."""
+    lines = [read_tokens(each.folder / entity, len(each.tables[entity])) for each in parts]
+    if layout is None:
+        return lines[0]
+    where = zip(layout.segment.tolist(), layout.place.tolist(), strict=True)
+    return [lines[segment][place] for segment, place in where]
+
+
+def _spaces_of(
+    having: dict[str, list[Segment]], layouts: dict[str, Layout | None]
+) -> dict[tuple[str, str], Space | StackedSpace]:
+    spaces: dict[tuple[str, str], Space | StackedSpace] = {}
+    for entity, parts in having.items():
+        dims = {
+            name: space.dim
+            for each in parts
+            for (kind, name), space in each.spaces.items()
+            if kind == entity
+        }
+        for name, dim in dims.items():
+            found = [each.space(entity, name, dim) for each in parts]
+            layout = layouts[entity]
+            spaces[entity, name] = found[0] if layout is None else StackedSpace(found, layout)
+    return spaces
+
+
+def _spelling_of(
+    segments: tuple[Segment, ...],
+    dead: Dead,
+    texts: dict[str, Texts],
+    indexes: tuple[TokenIndex, ...],
+) -> Spelling:
+    none = np.zeros(0, np.int64)
+    places, keys = [], [none]
+    for each in segments:
+        gone = {entity: dead[each.number, entity] for entity in each.spelled}
+        places.append(
+            np.concatenate([none, *(each.spelled[e].of(rows)[0] for e, rows in gone.items())])
         )
-        for says in manifest["spaces"]
-    }
-    stored = {
-        (path.parent.name, path.stem.removesuffix("-present"))
-        for path in map(Path, manifest["files"])
-        if path.stem.endswith("-present")
-    }
-    if stored != graphs.keys() or {(entity, LEARNED) for entity in ENTITIES} - stored:
-        raise ValueError("its spaces are not those of its files")
-    if len({says["dim"] for says in manifest["spaces"]}) != 1 or manifest["spaces"][0]["dim"] < 1:
-        raise ValueError("its spaces differ in their dimensions")
-    return rows, graphs
+        keys += [each.texts[entity].of(rows)[0] for entity, rows in gone.items()]
+    forgotten = np.unique(np.concatenate(keys)).astype(np.uint32)
+    for text in texts.values():
+        forgotten = forgotten[text.frequency(forgotten) == 0]
+    if len(segments) == 1 and not len(places[0]):
+        return replace(segments[0].spelling, indexes=indexes)
+    return stacked_spelling([each.spelling for each in segments], places, forgotten, indexes)

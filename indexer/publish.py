@@ -3,51 +3,43 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlite_utils
+from safetensors.numpy import save_file
 
+from omnisearch.data.catalogue.changes import latest_change
 from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.tokens import CODE, TOKENS_VERSION, spelled_words
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
-from omnisearch.data.workspace.files import new_folder
+from omnisearch.data.workspace.artefacts import write_manifest, write_pointer
+from omnisearch.data.workspace.files import new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.data.workspace.reading import load_array, reading
 from omnisearch.data.workspace.settings import check_ranges
-from omnisearch.indexer.generation import GENERATION, Generation
+from omnisearch.indexer.generation import DEAD_FILE, ENCODER, Dead
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
-from omnisearch.indexer.parts.spelling import keys_of, write_spelling
+from omnisearch.indexer.parts.spelling import NO_KEYS, keys_of, write_spelled, write_spelling
 from omnisearch.indexer.parts.table_write import write_table
-from omnisearch.indexer.parts.tokens import (
-    OWN_FIELDS,
-    item_line,
-    own_part,
-    read_tokens,
-    write_tokens,
-)
+from omnisearch.indexer.parts.terms import write_terms
+from omnisearch.indexer.parts.tokens import OWN_FIELDS, item_line, own_part, write_tokens
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
-from omnisearch.indexer.rows import Rows, assign_rows
-from omnisearch.indexer.signals import (
-    HASH_BYTES,
-    LEARNED,
-    EntitySignals,
-    ItemsAndQueries,
-    encode_signals,
-    read_signals,
-)
+from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 
-TEXTS_FILE = "texts.npy"
-ENCODER = "encoder"  # the query encoder of these vectors, kept with them
+# Fewer vectors of an update are searched exactly: that takes under half a millisecond.
+_LEAST_GRAPH = 2_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class BuildOptions:
     Attributes:
         m: links per element in the HNSW graphs.
         ef_construction: breadth of the search for them.
-        retention: how many generations are kept, including the live one.
+        retention: how many generations are kept, including the live one, and how many builds.
         recall_ef: breadth of the search with which recall is measured.
     """
 
@@ -81,8 +73,7 @@ class Job:
     """One generation to write.
 
     Attributes:
-        base: the generation whose rows it keeps; None to renumber all items.
-        fresh: encode every item, changed or not.
+        done, total: items, and vectors, of which progress is told.
     """
 
     workspace: Workspace
@@ -90,8 +81,6 @@ class Job:
     encoder: ItemsAndQueries
     options: BuildOptions
     progress: Progress | None = None
-    base: Generation | None = None
-    fresh: bool = False
     done: int = field(default=0, init=False)
     total: int = field(default=0, init=False)
 
@@ -101,185 +90,207 @@ class Job:
         if self.progress:
             self.progress(min(self.done, self.total), self.total)
 
-    def base_folder(self, entity: str) -> Path | None:
-        """The base's folder of an entity type."""
-        if self.base is None:
-            return None
-        return self.workspace.generation(self.base.number) / entity
 
+@dataclass(frozen=True)
+class Below:
+    """What lies under an update's own segment.
 
-def publish(job: Job) -> int:
-    """Write the job's generation and make it the live one; returns its number.
-
-    Call it under the build lock. A generation equal to its base is not published; the base's number
-    is returned.
+    Attributes:
+        number: the generation that it is based on.
+        segments: the numbers of the segments that stay, the oldest first.
+        dead: their places that no longer count. rows: how many count, by entity type.
+        due: whether so much has changed since the build that another one is due.
     """
-    workspace = job.workspace
-    stats = encode_signals(
-        workspace, job.db, job.encoder, progress=_first_part(job), fresh=job.fresh
-    )
-    signals = read_signals(stats.folder)
-    _count_the_rest(job, signals)
-    number = next_number(workspace)
-    try:
-        with new_folder(workspace.generation(number)) as folder:
-            _write(job, folder, number, signals)
-    except _Unchanged:
-        assert job.base is not None
-        return job.base.number
-    write_pointer(workspace.current, number)
-    retain(workspace, job.options.retention, number)
+
+    number: int
+    segments: list[int]
+    dead: Dead
+    rows: Mapping[str, int]
+    due: bool
+
+
+@dataclass(frozen=True)
+class Written:
+    """A build's segment, written but not published: what its manifest says, and of what it is."""
+
+    facts: dict[str, Any]
+    spaces: list[dict[str, Any]]
+    signals: dict[str, EntitySignals]
+
+
+def facts_of(db: sqlite_utils.Database, encoder: ItemsAndQueries) -> dict[str, Any]:
+    """What a manifest says of the catalogue and the encoder."""
+    return {
+        "checkpoint": encoder.checkpoint,
+        "checkpoint_name": encoder.name,
+        "engaged_until": get_meta(db, "engaged_until"),
+        "synthetic": bool(get_meta(db, "synthetic", False)),
+        "tokens_version": TOKENS_VERSION,
+    }
+
+
+def publish(job: Job, signals: dict[str, EntitySignals], below: Below) -> int:
+    """Write an update's generation of these items and make it live; returns its number.
+
+    Call it under the publish lock, reading one state of the catalogue.
+    """
+    number = next_number(job.workspace)
+    with new_folder(job.workspace.generation(number)) as folder:
+        spaces = _write_segment(job, folder, signals, build=False)
+        _describe(folder, number, _facts(job), spaces, signals, below)
+    make_live(job, number)
     return number
 
 
-class _Unchanged(Exception):
-    """The new generation equals its base."""
+def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Written:
+    """Write the segment of a build into a folder, reading one state of the catalogue."""
+    facts = _facts(job)
+    return Written(facts, _write_segment(job, folder, signals, build=True), signals)
 
 
-def _write(job: Job, folder: Path, number: int, signals: dict[str, EntitySignals]) -> None:
-    options = job.options
-    graph = GraphOptions(options.m, options.ef_construction)
-    spaces: dict[tuple[str, str], Space] = {}
-    entities, ids = {}, {}
-    before = None if job.base is None else job.base.spelling
-    codes: list[np.ndarray] = []
-    spelled = Counter(dict(before.counted()) if before else {})
-    for entity in ENTITIES:
-        (folder / entity).mkdir()
-        found = signals[entity]
-        rows = assign_rows(found.ids, job.base.tables[entity].ids if job.base else ())
-        ids[entity] = rows.ids
-        row_of = rows.row_of()
-        places = np.fromiter((row_of[key] for key in found.ids), np.int64, len(found.ids))
-        entities[entity] = {"rows": len(rows), "live": len(found.ids)}
-        texts = (found.texts, places)
-        codes.append(_write_items(job, folder / entity, entity, rows, texts, spelled))
-        job.step(len(found.ids))
-        for name, vectors in sorted(found.spaces.items()):
-            old = None if job.base is None else job.base.spaces.get((entity, name))
-            target = folder / entity / f"{name}.npy"
-            spaces[entity, name] = write_space(
-                target, (vectors, places, len(rows)), graph, old, job.step
-            )
-    known = np.concatenate([keys_of(job.encoder.words()), *codes])
-    write_spelling(folder, spelled, np.union1d(known, before.known) if before else known)
-    (folder / ENCODER).mkdir()
-    job.encoder.copy_to(folder / ENCODER)
+def name_build(job: Job, folder: Path, written: Written) -> int:
+    """Make a generation of what `write_build` wrote, not live yet; returns its number.
+
+    Call it under the publish lock.
+    """
+    number = next_number(job.workspace)
+    _describe(folder, number, written.facts, written.spaces, written.signals, None)
+    put_in_place(folder, job.workspace.generation(number))
+    return number
+
+
+def make_live(job: Job, number: int) -> None:
+    """Point to a generation, and remove those that are not kept any more."""
+    write_pointer(job.workspace.current, number)
+    retain(job.workspace, job.options.retention, number)
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    return {
+        **facts_of(job.db, job.encoder),
+        "change": latest_change(job.db),
+        "options": asdict(job.options),
+    }
+
+
+def _describe(
+    folder: Path,
+    number: int,
+    facts: dict[str, Any],
+    spaces: list[dict[str, Any]],
+    signals: dict[str, EntitySignals],
+    below: Below | None,
+) -> None:
+    """Write the manifest, and which items below no longer count."""
+    own = {entity: len(signals[entity].ids) if entity in signals else 0 for entity in ENTITIES}
+    nothing = Below(0, [], {}, dict.fromkeys(ENTITIES, 0), due=False)
+    under = nothing if below is None else below
+    named = {f"{segment}/{entity}": rows for (segment, entity), rows in under.dead.items()}
+    save_file(named, folder / DEAD_FILE)
     write_manifest(
         folder,
         GENERATION,
         {
+            **facts,
             "number": number,
             "created_at": int(time.time()),
-            "checkpoint": job.encoder.checkpoint,
-            "checkpoint_name": job.encoder.name,
-            "engaged_until": get_meta(job.db, "engaged_until"),
-            "synthetic": bool(get_meta(job.db, "synthetic", False)),
-            "tokens_version": TOKENS_VERSION,
-            "options": asdict(options),
-            "based_on": job.base.number if job.base else None,
-            "entities": entities,
-            "spaces": _describe(options, spaces, ids, signals["query"].spaces[LEARNED]),
+            "based_on": below and below.number,
+            "build_due": under.due,
+            "segments": [*under.segments, *([number] if signals else [])],
+            "entities": {
+                entity: {"rows": under.rows[entity] + own[entity], "own": own[entity]}
+                for entity in ENTITIES
+            },
+            "spaces": spaces,
         },
     )
-    if job.base is not None and _same_content(folder, job.base):
-        raise _Unchanged
 
 
-def _write_items(
-    job: Job,
-    folder: Path,
-    entity: str,
-    rows: Rows,
-    texts: tuple[np.ndarray, np.ndarray],
-    spelled: Counter[str],
-) -> np.ndarray:
-    """Write the table, and for items tokens and words, reusing the base's for unchanged texts.
-
-    The words of changed texts are counted in `spelled`. Returns the keys of the items' codes.
-    """
-    digests = np.zeros((len(rows), texts[0].shape[1]), dtype=np.uint8)
-    digests[texts[1]] = texts[0]
-    if entity not in ITEM_ENTITIES:
-        write_table(folder, job.db, entity, rows)
-        return word_keys([])
-    np.save(folder / TEXTS_FILE, digests)
-    lines = [""] * len(rows)
-    same = np.zeros(len(rows), dtype=bool)
-    old = job.base_folder(entity)
-    if job.base is not None and old is not None:
-        if job.base.manifest.get("tokens_version") == TOKENS_VERSION:
-            before = read_texts(old, len(job.base.tables[entity]))
-            same[: len(before)] = (before == digests[: len(before)]).all(axis=1)
-            same &= ~rows.deleted
-        for row, line in enumerate(read_tokens(old, len(job.base.tables[entity]))):
-            if same[row]:
-                lines[row] = line
-
-    def visit(row: int, item: dict[str, Any]) -> None:
-        if not same[row]:
-            lines[row] = item_line(item)
-            spelled.update(spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
-
-    write_table(folder, job.db, entity, rows, visit)
-    write_tokens(folder, lines)
-    write_texts(folder, list(map(own_part, lines)))
-    return word_keys(token for line in lines for token in line.split() if token[0] == CODE)
-
-
-def read_texts(folder: Path, rows: int) -> np.ndarray:
-    """uint8 (rows, 16), the hash of each item's texts; raises Corrupt."""
-    path = folder / TEXTS_FILE
-    with reading("The hashes of texts", path, GENERATION.again):
-        return load_array(path, np.uint8, (rows, HASH_BYTES))
-
-
-def _describe(
-    options: BuildOptions,
-    spaces: dict[tuple[str, str], Space],
-    ids: dict[str, list[str]],
-    queries: np.ndarray,
+def _write_segment(
+    job: Job, folder: Path, signals: dict[str, EntitySignals], build: bool
 ) -> list[dict[str, Any]]:
+    """Write all parts; returns the descriptions of the spaces."""
+    if not signals:
+        return []
+    words = SpelledWords()
+    codes: list[np.ndarray] = []
+    spaces: dict[tuple[str, str], Space] = {}
+    graph = GraphOptions(job.options.m, job.options.ef_construction)
+    for entity, found in signals.items():
+        (folder / entity).mkdir()
+        codes.append(_write_items(job, folder / entity, entity, found.ids, words))
+        job.step(len(found.ids))
+        for name, vectors in sorted(found.spaces.items()):
+            target, least = folder / entity / f"{name}.npy", 1 if build else _LEAST_GRAPH
+            spaces[entity, name] = write_space(target, vectors, graph, job.step, least)
+    lasting = keys_of(job.encoder.words()) if build else NO_KEYS
+    places = write_spelling(folder, words.counts(), np.concatenate(codes), lasting)
+    for entity in signals:
+        if entity in ITEM_ENTITIES:
+            write_spelled(folder / entity, *words.of(entity, places))
+    if build:
+        job.encoder.copy_to(folder / ENCODER)
+    queries = signals["query"].spaces.get(LEARNED) if build else None
     return [
         {
             "entity": entity,
             "space": name,
             "dim": space.dim,
-            "M": options.m,
+            "M": job.options.m,
             "vectors": space.count,
-            "recall": recall_of(space, queries, options.recall_ef),
-            "item_recall": item_recall_of(space, ids[entity], options.recall_ef),
+            "recall": None if queries is None else recall_of(space, queries, job.options.recall_ef),
+            "item_recall": item_recall_of(space, signals[entity].ids, job.options.recall_ef)
+            if build
+            else None,
         }
         for (entity, name), space in spaces.items()
     ]
 
 
-def _same_content(folder: Path, base: Generation) -> bool:
-    """Whether two generations have equal content; tantivy's file names are random."""
+def _write_items(
+    job: Job, folder: Path, entity: str, ids: list[str], words: SpelledWords
+) -> np.ndarray:
+    """Write the table, and for items tokens, terms and texts; returns the keys of their codes."""
+    if entity not in ITEM_ENTITIES:
+        write_table(folder, job.db, entity, ids)
+        return word_keys([])
+    lines = [""] * len(ids)
 
-    def content(files: dict[str, Any]) -> dict[str, str]:
-        return {name: says["sha256"] for name, says in files.items() if "/tantivy/" not in name}
+    def visit(row: int, item: dict[str, Any]) -> None:
+        lines[row] = item_line(item)
+        words.add(entity, spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
 
-    written = read_manifest(folder, GENERATION)
-    told = ("checkpoint", "checkpoint_name", "engaged_until", "synthetic", "tokens_version")
-    return content(written["files"]) == content(base.manifest["files"]) and all(
-        written[name] == base.manifest.get(name) for name in told
-    )
-
-
-def _first_part(job: Job) -> Progress:
-    """Progress of the encoding as the first part of the job's: tables count as many items again,
-    and graphs twice as many."""
-
-    def progress(done: int, total: int) -> None:
-        job.total = 4 * total
-        job.done = done
-        job.step(0)
-
-    return progress
+    write_table(folder, job.db, entity, ids, visit)
+    write_tokens(folder, lines)
+    write_terms(folder, lines)
+    write_texts(folder, list(map(own_part, lines)))
+    return word_keys(token for line in lines for token in line.split() if token[0] == CODE)
 
 
-def _count_the_rest(job: Job, signals: dict[str, EntitySignals]) -> None:
-    items = sum(len(found.ids) for found in signals.values())
-    vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
-    job.done, job.total = items, 2 * items + vectors
+class SpelledWords:
+    """The words of each item as they may be typed, as numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._found = {entity: array("i") for entity in ITEM_ENTITIES}
+        self._ends = {entity: array("q") for entity in ITEM_ENTITIES}
+
+    def add(self, entity: str, words: set[str]) -> None:
+        """Add the next item's words."""
+        numbers = self._numbers
+        found = self._found[entity]
+        found.extend([numbers.setdefault(word, len(numbers)) for word in sorted(words)])
+        self._ends[entity].append(len(found))
+
+    def counts(self) -> Counter[str]:
+        """How many items have each word."""
+        numbers = np.concatenate([np.array(found, np.int64) for found in self._found.values()])
+        counts = np.bincount(numbers, minlength=len(self._numbers)).tolist()
+        return Counter(dict(zip(self._numbers, counts, strict=True)))
+
+    def of(self, entity: str, places: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Each item's words as positions int32, those that have one, and their ends int64."""
+        place = np.array([*(places.get(word, -1) for word in self._numbers), -1], np.int32)
+        found = place[np.array(self._found[entity], np.int64)]
+        kept = np.concatenate(([0], np.cumsum(found >= 0)))
+        return found[found >= 0], kept[np.array(self._ends[entity], np.int64)]

@@ -1,12 +1,15 @@
-"""Which generations and signals are kept, and the number of the next generation."""
+"""Which generations, signals and exports are kept, and the number of the next generation."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in, read_manifest, read_number, sweep
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import remove_folder
-from omnisearch.indexer.generation import GENERATION
+from omnisearch.indexer.segment import GENERATION
 
 
 def next_number(workspace: Workspace) -> int:
@@ -22,21 +25,37 @@ def next_number(workspace: Workspace) -> int:
 
 
 def retain(workspace: Workspace, keep: int, live: int) -> None:
-    """Remove all but the newest `keep` generations; never the live one.
-
-    Also removes signals of checkpoints that no remaining generation uses.
-    """
-    numbers = numbers_in(workspace.generations)
-    others = [number for number in numbers if number != live]
-    kept = {live, *others[len(others) - (keep - 1) :]} if keep > 1 else {live}
-    for number in numbers:
+    """Remove all but the newest `keep` generations and the newest `keep` builds; never the live one
+    and what the kept ones consist of."""
+    facts = {number: _facts(workspace, number) for number in numbers_in(workspace.generations)}
+    builds = [number for number, says in facts.items() if says.get("based_on") is None]
+    kept = {live, *_last(facts, keep, live), *_last(builds, keep, live)}
+    kept |= {each for number in kept for each in facts.get(number, {}).get("segments", ())}
+    for number in facts:
         if number not in kept:
             remove_folder(workspace.generation(number))
-    sweep(workspace.signals, {_checkpoint_of(workspace, number) for number in kept})
 
 
-def _checkpoint_of(workspace: Workspace, number: int) -> str:
+def retain_signals(workspace: Workspace) -> None:
+    """Remove signals and exports of checkpoints that no generation uses.
+
+    Call it under the build lock, since a running build has such.
+    """
+    numbers = numbers_in(workspace.generations)
+    used = {_facts(workspace, each).get("checkpoint", "") for each in numbers}
+    sweep(workspace.signals, used)
+    if workspace.exports.is_dir():
+        sweep(workspace.exports, used)
+
+
+def _last(numbers: Iterable[int], keep: int, live: int) -> list[int]:
+    """The newest of the numbers, one less than `keep` without the live one."""
+    others = [number for number in numbers if number != live]
+    return others[max(len(others) - (keep - 1), 0) :]
+
+
+def _facts(workspace: Workspace, number: int) -> dict[str, Any]:
     try:
-        return read_manifest(workspace.generation(number), GENERATION).get("checkpoint", "")
+        return read_manifest(workspace.generation(number), GENERATION)
     except Corrupt:
-        return ""
+        return {}

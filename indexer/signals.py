@@ -20,6 +20,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import CODE_FIELDS, ENTITIES, TEXT_FIELDS
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
@@ -39,9 +40,8 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.reading import check_array, load_array, load_lines, reading
 from omnisearch.indexer.parts.vectors import check_units
 
-SIGNALS = Kind("signals", 2, again="Run `omnisearch index rebuild`.")
+SIGNALS = Kind("signals", 3, again="Run `omnisearch index rebuild`.")
 HASH_BYTES = 16
-LEARNED = "learned"
 
 _ENCODE_AT_ONCE = 4096
 
@@ -72,13 +72,12 @@ class EntitySignals:
     Attributes:
         ids: ascending.
         hashes: uint8 (n, 16), of everything that the encoder reads of an item.
-        texts: uint8 (n, 16), of its text fields alone.
-        spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros if an item has none.
+        spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros if an item has none. Empty
+            without an encoder.
     """
 
     ids: list[str]
     hashes: np.ndarray
-    texts: np.ndarray
     spaces: dict[str, np.ndarray]
 
 
@@ -127,7 +126,9 @@ def encode_signals(
     with new_folder(home / str(number)) as folder:
         for entity in ENTITIES:
             run = _Run(workspace, db, encoder, entity, folder, old.get(entity))
-            stats.items[entity], stats.encoded[entity] = run.write(step)
+            found = run.encode(step)
+            _save_entity(folder, entity, found)
+            stats.items[entity], stats.encoded[entity] = len(found.ids), run.encoded
         facts = {"checkpoint": encoder.checkpoint, "items": stats.items}
         write_manifest(folder, SIGNALS, facts)
     write_pointer(workspace.current_signals(encoder.checkpoint), number)
@@ -135,6 +136,28 @@ def encode_signals(
         if other != number:
             remove_folder(home / str(other))
     return stats
+
+
+def encode_items(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    entity: str,
+    ids: list[str],
+    step: Callable[[int], None],
+) -> EntitySignals:
+    """Encode these items of the catalogue, in memory; raises as `encode_signals` does.
+
+    Args:
+        ids: ascending; the catalogue has all of them.
+    """
+    return _Run(workspace, db, encoder, entity, ids=ids).encode(step)
+
+
+def _save_entity(folder: Path, entity: str, found: EntitySignals) -> None:
+    np.save(folder / f"{entity}-hashes.npy", found.hashes)
+    lines = b"".join(orjson.dumps(key) + b"\n" for key in found.ids)
+    (folder / f"{entity}.ids").write_bytes(lines)
 
 
 def read_signals(folder: Path) -> dict[str, EntitySignals]:
@@ -148,7 +171,7 @@ def read_signals(folder: Path) -> dict[str, EntitySignals]:
     with reading("The folder of signals", folder, SIGNALS.again):
         found = {entity: _read_entity(folder, entity) for entity in ENTITIES}
         dims = {space.shape[1] for part in found.values() for space in part.spaces.values()}
-        if len(dims) != 1:
+        if len(dims) > 1:
             raise ValueError(f"its spaces have {sorted(dims)} dimensions")
         return found
 
@@ -157,18 +180,16 @@ def _read_entity(folder: Path, entity: str) -> EntitySignals:
     ids = load_lines((folder / f"{entity}.ids").read_bytes(), str)
     if ids != sorted(set(ids)):
         raise ValueError(f"the ids in {entity}.ids do not ascend")
-    hashes, texts = (
-        load_array(folder / f"{entity}-{name}.npy", np.uint8, (len(ids), HASH_BYTES))
-        for name in ("hashes", "texts")
-    )
+    hashes = load_array(folder / f"{entity}-hashes.npy", np.uint8, (len(ids), HASH_BYTES))
     spaces = {}
     for path in folder.glob(f"{entity}-*.npy"):
         name = path.stem.removeprefix(f"{entity}-")
-        if name not in ("hashes", "texts"):
+        if name != "hashes":
             spaces[name] = vectors = load_array(path, np.float32, (len(ids), None))
             check_units(vectors, np.asarray(vectors.any(axis=1)))
-    check_array(LEARNED, spaces[LEARNED], np.float32, (len(ids), None))
-    return EntitySignals(ids, np.asarray(hashes), np.asarray(texts), spaces)
+    if spaces:
+        check_array(LEARNED, spaces[LEARNED], np.float32, (len(ids), None))
+    return EntitySignals(ids, np.asarray(hashes), spaces)
 
 
 def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySignals]:
@@ -176,7 +197,8 @@ def _old_signals(workspace: Workspace, checkpoint: str) -> dict[str, EntitySigna
     try:
         folder = pointed(workspace.current_signals(checkpoint), SIGNALS)
         found = {} if folder is None else read_signals(folder)
-        whole = not any(unusable(each.spaces[LEARNED]).size for each in found.values())
+        learned = [each.spaces[LEARNED] for each in found.values() if each.spaces]
+        whole = not any(unusable(vectors).size for vectors in learned)
         return found if whole else {}
     except Corrupt:
         return {}
@@ -189,8 +211,8 @@ def related_queries(db: sqlite_utils.Database) -> list[str]:
     the catalogue are returned.
     """
     rows = db.conn.execute(
-        "SELECT DISTINCT query FROM engagements WHERE action != 'impression' AND +time < ? "
-        "AND query IN (SELECT id FROM queries) ORDER BY query",
+        "SELECT query FROM engaged WHERE since < ? AND query IN (SELECT id FROM queries) "
+        "ORDER BY query",
         [counted_until(db)],
     ).fetchall()
     if not rows:
@@ -200,39 +222,40 @@ def related_queries(db: sqlite_utils.Database) -> list[str]:
 
 @dataclass
 class _Run:
-    """Writes one entity type's signals."""
+    """Encodes one entity type: all items into files in `folder`, or those of `ids` in memory."""
 
     workspace: Workspace
     db: sqlite_utils.Database
     encoder: ItemsAndQueries
     entity: str
-    folder: Path
-    old: EntitySignals | None
+    folder: Path | None = None
+    old: EntitySignals | None = None
+    ids: list[str] | None = None
+    encoded: int = field(default=0, init=False)  # the others were known
 
-    def write(self, step: Callable[[int], None]) -> tuple[int, int]:
-        """Returns the number of items, and how many were encoded."""
+    def encode(self, step: Callable[[int], None]) -> EntitySignals:
         features = self._features()
         batches, total = self._batches()
-        spaces = {LEARNED: self._array(LEARNED, total)}
+        spaces = {LEARNED: self._array(LEARNED, total)} if self.encoder.dim else {}
         older: dict[str, ItemVectors] = {}
         for name, entity in self.encoder.compat_spaces.items():
             found = open_vectors(self.workspace, self.db, name, self.entity)
             if entity == self.entity and found is not None:
                 older[name], spaces[name] = found, self._array(name, total)
         hashes = np.zeros((total, HASH_BYTES), dtype=np.uint8)
-        texts = np.zeros((total, HASH_BYTES), dtype=np.uint8)
         ids: list[str] = []
-        encoded = 0
         for batch in batches:
             part = slice(len(ids), len(ids) + len(batch))
             ids.extend(item["id"] for item in batch)
             given = {name: feature.rows(ids[part])[0] for name, feature in features.items()}
-            texts[part] = _digests(_text_of(self.entity, item) for item in batch)
-            columns = [texts[part], *given.values()]
-            hashes[part] = _digests(
-                b"".join(column[row].tobytes() for column in columns) for row in range(len(batch))
+            read = zip(
+                (_text_of(self.entity, item) for item in batch), *given.values(), strict=True
             )
-            encoded += self._learned(spaces[LEARNED], part, batch, hashes[part], given)
+            hashes[part] = _digests(
+                text + b"".join(vector.tobytes() for vector in vectors) for text, *vectors in read
+            )
+            if spaces:
+                self.encoded += self._learned(spaces[LEARNED], part, batch, hashes[part], given)
             for name, feature in older.items():
                 rows, has = feature.rows(ids[part])  # of any dimension; the space has the encoder's
                 if has.any():
@@ -242,12 +265,7 @@ class _Run:
                     ]
                     spaces[name][part][has] = self._checked(mapped, keys, name)
             step(len(batch))
-        np.save(self.folder / f"{self.entity}-hashes.npy", hashes)
-        np.save(self.folder / f"{self.entity}-texts.npy", texts)
-        (self.folder / f"{self.entity}.ids").write_bytes(
-            b"".join(orjson.dumps(key) + b"\n" for key in ids)
-        )
-        return total, encoded
+        return EntitySignals(ids, hashes, spaces)
 
     def _learned(
         self,
@@ -310,6 +328,8 @@ class _Run:
         self._old_rows = {} if old is None else {key: row for row, key in enumerate(old.ids)}
 
     def _array(self, space: str, rows: int) -> np.ndarray:
+        if self.folder is None:
+            return np.zeros((rows, self.encoder.dim), np.float32)
         path = self.folder / f"{self.entity}-{space}.npy"
         return new_array(path, np.float32, (rows, self.encoder.dim))
 
@@ -341,11 +361,13 @@ class _Run:
 
     def _batches(self) -> tuple[Iterator[list[dict[str, Any]]], int]:
         if self.entity != "query":
+            if self.ids is not None:
+                return read_items(self.db, self.entity, ids=self.ids), len(self.ids)
             return (
                 read_items(self.db, self.entity, batch_size=_ENCODE_AT_ONCE),
                 count(self.db, self.entity),
             )
-        ids = related_queries(self.db)
+        ids = related_queries(self.db) if self.ids is None else self.ids
         parts = range(0, len(ids), _ENCODE_AT_ONCE)
         return (
             ([{"id": key} for key in ids[start : start + _ENCODE_AT_ONCE]] for start in parts),
@@ -354,7 +376,7 @@ class _Run:
 
 
 def _text_of(entity: str, item: dict[str, Any]) -> bytes:
-    """Everything that the encoder and the token index read of an item's text, as bytes."""
+    """Everything that the encoder reads of an item's text, as bytes."""
     if entity == "query":
         return item["id"].encode()
     engaged = [entry[0] for entry in item.get("engaged_queries") or ()]

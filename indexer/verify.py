@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import (
     numbers_in,
@@ -15,18 +13,19 @@ from omnisearch.data.workspace.artefacts import (
     write_pointer,
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
-from omnisearch.data.workspace.locks import build_lock
-from omnisearch.indexer.generation import GENERATION, Generation, folder_of, live_number
-from omnisearch.indexer.parts.tokens import read_tokens
-from omnisearch.indexer.publish import read_texts
+from omnisearch.data.workspace.locks import build_lock, publish_lock
+from omnisearch.indexer.generation import Generation, folder_of, lines_of, live_number
+from omnisearch.indexer.segment import GENERATION
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """The existing generations: {'live': number or None, 'generations': [summary, ...]}.
 
     A summary, newest first, has number, live (bool), created_at, checkpoint, checkpoint_name,
-    engaged_until, bytes, entities (rows, live and deleted counts), spaces (vectors, measured recall
-    of queries and of items); for a damaged one only number, live and problem.
+    engaged_until, bytes, segments (numbers), entities (rows, and how many of them are in its own
+    segment), spaces (of that segment: vectors, measured recall of queries and of items); for a
+    damaged one only number, live and problem. Folders of which only the segment is needed by a
+    newer generation are left out.
     """
     try:
         live, problem = read_number(workspace.current, GENERATION), None
@@ -35,10 +34,13 @@ def status(workspace: Workspace) -> dict[str, Any]:
     found: dict[str, Any] = {"live": live, "generations": []}
     if problem:
         found["problem"] = problem
-    for number in reversed(numbers_in(workspace.generations)):
+    there = numbers_in(workspace.generations)
+    for number in reversed(there):
         summary: dict[str, Any] = {"number": number, "live": number == live}
         try:
             summary |= _summary(read_manifest(workspace.generation(number), GENERATION))
+            if not set(summary["segments"]) <= set(there):
+                continue
         except (Corrupt, KeyError, TypeError, AttributeError) as error:
             summary["problem"] = str(error)
         found["generations"].append(summary)
@@ -50,10 +52,8 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: manifest[name] for name in told},
         "bytes": sum(says["bytes"] for says in manifest["files"].values()),
-        "entities": {
-            entity: {**says, "deleted": says["rows"] - says["live"]}
-            for entity, says in manifest["entities"].items()
-        },
+        "segments": manifest["segments"],
+        "entities": manifest["entities"],
         "spaces": {
             f"{says['entity']} {says['space']}": {
                 "vectors": says["vectors"],
@@ -75,23 +75,26 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
         NotReady: the generation does not exist.
     """
     chosen = live_number(workspace) if number is None else number
-    folder = folder_of(workspace, chosen)
+    folder, problems = folder_of(workspace, chosen), []
     try:
-        problems = problems_of(folder, GENERATION, read_manifest(folder, GENERATION))
+        segments = read_manifest(folder, GENERATION)["segments"]
+        for each in sorted({chosen, *segments}):
+            where = folder_of(workspace, each)
+            problems += problems_of(where, GENERATION, read_manifest(where, GENERATION))
         if not problems:
-            read_whole(folder, Generation.open(workspace, chosen, verify=False))
-    except Corrupt as error:
+            read_whole(Generation.open(workspace, chosen, verify=False))
+    except (Corrupt, KeyError, TypeError) as error:
         return [str(error)]
     return problems
 
 
-def read_whole(folder: Path, generation: Generation) -> None:
+def read_whole(generation: Generation) -> None:
     """Read what is otherwise read when it is needed; raises Corrupt."""
-    for entity, table in generation.tables.items():
+    for table in generation.tables.values():
         table.display(range(len(table)))
-        if entity in ITEM_ENTITIES:
-            read_texts(folder / entity, len(table))
-            read_tokens(folder / entity, len(table))
+    for segment in generation.segments:
+        for entity in segment.tokens:
+            lines_of([segment], entity, None)
 
 
 def rollback(workspace: Workspace, number: int | None = None) -> int:
@@ -103,8 +106,8 @@ def rollback(workspace: Workspace, number: int | None = None) -> int:
         NotReady: the generation does not exist, or another process is publishing.
         Corrupt: the chosen one is damaged; the live one stays.
     """
-    with build_lock(workspace):
-        numbers = numbers_in(workspace.generations)
+    with build_lock(workspace), publish_lock(workspace):
+        numbers = [each["number"] for each in reversed(status(workspace)["generations"])]
         if number is None:
             live = live_number(workspace)
             earlier = [other for other in numbers if other < live]

@@ -16,21 +16,29 @@ from omnisearch.pipeline.recipe import (
     default_enrichers,
     enrich,
     evaluate,
+    export_teacher,
     import_files,
     rebuild_index,
+    teach,
     train,
     train_rankers,
     update_index,
 )
+from omnisearch.pipeline.refreshing import refresh
+from omnisearch.pipeline.watching import watch
 
 __all__ = [
     "build_index",
     "default_enrichers",
     "enrich",
     "evaluate",
+    "export_teacher",
     "import_files",
     "rebuild_index",
+    "refresh",
+    "teach",
     "train",
     "train_rankers",
     "update_index",
+    "watch",
 ]

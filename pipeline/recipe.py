@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import InputError, NothingToLearn
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omnisearch.data.workspace.progress import Progress
     from omnisearch.encoders.training.run import OnStep
     from omnisearch.evaluation.evaluate import Evaluation
+    from omnisearch.indexer.signals import ItemsAndQueries
     from omnisearch.ranker.training import Rankers
 
 WorkspaceLike = Workspace | Path | str
@@ -177,14 +178,19 @@ def build_index(
 ) -> int:
     """Encode what changed with the checkpoint `name`, build all indexes and publish them.
 
+    Before any training, 'default' is what `pipeline.encoder` finds: a text encoder on this machine,
+    or nothing, and items are found by their words alone.
+
     Text vectors of new and changed items are made first, if the encoder of the others is on this
-    machine. `tell` gets a sentence on that, one on each thing that is stale, and one on each space
-    in which items are not found by their own vectors.
+    machine. `tell` gets a sentence on that, one on each thing that is stale, one on each space in
+    which items are not found by their own vectors, and one on the export of the query encoder for
+    ONNX Runtime, which is written if there is none.
 
     Returns the number of the generation, which is live. `options` are settings of [index].
 
     Raises:
-        NotReady: nothing was imported or trained yet, or another process is building.
+        NotReady: nothing was imported yet, or there is no checkpoint of this name.
+        Busy: another process is building.
         InputError: vectors of the catalogue do not fit the encoder.
         Corrupt: the checkpoint is damaged.
     """
@@ -215,11 +221,31 @@ def update_index(
 ) -> int:
     """Like `build_index`, but applies the catalogue's changes to the live generation.
 
-    If nothing changed, nothing is published, and the live generation's number is returned.
+    Only what changed is read. If nothing did, nothing is published, and the live generation's
+    number is returned.
     """
-    from omnisearch.indexer.update import update
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.encoders.light import light_encoder
+    from omnisearch.indexer.publish import BuildOptions
+    from omnisearch.indexer.update import changed_items, update
+    from omnisearch.pipeline.encoder import encoder_for
+    from omnisearch.pipeline.exporting import export_if_needed
+    from omnisearch.pipeline.stale import mend
 
-    return _publish(update, workspace, name, progress, tell, options)
+    with _opened(workspace) as (space, db):
+        chosen = load_section("index", BuildOptions(), space.settings, options)
+        tell = tell or (lambda _: None)
+        encoder: ItemsAndQueries
+        if space.best_checkpoint(name).exists():
+            encoder = light_encoder(space, name)
+        else:
+            encoder = encoder_for(space, db, name, progress, tell)
+        for sentence in mend(space, db, progress, changed_items(space, db)):
+            tell(sentence)
+        number = update(space, db, encoder, chosen, progress)
+        if exported := export_if_needed(space, db, quick=True):
+            tell(exported)
+        return number
 
 
 def train_rankers(
@@ -233,9 +259,11 @@ def train_rankers(
     `options` are settings of [rank].
 
     Raises:
-        NotReady: no generation yet, or neither a log after the end of training nor judgments.
+        NotReady: no generation yet.
+        NothingToLearn: neither a log after the end of training nor judgments.
         Corrupt: a file of the generation or the checkpoint is damaged.
     """
+    from omnisearch.data.catalogue.learned_from import rankers_learn_from
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.engine.config import engine_config
     from omnisearch.engine.query_embeddings.cache import QueryCache
@@ -246,6 +274,7 @@ def train_rankers(
 
     with _opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
+        learned_from = rankers_learn_from(db)  # first: what comes in meanwhile is new
         # Existing rankers may be damaged; this training replaces them.
         snapshot = open_snapshot(space, "tantivy", with_rankers=False)
         config = engine_config(space)
@@ -255,7 +284,7 @@ def train_rankers(
         finally:
             engine.close()
     if not len(data):
-        raise NotReady(
+        raise NothingToLearn(
             "There is nothing to train the rankers on: no engagement in the days after the end of "
             "training that the features have not seen, and no judged queries but those kept for "
             "evaluation.",
@@ -265,7 +294,49 @@ def train_rankers(
         )
     rankers = training.train_rankers(data)
     rankers.report["checkpoint"] = snapshot.encoder.checkpoint
+    rankers.report["learned_from"] = learned_from
     return rankers, published.save_rankers(space, rankers) if rankers.order else None
+
+
+def teach(
+    workspace: WorkspaceLike, backbone: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a cross-encoder on the judgments, and let it grade what nobody judged.
+
+    `train_rankers` then learns from its grades too. A teacher of the same judgments is not trained
+    again, and what it has graded stays. `progress` counts the steps of its training, and from 0
+    again the pairs graded.
+
+    Args:
+        backbone: folder or hub name of an encoder or a cross-encoder, or 'minilm' (English); by
+            default the encoder of the items' text, as it was before it was tuned, else MiniLM.
+
+    Returns:
+        Counts, and the teacher's nDCG@10 on held-out queries beside that of the order before it. If
+        it is not `better`, its grades are not used.
+
+    Raises:
+        NotReady: no generation yet, or too few judged queries.
+        InputError: the backbone does not exist.
+        Corrupt: a file is damaged.
+    """
+    from omnisearch.pipeline.teaching import run
+
+    with _opened(workspace, writing=True) as (space, db):
+        return run(space, db, backbone, progress)
+
+
+def export_teacher(workspace: WorkspaceLike) -> tuple[dict[str, Any], Path]:
+    """Write the current teacher for ONNX Runtime; returns its `export.json` and its folder.
+
+    Raises:
+        NotReady: there is no teacher.
+        Corrupt: a file is damaged.
+    """
+    from omnisearch.pipeline.teaching import export
+
+    with _opened(workspace, writing=True) as (space, db):
+        return export(space, db)
 
 
 def evaluate(
@@ -304,25 +375,30 @@ def _publish(
     tell: Tell | None,
     options: dict[str, Any],
 ) -> int:
+    from omnisearch.data.catalogue.schema import ITEM_ENTITIES
     from omnisearch.data.workspace.artefacts import read_manifest
     from omnisearch.data.workspace.settings import load_section
-    from omnisearch.encoders.checkpoint import load_encoder
     from omnisearch.indexer.build import BuildOptions
-    from omnisearch.indexer.generation import GENERATION
     from omnisearch.indexer.parts.recall import recall_sentences
+    from omnisearch.indexer.segment import GENERATION
+    from omnisearch.pipeline.encoder import encoder_for
+    from omnisearch.pipeline.exporting import export_if_needed
     from omnisearch.pipeline.stale import mend
 
     with _opened(workspace) as (space, db):
         chosen = load_section("index", BuildOptions(), space.settings, options)
-        encoder = load_encoder(space, name)
+        tell = tell or (lambda _: None)
+        encoder = encoder_for(space, db, name, progress, tell)
         for sentence in mend(space, db, progress):
-            if tell:
-                tell(sentence)
+            tell(sentence)
         number: int = how(space, db, encoder, chosen, progress)
         manifest = read_manifest(space.generation(number), GENERATION)
+        if not any(manifest["entities"][entity]["rows"] for entity in ITEM_ENTITIES):
+            tell("The catalogue has no items, so nothing is found. Run `omnisearch import FILES`.")
         for sentence in recall_sentences(manifest["spaces"]):
-            if tell:
-                tell(sentence)
+            tell(sentence)
+        if exported := export_if_needed(space, db):
+            tell(exported)
         return number
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import read_items
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import ItemVectors, open_all_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, read_manifest
 from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.data.workspace.reading import load_json
 from omnisearch.enrichment.boards import outdated_boards
 from omnisearch.enrichment.engaged_queries import outdated_queries
 from omnisearch.enrichment.inputs import (
@@ -41,6 +42,10 @@ _MADE = {
 }
 
 
+_NOTED = "stale_items"  # in the catalogue's notes
+_MOST_NOTED = 10_000  # ids of an entity type; with more, an update looks at all items
+
+
 @dataclass(frozen=True)
 class Stale:
     """Something stale.
@@ -51,6 +56,7 @@ class Stale:
         command: makes it anew.
         entity: whose vectors.
         items: the number of items without a current vector.
+        ids: those of them whose own inputs changed; None for too many to note.
     """
 
     name: str
@@ -58,20 +64,33 @@ class Stale:
     command: str
     entity: str = ""
     items: int = 0
+    ids: frozenset[str] | None = frozenset()
 
     def __str__(self) -> str:
         return f"Stale {self.what}; run `{self.command}`."
 
 
-def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
+def stale(
+    workspace: Workspace, db: sqlite_utils.Database, among: Mapping[str, list[str]] | None = None
+) -> list[Stale]:
     """All that is stale: item vectors, enriched columns, the export and the rankers.
 
     Imported vectors are never stale; their missing rows count only beside rows made here.
 
+    Args:
+        among: entity type → ids: look at the vectors of these items alone, not at columns that are
+            made of the whole log.
+
     Raises:
         Corrupt: item vectors are damaged.
     """
-    found = [each for entity in ITEM_ENTITIES for each in _vectors(workspace, db, entity)]
+    found = [each for entity in ITEM_ENTITIES for each in _unnoted(db, entity)]
+    for entity in ITEM_ENTITIES:
+        ids = None if among is None else among.get(entity, [])
+        if ids is None or ids:
+            found += _vectors(workspace, db, entity, ids)
+    if among is not None:
+        return found + list(_artefacts(workspace))
     for entity in ITEM_ENTITIES:
         captions = len(stale_captions(db, entity))
         if captions:
@@ -87,15 +106,22 @@ def stale(workspace: Workspace, db: sqlite_utils.Database) -> list[Stale]:
 
 
 def mend(
-    workspace: Workspace, db: sqlite_utils.Database, progress: Progress | None = None
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    progress: Progress | None = None,
+    among: Mapping[str, list[str]] | None = None,
 ) -> list[str]:
     """Embed new and changed texts if the encoder is on this machine; returns what to tell the user.
 
-    These are sentences on what was done, and on what is still stale.
+    These are sentences on what was done, and on what is still stale, except for the export: whoever
+    publishes an index writes it. `among` is as of `stale`; items that were stale at the last call
+    are looked at too.
     """
     told = []
+    if among is not None:
+        among = _with_noted(db, among)
     try:
-        found = stale(workspace, db)
+        found = stale(workspace, db, among)
     except Corrupt as error:  # whatever reads these vectors raises
         return [str(error)]
     changed = sum(each.items for each in found if each.name == "text")
@@ -104,18 +130,57 @@ def mend(
 
         began = time.monotonic()
         try:
-            refresh_texts(workspace, db, progress)
+            refresh_texts(workspace, db, progress, among)
             seconds = time.monotonic() - began
             told.append(
                 f"Embedded the texts of {changed:,} new and changed items: {seconds:.1f} s."
             )
-            found = stale(workspace, db)  # again: graph vectors are made of those of texts
+            found = stale(workspace, db, among)  # again: graph vectors are made of those of texts
         except (InputError, Corrupt) as error:  # the encoder is not here, or is damaged
             told.append(f"New and changed texts were not embedded: {error}")
-    return told + [str(each) for each in found]
+    _note(db, found)
+    return told + [str(each) for each in found if each.name != "export"]
 
 
-def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> Iterator[Stale]:
+def _with_noted(
+    db: sqlite_utils.Database, among: Mapping[str, list[str]]
+) -> Mapping[str, list[str]] | None:
+    """The items to look at, with those that were stale; None if these were too many to note."""
+    noted = get_meta(db, _NOTED, {})
+    if None in noted.values():
+        return None
+    return {
+        entity: sorted({*among.get(entity, []), *noted.get(entity, [])}) for entity in ITEM_ENTITIES
+    }
+
+
+def _note(db: sqlite_utils.Database, found: list[Stale]) -> None:
+    """Note which items are stale, for the next update."""
+    noted: dict[str, list[str] | None] = {}
+    for entity in ITEM_ENTITIES:
+        ids = [each.ids for each in found if each.entity == entity]
+        known = [each for each in ids if each is not None]
+        every = sorted(frozenset().union(*known))
+        noted[entity] = every if len(known) == len(ids) and len(every) <= _MOST_NOTED else None
+    noted = {entity: ids for entity, ids in noted.items() if ids != []}
+    if noted != get_meta(db, _NOTED, {}):
+        with db.conn:
+            set_meta(db, _NOTED, noted)
+
+
+def _unnoted(db: sqlite_utils.Database, entity: str) -> Iterator[Stale]:
+    """Text vectors of before it was noted what they are made of."""
+    sql = "SELECT 1 FROM item_vectors WHERE (name, entity) = ('text', ?) AND made_sha256 IS NULL"
+    if get_meta(db, "text_encoder") and db.conn.execute(sql, [entity]).fetchone():
+        what = (
+            f"text vectors of {entity}s: of an earlier OmniSearch, which did not note their texts"
+        )
+        yield Stale("text", what, "omnisearch enrich text", entity)
+
+
+def _vectors(
+    workspace: Workspace, db: sqlite_utils.Database, entity: str, ids: list[str] | None = None
+) -> Iterator[Stale]:
     opened = open_all_vectors(workspace, db, entity)
     made_here = {
         name
@@ -128,11 +193,6 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         for name in _MADE
         if name in made_here and (name not in SPACES or SPACES[name].entity == entity)
     ]
-    if "text" in opened and opened["text"].made is None and get_meta(db, "text_encoder"):
-        what = (
-            f"text vectors of {entity}s: of an earlier OmniSearch, which did not note their texts"
-        )
-        yield Stale("text", what, "omnisearch enrich text", entity)
     features = {
         name: _read_by(opened[name], opened)
         for name in names
@@ -141,16 +201,21 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
     refused = _refused_pictures(workspace, entity) if "image" in names else set()
     changed: Counter[str] = Counter()
     missing: Counter[str] = Counter()
-    for items in read_items(db, entity, columns=_columns(names)) if names else ():
+    of: dict[str, set[str]] = {name: set() for name in names}
+    for items in read_items(db, entity, ids=ids, columns=_columns(names)) if names else ():
         for item in items:
             for name in names:
                 made = _hash(item, name, features.get(name, {}))
                 feature = opened.get(name)
                 if feature is not None and item["id"] in feature.index:
-                    changed[name] += not is_current(feature, item["id"], made)
-                elif made not in (None, EMPTY):
+                    is_stale = not is_current(feature, item["id"], made)
+                    changed[name] += is_stale
+                else:
                     given_up = name == "image" and (item["id"], item["image"]) in refused
-                    missing[name] += not given_up
+                    is_stale = made not in (None, EMPTY) and not given_up
+                    missing[name] += is_stale
+                if is_stale and len(of[name]) <= _MOST_NOTED:
+                    of[name].add(item["id"])
     for name in names:
         inputs, enricher = _MADE[name]
         parts = []
@@ -169,7 +234,8 @@ def _vectors(workspace: Workspace, db: sqlite_utils.Database, entity: str) -> It
         if parts:
             command = f"omnisearch enrich {enricher}"
             what = f"{name} vectors of {entity}s: {', '.join(parts)}"
-            yield Stale(name, what, command, entity, changed[name] + missing[name])
+            which = frozenset(of[name]) if len(of[name]) <= _MOST_NOTED else None
+            yield Stale(name, what, command, entity, changed[name] + missing[name], which)
 
 
 def _columns(names: list[str]) -> list[str]:
@@ -206,7 +272,8 @@ def _refused_pictures(workspace: Workspace, entity: str) -> set[tuple[str, str]]
 
 def _artefacts(workspace: Workspace) -> Iterator[Stale]:
     """The export and the rankers, if they are of another checkpoint than the live index."""
-    from omnisearch.indexer.generation import GENERATION, live_number
+    from omnisearch.indexer.generation import live_number
+    from omnisearch.indexer.segment import GENERATION
 
     try:
         number = live_number(workspace)
@@ -230,8 +297,9 @@ def _rankers_checkpoint(workspace: Workspace) -> str | None:
 
     try:
         folder = pointed(workspace.current_rankers, RANKERS)
-        report = orjson.loads((folder / "report.json").read_bytes()) if folder else {}
+        if folder is None:
+            return None
+        content = (folder / "report.json").read_bytes()
+        return str(load_json(content, {"checkpoint": str})["checkpoint"])
     except (OmniError, OSError, ValueError):  # damaged: searching says so
         return None
-    checkpoint: str | None = report.get("checkpoint")
-    return checkpoint

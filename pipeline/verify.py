@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.soft_labels import TEACHER
 from omnisearch.data.catalogue.vectors import check_item_vectors
 from omnisearch.data.catalogue.verify import catalogue_notes, check_catalogue, check_sqlite
 from omnisearch.data.workspace import Workspace
@@ -17,6 +17,8 @@ from omnisearch.data.workspace.artefacts import pointed, verified
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
 from omnisearch.encoders.checkpoint import verify as verify_checkpoint
+from omnisearch.encoders.no_encoder import NONE
+from omnisearch.encoders.onnx import reranker
 from omnisearch.encoders.onnx.query_tower import EXPORT, OnnxQueries
 from omnisearch.encoders.text_encoder import TUNED
 from omnisearch.engine.snapshot import trained_encoder
@@ -85,11 +87,16 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         (workspace.text_cache, _CACHES),
         (workspace.image_cache, _CACHES),
         (workspace.query_cache, _CACHES),
+        (workspace.soft_labels, _CACHES),
     ):
         if path.exists():
             yield path.name, partial(check_sqlite, path, how)
     for name in _names(workspace.text_encoders):
         yield f"text encoder {name}", partial(verified, workspace.text_encoders / name, TUNED)
+    for name in _names(workspace.teachers):
+        yield f"teacher {name}", partial(verified, workspace.teachers / name, TEACHER)
+    if workspace.reranker.exists():
+        yield "reranker", partial(_reranker, workspace.reranker)
     for name in _names(workspace.graph):
         yield f"graph network {name}", partial(_network, workspace, name)
     for name in _names(workspace.checkpoints):
@@ -140,8 +147,12 @@ def _last(pointer: Path) -> None:
 
 def _export(folder: Path) -> None:
     verified(folder, EXPORT)
-    if find_spec("onnxruntime"):
-        OnnxQueries(folder)
+    OnnxQueries(folder)
+
+
+def _reranker(folder: Path) -> None:
+    verified(folder, reranker.EXPORT)
+    reranker.Reranker(folder)
 
 
 def _signals(pointer: Path) -> None:
@@ -152,8 +163,9 @@ def _signals(pointer: Path) -> None:
 
 def _generation(workspace: Workspace, number: int | None) -> None:
     generation = Generation.open(workspace, number)
-    read_whole(folder_of(workspace, generation.number), generation)
-    trained_encoder(workspace, generation)
+    read_whole(generation)
+    if generation.checkpoint != NONE:
+        trained_encoder(workspace, generation)
 
 
 def _judging(workspace: Workspace, name: str) -> None:

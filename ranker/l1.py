@@ -12,19 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from omnisearch.data.workspace.reading import check_shape
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.lists import Lists
-
-# The weights that order candidates without trained rankers; training regularises towards them.
-# The share of the query's words that an item has lies between 0 and 1 for every query, which a
-# BM25 score does not. Its weight was chosen on validation queries of Home Depot and COCO captions,
-# the weight of `excluded` on queries of ESCI outside the test set.
-UNLEARNED = {"learned": 1.0, "text_share": 0.4, "excluded": -0.2}
-UNLEARNED_SCALE = 6.0  # UNLEARNED as logits: about the scale reached by training on many labels
-
 
 _MOST = 1e12  # of a stored number: sums and products of such numbers stay finite
 
@@ -46,14 +37,22 @@ class Linear:
     fill: np.ndarray
 
     @classmethod
-    def fit(cls, lists: Sequence[Lists], names: Sequence[str], l2: float = 1e-3) -> Linear:
-        """Minimise the listwise softmax loss, which is convex, regularised towards UNLEARNED.
+    def fit(
+        cls,
+        lists: Sequence[Lists],
+        names: Sequence[str],
+        l2: float = 1e-3,
+        prior: Linear | None = None,
+    ) -> Linear:
+        """Minimise the listwise softmax loss, which is convex, regularised towards `prior`.
 
         For a query with gains y and scores s the loss is -sum(y / sum(y) * log softmax(s)): the
         pairwise logistic loss extended to a whole list. All queries have the same weight. A row's
         weight multiplies its term in the softmax's sum. `l2` is the strength of the penalty on the
-        squared distance from UNLEARNED, in standardised features.
+        squared distance from `prior`, or from 0, in standardised features.
         """
+        from scipy.optimize import minimize  # a third of a second, and only a training needs it
+
         X = np.concatenate([part.X for part in lists])[:, _columns(tuple(names), feature_names())]
         weights = np.concatenate([part.weights for part in lists]).astype(np.float64)
         sizes = np.concatenate([part.sizes for part in lists])
@@ -67,9 +66,13 @@ class Linear:
         rows = np.concatenate([centred / std, known], axis=1)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         wanted = rows.T @ y
-        usual = np.zeros(rows.shape[1])
-        for column, name in enumerate(names):
-            usual[column] = UNLEARNED_SCALE * UNLEARNED.get(name, 0.0) * std[column]
+        m = len(names)
+        usual = np.zeros(2 * m)
+        if prior is not None:
+            at = _columns(prior.names, tuple(names))
+            usual[at] = prior.weights * std[at]
+            # An unknown value is now replaced by this data's mean.
+            usual[m:][at] = prior.flags + (mean[at] - prior.fill) * prior.weights
 
         def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
             scores = rows @ w
@@ -82,7 +85,6 @@ class Linear:
             return value / len(sizes) + l2 / 2 * (more @ more), gradient / len(sizes) + l2 * more
 
         found = minimize(loss, usual, jac=True, method="L-BFGS-B").x
-        m = len(names)
         return cls(
             tuple(names),
             (found[:m] / std).astype(np.float32),
@@ -92,6 +94,7 @@ class Linear:
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """(n,) float32 scores of feature rows (n, F)."""
+
         rows = X[:, _columns(self.names, feature_names())]
         known = ~np.isnan(rows)
         return np.where(known, rows, self.fill) @ self.weights + known @ self.flags
@@ -121,4 +124,7 @@ def stored(values: dict[str, Any], key: str, sizes: tuple[int, ...]) -> np.ndarr
 
 @lru_cache(maxsize=64)
 def _columns(names: tuple[str, ...], of: tuple[str, ...]) -> list[int]:
+    for name in names:
+        if name not in of:
+            raise ValueError(f"there is no feature {name!r}")
     return [of.index(name) for name in names]

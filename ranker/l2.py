@@ -24,6 +24,7 @@ from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.lists import Lists
 from omnisearch.ranker.network import Network, NetworkOptions
+from omnisearch.ranker.starter import starter
 
 NETWORK_SHARE = 0.2  # of a head's score
 
@@ -45,7 +46,7 @@ class Head:
     @classmethod
     def fit(cls, lists: Lists, judged: Lists | None, options: NetworkOptions) -> Head:
         """Train on lists of all candidates, of at least one query, and of the judged ones."""
-        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes))
+        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes), starter())
         spread = _spread(lists, linear.score(lists.X))
         if judged is None or not len(judged.sizes):
             return cls(linear, None, (spread, 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,8 @@ class RankingData:
         weights: float32 (n,), the weight of a row's engagement label; None for 1 everywhere.
         shown, judged: bool (n,), whether the label is from the data: the query showed the item, a
             judge graded it. Other labels are assumed to be 0. None for all that are known.
+        taught: float32 (n,), a teacher's grade of what nobody judged, NaN if there is none; None
+            without a teacher.
     """
 
     X: np.ndarray
@@ -28,9 +30,26 @@ class RankingData:
     weights: np.ndarray | None = None
     shown: np.ndarray | None = None
     judged: np.ndarray | None = None
+    taught: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def with_taught(self) -> RankingData:
+        """These data with the teacher's grades as if they were judges': to train by.
+
+        A candidate without a grade of either kind is irrelevant if its query has any.
+        """
+        if self.taught is None or self.judged is None:
+            return self
+        given = ~np.isnan(self.taught) & ~self.judged
+        of_taught = np.isin(self.groups, self.groups[given])
+        assumed = np.where(of_taught, np.nan_to_num(self.relevance), self.relevance)
+        return replace(
+            self,
+            relevance=np.where(given, self.taught, assumed).astype(np.float32),
+            judged=self.judged | given,
+        )
 
 
 @dataclass(frozen=True)

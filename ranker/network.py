@@ -21,6 +21,7 @@ import numpy as np
 from omnisearch.ranker.features import feature_names
 from omnisearch.ranker.l1 import Linear, stored
 from omnisearch.ranker.lists import Lists
+from omnisearch.ranker.starter import starter
 
 CLIP = 5.0  # standardised values are clipped to [-CLIP, CLIP], so that outliers have little effect
 _ARRAYS = ("mean", "std", "W", "b", "v")
@@ -35,8 +36,8 @@ class NetworkOptions:
         hidden: units of each.
         epochs, batch, rate, decay: of AdamW; a batch is of whole queries, the rate rises over a
             tenth of the steps and falls to zero.
-        prior: strength of the linear part's regularisation towards the order without rankers,
-            divided by the number of queries.
+        prior: strength of the linear part's regularisation towards the starter ranker, divided by
+            the number of queries.
     """
 
     members: int = 4
@@ -71,7 +72,7 @@ class Network:
 
         The same input gives the same model on one machine.
         """
-        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes))
+        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes), starter())
         known = ~np.isnan(lists.X)
         count = np.maximum(known.sum(axis=0), 1)
         centred = np.where(known, lists.X - linear.fill, 0)

@@ -31,6 +31,12 @@ from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.training import LABELS, Rankers
 
 RANKERS = Kind("rankers", 1, again="Run `omnisearch rank train` again.")
+# The fields of a report that others read: the order decides what a search returns.
+REPORT = {
+    "order": str,
+    "ndcg@10": {str: {str: float}},
+    "ndcg@10 of labelled": {str: {str: float}},
+}
 
 
 def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
@@ -94,7 +100,14 @@ def load_rankers(workspace: Workspace) -> Rankers | None:
             return build(value)
 
     l2 = L2(*(parse(label, Head.from_json) for label in LABELS))
-    return Rankers(parse("l1", Linear.from_json), l2, parse("report", dict))
+    return Rankers(parse("l1", Linear.from_json), l2, parse("report", _report))
+
+
+def _report(value: dict[str, Any]) -> dict[str, Any]:
+    check_shape(value, REPORT)
+    if value["order"] not in ("l2", "l1"):
+        raise ValueError(f"order is {value['order'][:20]!r}, not l2 or l1")
+    return value
 
 
 def _name_of(manifest: bytes) -> str:

@@ -14,6 +14,7 @@ from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
 from omnisearch.ranker.lists import Lists, RankingData, informative_lists, ndcg
 from omnisearch.ranker.network import NetworkOptions
+from omnisearch.ranker.starter import starter
 
 LABELS = ("engagement", "relevance")
 FEWEST = 20  # queries that orders are compared by
@@ -27,7 +28,7 @@ class RankerConfig:
     Attributes:
         held_out: share of the queries that are held out and measured; none of fewer than 5.
         relevance_weight: the mix that the report measures.
-        l1_prior: strength of L1's regularisation towards the order without rankers, divided by the
+        l1_prior: strength of L1's regularisation towards the starter ranker, divided by the
             number of queries.
     """
 
@@ -82,11 +83,12 @@ def train_rankers(
 ) -> Rankers:
     """Measure L1 and L2 on queries held out of their training, then train them on all queries.
 
-    L2 has a head for each kind of label in the data. The report holds, for each label, nDCG@10 on
-    the held-out queries (mean) of L1, each head, the mix and every single feature as an ordering,
-    over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of labelled`); the order
-    that `chosen_order` picks by the latter; the importance of features; and the numbers of rows and
-    queries. The measured models were trained only on the other queries.
+    L2 has a head for each kind of label in the data. A teacher's grades are learned from like
+    judgments if that helps (`taught` in the report), and not measured by. The report holds, for
+    each label, nDCG@10 on the held-out queries (mean) of L1, each head, the mix and every single
+    feature as an ordering, over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of
+    labelled`); the order that `chosen_order` picks by the latter; the importance of features; and
+    the numbers of rows and queries. The measured models were trained only on the other queries.
 
     Raises:
         InputError: shapes do not agree.
@@ -95,7 +97,10 @@ def train_rankers(
     _check(data)
     kept_back = _held_out(data.groups, config)
     everyone = np.ones(len(data), bool)
-    whole, train, test = (Part.of(data, rows) for rows in (everyone, ~kept_back, kept_back))
+    test = Part.of(data, kept_back)
+    taught = _teaches(data, kept_back, test, config)
+    learned_from = data.with_taught() if taught else data
+    whole, train = (Part.of(learned_from, rows) for rows in (everyone, ~kept_back))
     if not any(whole.sizes().values()):
         raise NotReady(
             "There is nothing to train the rankers on: no query has candidates with different "
@@ -108,6 +113,7 @@ def train_rankers(
         "queries": len(np.unique(data.groups)),
         "trained_on": whole.sizes(),
         "held_out": test.sizes(),
+        "taught": taught,
         "relevance_weight": config.relevance_weight,
         "order": "l2",
         "ndcg@10": {},
@@ -136,11 +142,32 @@ def train_rankers(
     return Rankers(l1, l2, report)
 
 
+def _teaches(data: RankingData, kept_back: np.ndarray, test: Part, config: RankerConfig) -> bool:
+    """Whether L2 orders held-out judged candidates better if it learns from a teacher's grades too.
+
+    The order among all candidates cannot tell: where what nobody judged counts as irrelevant, even
+    a perfect teacher loses.
+    """
+    taught, judged = data.taught, test.labelled["relevance"]
+    if taught is None or not np.isfinite(taught).any() or not len(judged.sizes):
+        return False
+    found = []
+    for learned_from in (data, data.with_taught()):
+        part = Part.of(learned_from, ~kept_back)
+        if not part.sizes()["relevance"]:
+            return False
+        _, l2 = _fit(part, config)
+        found.append(ndcg(judged, l2.score(judged.X, config.relevance_weight)).mean())
+    before, after = found
+    return bool(after > before)
+
+
 def _fit(part: Part, config: RankerConfig) -> tuple[Linear, L2]:
     """L1 from both kinds of labels, and an L2 head for each; at least one has queries."""
     usable = {label: lists for label, lists in part.all.items() if len(lists.sizes)}
     learned_from = sum(len(lists.sizes) for lists in usable.values())
-    l1 = Linear.fit(list(usable.values()), l1_names(), config.l1_prior / learned_from)
+    strength = config.l1_prior / learned_from
+    l1 = Linear.fit(list(usable.values()), l1_names(), strength, starter())
     judged = {"relevance": part.labelled["relevance"]}
     heads = {
         label: Head.fit(each, judged.get(label), config.network) for label, each in usable.items()
@@ -156,6 +183,7 @@ def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> dict[str, np.nda
         "l2": l2.score(X, weight),
         **{f"l2 {name} head": scores for name, scores in l2.scores(X).items()},
         "l1": l1.score(X),
+        "starter": starter().score(X),
         "rrf": columns["bm25_rr"] + columns["learned_rr"],
         "token": columns["bm25"],
     }
@@ -178,21 +206,26 @@ def _features(lists: Lists) -> dict[str, float]:
 def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
     """'l2', else 'l1', else '' for neither: the first that loses to none of the simpler orders.
 
-    An order loses where its nDCG@10 is lower, by more than chance explains (one-sided, 95%), on the
-    queries of one kind of label; fewer than FEWEST say nothing.
+    An order loses where its nDCG@10 is lower (`loses`) on the queries of one kind of label.
 
     Args:
         values: for each kind of label, ordering → nDCG@10 of each query among its labelled
             candidates. Those that nobody labelled are left out (condensed lists; Sakai, 2007): an
             order is then not worse for showing what the logged search never did.
     """
-    for name, simpler in (("l2", ("l1", "rrf", "token")), ("l1", ("rrf", "token"))):
-        if not any(_loses(found[name], found[other]) for found in values for other in simpler):
+    simple = ("starter", "rrf", "token")
+    for name, simpler in (("l2", ("l1", *simple)), ("l1", simple)):
+        if not any(loses(found[name], found[other]) for found in values for other in simpler):
             return name
     return ""
 
 
-def _loses(ours: np.ndarray, theirs: np.ndarray) -> bool:
+def loses(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether ours are lower by more than chance explains: one-sided, 95%.
+
+    Args:
+        ours, theirs: (q,) values of the same queries; fewer than FEWEST say nothing.
+    """
     if len(ours) < FEWEST:
         return False
     differences = ours - theirs
@@ -226,7 +259,7 @@ def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
 def _check(data: RankingData) -> None:
     n = len(data)
     columns = [data.groups, data.engagement, data.relevance]
-    columns += [] if data.weights is None else [data.weights]
+    columns += [each for each in (data.weights, data.taught) if each is not None]
     features = len(feature_names())
     if data.X.shape != (n, features) or any(len(column) != n for column in columns):
         raise InputError(

@@ -18,9 +18,11 @@ from omnisearch.data.workspace.errors import OmniError
 from omnisearch.service.config import ServiceConfig, read_keys, service_config
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
 from omnisearch.service.gate.gate import Gate
+from omnisearch.service.gate.guard import Keys
 from omnisearch.service.parameters import query_parameters
 from omnisearch.service.routes import embed as routes_embed
 from omnisearch.service.routes import feedback as routes_feedback
+from omnisearch.service.routes import items as routes_items
 from omnisearch.service.routes import operations as routes_ops
 from omnisearch.service.routes import pages as routes_pages
 from omnisearch.service.routes import search as routes_search
@@ -93,7 +95,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.serving, app.state.lane = serving, lane
-    for routes in (routes_search, routes_embed, routes_feedback, routes_ops, routes_pages):
+    all_routes = (routes_search, routes_embed, routes_feedback, routes_items, routes_ops)
+    for routes in (*all_routes, routes_pages):
         app.include_router(routes.router)
     app.state.parameters = query_parameters(app)
     app.state.pages = routes_pages.all_pages(app)
@@ -101,7 +104,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
-    return Gate(app, serving, lane, config, read_keys(config.api_keys))
+    keys = Keys(read_keys(config.api_keys), read_keys(config.write_keys))
+    return Gate(app, serving, lane, config, keys)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

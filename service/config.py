@@ -27,6 +27,7 @@ class ServiceConfig:
             Empty: any name, but only those of loopback where it listens there without API keys.
         workers: processes that share the port.
         api_keys: file with the sha256 of each API key, one per line; empty: no key is required.
+        write_keys: the same of the keys that may also change items; empty: nobody may.
         cors: origins of other sites whose pages may call the API, separated by spaces.
         image_origins: origins of remote images that may be shown, such as https://i.example.com.
         log_requests: log a line for each request. log_queries: include the query in it.
@@ -49,6 +50,7 @@ class ServiceConfig:
     hosts: str = ""
     workers: int = 1
     api_keys: str = ""
+    write_keys: str = ""
     cors: str = ""
     image_origins: str = ""
     log_requests: bool = True
@@ -67,7 +69,7 @@ class ServiceConfig:
     write_seconds: float = 30.0
     idle_seconds: float = 60.0
     stop_seconds: float = 10.0
-    poll_seconds: float = 1.0
+    poll_seconds: float = 0.1
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -132,7 +134,7 @@ def read_keys(path: str) -> tuple[bytes, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The file of API keys cannot be read ({error}).", where=where) from error
     for number, line in enumerate(lines, 1):
-        word = line.partition("#")[0].strip()
+        word = line.partition("#")[0].strip().removesuffix("  -")  # as `sha256sum` prints it
         if not word:
             continue
         try:

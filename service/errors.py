@@ -13,6 +13,7 @@ from omnisearch.data.workspace.errors import (
     OmniError,
     Unavailable,
 )
+from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.similar import NoSuchItem
 
@@ -77,7 +78,9 @@ def error_headers(error: OmniError) -> list[tuple[bytes, bytes]]:
 def error_body(error: OmniError) -> bytes:
     """The body of the answer to an error; it never names files of this machine."""
     what, where, how = error.what, error.where, error.how
-    if isinstance(error, Corrupt | NotReady | Unavailable):  # their texts name files
+    if isinstance(error, NoEmbeddings):
+        how = "Search with system=token, or without a system."
+    elif isinstance(error, Corrupt | NotReady | Unavailable):  # their texts name files
         what = error.what if isinstance(error, Unavailable) else "The index cannot be used."
         where, how = "", "The service's operator can tell why."
     said: dict[str, Any] = {"what": what, "where": where, "how": how}

@@ -40,7 +40,7 @@ def cors_headers(origin: bytes) -> Headers:
 
 
 PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-methods", b"GET, POST, DELETE"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, X-Api-Key, X-Request-Id"),
     (b"access-control-max-age", b"600"),
 ]

@@ -52,6 +52,8 @@ class SearchAnswer(BaseModel):
     searched: str = Field(
         description="The query that was searched for: words that no item contains are respelled."
     )
+    language: str | None = Field(description="The query's language; null if it is not known.")
+    language_source: Literal["caller", "log", "detected"] | None
     hits: list[Hit]
     related: list[RelatedQuery]
     generation: int = Field(description="Number of the index generation that answered.")

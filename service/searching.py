@@ -16,9 +16,8 @@ from omnisearch.engine.index import SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.response import Response
-from omnisearch.engine.searcher import needs_vector
+from omnisearch.engine.retrieval import needs_vector, sources_in
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sources import sources_of
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.service.errors import busy
 from omnisearch.service.serving.serving import Serving
@@ -81,14 +80,21 @@ class Search:
     system: str = "full"
     filters: Filters = field(default_factory=Filters)
     explain: bool = False
+    query_language: str | None = None
 
 
-async def read_in_time(serving: Serving, text: str, deadline: float, encode: bool = True) -> Asked:
+async def read_in_time(
+    serving: Serving,
+    text: str,
+    deadline: float,
+    encode: bool = True,
+    language: str | None = None,
+) -> Asked:
     """The query of a request in the newest snapshot, with its embedding if that comes in time."""
     context = Deadline(time.monotonic() + SOURCES_SHARE * deadline)
     snapshot = serving.snapshot
-    query = snapshot.query(text)
-    if not encode:
+    query = snapshot.query(text, language)
+    if not (encode and snapshot.embeds):
         return Asked(snapshot, query, None, context)
     vector = serving.embedder.cached(query.text, snapshot.encoder)
     cached = vector is not None
@@ -105,14 +111,15 @@ async def search(serving: Serving, wanted: Search) -> Response:
     """One page of results, in time.
 
     Raises:
-        InputError: as `Searcher.search`.
+        InputError, NoEmbeddings: as `Searcher.search`.
         Refusal: 503, if no source answered in time, if the model was late and every source of the
             system needs it, or if too many searches wait.
     """
     end = time.monotonic() + ANSWER_SHARE * wanted.deadline
     system = SYSTEMS.named(wanted.system, "system")
-    asked = await read_in_time(serving, wanted.query, wanted.deadline, needs_vector(system))
-    if asked.missing and all(source.needs_vector for source in sources_of(system.sources)):
+    encode, language = needs_vector(serving.snapshot, system), wanted.query_language
+    asked = await read_in_time(serving, wanted.query, wanted.deadline, encode, language)
+    if asked.missing and all(s.needs_vector for s in sources_in(asked.snapshot, system)):
         raise busy("The model did not encode the query in time.")
     searcher, context = serving.engine.at(asked.snapshot), asked.context
 

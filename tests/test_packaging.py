@@ -65,6 +65,7 @@ def test_an_empty_environment_gets_one_package_that_works(wheel: Path, tmp_path:
     run(
         "from omnisearch.service.routes.pages import PAGES; assert (PAGES / 'index.html').exists();"
         "from omnisearch.evaluation.reproduce.spec import load_table; load_table('table2');"
+        "from omnisearch.ranker.starter import starter; starter();"
         "from omnisearch import SearchEngine, Workspace, pipeline; print(SearchEngine, Workspace)"
     )
 

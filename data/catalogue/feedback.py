@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -165,6 +166,21 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
                 yield number, values
 
     return total, rows()
+
+
+def last_feedback(workspace: Workspace) -> list[Any] | None:
+    """The last event and the last judgment, as JSON; None without a log.
+
+    Raises Corrupt if it is damaged.
+    """
+    if not workspace.feedback.exists():
+        return None
+    with _reading(workspace.feedback) as connection:
+        rows = [
+            connection.execute(f"SELECT * FROM {table} ORDER BY seq DESC LIMIT 1").fetchone()
+            for table in ("events", "judgments")
+        ]
+    return [row and list(row) for row in rows]
 
 
 def taken_back(workspace: Workspace) -> list[tuple[str, str, str, str]]:

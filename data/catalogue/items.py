@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import sqlite_utils
 
 from omnisearch.data.catalogue.schema import LIST_FIELDS, TEXT_FIELDS, table_of
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 
 def read_items(
@@ -73,10 +75,22 @@ def count(db: sqlite_utils.Database, entity: str) -> int:
     return db.conn.execute(f"SELECT COUNT(*) FROM {table_of(entity)}").fetchone()[0]
 
 
-def head_queries(db: sqlite_utils.Database, most: int) -> list[str]:
-    """The `most` most frequent queries of the log, the most frequent first."""
+def existing(db: sqlite_utils.Database, entity: str, ids: Sequence[str]) -> list[str]:
+    """Those of the ids that the catalogue has, in their order."""
     rows = db.conn.execute(
-        "SELECT query FROM engagements GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
-        [most],
+        f"SELECT id FROM {table_of(entity)} WHERE id IN (SELECT value FROM json_each(?))",
+        [orjson.dumps(list(ids)).decode()],
+    )
+    known = {key for (key,) in rows}
+    return [key for key in ids if key in known]
+
+
+def head_queries(db: sqlite_utils.Database, most: int, since: int = 0) -> list[str]:
+    """The `most` most frequent queries of the log since a time, the most frequent first."""
+    period, bound = ("WHERE time >= ?", [since]) if since else ("", [])
+    rows = db.conn.execute(
+        f"SELECT query FROM engagements {period} "
+        "GROUP BY query ORDER BY SUM(count) DESC, query LIMIT ?",
+        [*bound, most],
     )
     return [query for (query,) in rows]

@@ -9,10 +9,11 @@ repeatable.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from omnisearch.data.catalogue import changes
 from omnisearch.data.workspace.causes import cause_of, is_damage
 from omnisearch.data.workspace.errors import Unavailable
 from omnisearch.data.workspace.files import fsync_folder, sha256_file
@@ -62,8 +63,31 @@ def to_4(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute(f"ALTER TABLE products ADD COLUMN {column} TEXT")
 
 
+def to_5(connection: sqlite3.Connection, folder: Path) -> None:
+    """Note changes from now on, and the first engagement of each query."""
+    for sql in (changes.TABLES, changes.TRIGGERS):
+        for statement in _statements(sql):
+            connection.execute(statement)
+    connection.execute(changes.FIRST_ENGAGED.format(which=""))
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
 # Version of the schema → the step to the next one, given the workspace's folder.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {1: to_2, 2: to_3, 3: to_4}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {
+    1: to_2,
+    2: to_3,
+    3: to_4,
+    4: to_5,
+}
 
 
 def migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:

@@ -24,7 +24,7 @@ from omnisearch.data.catalogue.splits import (
     training_may_see,
     training_window,
 )
-from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.errors import NothingToLearn
 
 # Table 1: data set → its entity type and actions.
 DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -72,8 +72,8 @@ def training_pairs(
     and pairs of a query with itself are left out.
 
     Raises:
-        NotReady: the features leak (see `check_leak`), or there are no pairs and `may_be_none` is
-            false.
+        NotReady: the features leak (see `check_leak`).
+        NothingToLearn: there are no pairs and `may_be_none` is false.
     """
     check_leak(db, split)
     caps = caps or Caps()
@@ -91,7 +91,7 @@ def training_pairs(
         )
         tables[name] = _table(cursor)
     if not may_be_none and not any(table.num_rows for table in tables.values()):
-        raise NotReady(
+        raise NothingToLearn(
             "The log has no engagements to train on.",
             where=f"engagements before {split.train_until}",
             how="Import engagements: saves, long clicks, carts, or clicks on related queries.",

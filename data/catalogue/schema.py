@@ -10,16 +10,19 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import sqlite_utils
 
+from omnisearch.data.catalogue import changes
 from omnisearch.data.catalogue.migrations import migrate, remove_copies, schema_version
 from omnisearch.data.workspace.causes import cause_of, is_damage
 from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 
-SCHEMA_VERSION = 4  # a change of the schema is a step in `migrations`
+if TYPE_CHECKING:
+    import sqlite_utils
+
+SCHEMA_VERSION = 5  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
@@ -103,8 +106,9 @@ CREATE TABLE IF NOT EXISTS imports (
     rows INTEGER, taken INTEGER, changed INTEGER, refused INTEGER, rejects TEXT
 );
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: JSON
-"""
+{changes.TABLES}"""
 _TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA)
+_TRIGGERS = re.findall(r"CREATE TRIGGER (\w+)", changes.TRIGGERS)
 
 
 opened: set[Path] = set()  # by this process: what to examine after an unexpected error
@@ -121,6 +125,8 @@ def open_catalogue(path: Path, *, create: bool = False) -> sqlite_utils.Database
         Unavailable: it cannot be written, or another process keeps it locked. A migration that
             failed leaves the catalogue unchanged.
     """
+    import sqlite_utils  # not needed by a search, which reads the names above
+
     if not create and not (path.exists() and path.stat().st_size):
         raise NotReady(
             "The catalogue is empty." if path.exists() else "The catalogue does not exist.",
@@ -174,13 +180,14 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
                 where=str(path),
                 how="Update OmniSearch.",
             )
-        if version == SCHEMA_VERSION and not ours:
-            missing = ", ".join(sorted(set(_TABLES) - tables))
-            raise corrupt_catalogue(f"The catalogue has no table {missing}.", path)
+        missing = ", ".join(sorted({*_TABLES, *_TRIGGERS} - tables))
+        if version == SCHEMA_VERSION and missing:
+            raise corrupt_catalogue(f"The catalogue has no table or trigger {missing}.", path)
         connection.execute("PRAGMA journal_mode=WAL")
         if version == 0:
             connection.executescript(
-                f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+                f"BEGIN IMMEDIATE;{_SCHEMA}{changes.TRIGGERS}"
+                f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
             )
         elif version < SCHEMA_VERSION:
             migrate(connection, path, SCHEMA_VERSION)
@@ -214,7 +221,9 @@ def catalogue_columns() -> dict[str, dict[str, str]]:
     """Table → column → its SQL type."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_SCHEMA)
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
         return {
             table: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
             for (table,) in tables.fetchall()

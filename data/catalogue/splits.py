@@ -46,12 +46,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import sqlite_utils
+from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace.errors import NotReady
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 DAY = 86_400
 NO_LIMIT = 2**62  # later than any time
@@ -189,6 +190,15 @@ def counted_until(db: sqlite_utils.Database) -> int:
     """Until when (exclusive) counts and related queries read the log: as far as engaged queries."""
     until = get_meta(db, "engaged_until")
     return NO_LIMIT if until is None else until
+
+
+def whole_log(db: sqlite_utils.Database) -> int:
+    """Where the log ends, if engaged queries were made from more than training may see; else 0.
+
+    A user who has run `enrich queries --until now` goes on with the whole log.
+    """
+    split = time_split(db)
+    return split.eval_until if (get_meta(db, "engaged_until") or 0) > split.train_until else 0
 
 
 def known_until(manifest: Mapping[str, Any]) -> int:

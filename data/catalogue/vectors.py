@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +25,8 @@ import numpy as np
 import orjson
 import sqlite_utils
 
+from omnisearch.data.catalogue.changes import note_changes
+from omnisearch.data.catalogue.schema import table_of
 from omnisearch.data.catalogue.vector_files import (
     check_values,
     damaged,
@@ -138,7 +140,9 @@ def write_vectors(
         db.conn.execute("BEGIN IMMEDIATE")
     try:
         old = None if replace else open_vectors(workspace, db, name, entity)
+        before = _ids_of(workspace, db, name, entity) if replace else ()
         _write(workspace, db, (name, entity), ids, vectors, old, drop, (made, made_by))
+        note_changes(db, entity, {*before, *_changed(ids, vectors, old, drop)})
         db.conn.commit()
     except BaseException:
         db.conn.rollback()
@@ -205,6 +209,32 @@ def _write(
             *(digest, digests[1], digests[2] or None, made_by),
         ],
     )
+
+
+def _ids_of(
+    workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
+) -> Iterable[str]:
+    """The items that have a vector; all items if the files are damaged."""
+    try:
+        found = open_vectors(workspace, db, name, entity)
+    except Corrupt:
+        return [key for (key,) in db.conn.execute(f"SELECT id FROM {table_of(entity)}")]
+    return () if found is None else found.ids
+
+
+def _changed(
+    ids: Sequence[str],
+    vectors: np.ndarray,
+    old: ItemVectors | None,
+    drop: Collection[str],
+) -> set[str]:
+    """The items whose vector differs from before, or is new or gone."""
+    if old is None:
+        return set(ids)
+    before, present = old.rows(ids)
+    differs = (before != vectors).any(axis=1) | ~present
+    changed = {key for key, other in zip(ids, differs.tolist(), strict=True) if other}
+    return changed | {key for key in drop if key in old.index}
 
 
 def _sweep(workspace: Workspace, db: sqlite_utils.Database) -> None:

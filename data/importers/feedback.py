@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from omnisearch.data.catalogue.feedback import KINDS, feedback_rows, taken_back
-from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.feedback import KINDS, feedback_rows, last_feedback, taken_back
+from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.files import import_rows
 from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
+
+READ = "feedback_read"  # key in the catalogue's meta table: `last_feedback` when it was read
 
 
 def import_feedback(workspace: Workspace, progress: Progress | None = None) -> list[Report]:
@@ -22,23 +25,28 @@ def import_feedback(workspace: Workspace, progress: Progress | None = None) -> l
     Raises:
         InputError: there is no feedback log. Corrupt: it is damaged.
     """
+    last = last_feedback(workspace)  # first: what comes in meanwhile is read the next time
     reports = [
         import_rows(workspace, workspace.feedback, kind, _source(workspace, kind), None, progress)
         for kind in KINDS
     ]
-    _forget(workspace, taken_back(workspace))
+    _finish(workspace, taken_back(workspace), last)
     return reports
 
 
-def _forget(workspace: Workspace, judgments: list[tuple[str, str, str, str]]) -> None:
+def _finish(
+    workspace: Workspace, withdrawn: list[tuple[str, str, str, str]], last: list[Any] | None
+) -> None:
+    """Remove withdrawn judgments, and note up to where the log was read."""
     db = open_catalogue(workspace.catalogue)
     try:
         with db.conn:
             db.conn.executemany(
                 "DELETE FROM judgments "
                 "WHERE query = ? AND entity = ? AND item_id = ? AND judge = ?",
-                judgments,
+                withdrawn,
             )
+            set_meta(db, READ, last)
     finally:
         db.conn.close()
 

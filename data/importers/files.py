@@ -23,6 +23,7 @@ from omnisearch.data.importers.rows import (
     Parser,
     QueryIds,
     inline_items,
+    leave_out_unsafe_link,
     parser_of,
 )
 from omnisearch.data.importers.source import Row, Source
@@ -35,7 +36,6 @@ from omnisearch.data.importers.transaction import (
     start_anew,
 )
 from omnisearch.data.importers.value_checks import Refused
-from omnisearch.data.text.links import safe_link
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -44,7 +44,6 @@ T = TypeVar("T")
 BLOCK = 10_000  # rows checked and written together
 BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
-_UNSAFE = "is not an http or https address, and was left out"
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
 
 
@@ -196,9 +195,8 @@ class _Loading:
                     unknown = sorted(map(str, values.keys() - fields))
                     ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
-                if (link := record.get("link")) and not safe_link(link):
-                    del record["link"]
-                    self.rejects.leave_out(line, Refused("link", _UNSAFE, link))
+                if left_out := leave_out_unsafe_link(record):
+                    self.rejects.leave_out(line, left_out)
                 if holds_items and "items" in values:
                     inline = inline_items(record["id"], values["items"])
                     items.extend((line, item) for item in inline)

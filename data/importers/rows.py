@@ -18,6 +18,7 @@ from omnisearch.data.catalogue.schema import ACTIONS, CODE_FIELDS, ENTITIES, ITE
 from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.text.links import safe_link
 from omnisearch.data.text.normalise import normalise_query
 
 KINDS = (
@@ -32,6 +33,7 @@ KINDS = (
 )
 
 MAX_ITEMS = 100_000  # of one board, inline
+_UNSAFE = "is not an http or https address, and was left out"
 
 Record = dict[str, Any]
 Parser = Callable[[dict[str, Any]], Record]
@@ -170,6 +172,15 @@ def _by_table(checks: dict[str, Callable[[Any, str], Any]]) -> Parser:
         return record
 
     return parse
+
+
+def leave_out_unsafe_link(record: Record) -> Refused | None:
+    """Remove a link that is not safe to follow (`data.text.links`) from a record, and say so."""
+    link = record.get("link")
+    if not link or safe_link(link):
+        return None
+    del record["link"]
+    return Refused("link", _UNSAFE, link)
 
 
 def engaged_queries(value: Any, field: str) -> str | None:

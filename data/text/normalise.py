@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
-from unicodedata import decomposition, normalize
+from unicodedata import combining, decomposition, normalize
 
 MAX_QUERY_CHARS = 512
 
@@ -38,17 +38,18 @@ _SILENT = re.compile(
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u00ad\u200d\u2060\ufeff]"
     "|(?<=[\u0900-\u0dff])\u200c|(?<=i)\u0307"
 )
-_DIGITS = "".join(c for c in map(chr, range(0x80, 0x1FBFA)) if unicodedata.category(c) == "Nd")
+_DIGITS = "".join(filter(str.isdecimal, map(chr, range(0x80, 0x1FBFA))))
 _BEYOND = "\U000104a0"  # from here on one range: a set of many is slow
 _MAY_DIFFER = re.compile(
-    "[\u00ad\u00d7\u0131\u0307\u0591-\u06ff\u0900-\u0dff\u200c\u200d\u2060\ufeff"
+    "[\u00ad\u00d7\u0131\u02b9-\u02bf\u0307\u0591-\u06ff\u0900-\u0dff\u200c\u200d\u2060\ufeff"
     f"{''.join(d for d in _DIGITS if d < _BEYOND)}{_BEYOND}-\U0001fbf9]"
 )
 # Letters that are used interchangeably in Arabic script, and in Turkish capitals; 2×4 and 2x4; the
+# apostrophes that are letters (in Uzbek, Ukrainian, Hawaiian), as few keyboards have them; the
 # digits of all scripts, and Arabic's decimal and thousands separators.
 _ALIKE = str.maketrans(
-    "أإآٱىیکة" + "ı" + "×" + "٫٬" + _DIGITS,
-    "ااااييكه" + "i" + "x" + ".," + "".join(str(unicodedata.digit(digit)) for digit in _DIGITS),
+    "أإآٱىیکة" + "ı" + "×" + "ʹʻʼʽʾʿ" + "٫٬" + _DIGITS,
+    "ااااييكه" + "i" + "x" + "'" * 6 + ".," + "".join(str(unicodedata.digit(c)) for c in _DIGITS),
 )
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 _SPACE = re.compile(r"\s+")
@@ -59,7 +60,7 @@ _MOST_MARKS = 30
 _WEIGHTS = {  # mark → how many marks it decomposes into, one or two
     mark: len(parts)
     for mark in map(chr, range(0x300, 0x1F000))
-    if unicodedata.combining((parts := normalize("NFKD", mark))[0])
+    if (combining(mark) or decomposition(mark)) and combining((parts := normalize("NFKD", mark))[0])
 }
 # A letter decomposes into itself and at most three marks. Beyond 0xffff all characters up to the
 # last mark are looked at, because a set with many ranges there is slow.
@@ -107,6 +108,11 @@ def normalise_query(text: str) -> str:
     return normalise(text[: 4 * MAX_QUERY_CHARS])[:MAX_QUERY_CHARS].rstrip()
 
 
+def encodable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which cannot be encoded."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _first_marks(run: re.Match[str]) -> str:
     """The run of marks, without those that are too many for the letter before them."""
     marks = _marks_of(run.string[max(run.start() - 1, 0) : run.start()])
@@ -122,7 +128,7 @@ def _first_marks(run: re.Match[str]) -> str:
 @lru_cache(maxsize=4096)
 def _marks_of(letter: str) -> int:
     """How many marks a letter decomposes into, besides itself."""
-    return sum(unicodedata.combining(part) > 0 for part in normalize("NFKD", letter))
+    return sum(combining(part) > 0 for part in normalize("NFKD", letter))
 
 
 def words(text: str) -> list[str]:

@@ -3,13 +3,15 @@
 A text is split as by `normalise.words`, except that a number is one token, by its value
 (`numbers.plain_numbers`). Further tokens join what may be written together or apart: a number and
 the word beside it (10ft for 10 ft, rtx4090 for RTX 4090, also for RTX4090), and words with a hyphen
-(wifi for wi-fi). So both spellings find each other, and 10 beside another unit counts less.
+or an apostrophe (wifi for wi-fi, oneill for O'Neill). So both spellings find each other, and 10
+beside another unit counts less.
 
 Pairs of neighbouring characters of scripts without spaces are tokens too, as are pairs of
 neighbouring syllables of a Korean word: part of an unspaced text then finds it, and texts with the
 same characters elsewhere rank lower. A query of several such letters is searched by their pairs
 alone. Words of plain a-z are stemmed by the English Snowball stemmer, whatever their language:
-items and queries share the same stems, and other scripts are unaffected. English stop words are
+items and queries share the same stems, and other scripts are unaffected. What is known to be in a
+language of `stems` has stems of that language in addition. English stop words are
 dropped from a query that has other words; items keep them, so that "the who" finds something.
 """
 
@@ -25,8 +27,9 @@ import tantivy
 from omnisearch.data.text.accents import UNACCENTED, unaccented
 from omnisearch.data.text.normalise import LETTERS, folded, is_unspaced, normalise_query, words
 from omnisearch.data.text.numbers import plain_numbers
+from omnisearch.data.text.stems import STEM, is_stemmed, stem_in
 
-TOKENS_VERSION = 4  # increase it when `tokens` changes, because updates reuse stored tokens
+TOKENS_VERSION = 6  # increase it when what BM25 reads changes, because updates reuse stored tokens
 MAX_TOKEN_CHARS = 64
 
 CODE = "#"  # begins the token of an item's id, SKU, GTIN or MPN
@@ -37,7 +40,7 @@ _BESIDE = 0.25  # two words as one: 10ft, or power tool as powertool
 _NUMBER = 1.25  # another number is another thing
 _UNIT = 0.5  # a short word after a number: 64 GB is not 128 GB
 _PART = 0.25  # a part of a word that items have joined: wi, of wi-fi
-_INSTEAD = 0.5  # with or without accents, where items have it as it was typed
+_INSTEAD = 0.5  # with or without accents, or inflected, where items have it as it was typed
 _CODE = 50.0  # above all words together
 
 
@@ -51,6 +54,13 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 _ATOM = re.compile(rf"\d+(?:\.\d+)*|{LETTERS}")
 _ASCII_ATOM = re.compile(r"\d+(?:\.\d+)*|[a-z]+")
 _HYPHENED = re.compile("[^\\W\\d_]+(?:[-\u2010][^\\W\\d_]+)+")
+# Words that are also written without their apostrophe or, in Persian, ZWNJ; not with what French,
+# Italian and Catalan elide (d'été must find l'été), nor with the endings of English.
+_APART = re.compile("['’‘\u200c]")
+_APART_WORD = re.compile(
+    r"(?<!\w)(?!(?:[cdjlmnst]|qu|un|\w*ll)['’‘])[^\W\d_]+"
+    "(?:\u200c[^\\W\\d_]+|['’‘](?!(?:s|t|d|m|ll|re|ve)(?!\\w))[^\\W\\d_]+)+"
+)
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 
@@ -81,10 +91,20 @@ def tokens(text: str) -> list[str]:
     stems = [_stems.get(word) or _stem(word) for word in found]
     joined = _beside_numbers(found, stems)
     joined += [_stem(whole) for _, whole in _hyphened(plain)]
+    joined += map(_stem, _written_apart(plain))
     if text.isascii():
         return stems + joined
     accents = [UNACCENTED + _stem(unaccented(word)) for word in found if word != unaccented(word)]
     return [*stems, *joined, *accents, *_neighbours(found)]
+
+
+def stem_tokens(text: str, language: str | None) -> list[str]:
+    """The stems of a text's words, in order, where they differ from `tokens`; of an item."""
+    if language is None or not is_stemmed(language):
+        return []
+    _, found = _split(text)
+    stems = [(word, _stem_in(language, word)) for word in found if word[0] > "9"]
+    return [STEM + stem for word, stem in stems if stem != _stem(word)]
 
 
 def code_token(code: str) -> str:
@@ -100,7 +120,9 @@ def code_token(code: str) -> str:
 
 def spelled_words(text: str) -> set[str]:
     """The words of a text as they may be typed: also those that hyphens join as one."""
-    return {*words(text), *(whole for _, whole in _hyphened(folded(text)))}
+    plain = folded(text)
+    joined = (whole for _, whole in _hyphened(plain))
+    return {*words(text), *joined, *_written_apart(plain)}
 
 
 def _split(text: str) -> tuple[str, list[str]]:
@@ -134,6 +156,13 @@ def _hyphened(plain: str) -> Iterator[tuple[list[str], str]]:
                 yield list(two), "".join(two)
 
 
+def _written_apart(plain: str) -> list[str]:
+    """The words with an apostrophe or a ZWNJ, without it: oneill for o'neill."""
+    if not _APART.search(plain):
+        return []
+    return [_APART.sub("", run) for run in _APART_WORD.findall(plain)]
+
+
 def _short(kept: Sequence[str]) -> Iterator[tuple[list[str], str]]:
     """Words of one or two letters of a query with the next word, like words with a hyphen."""
     for first, second in pairwise(kept):
@@ -151,8 +180,12 @@ def _neighbours(found: Sequence[str]) -> list[str]:
     return pairs
 
 
-def query_tokens(text: str) -> dict[str, Use]:
-    """The distinct tokens that a query is searched by; a very long query is cut."""
+def query_tokens(text: str, language: str | None = None) -> dict[str, Use]:
+    """The distinct tokens that a query is searched by; a very long query is cut.
+
+    Args:
+        language: the query's, if it is known: its words' stems are searched too.
+    """
     text = normalise_query(text)
     plain, found = _split(text)
     kept, pairs = _kept(found)
@@ -173,16 +206,16 @@ def query_tokens(text: str) -> dict[str, Use]:
     for word in kept:
         token, bare = _stem(word), _stem(unaccented(word))
         others[UNACCENTED + bare] = Use(_INSTEAD, token)
-        if bare != token:
-            others[bare] = Use(_INSTEAD, token)
+        for other in ({bare} | set(_inflected(word, language))) - {token}:
+            others[other] = Use(_INSTEAD, token)
     return others | uses | {code_token(text): Use(_CODE)}
 
 
-def query_words(text: str) -> list[tuple[str, str]]:
-    """What a query wants: its tokens, each with a token that is as good, or itself again.
+def query_words(text: str, language: str | None = None) -> list[tuple[str, ...]]:
+    """What a query wants: its tokens, each with tokens that are as good, or itself again.
 
     Of a word with a hyphen (or `t shirt`), these are its parts, and the whole: either spelling has
-    it all.
+    it all. With a language, the stem of each word is as good too.
     """
     plain, found = _split(normalise_query(text))
     kept, pairs = _kept(found)
@@ -191,7 +224,12 @@ def query_words(text: str) -> list[tuple[str, str]]:
     for parts, whole in (*_hyphened(plain), *_short(kept)):
         wanted |= {part: _stem(whole) for part in map(_stem, parts) if wanted.get(part) == part}
     wanted |= {token: token for token in _beside_numbers(found, list(map(_stem, found)))}
-    return list(wanted.items())
+    if not is_stemmed(language):
+        return list(wanted.items())
+    inflected = {_stem(word): _inflected(word, language) for word in kept}
+    return [
+        (token, other, *(inflected.get(token) or (token, token))) for token, other in wanted.items()
+    ]
 
 
 def _kept(found: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -205,9 +243,21 @@ def _kept(found: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, pairs
 
 
+def _inflected(word: str, language: str | None) -> tuple[str, ...]:
+    """The tokens of items whose word has the same stem: where it is inflected, and where not."""
+    if language is None or not is_stemmed(language) or word[0] <= "9":
+        return ()
+    stem = _stem_in(language, word)
+    return (STEM + stem, stem)
+
+
 def _letters(first: str, second: str) -> bool:
     """Whether two words may have been one: not numbers, nor characters of unspaced scripts."""
     return not (first[0] <= "9" or second[0] <= "9" or is_unspaced(first) or is_unspaced(second))
+
+
+def _stem_in(language: str, word: str) -> str:
+    return stem_in(language, word[:MAX_TOKEN_CHARS])
 
 
 def _stem(word: str) -> str:

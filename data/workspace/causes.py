@@ -117,6 +117,18 @@ def cause_of(error: BaseException, where: str | Path = "") -> OmniError | None:
     return Unavailable(what, where=where, how=how) if what else None
 
 
+def explained(error: BaseException, command: str) -> OmniError:
+    """An error as one for the user: its cause, or a bug of the `omnisearch` command."""
+    known = cause_of(error)
+    if isinstance(error, OmniError):
+        return known or error
+    return known or OmniError(
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
+        where=command,
+        how="This is a bug in OmniSearch: run the command again with --debug and report it.",
+    )
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that a database is damaged, or not one."""
     if not isinstance(error, sqlite3.Error):

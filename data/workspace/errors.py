@@ -42,6 +42,16 @@ class NotReady(OmniError):
     exit_code = 3
 
 
+class NothingToLearn(NotReady):
+    """Nothing is there to train on, as far as training may see it."""
+
+
+class Busy(NotReady):
+    """Another process holds the lock of what this one is to do. Exit status 5."""
+
+    exit_code = 5
+
+
 class Corrupt(OmniError):
     """A file of the workspace is damaged or was tampered with. Exit status 4."""
 

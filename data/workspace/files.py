@@ -50,12 +50,17 @@ def new_folder(final: Path, replace: bool = False) -> Iterator[Path]:
         raise FileExistsError(final)
     with temporary(final, folder=True) as unfinished:
         yield unfinished
-        unfinished.chmod(0o755)
-        sync_tree(unfinished)
-        if not (final.exists() and _exchange(unfinished, final)):
-            if final.exists():
-                remove_folder(final)
-            unfinished.rename(final)
+        put_in_place(unfinished, final)
+
+
+def put_in_place(unfinished: Path, final: Path) -> None:
+    """Sync a temporary folder and give it its name; an old folder of that name is removed."""
+    unfinished.chmod(0o755)
+    sync_tree(unfinished)
+    if not (final.exists() and _exchange(unfinished, final)):
+        if final.exists():
+            remove_folder(final)
+        unfinished.rename(final)
     fsync_folder(final.parent)
 
 
@@ -89,3 +94,12 @@ def sha256_file(path: Path) -> str:
     """The hex sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Changes when the file at the path is written or replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import NotReady, OmniError
+from omnisearch.data.workspace.errors import Busy, OmniError
 from omnisearch.data.workspace.paths import remove_leftovers
 
 
@@ -30,18 +30,29 @@ def locked(path: Path, busy: OmniError | None = None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def build_lock(workspace: Workspace) -> Iterator[None]:
-    """Hold the workspace's lock for building and publishing indexes.
+    """Hold the workspace's lock for building indexes; small updates go on meanwhile.
 
     What killed processes left is removed first.
 
     Raises:
-        NotReady: another process holds it.
+        Busy: another process holds it.
     """
-    busy = NotReady(
-        "Another process is building or publishing indexes in this workspace.",
+    busy = Busy(
+        "Another process is building indexes in this workspace.",
         where=str(workspace.root),
         how="Wait until it has ended, then try again.",
     )
     with locked(workspace.index_lock, busy):
+        remove_leftovers(workspace)
+        yield
+
+
+@contextmanager
+def publish_lock(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace's lock for publishing a generation, which takes a moment: it waits.
+
+    What killed processes left is removed first.
+    """
+    with locked(workspace.publish_lock):
         remove_leftovers(workspace)
         yield

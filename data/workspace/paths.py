@@ -178,8 +178,23 @@ class Workspace:
 
     @property
     def index_lock(self) -> Path:
-        """The lock of the process that builds or publishes indexes."""
+        """The lock of the process that builds indexes."""
         return self.root / ".index.lock"
+
+    @property
+    def publish_lock(self) -> Path:
+        """The lock of the process that publishes indexes."""
+        return self.root / ".publish.lock"
+
+    @property
+    def refresh_lock(self) -> Path:
+        """The lock of the process that refreshes the workspace."""
+        return self.root / ".refresh.lock"
+
+    @property
+    def refresh_report(self) -> Path:
+        """What the last refresh did, JSON."""
+        return self.root / "refresh.json"
 
     # Ranking and serving.
 
@@ -192,6 +207,26 @@ class Workspace:
     def current_rankers(self) -> Path:
         """The file that names the live rankers."""
         return self.rankers / "CURRENT"
+
+    @property
+    def teachers(self) -> Path:
+        """Cross-encoders trained on the judgments."""
+        return self.root / "teachers"
+
+    @property
+    def current_teacher(self) -> Path:
+        """The file that names the current teacher."""
+        return self.teachers / "CURRENT"
+
+    @property
+    def reranker(self) -> Path:
+        """The exported teacher as ONNX."""
+        return self.root / "reranker"
+
+    @property
+    def soft_labels(self) -> Path:
+        """The grades by teachers, SQLite."""
+        return self.root / "soft_labels.db"
 
     @property
     def query_cache(self) -> Path:
@@ -241,5 +276,5 @@ def remove_leftovers(workspace: Workspace) -> None:
     remove_leftovers_in(
         *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
         *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
-        *(workspace.rankers, workspace.judging, workspace.text_encoders),
+        *(workspace.rankers, workspace.judging, workspace.text_encoders, workspace.teachers),
     )

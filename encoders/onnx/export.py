@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import write_manifest
-from omnisearch.data.workspace.errors import InputError, MissingExtra, OmniError
+from omnisearch.data.workspace.errors import InputError, OmniError
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.onnx.query_tower import (
@@ -54,12 +53,9 @@ def export_query_tower(
         The contents of `export.json`.
 
     Raises:
-        InputError: onnx or onnxruntime is not installed, or the tokeniser has no fast form.
+        InputError: the tokeniser has no fast form.
         OmniError: the export's vectors differ from PyTorch's; nothing is written.
     """
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise MissingExtra(package, "serve")
     texts = list(dict.fromkeys([*sample, *_ODD]))
     final = workspace.export(encoder.checkpoint)
     # Readers between the removal of the old export and the new one fall back to PyTorch.
@@ -71,13 +67,15 @@ def export_query_tower(
 def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | None) -> None:
     write_tokeniser(encoder.tokeniser.hub_tokeniser, folder / TOKENISER)
     write_float32(encoder.model.query, folder / FLOAT32)
-    write_int8(folder / FLOAT32, folder / INT8)
+    if recall:
+        write_int8(folder / FLOAT32, folder / INT8)
     facts: dict[str, Any] = {
         "checkpoint": encoder.checkpoint,
         "dim": encoder.dim,
         "max_tokens": encoder.tokeniser.max_tokens,
         "pad": encoder.tokeniser.pad,
         "pooling": encoder.model.query.pooling,
+        "prompt": encoder.tokeniser.prompt,
         "serves": "float32",
         "float32": {},
         "int8": {},
@@ -103,13 +101,15 @@ def _write(folder: Path, encoder: Encoder, texts: list[str], recall: Recall | No
             where=f"checkpoint {encoder.checkpoint}",
             how="PyTorch keeps encoding queries. Please report the backbone's name.",
         )
-    small = OnnxQueries(folder, precision="int8")
-    facts["int8"] = {"cosine": least_cosine(wanted, small.queries(texts))}
-    facts["int8"] |= judge(recall(whole), recall(small)) if recall else judge({}, {})
+    facts["int8"] = judge({}, {})
+    if recall:
+        small = OnnxQueries(folder, precision="int8")
+        facts["int8"] = judge(recall(whole), recall(small))
+        facts["int8"]["cosine"] = least_cosine(wanted, small.queries(texts))
     if facts["int8"]["kept"]:
         facts["serves"] = "int8"
     else:
-        (folder / INT8).unlink()
+        (folder / INT8).unlink(missing_ok=True)
     write_manifest(folder, EXPORT, facts)
 
 
@@ -158,25 +158,29 @@ def write_tokeniser(hub_tokeniser: Any, path: Path) -> None:
     own.save(str(path))
 
 
-def write_float32(tower: torch.nn.Module, path: Path) -> None:
-    """`encoders.models.query.QueryEncoder` as ONNX: input_ids, attention_mask (n, l) → (n, dim)."""
-    tower.eval()
-    ids = torch.full((2, 6), 1)
-    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+def write_float32(
+    model: torch.nn.Module,
+    path: Path,
+    inputs: Sequence[str] = ("input_ids", "attention_mask"),
+    output: str = "embedding",
+) -> None:
+    """A model of word pieces as ONNX: its inputs int64 (n, length), its output float32 (n, ...)."""
+    model.eval()
+    examples = {
+        "input_ids": torch.full((2, 6), 1),
+        "attention_mask": torch.tensor([[1] * 6, [1] * 4 + [0] * 2]),
+        "token_type_ids": torch.tensor([[0] * 3 + [1] * 3] * 2),
+    }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
-            tower,
-            (ids, mask),
+            model,
+            tuple(examples[name] for name in inputs),
             str(path),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["embedding"],
-            dynamic_axes={
-                "input_ids": {0: "n", 1: "length"},
-                "attention_mask": {0: "n", 1: "length"},
-                "embedding": {0: "n"},
-            },
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={name: {0: "n", 1: "length"} for name in inputs} | {output: {0: "n"}},
             opset_version=_OPSET,
             # Traced: the newer exporter needs another package and gave no benefit here.
             dynamo=False,

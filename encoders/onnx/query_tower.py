@@ -14,28 +14,33 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.text.normalise import encodable, normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import Kind, read_manifest, read_verified
-from omnisearch.data.workspace.errors import Corrupt, install_extra
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.reading import check_array, check_shape, reading
 
 FLOAT32, INT8 = "query.onnx", "query.int8.onnx"
 TOKENISER = "tokenizer.json"
 MANIFEST = "export.json"
-EXPORT = Kind("export", 1, again="Run `omnisearch export onnx` again.", manifest=MANIFEST)
+EXPORT = Kind(
+    "export",
+    2,
+    again="Run `omnisearch index build`, or `omnisearch export onnx`.",
+    manifest=MANIFEST,
+)
 _DRIFT = 0.002  # tolerated drop of a cosine from the exporting processor to this one
 _FACTS = {
     "checkpoint": str,
     "dim": int,
     "max_tokens": int,
     "pad": int,
+    "prompt": str,
     "serves": str,
     "check": dict,
     "int8": dict,
@@ -83,6 +88,7 @@ class OnnxQueries:
         self.precision = precision or self.facts["serves"]
         name = INT8 if self.precision == "int8" else FLOAT32
         self.max_tokens, self._pad = self.facts["max_tokens"], self.facts["pad"]
+        self._prompt = self.facts["prompt"]
         content = read_verified(folder, EXPORT, self.facts, TOKENISER)
         with reading("The tokenizer", folder / TOKENISER, EXPORT.again):
             self._tokeniser = Tokenizer.from_buffer(content)
@@ -128,7 +134,7 @@ class OnnxQueries:
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """The word piece ids of each text, the same as `encoders.models.query.QueryTokeniser`'s."""
-        plain = [normalise_query(text).encode("utf-8", "replace").decode() for text in texts]
+        plain = [encodable(f"{self._prompt}{normalise_query(text)}") for text in texts]
         if len(plain) == 1:  # no thread pool for one text
             rows = [self._tokeniser.encode(plain[0]).ids]
         else:
@@ -153,13 +159,6 @@ def open_export(workspace: Workspace, checkpoint: str, threads: int = 0) -> Onnx
     """
     folder = workspace.export(checkpoint)
     if not folder.is_dir():
-        return None
-    if find_spec("onnxruntime") is None:
-        logger.warning(
-            "%s: ONNX Runtime is not installed; PyTorch encodes queries. Install it: %s",
-            folder,
-            install_extra("serve"),
-        )
         return None
     try:
         tower = OnnxQueries(folder, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +16,16 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import ItemVectors
+from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import InputError, NothingToLearn, NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.checkpoint import Parts
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary
+from omnisearch.encoders.models.pruned import pruned
 from omnisearch.encoders.models.query import (
     QueryEncoder,
     QueryTokeniser,
@@ -85,23 +88,22 @@ def prepare(
     items = Items(texts, features, NgramIndex(vocabulary, 2**62, 2**62))
     data = training_data(db, items, tables)
     if not any(config.mix[name] > 0 for name in data.pairs):
-        raise NotReady(
+        raise NothingToLearn(
             "The data sets selected for training have no pairs.",
             where=", ".join(name for name, share in config.mix.items() if share > 0),
             how="Import such engagements, or give other data sets a share.",
         )
     if saved is None:
         strings = {text for entries in texts.values() for _, item in entries for _, text in item}
-        saved = _new_parts(workspace, config, vocabulary, data, features, sorted(strings))
-        if config.warm_steps:
-            check_encoder(db, config.backbone, saved.model.query.backbone)
-    tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens)
+        saved = _new_parts(workspace, db, config, vocabulary, data, features, sorted(strings))
+    tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens, config.query_prompt)
     pieces = tokeniser(data.queries)
     return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until)
 
 
 def _new_parts(
     workspace: Workspace,
+    db: sqlite_utils.Database,
     config: Config,
     vocabulary: NgramVocabulary,
     data: TrainingData,
@@ -110,7 +112,11 @@ def _new_parts(
 ) -> Parts:
     torch.manual_seed(config.seed)
     if config.backbone:
-        backbone, hub_tokeniser = named_backbone(encoder_folder(workspace, config.backbone))
+        whole, its_own = named_backbone(encoder_folder(workspace, config.backbone))
+        if config.warm_steps:
+            check_encoder(db, config.backbone, whole)
+        needed = chain([config.query_prompt], data.queries, map(normalise_query, strings))
+        backbone, hub_tokeniser = pruned(whole, its_own, needed)
     else:
         hub_tokeniser = train_wordpiece([*data.queries, *strings], config.wordpieces)
         backbone = small_backbone(config, len(hub_tokeniser))

@@ -12,6 +12,7 @@ from uuid import uuid4
 import sqlite_utils
 import torch
 
+from omnisearch.data.catalogue.learned_from import encoders_learn_from
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, write_pointer
@@ -24,7 +25,6 @@ from omnisearch.encoders.checkpoint import (
     TRAINING,
     TrainingState,
     arrays_of,
-    folder_of,
     load_parts,
     load_state,
     prune,
@@ -33,6 +33,7 @@ from omnisearch.encoders.checkpoint import (
     verify,
     write_checkpoint,
 )
+from omnisearch.encoders.checkpoint_folder import folder_of
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.training.batches import BatchStream
 from omnisearch.encoders.training.card import write_card
@@ -103,8 +104,11 @@ def train(
             parts = load_parts(last)
             _check_same(parts.config, config, last)
         torch.manual_seed(config.seed)
+        learned_from = encoders_learn_from(db)  # first: what comes in meanwhile is new
         prepared = prepare(workspace, db, config, parts, progress)
-        made = _Training(workspace, name, db, config, prepared, last, on_step, group, progress)
+        made = _Training(
+            *(workspace, name, db, config, prepared, learned_from, last, on_step, group, progress)
+        )
         return made.run()
 
 
@@ -129,6 +133,7 @@ class _Training:
         db: sqlite_utils.Database,
         config: Config,
         prepared: Prepared,
+        learned_from: dict[str, Any],
         last: Path | None,
         on_step: OnStep | None,
         group: Group,
@@ -151,6 +156,7 @@ class _Training:
         )
         self.validator = Validator(self.data, prepared.valid, config, prepared.pieces, prepared.pad)
         self.train_until = prepared.train_until
+        self.learned_from = learned_from
         self.at = Progressing(uuid4().hex[:8], self.data.fingerprint())
         group.check_same(self.at.fingerprint, self.device)
         if last is not None:
@@ -232,7 +238,8 @@ class _Training:
         tensors = {key: value.cpu() for key, value in tensors.items()}
         folder = self.workspace.checkpoints / self.name / self._folder_name()
         card = write_card(self.config, self._facts())
-        write_checkpoint(folder, self.parts, card, TrainingState(asdict(self.at), tensors))
+        state = TrainingState(asdict(self.at), tensors)
+        write_checkpoint(folder, self.parts, card, state, self.learned_from)
         write_pointer(self.workspace.last_checkpoint(self.name), folder.name)
         prune(self.workspace, self.name, keep={self.at.best_folder})
 

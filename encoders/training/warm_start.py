@@ -24,9 +24,11 @@ from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.config import Config
+from omnisearch.encoders.form import form_of
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.model import OmniModel
 from omnisearch.encoders.models.query import takes_bf16
+from omnisearch.encoders.packaged import local_folder
 from omnisearch.encoders.text_encoder import FEATURE, TUNED_PREFIX, text_encoder
 from omnisearch.encoders.training.align import align
 from omnisearch.encoders.training.chunks import (
@@ -62,7 +64,7 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     """
     encoder = text_encoder(db)
     if not config.warm_steps or encoder is None or config.backbone not in ("", encoder[0]):
-        return replace(config, warm_steps=0)
+        return replace(_with_form(config), warm_steps=0)
     tuned = encoder[0].startswith(TUNED_PREFIX)
     gentle: dict[str, Any] = {
         "lr": (GENTLER if tuned else GENTLE) * config.lr,
@@ -78,12 +80,22 @@ def warm_config(db: sqlite_utils.Database, config: Config) -> Config:
     warm = replace(
         config,
         backbone=encoder[0],
-        pooling=encoder[1],
+        pooling=encoder[1].pooling,
+        query_prompt=encoder[1].query,
         steps=steps,
         warmup_steps=config.warmup_steps * steps // config.steps,
         valid_every=max(1, config.valid_every * steps // config.steps),
     )
     return replace(warm, **gentle)
+
+
+def _with_form(config: Config) -> Config:
+    """The config with the pooling and the prompt of its backbone, where it names none."""
+    if not config.backbone:
+        return replace(config, pooling=config.pooling or "cls")
+    form = form_of(local_folder(config.backbone), config.pooling or None)
+    prompt = config.query_prompt or form.query
+    return replace(config, pooling=form.pooling, query_prompt=prompt)
 
 
 def _pairs_of_log(db: sqlite_utils.Database, most: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from omnisearch.data.text.normalise import normalise_query
+from omnisearch.data.text.normalise import encodable, normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.config import CacheConfig, EngineConfig, cache_config, engine_config
 from omnisearch.engine.query_embeddings.protocol import DAY, Store
@@ -310,7 +310,7 @@ class QueryCache:
 
 def key_of(query: str) -> str:
     """The normalised query; lone surrogates, which stores cannot hold, become "?"."""
-    return normalise_query(query).encode("utf-8", "replace").decode()
+    return encodable(normalise_query(query))
 
 
 def _close_at_exit(reference: weakref.ref[QueryCache]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.encoders.onnx.query_tower import QueryTower
 from omnisearch.engine.query_embeddings.cache import QueryCache, key_of
 
@@ -236,6 +237,8 @@ class QueryEmbedder:
 
     def _ask(self, tower: QueryTower, keys: list[str], request: _Request) -> None:
         """Attach the request to the jobs of its queries; new jobs join the queue."""
+        if not tower.dim:
+            raise NoEmbeddings
         now = time.monotonic()
         with self._changed:
             if self._closed:

@@ -95,7 +95,7 @@ def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery
 def _design(snapshot: Snapshot, db: sqlite_utils.Database, options: DrawOptions) -> Design:
     notes = data_notes(db)
     if snapshot.rankers is None and {"l1", "full"} & set(options.systems):
-        notes.append("No rankers are trained: 'l1' and 'full' rank by cosine and shared words.")
+        notes.append("No rankers are trained: the starter ranker orders 'l1' and 'full'.")
     return Design(
         systems=list(options.systems),
         k=options.k,

@@ -1,16 +1,20 @@
 """Spelling correction: replaces query words that no item has by words that items have.
 
-One edit is allowed: a letter added, removed or changed, or two neighbours swapped. As in Garbe's
-SymSpell, words one edit apart are matched by their forms with one letter left out. The words come
-from the catalogue, so brands and languages need no dictionary.
+One edit is allowed: a letter added, removed or changed, or two neighbours swapped; or letters are
+spelled out (mueller for müller). A letter is what a key types: also a vowel sign, or a part of a
+Korean syllable. As in Garbe's SymSpell, words one edit apart are matched by their forms with one
+letter left out. The words come from the catalogue, so brands and languages need no dictionary; of
+several that are as near, the one is chosen that stands beside the query's other words in items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from unicodedata import normalize
 from zlib import crc32
 
 import numpy as np
@@ -20,15 +24,22 @@ from safetensors.numpy import load_file, save_file
 from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import is_unspaced, replace_words
-from omnisearch.data.text.tokens import STOP_WORDS, code_token, tokens
+from omnisearch.data.text.tokens import STOP_WORDS, Use, code_token, query_tokens, tokens
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.words import ascends, check_ends
+from omnisearch.indexer.parts.token_index import TokenIndex
+from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans
 
+Has = Callable[[list[str], str], list[bool]]  # whether a language has words
 SPELLING_FILE = "spelling.safetensors"
+SPELLED_FILE = "spelled.safetensors"
+NO_KEYS = np.zeros(0, np.uint32)
 
-SHORTEST = 4  # shorter words are one edit from too many others
+SHORTEST = 4  # shorter words are one edit from too many others: the query's other words must tell
+SHORTEST_KOREAN = 3  # syllables
 LONGEST = 32
+MOST_NEAR = 32  # words that are compared by the query's other words, the most frequent ones
+LONG = 8  # one edit in so many letters is an error, whatever the other words of the query are
 HALF = 3  # minimum letters of each half of a divided word
 MOST = 500_000  # suggested words, the most frequent ones
 MOST_REPLACED = 8  # words of one query, to bound the time of a search
@@ -39,7 +50,51 @@ _UNITS = (
     "metre metres metri metros mile miles ounce ounces pint pixel pouces pound pounds pulgadas "
     "quart stone volt volts watt watts yard yards zoll gbit mbit gbps mbps"
 )
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+_DEPTH = 1000  # items that have most of the query's other words, and items that have a near word
+_SHARP = 4  # how much less an item tells that has fewer of them; 1 to 16 are level on Home Depot
+# Of the best item's score: what an item with a near word must have, chosen on half of the queries
+# of Home Depot; and if the word to replace is doubtful, chosen on half of benchmarks/titles.py.
+_LEAST = 0.6
+_SURE = 0.9
 _LEFT_ALONE = STOP_WORDS | EXCLUDING | frozenset(_UNITS.split())
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words of one segment's items, found by what is near them.
+
+    Attributes:
+        letters: uint8, the words concatenated in UTF-8, frequent ones first.
+        ends: int64 (v,), the end of each word. counts: int64 (v,), items of the segment that have
+            it, also those that no longer count.
+        left_out: uint32 (m,), ascending, hashes of each word with one letter left out, of the word
+            itself, and of the word spelled out; owners: int32 (m,), the position of the word.
+    """
+
+    letters: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
+    left_out: np.ndarray
+    owners: np.ndarray
+
+    def word(self, place: int) -> str:
+        """The word at a position."""
+        start = self.ends[place - 1] if place else 0
+        return self.letters[start : self.ends[place]].tobytes().decode()
+
+    @cached_property
+    def listed(self) -> dict[str, int]:
+        """Each word and its position."""
+        return {self.word(place): place for place in range(len(self.ends))}
+
+    def near(self, texts: list[str]) -> list[int]:
+        """The positions, ascending, of the words that share a hash with any of the texts."""
+        keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
+        first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
+        pairs = zip(first.tolist(), last.tolist(), strict=True)
+        return np.unique(np.concatenate([self.owners[a:b] for a, b in pairs])).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,25 +102,27 @@ class Spelling:
     """The words of a catalogue.
 
     Attributes:
-        letters: uint8, the suggested words concatenated in UTF-8, frequent ones first.
-        ends: int64 (v,), the end of each word. counts: uint32 (v,), items that have it.
-        known: uint32, ascending, `keys_of` all words that are not replaced: the catalogue's, and
-            those that the query tower knows (no item may have 'twig', yet it must not become
-            'twin').
-        left_out: uint32 (m,), ascending, hashes of each word with one letter left out, and of the
-            word itself; owners: int32 (m,), the position of the word.
+        vocabularies: of each segment; the suggested words.
+        counts: of each segment int64 (v,), the items that count and have each word.
+        known: uint32, ascending, `keys_of` the catalogue's words, which are not replaced, and those
+            that the query tower knows: no item may have 'twig', yet it must not become 'twin'
+            unless the other words of the query say so.
+        lasting: uint32, ascending, those of `known` that do not depend on the items.
+        indexes: the token indexes of the items, which choose between words.
     """
 
-    letters: np.ndarray
-    ends: np.ndarray
-    counts: np.ndarray
+    vocabularies: tuple[Vocabulary, ...]
+    counts: tuple[np.ndarray, ...]
     known: np.ndarray
-    left_out: np.ndarray
-    owners: np.ndarray
+    lasting: np.ndarray
+    indexes: tuple[TokenIndex, ...] = ()
 
     @cached_property
-    def respelled(self) -> Callable[[str], str]:
+    def respelled(self) -> Callable[..., str]:
         """A normalised query in which words that no item has are replaced by similar ones.
+
+        With a function as second argument, which says of words whether items in the query's
+        language have them, and that language as third, such words come first.
 
         Words written together ('powertool') are separated. Numbers, units, what is glued to a
         number (RTX4090), and a query that is an item's code stay. If nothing is replaced, the query
@@ -73,38 +130,68 @@ class Spelling:
         """
         return lru_cache(maxsize=10_000)(self._respelled)
 
-    def _respelled(self, query: str) -> str:
+    def _respelled(self, query: str, has: Has | None = None, language: str = "") -> str:
         if self._has([code_token(query)]):
             return query
         found: dict[str, str] = {}
 
-        def replace(word: str) -> str:
-            if word in _LEFT_ALONE or self._knows(word):
+        def without(word: str) -> str:
+            if word in _LEFT_ALONE or self._found(word):
                 return word
-            if word not in found and len(found) < MOST_REPLACED:
-                found[word] = self.replaced(word)
-            return found.get(word, word)
+            found[word] = word
+            return ""
 
-        text = replace_words(query, replace)
-        return query if all(word == other for word, other in found.items()) else text
+        others = replace_words(query, without)
+        for word in list(found)[:MOST_REPLACED]:
+            found[word] = self.replaced(word, others, has, language)
+        if all(word == other for word, other in found.items()):
+            return query
+        return replace_words(query, lambda word: found.get(word, word))
 
-    def word(self, place: int) -> str:
-        """The word at a position."""
-        start = self.ends[place - 1] if place else 0
-        return self.letters[start : self.ends[place]].tobytes().decode()
+    def counted(self) -> dict[str, int]:
+        """Each word and how many items have it."""
+        found: dict[str, int] = {}
+        for part, counts in zip(self.vocabularies, self.counts, strict=True):
+            numbers = counts.tolist()
+            if not found:
+                found = dict(zip(part.listed, numbers, strict=True))
+                continue
+            for word, place in part.listed.items():
+                found[word] = found.get(word, 0) + numbers[place]
+        return {word: count for word, count in found.items() if count}
 
-    def counted(self) -> Iterator[tuple[str, int]]:
-        """Each word and its count."""
-        for place, count in enumerate(self.counts.tolist()):
-            yield self.word(place), count
+    def replaced(
+        self, word: str, others: str = "", has: Has | None = None, language: str = ""
+    ) -> str:
+        """The replacement of one word: itself, another word, or several.
 
-    def replaced(self, word: str) -> str:
-        """The replacement of one word: itself, another word, or several."""
-        if word in _LEFT_ALONE or self._knows(word) or is_unspaced(word):
+        Args:
+            others: the other words of the query, those that items have.
+            has, language: as of `respelled`.
+        """
+        if word in _LEFT_ALONE or not _is_spelled(word) or self._found(word):
             return word
-        if not word.isalpha() or not SHORTEST <= len(word) <= LONGEST:
+        if not 1 < len(_typed(word)) <= LONGEST:
             return word
-        return self._nearest(word) or self._divided(word) or word
+        shortest = SHORTEST_KOREAN if _HANGUL.search(word) else SHORTEST
+        least = 0.0 if len(word) >= LONG else _LEAST
+        if len(word) < shortest or self._knows(word):
+            least = _SURE
+        near = self._nearest(word)
+        if has is not None:
+            own = [other for other, its in zip(near, has(near, language), strict=True) if its]
+            near = own or near
+        if near or least == _SURE:
+            return next(iter(self._beside(near, others, least)), word)
+        return word if self._searched(word) else self._divided(word) or word
+
+    def _found(self, word: str) -> bool:
+        """Whether items have a word, not the query tower alone."""
+        return self._knows(word) and (not self.indexes or self._searched(word))
+
+    def _searched(self, word: str) -> bool:
+        """Whether the word finds an item, by its own texts or by what searchers typed for it."""
+        return any(len(index.search(query_tokens(word), 1)[0]) for index in self.indexes)
 
     def _knows(self, word: str) -> bool:
         return self._has(tokens(word))
@@ -114,13 +201,40 @@ class Spelling:
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         return bool(len(self.known)) and bool((self.known[at] == keys).all())
 
-    def _nearest(self, word: str) -> str | None:
-        """The most frequent word that is one edit away."""
-        for place in self._near(_without_one(word)):
-            candidate = self.word(place)
-            if OSA.distance(word, candidate, score_cutoff=1) == 1:
-                return candidate
-        return None
+    def _nearest(self, word: str) -> list[str]:
+        """The words one edit away, frequent ones first, or the one that is the same spelled out."""
+        typed, out, found = _typed(word), word.translate(_SPELLED_OUT), []
+        for candidate in self._near([*_without_one(typed), out]):
+            if candidate.translate(_SPELLED_OUT) == out:
+                return [candidate]
+            other = _typed(candidate)
+            if len(other) > 1 and OSA.distance(typed, other, score_cutoff=1) == 1:
+                found.append(candidate)
+                if len(found) == MOST_NEAR:
+                    break
+        return found
+
+    def _beside(self, near: list[str], others: str, least: float) -> list[str]:
+        """The words, first the one whose items have most of the query's other words.
+
+        Args:
+            least: only words of an item that has as large a part of them as the best item has.
+        """
+        terms = query_tokens(others)
+        near = [word for word in near if tokens(word)[0] not in terms] or near
+        found = [index.search(terms, _DEPTH) for index in self.indexes]
+        best = max((float(scores.max(initial=0)) for _, scores in found), default=0.0)
+        if not best:
+            return near if least < _SURE else []
+        weights, highest = np.zeros(len(near)), np.zeros(len(near))
+        for index, (rows, scores) in zip(self.indexes, found, strict=True):
+            for place, word in enumerate(near):
+                having, _ = index.search({tokens(word)[0]: Use()}, _DEPTH)
+                beside = scores[np.isin(rows, having)] / best
+                weights[place] += (beside**_SHARP).sum()
+                highest[place] = max(highest[place], beside.max(initial=0))
+        order = np.argsort(-weights, kind="stable").tolist()
+        return [near[place] for place in order if highest[place] >= least]
 
     def _divided(self, word: str) -> str | None:
         """The word split into two that several items have; maximises the rarer one's frequency."""
@@ -133,14 +247,35 @@ class Spelling:
         return found
 
     def _count(self, word: str) -> int:
-        return next((int(self.counts[at]) for at in self._near([word]) if self.word(at) == word), 0)
+        return self._counted([word]).get(word, 0)
 
-    def _near(self, texts: list[str]) -> list[int]:
-        """The positions, ascending, of words that share a hash with any of the texts."""
-        keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
-        first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
-        pairs = zip(first.tolist(), last.tolist(), strict=True)
-        return np.unique(np.concatenate([self.owners[a:b] for a, b in pairs])).tolist()
+    def _near(self, texts: list[str]) -> list[str]:
+        """The words that share a hash with any of the texts, frequent ones first."""
+        found = self._counted(texts)
+        return sorted((word for word in found if found[word]), key=lambda w: (-found[w], w))
+
+    def _counted(self, texts: list[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for part, counts in zip(self.vocabularies, self.counts, strict=True):
+            for place in part.near(texts):
+                word = part.word(place)
+                found[word] = found.get(word, 0) + int(counts[place])
+        return found
+
+
+def _is_spelled(word: str) -> bool:
+    """Whether a word consists of letters and marks, of a script that has spaces."""
+    return word[0].isalpha() and not is_unspaced(word)
+
+
+def _typed(word: str) -> str:
+    """The letters as they are typed: Korean syllables in their parts."""
+    return normalize("NFD", word) if _HANGUL.search(word) else word
+
+
+def _variants(word: str) -> set[str]:
+    """What a word is found by."""
+    return {word, *_without_one(_typed(word)), word.translate(_SPELLED_OUT)}
 
 
 def _without_one(word: str) -> list[str]:
@@ -153,16 +288,21 @@ def keys_of(texts: Iterable[str]) -> np.ndarray:
     return word_keys(token for text in texts for token in tokens(text))
 
 
-def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -> None:
-    """Store the words of a catalogue with the number of items that have each.
+def write_spelling(
+    folder: Path, counts: Mapping[str, int], known: np.ndarray, lasting: np.ndarray = NO_KEYS
+) -> dict[str, int]:
+    """Store the words of items with the number of items that have each.
 
     Args:
-        known: `keys_of` further words that are not replaced.
+        known: `keys_of` further words that are not replaced; lasting: those whatever the items.
+
+    Returns:
+        The position of each suggested word.
     """
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    chosen = [word for word in ordered if word.isalpha() and len(word) <= LONGEST][:MOST]
+    chosen = [word for word in ordered if _is_spelled(word) and len(word) <= LONGEST][:MOST]
     letters = [word.encode() for word in chosen]
-    variants = [_without_one(word) if len(word) >= SHORTEST else [word] for word in chosen]
+    variants = list(map(_variants, chosen))
     left_out = np.array([crc32(text.encode()) for part in variants for text in part], np.uint32)
     owners = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(part) for part in variants])
     order = np.lexsort((owners, left_out))
@@ -170,37 +310,108 @@ def write_spelling(folder: Path, counts: Mapping[str, int], known: np.ndarray) -
         {
             "letters": np.frombuffer(b"".join(letters), np.uint8),
             "ends": np.cumsum([len(word) for word in letters], dtype=np.int64),
-            "counts": np.array([counts[word] for word in chosen], np.uint32),
-            "known": np.union1d(known, keys_of(ordered)),
+            "counts": np.array([counts[word] for word in chosen], np.int64),
+            "known": np.union1d(np.union1d(known, lasting), keys_of(ordered)),
+            "lasting": lasting,
             "left_out": left_out[order],
             "owners": owners[order],
         },
         folder / SPELLING_FILE,
     )
+    return {word: place for place, word in enumerate(chosen)}
 
 
-def open_spelling(folder: Path) -> Spelling:
+def open_spelling(folder: Path, indexes: tuple[TokenIndex, ...] = ()) -> Spelling:
     """Open what `write_spelling` wrote into `folder`.
+
+    Args:
+        indexes: the token indexes of the items.
 
     Raises:
         Corrupt: the file is missing, or its columns do not fit together.
     """
     path = folder / SPELLING_FILE
     with reading("The words for spelling", path, REBUILD):
-        spelling = Spelling(**load_file(path))
-        letters, ends, owners = spelling.letters, spelling.ends, spelling.owners
+        columns = load_file(path)
+        known, lasting = columns.pop("known"), columns.pop("lasting")
+        words = Vocabulary(**columns)
+        letters, ends, owners = words.letters, words.ends, words.owners
         check_array("letters", letters, np.uint8, (None,))
         check_array("ends", ends, np.int64, (None,))
-        check_array("counts", spelling.counts, np.uint32, (len(ends),))
-        check_array("known", spelling.known, np.uint32, (None,))
-        check_array("left_out", spelling.left_out, np.uint32, (None,))
-        check_array("owners", owners, np.int32, (len(spelling.left_out),))
+        check_array("counts", words.counts, np.int64, (len(ends),))
+        check_array("known", known, np.uint32, (None,))
+        check_array("lasting", lasting, np.uint32, (None,))
+        check_array("left_out", words.left_out, np.uint32, (None,))
+        check_array("owners", owners, np.int32, (len(words.left_out),))
         check_ends("the index of words", ends, len(letters))
         if owners.min(initial=0) < 0 or owners.max(initial=-1) >= len(ends):
             raise ValueError("an owner is out of range")
-        if not (ascends(spelling.known) and ascends(spelling.left_out)):
-            raise ValueError("known or left_out does not ascend")
+        if not all(map(ascends, (known, lasting, words.left_out))):
+            raise ValueError("known, lasting or left_out does not ascend")
         letters.tobytes().decode()
         if ((letters[ends[ends < len(letters)]] & 0xC0) == 0x80).any():
             raise ValueError("a word ends inside a letter")
-        return spelling
+        return Spelling((words,), (words.counts,), known, lasting, indexes)
+
+
+def write_spelled(folder: Path, places: np.ndarray, ends: np.ndarray) -> None:
+    """Store the suggested words of each item: int32 positions, and int64 (n,) their ends."""
+    save_file({"places": places, "ends": ends}, folder / SPELLED_FILE)
+
+
+def open_spelled(folder: Path, rows: int, words: int) -> Words:
+    """The suggested words of each of `rows` items, positions among `words`; raises Corrupt."""
+    path = folder / SPELLED_FILE
+    with reading("The words of items for spelling", path, REBUILD):
+        columns = load_file(path)
+        places, ends = columns["places"], columns["ends"]
+        check_array("places", places, np.int32, (None,))
+        check_array("ends", ends, np.int64, (rows,))
+        check_ends("the index of words", ends, len(places))
+        if places.min(initial=0) < 0 or places.max(initial=-1) >= words:
+            raise ValueError("a position is out of range")
+        return Words(places, *spans(ends))
+
+
+def stacked_spelling(
+    parts: Sequence[Spelling],
+    gone: Sequence[np.ndarray],
+    forgotten: np.ndarray,
+    indexes: tuple[TokenIndex, ...],
+) -> Spelling:
+    """The words of a generation's segments.
+
+    Args:
+        gone: of each segment, the positions of the words of items that no longer count, one for
+            each item and word.
+        forgotten: `keys_of` words of such items that no item has.
+    """
+    vocabularies = tuple(part.vocabularies[0] for part in parts)
+    counts = tuple(
+        words.counts - np.bincount(places, minlength=len(words.counts))
+        for words, places in zip(vocabularies, gone, strict=True)
+    )
+    lasting = parts[0].lasting  # that of the build
+    known = parts[0].known
+    for part in parts[1:]:
+        known = np.insert(known, *_missing(known, part.known))
+    known = np.delete(known, _places(known, forgotten[~_among(lasting, forgotten)]))
+    return Spelling(vocabularies, counts, known, lasting, indexes)
+
+
+def _among(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """bool (m,): which keys are among the known ones, ascending and usually many more."""
+    if not len(known):
+        return np.zeros(len(keys), bool)
+    return known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+
+
+def _missing(known: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where to insert the keys that are not among the known ones, and these keys."""
+    new = keys[~_among(known, keys)]
+    return np.searchsorted(known, new), new
+
+
+def _places(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Where those of the keys are that are among the known ones."""
+    return np.searchsorted(known, keys[_among(known, keys)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import lt
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from omnisearch.data.workspace.reading import (
     reading,
 )
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.words import Words, ascends, check_ends
+from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans, stacked_words
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -49,7 +51,6 @@ DISPLAY_FILE = "display.jsonl"
 # Column → type and shape; n is the number of rows, None any number.
 _ROWS, _ANY = -1, None
 _COLUMNS: dict[str, tuple[Any, tuple[int | None, ...]]] = {
-    "deleted": (bool, (_ROWS,)),
     "price": (np.float32, (_ROWS,)),
     "created_at": (np.int64, (_ROWS,)),
     "is_ad": (bool, (_ROWS,)),
@@ -99,28 +100,47 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class Postings:
-    """The rows that belong to each key (a board, an engaging query), with weights.
+class Posting:
+    """The rows that belong to each key in one segment.
 
     Attributes:
         keys: uint64 (m,), `key_of` the board's or the query's id, ascending.
-        rows: int32 (m,), ascending within a key.
+        rows: int32 (m,), of the table, ascending within a key; -1 if the item no longer counts.
         weights: float32 (m,).
-        size: n, rows of the table.
     """
 
     keys: np.ndarray
     rows: np.ndarray
     weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Postings:
+    """The rows that belong to each key (a board, an engaging query), with weights.
+
+    Attributes:
+        parts: of each segment.
+        size: n, rows of the table.
+    """
+
+    parts: tuple[Posting, ...]
     size: int
 
     def find(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The rows, ascending, of a board id or a query's id, and their weights."""
         key = np.uint64(key_of(text))
-        start, stop = np.searchsorted(self.keys, (key, key + np.uint64(1)))
-        if key == np.iinfo(np.uint64).max:
-            stop = len(self.keys)
-        return self.rows[start:stop], self.weights[start:stop]
+        found = []
+        for part in self.parts:
+            start, stop = np.searchsorted(part.keys, (key, key + np.uint64(1)))
+            if key == np.iinfo(np.uint64).max:
+                stop = len(part.keys)
+            found.append((part.rows[start:stop], part.weights[start:stop]))
+        if len(found) == 1:
+            return found[0]
+        rows, weights = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.argsort(rows, kind="stable")
+        order = order[np.searchsorted(rows[order], 0) :]
+        return rows[order], weights[order]
 
     def mask(self, text: str) -> np.ndarray:
         """Bool (n,): the rows of a board id or a query's id."""
@@ -138,13 +158,37 @@ class Postings:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What is displayed of one segment's items.
+
+    Attributes:
+        text: uint8, lines of JSON. ends: int64 (m,), the end of each item's line.
+        path: of the file.
+    """
+
+    text: np.ndarray
+    ends: np.ndarray
+    path: Path
+
+    def lines(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        """Raises Corrupt if a line is not of that form."""
+        text = self.text.data  # slices of a memmap are costly
+        ends = self.ends[places].tolist()
+        found = []
+        with reading("What is displayed of items", self.path, REBUILD):
+            for place, end in zip(places, ends, strict=True):
+                found.append(orjson.loads(text[int(self.ends[place - 1]) if place else 0 : end]))
+            check_shape(found, [{str: (str, float)}])
+        return found
+
+
+@dataclass(frozen=True)
 class ItemTable:
-    """The columns of one entity type; all have n rows, deleted items included.
+    """The columns of one entity type; all have n rows.
 
     Attributes:
         entity: 'pin', 'product' or 'query'.
-        ids: the items' ids by row.
-        deleted: bool, the item is no longer in the catalogue, and searches do not return it.
+        ids: the items' ids by row, ascending.
         price: float32, NaN unknown. created_at: int64 seconds, 0 unknown. is_ad: bool.
         full_name: uint64, `keys.name_key` of the item's name.
         language, country, brand: Codes.
@@ -152,11 +196,12 @@ class ItemTable:
             weighted as enrichment weighted it (§3.2.3).
         names: the words of each item's name; lacks: those of them that the name excludes
             ('without').
+        shown: of each segment.
+        layout: in which segment a row's item lies; None if there is one segment.
     """
 
     entity: str
     ids: list[str]
-    deleted: np.ndarray
     price: np.ndarray
     created_at: np.ndarray
     is_ad: np.ndarray
@@ -168,34 +213,76 @@ class ItemTable:
     engaged: Postings
     names: Words
     lacks: Words
-    _display: np.ndarray
-    _display_ends: np.ndarray
-    _folder: Path
+    shown: tuple[Shown, ...]
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """The row of each item that is not deleted."""
-        rows = {key: row for row, key in enumerate(self.ids)}
-        for row in np.flatnonzero(self.deleted).tolist():
-            del rows[self.ids[row]]
-        return rows
+        """The row of each item."""
+        return {key: row for row, key in enumerate(self.ids)}
 
     def display(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """What a result page shows of each row: those of DISPLAYED that the item has. Empty for a
-        deleted item. Raises Corrupt if a row is not of that form.
+        """What a result page shows of each row: those of DISPLAYED that the item has. Raises
+        Corrupt if a row is not of that form.
         """
-        text = self._display.data  # slices of a memmap are costly
-        ends = self._display_ends[np.asarray(rows, np.int64)].tolist()
-        found = []
-        with reading("What is displayed of items", self._folder / DISPLAY_FILE, REBUILD):
-            for row, end in zip(rows, ends, strict=True):
-                line = text[int(self._display_ends[row - 1]) if row else 0 : end]
-                found.append(orjson.loads(line) if line else {})
-            check_shape(found, [{str: (str, float)}])
+        if self.layout is None:
+            return self.shown[0].lines(list(map(int, rows)))
+        found: list[dict[str, Any]] = [{}] * len(rows)
+        for segment, which, places in self.layout.split(np.asarray(rows, np.int64)):
+            lines = self.shown[segment].lines(places.tolist())
+            for at, line in zip(which.tolist(), lines, strict=True):
+                found[at] = line
         return found
+
+
+def stacked_table(tables: Sequence[ItemTable], layout: Layout) -> ItemTable:
+    """The table of a generation's segments."""
+
+    def column(name: str) -> np.ndarray:
+        return layout.gathered([getattr(table, name) for table in tables])
+
+    def postings(name: str) -> Postings:
+        parts = (getattr(table, name).parts[0] for table in tables)
+        return Postings(
+            tuple(
+                Posting(part.keys, rows[part.rows].astype(np.int32), part.weights)
+                for part, rows in zip(parts, layout.rows, strict=True)
+            ),
+            len(layout),
+        )
+
+    return ItemTable(
+        entity=tables[0].entity,
+        ids=layout.ids,
+        price=column("price"),
+        created_at=column("created_at"),
+        is_ad=column("is_ad"),
+        full_name=column("full_name"),
+        language=_one([table.language for table in tables], layout),
+        country=_one([table.country for table in tables], layout),
+        brand=_one([table.brand for table in tables], layout),
+        boards=postings("boards"),
+        engaged=postings("engaged"),
+        names=stacked_words([table.names for table in tables], layout),
+        lacks=stacked_words([table.lacks for table in tables], layout),
+        shown=tuple(table.shown[0] for table in tables),
+        layout=layout,
+    )
+
+
+def _one(columns: Sequence[Codes], layout: Layout) -> Codes:
+    vocabulary: dict[str, int] = {}
+    for column in columns:
+        for text in column.vocab:
+            vocabulary.setdefault(text, len(vocabulary))
+    codes = [
+        np.array([*(vocabulary[text] for text in column.vocab), -1], np.int32)[column.codes]
+        for column in columns
+    ]
+    return Codes(layout.gathered(codes), list(vocabulary))
 
 
 def open_table(folder: Path, entity: str) -> ItemTable:
@@ -223,7 +310,7 @@ def _assemble(
     display: np.ndarray,
 ) -> ItemTable:
     n = len(ids)
-    _check(len(set(ids)) == n, "an id is there twice")
+    _check(all(map(lt, ids, ids[1:])), "the ids do not ascend")
     for name, (dtype, shape) in _COLUMNS.items():
         sizes = tuple(n if size == _ROWS else size for size in shape)
         check_array(f"column {name}", columns[name], dtype, sizes)
@@ -236,7 +323,6 @@ def _assemble(
     return ItemTable(
         entity=entity,
         ids=ids,
-        deleted=columns["deleted"],
         price=columns["price"],
         created_at=columns["created_at"],
         is_ad=columns["is_ad"],
@@ -248,16 +334,14 @@ def _assemble(
         engaged=_postings("engaged", columns, n),
         names=_words("name", columns),
         lacks=_words("lack", columns),
-        _display=display,
-        _display_ends=ends,
-        _folder=folder,
+        shown=(Shown(display, ends, folder / DISPLAY_FILE),),
     )
 
 
 def _words(name: str, columns: dict[str, np.ndarray]) -> Words:
     keys, ends = columns[f"{name}_keys"], columns[f"{name}_ends"]
     check_ends(f"the index of {name}s", ends, len(keys))
-    return Words(keys, np.concatenate(([0], ends)))
+    return Words(keys, *spans(ends))
 
 
 def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:
@@ -267,7 +351,7 @@ def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:
     _check(ascends(keys) and np.isfinite(weights).all(), f"keys or weights of {name}")
     same = keys[1:] == keys[:-1]
     _check((np.diff(rows) >= 0)[same].all(), f"rows of {name} do not ascend")
-    return Postings(keys, rows, weights, n)
+    return Postings((Posting(keys, rows, weights),), n)
 
 
 def _check(holds: bool | np.bool_, what: str) -> None:

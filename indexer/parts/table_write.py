@@ -25,22 +25,20 @@ from omnisearch.indexer.parts.table import (
     name_of,
     postings_columns,
 )
-from omnisearch.indexer.rows import Rows
 
 Visit = Callable[[int, dict[str, Any]], None]
 
 
 def write_table(
-    folder: Path, db: sqlite_utils.Database, entity: str, rows: Rows, visit: Visit | None = None
+    folder: Path, db: sqlite_utils.Database, entity: str, ids: list[str], visit: Visit | None = None
 ) -> None:
-    """Write the table of an entity type into `folder`.
+    """Write the table of items of an entity type into `folder`, a row for each id.
 
     `visit(row, item)` is called for each item, so that the catalogue is read once.
     """
-    n = len(rows)
-    row_of = rows.row_of()
+    n = len(ids)
+    row_of = {key: row for row, key in enumerate(ids)}
     columns: dict[str, np.ndarray] = {
-        "deleted": rows.deleted,
         "price": np.full(n, np.nan, dtype=np.float32),
         "created_at": np.zeros(n, dtype=np.int64),
         "is_ad": np.zeros(n, dtype=bool),
@@ -53,7 +51,7 @@ def write_table(
     names, lacks = [none] * n, [none] * n
     sizes = np.zeros(n, dtype=np.int64)
     with (folder / DISPLAY_FILE).open("wb") as display:
-        for batch in read_items(db, entity, ids=rows.live_ids()):
+        for batch in read_items(db, entity, ids=ids):
             for item in batch:
                 row = row_of[item["id"]]
                 _fill(columns, vocabulary, row, item)
@@ -75,7 +73,7 @@ def write_table(
     columns |= postings_columns("engaged", engaged)
     columns |= postings_columns("boards", _boards(db, entity, row_of))
     save_file(columns, folder / COLUMNS_FILE)
-    (folder / IDS_FILE).write_bytes(b"".join(orjson.dumps(key) + b"\n" for key in rows.ids))
+    (folder / IDS_FILE).write_bytes(b"".join(orjson.dumps(key) + b"\n" for key in ids))
     (folder / VOCABULARY_FILE).write_bytes(
         orjson.dumps({name: list(codes) for name, codes in vocabulary.items()})
     )
@@ -108,10 +106,13 @@ def _boards(
     db: sqlite_utils.Database, entity: str, row_of: dict[str, int]
 ) -> Iterator[tuple[int, int, float]]:
     keys: dict[str, int] = {}
-    cursor = db.conn.execute("SELECT board_id, item_id FROM board_items WHERE entity = ?", [entity])
+    listed = orjson.dumps(list(row_of)).decode()
+    cursor = db.conn.execute(
+        "SELECT b.board_id, b.item_id FROM json_each(?) i CROSS JOIN board_items b "
+        "ON b.entity = ? AND b.item_id = i.value",
+        [listed, entity],
+    )
     for board, item_id in cursor:
-        row = row_of.get(item_id)
-        if row is not None:
-            if board not in keys:
-                keys[board] = key_of(board)
-            yield keys[board], row, 1.0
+        if board not in keys:
+            keys[board] = key_of(board)
+        yield keys[board], row_of[item_id], 1.0

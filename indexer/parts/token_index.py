@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from omnisearch.data.text.stems import STEM
 from omnisearch.data.text.tokens import Use
 
 # BM25 in Lucene's form.
@@ -18,23 +20,66 @@ B = 0.75
 Terms = Mapping[str, Use]
 
 
-def weights_of(terms: Terms, rows: int, frequency: Callable[[str], int]) -> dict[str, float]:
-    """What each term that items have counts.
+@dataclass(frozen=True)
+class Statistics:
+    """What BM25 knows of all items: how many `rows`, and in how many of them a term is."""
 
-    Args:
-        frequency: how many of the `rows` items have a term.
-    """
+    rows: int
+    frequency: Callable[[str], int]
+
+
+def weights_of(terms: Terms, among: Statistics) -> dict[str, float]:
+    """What each term that items have counts."""
     weights = {}
     for term, use in terms.items():
-        here = frequency(term)
+        here = among.frequency(term)
         if not here:
             continue
         weights[term] = use.weight
         if use.instead_of:
-            there = frequency(use.instead_of)
-            share = idf(rows, there) / idf(rows, here)
+            there = among.frequency(use.instead_of)
+            share = idf(among.rows, there) / idf(among.rows, here)
             weights[term] = use.weight * min(share, 1.0) if there else 1.0
     return weights
+
+
+def stems_of(terms: Terms, found: Collection[str]) -> dict[str, str]:
+    """Words → their stems, where items have both: the better of the two counts, not their sum.
+
+    Items in the query's language have the stem beside the very word, others have the word alone.
+
+    Args:
+        found: the terms that items have.
+    """
+    stems = {use.instead_of: term for term, use in terms.items() if term.startswith(STEM)}
+    return {word: term for word, term in stems.items() if word in found and term in found}
+
+
+def stem_score(weight: float, rows: int, frequency: int) -> float:
+    """What a stem counts: as a word that an item of usual length has once."""
+    return weight * idf(rows, frequency) / (1 + K1)
+
+
+def words_and_stems(line: str) -> tuple[str, str]:
+    """A row's tokens without its stems, and its stems."""
+    if STEM not in line:
+        return line, ""
+    found = line.split()
+    stems = [token for token in found if token.startswith(STEM)]
+    return " ".join(token for token in found if not token.startswith(STEM)), " ".join(stems)
+
+
+def coded_length(length: int) -> int:
+    """A document's length as Lucene and tantivy encode it in one byte: exact up to 40.
+
+    Four significant bits above 24, rounded down (Lucene's SmallFloat.intToByte4).
+    """
+    free = 24
+    if length < free:
+        return length
+    rest = length - free
+    shift = max(rest.bit_length() - 4, 0)
+    return free + (rest >> shift << shift)
 
 
 def idf(rows: int, frequency: int) -> float:
@@ -51,7 +96,8 @@ class TokenIndex(Protocol):
         """The k best rows for the terms of a query; none if no term is known.
 
         Args:
-            terms: as returned by `query_tokens`; they have no query syntax.
+            terms: as returned by `query_tokens`; they have no query syntax. A stem scores its idf
+                in every row that has it: it does not make a row longer.
             allowed: bool (n,) rows that may be returned, or None for all.
 
         Returns:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.catalogue.schema import CODE_FIELDS, TEXT_FIELDS
-from omnisearch.data.text.tokens import CODE, code_token, tokens
+from omnisearch.data.text.tokens import CODE, code_token, stem_tokens, tokens
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import reading
 from omnisearch.indexer.parts import REBUILD
@@ -22,17 +22,24 @@ OWN_FIELDS = tuple(field for field in TEXT_FIELDS if field != "engaged_queries")
 
 
 def item_line(item: dict[str, Any]) -> str:
-    """What BM25 reads of an item: its own tokens, a tab, and those of its engaged queries.
+    """What BM25 reads of an item: its own tokens, a tab, and what its engaged queries add.
 
-    Its own are of its text fields and codes, and each code as a whole. Of an id with the name of a
-    data set (`esci:B07XYZ`), what follows is a code too. `own_part` has them alone.
+    A query adds words that the item does not have, each once: searchers' words find it, and a
+    popular item does not match its own words better than an item that was never shown.
+    Its own are of its text fields and codes, stems of its language, and each code as a whole. Of an
+    id with the name of a data set (`esci:B07XYZ`), what follows is a code too. `own_part` has them
+    alone.
     """
     codes = [item[field] for field in CODE_FIELDS if item.get(field)]
     own = item.get("id") or ""
     wholes = dict.fromkeys(map(code_token, (*codes, own, own.rpartition(":")[2])))
     wholes.pop(CODE, None)
-    found = [*tokens("\n".join([*field_texts(item, OWN_FIELDS), *codes])), *wholes]
-    engaged = tokens("\n".join(field_texts(item, ("engaged_queries",))))
+    texts = field_texts(item, OWN_FIELDS)
+    stems = stem_tokens("\n".join(texts), item.get("language"))
+    found = [*tokens("\n".join([*texts, *codes])), *stems, *wholes]
+    engaged = dict.fromkeys(tokens("\n".join(field_texts(item, ("engaged_queries",)))))
+    for token in found:
+        engaged.pop(token, None)
     return f"{' '.join(found)}\t{' '.join(engaged)}".rstrip("\t")
 
 
@@ -69,12 +76,17 @@ def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
         InputError: the backend is unknown.
         Corrupt: the files are not an index of that many rows.
     """
+    check_backend(backend)
     if backend == "tantivy":
         return TantivyIndex(folder, rows)
-    if backend == "rank-bm25":
-        return RankBM25Index([line.split() for line in read_tokens(folder, rows)])
-    raise InputError(
-        f"There is no token backend {backend!r}.",
-        where="--token-backend",
-        how="Use tantivy or rank-bm25.",
-    )
+    return RankBM25Index([line.split() for line in read_tokens(folder, rows)])
+
+
+def check_backend(backend: str) -> None:
+    """Raise InputError for an unknown token backend."""
+    if backend not in ("tantivy", "rank-bm25"):
+        raise InputError(
+            f"There is no token backend {backend!r}.",
+            where="--token-backend",
+            how="Use tantivy or rank-bm25.",
+        )

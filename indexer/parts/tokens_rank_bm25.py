@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from omnisearch.indexer.parts.token_index import K1, B, Terms, empty_result, idf, weights_of
+from omnisearch.data.text.stems import STEM
+from omnisearch.indexer.parts.token_index import (
+    K1,
+    B,
+    Statistics,
+    Terms,
+    coded_length,
+    empty_result,
+    idf,
+    stem_score,
+    stems_of,
+    weights_of,
+)
 
 
 class LuceneBM25(BM25Okapi):
@@ -20,25 +32,17 @@ class LuceneBM25(BM25Okapi):
         self.idf = {word: idf(self.corpus_size, n) for word, n in nd.items()}
 
 
-def coded_length(length: int) -> int:
-    """A document's length as Lucene and tantivy encode it in one byte: exact up to 40.
-
-    Four significant bits above 24, rounded down (Lucene's SmallFloat.intToByte4).
-    """
-    free = 24
-    if length < free:
-        return length
-    rest = length - free
-    shift = max(rest.bit_length() - 4, 0)
-    return free + (rest >> shift << shift)
-
-
 class RankBM25Index:
     """A `TokenIndex` over the tokens of each row. Every search scores every row."""
 
     def __init__(self, corpus: list[list[str]]) -> None:
         # rank-bm25 divides by the corpus' length.
-        self._bm25 = LuceneBM25(corpus) if any(corpus) else None
+        words = [[token for token in row if not token.startswith(STEM)] for row in corpus]
+        self._bm25 = LuceneBM25(words) if any(words) else None
+        self._stems: dict[str, list[int]] = {}
+        for place, row in enumerate(corpus):
+            for token in {token for token in row if token.startswith(STEM)}:
+                self._stems.setdefault(token, []).append(place)
         self._rows = len(corpus)
 
     def search(
@@ -48,11 +52,19 @@ class RankBM25Index:
         if self._bm25 is None or not terms or k <= 0:
             return empty_result()
         scores = np.zeros(self._rows)
-        known = self._bm25.frequency
-        weights = weights_of(terms, self._rows, lambda term: known.get(term, 0))
+        known, stems = self._bm25.frequency, self._stems
+        among = Statistics(self._rows, lambda t: known.get(t, len(stems.get(t, ()))))
+        weights = weights_of(terms, among)
+        found = {}
         for term, weight in weights.items():
-            scores += weight * self._bm25.get_scores([term])
-        found = scores > 0 if allowed is None else (scores > 0) & allowed
-        rows = np.flatnonzero(found)
+            found[term] = np.zeros(self._rows)
+            if term in stems:
+                found[term][stems[term]] = stem_score(weight, self._rows, len(stems[term]))
+            else:
+                found[term] += weight * self._bm25.get_scores([term])
+        for word, stem in stems_of(terms, weights).items():
+            found[word] = np.maximum(found[word], found.pop(stem))
+        scores = sum(found.values(), scores)
+        rows = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
         best = rows[np.lexsort((rows, -scores[rows]))][:k]
         return best.astype(np.int64), scores[best].astype(np.float32)

@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import tantivy
 
+from omnisearch.data.text.stems import STEM
 from omnisearch.data.workspace.reading import load_json, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.token_index import Terms, empty_result, weights_of
+from omnisearch.indexer.parts.token_index import (
+    Statistics,
+    Terms,
+    empty_result,
+    idf,
+    stem_score,
+    stems_of,
+    weights_of,
+    words_and_stems,
+)
 
 TANTIVY_FOLDER = "tantivy"
 
@@ -37,7 +47,9 @@ def write_tantivy(folder: Path, lines: list[str]) -> None:
     writer = index.writer(_HEAP_BYTES, 1)
     for row, line in enumerate(lines):
         document = tantivy.Document()
-        document.add_text("text", line)
+        words, stems = words_and_stems(line)
+        document.add_text("text", words)
+        document.add_text("stems", stems)
         document.add_unsigned("row", row)  # Document(row=...) would add a signed value
         writer.add_document(document)
     writer.commit()
@@ -49,6 +61,7 @@ def write_tantivy(folder: Path, lines: list[str]) -> None:
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("text", tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field("stems", tokenizer_name="whitespace", index_option="basic")
     builder.add_unsigned_field("row", indexed=True, fast=True)
     return builder.build()
 
@@ -63,7 +76,7 @@ class TantivyIndex:
     def __init__(self, folder: Path, rows: int) -> None:
         self._path = path = folder / TANTIVY_FOLDER
         with self._reading():
-            _check_meta(path / "meta.json", rows)
+            self._fields = _fields_of(path / "meta.json", rows)
             index = tantivy.Index.open(str(self._lockable(path)))
             self._searcher = index.searcher()
             if self._searcher.num_docs != rows:
@@ -82,44 +95,73 @@ class TantivyIndex:
         return Path(self._links.name)
 
     def search(
-        self, terms: Terms, k: int, allowed: np.ndarray | None = None
+        self,
+        terms: Terms,
+        k: int,
+        allowed: np.ndarray | None = None,
+        among: Statistics | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `TokenIndex.search`."""
+        """See `TokenIndex.search`; `among` has the rows and frequencies of a whole of which this is
+        a part, so that terms count as they do there."""
         k = min(k, self._rows)
         if not terms or k <= 0:
             return empty_result()
         with self._reading():
-            return self._search(terms, k, allowed)
+            return self._search(terms, k, allowed, among or Statistics(self._rows, self._frequency))
+
+    def frequency(self, term: str) -> int:
+        """How many rows have a term."""
+        with self._reading():
+            return self._frequency(term)
+
+    def _frequency(self, term: str) -> int:
+        field = "stems" if term.startswith(STEM) else "text"
+        return self._searcher.doc_freq(field, term) if field in self._fields else 0
 
     def _reading(self) -> AbstractContextManager[None]:
         """tantivy panics where a file is not as it expects."""
         return reading("The token index", self._path, REBUILD)
 
     def _search(
-        self, terms: Terms, k: int, allowed: np.ndarray | None
+        self, terms: Terms, k: int, allowed: np.ndarray | None, among: Statistics
     ) -> tuple[np.ndarray, np.ndarray]:
-        weights = weights_of(terms, self._rows, self._frequency)
+        weights = weights_of(terms, among)
+        here = {term: self._frequency(term) for term in weights}
+        found = {
+            term: self._term(term, weight, here[term], among)
+            for term, weight in weights.items()
+            if here[term]
+        }
+        for word, stem in stems_of(terms, found).items():
+            found[word] = tantivy.Query.disjunction_max_query([found[word], found.pop(stem)])
+        if not found:
+            return empty_result()
         query = tantivy.Query.boolean_query(
-            [(tantivy.Occur.Should, self._term(term, weight)) for term, weight in weights.items()]
+            [(tantivy.Occur.Should, clause) for clause in found.values()]
         )
         if allowed is None:
             return self._top(query, k)
         kept = int(np.count_nonzero(allowed))
         if kept == 0:
             return empty_result()
-        matching = sum(map(self._frequency, weights))
+        matching = sum(here.values())
         depth = min(64 + 2 * k * self._rows // kept, self._rows)
         if _SET_ROW_COST * kept < min(depth, matching):
             within = _within(self._schema, query, np.flatnonzero(allowed).tolist())
             return self._top(within, min(k, kept))
         return self._sift(query, k, allowed, depth)
 
-    def _term(self, term: str, weight: float) -> tantivy.Query:
+    def _term(self, term: str, weight: float, here: int, among: Statistics) -> tantivy.Query:
+        if term.startswith(STEM):
+            # Stems make no item longer, whatever its language.
+            found = tantivy.Query.term_query(self._schema, "stems", term, index_option="basic")
+            score = stem_score(weight, among.rows, among.frequency(term))
+            return tantivy.Query.const_score_query(found, score)
         query = tantivy.Query.term_query(self._schema, "text", term, index_option="freq")
+        there = among.frequency(term)
+        if (there, among.rows) != (here, self._rows):
+            weight *= idf(among.rows, there) / idf(self._rows, here)
         return query if weight == 1 else tantivy.Query.boost_query(query, weight)
-
-    def _frequency(self, term: str) -> int:
-        return self._searcher.doc_freq("text", term)
 
     def _sift(
         self, query: tantivy.Query, k: int, allowed: np.ndarray, depth: int
@@ -153,10 +195,16 @@ def _within(schema: tantivy.Schema, query: tantivy.Query, rows: list[int]) -> ta
     return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, among)])
 
 
-def _check_meta(path: Path, rows: int) -> None:
-    """Raise ValueError if the segments are not of so many rows: tantivy trusts the numbers."""
+def _fields_of(path: Path, rows: int) -> set[str]:
+    """The fields; earlier versions wrote no stems.
+
+    Raises ValueError if the segments are not of so many rows: tantivy trusts the numbers.
+    """
     meta = load_json(path.read_bytes(), _META)
     fields = {field["name"]: field["type"] for field in meta["schema"]}
     found = [segment["max_doc"] for segment in meta["segments"]]
-    if fields != {"text": "text", "row": "u64"} or min(found, default=0) < 0 or sum(found) != rows:
+    known = {"text": "text", "stems": "text", "row": "u64"}
+    right = fields.keys() | {"stems"} == known.keys() and fields.items() <= known.items()
+    if not right or min(found, default=0) < 0 or sum(found) != rows:
         raise ValueError(f"meta.json tells of {sum(found)} rows, not {rows}")
+    return set(fields)

@@ -29,9 +29,11 @@ class Space:
 
     Safe to search from several threads; hnswlib releases the GIL.
 
+    Without a graph, searches are exact.
+
     Attributes:
         vectors: float32 (n, d) unit rows, memory-mapped, rows as in the entity's table; zeros if an
-            item has no such vector or is deleted.
+            item has no such vector.
         present: bool (n,), the rows that have one.
         count: how many have one.
         groups: the rows that are not in the graph, since they are near one that is.
@@ -80,6 +82,8 @@ class Space:
             raise InputError(
                 f"The query has shape {query.shape}, the space {self.vectors.shape[1]} dimensions."
             )
+        if self.index is None:
+            return self.exact(query, k, allowed)
         kept, groups, accept = self.count, self.groups, None
         if allowed is not None:
             if not self._everyone:
@@ -90,7 +94,7 @@ class Space:
             if kept == self.count:
                 allowed = None
         k = min(k, kept)
-        if k <= 0 or self.index is None:
+        if k <= 0:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         nodes = self.count - len(groups.members)
         if allowed is not None:
@@ -119,6 +123,10 @@ class Space:
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of rows int64 (m,), float32 (m, d)."""
+        return np.take(self._plain, rows, axis=0)
+
     def exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +146,11 @@ class Space:
         return rows[order], scores[order]
 
 
-def open_space(folder: Path, name: str, expected: Expected) -> Space:
+def open_space(folder: Path, name: str, expected: Expected, graph: bool = True) -> Space:
     """Open the space `name` in `folder`, after checking every number that hnswlib trusts.
+
+    Args:
+        graph: whether one was written for its vectors, if it has any.
 
     Raises:
         Corrupt: a file is missing, damaged, or of another shape; a vector is not of unit length.
@@ -154,7 +165,7 @@ def open_space(folder: Path, name: str, expected: Expected) -> Space:
     with reading("The file of groups", path, REBUILD):
         pairs = np.array(load_array(path, np.int64, (None, 2)))
         check_pairs(pairs, np.asarray(vectors), present)
-    if not present.any():
+    if not graph or not present.any():
         return Space(vectors, present, None)
     groups = Groups.of(pairs)
     path = folder / f"{name}.hnsw"

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.layout import Layout
 
 WORDS_FILE = "words.safetensors"
 
@@ -22,17 +23,27 @@ class Words:
     """The distinct words of one text per item.
 
     Attributes:
-        keys: uint32, `word_keys` of row after row. offsets: int64 (n + 1,), where each row begins.
+        keys: uint32, the `word_keys` of all rows.
+        starts, lengths: int64 (n,), where those of each row begin, and how many they are.
     """
 
     keys: np.ndarray
-    offsets: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The keys of rows int64 (m,), one row after the other, and how many each has."""
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        where = np.repeat(self.starts[rows] - ends + lengths, lengths) + np.arange(total)
+        return self.keys[where], lengths
 
     def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far a query's words and the words of rows overlap.
 
         Args:
-            query: uint32 (q,) or (q, 2), `word_keys` or `either_keys` of the query's words.
+            query: uint32 (q,) or (q, 2 or 4), `word_keys` or `either_keys` of the query's words.
             rows: int64 (m,).
 
         Returns:
@@ -52,11 +63,8 @@ class Words:
         self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(m,) the weight of the shared words, NaN for rows without words, and the rows' words."""
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        where = np.repeat(self.offsets[rows] - ends + lengths, lengths) + np.arange(total)
-        keys, row = self.keys[where], np.repeat(np.arange(len(rows)), lengths)
+        keys, lengths = self.of(rows)
+        row = np.repeat(np.arange(len(rows)), lengths)
         met = np.zeros(len(rows))
         # A comparison for each word of a query is several times faster than a binary search.
         for either, weight in zip(_either(query), weights.tolist(), strict=True):
@@ -91,7 +99,7 @@ class Texts(Words):
     @cached_property
     def size(self) -> int:
         """How many rows have words."""
-        return int(np.count_nonzero(np.diff(self.offsets)))
+        return int(np.count_nonzero(self.lengths))
 
     def frequency(self, query: np.ndarray) -> np.ndarray:
         """int64 (len(query),): how many rows have each word, or its more frequent spelling."""
@@ -137,7 +145,34 @@ def open_texts(folder: Path, rows: int) -> Texts:
         check_ends("the index of words", ends, len(keys))
         if not ascends(known) or not ((counts >= 1) & (counts <= rows)).all():
             raise ValueError("the word counts do not fit")
-        return Texts(keys, np.concatenate(([0], ends)), known, counts)
+        return Texts(keys, *spans(ends), known, counts)
+
+
+def spans(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The starts and lengths of consecutive parts, int64 (n,), of their ends."""
+    return np.concatenate(([0], ends))[:-1], np.diff(ends, prepend=0)
+
+
+def stacked_words(parts: Sequence[Words], layout: Layout) -> Words:
+    """The words by row of a generation's segments."""
+    shifts = np.cumsum([0, *(len(part.keys) for part in parts)])[:-1]
+    return Words(
+        np.concatenate([part.keys for part in parts]),
+        layout.gathered([part.starts + shift for part, shift in zip(parts, shifts, strict=True)]),
+        layout.gathered([part.lengths for part in parts]),
+    )
+
+
+def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
+    """The texts by row of a generation's segments; words of items that no longer count, do not."""
+    words = stacked_words(parts, layout)
+    places = [np.flatnonzero(rows < 0) for rows in layout.rows]
+    gone = [part.of(dead)[0] for part, dead in zip(parts, places, strict=True)]
+    keys = np.concatenate([*(part.known for part in parts), *gone])
+    counts = np.concatenate([*(part.counts for part in parts), -np.ones(sum(map(len, gone)))])
+    known, where = np.unique(keys, return_inverse=True)
+    counts = np.bincount(where, counts, len(known)).astype(np.int64)
+    return Texts(words.keys, words.starts, words.lengths, known[counts > 0], counts[counts > 0])
 
 
 def check_ends(what: str, ends: np.ndarray, total: int) -> None:

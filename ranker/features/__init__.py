@@ -23,7 +23,7 @@ from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, Que
 from omnisearch.ranker.features.item import ENTITY, ITEM
 from omnisearch.ranker.features.query import QUERY
 from omnisearch.ranker.features.retrieval import RETRIEVAL
-from omnisearch.ranker.features.words import WORDS
+from omnisearch.ranker.features.words import WHOLE, WORDS
 
 __all__ = [
     "FEATURES",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Trained rankers have their features in this order, so a new group goes to the end.
-FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, ITEM, QUERY))
+FEATURES = Registry("features", (ENTITY, RETRIEVAL, ENGAGED_QUERIES, WORDS, ITEM, QUERY, WHOLE))
 
 
 def feature_names() -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from omnisearch.ranker.features.group import Columns, Feature, FeatureGroup, QueryInfo
 
 
@@ -29,4 +31,17 @@ WORDS = FeatureGroup(
     ),
     reads=("name_share", "name_cover", "text_share", "excluded"),
     compute=_compute,
+)
+
+
+def _whole(columns: Columns, query: QueryInfo) -> Columns:
+    share = columns["name_share"]
+    return {"name_whole": np.where(np.isnan(share), np.nan, share == 1)}
+
+
+WHOLE = FeatureGroup(
+    "whole",
+    (Feature("name_whole", "1 if the item's name has all of the query's words, else 0", l1=True),),
+    reads=("name_share",),
+    compute=_whole,
 )

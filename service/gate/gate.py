@@ -36,7 +36,7 @@ from omnisearch.service.serving.serving import Serving
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
 _PATHS = {
     **{f"/v1/{name}": name for name in ("search", "embed", "compare", "related", "similar")},
-    **{f"/v1/{name}": name for name in ("feedback", "judgments", "status")},
+    **{f"/v1/{name}": name for name in ("feedback", "judgments", "items", "status")},
     **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
@@ -54,12 +54,12 @@ class Gate:
         serving: Serving,
         lane: Lane,
         config: ServiceConfig,
-        digests: tuple[bytes, ...],
+        keys: Keys,
     ) -> None:
         self.app, self.serving, self.lane, self.config = app, serving, lane, config
         self._turns = Turns()
         self._pages: dict[str, Page] = app.state.pages
-        self._keys = Keys(digests)
+        self._keys = keys
         self._hosts = Hosts(config.allowed_hosts)
         self._wrong_keys = Rates(WRONG_KEYS_RATE, WRONG_KEYS_BURST)
         self._rates = Rates(config.client_rate, config.burst) if config.client_rate else None
@@ -142,8 +142,10 @@ class Gate:
         address = (scope.get("client") or ("",))[0]
         if endpoint != "probes":
             self._hosts.check(headers.get(b"host", b""))
-        if self._keys and endpoint not in _OPEN and scope["method"] != "OPTIONS":
-            name = self._keys.client(headers)
+        writes = endpoint == "items"
+        needed = writes or (self._keys and endpoint not in _OPEN)
+        if needed and scope["method"] != "OPTIONS":
+            name = self._keys.writer(headers) if writes else self._keys.client(headers)
             if name is None:
                 self._wrong_keys.take(address)
                 raise Refusal(
@@ -238,6 +240,8 @@ def endpoint_of(path: str, method: str) -> str:
     name = _PATHS.get(path)
     if name is not None:
         return "embed_batch" if name == "embed" and method == "POST" else name
+    if path.startswith("/v1/items/"):
+        return "items"
     if path.startswith("/pictures/"):
         return "pictures"
     if path.startswith("/assets/"):

@@ -15,6 +15,7 @@ const NAMES = {
   similar: "Similar",
   feedback: "Feedback",
   judgments: "Judgments",
+  items: "Items",
   status: "Status",
   pictures: "Pictures",
   pages: "Pages",
@@ -63,10 +64,10 @@ function render(status) {
   showWorkers(status.workers ?? []);
 }
 
-function showFacts({ generation, items = {}, cache = {}, workers = [], checkpoint_name: name, encoder, rankers }) {
+function showFacts({ generation, items = {}, cache = {}, workers = [], checkpoint_name: name, encoder, rankers, updates }) {
   const ready = workers.filter((worker) => worker.ready).length;
   const tiles = [
-    ["Generation", generation, rankers ? "with rankers" : "without rankers"],
+    ["Generation", generation, rankers ? "with rankers" : "with the starter ranker"],
     ...["pin", "product", "query"].map((entity) => [
       { pin: "Pins", product: "Products", query: "Related queries" }[entity], count(items[entity] ?? 0), null,
     ]),
@@ -74,6 +75,10 @@ function showFacts({ generation, items = {}, cache = {}, workers = [], checkpoin
     ["Workers", `${ready} of ${workers.length}`, "ready"],
     ["Query tower", plain(name ?? "–"), { OnnxQueries: "ONNX Runtime", Encoder: "PyTorch" }[encoder] ?? encoder],
   ];
+  if (updates) {
+    const behind = Math.round(updates.waiting_seconds);
+    tiles.push(["Changes of items", behind ? `${counted(behind, "second")} behind` : "published", updates.pid ? null : "the updater does not run"]);
+  }
   $("facts").replaceChildren(
     ...tiles.map(([term, value, more]) => el("div", {}, el("dt", {}, term), el("dd", {}, said(value)), more && el("dd", {}, said(more)))),
   );

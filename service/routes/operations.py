@@ -69,13 +69,11 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "checkpoint": snapshot.encoder.checkpoint,
         "checkpoint_name": snapshot.generation.checkpoint_name,
         "rankers": snapshot.rankers_id.strip() or None,
-        "items": {
-            entity: int(len(table) - table.deleted.sum())
-            for entity, table in snapshot.generation.tables.items()
-        },
+        "items": {entity: len(table) for entity, table in snapshot.generation.tables.items()},
         "encoder": type(snapshot.encoder).__name__,
         "behind": serving.behind or None,
         "notes": _notes(serving),
+        "updates": _updates(counters) if serving.config.write_keys else None,
         "cache": {**_cache(workers), "store": _store(serving)},
         "latency": _latency(counters),
         "history": _history(counters),
@@ -100,6 +98,25 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for worker in workers
         ],
     }
+
+
+def _updates(counters: Counters) -> dict[str, Any]:
+    """How far the index is behind the changes of items that were acknowledged."""
+    facts = counters.updates()
+    return {
+        "pid": facts["updater_pid"] or None,
+        "restarts": facts["updater_restarts"],
+        "publications": facts["publications"],
+        "failures": facts["publish_failures"],
+        "last_seconds": facts["publish_ms"] / 1000,
+        "waiting_seconds": _waiting_seconds(facts),
+    }
+
+
+def _waiting_seconds(facts: dict[str, int]) -> float:
+    """For how long the oldest change that is not published has waited."""
+    since = facts["pending_since"]
+    return round(max(0.0, time.monotonic() - since / 1000), 3) if since else 0.0
 
 
 def _notes(serving: Serving) -> list[str]:
@@ -176,6 +193,7 @@ def prometheus(counters: Counters) -> str:
             lines.append(f'{name}_bucket{{endpoint="{endpoint}",le="{le}"}} {total}')
         lines.append(f'{name}_sum{{endpoint="{endpoint}"}} {seconds:.6f}')
         lines.append(f'{name}_count{{endpoint="{endpoint}"}} {total}')
+    lines += _update_lines(counters)
     workers = counters.facts()
     since_1970 = int(time.time() - time.monotonic())
     for fact in workers[0]:
@@ -189,3 +207,24 @@ def prometheus(counters: Counters) -> str:
                 value = worker[fact] + (since_1970 if fact in MOMENTS else 0)
                 lines.append(f'{metric}{{worker="{slot}"}} {value}')
     return "\n".join(lines) + "\n"
+
+
+def _update_lines(counters: Counters) -> list[str]:
+    facts = counters.updates()
+    if not facts["updater_pid"] and not facts["updater_restarts"]:
+        return []
+    values = (
+        ("waiting_seconds", "gauge", _waiting_seconds(facts)),
+        ("last_seconds", "gauge", facts["publish_ms"] / 1000),
+        ("publications_total", "counter", facts["publications"]),
+        ("failures_total", "counter", facts["publish_failures"]),
+        ("restarts_total", "counter", facts["updater_restarts"]),
+    )
+    return [
+        line
+        for name, kind, value in values
+        for line in (
+            f"# TYPE omnisearch_updates_{name} {kind}",
+            f"omnisearch_updates_{name} {value:g}",
+        )
+    ]

@@ -71,6 +71,10 @@ async def search_(
     page: Annotated[int, Parameter(ge=1, le=10_000)] = 1,
     system: SystemName = "full",
     explain: bool = False,
+    query_language: Annotated[
+        str | None,
+        Parameter(max_length=35, description="Language of `q`, such as de; else it is detected."),
+    ] = None,
     deadline_ms: Deadline = None,
 ) -> Response:
     """Pins and products for a query, and related queries.
@@ -79,7 +83,8 @@ async def search_(
     """
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
-    found = await search(serving, Search(q, seconds, k, page, system, chosen, explain))
+    wanted = Search(q, seconds, k, page, system, chosen, explain, query_language)
+    found = await search(serving, wanted)
     return _json(search_answer(serving, found, request.scope.get("omnisearch.id", "")))
 
 

@@ -36,7 +36,7 @@ def main(settings: dict[str, Any]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config = ServiceConfig(**settings["config"])
     counters = Counters(settings["counters"], config.workers, settings["slot"])
-    threading.Thread(target=_follow, args=(settings["parent"],), daemon=True).start()
+    threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
     listening = socket.socket(fileno=settings["listening"])
     try:
         # Here, because it loads plug-ins, one of which may be broken.
@@ -56,7 +56,7 @@ def main(settings: dict[str, Any]) -> int:
     return 0
 
 
-def _follow(parent: int) -> None:
+def follow(parent: int) -> None:
     """Stop this process when the supervisor has ended, however that happened."""
     while os.getppid() == parent:
         time.sleep(1.0)

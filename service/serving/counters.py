@@ -15,7 +15,7 @@ from pathlib import Path
 
 ENDPOINTS = (
     *("search", "embed", "embed_batch", "compare", "related", "similar"),
-    *("feedback", "judgments", "status", "pictures", "pages", "other"),
+    *("feedback", "judgments", "items", "status", "pictures", "pages", "other"),
 )
 STATUSES = (
     *(200, 201, 204, 206, 304, 307),
@@ -32,7 +32,13 @@ FACTS = (
     *("connections", "connections_refused", "resident_kib", "searches_waiting"),
     *("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches"),
     *("model_us", "queries_waiting", "events", "event_duplicates", "judgments", "degraded"),
-    *("behind", "opening", "task_failures", "log_dropped"),
+    *("behind", "opening", "task_failures", "log_dropped", "items_changed"),
+)
+# Facts of the one process that publishes changes of items, in the first slot. `pending_since` is in
+# milliseconds of `time.monotonic()`; 0 where all is published.
+UPDATES = (
+    *("updater_pid", "updater_restarts", "publications", "publish_failures"),
+    *("published_generation", "publish_ms", "pending_since"),
 )
 # Facts that are states and not sums.
 STATES = frozenset(FACTS[:4]) | frozenset(
@@ -47,14 +53,15 @@ MOMENTS = frozenset(("started", "beat"))
 
 _BUCKETS = len(BOUNDS) + 1
 _FACTS_AT = 0
-_STATUS_AT = len(FACTS)
+_UPDATES_AT = len(FACTS)
+_STATUS_AT = _UPDATES_AT + len(UPDATES)
 _SUM_AT = _STATUS_AT + len(ENDPOINTS) * len(STATUSES)
 _BUCKETS_AT = _SUM_AT + len(ENDPOINTS)
 _RING_AT = _BUCKETS_AT + len(ENDPOINTS) * _BUCKETS
 _MINUTE = 1 + len(ENDPOINTS) * _BUCKETS  # the minute's number, then its buckets
 SLOT = _RING_AT + MINUTES * _MINUTE
 _STATUS_PLACE = {status: place for place, status in enumerate(STATUSES)}
-_FACT_PLACE = {name: place for place, name in enumerate(FACTS)}
+_FACT_PLACE = {name: place for place, name in enumerate((*FACTS, *UPDATES))}
 # Bucket of each latency below 30 ms, in steps of 0.1 ms: most are there, and a list is fast.
 _QUICK = [next(i for i, bound in enumerate(BOUNDS) if tenth / 10 < bound) for tenth in range(300)]
 
@@ -111,6 +118,10 @@ class Counters:
         """The facts of every worker."""
         starts = range(0, self.slots * SLOT, SLOT)
         return [dict(zip(FACTS, self._all[at : at + len(FACTS)], strict=True)) for at in starts]
+
+    def updates(self) -> dict[str, int]:
+        """The facts of the process that publishes changes of items."""
+        return dict(zip(UPDATES, self._all[_UPDATES_AT:_STATUS_AT], strict=True))
 
     def statuses(self) -> Iterator[tuple[str, int, int]]:
         """(endpoint, status, requests) where there were any; status 0 is any other."""

@@ -13,7 +13,8 @@ from omnisearch.data.workspace.artefacts import numbers_in
 from omnisearch.data.workspace.errors import Corrupt, OmniError
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.indexer.generation import GENERATION, live_number
+from omnisearch.indexer.generation import live_number
+from omnisearch.indexer.segment import GENERATION
 from omnisearch.ranker.published import load_rankers
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog
@@ -76,7 +77,8 @@ def _said(number: int, error: BaseException) -> OmniError:
 def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
     """Search once, so that the first request does not pay for what is computed on first use."""
     query = snapshot.query("warm up")
-    query = query.with_vector(snapshot.encoder.queries([query.text])[0])
+    if snapshot.embeds:
+        query = query.with_vector(snapshot.encoder.queries([query.text])[0])
     engine.at(snapshot).search(query)
     for table in snapshot.generation.tables.values():
         len(table.row_of)

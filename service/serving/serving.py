@@ -16,6 +16,7 @@ import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.files import stamp
 from omnisearch.data.workspace.memory import trim_memory
 from omnisearch.encoders.onnx.query_tower import MANIFEST
 from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
@@ -25,6 +26,7 @@ from omnisearch.indexer.generation import live_number
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.feedback import FeedbackLog
+from omnisearch.service.serving.items import ItemLog
 from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.opening import open_engine, warm
 from omnisearch.service.serving.pictures import Pictures
@@ -32,6 +34,7 @@ from omnisearch.service.serving.pool import Pool
 
 _BEAT_SECONDS = 1.0
 _TRIM_SECONDS = 2.0  # after a switch: running searches still hold the old generation
+_TRIM_EVERY = 30.0  # seconds at least between two: it holds up searches
 _AGAIN_SECONDS = 30.0  # before a generation that could not be opened is tried again
 
 
@@ -39,7 +42,7 @@ class Serving:
     """Everything that requests share. Opened and closed on the event loop.
 
     Attributes:
-        engine, embedder, pool, feedback: set from `open` to `close`.
+        engine, embedder, pool, feedback, items: set from `open` to `close`.
         snapshot: the one that new requests are answered from.
         behind: a sentence where what was published last cannot be opened, else empty.
     """
@@ -48,6 +51,7 @@ class Serving:
     embedder: QueryEmbedder
     pool: Pool
     feedback: FeedbackLog
+    items: ItemLog
 
     def __init__(
         self,
@@ -67,6 +71,8 @@ class Serving:
         self._refused: tuple[Any, ...] = ()  # those to what could not be opened
         self._again = 0.0  # when to try that again
         self._base: dict[str, int] = {}
+        self._trimming = False
+        self._trimmed = 0.0
 
     @property
     def snapshot(self) -> Snapshot:
@@ -88,6 +94,7 @@ class Serving:
         self.embedder = QueryEmbedder(self.engine.cache, self.snapshot.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
         self.feedback = FeedbackLog(self.workspace.feedback, self.log)
+        self.items = ItemLog(self.workspace.catalogue, self.log)
         self.opened = True
 
     async def start(self) -> None:
@@ -113,6 +120,7 @@ class Serving:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await asyncio.to_thread(self.feedback.close)
+        await asyncio.to_thread(self.items.close)
         self.pool.close()
         self.embedder.close()
         self.engine.close()
@@ -204,8 +212,18 @@ class Serving:
         self.counters.put("behind", 0)
         self.counters.put("generation", snapshot.generation.number)
         self.log.line("generation", number=snapshot.generation.number)
-        loop = asyncio.get_running_loop()
-        loop.call_later(_TRIM_SECONDS, loop.run_in_executor, None, settle)
+        self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        """Give back what the old generation held, once for many switches in a row."""
+        if not self._trimming:
+            self._trimming = True
+            wait = max(_TRIM_SECONDS, self._trimmed + _TRIM_EVERY - time.monotonic())
+            asyncio.get_running_loop().call_later(wait, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming, self._trimmed = False, time.monotonic()
+        asyncio.get_running_loop().run_in_executor(None, settle)
 
     def _refuse(self, now: tuple[Any, ...]) -> None:
         """Go on with what is served, and try what these pointers name again later."""
@@ -250,16 +268,9 @@ def pointers(workspace: Workspace) -> tuple[Any, ...]:
         workspace.current,
         workspace.current_rankers,
         *sorted(workspace.exports.glob(f"*/{MANIFEST}")),
+        workspace.reranker / MANIFEST,
     )
-    return tuple((str(path), _stamp(path)) for path in paths)
-
-
-def _stamp(path: Any) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return tuple((str(path), stamp(path)) for path in paths)
 
 
 def resident_kib() -> int:

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from omnisearch.ranker.features import feature_names
 
 ROOT = Path(__file__).parents[2]
 WORDS = {
@@ -25,7 +28,7 @@ def tried(name: str, *options: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
@@ -51,6 +54,23 @@ def test_keywords_find_their_translations(tmp_path: Path) -> None:
     assert "from nothing: mean" in printed
 
 
+def test_the_languages_of_keywords_are_detected(tmp_path: Path) -> None:
+    printed = ran("query_language", iconclass(tmp_path / "iconclass"))
+    assert printed.count("letters and words: ") == 3 and "known: 0.000" in printed
+
+
+def test_inflected_keywords_are_searched(tmp_path: Path) -> None:
+    forms = tmp_path / "simplemma/strategies/dictionaries/dictionary_factory.py"
+    forms.parent.mkdir(parents=True)
+    forms.write_text(
+        "class DefaultDictionaryFactory:\n"
+        "    def get_dictionary(self, language):\n"
+        "        return {'tauben': 'taube', 'katzen': 'katze'}\n"
+    )
+    printed = ran("inflections", iconclass(tmp_path / "iconclass"), "--forms", tmp_path)
+    assert "Iconclass de: " in printed and "compounds +0.0" in printed
+
+
 @pytest.mark.slow
 def test_labels_files_are_made_of_both_taxonomies(tmp_path: Path) -> None:
     out = tmp_path / "labels.csv"
@@ -64,6 +84,29 @@ def test_labels_files_are_made_of_both_taxonomies(tmp_path: Path) -> None:
     printed = ran("classification", "--data", tate, "--out", out, "--seeds", 1)
     assert "thing 4,objects > kind 1" in out.read_text()
     assert "| majority |" in printed
+
+
+def test_the_starter_ranker_is_learned_from_other_sets(tmp_path: Path) -> None:
+    """What orders two sets also orders the third: the name has all words."""
+    names = feature_names()
+    for seed, name in enumerate(("esci", "coco", "tate")):
+        rng = np.random.default_rng(seed)
+        X = np.full((40 * 30, len(names)), np.nan, np.float32)
+        X[:, names.index("learned")] = rng.random(len(X))
+        X[:, names.index("name_whole")] = rng.random(len(X)) < 0.2
+        gain = X[:, names.index("learned")] + X[:, names.index("name_whole")] > 1.3
+        np.savez(
+            tmp_path / f"{name}.npz",
+            X=X,
+            groups=np.repeat(np.arange(40), 30),
+            engagement=np.full(len(X), np.nan, np.float32),
+            relevance=gain.astype(np.float32),
+        )
+    printed = ran("starter_rankers", tmp_path, "--out", tmp_path)
+    (learned,) = (line for line in printed.splitlines() if line.startswith("learned from all"))
+    assert float(learned.split()[-1]) > 0.2
+    assert printed.count("starter, held out") == 3 and " +" in printed
+    assert ran("starter_rankers", tmp_path / "none", "--out", tmp_path).startswith("Skipped")
 
 
 def esci(folder: Path) -> Path:

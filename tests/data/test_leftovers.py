@@ -35,7 +35,13 @@ LEFT = (
     "judging/.first.0123abcd.tmp/pairs.jsonl",
 )
 KEPT = (
-    *(".index.lock", ".env.settings", "omnisearch.toml", "checkpoints/default/.lock"),
+    *(
+        ".index.lock",
+        ".publish.lock",
+        ".env.settings",
+        "omnisearch.toml",
+        "checkpoints/default/.lock",
+    ),
     *("generations/3/pin/tantivy/.managed.json", "generations/3/pin/tantivy/.tantivy-meta.lock"),
     *("checkpoints/default/1/model.safetensors", "mine/.notes.template"),
 )

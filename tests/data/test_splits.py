@@ -55,7 +55,7 @@ from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.evaluation.evaluate import held_out_gains, judged_sets
 from omnisearch.evaluation.judging.queries import traffic_of
 from omnisearch.indexer.parts.table import open_table
-from omnisearch.indexer.parts.table_write import Rows, write_table
+from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.signals import related_queries
 
 END = 1_600_000_000  # the last event is the second before
@@ -180,8 +180,8 @@ def indexed(log: Log) -> tuple[dict[str, Any], list[str]]:
         for entity, ids in {**ITEMS, "query": list(QUERIES)}.items():
             folder = workspace.root / entity
             folder.mkdir()
-            write_table(folder, db, entity, Rows(ids, np.zeros(len(ids), bool)))
-            found = open_table(folder, entity).engaged
+            write_table(folder, db, entity, sorted(ids))
+            (found,) = open_table(folder, entity).engaged.parts
             engaged[entity] = [part.tolist() for part in (found.keys, found.rows, found.weights)]
         return engaged, related_queries(db)
 

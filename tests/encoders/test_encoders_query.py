@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import BertModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.checkpoint import load_encoder, load_parts
@@ -72,6 +72,19 @@ def test_a_backbone_folder_is_trained_at_its_own_rate_or_frozen(
     assert torch.equal(before[name], after[name]) == (rate == 0)
     vectors = load_encoder(small.workspace, f"backbone-{pooling}").queries(["red sofa", "bed"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_a_backbone_in_half_precision_is_trained_and_read_in_float32(
+    small, config, backbone, tmp_path
+) -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        folder = tmp_path / str(dtype)
+        BertModel.from_pretrained(backbone).to(dtype).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(backbone).save_pretrained(folder)
+        changed = replace(config, backbone=str(folder), steps=1, valid_every=1)
+        small.train("half", changed)
+        model = load_encoder(small.workspace, "half").model
+        assert {weights.dtype for weights in model.query.parameters()} == {torch.float32}
 
 
 def test_mean_pooling_looks_past_padding(small, config, backbone) -> None:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
-from small_catalogue import THEMES, fill
+from small_catalogue import COLOURS, THEMES, fill
 
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.catalogue.soft_labels import add_grades, soft_labels
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import write_pointer
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.form import Form
 from omnisearch.encoders.text_encoder import TextTower, text_encoder
+from omnisearch.encoders.training import fine_tune
 from omnisearch.encoders.training import tune as tuning
 from omnisearch.encoders.training.prepare import prepare
-from omnisearch.encoders.training.tune import TextPairs, tune
+from omnisearch.encoders.training.tune import GradedLists, TextPairs, distil, tune
 from omnisearch.encoders.training.validate import hold_out
 from omnisearch.encoders.training.warm_start import warm_config
 from omnisearch.enrichment import tuned_encoder
 from omnisearch.enrichment.text import embed_texts, refresh_texts, usual_encoder
-from omnisearch.enrichment.tuned_encoder import tune_encoder, when_of_use
+from omnisearch.enrichment.tuned_encoder import NOTE, TEXT_NOTE, tune_encoder, when_of_use
 from omnisearch.pipeline.stale import mend
 
 
@@ -48,10 +53,10 @@ def test_queries_find_items_by_other_words_after_tuning(shop, backbone) -> None:
     workspace, db = shop
     counts = tune_encoder(workspace, db, str(backbone))
     assert counts["mrr_after"] > 1.5 * counts["mrr_before"]
-    name, pooling = text_encoder(db) or ("", "")
-    assert name.startswith("tuned-") and pooling == "mean"
-    tower = TextTower(str(workspace.text_encoders / name), "mean", 64)
-    before = right_themes(TextTower(str(backbone), "mean", 64))
+    name, form = text_encoder(db) or ("", None)
+    assert name.startswith("tuned-") and form == Form("mean")
+    tower = TextTower(str(workspace.text_encoders / name), 64)
+    before = right_themes(TextTower(str(backbone), 64))
     assert right_themes(tower) >= before + 4, before
     feature = open_vectors(workspace, db, "text", "pin")
     assert feature is not None and len(feature.ids) == 120
@@ -117,6 +122,26 @@ def test_an_unknown_pooling_is_refused(shop, backbone) -> None:
         tune_encoder(workspace, db, pooling="max")
 
 
+def test_of_the_encoders_that_fit_the_one_that_finds_the_log_best_is_tuned(
+    shop, backbone, tmp_path, monkeypatch
+) -> None:
+    workspace, db = shop
+    tune_encoder(workspace, db, str(backbone))
+    better = tmp_path / "better"
+    shutil.copytree(workspace.text_encoders / text_encoder(db)[0], better)
+    other = Workspace.create(tmp_path / "other")
+    with closing(fill(other)) as fresh:
+        for names in ([str(backbone), str(better)], [str(better), str(backbone)]):
+            with fresh.conn:
+                fresh.execute("DELETE FROM meta WHERE key IN (?, ?)", [NOTE, TEXT_NOTE])
+            monkeypatch.setattr(tuned_encoder, "fitting_encoders", lambda db, names=names: names)
+            monkeypatch.setattr(tuning, "_LR", 0.0)  # no better: the encoder serves as it is
+            counts = tune_encoder(other, fresh)
+            assert counts[f"mrr_{better}"] == counts["mrr_before"] > counts[f"mrr_{backbone}"]
+            assert get_meta(fresh, NOTE)["begin"]["backbone"] == str(better)
+            assert text_encoder(fresh) == (str(better), Form("mean"))
+
+
 def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
     workspace, db = shop
     monkeypatch.setattr(tuned_encoder, "FEWEST", 10**6)
@@ -158,10 +183,93 @@ def test_it_learns_from_no_pair_that_validates_training(shop) -> None:
 
 def test_items_that_a_query_led_to_are_no_negatives_of_it(backbone, monkeypatch) -> None:
     """A batch of one query with two items: without negatives there is nothing to learn."""
-    monkeypatch.setattr(tuning, "_WEIGHT_DECAY", 0.0)
-    tower = TextTower(str(backbone), "mean", 64)
+    monkeypatch.setattr(fine_tune, "_WEIGHT_DECAY", 0.0)
+    tower = TextTower(str(backbone), 64)
     before = {name: value.clone() for name, value in tower.model.state_dict().items()}
     pairs = TextPairs(["sofa", "sofa"], np.array([0, 1]), [["couch"], ["settee"]])
     tune(tower, pairs)
     for name, value in tower.model.state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_items_are_ordered_as_they_were_graded(backbone, monkeypatch) -> None:
+    """The items of a query are of all themes; one is of its own, and has another word."""
+    monkeypatch.setattr(tuning, "_LR_LISTS", 3e-3)
+    monkeypatch.setattr(tuning, "LISTS", 10)
+    tower = TextTower(str(backbone), 64)
+    texts = [[f"red {words[0]}"] for words in THEMES.values()]
+    grades = np.full((len(THEMES), len(THEMES)), 0.1, np.float32)
+    np.fill_diagonal(grades, 0.9)
+    queries = [f"red {theme}" for theme in THEMES]
+    items = [np.arange(len(THEMES))] * len(THEMES)
+
+    def right() -> int:
+        nearest = np.argmax(tower(queries) @ tower([text for (text,) in texts]).T, axis=1)
+        return int((nearest == np.arange(len(THEMES))).sum())
+
+    before = right()
+    steps: list[tuple[int, int]] = []
+    distil(tower, GradedLists(queries, items, list(grades), texts), lambda *at: steps.append(at))
+    assert right() >= before + 4
+    assert steps == [(step, 40) for step in range(1, 41)]
+
+
+def taught(workspace: Workspace, queries: list[str]) -> None:
+    """Grades for these queries: items of their theme and colour are best, of their theme next."""
+    workspace.teachers.mkdir()
+    write_pointer(workspace.current_teacher, "teacher")
+    themes = list(THEMES)
+
+    def grade(query: str, number: int) -> float:
+        if themes[number % 10] not in query:
+            return 0.1
+        return 0.9 if query.startswith(COLOURS[number // 10 % 6]) else 0.5
+
+    rows = [
+        ((query, "pin", f"pin{number:04d}"), b"", grade(query, number), 3.0)
+        for query in queries
+        for number in range(60)
+    ]
+    add_grades(workspace, "teacher", rows)
+
+
+def test_after_the_log_it_learns_from_a_teacher(shop, backbone, monkeypatch) -> None:
+    workspace, db = shop
+    without = tune_encoder(workspace, db, str(backbone))
+    before = text_encoder(db)
+    learned = sorted({query for query, _ in tuned_encoder._read_log(db).learned})
+    taught(workspace, [*learned[:20], "never asked"])
+
+    def worse(tower: TextTower, lists: GradedLists, progress: object) -> None:
+        assert lists.queries == learned[:20] and len(lists.items[0]) == 60
+        assert sorted({round(float(grade), 1) for grades in lists.grades for grade in grades}) == [
+            0.1,
+            0.5,
+            0.9,
+        ]
+        for weights in tower.model.parameters():
+            torch.nn.init.normal_(weights.data)
+
+    monkeypatch.setattr(tuned_encoder, "distil", worse)
+    counts = tune_encoder(workspace, db, str(backbone))
+    assert counts["taught_queries"] == 20 and counts["mrr_taught"] < counts["mrr_after"]
+    assert text_encoder(db) == before  # what became worse is thrown away
+    assert counts["mrr_after"] == without["mrr_after"]
+    monkeypatch.setattr(tuned_encoder, "distil", distil)
+    monkeypatch.setattr(tuning, "_LR_LISTS", 3e-3)
+    monkeypatch.setattr(tuning, "_LR", 1e-6)  # that the log alone leaves something to learn
+    better = tune_encoder(workspace, db, str(backbone))
+    assert better["mrr_taught"] > better["mrr_after"] and text_encoder(db) != before
+
+
+def test_a_teacher_tells_nothing_of_pairs_that_are_measured(shop) -> None:
+    workspace, db = shop
+    log = tuned_encoder._read_log(db)
+    asked = {query for query, _ in log.learned}
+    (query, (entity, item_id)), *_ = [pair for pair in log.held_out if pair[0] in asked]
+    taught(workspace, [query])
+    row = ((query, entity, item_id), b"", 0.9, 3.0)
+    add_grades(workspace, "teacher", [row])
+    lists = tuned_encoder._taught(workspace, db, log)
+    shown = {(entity, item_id) for _, entity, item_id in soft_labels(workspace)}
+    assert len(lists.texts) == len(shown - {item for of, item in log.held_out if of == query})

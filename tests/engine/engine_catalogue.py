@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import orjson
 from engine_fakes import FakeGeneration, FakeSpace, unit_words
 
@@ -18,7 +17,6 @@ from omnisearch.indexer.parts.table import open_table
 from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.parts.tokens import item_line, open_tokens, write_tokens
 from omnisearch.indexer.parts.words import open_texts, write_texts
-from omnisearch.indexer.rows import Rows
 
 STYLES = ("boho", "modern", "rustic", "vintage", "nordic")
 THINGS = ("bedroom", "kitchen", "sofa", "lamp", "rug", "sink", "garden", "mirror")
@@ -105,8 +103,7 @@ def index(workspace: Workspace, db: Any) -> FakeGeneration:
         items = [item for batch in read_items(db, entity) for item in batch]
         folder = workspace.root / "indexed" / entity
         folder.mkdir(parents=True)
-        rows = Rows([item["id"] for item in items], np.zeros(len(items), bool))
-        write_table(folder, db, entity, rows)
+        write_table(folder, db, entity, [item["id"] for item in items])
         tables[entity] = open_table(folder, entity)
         texts = [item.get("text") or " ".join(field_texts(item)) for item in items]
         spaces[entity, "learned"] = FakeSpace(unit_words(texts))

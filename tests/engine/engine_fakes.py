@@ -48,6 +48,9 @@ class FakeSpace:
     def present(self) -> np.ndarray:
         return self.vectors.any(axis=1)
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.vectors[rows]
+
     def search(
         self, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

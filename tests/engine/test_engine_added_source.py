@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,19 +98,3 @@ def test_its_system_is_named_and_two_of_one_name_are_refused(added: None, make_e
 def test_without_it_nothing_is_left_of_it(make_engine: Any) -> None:
     with pytest.raises(InputError, match=r"no 'bargains'.*full"):
         make_engine().search("anything", system="bargains")
-
-
-def test_a_deleted_item_is_not_shown_even_if_a_source_returns_it(
-    added: None, make_engine: Any
-) -> None:
-    engine = make_engine()
-    first = engine.search("rug", k=1, system="bargains").hits[0].id
-    table = engine.snapshot.generation.tables["product"]
-    deleted = table.deleted.copy()
-    deleted[table.row_of[first]] = True
-    tables = engine.snapshot.generation.tables | {"product": replace(table, deleted=deleted)}
-    generation = replace(engine.snapshot.generation, tables=tables)
-    after = engine.at(Snapshot(generation, FakeEncoder(), None, UNTIL)).search(
-        "rug", system="bargains"
-    )
-    assert len(after.hits) == 9 and first not in {hit.id for hit in after.hits}

@@ -19,9 +19,6 @@ from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.tower_recall import tower_recall
 from omnisearch.indexer.generation import Generation
 
-pytest.importorskip("onnxruntime", reason="the extra `serve` is not installed")
-pytest.importorskip("onnx", reason="the extra `serve` is not installed")
-
 ROOT = Path(__file__).parents[2]
 
 

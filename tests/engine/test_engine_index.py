@@ -58,7 +58,7 @@ def test_a_query_is_analysed_once_in_a_search(engine: SearchEngine, monkeypatch:
     calls: list[str] = []
     for name in ("query_tokens", "query_words"):
         real = getattr(module, name)
-        noted = lambda text, real=real: calls.append(text) or real(text)  # noqa: E731
+        noted = lambda text, *rest, real=real: calls.append(text) or real(text, *rest)  # noqa: E731
         monkeypatch.setattr(module, name, noted)
     monkeypatch.setattr(module, "words", lambda text: calls.append(text) or text.split())
     engine.search("vintage mirror without lamp", k=10, explain=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnisearch.engine.blend import Shares, blend
-from omnisearch.engine.candidates import best_first, by_signal, merge, rrf, unlearned
+from omnisearch.engine.candidates import best_first, by_signal, merge, rrf
 from omnisearch.engine.index import SourceResult
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.sources import SOURCES
@@ -62,15 +62,6 @@ def test_rank_fusion_equals_the_formula(lists: dict) -> None:
         for rank, item in enumerate(sorted(scores, key=lambda i: (-scores[i], i)), 1):
             expected[item] += 1 / (60 + rank)
     np.testing.assert_allclose(rrf(merged, SOURCES.values()), list(expected.values()), rtol=1e-5)
-
-
-def test_without_rankers_words_are_added_to_the_cosine() -> None:
-    merged = merge({"token_pins": SourceResult("pin", np.array([1, 2, 3]), np.ones(3, np.float32))})
-    merged.columns["learned"] = np.array([0.5, np.nan, 0.7], np.float32)
-    merged.columns["text_share"] = np.array([1.0, 0.5, np.nan], np.float32)
-    merged.columns["excluded"] = np.array([np.nan, -0.5, 1.0], np.float32)
-    np.testing.assert_allclose(unlearned(merged), [0.9, 0.3, 0.5], rtol=1e-6)
-    assert list(best_first(unlearned(merged))) == [0, 2, 1]
 
 
 def test_nothing_found_is_an_empty_table() -> None:

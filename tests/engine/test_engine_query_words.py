@@ -20,7 +20,7 @@ from omnisearch.engine.query import query_of
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.indexer.parts.table import Postings, postings_columns
+from omnisearch.indexer.parts.table import Posting, Postings, postings_columns
 
 TITLES = (
     "kitchen knife set with block",
@@ -86,7 +86,8 @@ def test_an_item_engaged_under_the_typed_spelling_is_known(knives: SearchEngine)
     engaged = [(key_of("kitchn knife"), 0, 5.0), (key_of("kitchen knife"), 1, 2.0)]
     columns = postings_columns("engaged", engaged)
     names = ("keys", "rows", "weights")
-    postings = Postings(*(columns[f"engaged_{name}"] for name in names), len(TITLES))
+    posting = Posting(*(columns[f"engaged_{name}"] for name in names))
+    postings = Postings((posting,), len(TITLES))
     tables["product"] = replace(tables["product"], engaged=postings)
     index = LocalIndex(replace(generation, tables=tables))
     items = Items(np.ones(3, np.uint8), np.arange(3))

@@ -367,8 +367,7 @@ def test_a_search_in_eight_threads_equals_one_alone(engine: SearchEngine) -> Non
     assert not wrong
 
 
-def test_the_notes_say_that_no_ranker_is_trained(engine: SearchEngine) -> None:
-    assert any("rankers" in note for note in engine.search("boho").notes)
+def test_a_system_without_rankers_has_no_note_on_them(engine: SearchEngine) -> None:
     assert not engine.search("boho", system="embedding").notes
 
 

@@ -78,6 +78,8 @@ def test_a_damaged_generation_is_not_served(served: Workspace, pattern: str) -> 
 def test_a_generation_serves_with_its_own_encoder_whatever_is_trained_since(
     served: Workspace,
 ) -> None:
+    shutil.rmtree(served.exports)
+    served.query_cache.unlink(missing_ok=True)
     before = SearchEngine.open(served).rank("boho bedroom", "embedding", 5)
     shutil.rmtree(served.checkpoints)
     served.query_cache.unlink()
@@ -87,6 +89,7 @@ def test_a_generation_serves_with_its_own_encoder_whatever_is_trained_since(
 def test_vectors_of_another_checkpoint_are_not_mixed(
     served: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.rmtree(served.exports)
     encoder = load_encoder(served)
     encoder.checkpoint = "0123456789abcdef"
     monkeypatch.setattr("omnisearch.encoders.checkpoint.open_encoder", lambda *_: encoder)

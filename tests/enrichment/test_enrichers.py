@@ -64,6 +64,7 @@ def test_listing_them_imports_nothing_heavy():
 def test_a_registered_enricher_is_run_by_name_and_by_default(
     workspace, db, shop, monkeypatch, capsys
 ):
+    monkeypatch.setattr("omnisearch.enrichment.text.installed", lambda name: False)
     monkeypatch.syspath_prepend(shop)
     ENRICHERS.register(importlib.import_module("shop_stock").STOCK)
     folder = ["--workspace", str(workspace.root)]

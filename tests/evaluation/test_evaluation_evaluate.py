@@ -46,14 +46,14 @@ def logged(engine: Any, db: Any) -> Any:
         engine.rankings[system]["sink"] = [("pin", f"p{first}"), ("pin", "p6")]
     ids = [f"p{number}" for number in range(12)]
     table = SimpleNamespace(ids=ids, row_of={key: row for row, key in enumerate(ids)})
-    table.deleted = np.zeros(12, dtype=bool)
     vectors = np.eye(12, dtype=np.float32)
-    spaces = {("pin", "learned"): SimpleNamespace(vectors=vectors)}
+    spaces = {("pin", "learned"): SimpleNamespace(vectors=vectors, present=np.ones(12, bool))}
     generation = SimpleNamespace(
         number=3, checkpoint="c" * 16, spaces=spaces, tokens={}, tables={"pin": table}
     )
     encoder = SimpleNamespace(queries=lambda texts: vectors[[6] * len(texts)])
-    engine.snapshot = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
+    told = {"generation": generation, "encoder": encoder, "rankers": None, "embeds": True}
+    engine.snapshot = SimpleNamespace(**told)
     return engine
 
 

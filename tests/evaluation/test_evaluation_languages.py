@@ -64,14 +64,13 @@ def test_the_evaluation_tells_recall_by_both_languages(
     options = EvaluateOptions(systems=("token", "full"))
     ids = [f"p{number}" for number in range(12)]
     table = SimpleNamespace(ids=ids, row_of={key: row for row, key in enumerate(ids)})
-    table.deleted = np.zeros(12, dtype=bool)
     # 11 pins alike, p2 of its own: only `kreis` finds what it wants among the first 10.
     vectors = np.tile(np.eye(2, dtype=np.float32)[:1], (12, 1))
     vectors[2] = (0, 1)
     generation = SimpleNamespace(
         number=3,
         checkpoint="c" * 16,
-        spaces={("pin", "learned"): SimpleNamespace(vectors=vectors)},
+        spaces={("pin", "learned"): SimpleNamespace(vectors=vectors, present=np.ones(12, bool))},
         tokens={},
         tables={"pin": table},
     )
@@ -80,7 +79,9 @@ def test_the_evaluation_tells_recall_by_both_languages(
         return np.array([(0, 1) if text == "kreis" else (1, 0) for text in texts], np.float32)
 
     encoder = SimpleNamespace(queries=queries)
-    engine.snapshot = SimpleNamespace(generation=generation, encoder=encoder, rankers=None)
+    engine.snapshot = SimpleNamespace(
+        generation=generation, encoder=encoder, rankers=None, embeds=True
+    )
     assert not evaluate(engine, many, options).languages  # too few pairs to say anything
     monkeypatch.setattr("omnisearch.evaluation.evaluate.FEWEST_OF_LANGUAGES", 1)
     found = evaluate(engine, many, options)

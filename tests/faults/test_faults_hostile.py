@@ -45,7 +45,8 @@ from omnisearch.evaluation.classification.classifier_file import (
     read_classifier,
     write_classifier,
 )
-from omnisearch.indexer.generation import GENERATION, Generation
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import SIGNALS, read_signals
 from omnisearch.indexer.verify import read_whole, status
 from omnisearch.pipeline.verify import verify_workspace
@@ -79,6 +80,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     )
     write_classifier(workspace, "kinds", stored)
     export_query_tower(workspace, encoder, QUERIES)
+    db = open_catalogue(workspace.catalogue)
+    with db.conn:  # the live generation has a segment of an update
+        db.conn.execute("UPDATE products SET title = title || ' anew' WHERE id < 'product3'")
+        db.conn.execute("DELETE FROM pins WHERE id = (SELECT MIN(id) FROM pins)")
+    db.conn.close()
+    pipeline.update_index(workspace)
     return workspace
 
 
@@ -119,6 +126,7 @@ def places(whole: Workspace) -> dict[str, tuple[Path, Kind]]:
     checkpoints, networks = whole.checkpoints / "default", whole.graph / "pinsage"
     return {
         "generation": (whole.generation(2), GENERATION),
+        "update": (whole.generation(3), GENERATION),
         "signals": (next(whole.signals.glob("*/2")), SIGNALS),
         "encoder": (checkpoints / str(read_pointer(checkpoints / "BEST", CHECKPOINT)), CHECKPOINT),
         "export": (next(whole.exports.iterdir()), EXPORT),
@@ -142,8 +150,10 @@ class Use:
 
     def generation(self, workspace: Workspace) -> object:
         generation = Generation.open(workspace)
-        read_whole(workspace.generation(generation.number), generation)
+        read_whole(generation)
         return self._answers(generation, self._rankers)
+
+    update = generation
 
     def rankers(self, workspace: Workspace) -> object:
         return self._answers(Generation.open(workspace, verify=False), load_rankers(workspace))
@@ -198,7 +208,7 @@ def use(whole: Workspace) -> Use:
     return Use(whole)
 
 
-ARTEFACTS = ["generation", "signals", "encoder", "export", "network", "rankers"]
+ARTEFACTS = ["generation", "update", "signals", "encoder", "export", "network", "rankers"]
 # A few variants of each file; with -m slow all of them.
 SOME = pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.slow)])
 # What may change answers without being damage: a bit of a posting list, other settings of a
@@ -221,7 +231,7 @@ NAMES = ["../../catalogue.db", "/etc/passwd", "a\0b", "", ".", "n" * 5000, "n/" 
 
 @SOME
 @pytest.mark.parametrize(
-    "what", ["generation", "encoder", "signals", "export", "network", "rankers"]
+    "what", ["generation", "update", "encoder", "signals", "export", "network", "rankers"]
 )
 def test_manifests(whole: Workspace, use: Use, tmp_path: Path, what: str, most: int | None) -> None:
     folder, kind = places(whole)[what]

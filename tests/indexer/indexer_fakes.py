@@ -37,6 +37,7 @@ class FakeEncoder:
         self.queries_seen: list[str] = []
 
     def copy_to(self, target: Path) -> None:
+        target.mkdir()
         (target / "weights").write_text(self.checkpoint)
 
     def words(self) -> list[str]:

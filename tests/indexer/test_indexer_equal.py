@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts import vectors as searched
 from omnisearch.indexer.parts.equal import find_pairs
 from omnisearch.indexer.parts.hnsw_file import Expected
+from omnisearch.indexer.parts.layout import layout_of
 from omnisearch.indexer.parts.recall import item_recall_of, recall_sentences
 from omnisearch.indexer.parts.vectors import Space, open_space
+from omnisearch.indexer.parts.vectors_stacked import StackedSpace
 from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.verify import status
 
@@ -39,12 +42,22 @@ def near(vector: np.ndarray, rows: int, spread: float, seed: int = 9) -> np.ndar
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def written(folder: Path, vectors: np.ndarray, old: Space | None = None) -> Space:
+def written(folder: Path, vectors: np.ndarray, least: int = 1) -> Space:
     """The space as `open_space` reads it back."""
     folder.mkdir(exist_ok=True)
-    n = len(vectors)
-    write_space(folder / "s.npy", (vectors, np.arange(n), n), OPTIONS, old, lambda items: None)
-    return open_space(folder, "s", Expected(DIM, n, OPTIONS.M))
+    write_space(folder / "s.npy", vectors, OPTIONS, lambda items: None, least)
+    graph = (folder / "s.hnsw").exists()
+    return open_space(folder, "s", Expected(DIM, len(vectors), OPTIONS.M), graph)
+
+
+def stacked(spaces: Sequence[Space], dead: Sequence[Sequence[int]]) -> StackedSpace:
+    """Segments one after the other, without the dead places."""
+    starts = np.cumsum([0, *(len(space.present) for space in spaces)]).tolist()
+    ids = [
+        [f"{start + place:05}" for place in range(len(space.present))]
+        for space, start in zip(spaces, starts[:-1], strict=True)
+    ]
+    return StackedSpace(spaces, layout_of(ids, [np.array(places, np.int64) for places in dead]))
 
 
 def assert_all_are_found(space: Space, rows: np.ndarray, k: int = 10) -> None:
@@ -93,7 +106,7 @@ def test_what_is_alike_around_a_middle_is_found(many: int, tmp_path: Path) -> No
     assert_all_are_found(space, np.arange(0, 5000, 10))
     vectors = np.array(space.vectors)
     vectors[1:200:2] = near(centres[-1], 100, 0.1, 99)
-    assert_all_are_found(written(tmp_path / "new", vectors, space), np.arange(0, 5000, 10))
+    assert_all_are_found(written(tmp_path / "new", vectors), np.arange(0, 5000, 10))
 
 
 @pytest.mark.parametrize("many", [2, 700])
@@ -143,46 +156,54 @@ def test_groups_close_to_each_other_are_told_apart() -> None:
     assert (pairs[:, 0] // 50 == pairs[:, 1] // 50).all()
 
 
-def test_a_leader_that_goes_is_followed_by_a_member(tmp_path: Path) -> None:
+def test_members_of_a_leader_that_goes_are_found(tmp_path: Path) -> None:
     vectors = np.concatenate((np.repeat(unit(1), 300, axis=0), unit(400, seed=3)))
     old = written(tmp_path / "old", vectors)
     assert old.groups.leaders.tolist() == [0] and len(old.groups.members) == 299
-    vectors[0] = 0
-    vectors[5] = vectors[500]
-    nodes = old.index.get_current_count()
-    space = written(tmp_path / "new", vectors, old)
-    assert space.index.get_current_count() == nodes + 1  # changed, not built anew
-    assert space.groups.leaders.tolist() == [1, 500]
-    assert space.search(unit(1)[0], 3, 150)[0].tolist() == [1, 2, 3]
-    assert space.search(vectors[500], 3, 150)[0].tolist()[:2] == [5, 500]
-    assert_all_are_found(space, np.arange(1, 700, 7))
+    new = written(tmp_path / "new", vectors[[500, 0]], least=10)
+    assert new.index is None
+    space = stacked((old, new), ([0, 5], []))  # rows move up by two
+    rows, cosines = space.search(unit(1)[0], 299, 150)
+    assert rows.tolist() == [*range(298), 699]
+    assert cosines == pytest.approx(np.ones(299), abs=1e-5)
+    assert space.search(vectors[500], 2, 150)[0].tolist() == [498, 698]
 
 
 PLACE = st.integers(0, 39)
-CHANGES = st.lists(st.tuples(PLACE, st.sampled_from("00aabcde")), min_size=1, max_size=8)
+ROWS = st.lists(st.sampled_from("0aabcde"), max_size=8)
 
 
 @settings(max_examples=40)
-@given(st.lists(CHANGES, min_size=1, max_size=5), st.sampled_from([0.0, 1e-6, 1e-3]))
-def test_updates_find_what_exact_search_finds(
-    rounds: list[list[tuple[int, str]]], spread: float
+@given(
+    st.lists(st.tuples(ROWS, st.booleans()), max_size=4),
+    st.lists(PLACE, max_size=39, unique=True),
+    st.sampled_from([0.0, 1e-6, 1e-3]),
+)
+def test_segments_find_what_exact_search_finds(
+    segments: list[tuple[list[str], bool]], dead: list[int], spread: float
 ) -> None:
-    centres = dict(zip("abcde", unit(5, seed=4), strict=True))
+    centres = dict(zip("abcde", unit(5, seed=4), strict=True)) | {"0": np.zeros(DIM)}
     vectors = np.concatenate((near(centres["a"], 20, spread), unit(20)))
     with tempfile.TemporaryDirectory() as folder:
-        space = written(Path(folder) / "0", vectors)
-        for number, changes in enumerate(rounds, 1):
-            vectors = np.concatenate((vectors, unit(1, seed=50 + number)))
-            for row, kind in changes:
-                target = near(centres[kind], 1, spread, row)[0] if kind != "0" else 0
-                vectors[row] = target
-            space = written(Path(folder) / str(number), vectors, space)
-            for query in (centres["a"], unit(1, seed=6)[0]):
-                for k in (1, 7, len(vectors)):
-                    rows, cosines = space.search(query, k, 150)
-                    exact, scores = space.exact(query, k)
-                    assert rows.tolist() == exact.tolist()
-                    np.testing.assert_allclose(cosines, scores, atol=1e-6)
+        spaces = [written(Path(folder) / "0", vectors)]
+        gone = [sorted(dead)]
+        for number, (kinds, graph) in enumerate(segments, 1):
+            rows = [near(centres[kind], 1, spread, number)[0] for kind in kinds]
+            added = np.array(rows, np.float32).reshape(-1, DIM)
+            added[[kind == "0" for kind in kinds]] = 0
+            spaces.append(written(Path(folder) / str(number), added, 1 if graph else 100))
+            gone.append([place for place in dead if place < len(kinds)][:1])
+        space = stacked(spaces, gone)
+        live = np.asarray(space.vectors)
+        for query in (centres["a"], unit(1, seed=6)[0]):
+            for allowed in (None, np.arange(len(live)) % 3 > 0):
+                shown = space.present if allowed is None else space.present & allowed
+                order = np.sort(-(live[shown] @ query))
+                for k in (1, 7, len(live)):
+                    rows, cosines = space.search(query, k, 150, allowed)
+                    assert shown[rows].all() and len(set(rows.tolist())) == len(rows)
+                    np.testing.assert_allclose(cosines, -order[:k], atol=1e-6)
+                    np.testing.assert_allclose(live[rows] @ query, cosines, atol=1e-6)
 
 
 def test_a_damaged_file_of_groups_is_refused(tmp_path: Path) -> None:
@@ -263,12 +284,9 @@ def test_items_that_do_not_find_themselves_are_told(tmp_path: Path) -> None:
 def test_the_items_that_hide_others_are_named(tmp_path: Path) -> None:
     # A search that may visit two nodes ends among the alike ones.
     vectors = np.concatenate((near(unit(1)[0], 700, 0.02), unit(300, seed=2)))
-    n = len(vectors)
     poor = GraphOptions(M=2, ef_construction=2)
-    space = write_space(
-        tmp_path / "s.npy", (vectors, np.arange(n), n), poor, None, lambda items: None
-    )
-    ids = [f"{'card' if row < 700 else 'chair'}{row}" for row in range(n)]
+    space = write_space(tmp_path / "s.npy", vectors, poor, lambda items: None)
+    ids = [f"{'card' if row < 700 else 'chair'}{row}" for row in range(len(vectors))]
     measured = item_recall_of(space, ids, 2)
     assert measured is not None and measured["recall"] < 0.98
     assert measured["alike"]["items"] == 700 and measured["alike"]["example"].startswith("card")

@@ -16,7 +16,8 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.build import build
-from omnisearch.indexer.generation import GENERATION, Generation
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.update import update
 
 Small = tuple[Workspace, sqlite_utils.Database]
@@ -60,22 +61,18 @@ def test_compatible_vectors_that_are_not_finite_are_refused(small: Small) -> Non
         build(workspace, db, FakeEncoder())  # its `compat` divides by the length
 
 
-def test_an_update_refuses_a_base_whose_texts_do_not_fit(small: Small) -> None:
+def test_an_update_refuses_a_base_whose_items_do_not_fit(small: Small) -> None:
     workspace, db = small
     build(workspace, db, FakeEncoder())
-    tokens = workspace.generation(1) / "pin" / "tokens.txt"
-    content = tokens.read_bytes()
     put(db, "pin", id="new", title="an old lamp")
-    for damaged in (content + b"more\n", content[:-1], b"\xff" + content):
-        tokens.write_bytes(damaged)
-        _rehash(workspace)
-        with pytest.raises(Corrupt, match=r"tokens\.txt"):
-            update(workspace, db, FakeEncoder())
-    tokens.write_bytes(content)
-    texts = workspace.generation(1) / "pin" / "texts.npy"
-    np.save(texts, np.load(texts)[:-1])
+    ids = workspace.generation(1) / "pin" / "ids.jsonl"
+    content = ids.read_bytes()
+    ids.write_bytes(content + b'"pin100"\n')
+    with pytest.raises(Corrupt, match="does not match its manifest"):
+        update(workspace, db, FakeEncoder())
+    ids.write_bytes(b"\xff" + content)
     _rehash(workspace)
-    with pytest.raises(Corrupt, match=r"texts\.npy"):
+    with pytest.raises(Corrupt, match=r"ids\.jsonl"):
         update(workspace, db, FakeEncoder())
 
 

@@ -23,12 +23,14 @@ from omnisearch.indexer.parts.spelling import (
     open_spelling,
     write_spelling,
 )
+from omnisearch.indexer.parts.tokens import open_tokens, write_tokens
 from omnisearch.indexer.update import update
 
 COUNTS = {
     "ethernet": 9, "cable": 30, "cables": 5, "ceiling": 8, "fan": 20, "power": 7, "tool": 12,
     "stud": 3, "study": 40, "gray": 9, "grape": 2, "ft": 5, "10": 6, "12": 4, "x": 3, "air": 4,
-    "conditioner": 4, "türgriff": 2, "кабель": 3, "q1200": 1,
+    "conditioner": 4, "türgriff": 2, "кабель": 3, "q1200": 1, "किताब": 3, "கைப்பேசி": 2, "가방끈": 4,
+    "가방": 8, "schluessel": 2,
 }  # fmt: skip
 
 
@@ -58,6 +60,14 @@ def spelling_of(folder: Path, counts: dict[str, int], known: tuple[str, ...] = (
         ("turgriff", "turgriff"),  # is found without its accent
         ("turgrif", "turgrif"),
         ("türgrif", "türgriff"),
+        ("tuergriff", "türgriff"),
+        ("schlüssel", "schluessel"),
+        ("कितब", "किताब"),  # a vowel sign less
+        ("கைப்பேசீ", "கைப்பேசி"),
+        ("가망끈", "가방끈"),  # another part of a syllable
+        ("각방끈", "가방끈"),
+        ("강장끈", "강장끈"),  # two other parts
+        ("가발", "가발"),  # not a bag: too short to tell
         ("q1300", "q1300"),  # a number is not another number
         ("fun", "fun"),  # too short to tell
         ("without", "without"),
@@ -69,6 +79,34 @@ def test_unknown_words_are_spelled_as_items_spell_them(
     tmp_path: Path, query: str, searched: str
 ) -> None:
     assert spelling_of(tmp_path, COUNTS).respelled(query) == searched
+
+
+TITLES = ["hora de korea", "hora de china", "korona czeska", "sofa china", "sofa china", "lao"]
+
+
+@pytest.mark.parametrize("backend", ["tantivy", "rank-bm25"])
+@pytest.mark.parametrize(
+    ("query", "searched"),
+    [
+        ("chino sofa", "china sofa"),
+        ("kora de hora", "korea de hora"),
+        ("hra de korea", "hora de korea"),  # a short word that one item has beside the others
+        ("hra", "hra"),
+        ("hra sofa", "hra sofa"),  # no item has both
+        ("shina", "china"),  # nothing else tells
+        ("lao shina", "lao shina"),  # no item has both
+        ("corea", "corea"),  # the query tower knows it
+        ("hora de corea", "hora de korea"),
+    ],
+)
+def test_the_other_words_of_the_query_tell(
+    backend: str, query: str, searched: str, tmp_path: Path
+) -> None:
+    write_tokens(tmp_path, [" ".join(tokens(title)) for title in TITLES])
+    counts = Counter(word for title in TITLES for word in title.split())
+    write_spelling(tmp_path, counts | Counter(hora=5, chini=7, kore=8), keys_of(["corea"]))
+    index = open_tokens(tmp_path, len(TITLES), backend)
+    assert open_spelling(tmp_path, (index,)).respelled(query) == searched
 
 
 def test_a_word_that_the_query_tower_knows_is_left_alone(tmp_path: Path) -> None:
@@ -119,6 +157,23 @@ def test_an_update_adds_the_words_of_new_items(tmp_path: Path) -> None:
     assert Counter(dict(second.counted())) == Counter(["copper", "sinks", "garden", "up"])
 
 
+def test_a_generation_corrects_by_its_items(tmp_path: Path) -> None:
+    workspace, db = new_catalogue(tmp_path)
+    titles = ["Garage door opener", "Steel gauge", "Pressure gauge", "Kort over Århus", "लाल किताब"]
+    for number, title in enumerate(titles):
+        put(db, "product", id=f"p{number}", title=title)
+    build(workspace, db, FakeEncoder())
+    spelling = Generation.open(workspace).spelling
+    for query, searched in (
+        ("garge door", "garage door"),
+        ("garge steel", "gauge steel"),
+        ("garge", "gauge"),  # more items have it
+        ("kort aarhus", "kort århus"),
+        ("लाल कितब", "लाल किताब"),
+    ):
+        assert spelling.respelled(query) == searched
+
+
 def test_a_damaged_file_is_told_of(tmp_path: Path) -> None:
     spelling_of(tmp_path, COUNTS)
     content = (tmp_path / SPELLING_FILE).read_bytes()
@@ -128,3 +183,13 @@ def test_a_damaged_file_is_told_of(tmp_path: Path) -> None:
             open_spelling(tmp_path)
     spelling_of(tmp_path, {})
     assert open_spelling(tmp_path).respelled("anything at all") == "anything at all"
+
+
+@pytest.mark.parametrize("backend", ["tantivy", "rank-bm25"])
+def test_a_word_that_searchers_typed_for_items_is_not_divided(tmp_path: Path, backend: str) -> None:
+    lines = [f"sport\t{tokens('sportmode')[0]}", "sport", "mode", "mode"]
+    write_tokens(tmp_path, lines)
+    write_spelling(tmp_path, Counter(sport=2, mode=2), keys_of([]))
+    spelling = open_spelling(tmp_path, (open_tokens(tmp_path, len(lines), backend),))
+    assert spelling.respelled("sportmode") == "sportmode"
+    assert spelling.respelled("modesport") == "mode sport"

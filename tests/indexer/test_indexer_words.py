@@ -14,7 +14,7 @@ from omnisearch.data.text.keys import either_keys, word_keys
 from omnisearch.data.text.tokens import query_words, tokens
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.parts.table import name_of
-from omnisearch.indexer.parts.words import Words, idf, open_texts, write_texts
+from omnisearch.indexer.parts.words import Words, idf, open_texts, spans, write_texts
 
 WORDS = st.lists(st.sampled_from(["copper", "sink", "bath", "銅", "red", "x"]), max_size=6)
 
@@ -23,7 +23,7 @@ WORDS = st.lists(st.sampled_from(["copper", "sink", "bath", "銅", "red", "x"]),
 def test_shares_are_those_of_plain_sets(names: list[list[str]], asked: list[str], data) -> None:
     keys = [word_keys(name) for name in names]
     ends = np.cumsum([len(part) for part in keys])
-    table = Words(np.concatenate(keys), np.concatenate(([0], ends)))
+    table = Words(np.concatenate(keys), *spans(ends))
     rows = data.draw(st.lists(st.integers(0, len(names) - 1), max_size=12))
     share, cover = table.match(word_keys(asked), np.array(rows, dtype=np.int64))
     for place, row in enumerate(rows):
@@ -38,7 +38,7 @@ def test_shares_are_those_of_plain_sets(names: list[list[str]], asked: list[str]
 def test_words_meet_in_their_stems_and_a_name_is_the_first_there_is() -> None:
     item = {"title": None, "caption": "Two copper sinks", "description": "something else"}
     keys = word_keys(tokens(name_of(item)))
-    table = Words(keys, np.array([0, len(keys)]))
+    table = Words(keys, *spans(np.array([len(keys)])))
     share, cover = table.match(either_keys(query_words("a copper sink")), np.array([0]))
     assert share[0] == 1  # the stop word was left out of the query
     np.testing.assert_allclose(cover[0], 2 / 3)

@@ -151,7 +151,7 @@ def test_before_the_import_every_stage_says_so(
 
 def test_each_stage_names_the_one_that_is_missing(tiny_workspace: Workspace) -> None:
     with pytest.raises(NotReady) as untrained:
-        pipeline.build_index(tiny_workspace)
+        pipeline.build_index(tiny_workspace, "other")
     assert "omnisearch train" in untrained.value.how
     with pytest.raises(NotReady) as unindexed:
         pipeline.train_rankers(tiny_workspace)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from shops import put
 from typer.testing import CliRunner
 
 from omnisearch import SearchEngine, Workspace, pipeline
@@ -20,54 +21,6 @@ from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.enrichment.text import embed_texts
 from omnisearch.pipeline.stale import stale
 from omnisearch.pipeline.status import workspace_status
-
-WORDS = ("oak", "walnut", "brass", "linen", "velvet", "lamp", "chair", "sofa", "mirror", "vase")
-TITLES = [f"{first} {second}" for first in WORDS[:5] for second in WORDS[5:]]
-DAY = 86_400
-
-
-def put(workspace: Workspace, folder: Path, **titles: str | None) -> None:
-    """Import pins of these titles."""
-    rows = [{"id": key, "title": title} for key, title in titles.items()]
-    path = folder / "pins.jsonl"
-    path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
-    pipeline.import_files(workspace, [path])
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Workspace:
-    """25 pins with text vectors, a warm start of two steps, and an index. Read only."""
-    folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(backbone, folder / "bert")
-    workspace = Workspace.create(folder / "workspace")
-    put(workspace, folder, **{f"p{number:02}": title for number, title in enumerate(TITLES)})
-    event = {"entity": "pin", "action": "save"}
-    log = [
-        {"query": title, "item_id": f"p{number:02}", "time": DAY * (1 + number % 20), **event}
-        for number, title in enumerate(TITLES)
-    ]
-    (folder / "engagements.jsonl").write_bytes(b"\n".join(map(orjson.dumps, log)))
-    pipeline.import_files(workspace, [folder / "engagements.jsonl"])
-    pipeline.enrich(workspace, "text", backbone=str(folder / "bert"))
-    pipeline.train(workspace, "tiny", steps=1, warm_steps=30)
-    pipeline.build_index(workspace)
-    return workspace
-
-
-@pytest.fixture
-def shop(made: Workspace, tmp_path: Path) -> Workspace:
-    """A copy, beside whose folder lies a copy of its text encoder."""
-    shutil.copytree(made.root.parent, tmp_path / "shop")
-    workspace = Workspace(tmp_path / "shop" / "workspace")
-    db = open_catalogue(workspace.catalogue)
-    note = {"backbone": str(tmp_path / "shop" / "bert")}
-    with db.conn:
-        db.conn.execute(
-            "UPDATE meta SET value = json_patch(value, ?) WHERE key = 'text_encoder'",
-            [orjson.dumps(note).decode()],
-        )
-    db.conn.close()
-    return workspace
 
 
 def texts(workspace: Workspace) -> dict[str, np.ndarray]:
@@ -166,6 +119,19 @@ def test_the_commands_print_it(shop: Workspace, tmp_path: Path) -> None:
         assert "earlier texts" in "".join(data["stale" if command == ["status"] else "told"])
 
 
+def test_an_update_of_nothing_says_so(shop: Workspace, tmp_path: Path) -> None:
+    put(shop, tmp_path, p00="velvet vase")
+    said = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["index", "update", "--workspace", str(shop.root)])
+        said.append(done.output.splitlines()[-1])
+    number = SearchEngine.open(shop).generation
+    assert said == [
+        f"Published generation {number}.",
+        f"Nothing has changed: generation {number} stays live.",
+    ]
+
+
 def test_imported_vectors_are_never_stale(shop: Workspace, tmp_path: Path) -> None:
     db = open_catalogue(shop.catalogue)
     mine = np.eye(1, texts(shop)["p00"].size, dtype=np.float32)
@@ -184,6 +150,7 @@ def test_imported_vectors_are_never_stale(shop: Workspace, tmp_path: Path) -> No
 def test_an_export_and_rankers_of_another_checkpoint_are_named(shop: Workspace) -> None:
     db = open_catalogue(shop.catalogue)
     live = SearchEngine.open(shop).snapshot.encoder.checkpoint
+    shutil.rmtree(shop.exports)
     for checkpoint, count in (("0123456789abcdef", 2), (live, 0)):
         (shop.exports / checkpoint).mkdir(parents=True)
         folder = shop.rankers / f"of-{checkpoint}"

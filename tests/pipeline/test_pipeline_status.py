@@ -27,23 +27,30 @@ def test_each_step_waits_for_the_one_before(tmp_path) -> None:
         "VALUES (1, 'sofa', 'pin', 'p1', 'save', 1)"
     )
     db.conn.commit()
+    assert workspace_status(workspace)["next"] == "omnisearch index build"
+    done(workspace, "CURRENT")
     assert workspace_status(workspace)["next"] == "omnisearch enrich"
     set_meta(db, "engaged_until", 2)
     db.conn.commit()
     for step, command in (
+        ("checkpoints/default/1/manifest.json", "omnisearch train"),
         ("checkpoints/default/BEST", "omnisearch train"),
-        ("CURRENT", "omnisearch index build"),
+        ("generations/1/encoder/manifest.json", "omnisearch index build"),
         ("rankers/CURRENT", "omnisearch rank train"),
     ):
-        assert workspace_status(workspace)["next"] == command
+        found = workspace_status(workspace)
+        assert found["next"] == command and found["starter_ranker"]
         done(workspace, step)
-    assert workspace_status(workspace)["next"] is None
+    found = workspace_status(workspace)
+    assert found["next"] is None and not found["starter_ranker"]
 
 
 def test_without_a_log_there_are_no_rankers_to_train(tmp_path) -> None:
     workspace = Workspace.create(tmp_path / "workspace")
     db = open_catalogue(workspace.catalogue, create=True)
     db["products"].insert({"id": "s1", "title": "Sofa"})
+    assert workspace_status(workspace)["next"] == "omnisearch index build"
+    done(workspace, "CURRENT")
     assert workspace_status(workspace)["next"] == "omnisearch enrich"
     write_vectors(workspace, db, "text", "product", ["s1"], np.ones((1, 4), np.float32))
     done(workspace, "checkpoints/default/BEST", "CURRENT")

@@ -30,11 +30,14 @@ def test_it_recovers_the_weight_that_the_choices_were_drawn_with() -> None:
     assert fitted.weights[1] == 0  # never known, so nothing to learn
 
 
-def test_few_queries_lean_to_the_order_without_rankers() -> None:
+def test_few_queries_lean_to_the_model_given() -> None:
     lists, names = one_feature_lists(1.7), ("learned", "text_share", "bm25")
-    loose, tight = (Linear.fit([lists], names, l2=l2).weights for l2 in (1e-6, 1e6))
-    assert loose[0] == pytest.approx(1.7, rel=0.05)
-    np.testing.assert_allclose(tight, [6, 2.4, 0], rtol=1e-3)
+    arrays = np.array([[6, 2.4], [0, 1], [0, 0]], np.float32)
+    prior = Linear(("learned", "text_share"), *arrays)
+    loose, tight = (Linear.fit([lists], names, l2, prior) for l2 in (1e-6, 1e6))
+    assert loose.weights[0] == pytest.approx(1.7, rel=0.05)
+    np.testing.assert_allclose(tight.weights, [6, 2.4, 0], rtol=1e-3)
+    assert tight.flags[1] == pytest.approx(1)
 
 
 def test_it_orders_unseen_queries_better_than_any_single_feature() -> None:

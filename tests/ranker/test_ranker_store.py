@@ -159,3 +159,12 @@ def test_rankers_survive_a_process_killed_while_saving(place: Workspace, rankers
         loaded = load_rankers(place)
         assert loaded is not None
         np.testing.assert_array_equal(loaded.l2.score(X), rankers.l2.score(X))
+
+
+@pytest.mark.parametrize("order", [None, 1.5, 10**12, "x", "", "L1"])
+def test_an_unknown_order_is_damage_and_not_another_order(
+    place: Workspace, rankers: Rankers, order: object
+) -> None:
+    save_rankers(place, replace(rankers, report={**rankers.report, "order": order}))
+    with pytest.raises(Corrupt, match="order is"):
+        load_rankers(place)

@@ -196,7 +196,7 @@ def test_an_order_goes_live_that_loses_to_no_simpler_one() -> None:
     value = rng.random(200)
 
     def found(**less: float) -> dict[str, np.ndarray]:
-        names = ("l2", "l1", "rrf", "token")
+        names = ("l2", "l1", "starter", "rrf", "token")
         return {name: value - less.get(name, 0) + rng.normal(0, 0.05, 200) for name in names}
 
     assert chosen_order([found()]) == "l2"  # equal but for chance
@@ -205,3 +205,31 @@ def test_an_order_goes_live_that_loses_to_no_simpler_one() -> None:
     assert chosen_order([found(l2=0.1, l1=0.05)]) == ""
     assert chosen_order([found(l2=-0.1, l1=0.05)]) == "l2"
     assert chosen_order([]) == "l2"
+
+
+@pytest.mark.parametrize("helpful", [True, False])
+def test_a_teachers_grades_are_learned_from_if_they_help(helpful: bool) -> None:
+    """Few candidates are judged; the teacher knows what makes them relevant, or guesses."""
+    rng = np.random.default_rng(3)
+    data = ranking_data(120)
+    judged = ~np.isnan(data.relevance) & (rng.random(len(data)) < 0.3)
+    columns = [data.X[:, feature_names().index(name)] for name in ("learned", "compat")]
+    wanted = sum(np.nan_to_num(column) for column in columns)
+    grades = (wanted if helpful else rng.random(len(data))).astype(np.float32)
+    taught = np.where(judged, nan, 1.5 * grades).astype(np.float32)
+    relevance = np.where(judged, data.relevance, 0).astype(np.float32)
+    data = replace(data, engagement=unknown(data), relevance=relevance, judged=judged)
+    with_teacher = train_rankers(replace(data, taught=taught), FAST)
+    assert with_teacher.report["taught"] is helpful
+    without = train_rankers(data, FAST)
+    assert without.report["taught"] is False
+    same = np.array_equal(with_teacher.l1.weights, without.l1.weights)
+    assert same is not helpful
+
+
+def test_an_order_that_is_worse_than_the_starter_rankers_does_not_go_live() -> None:
+    good, bad = np.full(40, 0.8), np.full(40, 0.6)
+    others = {"rrf": bad, "token": bad}
+    assert chosen_order([{"l2": bad, "l1": good, "starter": good, **others}]) == "l1"
+    assert chosen_order([{"l2": bad, "l1": bad, "starter": good, **others}]) == ""
+    assert chosen_order([{"l2": good, "l1": good, "starter": good, **others}]) == "l2"

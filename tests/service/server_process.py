@@ -66,6 +66,11 @@ class Server:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self._ask(urllib.request.Request(self.url + path, content, headers))
 
+    def delete(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """The same of DELETE."""
+        request = urllib.request.Request(self.url + path, headers=headers, method="DELETE")
+        return self._ask(request)
+
     def json(self, path: str) -> Any:
         """The body of a GET that must succeed."""
         status, _, body = self.get(path)

@@ -34,6 +34,15 @@ def test_filters_reach_the_engine(server: Server) -> None:
         assert hit["explain"]["sources"]
 
 
+def test_a_caller_may_say_the_language_of_the_query(server: Server) -> None:
+    said = server.json("/v1/search?q=lamp&query_language=de-AT")
+    assert (said["language"], said["language_source"]) == ("de", "caller")
+    unknown = server.json("/v1/search?q=xl")
+    assert (unknown["language"], unknown["language_source"]) == (None, None)
+    status, _, body = server.get("/v1/search?q=lamp&query_language=german")
+    assert status == 422 and json.loads(body)["error"]["where"] == "query_language"
+
+
 def test_one_embedding_is_a_unit_vector_and_cached_the_second_time(server: Server) -> None:
     first = server.json("/v1/embed?q=a+query+nobody+asked")
     second = server.json("/v1/embed?q=a+query+nobody+asked")

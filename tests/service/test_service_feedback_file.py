@@ -123,7 +123,7 @@ def test_a_writer_survives_whatever_a_commit_raises(
     import asyncio
 
     from omnisearch.service.errors import Refusal
-    from omnisearch.service.serving import feedback
+    from omnisearch.service.serving import commits, feedback
     from omnisearch.service.serving.log import JsonLog
 
     def fail(*_: object) -> Callable[[], None]:
@@ -138,7 +138,7 @@ def test_a_writer_survives_whatever_a_commit_raises(
         assert await asyncio.wait_for(log.add("events", [("a", b"{}")]), 5) == (1, 0)
         # A disk that hangs holds neither a request nor the end for ever.
         monkeypatch.setattr(feedback, "_COMMIT_SECONDS", 0.1)
-        monkeypatch.setattr(feedback, "_END_SECONDS", 0.1)
+        monkeypatch.setattr(commits, "_END_SECONDS", 0.1)
         monkeypatch.setattr(feedback, "add_events", lambda *_: time.sleep(3))
         with pytest.raises(Refusal):
             await asyncio.wait_for(log.add("events", [("b", b"{}")]), 2)

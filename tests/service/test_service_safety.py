@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import time
 from collections.abc import Iterator
@@ -296,6 +297,12 @@ def test_the_log_has_no_query_unless_asked_for(served: Workspace) -> None:
             server.stop()
             assert bool(server.log.count("secretwish")) == bool(expected)
             assert len(server.events("request")) >= 2
+
+
+def test_a_file_of_keys_may_be_what_sha256sum_prints(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"a key").hexdigest()
+    (tmp_path / "keys").write_text(f"{digest}  -\n{digest}  # the shop\n", "utf-8")
+    assert read_keys(str(tmp_path / "keys")) == (bytes.fromhex(digest),) * 2
 
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Compounds: `Stuhl` finds `Gartenstuhl`, and `Gartenstuhl` finds `Stuhl` and `Garten`.
+
+In languages that write compounds as one word, a query's word is also searched by words of the
+catalogue that begin or end with it, and by the longest ones that it begins and ends with. Only
+words count that an item of the query's language has in its name.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+
+from omnisearch.data.text.normalise import words
+from omnisearch.data.text.tokens import Use, tokens
+from omnisearch.engine.query import Query
+from omnisearch.engine.query_language import SpokenLanguages
+
+# Languages in which this found more, and what was chosen for it (benchmarks/inflections.py).
+COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nl", "no", "sv"))
+_WEIGHT = 0.25
+_PART, _REST = 4, 4  # least letters of a part, and of what the compound has beside it
+_MOST = 8  # compounds that begin with a word, and as many that end with it: the most frequent
+_LOOKED_AT = 64
+_AFTER_ALL = "\U0010ffff"
+
+
+class Compounds:
+    """The words of a catalogue by their beginnings and ends; none without such a language."""
+
+    def __init__(self, counted: Callable[[], Mapping[str, int]], spoken: SpokenLanguages) -> None:
+        """`counted` gives each word, and how many items have it."""
+        self._spoken, self._counts = spoken, dict[str, int]()
+        if not COMPOUNDING.isdisjoint(spoken.codes):
+            self._counts = {word: count for word, count in counted().items() if len(word) >= _PART}
+        long = [word for word in self._counts if len(word) >= _PART + _REST]
+        self._forward, self._backward = sorted(long), sorted(word[::-1] for word in long)
+
+    def added(self, query: Query) -> Query:
+        """The query, in a language of COMPOUNDING also searched by compounds and their parts."""
+        if query.inflected not in COMPOUNDING or not self._counts:
+            return query
+        terms = dict(query.terms)
+        for word in dict.fromkeys(words(query.text)):
+            token = tokens(word)[0]
+            if len(word) < _PART or token not in query.terms:
+                continue
+            # Of a word that no item has, another form or spelling counts fully, but not these.
+            usual = token if word in self._counts else ""
+            for other in self.related(word, query.inflected):
+                key = tokens(other)[0]
+                use = terms.get(key, Use(0.0, usual))
+                if use.weight < 1:  # a compound of two words of the query counts for each
+                    terms[key] = use._replace(weight=use.weight + _WEIGHT)
+        return replace(query, terms=terms)
+
+    @cached_property
+    def related(self) -> Callable[[str, str], list[str]]:
+        """Compounds with a word of a language, and its own parts if it is a compound."""
+        return lru_cache(maxsize=10_000)(self._related)
+
+    def _related(self, word: str, language: str) -> list[str]:
+        ending = [end[::-1] for end in _beginning(self._backward, word[::-1])]
+        found = [self._frequent(_beginning(self._forward, word), language, _MOST)]
+        found += [self._frequent(ending, language, _MOST)]
+        cuts = range(_REST, len(word) - _PART + 1)
+        found += [self._frequent([word[cut:] for cut in cuts], language, 1, longest=True)]
+        found += [self._frequent([word[:-cut] for cut in cuts], language, 1, longest=True)]
+        return [other for part in found for other in part]
+
+    def _frequent(
+        self, found: Sequence[str], language: str, most: int, longest: bool = False
+    ) -> list[str]:
+        """The most frequent known words of a language, or the longest."""
+        known = [word for word in found if word in self._counts]
+        if not longest:
+            known.sort(key=lambda word: (-self._counts[word], word))
+        known = known[:_LOOKED_AT]
+        has = self._spoken.has(known, language)
+        return [word for word, spoken in zip(known, has, strict=True) if spoken][:most]
+
+
+def _beginning(ordered: list[str], word: str) -> list[str]:
+    """The words of an ordered list that begin with a word and go on for _REST letters."""
+    start, end = bisect_left(ordered, word), bisect_left(ordered, word + _AFTER_ALL)
+    return [other for other in ordered[start:end] if len(other) >= len(word) + _REST]

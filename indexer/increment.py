@@ -1,0 +1,175 @@
+"""A generation on top of another: a small segment of what changed, and what it replaces below.
+
+The cost is that of what changed. Small segments are written anew together with the next changes,
+so that there are few of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+from safetensors.numpy import load
+
+from omnisearch.data.catalogue.changes import changed_since, latest_change
+from omnisearch.data.catalogue.items import existing
+from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import read_manifest, read_verified
+from omnisearch.data.workspace.reading import load_lines, reading
+from omnisearch.indexer.generation import DEAD_FILE, Dead, folder_of
+from omnisearch.indexer.parts.table import IDS_FILE
+from omnisearch.indexer.publish import Below, Job, facts_of, publish
+from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.signals import encode_items, related_queries
+
+# More items than this share of the build's, and this number, that are in other segments or no
+# longer count: then a build serves better than another update.
+BUILD_SHARE = 0.1
+BUILD_ITEMS = 1_000
+# A segment is written anew if it is not so many times as large as what comes on top of it, or if
+# all together is no more than this: the number of segments grows with the logarithm of the items.
+_TIMES = 4
+_SMALL = 256
+
+
+@dataclass(frozen=True)
+class _Under:
+    """A segment below: its number, and of each entity type the ids and the dead places."""
+
+    number: int
+    ids: dict[str, list[str]]
+    dead: dict[str, set[int]]
+
+    def alive(self, entity: str) -> list[str]:
+        dead = self.dead[entity]
+        return [key for place, key in enumerate(self.ids[entity]) if place not in dead]
+
+    def count(self, entity: str) -> int:
+        """How many of its items count."""
+        return len(self.ids.get(entity, ())) - len(self.dead.get(entity, ()))
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.ids.values()))
+
+
+def _segments(workspace: Workspace, folder: Path, manifest: dict[str, Any]) -> list[_Under]:
+    """The live generation's segments, of which only ids and dead places are read."""
+    with reading("The list of items that no longer count", folder / DEAD_FILE, GENERATION.mend):
+        stored = load(read_verified(folder, GENERATION, manifest, DEAD_FILE))
+    found = []
+    for number in manifest["segments"]:
+        where = folder_of(workspace, number)
+        says = read_manifest(where, GENERATION)
+        ids, dead = {}, {}
+        for entity in ENTITIES:
+            name = f"{entity}/{IDS_FILE}"
+            if name in says["files"]:
+                content = read_verified(where, GENERATION, says, name)
+                with reading("The list of ids", where / name, GENERATION.mend):
+                    ids[entity] = load_lines(content, str)
+                places = stored.get(f"{number}/{entity}", np.zeros(0, np.int64))
+                dead[entity] = set(places.tolist())
+        found.append(_Under(number, ids, dead))
+    return found
+
+
+def _changed(
+    db: sqlite_utils.Database, manifest: dict[str, Any], under: list[_Under], wanted: set[str]
+) -> dict[str, list[str]]:
+    """Entity type → the ids of what changed since, ascending, gone ones too.
+
+    Args:
+        wanted: the related queries now.
+    """
+    changed = changed_since(db, manifest["change"])
+    found = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
+    before = {key for each in under if "query" in each.ids for key in each.alive("query")}
+    renewed = {key for key in changed.get("query", ()) if key in wanted}
+    return found | {"query": sorted((wanted ^ before) | renewed)}
+
+
+def increment(job: Job, number: int, may_build: bool = True) -> int | None:
+    """Publish what changed since a generation, on top of it; returns the number that is live.
+
+    Call it under the publish lock, reading one state of the catalogue. If nothing changed, nothing
+    is published.
+
+    Args:
+        number: of the generation; its encoder is the job's.
+        may_build: return None if so much has changed since its build that a build is due.
+
+    Raises:
+        Corrupt: a file of the generation that is read here is damaged.
+    """
+    db, folder = job.db, folder_of(job.workspace, number)
+    manifest = read_manifest(folder, GENERATION)
+    under = _segments(job.workspace, folder, manifest)
+    wanted = set(related_queries(db))
+    changed = _changed(db, manifest, under, wanted)
+    facts = facts_of(db, job.encoder)
+    same = all(manifest.get(name) == value for name, value in facts.items())
+    if same and not any(changed.values()) and manifest["change"] == latest_change(db):
+        return number
+    fresh = {
+        entity: existing(db, entity, keys)
+        if entity != "query"
+        else [key for key in keys if key in wanted]
+        for entity, keys in changed.items()
+    }
+    _bury(under, changed)
+    folded = _folded(under, sum(map(len, fresh.values())))
+    for each in folded:
+        for entity in each.ids:
+            fresh[entity] = sorted({*fresh[entity], *each.alive(entity)})
+    stay = under[: len(under) - len(folded)]
+    beside = sum(map(len, fresh.values())) + sum(each.size for each in stay[1:])
+    beside += sum(len(dead) for each in stay for dead in each.dead.values())
+    due = beside > max(BUILD_ITEMS, BUILD_SHARE * under[0].size)
+    if due and may_build:
+        return None
+    job.total = 3 * sum(map(len, fresh.values()))
+    signals = {
+        entity: encode_items(job.workspace, db, job.encoder, entity, keys, job.step)
+        for entity, keys in fresh.items()
+        if keys
+    }
+    items = sum(len(found.ids) for found in signals.values())
+    vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
+    job.total = job.done + items + vectors
+    dead: Dead = {
+        (each.number, entity): np.array(sorted(places), np.int64)
+        for each in stay
+        for entity, places in each.dead.items()
+        if places
+    }
+    rows = {entity: sum(each.count(entity) for each in stay) for entity in ENTITIES}
+    below = Below(manifest["number"], [each.number for each in stay], dead, rows, due)
+    return publish(job, signals, below)
+
+
+def _bury(under: list[_Under], changed: dict[str, list[str]]) -> None:
+    """Mark the earlier versions of what changed."""
+    for each in under:
+        for entity, ids in each.ids.items():
+            for key in changed[entity]:
+                place = bisect_left(ids, key)
+                if place < len(ids) and ids[place] == key:
+                    each.dead[entity].add(place)
+
+
+def _folded(under: list[_Under], new: int) -> list[_Under]:
+    """The last segments, those to write anew with what is new; never the build."""
+    first = len(under)
+    while first > 1:
+        size = under[first - 1].size
+        if new + size > _SMALL and size >= _TIMES * new:
+            break
+        new += size
+        first -= 1
+    return under[first:]

@@ -1,0 +1,107 @@
+"""How the items of several segments lie in one table: rows in the order of ids, as of one segment.
+
+Whatever the segments are, a generation's rows are those that a build from scratch gives the same
+items, so that nothing above the indexes knows of segments, and equal scores come in the same order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The rows of one entity type's items in a generation of s segments.
+
+    Attributes:
+        ids: the n ids by row, ascending.
+        segment, place: int64 (n,), in which segment a row's item lies, and its place there.
+        rows: of each segment int64 (m,), the row of each place; -1 if the item there is replaced
+            or deleted.
+    """
+
+    ids: list[str]
+    segment: np.ndarray
+    place: np.ndarray
+    rows: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def gathered(self, columns: Sequence[np.ndarray]) -> np.ndarray:
+        """The column by row, of the segments' columns."""
+        starts = np.cumsum([0, *map(len, columns)])[:-1]
+        return np.concatenate(columns)[starts[self.segment] + self.place]
+
+    def split(self, rows: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Of rows int64 (m,): each segment that has some, which of the m, and their places."""
+        of, place = self.segment[rows], self.place[rows]
+        found = []
+        for segment in range(len(self.rows)):
+            which = np.flatnonzero(of == segment)
+            if len(which):
+                found.append((segment, which, place[which]))
+        return found
+
+    def alive(self, segment: int, allowed: np.ndarray | None) -> np.ndarray:
+        """bool (places of the segment,): which items still count, and of these the allowed ones."""
+        rows = self.rows[segment]
+        if allowed is None or not len(allowed):
+            return rows >= 0
+        return (rows >= 0) & allowed[rows]
+
+
+def layout_of(ids: Sequence[list[str]], dead: Sequence[np.ndarray]) -> Layout:
+    """Lay out segments; an id is alive in one of them at most.
+
+    Args:
+        ids: of each segment, ascending.
+        dead: of each segment int64, the places of items that are replaced or deleted.
+    """
+    alive = [np.ones(len(keys), bool) for keys in ids]
+    for kept, places in zip(alive, dead, strict=True):
+        kept[places] = False
+    first, rest = ids[0], range(1, len(ids))
+    added = sorted(
+        (ids[segment][place], segment, place)
+        for segment in rest
+        for place in np.flatnonzero(alive[segment]).tolist()
+    )
+    # Where the others' items come between those of the first segment, by far the largest.
+    at = np.array([bisect_left(first, key) for key, _, _ in added], np.int64)
+    before = np.concatenate(([0], np.cumsum(alive[0])))
+    new = before[at] + np.arange(len(added))
+    n = int(before[-1]) + len(added)
+    segment, place = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    segment[new] = [number for _, number, _ in added]
+    place[new] = [spot for _, _, spot in added]
+    old = np.ones(n, bool)
+    old[new] = False
+    place[old] = np.flatnonzero(alive[0])
+    rows = tuple(np.full(len(keys), -1, np.int64) for keys in ids)
+    for number in range(len(ids)):
+        mine = np.flatnonzero(segment == number)
+        rows[number][place[mine]] = mine
+    return Layout(
+        _merged(first, alive[0], [key for key, _, _ in added], new, n), segment, place, rows
+    )
+
+
+def _merged(
+    first: list[str], alive: np.ndarray, added: list[str], new: np.ndarray, n: int
+) -> list[str]:
+    kept = first if alive.all() else [first[place] for place in np.flatnonzero(alive).tolist()]
+    if not added:
+        return kept
+    merged: list[str] = []
+    taken = 0
+    for key, row in zip(added, new.tolist(), strict=True):
+        step = row - len(merged)
+        merged += kept[taken : taken + step]
+        taken += step
+        merged.append(key)
+    return merged + kept[taken : taken + n - len(merged)]

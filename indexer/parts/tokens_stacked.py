@@ -1,0 +1,117 @@
+"""BM25 over several segments, by the statistics of all items that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from omnisearch.data.text.keys import term_keys
+from omnisearch.data.text.stems import STEM
+from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.terms import TermsOf
+from omnisearch.indexer.parts.token_index import (
+    K1,
+    B,
+    Statistics,
+    Terms,
+    empty_result,
+    idf,
+    stem_score,
+    stems_of,
+    weights_of,
+)
+from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex
+
+# A segment's own order differs a little from that of all items: so many more of it are scored.
+_MORE = 32
+
+
+class StackedTokens:
+    """A `TokenIndex` over segments: each finds candidates, all are scored alike."""
+
+    def __init__(
+        self, indexes: Sequence[TantivyIndex], terms: Sequence[TermsOf], layout: Layout
+    ) -> None:
+        self._indexes, self._terms, self._layout = indexes, terms, layout
+        self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
+        gone = [part.frequencies(dead) for part, dead in zip(terms, self._dead, strict=True)]
+        keys, counts = (np.concatenate(column) for column in zip(*gone, strict=True))
+        self._gone, where = np.unique(keys, return_inverse=True)
+        self._gone_counts = np.bincount(where, counts, len(self._gone)).astype(np.int64)
+        words = sum(
+            int(part.words.sum() - part.words[dead].sum())
+            for part, dead in zip(terms, self._dead, strict=True)
+        )
+        average = words / max(len(layout), 1)
+        # What a term's frequency in an item is added to: it grows with the item's length.
+        self._norms = [K1 * (1 - B + B * part.coded() / max(average, 1e-9)) for part in terms]
+        self.frequency = lru_cache(maxsize=65_536)(self._frequency)
+        self._among = Statistics(len(layout), self.frequency)
+
+    def _frequency(self, term: str) -> int:
+        """How many items that count have a term."""
+        every = sum(index.frequency(term) for index in self._indexes)
+        key = term_keys([term])[0]
+        at = int(np.searchsorted(self._gone, key))
+        if at < len(self._gone) and self._gone[at] == key:
+            every -= int(self._gone_counts[at])
+        return every
+
+    def search(
+        self, terms: Terms, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `TokenIndex.search`."""
+        k = min(k, len(self._layout))
+        if not terms or k <= 0:
+            return empty_result()
+        weights = weights_of(terms, self._among)
+        if not weights:
+            return empty_result()
+        found = [self._in(at, terms, weights, k, allowed) for at in range(len(self._indexes))]
+        rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+    def _in(
+        self,
+        at: int,
+        terms: Terms,
+        weights: dict[str, float],
+        k: int,
+        allowed: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of one segment that may be among the best, and their scores."""
+        places = self._places(at, terms, k + k // 2 + _MORE, allowed)
+        return self._layout.rows[at][places], self._scores(at, places, terms, weights)
+
+    def _places(self, at: int, terms: Terms, depth: int, allowed: np.ndarray | None) -> np.ndarray:
+        index, row_of = self._indexes[at], self._layout.rows[at]
+        if allowed is None:
+            # Asking for a few more is cheaper than a filter.
+            wanted = depth + min(len(self._dead[at]), depth)
+            places, _ = index.search(terms, wanted, None, self._among)
+            alive = places[row_of[places] >= 0]
+            if len(alive) >= depth or len(places) < wanted:
+                return alive[:depth]
+        return index.search(terms, depth, self._layout.alive(at, allowed), self._among)[0]
+
+    def _scores(
+        self, at: int, places: np.ndarray, terms: Terms, weights: dict[str, float]
+    ) -> np.ndarray:
+        """float32 (m,): BM25 of a segment's items among all."""
+        keys, lengths = self._terms[at].of(places)
+        item = np.repeat(np.arange(len(places)), lengths)
+        norm, found = self._norms[at][places], {}
+        for (term, weight), key in zip(weights.items(), term_keys(list(weights)), strict=True):
+            times = np.bincount(item[keys == key], minlength=len(places))
+            there = self._among.frequency(term)
+            if term.startswith(STEM):
+                found[term] = (times > 0) * stem_score(weight, len(self._layout), there)
+            else:
+                factor = weight * idf(len(self._layout), there) * (1 + K1)
+                found[term] = factor * times / (times + norm)
+        for word, stem in stems_of(terms, weights).items():
+            found[word] = np.maximum(found[word], found.pop(stem))
+        return np.sum(list(found.values()), axis=0).astype(np.float32)

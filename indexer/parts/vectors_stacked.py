@@ -1,0 +1,100 @@
+"""One space of one entity type over several segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.vectors import Space
+
+
+class StackedVectors:
+    """The vectors by row, as an array (n, d) that is read in parts; not copied."""
+
+    def __init__(self, spaces: Sequence[Space], layout: Layout) -> None:
+        self._spaces, self._layout = spaces, layout
+        self.shape, self.dtype = (len(layout), spaces[0].dim), np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        every = np.arange(len(self))[rows]
+        found = self.take(np.atleast_1d(every))
+        return found if every.ndim else found[0]
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self[:]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of rows int64 (m,), float32 (m, d)."""
+        found = np.empty((len(rows), self.shape[1]), np.float32)
+        for segment, which, places in self._layout.split(rows):
+            found[which] = self._spaces[segment].take(places)
+        return found
+
+
+class StackedSpace:
+    """A `Space` over segments: the graphs of large ones, and exact search in the small ones.
+
+    Attributes: as of `Space`.
+    """
+
+    def __init__(self, spaces: Sequence[Space], layout: Layout) -> None:
+        self._spaces, self._layout = spaces, layout
+        self.vectors = StackedVectors(spaces, layout)
+        self.present = layout.gathered([space.present for space in spaces])
+        self.count = int(np.count_nonzero(self.present))
+        self._dead = [
+            int(np.count_nonzero(space.present[rows < 0]))
+            for space, rows in zip(spaces, layout.rows, strict=True)
+        ]
+
+    @property
+    def dim(self) -> int:
+        return self.vectors.shape[1]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of rows int64 (m,), float32 (m, d)."""
+        return self.vectors.take(rows)
+
+    def search(
+        self, query: np.ndarray, k: int, ef: int = 150, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Space.search`."""
+        return _first([self._in(at, query, k, ef, allowed) for at in range(len(self._spaces))], k)
+
+    def exact(
+        self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Space.exact`."""
+        found = []
+        for at, space in enumerate(self._spaces):
+            places, scores = space.exact(query, k, self._counting(at, allowed))
+            found.append((self._layout.rows[at][places], scores))
+        return _first(found, k)
+
+    def _in(
+        self, at: int, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest rows in one segment."""
+        space, row_of, dead = self._spaces[at], self._layout.rows[at], self._dead[at]
+        if allowed is None:
+            # Asking for a few more is cheaper than a filter that the graph calls for each vector.
+            places, scores = space.search(query, k + min(dead, k), ef)
+            alive = np.flatnonzero(row_of[places] >= 0)[:k]
+            if len(alive) >= min(k, space.count - dead):
+                return row_of[places[alive]], scores[alive]
+        places, scores = space.search(query, k, ef, self._counting(at, allowed))
+        return row_of[places], scores
+
+    def _counting(self, at: int, allowed: np.ndarray | None) -> np.ndarray:
+        return self._layout.alive(at, allowed) & self._spaces[at].present
+
+
+def _first(found: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((rows, -scores))[: max(k, 0)]
+    return rows[order], scores[order]

@@ -1,0 +1,151 @@
+"""Segments: the items that one build or update wrote, with all parts, in the folder of its
+generation. The first segment of a generation is a build, the others are updates on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
+from omnisearch.data.workspace.artefacts import Kind
+from omnisearch.data.workspace.paths import check_name
+from omnisearch.data.workspace.reading import check_shape, reading
+from omnisearch.encoders.no_encoder import NONE
+from omnisearch.indexer.parts.hnsw_file import Expected
+from omnisearch.indexer.parts.spelling import Spelling, open_spelled, open_spelling
+from omnisearch.indexer.parts.table import ItemTable, open_table
+from omnisearch.indexer.parts.terms import TermsOf, open_terms
+from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex
+from omnisearch.indexer.parts.vectors import Space, open_space
+from omnisearch.indexer.parts.words import Texts, Words, open_texts
+
+GENERATION = Kind(
+    "generation",
+    6,
+    again="Run `omnisearch index build`.",
+    mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
+    "or `omnisearch index build`.",
+)
+
+_NUMBER = (int, type(None))
+_SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
+_MEASURED = (dict, type(None))
+_MANIFEST = {  # what is read of a manifest
+    "number": int,
+    "checkpoint": str,
+    "checkpoint_name": str,
+    "created_at": int,
+    "engaged_until": _NUMBER,
+    "synthetic": bool,
+    "based_on": _NUMBER,
+    "change": int,
+    "build_due": bool,
+    "segments": [int],
+    "entities": {entity: {"rows": int, "own": int} for entity in ENTITIES},
+    "spaces": [_SPACE | {"recall": _MEASURED, "item_recall": _MEASURED}],
+}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An open segment. Only entity types that it has items of are in it; a build has all.
+
+    Attributes:
+        number: of its generation; manifest: of that.
+        tables, tokens, terms, texts, spaces: as of a `Generation`, with places instead of rows.
+        spelled: the words of each item for `spelling`.
+    """
+
+    number: int
+    folder: Path
+    manifest: dict[str, Any]
+    tables: dict[str, ItemTable]
+    tokens: dict[str, TantivyIndex]
+    terms: dict[str, TermsOf]
+    texts: dict[str, Texts]
+    spelled: dict[str, Words]
+    spaces: dict[tuple[str, str], Space]
+    spelling: Spelling
+
+    def space(self, entity: str, name: str, dim: int) -> Space:
+        """One of its spaces, or one without any vector."""
+        rows = len(self.tables[entity])
+        nothing = np.broadcast_to(np.float32(0), (rows, dim))
+        return self.spaces.get((entity, name)) or Space(nothing, np.zeros(rows, bool), None)
+
+
+def open_segment(folder: Path, manifest: dict[str, Any], spaces: bool = True) -> Segment:
+    """Open the segment in a generation's folder, whose files were compared with its manifest.
+
+    Without `spaces`, what is searched by vectors is left out.
+
+    Raises:
+        Corrupt: a file is not what the manifest says.
+    """
+    with reading("The manifest", folder / GENERATION.manifest, GENERATION.mend):
+        rows, graphs = described(manifest)
+    here = [entity for entity in ENTITIES if rows[entity] or manifest["based_on"] is None]
+    items = [entity for entity in ITEM_ENTITIES if entity in here]
+    tables = {entity: open_table(folder / entity, entity) for entity in here}
+    for entity, table in tables.items():
+        if len(table) != rows[entity]:
+            raise GENERATION.corrupt(
+                f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.", folder
+            )
+    spelling = open_spelling(folder)
+    words = len(spelling.vocabularies[0].ends)
+    return Segment(
+        number=manifest["number"],
+        folder=folder,
+        manifest=manifest,
+        tables=tables,
+        tokens={entity: TantivyIndex(folder / entity, rows[entity]) for entity in items},
+        terms={entity: open_terms(folder / entity, rows[entity]) for entity in items},
+        texts={entity: open_texts(folder / entity, rows[entity]) for entity in items},
+        spelled={entity: open_spelled(folder / entity, rows[entity], words) for entity in items},
+        spaces={
+            (entity, space): open_space(
+                folder / entity, space, expected, f"{entity}/{space}.hnsw" in manifest["files"]
+            )
+            for (entity, space), expected in (graphs.items() if spaces else ())
+        },
+        spelling=spelling,
+    )
+
+
+def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str, str], Expected]]:
+    """The segment's rows of each entity type and the form of each of its spaces.
+
+    Raises ValueError if they cannot be right.
+    """
+    check_shape(manifest, _MANIFEST)
+    check_name(manifest["checkpoint"], "checkpoint")
+    rows = {entity: manifest["entities"][entity]["own"] for entity in ENTITIES}
+    graphs = {
+        (says["entity"], check_name(says["space"], "space")): Expected(
+            says["dim"], rows[says["entity"]], says["M"]
+        )
+        for says in manifest["spaces"]
+    }
+    stored = {
+        (path.parent.name, path.stem.removesuffix("-present"))
+        for path in map(Path, manifest["files"])
+        if path.stem.endswith("-present")
+    }
+    here = ENTITIES if manifest["based_on"] is None else [key for key in ENTITIES if rows[key]]
+    without = manifest["checkpoint"] == NONE
+    learned = {(entity, LEARNED) for entity in here}
+    if stored != graphs.keys() or (bool(stored) if without else bool(learned - stored)):
+        raise ValueError("its spaces are not those of its files")
+    dims = {says["dim"] for says in manifest["spaces"]}
+    if len(dims) > 1 or min(dims, default=1) < 1:
+        raise ValueError("its spaces differ in their dimensions")
+    if manifest["segments"] != sorted(set(manifest["segments"])) or not manifest["segments"]:
+        raise ValueError("its segments do not ascend")
+    if (manifest["number"] in manifest["segments"]) != bool(here):
+        raise ValueError("its own segment is not among its segments")
+    return rows, graphs

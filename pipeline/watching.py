@@ -1,0 +1,37 @@
+"""`watch`: imports the files of a folder as they arrive, then updates the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from omnisearch.data.workspace import Workspace
+
+
+def watch(
+    workspace: Workspace | Path | str,
+    folder: Path | str,
+    *,
+    kind: str | None = None,
+    tell: Callable[[str], None],
+    stop: Event,
+) -> None:
+    """Import the files of a folder as they arrive and update the index, until `stop` is set.
+
+    Files there already are imported too, unless they were. A file counts as written when it has not
+    changed for a second; names that begin with '.' or end in .tmp or .part are left alone, and so
+    are names without a kind, unless `kind` is given. A file that changes is imported again. After
+    `stop` the import or update under way is finished. The workspace is created if needed.
+
+    Args:
+        kind: of the rows of files whose names do not tell it.
+        tell: called with a sentence on each import, each refused file and each update.
+
+    Raises:
+        InputError: the folder does not exist, or the kind is unknown.
+    """
+    from omnisearch.pipeline.watched_folder import Watch
+
+    root = workspace.root if isinstance(workspace, Workspace) else Path(workspace)
+    Watch.of(root, Path(folder), kind, tell, stop).run()
