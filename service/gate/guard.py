@@ -21,6 +21,9 @@ from omnisearch.service.headers import COOKIE
 WRONG_KEYS_RATE, WRONG_KEYS_BURST = 5.0, 50
 _CLIENTS = 10_000  # whose buckets are kept
 _ALL_BODIES = 256_000_000  # bytes of bodies in the memory of a worker at a time
+# Seconds for what has arrived to be read, once a body's time is over: after a pause of the process
+# the timer fires first.
+_HEARD = 0.5
 _KEY_COOKIE = re.compile(rb"(?:^|;)\s*" + COOKIE.encode() + rb"=([^;]*)")
 
 
@@ -158,25 +161,30 @@ class Bodies:
         if length.isdigit() and int(length) > most:
             raise _too_large(most)
         content = bytearray()
+        now = asyncio.get_running_loop().time
+        until, late, more = now() + self._seconds, False, True
         try:
-            async with asyncio.timeout(self._seconds):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    part = message.get("body", b"")
-                    content += part
-                    self._held += len(part)
-                    more = message.get("more_body", False)
-                    if len(content) > most:
-                        raise _too_large(most)
-                    if self._held > _ALL_BODIES:
-                        raise busy("Too many large requests at a time.")
-        except TimeoutError:
-            raise Refusal(
-                408, "The body of the request did not arrive in time.", close=True
-            ) from None
+            while more:
+                try:
+                    async with asyncio.timeout_at(until):
+                        message = await receive()
+                except TimeoutError:
+                    if late:
+                        raise Refusal(
+                            408, "The body of the request did not arrive in time.", close=True
+                        ) from None
+                    until, late = now() + _HEARD, True
+                    continue
+                if message["type"] == "http.disconnect":
+                    return None
+                part = message.get("body", b"")
+                content += part
+                self._held += len(part)
+                more = message.get("more_body", False)
+                if len(content) > most:
+                    raise _too_large(most)
+                if self._held > _ALL_BODIES:
+                    raise busy("Too many large requests at a time.")
         finally:
             self._held -= len(content)
         return bytes(content)

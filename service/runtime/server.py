@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -25,6 +26,7 @@ logger = logging.getLogger("omnisearch.service")
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
 PIPELINED = 8  # requests of a connection that may wait for the answer to an earlier one
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
+_HEARD = 0.1  # seconds for what has arrived to be read, once a client's time is over
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
     b'connection: close\r\ncontent-length: 73\r\n\r\n{"error":{"what":"Too many connections.",'
@@ -114,7 +116,9 @@ class Guarded(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.service.write_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(
+            self.service.write_seconds, self._soon, "_write_timer", self.transport.abort
+        )
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -122,10 +126,25 @@ class Guarded(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
+    def timeout_keep_alive_handler(self) -> None:
+        """An idle connection's time is over, as uvicorn says."""
+        self._soon("timeout_keep_alive_task", super().timeout_keep_alive_handler)
+
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(
-            self.service.header_seconds, self.timeout_keep_alive_handler
+            self.service.header_seconds,
+            self._soon,
+            "_head_timer",
+            super().timeout_keep_alive_handler,
         )
+
+    def _soon(self, timer: str, end: Callable[[], None]) -> None:
+        """End a connection unless the client is heard in time, which stops `timer`.
+
+        After a pause of the process, as by a laptop's lid, timers that are due fire before what
+        has arrived meanwhile is read.
+        """
+        setattr(self, timer, self.loop.call_later(_HEARD, end))
 
 
 class FairServer(uvicorn.Server):

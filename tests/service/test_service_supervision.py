@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -271,3 +272,35 @@ def test_without_rankers_that_open_there_are_results(served: Workspace, kind: st
     engine, whole = open_engine(served, JsonLog(), counters)
     assert engine.generation == 1 and not whole and engine.snapshot.rankers is None
     assert engine.search("lamp").hits
+
+
+def test_what_arrives_while_all_is_suspended_is_answered(served: Workspace) -> None:
+    """The time limits of clients pass meanwhile, and none of them could be heard."""
+    limits = {f"OMNISEARCH_SERVICE_{name}_SECONDS": "1" for name in ("HEADER", "BODY", "IDLE")}
+    get = b"GET /v1/search?q=lamp HTTP/1.1\r\nHost: localhost\r\n"
+    body = json.dumps({"queries": ["lamp"]}).encode()
+    post = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    post += b"Content-Length: %d\r\n\r\n" % len(body)
+    with Server(served.root, "--workers", 1, **limits) as server:
+        new, slow_head, slow_body, idle = (
+            socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(4)
+        )
+        with new, slow_head, slow_body, idle:
+            slow_head.sendall(get)
+            slow_body.sendall(post + body[:5])
+            idle.sendall(get + b"\r\n")
+            assert idle.recv(100_000).startswith(b"HTTP/1.1 200 ")
+            everyone = [server.process.pid, *server.workers()]
+            for pid in everyone:
+                os.kill(pid, signal.SIGSTOP)
+            new.sendall(get + b"\r\n")
+            slow_head.sendall(b"\r\n")
+            slow_body.sendall(body[5:])
+            idle.sendall(get + b"\r\n")
+            time.sleep(1.5)
+            for pid in everyone:
+                os.kill(pid, signal.SIGCONT)
+            for client in (new, slow_head, slow_body, idle):
+                assert client.recv(100_000).startswith(b"HTTP/1.1 200 "), client
+            # A client that says nothing is still sent away.
+            assert new.recv(100_000) == b""
