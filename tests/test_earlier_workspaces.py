@@ -61,8 +61,10 @@ def test_the_catalogue_is_migrated_in_place(first: Workspace) -> None:
         if action != "impression":
             first_seen[query] = min(time, first_seen.get(query, time))
     assert after.pop("engaged") == sorted(first_seen.items(), key=repr)
-    assert all(row[-3:] == (None, None, None) for row in after["products"])  # sku, gtin, mpn
-    after["products"] = [row[:-3] for row in after["products"]]
+    # Codes, and of all items availability and attributes.
+    for name, added in (("products", 5), ("pins", 2)):
+        assert all(row[-added:] == (None,) * added for row in after[name])
+        after[name] = [row[:-added] for row in after[name]]
     assert after == before and len(after["engagements"]) == 581
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert {path.name: path.read_bytes() for path in first.item_vectors.iterdir()} == old

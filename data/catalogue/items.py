@@ -23,9 +23,10 @@ def read_items(
 ) -> Iterator[list[dict[str, Any]]]:
     """The items of one entity type in batches, ordered by id, list columns decoded.
 
-    `engaged_queries` is decoded to [[query, weight, time]]. With `ids`, only these items, in the
-    order of `ids`; ids that the catalogue does not have are skipped. With `columns`, only these and
-    the id, as far as the entity type has them. Only one batch is in memory.
+    `engaged_queries` is decoded to [[query, weight, time]], `attributes` to a dict. With `ids`,
+    only these items, in the order of `ids`; ids that the catalogue does not have are skipped. With
+    `columns`, only these and the id, as far as the entity type has them. Only one batch is in
+    memory.
     """
     table = table_of(entity)
     known = db[table].columns_dict if columns else {}
@@ -47,7 +48,7 @@ def read_items(
 
 
 def _decode(item: dict[str, Any]) -> dict[str, Any]:
-    for field in (*LIST_FIELDS, "engaged_queries"):
+    for field in (*LIST_FIELDS, "engaged_queries", "attributes"):
         value = item.get(field)
         if value is not None:
             item[field] = orjson.loads(value)

@@ -71,6 +71,13 @@ def to_5(connection: sqlite3.Connection, folder: Path) -> None:
     connection.execute(changes.FIRST_ENGAGED.format(which=""))
 
 
+def to_6(connection: sqlite3.Connection, folder: Path) -> None:
+    """Add availability and attributes."""
+    for table in ("pins", "products"):
+        for column in ("availability", "attributes"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
+
+
 def _statements(sql: str) -> Iterator[str]:
     """The statements of a script one by one: `executescript` would commit the transaction."""
     statement = ""
@@ -87,6 +94,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {
     2: to_3,
     3: to_4,
     4: to_5,
+    5: to_6,
 }
 
 

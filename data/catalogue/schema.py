@@ -22,12 +22,13 @@ from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 if TYPE_CHECKING:
     import sqlite_utils
 
-SCHEMA_VERSION = 5  # a change of the schema is a step in `migrations`
+SCHEMA_VERSION = 6  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
 ITEM_ENTITIES = ("pin", "product")
 ENTITIES = ("pin", "product", "query")
+AVAILABILITY = ("in_stock", "out_of_stock", "preorder", "backorder")
 
 # The text fields of an item, in the order of §3.3; each string is tokenised by itself (§3.4.2).
 TEXT_FIELDS = (
@@ -58,13 +59,17 @@ _ITEM_COLUMNS = """
     created_at INTEGER,
     campaign TEXT           -- set for ads
 """
+_SHOP_COLUMNS = """
+    availability TEXT,      -- one of AVAILABILITY
+    attributes TEXT         -- JSON {name: str, number, bool or [str]}
+"""
 
 _SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS pins ({_ITEM_COLUMNS});
+CREATE TABLE IF NOT EXISTS pins ({_ITEM_COLUMNS}, {_SHOP_COLUMNS});
 CREATE TABLE IF NOT EXISTS products ({_ITEM_COLUMNS},
     brand TEXT, price REAL, currency TEXT, size TEXT,
     colours TEXT, materials TEXT, patterns TEXT, product_types TEXT,  -- JSON [str]
-    sku TEXT, gtin TEXT, mpn TEXT
+    sku TEXT, gtin TEXT, mpn TEXT, {_SHOP_COLUMNS}
 );
 CREATE TABLE IF NOT EXISTS boards (id TEXT PRIMARY KEY, title TEXT, owner TEXT, language TEXT);
 CREATE TABLE IF NOT EXISTS board_items (

@@ -13,6 +13,7 @@ import orjson
 
 from omnisearch.data.catalogue.schema import (
     ACTIONS,
+    AVAILABILITY,
     ENTITIES,
     ITEM_ENTITIES,
     LIST_FIELDS,
@@ -39,6 +40,10 @@ _RULES = [
     ("products", "id", "abs(price) >= 9e999", "have a price that is no number"),
     ("judgments", "query", "abs(grade) >= 9e999", "have a grade that is no number"),
     ("engagements", "query", _one_of("entity", ENTITIES), "have an unknown entity type"),
+    *(
+        (table, "id", _one_of("availability", AVAILABILITY), "have an unknown availability")
+        for table in ("pins", "products")
+    ),
     *(
         (table, "item_id", _one_of("entity", ITEM_ENTITIES), "have an unknown entity type")
         for table in ("judgments", "board_items")
@@ -205,9 +210,16 @@ def _is_weighed(value: Any) -> bool:
     )
 
 
+def _is_attributes(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, str | int | float) or (_is_list(each) and each) for each in value.values()
+    )
+
+
 # Columns of JSON, by table and name, or by name alone → whether a parsed value has the right form.
 _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
     **{("", field): _is_list for field in LIST_FIELDS},
     ("", "engaged_queries"): _is_weighed,
+    ("", "attributes"): _is_attributes,
     ("meta", "value"): lambda _: True,
 }

@@ -224,6 +224,8 @@ def _is_of(entity: str, record: Record) -> bool:
 
 
 _TWICE = "appears earlier in this file with other values"
+# The attributes of a row added to those stored; what it has as null is removed.
+_PATCHED = "NULLIF(json_patch({}, {}), '{{}}')"
 _KEY_FIELD = {"pins": "id", "products": "id", "boards": "id", "queries": "text"}
 
 
@@ -248,7 +250,8 @@ def _shown(record: Record, kind: str) -> str:
 def upsert(connection: sqlite3.Connection, table: str, records: list[Record]) -> int:
     """Insert or update rows by their key; returns how many were added or really changed.
 
-    Columns that a record does not name keep their value. A query keeps its first text.
+    Columns that a record does not name keep their value, and so do attributes. A query keeps its
+    first text.
     """
     groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for record in records:
@@ -267,10 +270,18 @@ def _upsert_sql(table: str, columns: tuple[str, ...]) -> str:
     fixed = {*keys, "text"} if table == "queries" else set(keys)
     settable = [column for column in columns if column not in fixed]
     names = ", ".join(columns)
-    marks = ", ".join("?" * len(columns))
+    given = {column: f"?{number}" for number, column in enumerate(columns, 1)}
+    marks = ", ".join(
+        _PATCHED.format("'{}'", mark) if column == "attributes" else mark
+        for column, mark in given.items()
+    )
     sql = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({', '.join(keys)}) DO "
     if not settable:
         return sql + "NOTHING"
-    sets = ", ".join(f"{column} = excluded.{column}" for column in settable)
-    differs = " OR ".join(f"{table}.{column} IS NOT excluded.{column}" for column in settable)
+    new = {column: given[column] for column in settable}
+    if "attributes" in new:
+        stored = f"COALESCE({table}.attributes, '{{}}')"
+        new["attributes"] = _PATCHED.format(stored, given["attributes"])
+    sets = ", ".join(f"{column} = {value}" for column, value in new.items())
+    differs = " OR ".join(f"{table}.{column} IS NOT {value}" for column, value in new.items())
     return f"{sql}UPDATE SET {sets} WHERE {differs}"

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import sqlite_utils
 
+from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, read_attributes
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.importers.rejects import Rejects
@@ -45,6 +46,7 @@ BLOCK = 10_000  # rows checked and written together
 BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
+ITEM_KINDS = ("pins", "products")
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,15 @@ class _Loading:
     counts: Counts
     rejects: Rejects
     progress: Progress | None
+    names: AttributeNames = field(init=False)
+    no_attributes: set[str] = field(default_factory=set)  # names that were told
     mapped: set[str] = field(default_factory=set)  # our fields whose column a row had
 
     def run(self) -> None:
         kind = self.counts.kind
         queries = QueryIds()
         parse = parser_of(kind, queries)
+        self.names = AttributeNames(self.db.conn)
         writer = BlockWriter(self.db.conn, kind, queries)
         inline = None
         if kind == "boards":
@@ -153,6 +158,8 @@ class _Loading:
             if self.progress:
                 self.progress(self.source.done(), self.source.total)
         writer.close()
+        self.names.save()
+        self.counts.attributes = self.names.met
         if inline is not None:
             inline.close()
         self._check_mapped()
@@ -182,7 +189,7 @@ class _Loading:
         """The valid rows; a board's inline items go to `items`."""
         fields = frozenset(FIELDS[self.counts.kind])
         ignored, mapping = self.counts.ignored, self.options.mapping
-        holds_items = "items" in fields
+        holds_items, are_items = "items" in fields, self.counts.kind in ITEM_KINDS
         records: list[Numbered] = []
         for line, values, error, at, _ in rows:
             self.counts.rows += 1
@@ -191,10 +198,12 @@ class _Loading:
                     raise Refused(at, error or "cannot be read")
                 if mapping:
                     values = _renamed(values, mapping, self.mapped)
-                if not values.keys() <= fields and len(ignored) < 100:
+                if not (are_items or values.keys() <= fields) and len(ignored) < 100:
                     unknown = sorted(map(str, values.keys() - fields))
                     ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
+                for each in self._read_attributes(values, fields, record) if are_items else ():
+                    self.rejects.leave_out(line, each)
                 if left_out := leave_out_unsafe_link(record):
                     self.rejects.leave_out(line, left_out)
                 if holds_items and "items" in values:
@@ -204,6 +213,17 @@ class _Loading:
             except Refused as refused:
                 self.rejects.add(line, refused)
         return records
+
+    def _read_attributes(
+        self, values: dict, fields: frozenset[str], record: dict
+    ) -> Iterator[Refused]:
+        """Add a row's attributes to its record; yields what is left out, each wrong name once."""
+        for each in (*read_attributes(values, fields, record), *self.names.admit(record)):
+            if not isinstance(each, NoAttribute):
+                yield each
+            elif each.field not in self.no_attributes and len(self.no_attributes) < 1000:
+                self.no_attributes.add(each.field)
+                yield each
 
     def _parse_items(self, items: list[tuple[int, dict]]) -> list[Numbered]:
         parse = parser_of("board_items", QueryIds())

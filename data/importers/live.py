@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
+from omnisearch.data.importers.attributes import AttributeNames, read_attributes
 from omnisearch.data.importers.catalogue_writer import upsert
 from omnisearch.data.importers.rows import (
     FIELDS,
@@ -27,8 +28,8 @@ from omnisearch.data.importers.value_checks import Refused
 _SLICE = 16  # rows that are checked at a time
 _TWICE = "appears earlier in this request with other values"
 _NO_ENTITY = "is not one of " + ", ".join(ITEM_ENTITIES)
-_NO_FIELD = "is not a field of {table}, and was left out"
 _MOST_FIELDS = 64  # of a row
+_KNOWN = {table: frozenset(("entity", *FIELDS[table])) for table in map(table_of, ITEM_ENTITIES)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Items:
         deletions: (entity, id).
         taken: how many rows, repeated ones included. refused: how many rows.
         faults: why rows were refused, each wrong field.
-        left_out: fields without which their rows were taken.
+        left_out: fields without which their rows were taken; `write_items` may add some.
+        rows: the number of the row of each of `records`.
     """
 
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Items:
     refused: int = 0
     faults: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
+    rows: dict[str, list[int]] = field(default_factory=dict)
 
 
 def check_items(rows: Iterable[Any], give_way: Callable[[], None]) -> Items:
@@ -81,11 +84,17 @@ def check_items(rows: Iterable[Any], give_way: Callable[[], None]) -> Items:
         found.left_out += [Fault(number, each.field, each.reason) for each in left_out]
         if first is record:
             found.records.setdefault(table_of(entity), []).append(record)
+            found.rows.setdefault(table_of(entity), []).append(number)
     return found
 
 
 def write_items(connection: sqlite3.Connection, items: Items) -> int:
     """Write rows in the open transaction; returns how many items were added, changed or deleted."""
+    names = AttributeNames(connection)
+    for table, records in items.records.items():
+        for row, record in zip(items.rows[table], records, strict=True):
+            items.left_out += [Fault(row, each.field, each.reason) for each in names.admit(record)]
+    names.save()
     changed = sum(upsert(connection, table, rows) for table, rows in items.records.items())
     for entity, key in items.deletions:
         sql = f"DELETE FROM {table_of(entity)} WHERE id = ?"
@@ -105,8 +114,7 @@ def _checked(row: Any, parsers: dict[str, Parser]) -> tuple[str, Record, list[Re
     table = table_of(entity)
     record = parsers[entity](row)
     unsafe = leave_out_unsafe_link(record)
-    unknown = [name for name in row if name != "entity" and name not in FIELDS[table]]
-    left_out = [Refused(name[:100], _NO_FIELD.format(table=table)) for name in unknown]
+    left_out = read_attributes(row, _KNOWN[table], record)
     return entity, record, [unsafe, *left_out] if unsafe else left_out
 
 

@@ -17,6 +17,7 @@ import orjson
 from omnisearch.data.catalogue.schema import ACTIONS, CODE_FIELDS, ENTITIES, ITEM_ENTITIES
 from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
+from omnisearch.data.importers.attributes import availability
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.links import safe_link
 from omnisearch.data.text.normalise import normalise_query
@@ -52,6 +53,7 @@ _ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "country": v.upper_code,
     "created_at": v.time,
     "campaign": v.prose,
+    "availability": availability,
 }
 _PRODUCT_FIELDS = _ITEM_FIELDS | {
     "brand": v.prose,
@@ -78,10 +80,11 @@ _SURFACES = frozenset(("search", "offsite"))
 _SPLITS = frozenset(SPLITS)
 _DELETABLE = frozenset((*ENTITIES, "board"))
 
-# All fields of each kind; a file's other columns are ignored and listed in the report.
+# All fields of each kind. Other columns are attributes of pins and products (`read_attributes`); of
+# other kinds they are ignored and listed in the report.
 FIELDS: dict[str, tuple[str, ...]] = {
-    "pins": tuple(_ITEM_FIELDS),
-    "products": tuple(_PRODUCT_FIELDS),
+    "pins": (*_ITEM_FIELDS, "attributes"),
+    "products": (*_PRODUCT_FIELDS, "attributes"),
     "boards": (*_BOARD_FIELDS, "items"),
     "board_items": ("board_id", "entity", "item_id", "added_at"),
     "queries": ("text", "language", "country", "split"),

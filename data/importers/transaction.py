@@ -31,7 +31,8 @@ class Report:
         rejects: the file that lists the refused rows and fields, or None.
         reasons: how many rows or fields were refused for each reason.
         ignored: columns of the file that its kind does not have.
-        left_out: rows that were taken without a field that was refused, such as an unsafe link.
+        left_out: fields without which rows were taken, such as an unsafe link.
+        attributes: names of the attributes that items were given.
     """
 
     file: str
@@ -44,6 +45,7 @@ class Report:
     reasons: dict[str, int]
     ignored: tuple[str, ...] = ()
     left_out: int = 0
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Counts:
     taken: int = 0
     changed: int = 0
     ignored: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -118,6 +121,7 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
         dict(rejects.reasons.most_common()),
         tuple(sorted(counts.ignored)),
         rejects.left_out,
+        tuple(sorted(counts.attributes)),
     )
 
 

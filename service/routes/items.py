@@ -44,6 +44,14 @@ class Item(BaseModel):
     price: Annotated[float, Field(ge=0, le=1e12)] | None = None
     currency: str | None = None
     brand: str | None = None
+    availability: str | bool | None = Field(
+        None, description="As feeds have it: 'in stock', 'out of stock', 'preorder', 'backorder'."
+    )
+    attributes: dict[str, Any] | None = Field(
+        None,
+        description="Further properties by name: texts, numbers, flags or lists of texts. They may "
+        "also be fields of the row. Those not named keep their value; null removes one.",
+    )
 
 
 _BODY = {

@@ -97,9 +97,9 @@ def contents(path: Path) -> dict[str, list]:
             key: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
             for key, name in names.items()
         }
-        added = [row[-3:] for row in found["products"]] if version > 3 else []
-        assert all(row == (None, None, None) for row in added)  # sku, gtin, mpn
-        first = {"features": 6, "products": 21}
+        first = {"features": 6, "products": 21, "pins": 13}
+        added = [row[first[name] :] for name in ("pins", "products") for row in found[name]]
+        assert not any(value for row in added for value in row)  # codes, availability, attributes
         return found | {name: [row[:n] for row in found[name]] for name, n in first.items()}
 
 

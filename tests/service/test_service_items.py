@@ -107,7 +107,7 @@ def test_a_bad_row_loses_no_good_ones_and_each_wrong_field_is_named(live: Server
         live,
         product("good", title="a good one", price="3.50"),
         product("bad", price="cheap", created_at="soon", title="x"),
-        product("link", title="y", link="javascript:alert(1)", colour="red"),
+        product("link", title="y", link="javascript:alert(1)", colour="red", **{"??": 1}),
         product("good", title="another"),
         {"entity": "board", "id": "b"},
         {"entity": "pin"},
@@ -118,7 +118,7 @@ def test_a_bad_row_loses_no_good_ones_and_each_wrong_field_is_named(live: Server
         ("items 1 price", "is not a number"),
         ("items 1 created_at", "is neither ISO 8601 nor seconds"),
         ("items 2 link", "is not an http or https address, and was left out"),
-        ("items 2 colour", "is not a field of products, and was left out"),
+        ("items 2 ??", "is no name of an attribute, and was left out"),
         ("items 3 id", "appears earlier in this request with other values"),
         ("items 4 entity", "is not one of pin, product"),
         ("items 5 id", "is missing"),
@@ -126,9 +126,13 @@ def test_a_bad_row_loses_no_good_ones_and_each_wrong_field_is_named(live: Server
     }
     with closing(sqlite3.connect(live.folder / "catalogue.db")) as db:  # type: ignore[attr-defined]
         rows = db.execute(
-            "SELECT id, title, price, link FROM products WHERE id IN ('good', 'bad', 'link')"
+            "SELECT id, title, price, link, attributes FROM products "
+            "WHERE id IN ('good', 'bad', 'link')"
         )
-        assert sorted(rows) == [("good", "a good one", 3.5, None), ("link", "y", None, None)]
+        assert sorted(rows) == [
+            ("good", "a good one", 3.5, None, None),
+            ("link", "y", None, None, '{"colour":"red"}'),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,13 @@ def test_columns_are_renamed_and_unknown_ones_named(workspace, tmp_path):
     path = jsonl(tmp_path / "x.jsonl", {"sku": 17, "product_title": "Sink", "title": "t", "w": 1})
     mapping = {"id": "sku", "title": "product_title"}
     report = taken(workspace, path, "products", mapping=mapping)
-    assert report.ignored == ("w",)
-    assert item(workspace, "product", "17") == {"id": "17", "title": "Sink"}
+    assert (report.ignored, report.attributes) == ((), ("w",))
+    assert item(workspace, "product", "17") == {"id": "17", "title": "Sink", "attributes": {"w": 1}}
+
+
+def test_unknown_columns_of_other_kinds_are_named(workspace, tmp_path):
+    report = taken(workspace, jsonl(tmp_path / "queries.jsonl", {"text": "sink", "w": 1}))
+    assert (report.ignored, report.attributes) == (("w",), ())
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
