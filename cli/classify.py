@@ -16,9 +16,9 @@ from omnisearch.cli.common import (
     err,
     example,
     out,
-    progress,
     table,
 )
+from omnisearch.cli.progress import progress
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.classification.labels import Labels

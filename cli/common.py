@@ -1,17 +1,14 @@
-"""What all commands share: options, the JSON envelope, progress bars and error rendering."""
+"""What all commands share: options, the JSON envelope, tables, dates and error rendering."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from typer.core import TyperCommand, TyperGroup
 
 from omnisearch.data.workspace.errors import OmniError
@@ -36,8 +33,6 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON envelope on stdout instead of text.")
 ]
 DEFAULT_WORKSPACE = Path("workspace")
-_SOON = 5.0  # seconds after which the time left can be told
-_ENOUGH = 10  # parts done by then: the first are slow
 
 out = Console()
 err = Console(stderr=True)
@@ -118,97 +113,22 @@ def fail(error: OmniError, command: str) -> int:
     return error.exit_code
 
 
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr; yields a callback (done, total). A total of 0 means unknown.
+def table(
+    title: str, columns: list[str], rows: list[list[Any]], justify: JustifyMethod = "right"
+) -> None:
+    """Print a table on stdout; cells are text, never markup, and wrapped rather than cut.
 
-    Where it will take minutes, a line says so after some seconds. Counting from 0 begins anew.
+    `justify` is that of all columns but the first.
     """
-    with _bar(title) as update:
-        began, first, before, told = 0.0, 0, -1, False
-
-        def advance(done: int, total: int) -> None:
-            nonlocal began, first, before, told
-            if done < before or before < 0:  # what is opened before the first count tells nothing
-                began, first, told = time.monotonic(), done, False
-            before = done
-            passed, since = time.monotonic() - began, done - first
-            if since >= _ENOUGH and total and not told and passed > _SOON:
-                told = True
-                left = passed * (total - done) / since
-                if left > 60:
-                    err.print(f"{title}: {done:,} of {total:,}, about {_minutes(left)} left.")
-            update(completed=done, total=total or None)
-
-        yield advance
-
-
-@contextmanager
-def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any], None]]]:
-    """A bar on stderr; yields the trainer's `progress` and `on_step` callbacks.
-
-    After three steps, of which the first is slow, a line tells how long the training will take.
-    """
-    with _bar("preparing", "{task.fields[speed]}", speed="") as update:
-        done = 0
-
-        def on_step(step: Any) -> None:
-            nonlocal done
-            done += 1
-            if done == 3:
-                import torch  # by now it is loaded; the bar must not wait for it
-
-                about = _minutes(step.seconds * (step.steps - step.step))
-                threads = torch.get_num_threads()
-                of_cpu = f"{threads} CPU thread" + ("s" if threads > 1 else "")
-                err.print(f"{step.steps:,} steps take about {about} with {of_cpu}.")
-            speed = f"loss {step.loss:.3f}  {step.pairs_per_second:,.0f} pairs/s"
-            update(description="training", completed=step.step, total=step.steps, speed=speed)
-
-        yield lambda done, total: update(completed=done, total=total or None), on_step
-
-
-def _minutes(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return "a minute" if minutes == 1 else f"{minutes:,} minutes"
-
-
-@contextmanager
-def _bar(title: str, figures: str = "", **fields: Any) -> Iterator[Callable[..., None]]:
-    """A bar on stderr with the time that is left; yields its update.
-
-    The bar is cleared if the start fails.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    left = TimeRemainingColumn(elapsed_when_finished=True)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    columns += [TextColumn(figures)] if figures else []
-    with Progress(*columns, left, console=err) as bars:
-        task = bars.add_task(title, total=None, **fields)
-        try:
-            yield partial(bars.update, task)
-        except OmniError:
-            bars.update(task, visible=bars.tasks[0].completed > 0)
-            raise
-
-
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a table on stdout; cells are text, never markup."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=title, title_justify="left")
+    grid = Table()
     for number, column in enumerate(columns):
-        grid.add_column(column, justify="left" if number == 0 else "right")
+        grid.add_column(column, justify=justify if number else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell if isinstance(cell, str) else _number(cell)) for cell in row))
+    out.print(Text(title, "bold"), soft_wrap=True)
     out.print(grid)
 
 
@@ -218,3 +138,13 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970 as people read it: 2024-03-31 17:05 UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def day(seconds: float) -> str:
+    """The day (UTC) of a time in seconds since 1970, as 2024-03-31."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"

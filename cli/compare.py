@@ -16,8 +16,8 @@ from omnisearch.cli.common import (
     err,
     example,
     out,
-    progress,
 )
+from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:

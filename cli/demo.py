@@ -22,9 +22,8 @@ from omnisearch.cli.common import (
     err,
     example,
     out,
-    progress,
-    training_bar,
 )
+from omnisearch.cli.progress import progress, training_bar
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 

@@ -16,9 +16,9 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
-    progress,
     table,
 )
+from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
 UntilOption = Annotated[

@@ -15,8 +15,8 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
-    progress,
 )
+from omnisearch.cli.progress import progress
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.evaluate import Evaluation

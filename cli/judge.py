@@ -17,8 +17,8 @@ from omnisearch.cli.common import (
     err,
     example,
     out,
-    progress,
 )
+from omnisearch.cli.progress import progress
 
 if TYPE_CHECKING:
     from omnisearch.data.workspace import Workspace

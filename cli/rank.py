@@ -14,9 +14,9 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
-    progress,
     table,
 )
+from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import NotReady
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
-    progress,
     table,
 )
+from omnisearch.cli.progress import progress
 
 if TYPE_CHECKING:
     from omnisearch.pipeline.refreshing import Refreshed

@@ -100,10 +100,12 @@ def show(response: Response) -> None:
     for hit in response.hits:
         price = "" if hit.price is None else f"{hit.price:,.2f}"
         title = Text(hit.title or hit.id)
-        if hit.explain:
-            title.append(f"\n{_stages(hit.explain)}", "dim")
         grid.add_row(str(hit.rank), f"{hit.score:.3f}", hit.entity, title, price)
     out.print(grid)
+    if any(hit.explain for hit in response.hits):
+        from omnisearch.cli.explain import explanation
+
+        out.print(explanation(response))
     if response.related:
         out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
     for note in response.notes:
@@ -113,13 +115,3 @@ def show(response: Response) -> None:
         f"{response.took_ms:.1f} ms",
         markup=False,
     )
-
-
-def _stages(explain: dict) -> str:
-    parts = []
-    for name, value in explain.items():
-        if isinstance(value, dict):
-            parts.append(f"{name} ({_stages(value)})")
-        elif value is not None:
-            parts.append(f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}")
-    return "  ".join(parts)

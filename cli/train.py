@@ -16,8 +16,8 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
-    training_bar,
 )
+from omnisearch.cli.progress import training_bar
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from omnisearch.cli.common import JsonOption, emit_json, example, out, progress
+from omnisearch.cli.common import (
+    JsonOption,
+    emit_json,
+    example,
+    out,
+)
+from omnisearch.cli.progress import progress
 
 
 def register(app: typer.Typer) -> None:

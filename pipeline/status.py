@@ -9,6 +9,7 @@ from typing import Any
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_pointer
 from omnisearch.data.workspace.errors import OmniError
@@ -29,9 +30,10 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
     `lacking` counts the items without a current vector, for each kind that enrichment makes, as far
     as there are any. `checkpoints` were trained, `untrained` are a text encoder as it comes.
     `starter_ranker` is true while there are no rankers of the workspace's own. `last_refresh` tells
-    of the last `omnisearch refresh`, None if there was none. `stale` has a sentence for each thing
-    that was made of something else than is there now. `next` is the command to run next; None if
-    every stage has been run.
+    of the last `omnisearch refresh`, None if there was none. `log` has the times of the first and
+    the last event, and the windows of `time_split`; None without a log. `stale` has a sentence for
+    each thing that was made of something else than is there now. `next` is the command to run next;
+    None if every stage has been run.
     """
     db = open_catalogue(workspace.catalogue)
     try:
@@ -43,6 +45,7 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
             "synthetic": bool(get_meta(db, "synthetic")),
             "derived_from_labels": get_meta(db, "derived_from_labels", []),
             "engaged_until": get_meta(db, "engaged_until"),
+            "log": _log(db),
             **_stale(workspace, db),
         }
     finally:
@@ -68,6 +71,11 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
     }
     indexed = generation is not None and _serves(workspace, generation, ready)
     return {**found, "next": _next(found, indexed)}
+
+
+def _log(db: sqlite_utils.Database) -> dict[str, int] | None:
+    first, last = db.conn.execute("SELECT MIN(time), MAX(time) FROM engagements").fetchone()
+    return None if last is None else {"first": first, "last": last, **vars(time_split(db))}
 
 
 def _serves(workspace: Workspace, generation: str, names: list[str]) -> bool:

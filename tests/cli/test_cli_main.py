@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import typer
 from commandline import omnisearch
 
-from omnisearch.cli import common
 from omnisearch.cli.docs import PAGE, reference
 from omnisearch.cli.main import app
 
@@ -92,35 +92,12 @@ def test_unknown_settings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "OMNISEARCH_TRAIN_STEPS" in done.stderr
 
 
+def test_the_version_is_told() -> None:
+    assert omnisearch("--version").stdout.strip() == f"OmniSearch {version('omnisearchsage')}"
+
+
 def test_the_option_that_was_renamed_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.npy").touch()
     done = omnisearch("import", tmp_path / "a.npy", "--feature", "pinsage", check=False)
     assert done.returncode == 2
     assert "--vectors pinsage" in done.stderr
-
-
-def test_long_work_says_how_long_it_takes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(common.time, "monotonic", lambda: now)
-    with common.progress("embedding") as advance:
-        now = 300.0  # until everything is open
-        advance(10, 10_000)  # too early to tell
-        now = 306.0
-        advance(100, 10_000)
-        advance(200, 10_000)
-        now = 307.0
-        advance(0, 100)  # another step of the same work, done soon
-        now = 313.0
-        advance(50, 100)
-        now = 314.0
-        advance(1, 1_000_000)
-        now = 320.0
-        advance(2, 1_000_000)  # the first parts are slow
-        now = 321.0
-        advance(10, 20)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "about" in line]
-    assert [line.strip() for line in lines] == [
-        "embedding: 100 of 10,000, about 11 minutes left.",
-    ]
