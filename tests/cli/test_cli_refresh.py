@@ -45,7 +45,7 @@ def test_a_step_that_failed(shop: Workspace) -> None:
     assert done.returncode == 6 and "Traceback" not in done.stderr
     assert "feedback: " in done.stdout and str(shop.feedback) in done.stdout
     said = omnisearch("status", "-w", shop.root).stdout
-    assert "last_refresh: failed" in said and "feedback" in said
+    assert "last refresh" in said and "failed at feedback" in said
 
 
 def test_another_refresh_is_running(shop: Workspace) -> None:
