@@ -28,11 +28,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 picks a free one.  [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.  [default: 1]")] = None,
     api_keys: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The sha256 of each API key, one per line.")
+        str | None, typer.Option(metavar="FILE", help="The API keys (see `omnisearch keys`).")
     ] = None,
     write_keys: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The same of the keys that may change items."),
+        typer.Option(metavar="FILE", help="API keys that may change items too."),
     ] = None,
     cors: Annotated[
         str | None,

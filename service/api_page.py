@@ -40,11 +40,13 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<li>{escape(str(status))}: {escape(answer.get('description', ''))}</li>"
         for status, answer in operation["responses"].items()
     )
+    scope = operation.get("x-scope")
+    key = f"<p>An API key needs the scope <code>{escape(scope)}</code>.</p>" if scope else ""
     about = "".join(
         f"<p>{escape(part)}</p>" for part in operation.get("description", "").split("\n\n") if part
     )
     return (
-        f"<section><h2><code>{method} {escape(path)}</code></h2>{about}{table}"
+        f"<section><h2><code>{method} {escape(path)}</code></h2>{about}{key}{table}"
         f"{f'<h3>Body</h3><ul>{sent}</ul>' if sent else ''}"
         f"<h3>Answers</h3><ul>{answers}</ul></section>"
     )

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import OmniError
-from omnisearch.service.config import ServiceConfig, read_keys, service_config
+from omnisearch.service.config import ServiceConfig, service_config
 from omnisearch.service.errors import Refusal, error_body, error_headers, internal_body, status_of
-from omnisearch.service.gate.gate import Gate
-from omnisearch.service.gate.guard import Keys
+from omnisearch.service.gate.gate import Gate, endpoint_of
+from omnisearch.service.gate.keys import Keys, add_security
 from omnisearch.service.parameters import query_parameters
 from omnisearch.service.routes import embed as routes_embed
 from omnisearch.service.routes import feedback as routes_feedback
@@ -37,6 +37,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status, what in (
         (400, "The request is malformed"),
         (401, "An API key is required"),
+        (403, "The API key lacks the scope that this needs"),
         (404, "Not found"),
         (413, "The body is too large"),
         (421, "The host name is not one of the service's"),
@@ -70,7 +71,7 @@ def create_app(
     config = config or service_config(workspace)
     counters = counters or Counters(Counters.make(1, workspace.root), 1)
     serving = Serving(workspace, config, counters, log or JsonLog(), avoid)
-
+    keys = Keys(config, serving.log.line)
     lane = Lane(2 * config.batch_queries)
 
     @asynccontextmanager
@@ -78,7 +79,7 @@ def create_app(
         if not serving.opened:
             serving.open()
         lane.behind(serving.pool)
-        await serving.start()
+        await serving.start(keys.look)
         yield
         await serving.close()
         lane.close()
@@ -99,12 +100,12 @@ def create_app(
     for routes in (*all_routes, routes_pages):
         app.include_router(routes.router)
     app.state.parameters = query_parameters(app)
+    add_security(app.openapi(), keys.required, endpoint_of)
     app.state.pages = routes_pages.all_pages(app)
     app.add_exception_handler(OmniError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
-    keys = Keys(read_keys(config.api_keys), read_keys(config.write_keys))
     return Gate(app, serving, lane, config, keys)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
@@ -26,8 +25,8 @@ class ServiceConfig:
         hosts: names accepted in the Host header besides those of loopback, separated by spaces.
             Empty: any name, but only those of loopback where it listens there without API keys.
         workers: processes that share the port.
-        api_keys: file with the sha256 of each API key, one per line; empty: no key is required.
-        write_keys: the same of the keys that may also change items; empty: nobody may.
+        api_keys: file of the API keys (`service.key_files`); empty: no key is required to read.
+        write_keys: the same, of keys that may also change items unless their line says otherwise.
         cors: origins of other sites whose pages may call the API, separated by spaces.
         image_origins: origins of remote images that may be shown, such as https://i.example.com.
         log_requests: log a line for each request. log_queries: include the query in it.
@@ -122,32 +121,3 @@ class ServiceConfig:
 def service_config(workspace: Workspace, **options: object) -> ServiceConfig:
     """Settings: defaults, then `omnisearch.toml`, the environment and `options`."""
     return load_section("service", ServiceConfig(), workspace.settings, options)
-
-
-def read_keys(path: str) -> tuple[bytes, ...]:
-    """The sha256 digests in a file of API keys; raises InputError where it is invalid."""
-    if not path:
-        return ()
-    where, keys = str(path), []
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The file of API keys cannot be read ({error}).", where=where) from error
-    for number, line in enumerate(lines, 1):
-        word = line.partition("#")[0].strip().removesuffix("  -")  # as `sha256sum` prints it
-        if not word:
-            continue
-        try:
-            digest = bytes.fromhex(word)
-        except ValueError:
-            digest = b""
-        if len(digest) != 32:
-            raise InputError(
-                "This is not a sha256 digest in hexadecimal.",
-                where=f"{where} line {number}",
-                how="Make one with: printf %s KEY | sha256sum",
-            )
-        keys.append(digest)
-    if not keys:
-        raise InputError("The file of API keys is empty.", where=where)
-    return tuple(keys)

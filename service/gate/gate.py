@@ -22,9 +22,9 @@ from omnisearch.service.gate.guard import (
     WRONG_KEYS_RATE,
     Bodies,
     Hosts,
-    Keys,
     Rates,
 )
+from omnisearch.service.gate.keys import SCOPE_OF, Keys
 from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.gate.turns import Turns
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
@@ -137,15 +137,15 @@ class Gate:
             self._log(scope, request_id, client, status, sent, seconds)
 
     def _admit(self, scope: Any, headers: Mapping[bytes, bytes], endpoint: str) -> str | None:
-        """The client's name for the log; raises Refusal 401, 421 or 429."""
+        """The client's name for the log; raises Refusal 401, 403, 421 or 429."""
         name = None
         address = (scope.get("client") or ("",))[0]
         if endpoint != "probes":
             self._hosts.check(headers.get(b"host", b""))
-        writes = endpoint == "items"
-        needed = writes or (self._keys and endpoint not in _OPEN)
+        scope_needed = SCOPE_OF.get(endpoint)
+        needed = scope_needed == "write" or (self._keys.required and endpoint not in _OPEN)
         if needed and scope["method"] != "OPTIONS":
-            name = self._keys.writer(headers) if writes else self._keys.client(headers)
+            name = self._keys.admit(headers, scope_needed)
             if name is None:
                 self._wrong_keys.take(address)
                 raise Refusal(

@@ -1,20 +1,16 @@
-"""Limits on clients: API keys, host names, request rates and body sizes."""
+"""Limits on clients: host names, request rates and body sizes."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
 from omnisearch.service.errors import Refusal, busy
-from omnisearch.service.headers import COOKIE
 
 # Requests without a known key that one address may make: per second, and at once. They are counted
 # apart, so that nobody who has a key is refused for the guesses of others at the same address.
@@ -24,77 +20,6 @@ _ALL_BODIES = 256_000_000  # bytes of bodies in the memory of a worker at a time
 # Seconds for what has arrived to be read, once a body's time is over: after a pause of the process
 # the timer fires first.
 _HEARD = 0.5
-_KEY_COOKIE = re.compile(rb"(?:^|;)\s*" + COOKIE.encode() + rb"=([^;]*)")
-
-
-class Keys:
-    """The API keys, as sha256 digests: those that may read, and those that may also write.
-
-    It is true where reading requires a key.
-    """
-
-    def __init__(self, readers: tuple[bytes, ...] = (), writers: tuple[bytes, ...] = ()) -> None:
-        self._digests, self._writers = (*readers, *writers), frozenset(writers)
-        self._open = not readers
-
-    def __bool__(self) -> bool:
-        return not self._open
-
-    def client(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """A short name of the API key that a request carries; None if it carries no known key."""
-        found = self._find(_shown_key(headers) or _cookie(headers))
-        return None if found is None else found.hex()[:12]
-
-    def writer(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """The same for a request that changes items; None if it carries no known key.
-
-        A cookie is no key here: pages do not write, so that nobody can make them.
-
-        Raises:
-            Refusal: 403, if the key may not write, or none may.
-        """
-        if not self._writers:
-            raise Refusal(
-                403,
-                "Items cannot be changed: this service has no keys that may write.",
-                where="Authorization",
-                how="Its operator can give some with --write-keys.",
-            )
-        found = self._find(_shown_key(headers))
-        if found is not None and found not in self._writers:
-            raise Refusal(
-                403,
-                "This API key may read, but not change items.",
-                where="Authorization",
-                how="Use a key that may write.",
-            )
-        return None if found is None else found.hex()[:12]
-
-    def _find(self, key: bytes) -> bytes | None:
-        """The digest of a known key, else None.
-
-        All keys are compared, each in constant time, so that timing reveals nothing.
-        """
-        shown = sha256(key).digest()
-        found = None
-        for digest in self._digests:
-            if hmac.compare_digest(digest, shown):
-                found = digest
-        return found
-
-
-def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:
-    scheme, _, word = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer" and word:
-        return word.strip()
-    if b"x-api-key" in headers:
-        return headers[b"x-api-key"].strip()
-    return b""
-
-
-def _cookie(headers: Mapping[bytes, bytes]) -> bytes:
-    found = _KEY_COOKIE.search(headers.get(b"cookie", b""))
-    return found[1].strip() if found else b""
 
 
 class Hosts:

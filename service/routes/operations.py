@@ -73,7 +73,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "encoder": type(snapshot.encoder).__name__,
         "behind": serving.behind or None,
         "notes": _notes(serving),
-        "updates": _updates(counters) if serving.config.write_keys else None,
+        "updates": _updates(serving),
         "cache": {**_cache(workers), "store": _store(serving)},
         "latency": _latency(counters),
         "history": _history(counters),
@@ -100,9 +100,11 @@ def service_status(serving: Serving) -> dict[str, Any]:
     }
 
 
-def _updates(counters: Counters) -> dict[str, Any]:
-    """How far the index is behind the changes of items that were acknowledged."""
-    facts = counters.updates()
+def _updates(serving: Serving) -> dict[str, Any] | None:
+    """How far the index is behind the changes of items; None while no key may write."""
+    facts = serving.counters.updates()
+    if not (serving.config.write_keys or facts["updater_pid"] or facts["updater_restarts"]):
+        return None
     return {
         "pid": facts["updater_pid"] or None,
         "restarts": facts["updater_restarts"],

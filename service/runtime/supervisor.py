@@ -1,6 +1,6 @@
 """Starts the workers, which share one listening socket, and replaces those that die or hang.
 
-Where there are keys that may write, one more process publishes the changes of items (`updater`).
+While there are keys that may write, one more process publishes the changes of items (`updater`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, OmniError
-from omnisearch.service.config import ServiceConfig, read_keys
+from omnisearch.service.config import ServiceConfig
+from omnisearch.service.gate.keys import Keys
 from omnisearch.service.runtime.child import Child
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog
@@ -37,8 +38,7 @@ class Supervisor:
 
     def __init__(self, workspace: Workspace, config: ServiceConfig) -> None:
         """Bind the port; raises InputError if that fails or a setting is invalid."""
-        read_keys(config.api_keys)
-        writable = bool(read_keys(config.write_keys))
+        self._keys = Keys(config)
         self.workspace, self.config = workspace, config
         try:
             self._log_fd = os.dup(2)
@@ -60,7 +60,7 @@ class Supervisor:
         self._shared = (self._counters_fd, self._log_fd)
         workers = range(config.workers)
         self._workers = [Child("worker", self.log.line, {"worker": slot}) for slot in workers]
-        self._updater = Child("updater", self.log.line) if writable else None
+        self._updater = Child("updater", self.log.line)
         self._stopping = self._served = False
         self._polled = self._resumed = time.monotonic()
 
@@ -78,7 +78,7 @@ class Supervisor:
                 self._note_pause()
                 for worker in self._workers:
                     self._look_after(worker)
-                if self._updater is not None and self._served:
+                if self._served:
                     self._look_after_updater(self._updater)
                 ready = [facts["ready"] for facts in self._counters.facts()]
                 self._served = self._served or any(ready)
@@ -124,7 +124,9 @@ class Supervisor:
 
     def _look_after_updater(self, updater: Child) -> None:
         if updater.process is None:
-            updater.begin(self._polled, self._settings(), self._shared)
+            self._keys.look()
+            if self._keys.writable:
+                updater.begin(self._polled, self._settings(), self._shared)
         elif updater.ended() is not None:
             updater.wait(self._polled, young=False)
             self._counters.put("updater_pid", 0)
@@ -145,7 +147,7 @@ class Supervisor:
     def _end(self) -> None:
         """Let the workers finish running requests; kill those that take too long."""
         self._listening.close()
-        children = [*self._workers, *([self._updater] if self._updater else [])]
+        children = [*self._workers, self._updater]
         alive = [child.process for child in children if child.process is not None]
         for process in alive:
             process.terminate()

@@ -33,6 +33,7 @@ from omnisearch.service.serving.pictures import Pictures
 from omnisearch.service.serving.pool import Pool
 
 _BEAT_SECONDS = 1.0
+_KEYS_SECONDS = 0.5  # between two looks at the files of API keys
 _TRIM_SECONDS = 2.0  # after a switch: running searches still hold the old generation
 _TRIM_EVERY = 30.0  # seconds at least between two: it holds up searches
 _AGAIN_SECONDS = 30.0  # before a generation that could not be opened is tried again
@@ -97,8 +98,8 @@ class Serving:
         self.items = ItemLog(self.workspace.catalogue, self.log)
         self.opened = True
 
-    async def start(self) -> None:
-        """Start to watch for new generations and to update this worker's counters."""
+    async def start(self, look_at_keys: Callable[[], None]) -> None:
+        """Start to watch for new generations and keys, and to update this worker's counters."""
         self.counters.put("pid", os.getpid())
         self.counters.put("started", int(time.monotonic()))
         summed = (*self._embedder_counts(), "log_dropped")
@@ -106,9 +107,14 @@ class Serving:
         self._beat()
         self.ready = True
         self.counters.put("ready", 1)
+
+        async def keys() -> None:
+            await asyncio.to_thread(look_at_keys)
+
         self._tasks = [
             asyncio.create_task(self._repeat(self._beats, _BEAT_SECONDS)),
             asyncio.create_task(self._repeat(self._watch, self.config.poll_seconds)),
+            asyncio.create_task(self._repeat(keys, _KEYS_SECONDS)),
         ]
 
     async def close(self) -> None:

@@ -16,8 +16,9 @@ from server_process import Server
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.service.config import ServiceConfig, read_keys
+from omnisearch.service.config import ServiceConfig
 from omnisearch.service.gate.guard import Hosts
+from omnisearch.service.key_files import read_keys
 
 KEY = "a-long-enough-key"
 
@@ -302,7 +303,8 @@ def test_the_log_has_no_query_unless_asked_for(served: Workspace) -> None:
 def test_a_file_of_keys_may_be_what_sha256sum_prints(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"a key").hexdigest()
     (tmp_path / "keys").write_text(f"{digest}  -\n{digest}  # the shop\n", "utf-8")
-    assert read_keys(str(tmp_path / "keys")) == (bytes.fromhex(digest),) * 2
+    digests = [key.digest for key in read_keys(str(tmp_path / "keys"))]
+    assert digests == [bytes.fromhex(digest)] * 2
 
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
