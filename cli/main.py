@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from omnisearch.cli import (
+    backup,
     cache,
     classify,
     compare,
@@ -19,6 +20,7 @@ from omnisearch.cli import (
     importing,
     index,
     judge,
+    keys,
     rank,
     refresh,
     reproduce,
@@ -66,7 +68,7 @@ def options(
 
 ONE_COMMAND = (
     *(world, importing, train, search, compare, evaluate, reproduce, serve, refresh, watch),
-    *(status, demo),
+    *(status, demo, backup),
 )
 for module in ONE_COMMAND:
     module.register(app)
@@ -76,6 +78,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
+app.add_typer(keys.app, name="keys")
 app.add_typer(classify.app, name="classify")
 
 

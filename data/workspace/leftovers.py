@@ -79,6 +79,16 @@ def remove_leftovers_of_root(root: Path) -> None:
     _sweep(root, _EARLIER_IN_ROOT)
 
 
+def remove_leftovers_of(final: Path) -> None:
+    """Remove the temporaries of one file or folder, beside which others have theirs."""
+    ours = re.compile(
+        rf"\.{re.escape(final.name[:_LONGEST])}(\..+)?\.[0-9a-f]{{8}}\.tmp", re.DOTALL
+    )
+    for entry in _entries(final.parent):
+        if ours.fullmatch(entry.name):
+            _remove_unlocked(Path(entry.path))
+
+
 def _sweep(folder: Path, earlier: re.Pattern[str]) -> None:
     for entry in _entries(folder):
         if _OURS.fullmatch(entry.name) or earlier.fullmatch(entry.name):

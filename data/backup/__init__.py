@@ -1,0 +1,1 @@
+"""Backups of a workspace while it is in use, and restoring them."""
