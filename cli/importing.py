@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +18,13 @@ from omnisearch.cli.common import (
     JsonOption,
     WorkspaceOption,
     emit_json,
+    err,
     example,
     out,
     table,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "omnisearch import sample",
             "omnisearch import products.csv --kind products --map title=product_title",
+            "omnisearch import clicks.txt --kind engagements --set entity=product --delimiter ';'",
             "omnisearch import pinsage.npy --vectors pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
             "omnisearch import products.tsv --format google",
@@ -77,16 +82,34 @@ def import_(
         list[str] | None,
         typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be repeated."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="FIELD=VALUE in every row, such as entity=product; may be repeated."
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            help="What separates the columns of a table, such as ';' or tab; by default it is "
+            "found in the file."
+        ),
+    ] = None,
     vectors: Annotated[
         str | None, typer.Option(help="The files are item vectors with this name, such as pinsage.")
     ] = None,
     feature: Annotated[str | None, typer.Option(hidden=True)] = None,
     entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
     ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
-    strict: Annotated[bool, typer.Option(help="Refuse the whole file if any row is bad.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse the whole file if any row or value is bad.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Import files. Bad rows are refused with line, field and reason; the others are imported.
+
+    A bad value of an optional field is left out and told, and its row is taken. A file of which no
+    row was taken ends with exit status 2.
 
     The word `feedback` imports the events and judgments that `omnisearch serve` has collected.
     """
@@ -102,7 +125,9 @@ def import_(
             paths,
             kind=kind,
             format=format_,
-            mapping=_mapping(map_ or []),
+            mapping=_pairs("--map", map_ or [], "title=product_title"),
+            constants=_pairs("--set", set_ or [], "entity=product"),
+            delimiter=delimiter,
             vectors=vectors,
             entity=entity,
             ids=ids,
@@ -110,29 +135,77 @@ def import_(
             progress=advance,
         )
     if json:
-        return emit_json("import", [asdict(report) for report in reports])
-    show(workspace, reports)
+        emit_json("import", [asdict(report) for report in reports])
+    else:
+        show(workspace, reports)
+    if empty := _without_rows(reports, Workspace(workspace).feedback):
+        err.print(f"[bold red]Error:[/] No row was taken from {', '.join(empty)}.")
+        raise typer.Exit(InputError.exit_code)
 
 
 def show(workspace: Path, reports: Sequence[Report]) -> None:
-    """Print the counts of each file, and why rows were refused."""
-    rows = [[Path(r.file).name, r.kind, r.rows, r.taken, r.changed, r.refused] for r in reports]
-    table(
-        f"Imported into {workspace}", ["file", "kind", "rows", "taken", "changed", "refused"], rows
-    )
+    """Print the counts of each file, and what was left out of it, with the reasons."""
+    columns = ["file", "kind", "rows", "taken", "changed", "refused", "left out"]
+    rows = [
+        [Path(r.file).name, r.kind, r.rows, r.taken, r.changed, r.refused, r.left_out]
+        for r in reports
+    ]
+    table(f"Imported into {workspace}", columns, rows)
     for report in reports:
-        if report.reasons:
-            reasons = "; ".join(f"{n:,} × {reason}" for reason, n in report.reasons.items())
-            out.print(f"{report.file}: refused {reasons}. See {report.rejects}.", markup=False)
+        for sentence in sentences(report):
+            out.print(f"{Path(report.file).name}: {sentence}", markup=False, highlight=False)
 
 
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping = {}
-    for pair in pairs:
+def sentences(report: Report) -> list[str]:
+    """What a report says besides its counts."""
+    told = list(report.notes)
+    if report.ignored:
+        shown = ", ".join(report.ignored)
+        told.append(f"Columns that {report.kind} do not have, and that were not read: {shown}.")
+    refused = Counter(report.reasons) - Counter(report.left_out_reasons)
+    if refused:
+        told.append(f"Rows refused: {_reasons(refused)}.")
+    if report.left_out_reasons:
+        told.append(
+            f"Values left out of rows that were taken: {_reasons(report.left_out_reasons)}."
+        )
+    if report.rejects:
+        told.append(f"Each is listed in {report.rejects}.")
+    if any(reason.endswith("is not UTF-8") for reason in report.reasons):
+        told.append(
+            "If the file is in an older encoding, convert it: "
+            "`iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
+        )
+    if report.taken and not report.changed:
+        told.append(_unchanged(report))
+    return told
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return "; ".join(f"{n:,} × {reason}" for reason, n in reasons.items())
+
+
+def _unchanged(report: Report) -> str:
+    if report.same_as is None:
+        return "Nothing changed: the catalogue holds all that was taken already."
+    when = datetime.fromtimestamp(report.same_as).strftime("%Y-%m-%d %H:%M")
+    return f"Nothing changed: the file is as it was when it was imported on {when}."
+
+
+def _without_rows(reports: Sequence[Report], feedback: Path) -> list[str]:
+    """The files of which no row was taken. A log of feedback may have no rows of a kind."""
+    fruitful = {report.file for report in reports if report.taken} | {str(feedback)}
+    empty = [r.file for r in reports if not r.taken and (r.rows or r.file not in fruitful)]
+    return list(dict.fromkeys(empty))
+
+
+def _pairs(option: str, given: list[str], such_as: str) -> dict[str, str]:
+    pairs = {}
+    for pair in given:
         ours, equals, theirs = pair.partition("=")
         if not (ours and equals and theirs):
             raise InputError(
-                f"{pair!r} is not a mapping.", where="--map", how="Write title=product_title."
+                f"{pair!r} is not a pair.", where=option, how=f"Write {option} {such_as}."
             )
-        mapping[ours] = theirs
-    return mapping
+        pairs[ours] = theirs
+    return pairs

@@ -42,6 +42,8 @@ def import_files(
     entity: str = "pin",
     ids: Path | None = None,
     strict: bool = False,
+    constants: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
     progress: Progress | None = None,
 ) -> list[Report]:
     """Import files, folders of conventional names, or 'feedback'; creates the workspace if needed.
@@ -54,7 +56,9 @@ def import_files(
         mapping: our field → the file's column, such as {"title": "product_title"}.
         vectors: the paths are item vectors with this name, such as 'pinsage', of the `entity`.
         ids: the id list of an `.npy` file of vectors; by default the file beside it.
-        strict: refuse the whole file if any row is bad.
+        strict: refuse the whole file if any row or value is bad.
+        constants: our field → its value in every row, such as {"entity": "product"}.
+        delimiter: what separates the columns of tables; by default it is found in each file.
 
     Returns:
         A report for each file: rows taken, changed, and refused with the reasons.
@@ -70,7 +74,12 @@ def import_files(
     from omnisearch.data.importers.vectors import import_vectors
 
     importer = None if format is None else format_named(format)
-    options = ImportOptions(mapping=dict(mapping or {}), strict=strict)
+    options = ImportOptions(
+        mapping=dict(mapping or {}),
+        strict=strict,
+        constants=dict(constants or {}),
+        delimiter=delimiter,
+    )
     files = [Path(path) for path in paths]
     for path in files:
         if not path.exists() and path != FEEDBACK:

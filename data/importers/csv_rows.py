@@ -119,7 +119,8 @@ class _Shape:
     spaced: bool = True  # delimiters may be followed by a space
 
     def learn(self, header: list[str]) -> tuple[str, ...]:
-        self.columns = tuple(name.strip() for name in header)
+        named = [name.strip() for name in header]
+        self.columns = tuple(name or f"column {i}" for i, name in enumerate(named, 1))
         self.spaced = self.delimiter == "\t" or any(name.startswith(" ") for name in header)
         return self.columns
 

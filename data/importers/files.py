@@ -6,21 +6,22 @@ Each file is one transaction: after a crash or an error, all of it is imported o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlite_utils
 
 from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, read_attributes
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
+from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
+from omnisearch.data.importers.prices import priced
 from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
     KINDS,
-    REQUIRED,
     Parser,
     QueryIds,
     inline_items,
@@ -55,13 +56,17 @@ class ImportOptions:
 
     Attributes:
         mapping: our field → the file's column, such as {"title": "product_title"}.
-        strict: refuse the whole file if any row is bad.
-        format: 'jsonl', 'csv', 'tsv' or 'parquet'; by default from the file's name.
+        constants: our field → its value in every row, such as {"entity": "product"}.
+        strict: refuse the whole file if any row or value is bad.
+        format: one of `readers.FORMATS`; by default from the file's name.
+        delimiter: what separates the columns of a table; by default it is found in the file.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     format: str | None = None
+    constants: dict[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
 
 
 def kind_of(path: Path) -> str | None:
@@ -79,8 +84,9 @@ def import_file(
 ) -> Report:
     """Import one file as rows of `kind` (by default from the file's name) in one transaction.
 
-    Bad rows are refused one by one, with the reason; the others are written, without a link that is
-    not safe to follow (`data.text.links`).
+    Bad rows are refused one by one, with the reason. The others are written, without the optional
+    values that are bad and without a link that is not safe to follow (`data.text.links`): they keep
+    what the catalogue holds.
 
     Raises:
         InputError: the file as a whole is unusable, or `strict` is set and a row was refused;
@@ -95,10 +101,24 @@ def import_file(
             where=str(path),
             how=f"Give --kind, one of {', '.join(KINDS)}.",
         )
-    _check_mapping(options.mapping, kind)
-    source = open_source(path, options.format)
-    _check_columns(source, path, kind, options.mapping)
-    return import_rows(workspace, path, kind, source, options, progress)
+    check_names(kind, options.mapping, options.constants)
+    names = Names(kind, options.mapping, options.constants)
+    source = open_source(path, options.format, options.delimiter)
+    check_columns(source, path, names)
+    rows = names.rename(source.rows)
+    if kind == "products":
+        rows = _priced(path, source, names, rows, options)
+    return import_rows(workspace, path, kind, replace(source, rows=rows), options, progress, names)
+
+
+def _priced(
+    path: Path, source: Source, names: Names, rows: Iterator[Row], options: ImportOptions
+) -> Iterator[Row]:
+    """The rows with their prices as numbers; the file is read once more for how to read them."""
+    if source.columns is not None and "price" not in names.known(source.columns):
+        return rows
+    again = open_source(path, options.format, options.delimiter)
+    return priced(rows, names.rename(again.rows), "currency" in options.constants, source.notes)
 
 
 def import_rows(
@@ -108,12 +128,20 @@ def import_rows(
     source: Source,
     options: ImportOptions | None = None,
     progress: Progress | None = None,
+    names: Names | None = None,
 ) -> Report:
-    """Import the rows of an open source, read from `path`, in one transaction."""
+    """Import the rows of an open source, read from `path`, in one transaction.
+
+    Raises:
+        InputError: no row had a column of the mapping in `names`, or `strict` is set and a row or
+            a value was refused; nothing was imported.
+    """
     options = options or ImportOptions()
-    counts = Counts(kind, source.format)
+    counts = Counts(kind, source.format, notes=source.notes, ignored=source.ignored)
     with importing(workspace, path) as (db, rejects):
-        _Loading(db, path, source, options, counts, rejects, progress).run()
+        _Loading(db, source, counts, rejects, progress).run()
+        if names is not None and counts.rows:
+            check_mapped(names, path)
         if options.strict and (rejects.refused or rejects.left_out):
             start_anew(db)
             counts.taken = counts.changed = 0
@@ -126,20 +154,18 @@ class _Loading:
     """The import of one file, and the counts so far."""
 
     db: sqlite_utils.Database
-    path: Path
     source: Source
-    options: ImportOptions
     counts: Counts
     rejects: Rejects
     progress: Progress | None
     names: AttributeNames = field(init=False)
     no_attributes: set[str] = field(default_factory=set)  # names that were told
-    mapped: set[str] = field(default_factory=set)  # our fields whose column a row had
 
     def run(self) -> None:
         kind = self.counts.kind
         queries = QueryIds()
-        parse = parser_of(kind, queries)
+        bad: list[Refused] = []  # the values that a row is taken without
+        parse = parser_of(kind, queries, bad.append)
         self.names = AttributeNames(self.db.conn)
         writer = BlockWriter(self.db.conn, kind, queries)
         inline = None
@@ -151,7 +177,7 @@ class _Loading:
             read = self.counts.rows
             items: list[tuple[int, dict]] = []
             # Parsed as they are read, so that rows too long to be taken are not kept.
-            records = self._parse(_some(self.source.rows, size), parse, items)
+            records = self._parse(_some(self.source.rows, size), parse, items, bad)
             refused = self._write(writer, records)
             if inline is not None:
                 self._write_items(inline, [item for item in items if item[0] not in refused])
@@ -162,7 +188,6 @@ class _Loading:
         self.counts.attributes = self.names.met
         if inline is not None:
             inline.close()
-        self._check_mapped()
 
     def _write_items(self, writer: BlockWriter, items: list[tuple[int, dict]]) -> None:
         """Import the items that boards list inline, each as a row of its own."""
@@ -184,34 +209,41 @@ class _Loading:
         return lines
 
     def _parse(
-        self, rows: Iterable[Row], parse: Parser, items: list[tuple[int, dict]]
+        self,
+        rows: Iterable[Row],
+        parse: Parser,
+        items: list[tuple[int, dict]],
+        bad: list[Refused],
     ) -> list[Numbered]:
-        """The valid rows; a board's inline items go to `items`."""
+        """The valid rows; a board's inline items go to `items`. `parse` fills `bad`."""
         fields = frozenset(FIELDS[self.counts.kind])
-        ignored, mapping = self.counts.ignored, self.options.mapping
+        ignored = self.counts.ignored
         holds_items, are_items = "items" in fields, self.counts.kind in ITEM_KINDS
         records: list[Numbered] = []
-        for line, values, error, at, _ in rows:
+        for line, values, error, at, _, left_out in rows:
             self.counts.rows += 1
+            bad.clear()
             try:
                 if values is None:
                     raise Refused(at, error or "cannot be read")
-                if mapping:
-                    values = _renamed(values, mapping, self.mapped)
                 if not (are_items or values.keys() <= fields) and len(ignored) < 100:
                     unknown = sorted(map(str, values.keys() - fields))
                     ignored |= {name[:100] for name in unknown[: 100 - len(ignored)]}
                 record = parse(values)
-                for each in self._read_attributes(values, fields, record) if are_items else ():
-                    self.rejects.leave_out(line, each)
-                if left_out := leave_out_unsafe_link(record):
-                    self.rejects.leave_out(line, left_out)
+                if are_items:
+                    bad += self._read_attributes(values, fields, record)
+                if unsafe := leave_out_unsafe_link(record):
+                    bad.append(unsafe)
                 if holds_items and "items" in values:
-                    inline = inline_items(record["id"], values["items"])
-                    items.extend((line, item) for item in inline)
+                    items += _items(line, record["id"], values["items"], bad)
                 records.append((line, record))
             except Refused as refused:
                 self.rejects.add(line, refused)
+                continue
+            for each in bad:
+                self.rejects.leave_out(line, each)
+            for at_line, each in left_out:
+                self.rejects.leave_out(at_line, each)
         return records
 
     def _read_attributes(
@@ -235,15 +267,16 @@ class _Loading:
                 self.rejects.add(line, Refused("items", refused.reason, refused.value))
         return records
 
-    def _check_mapped(self) -> None:
-        unseen = self.options.mapping.keys() - self.mapped
-        if unseen and self.counts.rows:
-            pairs = ", ".join(f"{name}={self.options.mapping[name]}" for name in sorted(unseen))
-            raise InputError(
-                f"No row has the column that --map names ({pairs}).",
-                where=str(self.path),
-                how="Nothing was imported. Name a column of the file.",
-            )
+
+def _items(
+    line: int, board: str, value: Any, bad: list[Refused]
+) -> list[tuple[int, dict[str, Any]]]:
+    """The items that a board lists, numbered by its line; a bad list goes to `bad`."""
+    try:
+        return [(line, item) for item in inline_items(board, value)]
+    except Refused as refused:
+        bad.append(refused)
+        return []
 
 
 def blocks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -261,47 +294,3 @@ def _some(rows: Iterator[Row], most: int) -> Iterator[Row]:
         size += row.size
         if size > BLOCK_BYTES:
             return
-
-
-def _renamed(values: dict, mapping: dict[str, str], mapped: set[str]) -> dict:
-    renamed = dict(values)
-    for ours, theirs in mapping.items():
-        if theirs in values:
-            mapped.add(ours)
-            renamed.pop(theirs, None)
-    for ours, theirs in mapping.items():
-        if theirs in values:
-            renamed[ours] = values[theirs]
-    return renamed
-
-
-def _check_mapping(mapping: dict[str, str], kind: str) -> None:
-    for ours in mapping:
-        if ours not in FIELDS[kind]:
-            raise InputError(
-                f"{kind} have no field {ours!r}.",
-                where="--map",
-                how=f"Their fields are {', '.join(FIELDS[kind])}.",
-            )
-
-
-def _check_columns(source: Source, path: Path, kind: str, mapping: dict[str, str]) -> None:
-    """Refuse a file whose header lacks a required column before any row is read."""
-    if source.columns is None:
-        return
-    lost = [name for name in mapping.values() if name not in source.columns]
-    if lost:
-        raise InputError(
-            f"The file has no column {lost[0]!r}.",
-            where=str(path),
-            how=f"Its columns are {', '.join(source.columns)[:500]}.",
-        )
-    here = {*source.columns, *mapping}
-    absent = [name for name in REQUIRED[kind] if name not in here]
-    if absent:
-        raise InputError(
-            f"The file has no column {absent[0]!r}, which {kind} require.",
-            where=str(path),
-            how=f"Its columns are {', '.join(source.columns)[:500]}; "
-            f"name one with --map {absent[0]}=COLUMN.",
-        )

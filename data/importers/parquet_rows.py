@@ -158,8 +158,8 @@ def _convert(kind: pa.DataType) -> Callable[[pa.Array], list[Any]]:
         return _structs
     if _is_list(kind):
         return _lists
-    if Types.is_float16(kind):
-        return lambda array: array.cast(pa.float32()).to_pylist()
+    if Types.is_floating(kind):
+        return _floats
     if Types.is_time(kind) or Types.is_duration(kind) or Types.is_map(kind):
         return _no_field
     return _plain
@@ -194,6 +194,13 @@ def _too_long(kind: pa.DataType) -> Unread:
 def _seconds(array: pa.Array) -> list[Any]:
     seconds = pc.cast(array, pa.timestamp("s", array.type.tz), safe=False)
     return pc.cast(seconds, pa.int64()).to_pylist()
+
+
+def _floats(array: pa.Array) -> list[Any]:
+    """NaN is None: pandas writes a missing value so."""
+    if Types.is_float16(array.type):
+        array = array.cast(pa.float32())
+    return [None if value != value else value for value in array.to_pylist()]
 
 
 def _no_field(array: pa.Array) -> list[Any]:

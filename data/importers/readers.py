@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import orjson
+from typing import BinaryIO
 
 from omnisearch.data.importers.csv_rows import RECORD_LINES, csv_rows
+from omnisearch.data.importers.delimiters import (
+    NAMES,
+    SAMPLE,
+    checked_delimiter,
+    found_delimiter,
+)
+from omnisearch.data.importers.json_rows import array_rows, is_array, is_lines, line_rows
 from omnisearch.data.importers.parquet_rows import open_parquet
-from omnisearch.data.importers.source import MAX_LINE, TOO_LONG, Line, Row, Source
+from omnisearch.data.importers.source import MAX_LINE, Line, Source
 from omnisearch.data.workspace.errors import InputError
 
-FORMATS = ("jsonl", "csv", "tsv", "parquet")
+FORMATS = ("jsonl", "json", "csv", "tsv", "txt", "parquet")
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "txt",
     ".parquet": "parquet",
 }
 
@@ -39,8 +46,11 @@ def format_of(path: Path) -> str | None:
     return _SUFFIXES.get(Path(name).suffix)
 
 
-def open_source(path: Path, format: str | None = None) -> Source:
+def open_source(path: Path, format: str | None = None, delimiter: str | None = None) -> Source:
     """Open a file for streaming; `format` is one of FORMATS, by default from the name.
+
+    The delimiter of a table is found in the file if it is not given. `.txt` is a table, or JSON if
+    it begins like it; `.json` is an array of objects, or one object a line.
 
     Raises:
         InputError: the file does not exist, is empty, has an unknown format or is damaged. Damage
@@ -59,28 +69,63 @@ def open_source(path: Path, format: str | None = None) -> Source:
         size = path.stat().st_size
         if size == 0:
             raise InputError("The file is empty.", where=str(path), how="Write it again.")
-        return open_parquet(path) if chosen == "parquet" else _open_text(path, chosen, size)
+        if chosen == "parquet":
+            return open_parquet(path)
+        return _open_text(path, chosen, size, delimiter)
     except OSError as error:
         raise InputError(f"The file cannot be read ({error}).", where=str(path)) from error
 
 
-def _open_text(path: Path, format: str, size: int) -> Source:
+def _open_text(path: Path, format: str, size: int, delimiter: str | None) -> Source:
     raw = path.open("rb")
-    magic = raw.read(4)
+    zipped = raw.read(2) == b"\x1f\x8b"
     raw.seek(0)
     file: BinaryIO = raw
-    if magic[:2] == b"\x1f\x8b":
+    if zipped:
         file = io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[arg-type]
-        with _damage_told(path):
-            magic = file.read(4)
-            file.seek(0)
-    _check_encoding(path, magic)
-    lines = _lines(path, raw, file)
-    if format == "jsonl":
-        rows, columns = _jsonl(lines), None
+    with _damage_told(path):
+        sample = file.read(SAMPLE)
+        file.seek(0)
+    _check_encoding(path, sample)
+    notes: list[str] = []
+    if format in ("jsonl", "json", "txt") and is_array(sample):
+        rows, columns = array_rows(path, _chunks(path, raw, file)), None
+    elif format == "jsonl" or (format in ("json", "txt") and is_lines(sample)):
+        rows, columns = line_rows(_lines(path, raw, file)), None
+    elif format == "json":
+        raise InputError(
+            "The file is not an array of objects, nor one object a line.",
+            where=str(path),
+            how="Write [{...}, {...}], or one {...} a line.",
+        )
     else:
-        rows, columns = csv_rows(path, lines, "," if format == "csv" else "\t")
-    return Source(format, rows, columns, size, lambda: size if raw.closed else raw.tell())
+        usual = "," if format == "csv" else "\t"
+        sign, said = checked_delimiter(delimiter) if delimiter else usual, False
+        if delimiter is None:
+            sign, said = found_delimiter(sample, usual)
+            if sign != usual:
+                notes.append(f"The columns are separated by a {NAMES.get(sign, repr(sign))}.")
+        lines = _lines(path, raw, file)
+        if said:
+            next(lines)
+        rows, columns = csv_rows(path, lines, sign)
+    return Source(
+        format, rows, columns, size, lambda: size if raw.closed else raw.tell(), notes=notes
+    )
+
+
+def _chunks(path: Path, raw: BinaryIO, file: BinaryIO) -> Callable[[int], bytes]:
+    """A reader of so many bytes, which closes the file at its end."""
+
+    def read(size: int) -> bytes:
+        with _damage_told(path):
+            chunk = file.read(size)
+        if not chunk:
+            file.close()
+            raw.close()
+        return chunk
+
+    return read
 
 
 @contextmanager
@@ -96,7 +141,8 @@ def _damage_told(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_encoding(path: Path, magic: bytes) -> None:
+def _check_encoding(path: Path, sample: bytes) -> None:
+    magic = sample[:4]
     wide = magic[:2] in (b"\xff\xfe", b"\xfe\xff") or (
         len(magic) == 4 and (magic[0::2] == b"\0\0" or magic[1::2] == b"\0\0")
     )
@@ -111,6 +157,12 @@ def _check_encoding(path: Path, magic: bytes) -> None:
             "This is a Parquet file, but its name does not say so.",
             where=str(path),
             how="Rename it to end in .parquet.",
+        )
+    if sample.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
+        raise InputError(
+            "This is XML or HTML.",
+            where=str(path),
+            how="A product feed in XML is read with --format google-merchant.",
         )
 
 
@@ -146,31 +198,3 @@ def _skip_blank(file: BinaryIO) -> int:
         if len(blank) < len(ahead):
             break
     return skipped
-
-
-def _jsonl(lines: Iterator[Line]) -> Iterator[Row]:
-    for number, line in lines:
-        if line is None:
-            yield Row(number, None, TOO_LONG)
-            continue
-        try:
-            values = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            if not line.strip():
-                continue
-            try:
-                values = _python_json(line)
-            except (ValueError, RecursionError) as error:
-                utf8 = not isinstance(error, UnicodeDecodeError)
-                yield Row(number, None, "is not valid JSON" if utf8 else "is not UTF-8")
-                continue
-        if type(values) is dict:
-            yield Row(number, values, None, "", len(line))
-        else:
-            yield Row(number, None, "is not a JSON object")
-
-
-def _python_json(line: bytes) -> Any:
-    """JSON as Python writes it: NaN means missing; lone surrogates are refused later."""
-    constants = {"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}
-    return json.loads(line.decode("utf-8"), parse_constant=constants.__getitem__)

@@ -31,33 +31,35 @@ class Rejects:
         self.refused = 0
         self.left_out = 0
         self.reasons: Counter[str] = Counter()
+        self.left_out_reasons: Counter[str] = Counter()
 
     def add(self, line: int, refused: Refused) -> None:
         """A row is refused."""
         self.refused += 1
-        self._note(line, refused)
+        self._note(line, refused, "refused", self.reasons)
 
     def leave_out(self, line: int, refused: Refused) -> None:
         """A row is taken without one of its fields."""
         self.left_out += 1
-        self._note(line, refused)
+        self._note(line, refused, "taken", self.left_out_reasons)
 
-    def _note(self, line: int, refused: Refused) -> None:
+    def _note(self, line: int, refused: Refused, row: str, reasons: Counter[str]) -> None:
         if self._file is None:
             self._partial = self._held.enter_context(temporary(self._folder / "rejects"))
             self._file = self._partial.open("wb")
         entry = {
             "file": self._source,
             "line": line,
+            "row": row,
             "field": refused.field or None,
             "reason": refused.reason,
             "value": _shown(refused.value),
         }
         self._file.write(orjson.dumps(entry) + b"\n")
         summary = f"{refused.field} {refused.reason}".strip()
-        if summary not in self.reasons and len(self.reasons) >= MAX_REASONS:
+        if summary not in reasons and len(reasons) >= MAX_REASONS:
             summary = "other reasons"
-        self.reasons[summary] += 1
+        reasons[summary] += 1
 
     def finish(self, number: int) -> Path | None:
         """Rename the file to `<import id>-<file>.jsonl`; None if nothing was refused."""

@@ -3,6 +3,10 @@
 A parser takes the values of one row and returns the columns to write. A field that the row does not
 name is absent (the catalogue keeps its value); a null is None (the value is cleared). It raises
 `Refused` for a bad row.
+
+A bad value of an optional field makes a bad row too, unless there is someone to tell: then the
+parser calls `drop` with what is wrong, and the field is absent. Optional are fields whose absence
+says that nothing is known: without its `count` or `surface` an event would say something else.
 """
 
 from __future__ import annotations
@@ -38,8 +42,10 @@ _UNSAFE = "is not an http or https address, and was left out"
 
 Record = dict[str, Any]
 Parser = Callable[[dict[str, Any]], Record]
+Drop = Callable[[Refused], None]
+Check = Callable[[Any, str], Any]
 
-_ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+_ITEM_FIELDS: dict[str, Check] = {
     "id": v.identifier,
     "title": v.prose,
     "description": v.prose,
@@ -51,7 +57,7 @@ _ITEM_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "image": v.text,
     "language": v.code,
     "country": v.upper_code,
-    "created_at": v.time,
+    "created_at": v.past_time,
     "campaign": v.prose,
     "availability": availability,
 }
@@ -66,7 +72,7 @@ _PRODUCT_FIELDS = _ITEM_FIELDS | {
     "product_types": v.texts,
     **{name: v.optional_identifier for name in CODE_FIELDS},
 }
-_BOARD_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+_BOARD_FIELDS: dict[str, Check] = {
     "id": v.identifier,
     "title": v.prose,
     "owner": v.text,
@@ -78,6 +84,7 @@ _ENTITIES = frozenset(ENTITIES)
 _ITEM_ENTITIES = frozenset(ITEM_ENTITIES)
 _SURFACES = frozenset(("search", "offsite"))
 _SPLITS = frozenset(SPLITS)
+_OPTIONAL_OF_EVENTS = frozenset(("language", "country", "session", "position"))
 _DELETABLE = frozenset((*ENTITIES, "board"))
 
 # All fields of each kind. Other columns are attributes of pins and products (`read_attributes`); of
@@ -151,30 +158,48 @@ class QueryIds:
             self.texts.clear()
 
 
-def parser_of(kind: str, queries: QueryIds) -> Parser:
-    """The parser of a kind of rows (one of KINDS)."""
+def parser_of(kind: str, queries: QueryIds, drop: Drop | None = None) -> Parser:
+    """The parser of a kind of rows (one of KINDS); `drop` is told of values that are left out."""
     return {
-        "pins": _by_table(_ITEM_FIELDS),
-        "products": _by_table(_PRODUCT_FIELDS),
-        "boards": _by_table(_BOARD_FIELDS),
-        "board_items": board_item,
-        "queries": lambda values: query(values, queries),
-        "engagements": lambda values: engagement(values, queries),
-        "judgments": lambda values: judgment(values, queries),
+        "pins": _by_table(_ITEM_FIELDS, drop),
+        "products": _by_table(_PRODUCT_FIELDS, drop),
+        "boards": _by_table(_BOARD_FIELDS, drop),
+        "board_items": lambda values: board_item(values, drop),
+        "queries": lambda values: query(values, queries, drop),
+        "engagements": lambda values: engagement(values, queries, drop),
+        "judgments": lambda values: judgment(values, queries, drop),
         "deletions": lambda values: deletion(values, queries),
     }[kind]
 
 
-def _by_table(checks: dict[str, Callable[[Any, str], Any]]) -> Parser:
+def _by_table(checks: dict[str, Check], drop: Drop | None) -> Parser:
     def parse(values: dict[str, Any]) -> Record:
         record = {"id": v.identifier(values.get("id"), "id")}
         for field, value in values.items():
             check = checks.get(field)
             if check is not None:
-                record[field] = check(value, field)
+                try:
+                    record[field] = check(value, field)
+                except Refused as refused:
+                    if drop is None:
+                        raise
+                    drop(refused)
         return record
 
     return parse
+
+
+def _optional(values: dict[str, Any], field: str, check: Check, drop: Drop | None) -> Record:
+    """{field: its value}, or {} if the row has no such field or its value is dropped."""
+    if field not in values:
+        return {}
+    try:
+        return {field: check(values[field], field)}
+    except Refused as refused:
+        if drop is None:
+            raise
+        drop(refused)
+        return {}
 
 
 def leave_out_unsafe_link(record: Record) -> Refused | None:
@@ -203,21 +228,19 @@ def engaged_queries(value: Any, field: str) -> str | None:
         found = 1.0 if weight is None else v.number(weight, field)
         # Whole weights stay whole, as enrichment writes them.
         plain = int(found) if found is not None and found == int(found) else found
-        entries.setdefault(key, [key, plain, v.time(last, field) or 0])
+        entries.setdefault(key, [key, plain, v.past_time(last, field) or 0])
     best_first = sorted(entries.values(), key=lambda entry: -entry[1])
     return orjson.dumps(best_first).decode() if best_first else None
 
 
-def board_item(values: dict[str, Any]) -> Record:
+def board_item(values: dict[str, Any], drop: Drop | None = None) -> Record:
     entity = values.get("entity")
     record: Record = {
         "board_id": v.identifier(values.get("board_id"), "board_id"),
         "entity": "pin" if entity is None else v.choice(entity, "entity", _ITEM_ENTITIES, "entity"),
         "item_id": v.identifier(values.get("item_id"), "item_id"),
     }
-    if "added_at" in values:
-        record["added_at"] = v.time(values["added_at"], "added_at")
-    return record
+    return record | _optional(values, "added_at", v.past_time, drop)
 
 
 def inline_items(board_id: str, value: Any) -> list[dict[str, Any]]:
@@ -230,23 +253,31 @@ def inline_items(board_id: str, value: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def query(values: dict[str, Any], queries: QueryIds) -> Record:
+def query(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -> Record:
     raw = values.get("text")
     record: Record = {"id": queries.id_of(raw, "text")}
     record["text"] = queries.texts.get(record["id"], record["id"])
-    if "language" in values:
-        record["language"] = v.code(values["language"], "language")
-    if "country" in values:
-        record["country"] = v.upper_code(values["country"], "country")
+    record |= _optional(values, "language", v.code, drop)
+    record |= _optional(values, "country", v.upper_code, drop)
     if "split" in values:
         split = values["split"]
         record["split"] = v.choice(split, "split", _SPLITS, "split") if split else None
     return record
 
 
-def engagement(values: dict[str, Any], queries: QueryIds) -> Record:
+def engagement(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -> Record:
+    try:
+        return _engagement(values, queries)
+    except Refused as refused:
+        if drop is None or refused.field not in _OPTIONAL_OF_EVENTS:
+            raise
+        drop(refused)
+        return engagement(values | {refused.field: None}, queries, drop)
+
+
+def _engagement(values: dict[str, Any], queries: QueryIds) -> Record:
     get = values.get
-    moment = v.time(get("time"), "time")
+    moment = v.past_time(get("time"), "time")
     if moment is None:
         raise Refused("time", "is missing")
     text = queries.id_of(get("query"), "query")
@@ -301,23 +332,21 @@ def _few_words(
     )
 
 
-def judgment(values: dict[str, Any], queries: QueryIds) -> Record:
+def judgment(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -> Record:
     text = queries.id_of(values.get("query"), "query")
     entity = v.choice(values.get("entity"), "entity", _ENTITIES, "entity")
     named = queries.id_of if entity == "query" else v.identifier
     grade = v.number(values.get("grade"), "grade", -1000, 1000)
     if grade is None:
         raise Refused("grade", "is missing")
-    record = {
+    record: Record = {
         "query": text,
         "entity": entity,
         "item_id": named(values.get("item_id"), "item_id"),
         "judge": v.optional_identifier(values.get("judge"), "judge") or "unnamed",
         "grade": grade,
     }
-    if "time" in values:
-        record["time"] = v.time(values["time"], "time")
-    return record
+    return record | _optional(values, "time", v.past_time, drop)
 
 
 def deletion(values: dict[str, Any], queries: QueryIds) -> Record:

@@ -31,8 +31,12 @@ class Report:
         rejects: the file that lists the refused rows and fields, or None.
         reasons: how many rows or fields were refused for each reason.
         ignored: columns of the file that its kind does not have.
-        left_out: fields without which rows were taken, such as an unsafe link.
+        left_out: values that were refused, and without which their rows were taken.
         attributes: names of the attributes that items were given.
+        notes: what was decided and left out while the file was read, in sentences.
+        same_as: when a file of the same content was last imported as the same kind, in seconds
+            since 1970, or None.
+        left_out_reasons: how many values were refused for each reason; `reasons` has them, too.
     """
 
     file: str
@@ -46,6 +50,9 @@ class Report:
     ignored: tuple[str, ...] = ()
     left_out: int = 0
     attributes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    same_as: int | None = None
+    left_out_reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,6 +66,7 @@ class Counts:
     changed: int = 0
     ignored: set[str] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -102,10 +110,15 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
     """Add the file to the `imports` table, in the transaction that imports it."""
     number = db.conn.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM imports").fetchone()[0]
     final = rejects.finish(number)
+    digest = sha256_file(path)
+    [same_as] = db.conn.execute(
+        "SELECT MAX(time) FROM imports WHERE sha256 = ? AND kind = ? AND taken > 0",
+        [digest, counts.kind],
+    ).fetchone()
     db.conn.execute(
         "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(number, str(path.absolute()), sha256_file(path), counts.kind, counts.format),
+            *(number, str(path.absolute()), digest, counts.kind, counts.format),
             int(time.time()),
             *(counts.rows, counts.taken, counts.changed, rejects.refused, final and final.name),
         ],
@@ -118,10 +131,13 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
         counts.changed,
         rejects.refused,
         final,
-        dict(rejects.reasons.most_common()),
+        dict((rejects.reasons + rejects.left_out_reasons).most_common()),
         tuple(sorted(counts.ignored)),
         rejects.left_out,
         tuple(sorted(counts.attributes)),
+        tuple(counts.notes),
+        same_as,
+        dict(rejects.left_out_reasons.most_common()),
     )
 
 
@@ -130,8 +146,10 @@ def check_strict(report: Report) -> Report:
     if not (report.refused or report.left_out):
         return report
     commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
+    rows = f"{report.refused} of {report.rows} rows" if report.refused else ""
+    values = f"{report.left_out} values" if report.left_out else ""
     raise InputError(
-        f"{report.refused + report.left_out} of {report.rows} rows were refused ({commonest}); "
+        f"{' and '.join(filter(None, (rows, values)))} were refused ({commonest}); "
         "nothing was imported.",
         where=report.file,
         how=f"Fix the rows listed in {report.rejects}, or import without --strict.",

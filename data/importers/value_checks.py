@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from math import isfinite
+from time import time as now
 from typing import Any
 
 import orjson
@@ -22,6 +23,12 @@ MAX_LIST = 1_000  # entries of one list
 MAX_TIME = 10**11  # seconds; larger values are milliseconds
 MAX_NUMBER = 1e12
 
+FUTURE = "is more than a day in the future"
+DAY = 86_400
+
+_LEAST_SECONDS = 100_000_000  # smaller numbers may be dates, 20240131 and 202401
+_DATE_LIKE = re.compile(r"\d{8}(?:\.0+)?|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?", re.ASCII)
+_ZONE = re.compile(r"\s+([+-]\d\d:?\d\d|UTC|GMT|Z)$")  # 10:30:00 -0500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -59,6 +66,8 @@ def text(value: Any, field: str) -> str | None:
     if value is None:
         return None
     if type(value) is not str:
+        if type(value) is float and value.is_integer():
+            return text(int(value), field)  # pandas writes whole numbers beside missing ones so
         if type(value) is not int:
             raise Refused(field, "is not text", value)
         value = str(value)
@@ -160,7 +169,7 @@ def number(value: Any, field: str, low: float = 0.0, high: float = MAX_NUMBER) -
             return None
         found = _parsed(value, field)
     elif type(value) in (int, float) or type(value).__name__ == "Decimal":
-        found = float(value) if abs(value) < 1e300 else float("inf")
+        found = float("inf") if abs(value) >= 1e300 else float(value)
     else:
         raise Refused(field, "is not a number", value)
     if found != found:  # pandas writes a missing value as NaN
@@ -194,7 +203,7 @@ def whole(value: Any, field: str, low: int, high: int) -> int | None:
 
 def time(value: Any, field: str) -> int | None:
     """Seconds since 1970 UTC from seconds or ISO 8601 text (UTC unless it names a zone)."""
-    if type(value) is int and 0 <= value < MAX_TIME:
+    if type(value) is int and _LEAST_SECONDS <= value < MAX_TIME:
         return value
     if value is None or value == "":
         return None
@@ -203,7 +212,15 @@ def time(value: Any, field: str) -> int | None:
     if isinstance(value, date):  # Parquet dates
         return _time(value.isoformat(), field)
     found = number(value, field, float("-inf"), float("inf"))
-    return None if found is None else _in_range(found, field, value)
+    return None if found is None else _time(repr(int(found)), field)
+
+
+def past_time(value: Any, field: str) -> int | None:
+    """As `time`; refused if it is more than a day later than this machine's clock."""
+    found = time(value, field)
+    if found is not None and found > now() + DAY:
+        raise Refused(field, FUTURE, value)
+    return found
 
 
 @lru_cache(maxsize=65_536)
@@ -212,19 +229,25 @@ def _time(value: str, field: str) -> int | None:
     if not stripped:
         return None
     # Eight digits are a date (20240131); as seconds they would be before 1974.
-    if len(stripped) != 8:
+    if _DATE_LIKE.fullmatch(stripped):
+        stripped = stripped.partition(".")[0]
+    else:
         try:
             seconds = float(stripped)
             return None if seconds != seconds else _in_range(seconds, field, value)
         except ValueError:
             pass
     try:
-        moment = datetime.fromisoformat(stripped)
+        moment = datetime.fromisoformat(_ZONE.sub(_joined, stripped))
     except ValueError:
         raise Refused(field, "is neither ISO 8601 nor seconds", value) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return _in_range(moment.timestamp(), field, value)
+
+
+def _joined(zone: re.Match[str]) -> str:
+    return "+00:00" if zone[1] in ("UTC", "GMT", "Z") else zone[1]
 
 
 def _in_range(seconds: float, field: str, value: Any) -> int:

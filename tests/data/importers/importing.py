@@ -21,9 +21,9 @@ def jsonl(path: Path, *rows: Any) -> Path:
 
 
 def taken(workspace: Workspace, path: Path, kind: str | None = None, **options: Any) -> Report:
-    """Import a file of which every row must be taken."""
+    """Import a file of which every row must be taken as it is."""
     report = import_file(workspace, path, kind, ImportOptions(**options))
-    assert report.refused == 0, report
+    assert report.refused == report.left_out == 0, report
     return report
 
 
@@ -42,12 +42,13 @@ def table(workspace: Workspace, name: str, columns: str = "*") -> list[tuple]:
 
 
 def refusals(report: Report) -> list[tuple[int, str | None, str]]:
-    """(line, field, reason) of each refused row, by line."""
+    """(line, field, reason) of each refused row and value, by line."""
     if report.rejects is None:
         return []
     entries = [json.loads(line) for line in report.rejects.read_text("utf-8").splitlines()]
     assert {entry["file"] for entry in entries} == {report.file}
-    assert len(entries) == report.refused == sum(report.reasons.values())
+    assert len(entries) == report.refused + report.left_out == sum(report.reasons.values())
+    assert [entry["row"] for entry in entries].count("refused") == report.refused
     return sorted((e["line"], e["field"], e["reason"]) for e in entries)
 
 

@@ -43,8 +43,14 @@ def test_bad_lines_of_jsonl(workspace, tmp_path):
         (7, "title", "contains a NUL character"),
         (8, "id", "is missing"),
     ]
-    assert [row[0] for row in table(workspace, "pins")] == ["ok1", "ok2", "z"]
-    assert (report.rows, report.taken) == (9, 3)
+    assert table(workspace, "pins", "id, title, link") == [
+        ("ok1", None, None),
+        ("ok2", "é", None),
+        ("x", None, None),
+        ("y", None, None),
+        ("z", None, None),
+    ]
+    assert (report.rows, report.taken, report.refused, report.left_out) == (9, 5, 4, 2)
     assert report.rejects == workspace.rejects / "1-pins.jsonl.jsonl"
 
 
@@ -68,7 +74,11 @@ def test_bad_lines_of_csv(workspace, tmp_path):
     assert found[2][0] == 6 and found[2][2].startswith("is not valid CSV")
     assert found[3:5] == [(7, "title", "is not UTF-8"), (8, "title", "contains a NUL character")]
     assert found[5][0] == 10 and found[5][2].startswith("is not valid CSV")
-    assert table(workspace, "pins", "id, title, link") == [("p1", 'two\nlines, "quoted"', None)]
+    assert table(workspace, "pins", "id, title, link") == [
+        ("p1", 'two\nlines, "quoted"', None),
+        ("p5", None, None),
+        ("p6", None, None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,14 +86,18 @@ def test_bad_lines_of_csv(workspace, tmp_path):
     [
         ("price", -1, "is out of range"),
         ("price", 1e13, "is out of range"),
-        ("price", "cheap", "is not a number"),
-        ("price", "1_000", "is not a number"),
+        ("price", "cheap", "is not a price such as 19.99 USD"),
+        ("price", "1_000", "is not a price such as 19.99 USD"),
         ("price", True, "is not a number"),
         ("price", [1], "is not a number"),
-        ("price", "Infinity", "is not a finite number"),
+        ("price", "Infinity", "is not a price such as 19.99 USD"),
+        ("price", float("inf"), "is not a finite number"),
         ("created_at", "yesterday", "is neither ISO 8601 nor seconds"),
         ("created_at", "2024-02-30", "is neither ISO 8601 nor seconds"),
         ("created_at", -5, "is out of range (seconds since 1970 are expected)"),
+        ("created_at", 99999999, "is neither ISO 8601 nor seconds"),
+        ("created_at", 202401, "is neither ISO 8601 nor seconds"),
+        ("created_at", "2099-01-01", "is more than a day in the future"),
         ("created_at", 1700000000000, "is out of range (seconds since 1970 are expected)"),
         ("title", ["a"], "is not text"),
         ("title", {"a": 1}, "is not text"),
@@ -104,11 +118,24 @@ def test_bad_lines_of_csv(workspace, tmp_path):
     ],
 )
 def test_bad_values_of_items(workspace, tmp_path, field, value, reason):
-    path = jsonl(tmp_path / "products.jsonl", {"id": "a", field: value}, {"id": "good"})
+    first = {"id": "a", "brand": "Acme", field: value}
+    path = jsonl(tmp_path / "products.jsonl", first, {"id": "good"})
     report = import_file(workspace, path)
     assert refusals(report) == [(1, field, reason)]
     assert report.reasons == {f"{field} {reason}": 1}
-    assert [row[0] for row in table(workspace, "products")] == ["good"]
+    kept = [] if field == "id" else [("a", "Acme", None)]
+    columns = "id, brand, " + ("caption" if field == "id" else field)
+    assert table(workspace, "products", columns) == [*kept, ("good", None, None)]
+    assert (report.refused, report.left_out) == ((1, 0) if field == "id" else (0, 1))
+
+
+def test_a_bad_value_leaves_what_the_catalogue_holds(workspace, tmp_path):
+    jsonl(tmp_path / "products.jsonl", {"id": "a", "price": 5, "title": "Mop"})
+    import_file(workspace, tmp_path / "products.jsonl")
+    jsonl(tmp_path / "products.jsonl", {"id": "a", "price": "soon", "title": "Best mop"})
+    report = import_file(workspace, tmp_path / "products.jsonl")
+    assert (report.taken, report.changed, report.left_out) == (1, 1, 1)
+    assert table(workspace, "products", "id, price, title") == [("a", 5.0, "Best mop")]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +152,9 @@ def test_bad_values_of_items(workspace, tmp_path, field, value, reason):
         ("time", "", "is missing"),
         ("count", 0, "is out of range"),
         ("count", 1.5, "is not a whole number"),
+        ("time", 4_000_000_000, "is more than a day in the future"),
+        ("time", "2099-01-01", "is more than a day in the future"),
+        ("time", 20240231, "is neither ISO 8601 nor seconds"),
         ("position", 0, "is out of range"),
         ("surface", "home", "is not a known surface"),
         ("session", "a\nb", "contains a control character"),
@@ -136,7 +166,9 @@ def test_bad_values_of_events(workspace, tmp_path, field, value, reason):
     path = jsonl(tmp_path / "engagements.jsonl", EVENT | {field: value}, EVENT)
     report = import_file(workspace, path)
     assert refusals(report) == [(1, field, reason)]
-    assert report.taken == 1
+    optional = field in ("session", "position", "language")
+    # Without the value the first row is the second, the same event.
+    assert (report.taken, report.changed) == (1 + optional, 1)
 
 
 @pytest.mark.parametrize("grade", [None, "good", "inf", 1e9])
@@ -251,6 +283,7 @@ def test_what_a_rejects_file_shows_is_short_and_valid(workspace, tmp_path):
     path = tmp_path / "pins.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     report = import_file(workspace, path)
+    assert (report.refused, report.left_out) == (1, 1)
     entries = [json.loads(line) for line in report.rejects.read_text("utf-8").splitlines()]
     assert entries[0]["value"] == "'a\\ud800'"
     assert len(entries[1]["value"]) <= 201
@@ -288,7 +321,7 @@ def test_a_folder_stops_at_a_strict_refusal(workspace, tmp_path):
     folder.mkdir()
     jsonl(folder / "pins.jsonl", {"id": "p1"})
     jsonl(folder / "products.jsonl", {"id": "s1"}, {"id": "s2", "price": "x"})
-    with pytest.raises(InputError, match="1 of 2 rows"):
+    with pytest.raises(InputError, match="1 values were refused"):
         import_folder(workspace, folder, ImportOptions(strict=True))
     assert len(table(workspace, "pins")) == 1
     assert table(workspace, "products") == []

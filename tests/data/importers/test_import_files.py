@@ -280,14 +280,16 @@ def test_a_contradiction_is_seen_over_any_distance(workspace, tmp_path):
 def test_strict_imports_nothing_and_says_why(workspace, tmp_path):
     small_catalogue(workspace, tmp_path)
     path = jsonl(tmp_path / "pins.jsonl", {"id": "p7"}, "{", {"id": "p8", "created_at": "soon"})
-    with pytest.raises(InputError, match=r"2 of 3 rows were refused.*nothing was imported") as said:
+    with pytest.raises(
+        InputError, match=r"1 of 3 rows and 1 values were refused.*nothing was imported"
+    ) as said:
         import_file(workspace, path, options=ImportOptions(strict=True))
     assert [row[0] for row in table(workspace, "pins")] == ["p1", "p2"]
     [name] = [row[-1] for row in table(workspace, "imports") if row[-1]]
     listed = workspace.rejects / name
     assert str(listed) in said.value.how
     assert [json.loads(line)["line"] for line in listed.read_text().splitlines()] == [2, 3]
-    assert table(workspace, "imports", "rows, taken, changed, refused")[-1] == (3, 0, 0, 2)
+    assert table(workspace, "imports", "rows, taken, changed, refused")[-1] == (3, 0, 0, 1)
 
 
 def test_deletions_drop_an_entity_with_all_that_names_it(workspace, tmp_path):

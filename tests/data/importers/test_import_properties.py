@@ -68,9 +68,8 @@ def test_times_of_any_zone(moment, minutes):
     zoned = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
     expected = math.floor(zoned.timestamp())
     assert v.time(zoned.isoformat(), "time") == expected
-    if len(str(expected)) != 8:  # eight digits are a date
-        assert v.time(str(expected), "time") == expected
-    assert v.time(expected, "time") == expected
+    if expected >= 100_000_000:  # eight digits are a date, six a month
+        assert v.time(str(expected), "time") == v.time(expected, "time") == expected
     utc = zoned.astimezone(UTC).replace(tzinfo=None)
     assert v.time(utc.isoformat(sep=" "), "time") == expected
 

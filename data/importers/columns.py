@@ -1,0 +1,143 @@
+"""Which column of a file is which of our fields.
+
+A header names a field whatever its case, spaces, hyphens and underscores: `Image Link`, `imageLink`
+and `image_link` are one name. A column that has a field's exact name goes before one that is only
+spelled alike; of columns spelled alike the first is taken, and the others stay unknown ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omnisearch.data.importers.rows import FIELDS, REQUIRED
+from omnisearch.data.importers.source import Row, Source
+from omnisearch.data.workspace.errors import InputError
+
+_MOST_PLANS = 1000  # of rows that differ in their columns
+_SEPARATORS = re.compile(r"[\W_]+")
+
+
+def folded(name: str) -> str:
+    """The name without what makes no difference: `Image Link` is `imagelink`."""
+    return _SEPARATORS.sub("", name).casefold()
+
+
+@dataclass
+class Names:
+    """The fields of a kind of rows, by the columns of a file.
+
+    Attributes:
+        mapping: our field → the file's column, as `--map` gives it.
+        constants: our field → its value in every row, as `--set` gives it.
+        mapped: our fields whose column of the mapping a row had.
+    """
+
+    kind: str
+    mapping: Mapping[str, str]
+    constants: Mapping[str, str]
+    mapped: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._fields = {folded(name): name for name in FIELDS[self.kind]}
+        self._plans: dict[tuple[str, ...], dict[str, str] | None] = {}
+
+    def rename(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows with our names for what we know, theirs for the rest."""
+        constants = dict(self.constants)
+        for row in rows:
+            values = row.values
+            if values is None:
+                yield row
+                continue
+            columns = tuple(values)
+            plan = self._plans[columns] if columns in self._plans else self._plan(columns)
+            if plan is not None:
+                values = {plan[name]: value for name, value in values.items() if name in plan}
+            if constants:
+                values = values | constants
+            yield row if values is row.values else row._replace(values=values)
+
+    def known(self, columns: Iterable[str]) -> set[str]:
+        """The names after `rename` of the columns of a header."""
+        found = tuple(columns)
+        plan = self._plan(found)
+        return {*(found if plan is None else plan.values()), *self.constants}
+
+    def _plan(self, columns: tuple[str, ...]) -> dict[str, str] | None:
+        """Column → its new name, without what --map replaces; None if nothing changes."""
+        plan: dict[str, str] = {}
+        for ours, theirs in self.mapping.items():
+            alike = [name for name in columns if folded(name) == folded(theirs)]
+            if alike:
+                self.mapped.add(ours)
+                plan[theirs if theirs in alike else alike[0]] = ours
+        taken = set(plan.values())
+        exact = {name for name in columns if name in self._fields.values()}
+        for name in columns:
+            if name in plan:
+                continue
+            ours = name if name in exact else self._fields.get(folded(name), name)
+            if name in exact and ours in taken:
+                continue  # replaced by --map
+            plan[name] = name if name not in exact and ours in exact | taken else ours
+            taken.add(plan[name])
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.clear()
+        same = all(name == new for name, new in plan.items()) and len(plan) == len(columns)
+        self._plans[columns] = None if same else plan
+        return self._plans[columns]
+
+
+def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
+    """Refuse fields of --map and --set that the kind does not have."""
+    for option, given in (("--map", mapping), ("--set", constants)):
+        for ours in given:
+            if ours not in FIELDS[kind]:
+                raise InputError(
+                    f"{kind} have no field {ours!r}.",
+                    where=option,
+                    how=f"Their fields are {', '.join(FIELDS[kind])}.",
+                )
+    both = sorted(mapping.keys() & constants.keys())
+    if both:
+        raise InputError(
+            f"{both[0]!r} is given twice.", where="--map and --set", how="Leave one of them out."
+        )
+
+
+def check_columns(source: Source, path: Path, names: Names) -> None:
+    """Refuse a file whose header lacks a required column before any row is read."""
+    if source.columns is None:
+        return
+    shown = ", ".join(source.columns)[:500]
+    known = names.known(source.columns)
+    lost = [name for ours, name in names.mapping.items() if ours not in names.mapped]
+    if lost:
+        raise InputError(
+            f"The file has no column {lost[0]!r}.",
+            where=str(path),
+            how=f"Its columns are {shown}.",
+        )
+    absent = [name for name in REQUIRED[names.kind] if name not in known]
+    if absent:
+        raise InputError(
+            f"The file has no column {absent[0]!r}, which {names.kind} require.",
+            where=str(path),
+            how=f"Its columns are {shown}; name one with --map {absent[0]}=COLUMN, or give all "
+            f"rows the same with --set {absent[0]}=VALUE.",
+        )
+
+
+def check_mapped(names: Names, path: Path) -> None:
+    """Refuse a file none of whose rows had a column that --map names."""
+    unseen = names.mapping.keys() - names.mapped
+    if unseen:
+        pairs = ", ".join(f"{name}={names.mapping[name]}" for name in sorted(unseen))
+        raise InputError(
+            f"No row has the column that --map names ({pairs}).",
+            where=str(path),
+            how="Nothing was imported. Name a column of the file.",
+        )

@@ -1,0 +1,53 @@
+"""`omnisearch import` says what it left out, and fails if it took nothing."""
+
+from __future__ import annotations
+
+import json
+
+from commandline import omnisearch
+
+
+def said(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_what_was_left_out_is_said_in_numbers(tmp_path):
+    path = tmp_path / "engagements.csv"
+    items = tmp_path / "products.csv"
+    items.write_text("ID;Title;Price\n1;Sink;12,50 €\n2;Mop;gratis\n;Lamp;3,00\n")
+    done = omnisearch("import", items, "-w", tmp_path / "ws")
+    for part in (
+        "The columns are separated by a semicolon.",
+        "Prices: the decimal sign is a comma.",
+        "Rows refused: 1 × id is missing.",
+        "Values left out of rows that were taken: 1 × price is not a price such as 19.99 USD.",
+        "Each is listed in",
+    ):
+        assert part in said(done.stdout)
+    path.write_text(
+        "time,query,item_id,action,browser\n1,sink,1,click,x\n4000000000,sink,1,click,x\n"
+    )
+    words = ("import", path, "--set", "entity=product", "-w", tmp_path / "ws")
+    first, again = said(omnisearch(*words).stdout), said(omnisearch(*words).stdout)
+    assert "engagements do not have, and that were not read: browser." in first
+    assert "1 × time is more than a day in the future" in first
+    assert "Nothing changed" not in first
+    assert "Nothing changed: the file is as it was when it was imported on " in again
+
+
+def test_a_file_of_which_nothing_was_taken_fails(tmp_path):
+    bad, good = tmp_path / "products.csv", tmp_path / "pins.csv"
+    bad.write_text("id,title\n,Sink\n,Mop\n")
+    good.write_text("id,title\np1,Sink\n")
+    done = omnisearch("import", good, bad, "-w", tmp_path / "ws", check=False)
+    assert done.returncode == 2
+    assert "2 × id is missing" in done.stdout
+    assert "No row was taken from" in said(done.stderr) and "products.csv" in done.stderr
+    assert "pins.csv" not in said(done.stderr).split("No row was taken")[1]
+    done = omnisearch("import", bad, "-w", tmp_path / "ws", "--json", check=False)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["data"][0]["refused"] == 2
+    bad.write_text("id,title\n")
+    assert omnisearch("import", bad, "-w", tmp_path / "ws", check=False).returncode == 2
+    done = omnisearch("import", good, "-w", tmp_path / "ws", "--map", "title", check=False)
+    assert "'title' is not a pair" in said(done.stderr)
