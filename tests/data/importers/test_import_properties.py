@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import orjson
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from omnisearch.data.importers import value_checks as v
@@ -106,6 +106,8 @@ cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x
 def test_what_a_csv_writer_wrote_is_read(rows, suffix):
     buffer = io.StringIO()
     delimiter = "," if suffix == "csv" else "\t"
+    # Lines of one field that look like rows are taken for rows, see test_import_quotes.
+    assume(not any("\n" in cell and delimiter in cell for row in rows for cell in row))
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerows([("a", "b"), *rows])
     content = buffer.getvalue().encode()
