@@ -94,7 +94,16 @@ def test_what_passes_the_bounds_is_left_out_and_named(workspace, tmp_path, monke
     monkeypatch.setattr(attributes, "MOST", 3)
     rows = [
         {"id": "s1", "a": "x", "b": "y" * 501, "c": {"d": 1}, "e": ["z"] * 101},
-        {"id": "s2", "f": "1", "g": "2", "h": "3", "title": "u", "Title": "t", "??": 1, "attributes": [1]},
+        {
+            "id": "s2",
+            "f": "1",
+            "g": "2",
+            "h": "3",
+            "title": "u",
+            "Title": "t",
+            "??": 1,
+            "attributes": [1],
+        },
         {"id": "s3", "f": "1", "h": "3", "title": "u", "Title": "t", "??": 1},
     ]
     report = import_file(workspace, jsonl(tmp_path / "products.jsonl", *rows))
