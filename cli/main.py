@@ -24,6 +24,7 @@ from omnisearch.cli import (
     rank,
     refresh,
     reproduce,
+    rules,
     search,
     serve,
     status,
@@ -76,6 +77,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
+app.add_typer(rules.app, name="rules")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
 app.add_typer(keys.app, name="keys")

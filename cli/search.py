@@ -83,6 +83,8 @@ def search(
         return emit_json("search", asdict(response))
     show(response)
     if explain:
+        if response.rules:
+            out.print(f"Rules that act: {', '.join(response.rules)}", markup=False)
         source = f" ({response.language_source})" if response.language else ""
         out.print(
             f"Language of the query: {response.language or 'not known'}{source}", markup=False

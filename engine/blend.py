@@ -8,12 +8,14 @@ paging is stable. At position p (1 is the first) the best remaining candidate is
 2. an ad is skipped while ads have ceil(p * ad_share) positions and candidates that are not ads
    remain.
 
-The first rule applies only among candidates that the second permits.
+The first rule applies only among candidates that the second permits. Candidates that a shop's rules
+pin have their places whatever the bounds say, and count for the bounds of the others.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,25 +32,38 @@ class Shares:
 
 
 def blend(
-    order: np.ndarray, entity: np.ndarray, is_ad: np.ndarray, shares: Shares, places: int
+    order: np.ndarray,
+    entity: np.ndarray,
+    is_ad: np.ndarray,
+    shares: Shares,
+    places: int,
+    pinned: Mapping[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first `places` positions of the feed.
 
     Args:
         order: int64 (m,) candidates, best first.
         entity: uint8 (n,), 0 pin and 1 product; is_ad: bool (n,): of all candidates.
+        pinned: place → the candidate that is there, none of `order`; no place is beyond the end.
 
     Returns:
         int64 (p,) candidates in feed order, and bool (p,): whether a bound, not the score, decided
-        the position; p is the smaller of m and `places`.
+        the position; p is the smaller of `places` and of m and those that are pinned together.
     """
-    places = min(places, len(order))
+    pinned = pinned or {}
+    places = min(places, len(order) + len(pinned))
     group = 2 * entity[order] + is_ad[order]  # 0 pin, 1 pin ad, 2 product, 3 product ad
-    none_left = len(order)
+    none_left, ranked = len(order), order.tolist()
     queues = [[*np.flatnonzero(group == number).tolist(), none_left] for number in range(4)]
     heads, taken, ads = [0, 0, 0, 0], [0, 0], 0
     feed, bounded = [], []
     for place in range(1, places + 1):
+        if place in pinned:
+            feed.append(pinned[place])
+            bounded.append(False)
+            taken[int(entity[pinned[place]])] += 1
+            ads += int(is_ad[pinned[place]])
+            continue
         next_of = [queue[head] for queue, head in zip(queues, heads, strict=True)]
         best = chosen = min(next_of)
         ads_full = ads >= math.ceil(place * shares.ad_share - _EPSILON)
@@ -62,9 +77,9 @@ def blend(
             chosen = wanted if wanted < none_left else chosen
         chosen = chosen if chosen < none_left else best
         number = next_of.index(chosen)
-        feed.append(chosen)
+        feed.append(ranked[chosen])
         bounded.append(chosen != best)
         heads[number] += 1
         taken[number // 2] += 1
         ads += number % 2
-    return order[np.array(feed, np.int64)], np.array(bounded, bool)
+    return np.array(feed, np.int64), np.array(bounded, bool)

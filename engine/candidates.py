@@ -29,6 +29,12 @@ class Candidates(Items):
 
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def find(self, entity: str, row: int) -> int:
+        """The position of an item; -1 if it is no candidate."""
+        part = self.part(entity)
+        at = part.start + int(np.searchsorted(self.row[part], row))
+        return at if at < part.stop and self.row[at] == row else -1
+
     def best_of(self, sources: Iterable[Source], column: str) -> np.ndarray:
         """Float32 (n,): each candidate's best `score` or `rank` in these sources, or NaN."""
         better = np.fmin if column == "rank" else np.fmax

@@ -8,18 +8,22 @@ from typing import Any
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.candidates import by_signal
 from omnisearch.engine.ranking import Ranking
+from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.training import Rankers
 
 
-def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[str, Any]:
+def explain_hit(
+    rankers: Rankers | None, ranking: Ranking, place: int, acting: Acting | None = None
+) -> dict[str, Any]:
     """Everything known about the hit at a position of the feed (0 is the first).
 
     `sources` holds, for each source that returned it, its `rank` there and its `score` (a cosine
     or BM25). `learned` and `compat` are its exact cosines, `bm25` its token score. `rrf`, `l1`
     and `l2` are scores of these stages; `l2_heads` those of the heads before mixing; `teacher` is
     the teacher's grade if it re-ranked the hit. `blend` says whether the score or a bound (of ads
-    or an entity type) decided the position. Values that are unknown, or not computed by this
+    or an entity type) decided the position. `rules` names the shop's rules that pinned the hit or
+    moved it. Values that are unknown, or not computed by this
     system, are None.
     """
     candidates, at = ranking.candidates, int(ranking.order[place])
@@ -54,6 +58,7 @@ def explain_hit(rankers: Rankers | None, ranking: Ranking, place: int) -> dict[s
         "teacher": value("teacher"),
         "score": _known(ranking.scores[at]),
         "blend": "bound" if ranking.bounded[place] else "score",
+        "rules": acting.said_of(entity, int(candidates.row[at])) if acting else [],
     }
 
 

@@ -48,6 +48,7 @@ class SourceRequest:
         space: TOKENS, or the vector space to search with `query.vector`.
         depth: how many rows; ef: breadth of the graph search, at least the depth.
         filters: which items may be returned; None for all.
+        hidden: bool (n,) over the entity's rows, those that a shop's rules hide; None for none.
     """
 
     entity: str
@@ -56,6 +57,7 @@ class SourceRequest:
     depth: int
     ef: int
     filters: Filters | None = None
+    hidden: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from omnisearch.indexer.parts.table import Codes, ItemTable
 from omnisearch.indexer.parts.words import Texts, idf
 
 _MASKS_KEPT = 32
+_LEFT = 0.75  # of what a source found that are not hidden; with fewer it searches among the others
 LONG_NAME = 3  # words: a name of fewer, in another form, may be that of a kind of thing
 Masks = dict[str, np.ndarray | None]
 
@@ -37,8 +38,18 @@ class LocalIndex:
         return map(self._search, requests)
 
     def _search(self, request: SourceRequest) -> SourceResult:
-        rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
         allowed = self.allowed(request.filters, request.entity)
+        found, hidden = self._within(request, allowed), request.hidden
+        if hidden is None:
+            return found
+        # A mask of all but a few makes a search slower: leave these out of what was found.
+        shown = ~hidden[found.rows]
+        if np.count_nonzero(shown) < _LEFT * len(shown):
+            return self._within(request, ~hidden if allowed is None else allowed & ~hidden)
+        return SourceResult(found.entity, found.rows[shown], found.scores[shown])
+
+    def _within(self, request: SourceRequest, allowed: np.ndarray | None) -> SourceResult:
+        rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
         if request.depth and (allowed is None or allowed.any()):
             query, depth = request.query, request.depth
             if request.space == TOKENS:

@@ -40,6 +40,7 @@ class Query:
             likely one, or None.
         vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
+        rules: the names of the rules that gave it synonyms.
     """
 
     typed: str
@@ -56,6 +57,7 @@ class Query:
     inflected: str | None = None
     vector: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     def with_vector(self, vector: np.ndarray | None) -> Query:
         """The same query with its embedding."""

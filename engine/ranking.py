@@ -18,6 +18,7 @@ from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
 from omnisearch.engine.index import Index, Items
 from omnisearch.engine.query import Query
+from omnisearch.engine.rules.acting import Pin
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES, Source
 from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
@@ -66,7 +67,8 @@ class Ranking:
         """The items at these positions of the order, and their scores."""
         chosen = self.order[places.start : places.stop]
         candidates = self.candidates
-        return Items(candidates.entity[chosen], candidates.row[chosen]), self.scores[chosen]
+        scores = np.nan_to_num(self.scores[chosen])  # a pinned item may have none
+        return Items(candidates.entity[chosen], candidates.row[chosen]), scores
 
 
 def add_cosines(snapshot: Snapshot, candidates: Candidates, query: Query) -> None:
@@ -167,15 +169,41 @@ def _learned(
 
 
 def blended(
-    snapshot: Snapshot, query: Query, ranking: Ranking, shares: Shares, places: int
+    snapshot: Snapshot,
+    query: Query,
+    ranking: Ranking,
+    shares: Shares,
+    places: int,
+    pins: Sequence[Pin] = (),
 ) -> Ranking:
-    """The ranking with the first `places` of its order blended (see `engine.blend`)."""
+    """The ranking with the first `places` of its order blended (see `engine.blend`).
+
+    Pins whose items are not among the candidates are left out; those to places beyond the end are
+    the last.
+    """
     candidates = ranking.candidates
     if not len(candidates):
         return ranking
     ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
-    order, bounded = blend(ranking.order, candidates.entity, ads, shares, places)
-    return replace(ranking, order=order, bounded=bounded)
+    found = [(pin.place, at) for pin in pins if (at := candidates.find(pin.entity, pin.row)) >= 0]
+    order = ranking.order[~np.isin(ranking.order, [at for _, at in found])]
+    total = len(order) + len(found)
+    last = total - len(found) + 1
+    pinned = {min(place, last + number): at for number, (place, at) in enumerate(found)}
+    order, bounded = blend(order, candidates.entity, ads, shares, places, pinned)
+    return replace(ranking, order=order, bounded=bounded, total=total)
+
+
+def moved(ranking: Ranking, moves: np.ndarray) -> Ranking:
+    """The ranking with each candidate moved down by int64 (n,) `moves` places, up if negative.
+
+    An item goes that many places if no other moves; where two want one place, the one that moves up
+    more goes first.
+    """
+    by = moves[ranking.order]
+    places = np.arange(len(by))
+    again = np.lexsort((places, by, places + by))
+    return replace(ranking, order=ranking.order[again], bounded=ranking.bounded[again])
 
 
 def _by(

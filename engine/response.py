@@ -58,6 +58,7 @@ class Response:
         stages: milliseconds of each stage.
         notes: notes to the user about this answer.
         degraded: sources and stages that were left out to meet a deadline.
+        rules: the names of the shop's rules that act on this query, if `explain` was requested.
     """
 
     query: str
@@ -75,6 +76,7 @@ class Response:
     degraded: list[str] = field(default_factory=list)
     language: str | None = None
     language_source: str | None = None
+    rules: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.index import SourceRequest
+from omnisearch.engine.index import Index, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
+from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import Source, sources_of
 from omnisearch.engine.systems import SYSTEMS, System
@@ -47,13 +51,17 @@ def retrieve(
     config: EngineConfig,
     filters: Filters | None,
     context: SearchContext,
+    acting: Acting | None = None,
 ) -> Candidates:
     """The merged candidates of the sources, without those that the context does not let begin.
 
     Each source is read to its fixed depth, and filters apply inside it, so that a filtered search
     is as deep as any other. Sources whose results the context already has are not searched again.
+    Items that the acting rules hide are not returned, and those that they pin are among the
+    candidates if filters allow them.
     """
     index = snapshot.index
+    hidden = {e: acting.hidden(e) if acting else None for e in ITEM_ENTITIES}
     asked: list[Source] = []
 
     def requests() -> Iterator[SourceRequest]:
@@ -61,18 +69,43 @@ def retrieve(
             if source.search is None and _begins(source, query, context):
                 asked.append(source)
                 depth = config.depth(source)
-                yield SourceRequest(source.entity, source.space, query, depth, config.ef, filters)
+                yield SourceRequest(
+                    *(source.entity, source.space, query, depth, config.ef, filters),
+                    hidden.get(source.entity),
+                )
 
     for at, result in enumerate(index.search(requests())):
         context.results[asked[at].name] = result
     for source in sources:
         if source.search is not None and _begins(source, query, context):
             allowed = index.allowed(filters, source.entity)
+            if (unseen := hidden.get(source.entity)) is not None:
+                allowed = ~unseen if allowed is None else allowed & ~unseen
             context.results[source.name] = source.search(
                 snapshot, query, config.depth(source), allowed
             )
     context.retrieved = True
-    return merge({s.name: context.results[s.name] for s in sources if s.name in context.results})
+    found = {s.name: context.results[s.name] for s in sources if s.name in context.results}
+    return merge(found | _pinned(index, filters, acting, hidden))
+
+
+def _pinned(
+    index: Index,
+    filters: Filters | None,
+    acting: Acting | None,
+    hidden: Mapping[str, np.ndarray | None],
+) -> dict[str, SourceResult]:
+    """The pinned items that may be shown, as the result of a source for each entity type."""
+    found = {}
+    pins = acting.pins if acting else []
+    for entity in ITEM_ENTITIES if pins else ():
+        rows = np.array([pin.row for pin in pins if pin.entity == entity], np.int64)
+        allowed, unseen = index.allowed(filters, entity), hidden[entity]
+        kept = np.ones(len(rows), bool) if allowed is None else allowed[rows]
+        rows = rows[kept if unseen is None else kept & ~unseen[rows]]
+        if len(rows):
+            found[f"pinned_{entity}"] = SourceResult(entity, rows, np.zeros(len(rows), np.float32))
+    return found
 
 
 def _begins(source: Source, query: Query, context: SearchContext) -> bool:

@@ -49,6 +49,7 @@ class SearchEngine:
         number: int | None = None,
         with_rankers: bool = True,
         system: str | None = None,
+        with_rules: bool = True,
     ) -> SearchEngine:
         """Open a generation, its checkpoint and the rankers, each verified.
 
@@ -58,6 +59,7 @@ class SearchEngine:
             token_backend: 'tantivy', or 'rank-bm25' (in memory).
             number: of the generation; None is the live one.
             with_rankers: False ranks as without trained rankers.
+            with_rules: False answers as without the shop's rules.
             system: the only one that will be searched, for a process that searches once: what it
                 does not need is not opened.
 
@@ -79,6 +81,7 @@ class SearchEngine:
             config.rerank > 0,
             spaces=chosen is None or not _by_words_alone(chosen),
             later=chosen is not None,
+            with_rules=with_rules,
         )
         cache = QueryCache.open_default(workspace, config)
         return cls(workspace, snapshot, cache, config, token_backend, system)
@@ -139,7 +142,7 @@ class SearchEngine:
         return self.cache.warm(snapshot.encoder, [snapshot.query(text).text for text in queries])
 
     def reload(self) -> bool:
-        """Load the generation and rankers that are live now; returns whether any changed.
+        """Load the generation, rankers and rules that are live now; returns whether any changed.
 
         Running searches keep their snapshot. On an error the engine keeps its snapshot, and the
         error is raised: NotReady or Corrupt, as for `open`.
@@ -152,10 +155,11 @@ class SearchEngine:
             old.generation.number != new.generation.number
             or old.encoder.checkpoint != new.encoder.checkpoint
             or old.rankers_id != new.rankers_id
+            or _version(old) != _version(new)
         )
 
     def open_next(self) -> Snapshot:
-        """The generation and rankers that are live now, verified; raises like `open`."""
+        """The generation, rankers and rules that are live now, verified; raises like `open`."""
         config = self.config
         return open_snapshot(
             self.workspace,
@@ -172,6 +176,10 @@ class SearchEngine:
     def close(self) -> None:
         """Write the cache's counters and close its file."""
         self.cache.close()
+
+
+def _version(snapshot: Snapshot) -> int | None:
+    return snapshot.rules.number if snapshot.rules else None
 
 
 def _by_words_alone(system: System) -> bool:

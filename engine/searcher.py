@@ -18,10 +18,11 @@ from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import SourceRequest
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.ranking import Ranking, Stages, blended, rank_candidates
+from omnisearch.engine.ranking import Ranking, Stages, blended, moved, rank_candidates
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
 from omnisearch.engine.retrieval import needs_vector, retrieve, sources_in
+from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
@@ -76,7 +77,8 @@ class Searcher:
         stages.lap("query")
         if needs_vector(snapshot, chosen) and read.vector is None:
             context.left_out.append("query_embedding")
-        ranking = self._rank(read, chosen, filters, page * k, context, stages)
+        acting = snapshot.acting(read)
+        ranking = self._rank(read, chosen, filters, page * k, context, stages, acting)
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:
             notes.append(WORDS_ALONE)
@@ -88,7 +90,7 @@ class Searcher:
         hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1)
         if explain:
             hits = [
-                replace(hit, explain=explain_hit(snapshot.rankers, ranking, place))
+                replace(hit, explain=explain_hit(snapshot.rankers, ranking, place, acting))
                 for hit, place in zip(hits, shown, strict=True)
             ]
         stages.lap("response")
@@ -108,6 +110,7 @@ class Searcher:
             stages=stages.ms,
             notes=notes,
             degraded=context.left_out,
+            rules=_named(read, acting) if explain else [],
         )
 
     def rank(
@@ -123,7 +126,8 @@ class Searcher:
         """
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
-        ranking = self._rank(read, chosen, filters, k, NoDeadline(), Stages())
+        acting = self.snapshot.acting(read)
+        ranking = self._rank(read, chosen, filters, k, NoDeadline(), Stages(), acting)
         items, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
         places = zip(items.entity.tolist(), items.row.tolist(), scores.tolist(), strict=True)
@@ -168,18 +172,30 @@ class Searcher:
         places: int,
         context: SearchContext,
         stages: Stages,
+        acting: Acting | None,
     ) -> Ranking:
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
-        candidates = retrieve(snapshot, query, sources, config, filters, context)
+        candidates = retrieve(snapshot, query, sources, config, filters, context, acting)
         stages.lap("retrieve")
         ranking = rank_candidates(
             snapshot, candidates, query, system.order, sources, config, context, stages
         )
-        if system.order == "full":
-            ranking = blended(snapshot, query, ranking, _shares(config, filters), places)
+        moves = acting.moves(ranking.candidates) if acting else None
+        if moves is not None:
+            ranking = moved(ranking, moves)
+        pins = acting.pins if acting else []
+        if system.order == "full" or pins:
+            shares = _shares(config, filters) if system.order == "full" else Shares()
+            ranking = blended(snapshot, query, ranking, shares, places, pins)
             stages.lap("blend")
         return ranking
+
+
+def _named(query: Query, acting: Acting | None) -> list[str]:
+    """The names of the rules that act on a query, each once."""
+    others = [rule.said for rule in acting.rules] if acting else []
+    return list(dict.fromkeys([*query.rules, *others]))
 
 
 def _shares(config: EngineConfig, filters: Filters | None) -> Shares:

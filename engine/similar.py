@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
@@ -24,7 +26,8 @@ def similar_items(
 ) -> list[Hit]:
     """The k items of the same type nearest to an item, excluding itself; scores are cosines.
 
-    Empty if the item has no vector in the learned space.
+    Empty if the item has no vector in the learned space. Items that the shop's rules hide for all
+    queries are left out.
 
     Raises:
         InputError: an unknown entity type.
@@ -45,7 +48,9 @@ def similar_items(
     if space is None or not space.present[row]:
         return []
     vector = np.array(space.vectors[row])
-    rows, scores = space.search(vector, k + 1, max(config.ef, k + 1))
+    hidden = snapshot.ruling.for_all(time.time()).hidden.get(entity) if snapshot.ruling else None
+    allowed = None if hidden is None else ~hidden
+    rows, scores = space.search(vector, k + 1, max(config.ef, k + 1), allowed)
     others = np.flatnonzero(rows != row)[:k]
     codes = np.full(len(others), ITEM_ENTITIES.index(entity), np.uint8)
     return hits_of(snapshot, Items(codes, rows[others]), scores[others])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -24,6 +25,8 @@ from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.query import Query, query_of, read_query
 from omnisearch.engine.query_language import SpokenLanguages, checked_language, spoken_languages
+from omnisearch.engine.rules.acting import Acting, RulesOfItems
+from omnisearch.engine.rules.published import Rules, live_rules, load_rules
 from omnisearch.indexer.generation import ENCODER, Generation, folder_of
 from omnisearch.ranker.published import load_rankers
 from omnisearch.ranker.starter import starter
@@ -45,6 +48,7 @@ class Snapshot:
         rankers_id: the hash of the rankers, empty if there are none.
         reranker: the exported teacher, if the settings want one.
         models: changes when the encoder or the reranker has to be opened anew.
+        rules: the shop's rules, if any are live.
     """
 
     generation: Generation
@@ -54,6 +58,7 @@ class Snapshot:
     rankers_id: str = ""
     reranker: Reranker | None = None
     models: tuple[object, ...] = ()
+    rules: Rules | None = None
 
     @property
     def embeds(self) -> bool:
@@ -82,6 +87,19 @@ class Snapshot:
         """The words of the catalogue that may be compounds, or parts of them."""
         return Compounds(self.generation.spelling.counted, self.spoken)
 
+    @cached_property
+    def ruling(self) -> RulesOfItems | None:
+        """The rules over the items of the generation."""
+        if self.rules is None or not self.rules.rules:
+            return None
+        found = RulesOfItems(self.rules.rules, self.rules.matching, self.generation.tables)
+        found.for_all(time.time())
+        return found
+
+    def acting(self, query: Query) -> Acting | None:
+        """The rules that act on the results of a query now; None if none does."""
+        return self.ruling.acting(query, time.time()) if self.ruling else None
+
     def query(self, text: str, language: str | None = None) -> Query:
         """A user's text as a query, without its vector.
 
@@ -99,13 +117,20 @@ class Snapshot:
         detected, likely = (known, known) if known else self.spoken.detect(typed)
         own = (self.spoken.has, detected) if detected else ()
         searched = self.generation.spelling.respelled(typed, *own)
+        now = time.time()
+        if searched != typed and self.ruling and any(self.ruling.synonyms(typed, now)):
+            searched = typed  # what the shop has a synonym for is no mistake
         known = known or self._logged(searched)
         if known is None:
             known, source = detected, "detected"
         languages = languages_of([known]) if known else self.languages
         query = query_of(typed, searched, languages, notes, known or likely)
         query = replace(query, language=known, language_source=source if known else None)
-        return self.compounds.added(query)
+        query = self.compounds.added(query)
+        if self.ruling is None:
+            return query
+        only = self.spoken.codes[0] if len(self.spoken.codes) == 1 else None
+        return self.ruling.query(query, only, languages, now)
 
     def _logged(self, query: str) -> str | None:
         """The language of a query of the log."""
@@ -126,6 +151,7 @@ def open_snapshot(
     like: Snapshot | None = None,
     spaces: bool = True,
     later: bool = False,
+    with_rules: bool = True,
 ) -> Snapshot:
     """Open a generation, the live one by default, with its checkpoint and the rankers if wanted.
 
@@ -137,10 +163,11 @@ def open_snapshot(
         like: an open snapshot; what both have, segments and models, is not opened again.
         spaces: False opens what is searched by words alone.
         later: open the query tower for the first query whose embedding is not cached.
+        with_rules: False answers as without the shop's rules.
 
     Raises:
         NotReady: there is no generation, or no exported teacher.
-        Corrupt: a file of it or of the rankers is damaged, also of the starter ranker.
+        Corrupt: a file of it, of the rankers (also the starter ranker) or of the rules is damaged.
     """
     starter()
     before = None if like is None else like.generation
@@ -163,8 +190,18 @@ def open_snapshot(
         else:
             rankers = load_rankers(workspace)
         snapshot = replace(snapshot, rankers=rankers, rankers_id=named, reranker=reranker)
-    _ = snapshot.compounds  # made now: the first query, on an event loop, must not wait for it
+    if with_rules:
+        snapshot = replace(snapshot, rules=_live_rules(workspace, like))
+    # Made now: the first query, on an event loop, must not wait for it.
+    _ = snapshot.compounds, snapshot.ruling
     return snapshot
+
+
+def _live_rules(workspace: Workspace, like: Snapshot | None) -> Rules | None:
+    number = live_rules(workspace)
+    if like is not None and like.rules is not None and like.rules.number == number:
+        return like.rules
+    return load_rules(workspace, number)
 
 
 def query_tower(workspace: Workspace, generation: Generation, threads: int = 0) -> QueryTower:

@@ -65,6 +65,7 @@ class SearchAnswer(BaseModel):
     stages: dict[str, float]
     notes: list[str]
     degraded: list[str] = Field(description="Sources and stages left out to meet the deadline.")
+    rules: list[str] = Field(description="With `explain`, the shop's rules that act on the query.")
     request_id: str
 
 

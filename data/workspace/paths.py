@@ -209,6 +209,16 @@ class Workspace:
         return self.rankers / "CURRENT"
 
     @property
+    def rules(self) -> Path:
+        """The rules of a shop, a folder for each version."""
+        return self.root / "rules"
+
+    @property
+    def current_rules(self) -> Path:
+        """The file that names the live version of the rules."""
+        return self.rules / "CURRENT"
+
+    @property
     def teachers(self) -> Path:
         """Cross-encoders trained on the judgments."""
         return self.root / "teachers"
@@ -277,4 +287,5 @@ def remove_leftovers(workspace: Workspace) -> None:
         *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
         *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
         *(workspace.rankers, workspace.judging, workspace.text_encoders, workspace.teachers),
+        workspace.rules,
     )

@@ -47,12 +47,18 @@ export function facts(hit) {
   );
 }
 
+/** The rules that pinned or moved a result, if they were asked for. */
+function rules(hit) {
+  const names = hit.explain?.rules ?? [];
+  return names.length > 0 && el("p", { class: "facts" }, said(names.join(", ")));
+}
+
 /** A card of the feed. */
 export function feedCard(hit, likeAddress, place) {
   const picture = frame(hit, { eager: place < 8 });
   if (hit.is_ad) picture.prepend(el("span", { class: "badge ad" }, "Ad"));
   const like = el("a", { class: "like", href: likeAddress }, "More like this", el("span", { class: "unseen", dir: "auto" }, `: ${titleOf(hit)}`));
-  return el("li", { class: "card" }, el("article", { class: "card-in" }, picture, heading(hit, "h2"), facts(hit), like));
+  return el("li", { class: "card" }, el("article", { class: "card-in" }, picture, heading(hit, "h2"), facts(hit), rules(hit), like));
 }
 
 /** A card's place while its result is on the way. */

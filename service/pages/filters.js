@@ -4,7 +4,7 @@ import { el, plain } from "./dom.js";
 
 /** Parameters that the address may carry, all named as in the API. */
 export const NAMES = [
-  "q", "entity", "language", "country", "price_min", "price_max", "brand", "board", "ads", "system",
+  "q", "entity", "language", "country", "price_min", "price_max", "brand", "board", "ads", "system", "explain",
 ];
 const FIELDS = ["language", "price_min", "price_max", "brand", "ads"];
 const WORDS = {
@@ -16,6 +16,7 @@ const WORDS = {
   board: (value) => `Board: ${value}`,
   ads: (value) => (value === "true" ? "Only ads" : "Without ads"),
   system: (value) => `System: ${value}`,
+  explain: () => "With rules",
 };
 const LANGUAGES = (
   "ar bn cs da de el en es fa fi fr he hi hu id it ja ko ms nl no pl pt ro ru sv sw ta th tr uk ur vi zh"
@@ -51,7 +52,7 @@ export function addressOf(asked, more = {}) {
 export function fromForm(form) {
   const asked = {};
   const now = fromAddress();
-  for (const name of ["country", "board", "system"]) if (now[name]) asked[name] = now[name];
+  for (const name of ["country", "board", "system", "explain"]) if (now[name]) asked[name] = now[name];
   for (const [name, value] of new FormData(form)) {
     if (NAMES.includes(name) && value.trim()) asked[name] = value.trim();
   }

@@ -114,7 +114,7 @@ function render(answer, asked, page) {
       return card;
     }),
   );
-  showNotes(notes, [degradedText(answer.degraded), ...(answer.notes ?? []), ...world.notes]);
+  showNotes(notes, [degradedText(answer.degraded), rulesText(asked, answer.rules), ...(answer.notes ?? []), ...world.notes]);
   meta.textContent = metaText(answer, total);
   showRelated(answer.related ?? [], asked);
   more.hidden = total <= page * PAGE || !answer.hits.length || !asked.q;
@@ -123,6 +123,11 @@ function render(answer, asked, page) {
   earlier.firstElementChild.href = addressOf(asked, { page: Math.max(1, shown.page - 1) });
   if (!document.getElementById("feed").children.length) showNothing(asked, total);
   announce(total ? `${counted(total, "result")}, ${counted(answer.hits.length, "is", "are")} shown.` : "No results.");
+}
+
+function rulesText(asked, names) {
+  if (!asked.explain || !names) return null;
+  return names.length ? `Rules that act: ${names.join(", ")}.` : "No rule acts on this search.";
 }
 
 function metaText(answer, total) {
@@ -145,7 +150,7 @@ function showRelated(list, asked) {
 }
 
 function showNothing(asked, total) {
-  const filtered = NAMES.slice(1).some((name) => asked[name]);
+  const filtered = NAMES.slice(1).some((name) => name !== "explain" && asked[name]);
   const [what, how] = total
     ? ["There are no more results.", "This page is beyond the last one."]
     : ["Nothing was found.", filtered ? "The filters may be too narrow." : "Try fewer or other words."];

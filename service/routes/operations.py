@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import PlainTextResponse, Response
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.evaluation.judged import data_notes
 from omnisearch.service.parameters import known_parameters
 from omnisearch.service.serving.counters import BOUNDS, MOMENTS, STATES, Counters, quantile
@@ -69,6 +70,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "checkpoint": snapshot.encoder.checkpoint,
         "checkpoint_name": snapshot.generation.checkpoint_name,
         "rankers": snapshot.rankers_id.strip() or None,
+        "rules": _rules(snapshot),
         "items": {entity: len(table) for entity, table in snapshot.generation.tables.items()},
         "encoder": type(snapshot.encoder).__name__,
         "behind": serving.behind or None,
@@ -98,6 +100,15 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for worker in workers
         ],
     }
+
+
+def _rules(snapshot: Snapshot) -> dict[str, int] | None:
+    """The version of the shop's rules, how many there are, and of those that name missing items."""
+    if snapshot.rules is None:
+        return None
+    missing = {rule.line for rule, _ in snapshot.ruling.missing} if snapshot.ruling else ()
+    rules = snapshot.rules
+    return {"version": rules.number, "rules": len(rules.rules), "missing": len(missing)}
 
 
 def _updates(serving: Serving) -> dict[str, Any] | None:

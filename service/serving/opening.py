@@ -11,6 +11,7 @@ from collections.abc import Collection
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in
 from omnisearch.data.workspace.errors import Corrupt, OmniError
+from omnisearch.engine.rules.published import load_rules
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.indexer.generation import live_number
@@ -23,10 +24,10 @@ from omnisearch.service.serving.log import JsonLog
 def open_engine(
     workspace: Workspace, log: JsonLog, counters: Counters, avoid: Collection[int] = ()
 ) -> tuple[SearchEngine, bool]:
-    """An engine, and whether it has the live generation and rankers.
+    """An engine, and whether it has the live generation, rankers and rules.
 
-    Rankers that cannot be opened are left out. Generations are tried in this order: the live one,
-    the newest before it, and so on; then those after it, which a rollback has left.
+    Rankers and rules that cannot be opened are left out. Generations are tried in this order: the
+    live one, the newest before it, and so on; then those after it, which a rollback has left.
 
     Args:
         avoid: generations that ended a worker when it opened them; they are not tried.
@@ -46,13 +47,20 @@ def open_engine(
     except Exception as error:
         whole = False
         log.line("rankers_refused", error=str(error))
-    with_rankers = whole
+    with_rankers, with_rules = whole, True
+    try:
+        load_rules(workspace)
+    except Exception as error:
+        whole = with_rules = False
+        log.line("rules_refused", error=str(error))
     for number in numbers:
         counters.put("opening", number)
         try:
             if number in avoid:
                 raise Corrupt(f"Generation {number} ended the worker that opened it.")
-            engine = SearchEngine.open(workspace, number=number, with_rankers=with_rankers)
+            engine = SearchEngine.open(
+                workspace, number=number, with_rankers=with_rankers, with_rules=with_rules
+            )
             warm(engine, engine.snapshot)
         except BaseException as error:  # whatever a library makes of unreadable content
             if isinstance(error, KeyboardInterrupt | SystemExit):

@@ -197,7 +197,7 @@ class Serving:
         self.log.flush()
 
     async def _watch(self) -> None:
-        """Switch to a new generation or new rankers if they were published."""
+        """Switch to a new generation, new rankers or new rules if they were published."""
         now = pointers(self.workspace)
         if now == self._seen or (now == self._refused and time.monotonic() < self._again):
             return
@@ -234,11 +234,14 @@ class Serving:
     def _refuse(self, now: tuple[Any, ...]) -> None:
         """Go on with what is served, and try what these pointers name again later."""
         self._refused, self._again = now, time.monotonic() + _AGAIN_SECONDS
-        unranked = self.snapshot.rankers is None and self.workspace.current_rankers.exists()
+        snapshot, workspace = self.snapshot, self.workspace
+        unranked = snapshot.rankers is None and workspace.current_rankers.exists()
+        unruled = snapshot.rules is None and workspace.current_rules.exists()
+        missing = [name for name, is_so in (("rankers", unranked), ("rules", unruled)) if is_so]
         self.behind = (
             "What was published last cannot be opened; "
-            f"generation {self.snapshot.generation.number} is served"
-            f"{' without rankers' if unranked else ''}."
+            f"generation {snapshot.generation.number} is served"
+            f"{' without ' if missing else ''}{' and '.join(missing)}."
         )
 
 
@@ -269,10 +272,11 @@ def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool)
 
 
 def pointers(workspace: Workspace) -> tuple[Any, ...]:
-    """Stamps of the files that change when a generation, rankers or an export are published."""
+    """Stamps of the files that change when an index, rankers, rules or an export are published."""
     paths = (
         workspace.current,
         workspace.current_rankers,
+        workspace.current_rules,
         *sorted(workspace.exports.glob(f"*/{MANIFEST}")),
         workspace.reranker / MANIFEST,
     )

@@ -48,6 +48,7 @@ WITH_WORKSPACE = {
     "command_line": "--runs 1",
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
+    "rules": "--rules 200 --queries 10 --rounds 1",
 }
 SLOW = {
     "query_tower": "--rounds 2",

@@ -1,0 +1,1 @@
+"""Rules of a shop: synonyms, pins, boosts, burials and hidden items (docs/guide/rules.md)."""
