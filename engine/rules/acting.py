@@ -68,26 +68,40 @@ class Acting:
 
     def hidden(self, entity: str) -> np.ndarray | None:
         """Bool (n,) over a table's rows: which are hidden; None if none are."""
-        masks = [self._of.mask(at, entity) for at in self._own if self._of.rules[at].kind == "hide"]
-        if entity in self._for_all.hidden:
-            masks.append(self._for_all.hidden[entity])
-        found = np.logical_or.reduce(masks) if masks else None
-        return found if found is not None and found.any() else None
+        for_all = self._for_all.hidden.get(entity)
+        hiding = [at for at in self._own if self._of.rules[at].kind == "hide"]
+        if not hiding:
+            return for_all
+        found = np.zeros(self._of.size(entity), bool) if for_all is None else for_all.copy()
+        for at in hiding:
+            rule = self._of.rules[at]
+            if rule.filter:
+                found |= self._of.mask(rule.filter, entity)
+            else:
+                found[self._of.named(at).get(entity, _NONE)] = True
+        return found if found.any() else None
 
     def moves(self, items: Items) -> np.ndarray | None:
-        """int64 (n,): by how many places each item moves down, negative for up; None for none."""
+        """int64 (n,): by how many places each item moves down, negative for up; None for none.
+
+        The items are in (entity, row) order.
+        """
         moving = [at for at in self._own if self._of.rules[at].kind in _SIGN]
         if not moving and not self._for_all.moves:
             return None
         moves = np.zeros(len(items), np.int64)
-        for code, entity in enumerate(ITEM_ENTITIES):
-            here = np.flatnonzero(items.entity == code)
-            rows = items.row[here]
+        for entity in ITEM_ENTITIES:
+            part = items.part(entity)
+            rows = items.row[part]
             if entity in self._for_all.moves:
-                moves[here] += self._for_all.moves[entity][rows]
+                moves[part] += self._for_all.moves[entity][rows]
             for at in moving:
                 rule = self._of.rules[at]
-                moves[here[self._of.about(at, entity, rows)]] += _SIGN[rule.kind] * rule.places
+                by = _SIGN[rule.kind] * rule.places
+                if rule.filter:
+                    moves[part] += by * self._of.mask(rule.filter, entity)[rows]
+                elif entity in (named := self._of.named(at)):
+                    moves[part][np.isin(rows, named[entity])] += by
         return np.clip(moves, -MOST_PLACES, MOST_PLACES)
 
     def said_of(self, entity: str, row: int) -> list[str]:
@@ -173,18 +187,17 @@ class RulesOfItems:
     def about(self, at: int, entity: str, rows: np.ndarray) -> np.ndarray:
         """Bool (m,): whether a rule is about rows int64 (m,)."""
         if self.rules[at].filter:
-            return self.mask(at, entity)[rows]
+            return self.mask(self.rules[at].filter, entity)[rows]
         return np.isin(rows, self.named(at).get(entity, _NONE))
 
-    def _mask(self, at: int, entity: str) -> np.ndarray:
-        """Bool (n,): which rows of a table a rule is about."""
-        table, rule = self._tables[entity], self.rules[at]
-        if rule.filter:
-            mask = allowed_rows(parse_filters(rule.filter), entity, table)
-            return np.ones(len(table), bool) if mask is None else mask
-        mask = np.zeros(len(table), bool)
-        mask[self.named(at).get(entity, _NONE)] = True
-        return mask
+    def size(self, entity: str) -> int:
+        """How many rows a table has."""
+        return len(self._tables[entity])
+
+    def _mask(self, conditions: tuple[str, ...], entity: str) -> np.ndarray:
+        """Bool (n,): which rows of a table meet all conditions."""
+        mask = allowed_rows(parse_filters(conditions), entity, self._tables[entity])
+        return np.ones(self.size(entity), bool) if mask is None else mask
 
     def _computed(self, now: float) -> _ForAll:
         every = self._matching.about_all
@@ -196,12 +209,15 @@ class RulesOfItems:
         for at in acting:
             rule = self.rules[at]
             for entity in ITEM_ENTITIES if rule.kind in ("hide", *_SIGN) else ():
-                table = self._tables[entity]
-                where = self._mask(at, entity) if rule.filter else self.named(at).get(entity, _NONE)
+                where = self.named(at).get(entity, _NONE)
+                if rule.filter:
+                    where = np.flatnonzero(self._mask(rule.filter, entity))
+                if not len(where):
+                    continue
                 if rule.kind == "hide":
-                    found.hidden.setdefault(entity, np.zeros(len(table), bool))[where] = True
+                    found.hidden.setdefault(entity, np.zeros(self.size(entity), bool))[where] = True
                 else:
-                    moves = found.moves.setdefault(entity, np.zeros(len(table), np.int32))
+                    moves = found.moves.setdefault(entity, np.zeros(self.size(entity), np.int32))
                     moves[where] += _SIGN[rule.kind] * rule.places
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,11 +35,17 @@ def with_synonyms(query: Query, found: Sequence[tuple[Stems, str]]) -> Query:
         typed = phrase[0] if len(phrase) == len(own) == 1 else ""
         if typed:
             as_good.setdefault(typed, []).append(own[0])
-        for token, use in query_tokens(text, query.inflected).items():
-            if not token.startswith(CODE) and token not in terms:
-                stands_for = typed if token == own[0] else ""
-                terms[token] = Use(WEIGHT * use.weight, stands_for)
+        for token, weight in _tokens(text, query.inflected):
+            if token not in terms:
+                terms[token] = Use(WEIGHT * weight, typed if token == own[0] else "")
     return replace(query, terms=terms, wanted=_either(query.wanted, as_good))
+
+
+@lru_cache(maxsize=10_000)
+def _tokens(text: str, language: str | None) -> tuple[tuple[str, float], ...]:
+    """The tokens that a text is searched by, with their weights; not as an item's code."""
+    found = query_tokens(text, language).items()
+    return tuple((token, use.weight) for token, use in found if not token.startswith(CODE))
 
 
 def _either(wanted: np.ndarray, as_good: dict[str, list[str]]) -> np.ndarray:
