@@ -28,6 +28,7 @@ from omnisearch.cli import (
     search,
     serve,
     status,
+    suggest,
     train,
     watch,
     world,
@@ -68,8 +69,8 @@ def options(
 
 
 ONE_COMMAND = (
-    *(world, importing, train, search, compare, evaluate, reproduce, serve, refresh, watch),
-    *(status, demo, backup),
+    *(world, importing, train, search, suggest, compare, evaluate, reproduce, serve, refresh),
+    *(watch, status, demo, backup),
 )
 for module in ONE_COMMAND:
     module.register(app)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 
 from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.files import link
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.model import OmniModel
@@ -66,17 +65,13 @@ class Encoder:
     def copy_to(self, target: Path) -> None:
         """Hard-link the files needed for inference into the new folder `target`.
 
-        Checkpoint files never change, so links are safe; file systems without links get copies.
+        Checkpoint files never change, so links are safe.
         """
         assert self.folder is not None
         for path in sorted(self.folder.rglob("*")):
             place = path.relative_to(self.folder)
             if path.is_file() and place.parts[0] != "training":
-                (target / place).parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(path, target / place)
-                except OSError:
-                    shutil.copyfile(path, target / place)
+                link(path, target / place)
 
     def words(self) -> list[str]:
         """Words that are single tokens of the query tower (`QueryTokeniser.words`)."""

@@ -94,12 +94,12 @@ class SpokenLanguages:
         return np.clip(np.log(usual / self.shares), -_MOST, _MOST).sum(axis=0)
 
 
-def checked_language(code: str) -> str:
+def checked_language(code: str, where: str = "query_language") -> str:
     """The `primary` code of a language that a caller gives; raises InputError if it is none."""
     if not isinstance(code, str) or not _CODE.fullmatch(code.strip()):
         raise InputError(
-            f"The language of a query must be a code of two or three letters, got {code!r:.100}.",
-            where="query_language",
+            f"{where} must be a code of two or three letters, got {code!r:.100}.",
+            where=where,
             how="Give a code such as de or pt-BR, or leave it out.",
         )
     return primary(code)

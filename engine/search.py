@@ -16,6 +16,7 @@ from omnisearch.engine.response import Response
 from omnisearch.engine.searcher import Searcher
 from omnisearch.engine.snapshot import Snapshot, open_snapshot
 from omnisearch.engine.sources import sources_of
+from omnisearch.engine.suggest import Suggestion
 from omnisearch.engine.systems import SYSTEMS, System
 
 
@@ -122,6 +123,10 @@ class SearchEngine:
         """The first k results of the newest snapshot as (entity, id, score)."""
         self._check(system)
         return self.at(self._snapshot).rank(query, system, k, filters)
+
+    def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
+        """What somebody who has typed `prefix` may mean: see `Suggester.suggest`."""
+        return self._snapshot.suggester.suggest(prefix, k, language)
 
     def _check(self, system: str) -> None:
         if self._only not in (None, system):

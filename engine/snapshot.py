@@ -27,6 +27,7 @@ from omnisearch.engine.query import Query, query_of, read_query
 from omnisearch.engine.query_language import SpokenLanguages, checked_language, spoken_languages
 from omnisearch.engine.rules.acting import Acting, RulesOfItems
 from omnisearch.engine.rules.published import Rules, live_rules, load_rules
+from omnisearch.engine.suggest import Suggester
 from omnisearch.indexer.generation import ENCODER, Generation, folder_of
 from omnisearch.ranker.published import load_rankers
 from omnisearch.ranker.starter import starter
@@ -100,6 +101,11 @@ class Snapshot:
         """The rules that act on the results of a query now; None if none does."""
         return self.ruling.acting(query, time.time()) if self.ruling else None
 
+    @cached_property
+    def suggester(self) -> Suggester:
+        """What suggests while somebody types."""
+        return Suggester(self.generation.suggestions)
+
     def query(self, text: str, language: str | None = None) -> Query:
         """A user's text as a query, without its vector.
 
@@ -172,7 +178,13 @@ def open_snapshot(
     starter()
     before = None if like is None else like.generation
     generation = Generation.open(
-        workspace, number, token_backend, like=before, spaces=spaces, encoder=not later
+        workspace,
+        number,
+        token_backend,
+        like=before,
+        spaces=spaces,
+        encoder=not later,
+        suggestions=not later,
     )
     export = workspace.export(generation.checkpoint)
     models = (generation.checkpoint, stamp(export / MANIFEST), stamp(workspace.reranker / MANIFEST))

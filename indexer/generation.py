@@ -23,6 +23,13 @@ from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
+from omnisearch.indexer.parts.suggest import Entries
+from omnisearch.indexer.parts.suggest_open import (
+    QUERIES_FILE,
+    SUGGESTIONS,
+    open_queries,
+    stacked_suggestions,
+)
 from omnisearch.indexer.parts.table import ItemTable, stacked_table
 from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import check_backend, read_tokens
@@ -56,6 +63,8 @@ class Generation:
         texts: 'pin' and 'product' → the words of each item's text.
         tables: 'pin', 'product' and 'query' → ItemTable.
         spelling: the words of all items, for correcting queries.
+        suggestions: the queries of the log, and titles, brands and categories of each segment;
+            empty if they were left out.
     """
 
     number: int
@@ -68,6 +77,7 @@ class Generation:
     texts: dict[str, Texts]
     tables: dict[str, ItemTable]
     spelling: Spelling
+    suggestions: tuple[Entries, ...]
 
     @classmethod
     def open(
@@ -79,6 +89,7 @@ class Generation:
         like: Generation | None = None,
         spaces: bool = True,
         encoder: bool = True,
+        suggestions: bool = True,
     ) -> Generation:
         """Open a generation, the live one by default.
 
@@ -90,6 +101,7 @@ class Generation:
             spaces: False neither compares nor opens what is searched by vectors.
             encoder: False does not compare the files of the encoder, which has a manifest of its
                 own, with which whoever opens it compares them.
+            suggestions: False neither compares nor opens what is suggested.
 
         Raises:
             NotReady: the generation does not exist. Corrupt: a file is damaged.
@@ -99,7 +111,8 @@ class Generation:
         for attempt in range(_OPEN_TRIES):
             chosen = live_number(workspace) if number is None else number
             try:
-                return _open(workspace, chosen, token_backend, verify, like, spaces, encoder)
+                left_out = (not spaces, not encoder, not suggestions)
+                return _open(workspace, chosen, token_backend, verify, like, *left_out)
             except Corrupt:
                 # Newer generations may have been published since CURRENT was read.
                 moved = number is None and live_number(workspace) != chosen
@@ -138,13 +151,16 @@ def _open(
     backend: str,
     verify: bool,
     like: Generation | None,
-    spaces: bool,
-    encoder: bool,
+    no_spaces: bool,
+    no_encoder: bool,
+    no_suggestions: bool,
 ) -> Generation:
     def unread(name: str) -> bool:
         if name.startswith(f"{ENCODER}/"):
-            return not encoder
-        return not spaces and Path(name).suffix in _OF_SPACES
+            return no_encoder
+        if name.startswith(f"{SUGGESTIONS}/"):
+            return no_suggestions
+        return no_spaces and Path(name).suffix in _OF_SPACES
 
     read = partial(verified, unread=unread) if verify else read_manifest
     folder = folder_of(workspace, number)
@@ -162,11 +178,20 @@ def _open(
                 segments.append(known[each])
                 continue
             says = read(where, GENERATION)
-        segments.append(open_segment(where, says, spaces))
+        segments.append(open_segment(where, says, not no_spaces, not no_suggestions))
+    queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
         dead = read_dead(folder, segments)
-        return _stacked(number, manifest, tuple(segments), dead, backend)
+        return _stacked(number, manifest, tuple(segments), dead, backend, queries)
+
+
+def _queries(folder: Path, manifest: dict[str, Any], like: Generation | None) -> Entries:
+    """The queries to suggest: those of the generation `like`, if they are the same file's."""
+    own = manifest["files"].get(QUERIES_FILE)
+    if like and like.suggestions and own == like.manifest["files"].get(QUERIES_FILE):
+        return like.suggestions[0]
+    return open_queries(folder)
 
 
 def _check_segments(manifest: dict[str, Any], segments: list[Segment]) -> None:
@@ -195,7 +220,12 @@ def read_dead(folder: Path, segments: list[Segment]) -> Dead:
 
 
 def _stacked(
-    number: int, manifest: dict[str, Any], segments: tuple[Segment, ...], dead: Dead, backend: str
+    number: int,
+    manifest: dict[str, Any],
+    segments: tuple[Segment, ...],
+    dead: Dead,
+    backend: str,
+    queries: tuple[Entries, ...],
 ) -> Generation:
     having = {e: [each for each in segments if e in each.tables] for e in ENTITIES}
     layouts: dict[str, Layout | None] = {}
@@ -226,7 +256,16 @@ def _stacked(
         texts=texts,
         tables=tables,
         spelling=_spelling_of(segments, dead, texts, tuple(tokens.values())),
+        suggestions=queries and (*queries, *_suggestions_of(segments, dead)),
     )
+
+
+def _suggestions_of(segments: tuple[Segment, ...], dead: Dead) -> tuple[Entries, ...]:
+    gone = [
+        {entity: dead[each.number, entity] for entity in each.tables if entity in ITEM_ENTITIES}
+        for each in segments
+    ]
+    return stacked_suggestions([each.suggested for each in segments if each.suggested], gone)
 
 
 def _texts_of(parts: list[Segment], entity: str, layout: Layout | None) -> Texts:

@@ -112,7 +112,7 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
     under = _segments(job.workspace, folder, manifest)
     wanted = set(related_queries(db))
     changed = _changed(db, manifest, under, wanted)
-    facts = facts_of(db, job.encoder)
+    facts = facts_of(job)
     same = all(manifest.get(name) == value for name, value in facts.items())
     if same and not any(changed.values()) and manifest["change"] == latest_change(db):
         return number

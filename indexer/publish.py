@@ -21,13 +21,15 @@ from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.tokens import CODE, TOKENS_VERSION, spelled_words
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import write_manifest, write_pointer
-from omnisearch.data.workspace.files import new_folder, put_in_place
+from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
+from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.generation import DEAD_FILE, ENCODER, Dead
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling import NO_KEYS, keys_of, write_spelled, write_spelling
+from omnisearch.indexer.parts.suggest_open import QUERIES_FILE
+from omnisearch.indexer.parts.suggest_write import SuggestedTexts, write_queries
 from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.parts.terms import write_terms
 from omnisearch.indexer.parts.tokens import OWN_FIELDS, item_line, own_part, write_tokens
@@ -37,6 +39,7 @@ from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
+from omnisearch.indexer.suggested_log import log_stamp, suggested_queries
 
 # Fewer vectors of an update are searched exactly: that takes under half a millisecond.
 _LEAST_GRAPH = 2_000
@@ -51,12 +54,14 @@ class BuildOptions:
         ef_construction: breadth of the search for them.
         retention: how many generations are kept, including the live one, and how many builds.
         recall_ef: breadth of the search with which recall is measured.
+        suggest_people: how many must have asked a query before others see it as a suggestion.
     """
 
     m: int = 16
     ef_construction: int = 150
     retention: int = 3
     recall_ef: int = 150
+    suggest_people: int = 3
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -64,6 +69,7 @@ class BuildOptions:
             "ef_construction": (1, 10_000),
             "retention": (1, 1_000_000),
             "recall_ef": (1, 100_000),
+            "suggest_people": (1, 1_000_000),
         }
         check_ranges("index", vars(self), ranges)
 
@@ -118,9 +124,11 @@ class Written:
     signals: dict[str, EntitySignals]
 
 
-def facts_of(db: sqlite_utils.Database, encoder: ItemsAndQueries) -> dict[str, Any]:
-    """What a manifest says of the catalogue and the encoder."""
+def facts_of(job: Job) -> dict[str, Any]:
+    """What a manifest says of the catalogue, the log and the encoder."""
+    db, encoder = job.db, job.encoder
     return {
+        "log": log_stamp(db, job.options.suggest_people),
         "checkpoint": encoder.checkpoint,
         "checkpoint_name": encoder.name,
         "engaged_until": get_meta(db, "engaged_until"),
@@ -136,8 +144,10 @@ def publish(job: Job, signals: dict[str, EntitySignals], below: Below) -> int:
     """
     number = next_number(job.workspace)
     with new_folder(job.workspace.generation(number)) as folder:
+        facts = _facts(job)
         spaces = _write_segment(job, folder, signals, build=False)
-        _describe(folder, number, _facts(job), spaces, signals, below)
+        _write_queries(job, folder, facts, job.workspace.generation(below.number))
+        _describe(folder, number, facts, spaces, signals, below)
     make_live(job, number)
     return number
 
@@ -145,6 +155,7 @@ def publish(job: Job, signals: dict[str, EntitySignals], below: Below) -> int:
 def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Written:
     """Write the segment of a build into a folder, reading one state of the catalogue."""
     facts = _facts(job)
+    _write_queries(job, folder, facts)
     return Written(facts, _write_segment(job, folder, signals, build=True), signals)
 
 
@@ -165,9 +176,21 @@ def make_live(job: Job, number: int) -> None:
     retain(job.workspace, job.options.retention, number)
 
 
+def _write_queries(
+    job: Job, folder: Path, facts: dict[str, Any], below: Path | None = None
+) -> None:
+    """Write the queries to suggest, or link those of the generation below of the same log."""
+    if below is not None:
+        says = read_manifest(below, GENERATION)
+        if says.get("log") == facts["log"] and QUERIES_FILE in says["files"]:
+            link(below / QUERIES_FILE, folder / QUERIES_FILE)
+            return
+    write_queries(folder, suggested_queries(job.db, job.options.suggest_people))
+
+
 def _facts(job: Job) -> dict[str, Any]:
     return {
-        **facts_of(job.db, job.encoder),
+        **facts_of(job),
         "change": latest_change(job.db),
         "options": asdict(job.options),
     }
@@ -212,22 +235,23 @@ def _write_segment(
     """Write all parts; returns the descriptions of the spaces."""
     if not signals:
         return []
-    words = SpelledWords()
+    words, suggested = SpelledWords(), SuggestedTexts()
     codes: list[np.ndarray] = []
     spaces: dict[tuple[str, str], Space] = {}
     graph = GraphOptions(job.options.m, job.options.ef_construction)
     for entity, found in signals.items():
         (folder / entity).mkdir()
-        codes.append(_write_items(job, folder / entity, entity, found.ids, words))
+        codes.append(_write_items(job, folder / entity, entity, found.ids, words, suggested))
         job.step(len(found.ids))
         for name, vectors in sorted(found.spaces.items()):
             target, least = folder / entity / f"{name}.npy", 1 if build else _LEAST_GRAPH
             spaces[entity, name] = write_space(target, vectors, graph, job.step, least)
     lasting = keys_of(job.encoder.words()) if build else NO_KEYS
     places = write_spelling(folder, words.counts(), np.concatenate(codes), lasting)
-    for entity in signals:
-        if entity in ITEM_ENTITIES:
-            write_spelled(folder / entity, *words.of(entity, places))
+    items = [entity for entity in signals if entity in ITEM_ENTITIES]
+    for entity in items:
+        write_spelled(folder / entity, *words.of(entity, places))
+    suggested.write(folder, items)
     if build:
         job.encoder.copy_to(folder / ENCODER)
     queries = signals["query"].spaces.get(LEARNED) if build else None
@@ -248,7 +272,12 @@ def _write_segment(
 
 
 def _write_items(
-    job: Job, folder: Path, entity: str, ids: list[str], words: SpelledWords
+    job: Job,
+    folder: Path,
+    entity: str,
+    ids: list[str],
+    words: SpelledWords,
+    suggested: SuggestedTexts,
 ) -> np.ndarray:
     """Write the table, and for items tokens, terms and texts; returns the keys of their codes."""
     if entity not in ITEM_ENTITIES:
@@ -259,6 +288,7 @@ def _write_items(
     def visit(row: int, item: dict[str, Any]) -> None:
         lines[row] = item_line(item)
         words.add(entity, spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
+        suggested.add(entity, item)
 
     write_table(folder, job.db, entity, ids, visit)
     write_tokens(folder, lines)

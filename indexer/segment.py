@@ -17,6 +17,7 @@ from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.encoders.no_encoder import NONE
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling, open_spelled, open_spelling
+from omnisearch.indexer.parts.suggest_open import SuggestedItems, open_suggested
 from omnisearch.indexer.parts.table import ItemTable, open_table
 from omnisearch.indexer.parts.terms import TermsOf, open_terms
 from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex
@@ -25,7 +26,7 @@ from omnisearch.indexer.parts.words import Texts, Words, open_texts
 
 GENERATION = Kind(
     "generation",
-    6,
+    7,
     again="Run `omnisearch index build`.",
     mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
     "or `omnisearch index build`.",
@@ -43,6 +44,7 @@ _MANIFEST = {  # what is read of a manifest
     "synthetic": bool,
     "based_on": _NUMBER,
     "change": int,
+    "log": [int],
     "build_due": bool,
     "segments": [int],
     "entities": {entity: {"rows": int, "own": int} for entity in ENTITIES},
@@ -58,6 +60,7 @@ class Segment:
         number: of its generation; manifest: of that.
         tables, tokens, terms, texts, spaces: as of a `Generation`, with places instead of rows.
         spelled: the words of each item for `spelling`.
+        suggested: what its items give to suggestions; None if that was left out.
     """
 
     number: int
@@ -70,6 +73,7 @@ class Segment:
     spelled: dict[str, Words]
     spaces: dict[tuple[str, str], Space]
     spelling: Spelling
+    suggested: SuggestedItems | None
 
     def space(self, entity: str, name: str, dim: int) -> Space:
         """One of its spaces, or one without any vector."""
@@ -78,10 +82,12 @@ class Segment:
         return self.spaces.get((entity, name)) or Space(nothing, np.zeros(rows, bool), None)
 
 
-def open_segment(folder: Path, manifest: dict[str, Any], spaces: bool = True) -> Segment:
+def open_segment(
+    folder: Path, manifest: dict[str, Any], spaces: bool = True, suggestions: bool = True
+) -> Segment:
     """Open the segment in a generation's folder, whose files were compared with its manifest.
 
-    Without `spaces`, what is searched by vectors is left out.
+    Without `spaces`, what is searched by vectors is left out; without `suggestions`, these are.
 
     Raises:
         Corrupt: a file is not what the manifest says.
@@ -114,6 +120,9 @@ def open_segment(folder: Path, manifest: dict[str, Any], spaces: bool = True) ->
             for (entity, space), expected in (graphs.items() if spaces else ())
         },
         spelling=spelling,
+        suggested=open_suggested(folder, {entity: rows[entity] for entity in items})
+        if suggestions
+        else None,
     )
 
 

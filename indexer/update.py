@@ -73,7 +73,7 @@ def _manifest(workspace: Workspace, number: int) -> dict[str, Any]:
 
 def _fits(job: Job, manifest: dict[str, Any]) -> bool:
     """Whether a generation has the encoder, the tokens and the graphs that a build would have."""
-    facts, told = facts_of(job.db, job.encoder), manifest.get("options", {})
+    facts, told = facts_of(job), manifest.get("options", {})
     graphs = (told.get("m"), told.get("ef_construction"))
     return graphs == (job.options.m, job.options.ef_construction) and all(
         manifest.get(name) == facts[name] for name in ("checkpoint", "tokens_version")

@@ -26,6 +26,7 @@ from omnisearch.service.routes import items as routes_items
 from omnisearch.service.routes import operations as routes_ops
 from omnisearch.service.routes import pages as routes_pages
 from omnisearch.service.routes import search as routes_search
+from omnisearch.service.routes import suggest as routes_suggest
 from omnisearch.service.schemas import ErrorAnswer
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.lane import Lane
@@ -96,7 +97,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.serving, app.state.lane = serving, lane
-    all_routes = (routes_search, routes_embed, routes_feedback, routes_items, routes_ops)
+    all_routes = (
+        *(routes_search, routes_suggest, routes_embed, routes_feedback, routes_items, routes_ops),
+    )
     for routes in (*all_routes, routes_pages):
         app.include_router(routes.router)
     app.state.parameters = query_parameters(app)

@@ -69,6 +69,26 @@ class SearchAnswer(BaseModel):
     request_id: str
 
 
+class Suggested(BaseModel):
+    text: str = Field(description="What to search for; a category is a path such as A > B.")
+    kind: Literal["query", "category", "brand", "title"]
+    count: int = Field(
+        description="How many people asked the query, how many items have the brand or are in the "
+        "category; of a title its items, and how often these were engaged."
+    )
+    highlights: list[tuple[int, int]] = Field(
+        description="[start, end) of what was typed, in Unicode code points of the text."
+    )
+    typos: int = Field(description="Between what was typed and what was found.")
+
+
+class SuggestAnswer(BaseModel):
+    query: str
+    generation: int = Field(description="Number of the index generation that answered.")
+    suggestions: list[Suggested]
+    request_id: str
+
+
 class EmbedAnswer(BaseModel):
     query: str
     checkpoint: str

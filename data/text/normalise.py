@@ -141,6 +141,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(folded(text))
 
 
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text as it is stand in it: (start, end) in code points, in order."""
+    return [found.span() for found in _WORD.finditer(text)]
+
+
 def replace_words(text: str, replace: Callable[[str], str]) -> str:
     """The normalised text with its `words` replaced, but numbers and what is glued to them."""
 

@@ -83,6 +83,15 @@ def sync_tree(folder: Path) -> None:
         fsync_folder(Path(base))
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a published file, which never changes, another name; a copy where there are no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a published folder, renaming it first so that no reader sees a part of it."""
     gone = temporary_name(folder)

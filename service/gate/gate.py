@@ -29,6 +29,7 @@ from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.gate.turns import Turns
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
 from omnisearch.service.routes.pages import Page
+from omnisearch.service.routes.suggest import CACHED
 from omnisearch.service.serving.counters import ENDPOINTS
 from omnisearch.service.serving.lane import SMALL, Lane
 from omnisearch.service.serving.serving import Serving
@@ -36,11 +37,12 @@ from omnisearch.service.serving.serving import Serving
 _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
 _PATHS = {
     **{f"/v1/{name}": name for name in ("search", "embed", "compare", "related", "similar")},
-    **{f"/v1/{name}": name for name in ("feedback", "judgments", "items", "status")},
+    **{f"/v1/{name}": name for name in ("suggest", "feedback", "judgments", "items", "status")},
     **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
-_URGENT = frozenset(("search", "probes"))  # these do not wait for their turn
+_URGENT = frozenset(("search", "suggest", "probes"))  # these do not wait for their turn
+_COSTS = {"suggest": 0.1}  # of a client's requests per second; the others count 1
 _MOST_PARAMETERS = 64  # of a query: thousands would take long to read
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
 
@@ -155,7 +157,7 @@ class Gate:
                     how="Send the header: Authorization: Bearer KEY",
                 )
         if self._rates and endpoint != "probes":
-            self._rates.take(name or address)
+            self._rates.take(name or address, _COSTS.get(endpoint, 1.0))
         if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
             raise Refusal(
                 422,
@@ -180,7 +182,8 @@ class Gate:
         body = await quick_answer(self.serving, endpoint, query, request_id)
         if body is None:
             return False
-        kind = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        stored = CACHED.encode() if endpoint == "suggest" else b"no-store"
+        kind = [(b"content-type", b"application/json"), (b"cache-control", stored)]
         await _send(answer, 200, kind, body)
         return True
 

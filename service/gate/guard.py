@@ -53,17 +53,21 @@ class Rates:
         self.rate, self.burst = rate, float(burst)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, client: str) -> None:
-        """Count a request of a client; raises Refusal 429 if it has made too many."""
+    def take(self, client: str, cost: float = 1.0) -> None:
+        """Count a request of a client; raises Refusal 429 if it has made too many.
+
+        Args:
+            cost: 1 for a usual request.
+        """
         now = time.monotonic()
         left, since = self._buckets.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - since) * self.rate)
-        refused = left < 1.0
-        self._buckets[client] = (left if refused else left - 1.0, now)
+        refused = left < cost
+        self._buckets[client] = (left if refused else left - cost, now)
         if len(self._buckets) > _CLIENTS:
             self._buckets.popitem(last=False)
         if refused:
-            wait = max(1, int((1.0 - left) / self.rate + 0.999))
+            wait = max(1, int((cost - left) / self.rate + 0.999))
             raise Refusal(
                 429, "Too many requests.", how=f"Ask again in {wait} s.", retry_after=wait
             )

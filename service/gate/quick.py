@@ -1,6 +1,7 @@
-"""Answers the two most frequent requests without FastAPI, whose overhead exceeds their own cost.
+"""Answers the most frequent requests without FastAPI, whose overhead exceeds their own cost.
 
-They are GET /v1/embed?q= with a cached embedding, and GET /v1/search with `q` and optionally `k`.
+They are GET /v1/embed?q= with a cached embedding, and GET /v1/search and /v1/suggest with `q` and
+optionally `k`.
 The answers equal those of the routes; any other request, and any invalid one, is left to them.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
+from omnisearch.engine.suggest import MOST
 from omnisearch.service.routes.search import search_answer
+from omnisearch.service.routes.suggest import suggest_answer
 from omnisearch.service.schemas import MAX_TEXT
 from omnisearch.service.searching import Search, search
 from omnisearch.service.serving.serving import Serving
@@ -29,12 +32,15 @@ async def quick_answer(
     if endpoint == "embed":
         found = _SIMPLE_EMBED.match(query_string)
         return serving.cached_embedding(_text(found[1])) if found else None
-    if endpoint != "search":
+    if endpoint not in ("search", "suggest"):
         return None
     found = _SIMPLE_SEARCH.match(query_string)
     text = _text(found[1]) if found else ""
     if found is None or not 0 < len(text) <= MAX_TEXT:
         return None
+    if endpoint == "suggest":
+        k = int(found[2] or 8)
+        return await suggest_answer(serving, text, k, None, request_id) if k <= MOST else None
     seconds = serving.config.deadline_ms / 1000
     response = await search(serving, Search(text, seconds, int(found[2] or 20)))
     return search_answer(serving, response, request_id)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ENDPOINTS = (
-    *("search", "embed", "embed_batch", "compare", "related", "similar"),
+    *("search", "embed", "embed_batch", "compare", "related", "similar", "suggest"),
     *("feedback", "judgments", "items", "status", "pictures", "pages", "other"),
 )
 STATUSES = (

@@ -43,7 +43,7 @@ class Serving:
     """Everything that requests share. Opened and closed on the event loop.
 
     Attributes:
-        engine, embedder, pool, feedback, items: set from `open` to `close`.
+        engine, embedder, pool, suggesting, feedback, items: set from `open` to `close`.
         snapshot: the one that new requests are answered from.
         behind: a sentence where what was published last cannot be opened, else empty.
     """
@@ -51,6 +51,7 @@ class Serving:
     engine: SearchEngine
     embedder: QueryEmbedder
     pool: Pool
+    suggesting: Pool
     feedback: FeedbackLog
     items: ItemLog
 
@@ -94,6 +95,7 @@ class Serving:
         self.pictures.refresh()
         self.embedder = QueryEmbedder(self.engine.cache, self.snapshot.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
+        self.suggesting = Pool(1, self.config.waiting)
         self.feedback = FeedbackLog(self.workspace.feedback, self.log)
         self.items = ItemLog(self.workspace.catalogue, self.log)
         self.opened = True
@@ -128,6 +130,7 @@ class Serving:
         await asyncio.to_thread(self.feedback.close)
         await asyncio.to_thread(self.items.close)
         self.pool.close()
+        self.suggesting.close()
         self.embedder.close()
         self.engine.close()
         self._beat()

@@ -1,0 +1,101 @@
+"""Suggestions while somebody types: what begins with it, then what does but for a typo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from omnisearch.data.text.prefixes import matched_part, typed_key
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.query_language import checked_language
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.suggest import KINDS, Entries, Found, first_of
+
+MOST = 50
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One text that may be searched for.
+
+    Attributes:
+        text: as it is searched; a category is a path such as 'Shoes > Running'.
+        kind: 'query', 'category', 'brand' or 'title'.
+        count: how many people asked the query, how many items have the brand or are in the
+            category; of a title its items, and how often these were engaged.
+        highlights: the ranges [start, end) of what was typed, in Unicode code points of `text`.
+        typos: between what was typed and what was found.
+    """
+
+    text: str
+    kind: str
+    count: int
+    highlights: list[tuple[int, int]]
+    typos: int
+
+
+class Suggester:
+    """Suggests from the texts of one generation; safe for several threads."""
+
+    def __init__(self, sources: tuple[Entries, ...]) -> None:
+        self._sources = sources
+
+    def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
+        """At most k texts of which a word begins with `prefix`, the best first.
+
+        First come those that begin with it, then those of which another word does, then those that
+        do but for a typo (in words of 4 letters and more) or two (8 and more); of equal ones those
+        with the higher count. Typos are not in the first letter, unless nothing else is found.
+
+        Args:
+            prefix: what has been typed so far; a space at its end ends its last word.
+            k: 1 to 50.
+            language: only texts in this language, such as 'de', and those of no language; None for
+                all.
+
+        Raises:
+            InputError: k is not in that range, `prefix` is no text, or `language` is no code.
+        """
+        if not isinstance(prefix, str):
+            what = f"What was typed must be text, got {type(prefix).__name__}."
+            raise InputError(what, where="prefix")
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST:
+            raise InputError(f"k must be from 1 to {MOST}, got {k!r}.", where="k")
+        spoken = None if language is None else checked_language(language, "language")
+        key = typed_key(prefix)
+        return list(self.remembered(key, k, spoken)) if key.strip() else []
+
+    @cached_property
+    def remembered(self) -> Callable[[str, int, str | None], tuple[Suggestion, ...]]:
+        """The suggestions for a `typed_key`; the last ones are kept."""
+        return lru_cache(_REMEMBERED)(self._suggest)
+
+    def _suggest(self, key: str, k: int, language: str | None) -> tuple[Suggestion, ...]:
+        found = first_of([part.exact(key, k, language) for part in self._sources], k)
+        if len(found) < k:
+            near = [part.near(key, k, language) for part in self._sources]
+            found = first_of([found, *near], k)
+        if not found:
+            near = [part.near(key, k, language, any_first=True) for part in self._sources]
+            found = first_of(near, k)
+        return tuple(map(_suggestion, found))
+
+
+def _suggestion(found: Found) -> Suggestion:
+    part = matched_part(found.text, found.key)
+    return Suggestion(
+        found.text, KINDS[found.kind], found.count, [part] if part else [], found.typos
+    )
+
+
+def open_suggester(workspace: Workspace) -> Suggester:
+    """What suggests from the live generation, without what else searches need.
+
+    Raises:
+        NotReady: there is no generation. Corrupt: a file of it is damaged.
+    """
+    generation = Generation.open(workspace, spaces=False, encoder=False)
+    return Suggester(generation.suggestions)
