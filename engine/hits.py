@@ -5,16 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.text.highlights import highlights
 from omnisearch.data.text.links import safe_link
 from omnisearch.engine.index import Items
+from omnisearch.engine.query import Query
 from omnisearch.engine.response import Hit
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.indexer.parts.table import name_of
 
 
-def hits_of(snapshot: Snapshot, items: Items, scores: np.ndarray, first_rank: int = 1) -> list[Hit]:
-    """Hits of items in this order, with scores float32 (n,) and ranks from `first_rank`."""
+def hits_of(
+    snapshot: Snapshot,
+    items: Items,
+    scores: np.ndarray,
+    first_rank: int = 1,
+    query: Query | None = None,
+) -> list[Hit]:
+    """Hits of items in this order, with scores float32 (n,) and ranks from `first_rank`.
+
+    Args:
+        query: whose words are highlighted in the titles.
+    """
     shown = snapshot.index.display(items)
+    wanted = set() if query is None else set(query.wanted.ravel().tolist())
+    language = None if query is None else query.inflected
     codes = items.entity.tolist()
     return [
         Hit(
@@ -29,6 +43,7 @@ def hits_of(snapshot: Snapshot, items: Items, scores: np.ndarray, first_rank: in
             currency=fields.get("currency"),
             brand=fields.get("brand"),
             is_ad=fields["is_ad"],
+            highlights=highlights(name_of(fields), wanted, language) if wanted else [],
         )
         for place, (code, score, fields) in enumerate(
             zip(codes, scores.tolist(), shown, strict=True)

@@ -15,6 +15,8 @@ class Hit:
         title: the item's title, or its caption or description if it has none.
         link: the item's page on the web; None where that is not safe to follow.
         score: what the system orders by; not comparable between systems.
+        highlights: the ranges [start, end) of the title's words that the query has, in Unicode code
+            points; empty where no query was given.
         explain: the score of every stage and source, if requested (see
             `omnisearch.engine.explain`).
     """
@@ -31,6 +33,7 @@ class Hit:
     brand: str | None
     is_ad: bool
     explain: dict[str, Any] | None = None
+    highlights: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

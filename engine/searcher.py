@@ -87,7 +87,7 @@ class Searcher:
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)
         stages.lap("related")
-        hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1)
+        hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1, query=read)
         if explain:
             hits = [
                 replace(hit, explain=explain_hit(snapshot.rankers, ranking, place, acting))

@@ -40,6 +40,9 @@ class Hit(BaseModel):
     brand: str | None
     is_ad: bool
     explain: dict[str, Any] | None
+    highlights: list[tuple[int, int]] = Field(
+        description="[start, end) of the title's words that the query has, in Unicode code points."
+    )
 
 
 class RelatedQuery(BaseModel):

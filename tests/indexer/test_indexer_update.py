@@ -17,6 +17,7 @@ from indexer_fakes import WORDS, FakeEncoder, drop, engage, fill, new_catalogue,
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, open_catalogue, set_meta
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.prefixes import typed_key
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
@@ -24,6 +25,7 @@ from omnisearch.indexer import build as building
 from omnisearch.indexer import increment as updating
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation, live_number
+from omnisearch.indexer.parts.suggest import Found, first_of
 from omnisearch.indexer.parts.words import idf
 from omnisearch.indexer.update import update
 from omnisearch.indexer.verify import rollback, verify
@@ -82,8 +84,17 @@ def assert_same(updated: Generation, built: Generation, encoder: FakeEncoder) ->
     np.testing.assert_allclose(idf(every[0], wanted), idf(every[1], wanted))
     assert updated.spelling.counted() == built.spelling.counted()
     np.testing.assert_array_equal(updated.spelling.known, built.spelling.known)
+    for typed in ("s", "rug", "cop", "table l", "kitchne", "bras si", *WORDS[:3]):
+        assert suggested(updated, typed) == suggested(built, typed)
     for typo in ("walnt", "coper lamp", "chairtable", "sinks brss"):
         assert updated.spelling.respelled(typo) == built.spelling.respelled(typo)
+
+
+def suggested(generation: Generation, typed: str) -> list[Found]:
+    """What all sources suggest, with its counts."""
+    key, parts = typed_key(typed), generation.suggestions
+    found = [part.exact(key, 12) for part in parts] + [part.near(key, 12) for part in parts]
+    return first_of(found, 12)
 
 
 def built_anew(workspace: Workspace, folder: Path, backend: str = "tantivy") -> Generation:
