@@ -21,7 +21,15 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 
 EXAMPLES = int(os.environ.get("OMNISEARCH_FUZZ_EXAMPLES", "15"))  # of each operation and mode
 PATHS = (
-    *("/v1/search", "/v1/related", "/v1/similar", "/v1/compare", "/v1/embed", "/v1/feedback"),
+    *(
+        "/v1/search",
+        "/v1/suggest",
+        "/v1/related",
+        "/v1/similar",
+        "/v1/compare",
+        "/v1/embed",
+        "/v1/feedback",
+    ),
     *("/v1/judgments", "/v1/status", "/v1/session", "/healthz", "/readyz", "/metrics"),
     "/pictures/{entity}/{id}",
 )

@@ -30,6 +30,8 @@ def answered(server: Server, path: str) -> tuple[int, dict[str, str], Any]:
         ("/v1/search?q=%ff", "/v1/search?q=%ff&page=1"),
         ("/v1/search?q=+", "/v1/search?q=+&page=1"),
         ("/v1/search?q=lamp&k=99", "/v1/search?q=lamp&k=99&page=1"),
+        ("/v1/suggest?q=la", "/v1/suggest?k=8&q=la"),
+        ("/v1/suggest?q=caf%C3%A9+&k=5", "/v1/suggest?k=5&q=caf%C3%A9+"),
         ("/v1/embed?q=lamp", "/v1/embed?&q=lamp"),
     ],
 )
