@@ -87,7 +87,7 @@ class Suggester:
 def _suggestion(found: Found) -> Suggestion:
     part = matched_part(found.text, found.key)
     return Suggestion(
-        found.text, KINDS[found.kind], found.count, [part] if part else [], found.typos
+        found.text, KINDS[found.kind], found.counted, [part] if part else [], found.typos
     )
 
 

@@ -47,7 +47,7 @@ class Found(NamedTuple):
     form: bytes
     text: str
     kind: int
-    count: int
+    counted: int
     key: str
     whole: bytes
 
@@ -200,7 +200,7 @@ class Entries:
         first = np.concatenate(([0], np.flatnonzero(np.diff(small)) + 1))
         inside = np.arange(len(small)) - np.repeat(first, np.diff(first, append=len(small)))
         while len(bounds):
-            parts = [self._highest(*bounds[which].tolist(), wanted) for which in large.tolist()]
+            parts = [self._highest(start, end, wanted) for start, end in bounds[large].tolist()]
             which = np.concatenate([np.repeat(large, list(map(len, parts))), small])
             places = np.concatenate([*parts, bounds[small, 0] + inside])
             if (places[1:] < places[:-1]).any():
@@ -257,7 +257,7 @@ class Entries:
 
     @cached_property
     def _begins_at(self) -> memoryview:
-        return memoryview(self.at)
+        return self.at.data
 
 
 def _largest(values: np.ndarray, most: int) -> np.ndarray:

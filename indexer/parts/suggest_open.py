@@ -93,7 +93,7 @@ def open_suggested(folder: Path, rows: Mapping[str, int]) -> SuggestedItems:
 
 def _entries(columns: Mapping[str, np.ndarray]) -> Entries:
     """Check the columns of `Entries`; raises ValueError."""
-    own = {name: columns[name] for name in _COLUMNS}
+    own: dict[str, Any] = {name: columns[name] for name in _COLUMNS}
     for name, (kind, shape) in _COLUMNS.items():
         check_array(name, own[name], kind, shape)
     texts, words, letters = len(own["kinds"]), len(own["at"]), own["letters"].shape[1]
@@ -118,8 +118,8 @@ def _entries(columns: Mapping[str, np.ndarray]) -> Entries:
         raise ValueError("a language is out of range")
     _check_places("languages", np.maximum(own["languages"], 0), max(len(vocabulary), 1))
     own["texts"].tobytes().decode()
-    views = {name: memoryview(own.pop(name)) for name in ("texts", "keys")}
-    return Entries(**own, vocabulary=vocabulary, **views)
+    views: dict[str, Any] = {name: own.pop(name).data for name in ("texts", "keys")}
+    return Entries(vocabulary=vocabulary, **views, **own)
 
 
 def _check_places(name: str, places: np.ndarray, size: int) -> None:

@@ -21,6 +21,7 @@ from omnisearch.indexer.parts.suggest import END, ranks_of
 from omnisearch.indexer.parts.suggest_open import ITEMS_FILE, QUERIES_FILE
 
 LONGEST = 80  # characters of a suggestion; of a longer title its first words
+CATEGORY = "category"  # the attribute with an item's place in the shop
 PATH = ">"  # between the parts of a category
 
 _SHORTEST_WORD = 3  # of those that a typo may be in
@@ -43,7 +44,7 @@ class SuggestedTexts:
         language = primary(item["language"]) if item.get("language") else ""
         found = {(_shown(item.get("title")), 3, language): 1 + int(engaged)}
         found[_shown(item.get("brand")), 2, ""] = 1
-        for path in item.get("product_types") or ():
+        for path in _categories(item):
             found |= {(_shown(node), 1, ""): 1 for node in _nodes(path)}
         of, weights = self._of[entity], self._weights[entity]
         for text, weight in found.items():
@@ -91,6 +92,14 @@ def _shown(text: str | None) -> str:
     if len(plain) > LONGEST:
         plain = plain[: LONGEST + 1].rpartition(" ")[0] or plain[:LONGEST]
     return plain if whole_key(plain) else ""
+
+
+def _categories(item: Mapping[str, Any]) -> list[str]:
+    """The paths of an item's attribute `category`, or else its product types."""
+    value = (item.get("attributes") or {}).get(CATEGORY)
+    if value is None:
+        return item.get("product_types") or []
+    return [each for each in (value if isinstance(value, list) else [value]) if type(each) is str]
 
 
 def _nodes(path: str) -> list[str]:

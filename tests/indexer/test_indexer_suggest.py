@@ -124,7 +124,7 @@ def texts(entries: Sequence[Entries], typed: str, most: int = 8) -> list[tuple[s
     key = typed_key(typed)
     found = first_of([part.exact(key, most) for part in entries], most)
     found = found or first_of([part.near(key, most) for part in entries], most)
-    return [(each.text, each.count) for each in found]
+    return [(each.text, each.counted) for each in found]
 
 
 def test_queries_of_enough_people_and_of_no_person(small: Small) -> None:
@@ -158,14 +158,17 @@ def test_titles_brands_and_categories(small: Small) -> None:
     put(db, "product", id="a", title="Zebra  rug", brand="Zumo", product_types=["Home > Zone > Z"])
     put(db, "product", id="b", title="Zebra rug", brand="Zumo", product_types=["Home > Zone"])
     put(db, "product", id="c", title="zebra " + "very " * 30, engaged_queries=[["zebra", 5.0, 1]])
+    paths = '{"category": "Home > Zone"}'
+    put(db, "product", id="d", title="Rug", product_types=["Zinc"], attributes=paths)
     build(workspace, db, FakeEncoder())
     sources = Generation.open(workspace).suggestions
     shown = texts(sources, "zebra")
     assert shown[0][1] == 6 and shown[0][0].startswith("zebra very") and len(shown[0][0]) <= 80
     assert shown[1:] == [("Zebra rug", 2)]
     assert texts(sources, "zum") == [("Zumo", 2)]
-    assert texts(sources, "zon") == [("Home > Zone", 2), ("Home > Zone > Z", 1)]
-    assert texts(sources, "home") == [("Home", 2), ("Home > Zone", 2), ("Home > Zone > Z", 1)]
+    assert texts(sources, "zon") == [("Home > Zone", 3), ("Home > Zone > Z", 1)]
+    assert texts(sources, "home") == [("Home", 3), ("Home > Zone", 3), ("Home > Zone > Z", 1)]
+    assert texts(sources, "zin") == []
 
 
 def test_the_log_is_read_again_only_if_it_changed(small: Small) -> None:
