@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
             "omnisearch import clicks.txt --kind engagements --set entity=product --delimiter ';'",
             "omnisearch import pinsage.npy --vectors pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
-            "omnisearch import products.tsv --format google",
+            "omnisearch import products_export.csv --format shopify",
             "omnisearch import feedback",
         ),
     )(import_)
@@ -76,7 +76,11 @@ def import_(
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="The format of a data set or a shop system, see below."),
+        typer.Option(
+            "--format",
+            help="The format of a data set or a shop system, see below; or of a plain file, such "
+            "as csv. A shop system's is also known by its columns.",
+        ),
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -159,6 +163,8 @@ def show(workspace: Path, reports: Sequence[Report]) -> None:
 def sentences(report: Report) -> list[str]:
     """What a report says besides its counts."""
     told = list(report.notes)
+    if report.attributes:
+        told.append(f"Attributes: {', '.join(report.attributes)}.")
     if report.ignored:
         shown = ", ".join(report.ignored)
         told.append(f"Columns that {report.kind} do not have, and that were not read: {shown}.")

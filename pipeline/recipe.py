@@ -19,6 +19,8 @@ from omnisearch.data.workspace.errors import InputError, NothingToLearn
 if TYPE_CHECKING:
     import sqlite_utils
 
+    from omnisearch.data.importers.files import ImportOptions
+    from omnisearch.data.importers.importer import Feed
     from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace.progress import Progress
     from omnisearch.encoders.training.run import OnStep
@@ -52,7 +54,8 @@ def import_files(
 
     Args:
         kind: of the rows, such as 'pins'; by default from the file's name.
-        format: the paths are in the format of a data set or a shop system, such as 'esci'.
+        format: of the paths: of a data set or a shop system, such as 'esci' or 'shopify', or of a
+            plain file, such as 'csv'; by default a shop system's is known by its columns.
         mapping: our field → the file's column, such as {"title": "product_title"}.
         vectors: the paths are item vectors with this name, such as 'pinsage', of the `entity`.
         ids: the id list of an `.npy` file of vectors; by default the file beside it.
@@ -71,12 +74,15 @@ def import_files(
     from omnisearch.data.importers.files import ImportOptions, import_file
     from omnisearch.data.importers.folders import import_folder
     from omnisearch.data.importers.formats import format_named
+    from omnisearch.data.importers.readers import FORMATS
     from omnisearch.data.importers.vectors import import_vectors
 
-    importer = None if format is None else format_named(format)
+    plain = format in FORMATS
+    importer = None if format is None or plain else format_named(format)
     options = ImportOptions(
         mapping=dict(mapping or {}),
         strict=strict,
+        format=format if plain else None,
         constants=dict(constants or {}),
         delimiter=delimiter,
     )
@@ -88,16 +94,30 @@ def import_files(
     reports: list[Report] = []
     for path in files:
         if importer is not None:
-            reports += importer.read(space, path, progress)
+            reports += importer.read(space, path, progress, options)
         elif vectors is not None:
             reports.append(import_vectors(space, path, vectors, entity, ids, strict, progress))
         elif path == FEEDBACK and not path.exists():
             reports += import_feedback(space, progress)
         elif path.is_dir():
             reports += import_folder(space, path, options, progress)
+        elif feed := _feed(path, kind, options):
+            reports += feed.read(space, path, progress, options)
         else:
             reports.append(import_file(space, path, kind, options, progress))
     return reports
+
+
+def _feed(path: Path, kind: str | None, options: ImportOptions) -> Feed | None:
+    """The feed that a file is by its columns, unless it was said how to read it."""
+    from omnisearch.data.importers.detect import found_feed
+    from omnisearch.data.importers.files import kind_of
+
+    said = kind or kind_of(path)
+    if options.mapping or options.format or said not in (None, "products", "engagements"):
+        return None
+    feed = found_feed(path, options.delimiter)
+    return feed if feed and said in (None, feed.kind) else None
 
 
 def default_enrichers(workspace: WorkspaceLike) -> list[str]:

@@ -7,6 +7,8 @@ from omnisearch.data.importers.feeds import FEEDS
 from omnisearch.data.importers.importer import Importer
 from omnisearch.data.workspace.errors import InputError
 
+_FORMER = {"google": "google-merchant"}
+
 
 def formats() -> dict[str, Importer]:
     """Data sets, then feeds, by name; raises InputError if both use the same name."""
@@ -22,6 +24,7 @@ def formats() -> dict[str, Importer]:
 def format_named(name: str) -> Importer:
     """The data set or feed of this name, or an InputError with the known names."""
     known = formats()
+    name = _FORMER.get(name, name) if name not in known else name
     if name not in known:
         raise InputError(
             f"Unknown format {name!r}.", where="--format", how=f"Use one of {', '.join(known)}."

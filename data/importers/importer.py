@@ -1,20 +1,25 @@
-"""`Importer`: the registry entry of a data set or a feed."""
+"""`Importer` and `Feed`: the registry entries of data sets and feeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.registry import load_function
 
 if TYPE_CHECKING:
+    from omnisearch.data.importers.files import ImportOptions
     from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace import Workspace
     from omnisearch.data.workspace.progress import Progress
 
     Read = Callable[[Workspace, Path, Progress | None], list[Report]]
+
+# By its name, because it imports this module.
+_IMPORT_FEED = "omnisearch.data.importers.feeds.feed_file:import_feed"
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,48 @@ class Importer:
     function: str
 
     def read(
-        self, workspace: Workspace, path: Path, progress: Progress | None = None
+        self,
+        workspace: Workspace,
+        path: Path,
+        progress: Progress | None = None,
+        options: ImportOptions | None = None,
     ) -> list[Report]:
         """Import the folder or file; raises InputError if it is not in this format."""
+        if options is not None and (options.constants or options.delimiter or options.mapping):
+            raise InputError(
+                f"The format {self.name!r} has columns of its own.",
+                where="--set, --map and --delimiter",
+                how="Leave them out.",
+            )
         read: Read = load_function(self.function, f"format {self.name!r}")
         return read(workspace, path, progress)
+
+
+@dataclass(frozen=True)
+class Feed(Importer):
+    """A file of a shop system, whose rows are read as rows of one kind.
+
+    Attributes:
+        function: "module:function"; it takes a `feeds.feed_file.FeedFile` and returns our rows.
+        kind: the kind of these rows.
+        headers: names that the columns of such a file have, folded; `a|b` is one of the two.
+    """
+
+    kind: str = "products"
+    headers: tuple[str, ...] = ()
+
+    def read(
+        self,
+        workspace: Workspace,
+        path: Path,
+        progress: Progress | None = None,
+        options: ImportOptions | None = None,
+    ) -> list[Report]:
+        import_feed = load_function(_IMPORT_FEED, "feeds")
+        return [import_feed(self, workspace, path, progress, options)]
+
+    def has(self, columns: Collection[str]) -> bool:
+        """Whether a file with these columns, folded, is one."""
+        return bool(self.headers) and all(
+            any(name in columns for name in header.split("|")) for header in self.headers
+        )

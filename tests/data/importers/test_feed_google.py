@@ -66,17 +66,21 @@ def test_prices(workspace, tmp_path, price, read):
     assert table(workspace, "products", "price, currency, id") == [(*read, "a")]
 
 
-def test_bad_rows_are_refused_with_line_field_and_reason(workspace, tmp_path):
+def test_bad_prices_are_left_out_with_line_field_and_reason(workspace, tmp_path):
     rows = [("a", "1,299 USD", ""), ("b", "free", ""), ("c", "5 USD", "-1"), ("", "5 USD", "")]
     columns = ("id", "price", "sale_price")
     path = feed(tmp_path / "feed.tsv", *rows, ("d", "5 USD", ""), ("e",), columns=columns)
     [report] = import_named(workspace, path, "google")
     reason = "is not a price such as 19.99 USD"
     assert refusals(report) == [
-        (2, "price", reason),
         (3, "price", reason),
-        (4, "sale_price", reason),
+        (4, "sale_price", "is out of range"),
         (5, "id", "is missing"),
         (7, None, "has a different number of columns than the header"),
     ]
-    assert report.taken == 1
+    assert table(workspace, "products", "id, price, currency") == [
+        ("a", 1299.0, "USD"),
+        ("b", None, None),
+        ("c", 5.0, "USD"),
+        ("d", 5.0, "USD"),
+    ]

@@ -68,7 +68,8 @@ def test_times_of_day_and_durations_are_named(workspace, tmp_path, kind):
     column = pa.array([None, 2**30], width).cast(kind)
     path = products(tmp_path / "products.parquet", created_at=column, unknown=column)
     assert refusals(import_file(workspace, path)) == [
-        (2, "created_at", "is neither text, a number nor a time")
+        (2, "created_at", "is neither text, a number nor a time"),
+        (2, "unknown", "is neither text, a number nor a time"),
     ]
 
 

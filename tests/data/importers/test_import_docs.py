@@ -38,5 +38,5 @@ def test_every_action_is_documented():
 
 def test_the_tables_of_formats_are_those_of_the_registries():
     section = PAGE.split("\n## Data sets and feeds\n")[1].split("\n## ")[0]
-    named = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+    named = re.findall(r"^\| `(\w[\w-]*)` \|", section, flags=re.MULTILINE)
     assert named == [*DATASETS, *FEEDS]
