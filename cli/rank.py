@@ -88,7 +88,20 @@ def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
 
 
 def show(found: dict[str, Any], folder: Path | None) -> None:
-    """Print how the rankers order held-out queries, and what is live now."""
+    """Print what the rankers learned from, how they order held-out queries, and what is live."""
+    from omnisearch.data.catalogue.left_out import LeftOut
+
+    trained, held_out = found.get("trained_on", {}), found.get("held_out", {})
+    kinds = {"engagement": "of the log", "relevance": "judged"}
+    rows = [[kinds.get(of, of), count, held_out.get(of)] for of, count in trained.items()]
+    table(
+        f"Learned from {found.get('queries', 0):,} queries and {found.get('rows', 0):,} of their "
+        "candidates",
+        ["queries", "learned from", "of them held out to measure"],
+        rows,
+    )
+    for each in found.get("left_out", []):
+        out.print(str(LeftOut(**each)), markup=False, highlight=False, soft_wrap=True)
     for title, figures in (
         (
             "nDCG@10 by {}, held-out queries, candidates without a label left out",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from omnisearch.cli.common import (
     out,
 )
 from omnisearch.cli.progress import training_bar
+
+if TYPE_CHECKING:
+    from omnisearch.data.catalogue.left_out import LeftOut
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +63,7 @@ def train(
     """
     from omnisearch.encoders.training.parallel import reports
 
+    left_out: list[LeftOut] = []
     with training_bar() if reports() else nullcontext((None, None)) as (progress, on_step):
         folder = pipeline.train(
             workspace,
@@ -68,6 +72,7 @@ def train(
             resume=resume,
             progress=progress,
             on_step=on_step,
+            tell=left_out.append,
             backbone=backbone,
             pooling=pooling,
             steps=steps,
@@ -77,7 +82,10 @@ def train(
     if not reports():
         return None
     if json:
-        return emit_json("train", {"checkpoint": str(folder), "name": name})
+        told = {"checkpoint": str(folder), "name": name, "left_out": list(map(vars, left_out))}
+        return emit_json("train", told)
+    for each in left_out:
+        out.print(str(each), markup=False, highlight=False, soft_wrap=True)
     show(folder)
 
 

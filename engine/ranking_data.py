@@ -17,6 +17,7 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
+from omnisearch.data.catalogue.left_out import LeftOut, day, some
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
 from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import (
@@ -94,6 +95,7 @@ def collect(
     if snapshot.embeds:
         vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
         asked = [query.with_vector(row) for query, row in zip(asked, vectors, strict=True)]
+    left_out = labels_left_out(snapshot, db, options)
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
         read = asked[number]
@@ -117,8 +119,10 @@ def collect(
             progress(number + 1, len(queries))
     if not parts:
         none = np.zeros(0, np.float32)
-        return RankingData(np.zeros((0, len(feature_names())), np.float32), none, none, none)
-    return RankingData(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        X = np.zeros((0, len(feature_names())), np.float32)
+        return RankingData(X, none, none, none, left_out=left_out)
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return RankingData(*columns, left_out=left_out)
 
 
 def labels_of(
@@ -132,6 +136,42 @@ def labels_of(
     known = known_until(snapshot.generation.manifest)
     window = ranker_window(time_split(db), known, options.window_days)
     return _logged(db, window, measured, options), _judged(db, measured, options)
+
+
+def labels_left_out(
+    snapshot: Snapshot, db: sqlite_utils.Database, options: RankingOptions
+) -> list[LeftOut]:
+    """What `labels_of` does not take: engagement outside its window, and queries of either kind."""
+    measured = evaluation_queries(db)
+    known = known_until(snapshot.generation.manifest)
+    begins, ends = ranker_window(time_split(db), known, options.window_days)
+    engaged = "FROM engagements WHERE action <> 'impression' AND entity <> 'query'"
+    inside = "time >= ? AND time < ?"
+    ((outside,),) = db.conn.execute(f"SELECT COUNT(*) {engaged} AND NOT ({inside})", [begins, ends])
+    if begins < ends:
+        why = (
+            f"rankers learn from {day(begins)} to {day(ends - 1)}: from before, encoders and "
+            "features know the answers; what comes after is measured"
+        )
+    else:
+        why = "the log has no days that are neither learned from by encoders nor measured"
+    logged = db.conn.execute(f"SELECT DISTINCT query {engaged} AND {inside}", [begins, ends])
+    judged = db.conn.execute("SELECT DISTINCT query FROM judgments")
+    splits = dict(db.conn.execute("SELECT id, split FROM queries WHERE split IS NOT NULL"))
+    unseen = {"logged": set(splits), "judged": {q for q, of in splits.items() if of != "valid"}}
+    of_set = "a data set keeps them for training encoders or for its test"
+    asked = "they were asked in the week by which search is measured"
+    found = [LeftOut(outside, "events", why)]
+    for kind, rows in (("logged", logged), ("judged", judged)):
+        queries = {query for (query,) in rows}
+        free = queries - unseen[kind]
+        above = f"more than {options.queries:,}, the setting `queries` of [rank]"
+        found += [
+            LeftOut(len(queries & unseen[kind]), f"{kind} queries", of_set),
+            LeftOut(len(free & measured), f"{kind} queries", asked),
+            LeftOut(len(free - measured) - options.queries, f"{kind} queries", above),
+        ]
+    return [each for each in some(found) if each.count > 0]
 
 
 def _logged(

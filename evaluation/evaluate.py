@@ -4,7 +4,8 @@ Relevance comes from two sources. Held-out engagement: the pairs of the evaluati
 with gains of 1. Judged sets: the judgments of queries that no ranker is trained on (a data set's
 test queries, and those of the evaluation window), averaged over judges and scaled; one set for
 each prefix of the items' ids, such as 'esci' of 'esci:B07'. Each is measured again by its new
-items alone. A sample world also knows what is true.
+items alone. A sample world also knows what is true. An evaluation window with few queries is not
+measured: its figures would be chance.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
+from omnisearch.data.catalogue.left_out import LeftOut, day, some, window_left_out
+from omnisearch.data.catalogue.log_span import FEWEST
 from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.catalogue.splits import (
+    Split,
     evaluation_queries,
     evaluation_window,
     time_split,
     training_window,
 )
+from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.retrieval import answered
 from omnisearch.engine.snapshot import Snapshot
@@ -65,6 +70,7 @@ class EvaluateOptions:
         queries: maximum number of queries sampled from each set; None for all.
         pairs: maximum number of pairs of each entity and action for the recall of spaces.
         corpus: number of random entities that recall is measured among.
+        fewest: queries that the evaluation window must have.
     """
 
     systems: Sequence[str] | None = None
@@ -72,6 +78,7 @@ class EvaluateOptions:
     pairs: int = 80_000
     corpus: int = 1_500_000
     seed: int = 0
+    fewest: int = FEWEST
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Evaluation:
     """All figures of `omnisearch evaluate`; `notes` describe the data.
 
     `languages` is the recall of held-out pairs, including judged ones, by the languages of query
-    and item; empty if no pair crosses languages.
+    and item; empty if no pair crosses languages. `left_out` is what was not measured, and why.
     """
 
     generation: int
@@ -90,6 +97,7 @@ class Evaluation:
     languages: list[Recall]
     tables: list[SystemsTable]
     notes: list[str]
+    left_out: list[LeftOut]
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
@@ -144,12 +152,22 @@ def evaluate(
     """Recall of all spaces and metrics of all systems, on the held-out data available.
 
     `progress` counts queries over all sets. `truth` is that of the sample world in the catalogue.
+
+    Raises:
+        NotReady: the evaluation window has fewer queries than `options.fewest`, and there are no
+            judgments to measure by.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
     systems = options.systems or answered(snapshot, evaluated_systems())
-    begins, ends = evaluation_window(time_split(db))
-    pairs = held_out_pairs(db, options.pairs)
-    sets = {ENGAGEMENT: engaged_gains(pairs)} | judged_sets(db)
+    split = time_split(db)
+    begins, ends = evaluation_window(split)
+    pairs, judged = held_out_pairs(db, options.pairs), judged_sets(db)
+    thin = _thin(pairs, split, options.fewest)
+    if thin is not None:
+        if not judged:
+            raise NotReady(thin, where="the log", how=_MORE)
+        pairs = {}
+    sets = {ENGAGEMENT: engaged_gains(pairs)} | judged
     chosen = {name: _draw(gains, options) for name, gains in sets.items()}
     total, done = sum(len(queries) for queries in chosen.values()), 0
     tables, new = [], new_items(db)
@@ -180,7 +198,37 @@ def evaluate(
         recall=recall,
         languages=languages,
         tables=tables,
-        notes=data_notes(db) + _notes(snapshot, tables),
+        notes=data_notes(db) + _notes(snapshot, tables) + ([f"{thin} {_MORE}"] if thin else []),
+        left_out=window_left_out(db, split, (begins, ends)) + _judged_left_out(db, judged),
+    )
+
+
+_MORE = "Import a longer log, or have results judged: `omnisearch judge --help`."
+
+
+def _thin(pairs: Mapping[str, pa.Table], split: Split, fewest: int) -> str | None:
+    """What to say of an evaluation window with too few queries; None if it has enough, or none."""
+    queries = {query for table in pairs.values() for query in table["query"].to_pylist()}
+    if not queries or len(queries) >= fewest:
+        return None
+    return (
+        f"The week from {day(split.eval_from)} to {day(split.eval_until - 1)}, by which search is "
+        f"measured, has engagement of {len(queries)} queries only: figures of fewer than {fewest} "
+        "are chance."
+    )
+
+
+def _judged_left_out(db: sqlite_utils.Database, sets: Mapping[str, Any]) -> list[LeftOut]:
+    """Judged queries that are not measured."""
+    judged = {query for (query,) in db.conn.execute("SELECT DISTINCT query FROM judgments")}
+    kept = judged & evaluation_queries(db)
+    measured = {query for by_query in sets.values() for query in by_query}
+    learned = "rankers may have learned from them: they were not asked in the week that is measured"
+    return some(
+        [
+            LeftOut(len(judged - kept), "judged queries", learned),
+            LeftOut(len(kept - measured), "judged queries", "no judge found anything relevant"),
+        ]
     )
 
 

@@ -156,6 +156,7 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
             )
             lines.append(Text(f"{metric} of {last} minus that of " + ", ".join(told), "dim"))
     lines.extend(Text(note, "yellow") for note in evaluation.notes)
+    lines.extend(Text(str(each), "dim") for each in evaluation.left_out)
     return Group(*lines)
 
 

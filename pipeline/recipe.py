@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from omnisearch.data.importers.importer import Feed
     from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace.progress import Progress
-    from omnisearch.encoders.training.run import OnStep
+    from omnisearch.encoders.training.run import OnStep, TellLeftOut
     from omnisearch.evaluation.evaluate import Evaluation
     from omnisearch.indexer.signals import ItemsAndQueries
     from omnisearch.ranker.training import Rankers
@@ -171,6 +171,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_step: OnStep | None = None,
+    tell: TellLeftOut | None = None,
     **options: Any,
 ) -> Path:
     """Train the query, item and compatibility encoders; returns the best checkpoint's folder.
@@ -181,6 +182,7 @@ def train(
         resume: continue from the last checkpoint of an unfinished training of this name.
         progress: called while the catalogue is read, and again from 0 during the warm start.
         on_step: called after each step with a `StepReport`.
+        tell: called with each `LeftOut`: how much of the log is not learned from, and why.
         options: settings of [train], such as `steps`, `seed`, `backbone`; `warm_steps=0` starts
             without the encoder of 'enrich text'.
 
@@ -195,7 +197,7 @@ def train(
 
     with _opened(workspace, writing=True) as (space, db):
         config = load_section("train", preset_config(preset), space.settings, options)
-        return train_encoders(space, db, config, name, resume, progress, on_step)
+        return train_encoders(space, db, config, name, resume, progress, on_step, tell)
 
 
 def build_index(

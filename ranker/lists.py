@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from omnisearch.data.catalogue.left_out import LeftOut
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class RankingData:
             judge graded it. Other labels are assumed to be 0. None for all that are known.
         taught: float32 (n,), a teacher's grade of what nobody judged, NaN if there is none; None
             without a teacher.
+        left_out: what was not collected, and why.
     """
 
     X: np.ndarray
@@ -31,6 +35,7 @@ class RankingData:
     shown: np.ndarray | None = None
     judged: np.ndarray | None = None
     taught: np.ndarray | None = None
+    left_out: Sequence[LeftOut] = ()
 
     def __len__(self) -> int:
         return len(self.X)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.ranker.features import feature_names, l1_names
 from omnisearch.ranker.l1 import Linear
@@ -88,7 +89,8 @@ def train_rankers(
     each label, nDCG@10 on the held-out queries (mean) of L1, each head, the mix and every single
     feature as an ordering, over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of
     labelled`); the order that `chosen_order` picks by the latter; the importance of features; and
-    the numbers of rows and queries. The measured models were trained only on the other queries.
+    the numbers of rows and queries; what was `left_out`, and why. The measured models were trained
+    only on the other queries.
 
     Raises:
         InputError: shapes do not agree.
@@ -113,6 +115,7 @@ def train_rankers(
         "queries": len(np.unique(data.groups)),
         "trained_on": whole.sizes(),
         "held_out": test.sizes(),
+        "left_out": [asdict(each) for each in (*data.left_out, *_alike(data, whole))],
         "taught": taught,
         "relevance_weight": config.relevance_weight,
         "order": "l2",
@@ -140,6 +143,17 @@ def train_rankers(
         elif whole.sizes()[label]:
             report["importance"][label] = _importance(whole.all[label], getattr(l2, label))
     return Rankers(l1, l2, report)
+
+
+def _alike(data: RankingData, whole: Part) -> list[LeftOut]:
+    """The queries whose candidates all have the same label: they say nothing about order."""
+    found = []
+    for label, kind in zip(LABELS, ("logged", "judged"), strict=True):
+        known = ~np.isnan(getattr(data, label))
+        count = len(np.unique(data.groups[known])) - whole.sizes()[label]
+        why = "what they led to was not among what search finds, or all of it was as good"
+        found.append(LeftOut(max(0, count), f"{kind} queries", why))
+    return some(found)
 
 
 def _teaches(data: RankingData, kept_back: np.ndarray, test: Part, config: RankerConfig) -> bool:

@@ -99,6 +99,21 @@ def training_pairs(
     return tables
 
 
+def above_caps(db: sqlite_utils.Database, split: Split, caps: Caps) -> dict[str, int]:
+    """Data set → the number of its pairs that `training_pairs` leaves out as above the cap."""
+    found = {}
+    for name, (entity, actions) in DATASETS.items():
+        cap = {"pin": caps.pin, "product": caps.product}.get(entity)
+        if cap is not None:
+            pairs = _pairs_sql(entity, actions, train=True)
+            ((found[name],),) = db.conn.execute(
+                f"SELECT COALESCE(SUM(n - {cap}), 0) FROM "
+                f"(SELECT COUNT(*) AS n FROM ({pairs}) GROUP BY item_id) WHERE n > {cap}",
+                training_window(split),
+            )
+    return found
+
+
 def evaluation_pairs(
     db: sqlite_utils.Database, split: Split, seed: int = 0, sample: int = 80_000
 ) -> dict[str, pa.Table]:

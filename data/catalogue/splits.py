@@ -9,6 +9,7 @@ counted back from its last event (`time_split`):
     ───────────────────────────────┴────────────────────────────┴─────────────────┘
                               train_until                   eval_from         eval_until
 
+Strays do not count (`log_span`): a few events long after all others do not move the windows.
 A log of 22 days or less has no evaluation window: all of it is used for training, rankers learn
 from judgments alone, and features may read everything.
 
@@ -48,6 +49,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from omnisearch.data.catalogue.log_span import ENGAGED, begins_late, log_end
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace.errors import NotReady
 
@@ -70,12 +72,8 @@ _TEXT_NOTES = {
 }
 
 # Queries with a pair in the evaluation window (`pairs.window_pairs`), and those kept for test.
-_MEASURED = """
-    SELECT query FROM engagements
-    WHERE time >= ? AND time < ? AND action <> 'impression' AND (
-        entity = 'pin' AND item_id IN (SELECT id FROM pins)
-        OR entity = 'product' AND item_id IN (SELECT id FROM products)
-        OR entity = 'query' AND item_id <> query)
+_MEASURED = f"""
+    SELECT query FROM engagements WHERE time >= ? AND time < ? AND {ENGAGED}
     GROUP BY query, entity, item_id, action HAVING SUM(count) > 0
     UNION SELECT id FROM queries WHERE split = 'test'
 """
@@ -100,22 +98,20 @@ class Split:
 
 
 def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7) -> Split:
-    """The split of §4.2, counted back from the last event of the log.
+    """The split of §4.2, counted back from the last event of the log that is no stray.
 
     A log that spans no more than the gap and the evaluation window together (labels imported as
     engagement all have one time) would leave no training data, so the whole log is used for
     training (`train_until` is one past the last event) and the evaluation window is empty. An empty
     log gives Split(0, 0, 0).
     """
-    first, last = db.conn.execute(
-        "SELECT (SELECT MIN(time) FROM engagements), (SELECT MAX(time) FROM engagements)"
-    ).fetchone()
-    if last is None:
+    end = log_end(db, eval_days)
+    if end is None:
         return Split(0, 0, 0)
-    end = last + 1
     eval_from = end - eval_days * DAY
     train_until = eval_from - gap_days * DAY
-    if first >= train_until:
+    ((first,),) = db.conn.execute("SELECT MIN(time) FROM engagements")
+    if first >= train_until or begins_late(db, train_until):
         return Split(end, end, end)
     return Split(train_until, eval_from, end)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
+from omnisearch.data.catalogue.left_out import LeftOut, some, training_left_out
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
@@ -54,6 +55,7 @@ class Prepared:
     Attributes:
         valid: entity → validation pairs.
         pieces: word pieces of each query of the data; pad: the padding id.
+        left_out: what is not learned from, and why.
     """
 
     parts: Parts
@@ -62,6 +64,7 @@ class Prepared:
     pieces: list[list[int]]
     pad: int
     train_until: int
+    left_out: list[LeftOut]
 
 
 def prepare(
@@ -76,6 +79,10 @@ def prepare(
     pseudo = config.warm_steps > 0 and config.mix_pseudo > 0
     pairs = training_pairs(db, split, seed=config.seed, may_be_none=pseudo)
     tables, valid = hold_out(db, split, pairs, config)
+    held_out = sum(table.num_rows for table in pairs.values())
+    held_out -= sum(table.num_rows for table in tables.values())
+    to_validate = LeftOut(held_out, "pairs", "the training is validated by them")
+    left_out = training_left_out(db, split) + some([to_validate])
     if pseudo:
         tables |= pseudo_pairs(db, config.seed)
     texts = read_texts(db, progress)
@@ -98,7 +105,7 @@ def prepare(
         saved = _new_parts(workspace, db, config, vocabulary, data, features, sorted(strings))
     tokeniser = QueryTokeniser(saved.hub_tokeniser, config.max_query_tokens, config.query_prompt)
     pieces = tokeniser(data.queries)
-    return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until)
+    return Prepared(saved, data, valid, pieces, tokeniser.pad, split.train_until, left_out)
 
 
 def _new_parts(

@@ -13,6 +13,7 @@ import sqlite_utils
 import torch
 
 from omnisearch.data.catalogue.learned_from import encoders_learn_from
+from omnisearch.data.catalogue.left_out import LeftOut
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, write_pointer
@@ -47,6 +48,7 @@ from omnisearch.encoders.training.validate import Validator, recurrence
 from omnisearch.encoders.training.warm_start import warm_config, warm_start
 
 OnStep = Callable[[StepReport], None]
+TellLeftOut = Callable[[LeftOut], None]
 
 
 @dataclass
@@ -71,13 +73,14 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_step: OnStep | None = None,
+    tell: TellLeftOut | None = None,
 ) -> Path:
     """Train all encoders on the catalogue; returns the folder of the best checkpoint.
 
     With `resume`, the last unfinished training of this name continues from its last checkpoint,
     with the same losses as without the interruption; if there is none, a new one begins.
     `progress` is called while the catalogue is read, and again from 0 during the warm start;
-    `on_step` after each step.
+    `on_step` after each step, `tell` with each thing that is not learned from.
 
     Under `torchrun` the processes share each batch (`parallel`); only the first one validates,
     writes, and calls `on_step`.
@@ -106,6 +109,8 @@ def train(
         torch.manual_seed(config.seed)
         learned_from = encoders_learn_from(db)  # first: what comes in meanwhile is new
         prepared = prepare(workspace, db, config, parts, progress)
+        for each in prepared.left_out if tell and group.first else ():
+            tell(each)
         made = _Training(
             *(workspace, name, db, config, prepared, learned_from, last, on_step, group, progress)
         )

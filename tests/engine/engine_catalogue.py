@@ -87,6 +87,11 @@ def log_choices(db: Any) -> None:
     rows.append((UNTIL - DAY, "early words", "pin", "pin1", "save", 1))
     rows.append((UNTIL + 14 * DAY, "late words", "pin", "pin1", "save", 1))
     rows.append((UNTIL + 22 * DAY - 1, "boho sofa", "pin", "pin1", "save", 1))
+    rows += [  # or these two would be strays
+        (time, text, "pin", f"pin{n}", "impression", n)
+        for time, text in ((UNTIL - DAY, "early words"), (UNTIL + 22 * DAY - 2, "boho sofa"))
+        for n in range(2, 30)
+    ]
     names = "event, time, query, entity, item_id, action, position, count"
     db.conn.executemany(
         f"INSERT INTO engagements ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",

@@ -130,6 +130,24 @@ def test_judged_queries_bring_relevance_but_not_those_of_training_or_test(
     assert np.isnan(data.engagement).all()
     assert np.unique(data.relevance).tolist() == [0.0, 0.75]
     assert (data.relevance == 0.75).sum() == 2
+    (left,) = data.left_out
+    assert left.count == 2 and left.what == "judged queries" and "a data set keeps them" in left.why
+
+
+def test_what_is_not_learned_from_is_counted_with_its_reason(
+    logged: tuple[SearchEngine, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, db = logged
+    with db.conn:  # judgments of what people asked in the week that is measured
+        db.conn.execute("INSERT INTO judgments VALUES ('boho sofa', 'pin', 'pin1', 'a', 1, 0)")
+    data, _ = asked(engine, db, monkeypatch, queries=7)
+    told = {(each.what, each.count): each.why for each in data.left_out}
+    # Before, in the day after the fourteen, and in the measured week.
+    assert "learn from 2023-11-14 to 2023-11-28" in told["events", 3]
+    assert "asked in the week by which search is measured" in told["judged queries", 1]
+    assert told["logged queries", 33] == "more than 7, the setting `queries` of [rank]"
+    report = train_rankers(data).report
+    assert {"count": 1, "what": "judged queries"}.items() <= report["left_out"][-1].items()
 
 
 def test_the_same_seed_collects_the_same_rows_within_bounds(

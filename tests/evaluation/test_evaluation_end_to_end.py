@@ -37,7 +37,7 @@ def opened(tiny_workspace: Workspace, tmp_path_factory: Any) -> Any:
 
 def test_every_space_and_system_is_measured(opened: Any) -> None:
     engine, db = opened
-    result = evaluate(engine, db, EvaluateOptions(queries=12))
+    result = evaluate(engine, db, EvaluateOptions(queries=12, fewest=1))
     spaces = {(row.pairs_of.split("/")[0], row.space) for row in result.recall}
     assert {("pin", "learned"), ("pin", "pinsage"), ("pin", "bm25"), ("query", "learned")} <= spaces
     assert {("product", "itemsage"), ("product", "learned"), ("product", "bm25")} <= spaces

@@ -67,7 +67,10 @@ def test_held_out_engagement_is_that_of_the_last_week(logged: Any, db: Any) -> N
 def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
     told: list[tuple[int, int]] = []
     result = evaluate(
-        logged, db, EvaluateOptions(systems=SYSTEMS), lambda done, total: told.append((done, total))
+        logged,
+        db,
+        EvaluateOptions(systems=SYSTEMS, fewest=1),
+        lambda done, total: told.append((done, total)),
     )
     tables = {table.name: table for table in result.tables}
     assert set(tables) == {"held-out engagement", "judged", "judged: new items alone"}
@@ -111,7 +114,7 @@ def test_every_system_on_every_held_out_set(logged: Any, db: Any) -> None:
 def test_new_items_are_measured_beside_all(logged: Any, db: Any) -> None:
     engage(db, 8, 2, "old query", ("pin", "p2"), "impression")  # before training ended: not new
     db.conn.commit()
-    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1))
     tables = {table.name: table for table in result.tables}
     new = tables["held-out engagement: new items alone"]
     assert (new.queries, new.available) == (2, 2)
@@ -124,7 +127,7 @@ def test_new_items_are_measured_beside_all(logged: Any, db: Any) -> None:
         engage(db, event, 3, "old query", ("pin", pin), "impression")
     db.conn.commit()
     db.conn.execute("DELETE FROM judgments")
-    result = evaluate(logged, db, EvaluateOptions(SYSTEMS))
+    result = evaluate(logged, db, EvaluateOptions(SYSTEMS, fewest=1))
     assert [table.name for table in result.tables] == ["held-out engagement"]
     assert any("New items are not measured" in note for note in result.notes)
 
@@ -153,7 +156,7 @@ def test_judged_sets_are_of_queries_kept_back_by_prefix(logged: Any, db: Any) ->
 
 
 def test_a_sample_of_queries_is_seeded(logged: Any, db: Any) -> None:
-    one = EvaluateOptions(systems=SYSTEMS, queries=1, seed=5)
+    one = EvaluateOptions(systems=SYSTEMS, fewest=1, queries=1, seed=5)
     logged.asked.clear()
     evaluate(logged, db, one)
     first = list(logged.asked)
@@ -165,7 +168,7 @@ def test_a_sample_of_queries_is_seeded(logged: Any, db: Any) -> None:
 def test_nothing_held_out_is_said_not_raised(logged: Any, db: Any) -> None:
     db.conn.execute("DELETE FROM judgments")
     db.conn.execute("DELETE FROM engagements")
-    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1))
     assert result.tables == [] and result.recall == []
     assert any("No held-out data" in note for note in result.notes)
 
@@ -174,4 +177,30 @@ def test_leaking_features_stop_the_evaluation(logged: Any, db: Any) -> None:
     with db.conn:
         set_meta(db, "engaged_until", 100 * DAY)
     with pytest.raises(NotReady, match="leak"):
+        evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1))
+
+
+def test_a_week_of_few_queries_is_not_measured_and_that_is_said(logged: Any, db: Any) -> None:
+    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+    assert not any(table.name.startswith("held-out") for table in result.tables)
+    assert result.recall == []
+    (said,) = (note for note in result.notes if "engagement of" in note)
+    assert "from 1970-04-04 to 1970-04-11" in said and "of 2 queries only" in said
+    assert "fewer than 50" in said and "Import a longer log" in said
+    console = Console(file=StringIO(), width=80)
+    console.print(evaluation_tables(result))
+    assert "engagement of 2 queries only" in " ".join(console.file.getvalue().split())
+    with db.conn:
+        db.conn.execute("DELETE FROM judgments")
+    with pytest.raises(NotReady, match="of 2 queries only"):
         evaluate(logged, db, EvaluateOptions(systems=SYSTEMS))
+
+
+def test_judged_queries_that_are_not_measured_are_told(logged: Any, db: Any) -> None:
+    with db.conn:
+        db["judgments"].insert(
+            {"query": "never asked", "entity": "pin", "item_id": "p1", "judge": "x", "grade": 1.0}
+        )
+    found = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1)).to_json()["left_out"]
+    assert {"count": 1, "what": "judged queries"}.items() <= found[0].items()
+    assert "rankers may have learned from them" in found[0]["why"]
