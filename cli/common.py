@@ -81,17 +81,25 @@ def print_json(envelope: dict[str, Any]) -> None:
 
 
 def explained(error: BaseException, command: str) -> OmniError:
-    """An error as one for the user: its cause, the damage of a catalogue, or a bug."""
+    """An error as one for the user: its cause, the damage of a catalogue, or a bug.
+
+    What SQLite says is about the file that it was reading or writing, the catalogue or another.
+    """
     import sqlite3
 
     from omnisearch.data.catalogue.schema import catalogue_error, corrupt_catalogue, opened
     from omnisearch.data.catalogue.verify import damage_of
     from omnisearch.data.workspace import causes
 
+    if isinstance(error, sqlite3.Error) and (file := causes.database_of(error)) is not None:
+        for catalogue in opened:
+            if catalogue.resolve() == file.resolve():
+                return catalogue_error(error, catalogue)
+        if known := causes.cause_of(error, file):
+            return known
     for catalogue in () if isinstance(error, OmniError) else opened:
-        if isinstance(error, sqlite3.Error):
-            return catalogue_error(error, catalogue)
-        if causes.cause_of(error) is None and (damage := damage_of(catalogue)):
+        unclear = causes.cause_of(error) is None or causes.is_damage(error)
+        if unclear and (damage := damage_of(catalogue)):
             return corrupt_catalogue(f"The catalogue is damaged. {damage}", catalogue)
     return causes.explained(error, command)
 

@@ -12,7 +12,7 @@ from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
 from omnisearch.engine.filters import Filters
-from omnisearch.engine.index import Index, SourceRequest, SourceResult
+from omnisearch.engine.index import TOKENS, Index, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
@@ -34,9 +34,23 @@ def needs_vector(snapshot: Snapshot, system: System) -> bool:
 
 
 def answered(snapshot: Snapshot, names: Iterable[str]) -> list[str]:
-    """Those of the named systems that a snapshot has a source of."""
+    """Those of the named systems that can find something: one of their sources is indexed."""
     systems = [SYSTEMS.named(name, "system") for name in names]
-    return [system.name for system in systems if _sources_in(snapshot, system)]
+    return [
+        system.name
+        for system in systems
+        if any(_is_indexed(snapshot, source) for source in _sources_in(snapshot, system))
+    ]
+
+
+def _is_indexed(snapshot: Snapshot, source: Source) -> bool:
+    """Whether there is an index for a source: a shop without pins has no PinSage vectors."""
+    if source.search is not None:
+        return True
+    generation = snapshot.generation
+    if source.space == TOKENS:
+        return source.entity in generation.tokens
+    return (source.entity, source.space) in generation.spaces
 
 
 def _sources_in(snapshot: Snapshot, system: System) -> list[Source]:

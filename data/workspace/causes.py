@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import sqlite3
+import traceback
 from pathlib import Path
 
 from omnisearch.data.workspace.errors import Corrupt, OmniError, Unavailable
@@ -127,6 +128,27 @@ def explained(error: BaseException, command: str) -> OmniError:
         where=command,
         how="This is a bug in OmniSearch: run the command again with --debug and report it.",
     )
+
+
+def database_of(error: BaseException) -> Path | None:
+    """The file of the database that SQLite's error is about, None if it cannot be told.
+
+    SQLite does not say it: the file is that of the connection at hand where the error was raised.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        for value in [*frame.f_locals.values()]:
+            connection = getattr(value, "conn", value)  # of sqlite_utils
+            if isinstance(connection, sqlite3.Connection) and (file := _file_of(connection)):
+                return Path(file)
+    return None
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    try:
+        return str(next(iter(connection.execute("PRAGMA database_list")))[2])
+    except sqlite3.Error:  # closed meanwhile, or of another thread
+        return ""
 
 
 def is_damage(error: BaseException) -> bool:
