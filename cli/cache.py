@@ -29,7 +29,9 @@ CacheUrlOption = Annotated[
     ),
 ]
 
-app = typer.Typer(help="The query-embedding cache (30 days by default).", no_args_is_help=True)
+app = typer.Typer(
+    help="Embeddings of queries that were asked before, kept for 30 days.", no_args_is_help=True
+)
 
 
 @app.command(epilog=example("omnisearch cache stats"))
@@ -38,7 +40,7 @@ def stats(
     cache_url: CacheUrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Entries, age, hits and misses."""
+    """Show how many queries are kept, and how often they were asked again."""
     found = _opened(workspace, cache_url).stats()
     if json:
         return emit_json("cache stats", found)
@@ -51,7 +53,7 @@ def clear(
     cache_url: CacheUrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Drop all cached embeddings."""
+    """Forget all of them; they are made anew when they are asked."""
     dropped = _opened(workspace, cache_url).clear()
     if json:
         return emit_json("cache clear", {"dropped": dropped})
@@ -61,14 +63,16 @@ def clear(
 @app.command(epilog=example("omnisearch cache warm --head 1000"))
 def warm(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    head: Annotated[int, typer.Option(min=1, help="Number of head queries of the log.")] = 1000,
+    head: Annotated[
+        int, typer.Option(min=1, help="The most frequent so many queries of the log.")
+    ] = 1000,
     queries: Annotated[
         Path | None, typer.Option(help="Encode the queries in this file instead.")
     ] = None,
     cache_url: CacheUrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Encode queries ahead of time."""
+    """Encode the most frequent queries before anybody asks them."""
     from omnisearch.data.catalogue.items import head_queries
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace

@@ -23,7 +23,9 @@ from omnisearch.cli.progress import progress
 if TYPE_CHECKING:
     from omnisearch.evaluation.classification.labels import Labels
 
-app = typer.Typer(help="Classify queries into a taxonomy (§5.4).", no_args_is_help=True)
+app = typer.Typer(
+    help="Find the category of a query: put queries into a taxonomy (§5.4).", no_args_is_help=True
+)
 
 LabelsArgument = Annotated[
     Path,

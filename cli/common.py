@@ -1,9 +1,8 @@
-"""What all commands share: options, the JSON envelope, tables, dates and error rendering."""
+"""What all commands share: options, the JSON envelope, tables and error rendering."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +25,11 @@ WorkspaceOption = Annotated[
         "--workspace",
         "-w",
         envvar="OMNISEARCH_WORKSPACE",
-        help="The workspace folder, which contains everything.",
+        help="The folder of the shop: its data, models and indexes.",
     ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON envelope on stdout instead of text.")
+    bool, typer.Option("--json", help="Print JSON for programs instead of text.")
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 
@@ -146,13 +145,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def moment(seconds: float) -> str:
-    """A time in seconds since 1970 as people read it: 2024-03-31 17:05 UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def day(seconds: float) -> str:
-    """The day (UTC) of a time in seconds since 1970, as 2024-03-31."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"

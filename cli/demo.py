@@ -37,10 +37,10 @@ def register(app: typer.Typer) -> None:
 def demo(
     workspace: WorkspaceOption = Path("demo"),
     preset: Annotated[str, typer.Option(help="Size of world and model: tiny or demo.")] = "demo",
-    seed: Annotated[int, typer.Option()] = 7,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 7,
     json: JsonOption = False,
 ) -> None:
-    """Create a synthetic world, import, enrich, train, index, rank, then search and measure it."""
+    """Try everything on a made-up shop: import, enrich, train, index, rank, search and measure."""
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.compare import compare_query

@@ -19,13 +19,15 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.catalogue.splits import NO_LIMIT
+from omnisearch.data.workspace.dates import moment
 from omnisearch.data.workspace.errors import InputError
 
 UntilOption = Annotated[
     str | None,
     typer.Option(
-        help="Count engagements before this time (ISO 8601, or `now` for all). Default: end of the "
-        "training period, so that no feature has seen the evaluation."
+        help="Count what people did before this time: 2024-03-01, or `now` for all. By default up "
+        "to where training ends, so that no feature knows what search is measured by."
     ),
 ]
 ModelOption = Annotated[str, typer.Option(help="A model folder, or a hub name.")]
@@ -67,7 +69,8 @@ def _plain_command(name: str) -> Any:
 
 app = typer.Typer(
     cls=EnricherCommands,
-    help="Add board titles, engaged queries, captions and embeddings to the items.",
+    help="Add to the items what makes them findable: the queries that led to them, board titles, "
+    "captions, and embeddings of texts and pictures.",
     invoke_without_command=True,
     epilog=example("omnisearch enrich", "omnisearch enrich queries --until now"),
 )
@@ -95,7 +98,7 @@ def queries(
     until: UntilOption = None,
     window_days: Annotated[int, typer.Option(min=1, help="Days of the log to read.")] = 730,
     incremental: Annotated[
-        bool, typer.Option(help="Merge only events since the last run (§3.2.3).")
+        bool, typer.Option(help="Read only the events since the last run.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -231,6 +234,12 @@ def _until(text: str | None) -> int | None:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
+def _figure(key: str, value: Any) -> str:
+    if key.endswith("_until"):  # seconds since 1970
+        return "the end of the log" if value is None or value >= NO_LIMIT else moment(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
     """Run one enricher under a progress bar; returns its counts."""
     with progress(f"enrich {name}") as advance:
@@ -242,7 +251,7 @@ def _report(name: str, counts: dict[str, Any], json: bool) -> None:
     if json:
         return emit_json(f"enrich {name}", counts)
     figures = ", ".join(
-        f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key} {value}"
+        f"{key.replace('_', ' ')} {_figure(key, value)}"
         for key, value in counts.items()
         if key != "train_again"
     )

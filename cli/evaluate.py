@@ -34,19 +34,27 @@ def evaluate(
     systems: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated; the last is tested against the others.  [default: {evaluated}]"
+            help="Ways to search, comma-separated; the last is tested against the others.  "
+            "[default: those of {evaluated} that the shop has]"
         ),
     ] = None,
     queries: Annotated[
-        int, typer.Option(min=1, help="Maximum queries of each set, sampled by the seed.")
+        int, typer.Option(min=1, help="At most so many queries of each kind, drawn by the seed.")
     ] = 1000,
     corpus: Annotated[
-        int, typer.Option(min=1, help="Random entities that Recall@10 is measured among.")
+        int,
+        typer.Option(
+            min=1, help="At most so many items that Recall@10 searches among, drawn by the seed."
+        ),
     ] = 1_500_000,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn by chance.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Recall@10 of every space (§4.2), and nDCG and recall of every system, with intervals."""
+    """Measure how well search finds what people chose, or judges graded, and no training saw.
+
+    Recall@10: how often the chosen item is among the first ten, of all items (§4.2). nDCG@10: how
+    well the first ten are ordered, at most 1. Each figure comes with its 95% interval.
+    """
     options: dict[str, Any] = {"queries": queries, "corpus": corpus, "seed": seed}
     if systems is not None:
         options["systems"] = systems.split(",")

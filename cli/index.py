@@ -19,13 +19,17 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.dates import moment
 from omnisearch.data.workspace.errors import Corrupt
 
 app = typer.Typer(
-    help="Build, publish, check and roll back index generations.", no_args_is_help=True
+    help="Build the indexes that searches read, update, check and roll them back.",
+    no_args_is_help=True,
 )
 
-NameOption = Annotated[str, typer.Option("--name", help="The checkpoint to encode with.")]
+NameOption = Annotated[
+    str, typer.Option("--name", help="What was trained under this name encodes the items.")
+]
 NumberOption = Annotated[int | None, typer.Option(help="The generation; by default the live one.")]
 
 
@@ -35,7 +39,7 @@ def build(
     name: NameOption = "default",
     json: JsonOption = False,
 ) -> None:
-    """Encode what changed, build all indexes and publish them as a new generation.
+    """Build all indexes and put them live, as a new generation. Only what changed is encoded.
 
     Before any training, items are found by their words alone, and with a text encoder on this
     machine (the extra `minilm` or `multilingual`) by its embeddings too.
@@ -111,9 +115,11 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     for each in found["generations"]:
         number = f"{each['number']}{' (live)' if each['live'] else ''}"
         if "problem" in each:
-            rows.append([number, each["problem"], None, None, None])
+            rows.append([number, None, each["problem"], None, None, None])
             continue
-        counts = ", ".join(f"{says['rows']:,} {name}" for name, says in each["entities"].items())
+        counts = ", ".join(
+            f"{says['rows']:,} {name}" for name, says in each["entities"].items() if says["rows"]
+        )
         least = [
             min(
                 (space[of]["recall"] for space in each["spaces"].values() if space[of]),
@@ -121,9 +127,14 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
             )
             for of in ("recall", "item_recall")
         ]
-        rows.append([number, counts, *least, each["checkpoint"]])
-    columns = ["number", "items", "least recall", "of items", "checkpoint"]
+        rows.append([number, moment(each["created_at"]), counts, *least, each["checkpoint"][:8]])
+    columns = ["number", "built", "items", "least recall", "of items", "encoder"]
     table("Generations", columns, rows)
+    out.print(
+        "Least recall: the share of an exact search's results that the fast index finds too, in "
+        "its worst space; of items, by their own vectors.",
+        soft_wrap=True,
+    )
 
 
 @app.command(epilog=example("omnisearch index verify"))

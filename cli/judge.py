@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from omnisearch.evaluation.judging.sheets import SheetReport
 
 app = typer.Typer(
-    help="Human relevance evaluation (§5.1): draw results of two systems, mix them blind, collect "
+    help="Have people grade results (§5.1): draw results of two systems, mix them blind, collect "
     "three judgments per pair, report.",
     no_args_is_help=True,
 )

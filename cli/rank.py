@@ -22,12 +22,18 @@ from omnisearch.data.workspace.errors import NotReady
 if TYPE_CHECKING:
     from pathlib import Path
 
-app = typer.Typer(help="Train the L1 and L2 rankers, and show their report.", no_args_is_help=True)
+app = typer.Typer(
+    help="Learn the order of results: the light ranker (L1), the full one (L2), and a teacher.",
+    no_args_is_help=True,
+)
 
 
 @app.command(epilog=example("omnisearch rank train"))
 def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
-    """Train both rankers on what the engine retrieves for logged and judged queries."""
+    """Learn from clicks and judgments how to order what a search finds.
+
+    It says what it learned from, and what it left out and why.
+    """
     with progress("candidates of queries") as advance:
         rankers, folder = pipeline.train_rankers(workspace, advance)
     if json:

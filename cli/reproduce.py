@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from omnisearch.cli.common import JsonOption, emit_json, err, example, out
+from omnisearch.cli.progress import about, cores
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.reproduce.reproduce import Reproduce
@@ -51,7 +52,10 @@ def reproduce(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train what a table of the paper compares, under equal budgets, and measure it (§4, §5)."""
+    """For researchers: train what a table of the paper compares, and measure it (§4, §5).
+
+    It says how many trainings there are, and after the first how long the others will take.
+    """
     from omnisearch.data.workspace import Workspace
     from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
@@ -84,8 +88,14 @@ def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str
 
 def _told(number: int, total: int, name: str) -> Callable[[Any], None]:
     err.print(f"{number} of {total}: {name}", markup=False)
+    steps = 0
 
     def on_step(report: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:  # the first is slow
+            left = report.seconds * (report.steps - report.step + report.steps * (total - number))
+            err.print(f"  {total - number + 1} trainings take {about(left)} on {cores()}.")
         if report.recalls:
             recalls = ", ".join(f"{key} {value:.3f}" for key, value in report.recalls.items())
             err.print(f"  step {report.step}: validation Recall@10 {recalls}", markup=False)

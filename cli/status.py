@@ -10,12 +10,12 @@ from omnisearch.cli.common import (
     DEFAULT_WORKSPACE,
     JsonOption,
     WorkspaceOption,
-    day,
     emit_json,
     example,
     out,
     table,
 )
+from omnisearch.data.workspace.dates import day
 
 
 def register(app: typer.Typer) -> None:

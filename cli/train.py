@@ -36,28 +36,46 @@ def register(app: typer.Typer) -> None:
 def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     preset: Annotated[
-        str, typer.Option(help="tiny (tests), demo (minutes on two cores) or paper.")
+        str,
+        typer.Option(
+            help="How much to learn: demo (minutes to an hour on two cores), paper (for a GPU) or "
+            "tiny (for tests)."
+        ),
     ] = "demo",
-    name: Annotated[str, typer.Option(help="The checkpoint's name.")] = "default",
+    name: Annotated[
+        str, typer.Option(help="The name of what is trained, to keep several.")
+    ] = "default",
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="A model folder or hub name for the query tower; by default the preset's."
+            help="A folder or hub name of a language model that reads the queries; by default the "
+            "preset's."
         ),
     ] = None,
     pooling: Annotated[
         str | None,
-        typer.Option(help="cls (the paper's), mean or last; by default as the backbone tells."),
+        typer.Option(
+            help="How the backbone's words become one vector: cls (the paper's), mean or last; by "
+            "default as its files tell."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the training; by default the preset's.")
+    ] = None,
     warm_start: Annotated[
         bool, typer.Option(help="Start from the encoder of `enrich text`, if it was run.")
     ] = True,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same losses.")] = None,
-    resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of all that is drawn by chance: the same seed gives the same training."),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Continue a training that was interrupted.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Train the query, item and compatibility encoders on the engagement log (§3.4, §3.5).
+    """Learn from the log which items people mean by a query (the encoders; §3.4, §3.5).
+
+    It says first how long it will take, and what of the log it leaves out and why. Run
+    `omnisearch index build` afterwards.
 
     If started by torchrun, the processes share each batch.
     """

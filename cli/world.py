@@ -14,6 +14,7 @@ from omnisearch.cli.common import (
     out,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.dates import day
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def world(
     pictures: Annotated[bool, typer.Option(help="Draw an SVG picture of each item.")] = True,
     json: JsonOption = False,
 ) -> None:
-    """Write a small synthetic Pinterest as files that `omnisearch import` reads."""
+    """Write a made-up shop and its log, as files that `omnisearch import` reads."""
     from omnisearch.world import Size, generate
 
     with progress("sample world") as advance:
@@ -43,5 +44,14 @@ def world(
 
 
 def show(folder: Path, summary: dict[str, Any]) -> None:
-    counts = ", ".join(f"{value:,} {key}" for key, value in summary.items() if type(value) is int)
-    out.print(f"Wrote a synthetic sample world to {folder}: {counts}.", markup=False)
+    apart = ("seed", "from", "until")
+    counts = ", ".join(
+        f"{value:,} {key.replace('_', ' ')}"
+        for key, value in summary.items()
+        if type(value) is int and key not in apart
+    )
+    out.print(
+        f"Wrote a made-up shop to {folder}: {counts}; events from {day(summary['from'])} to "
+        f"{day(summary['until'])}.",
+        markup=False,
+    )

@@ -17,7 +17,7 @@ from hashlib import blake2b
 import numpy as np
 import sqlite_utils
 
-from omnisearch.data.catalogue.left_out import LeftOut, day, some
+from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.catalogue.schema import ACTIONS, ITEM_ENTITIES
 from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import (
@@ -29,6 +29,7 @@ from omnisearch.data.catalogue.splits import (
     rankers_may_see_logged,
     time_split,
 )
+from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.candidates import Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig

@@ -66,19 +66,19 @@ ENRICHERS: Registry[Enricher] = Registry(
     [
         Enricher(
             "boards",
-            "The 10 best board titles of each item (§3.2.2).",
+            "The titles of the boards that each item is saved to, the 10 best (§3.2.2).",
             "omnisearch.enrichment.boards:enrich_boards",
             by_default=True,
         ),
         Enricher(
             "queries",
-            "The 20 queries that engaged each item most (§3.2.3).",
+            "The queries that led people to each item, the 20 best (§3.2.3).",
             "omnisearch.enrichment.engaged_queries:enrich_queries",
             by_default=True,
         ),
         Enricher(
             "captions",
-            "Machine captions by a BLIP model (§3.2.1), cached by image and resumable.",
+            "Captions of the pictures, written by a BLIP model (§3.2.1); resumable.",
             "omnisearch.enrichment.captions:caption_images",
         ),
         Enricher(

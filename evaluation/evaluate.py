@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue.left_out import LeftOut, day, some, window_left_out
+from omnisearch.data.catalogue.left_out import LeftOut, some, window_left_out
 from omnisearch.data.catalogue.log_span import FEWEST
 from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
@@ -29,6 +29,7 @@ from omnisearch.data.catalogue.splits import (
     time_split,
     training_window,
 )
+from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.retrieval import answered

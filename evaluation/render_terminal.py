@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from omnisearch.data.workspace.dates import day
 from omnisearch.evaluation.compare import Column, Comparison, Shown
 from omnisearch.evaluation.compare_set import PairOfSystems, SetComparison
 from omnisearch.evaluation.evaluate import Evaluation
@@ -16,6 +17,7 @@ from omnisearch.evaluation.recall import Recall
 from omnisearch.evaluation.systems import Estimate, best_means
 from omnisearch.evaluation.wording import p_text, plain, price_text, system_name
 
+_ACROSS = 4  # metrics in 80 columns
 _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
 
 
@@ -98,12 +100,26 @@ def set_tables(comparison: SetComparison) -> RenderableType:
 
 def metrics_table(
     metrics: dict[str, dict[str, Estimate]], title: str, ceiling: Mapping[str, float] | None = None
+) -> RenderableType:
+    """Systems as rows, metrics with their 95% intervals as columns; last what is possible.
+
+    Where there are more metrics than fit into 80 columns, the others are in a table below.
+    """
+    best = list(best_means(metrics).items())
+    parts = [dict(best[at : at + _ACROSS]) for at in range(0, len(best), _ACROSS)]
+    grids = [_metrics_table(metrics, part, ceiling) for part in parts]
+    return Group(Text(title, "bold"), *grids)
+
+
+def _metrics_table(
+    metrics: dict[str, dict[str, Estimate]],
+    best: Mapping[str, float],
+    ceiling: Mapping[str, float] | None,
 ) -> Table:
-    """Systems as rows, metrics with their 95% intervals as columns; last what is possible."""
-    grid = Table(title=Text(title, "bold"), title_justify="left")
+    grid = Table()
     grid.add_column("system")
-    for name in (best := best_means(metrics)):
-        grid.add_column(name, justify="right")
+    for name in best:
+        grid.add_column(name, justify="right", overflow="fold")
     for system, columns in metrics.items():
         cells = [
             Text.assemble(
@@ -111,6 +127,7 @@ def metrics_table(
                 (f" {found.low:.3f}–{found.high:.3f}", "dim"),
             )
             for name, found in columns.items()
+            if name in best
         ]
         grid.add_row(Text(system), *cells)
     if ceiling:
@@ -140,7 +157,7 @@ def _pair_table(pair: PairOfSystems, comparison: SetComparison) -> RenderableTyp
 
 def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     """Recall of the spaces, then each set's metrics with tests against the last system."""
-    lines: list[RenderableType] = []
+    lines: list[RenderableType] = [Text(_measured(evaluation), "dim")]
     if evaluation.recall:
         lines.append(_recall_table(evaluation.recall))
     lines += _language_tables(evaluation.languages)
@@ -158,6 +175,14 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     lines.extend(Text(note, "yellow") for note in evaluation.notes)
     lines.extend(Text(str(each), "dim") for each in evaluation.left_out)
     return Group(*lines)
+
+
+def _measured(evaluation: Evaluation) -> str:
+    """What was measured: the generation, and the days of the log."""
+    if evaluation.eval_until <= evaluation.eval_from:
+        return f"Generation {evaluation.generation}; the log is too short to keep days back."
+    days = f"{day(evaluation.eval_from)} to {day(evaluation.eval_until - 1)}"
+    return f"Generation {evaluation.generation}; days that are kept back to measure by: {days}."
 
 
 def _recall_table(rows: list[Recall]) -> Table:

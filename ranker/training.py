@@ -151,7 +151,7 @@ def _alike(data: RankingData, whole: Part) -> list[LeftOut]:
     for label, kind in zip(LABELS, ("logged", "judged"), strict=True):
         known = ~np.isnan(getattr(data, label))
         count = len(np.unique(data.groups[known])) - whole.sizes()[label]
-        why = "what they led to was not among what search finds, or all of it was as good"
+        why = "none of their labelled items is among what search finds, or all are equally good"
         found.append(LeftOut(max(0, count), f"{kind} queries", why))
     return some(found)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from omnisearch.data.catalogue.log_span import FEWEST, late_events
 from omnisearch.data.catalogue.pairs import DATASETS, Caps, above_caps
 from omnisearch.data.catalogue.splits import Split, Window, training_may_see
+from omnisearch.data.workspace.dates import day
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -44,11 +44,6 @@ class LeftOut:
 def some(found: Iterable[LeftOut]) -> list[LeftOut]:
     """Those that left something out."""
     return [each for each in found if each.count]
-
-
-def day(time: int) -> str:
-    """The day (UTC) of a time in seconds since 1970."""
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}"
 
 
 def training_left_out(

@@ -24,6 +24,7 @@ from omnisearch.data.catalogue.splits import (
     training_may_see,
     training_window,
 )
+from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NothingToLearn
 
 # Table 1: data set → its entity type and actions.
@@ -93,7 +94,7 @@ def training_pairs(
     if not may_be_none and not any(table.num_rows for table in tables.values()):
         raise NothingToLearn(
             "The log has no engagements to train on.",
-            where=f"engagements before {split.train_until}",
+            where=f"events before {day(split.train_until)}",
             how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
         )
     return tables

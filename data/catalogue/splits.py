@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.catalogue.log_span import ENGAGED, begins_late, log_end
 from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NotReady
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def check_leak(db: sqlite_utils.Database, split: Split) -> None:
         if until is not None and until > split.train_until:
             raise NotReady(
                 f"{feature} were computed from events after the end of training "
-                f"({split.train_until}): the evaluation would leak into the features.",
+                f"({day(split.train_until)}): the evaluation would leak into the features.",
                 where="catalogue",
                 how=f"Run `{command}` without --until.",
             )

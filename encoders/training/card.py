@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omnisearch.data.workspace.dates import moment
 from omnisearch.encoders.config import Config, config_to_json
 
 _TASKS = {
@@ -51,7 +52,7 @@ def write_card(config: Config, facts: dict[str, Any]) -> str:
         f"- Catalogue: {items}.",
         f"- Continuous features of items: {features or 'none'}.",
         f"- Compatible with: {spaces or 'no pre-existing embedding'}.",
-        f"- Events up to {facts['train_until']} (seconds since 1970 UTC, exclusive).",
+        f"- Events before {moment(facts['train_until'])}.",
         "",
         "## Evaluation",
         "",
