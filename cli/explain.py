@@ -42,8 +42,14 @@ def explanation(response: Response) -> RenderableType:
     legend = [f"{_STAGES[key][0]}: {_STAGES[key][1]}" for key in columns]
     if any(explain.get("blend") == "bound" for explain in told.values()):
         legend.append(f"*: {_BOUND}")
+    ruled = [
+        f"Rules at {hit.rank}: {', '.join(rules)}"
+        for hit in response.hits
+        if (rules := told[hit.rank].get("rules"))
+    ]
     seconds = ", ".join(f"{name} {spent:.1f}" for name, spent in response.stages.items())
-    lines = [f"found by: {_FOUND_BY}", *legend, f"Milliseconds of each stage: {seconds}"]
+    stages = f"Milliseconds of each stage: {seconds}"
+    lines = [*ruled, f"found by: {_FOUND_BY}", *legend, stages]
     return Group(grid, *(Text(line, "dim") for line in lines))
 
 

@@ -122,8 +122,9 @@ def collect(
         none = np.zeros(0, np.float32)
         X = np.zeros((0, len(feature_names())), np.float32)
         return RankingData(X, none, none, none, left_out=left_out)
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return RankingData(*columns, left_out=left_out)
+    X, *labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    group, gain, grade, weight, shown, graded, soft = labels
+    return RankingData(X, group, gain, grade, weight, shown, graded, soft, left_out)
 
 
 def labels_of(

@@ -109,8 +109,9 @@ def train(
         torch.manual_seed(config.seed)
         learned_from = encoders_learn_from(db)  # first: what comes in meanwhile is new
         prepared = prepare(workspace, db, config, parts, progress)
-        for each in prepared.left_out if tell and group.first else ():
-            tell(each)
+        if tell and group.first:
+            for each in prepared.left_out:
+                tell(each)
         made = _Training(
             *(workspace, name, db, config, prepared, learned_from, last, on_step, group, progress)
         )

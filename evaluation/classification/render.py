@@ -48,6 +48,6 @@ def markdown(report: ClassificationReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _percent(share: float, sign: str = "") -> str:
+def _percent(share: float | None, sign: str = "") -> str:
     """A share as a percentage; – for a level without test queries."""
-    return f"{share:{sign}.1%}" if isfinite(share) else "–"
+    return f"{share:{sign}.1%}" if share is not None and isfinite(share) else "–"

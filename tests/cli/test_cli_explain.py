@@ -41,7 +41,7 @@ def hit(rank: int, **changed: Any) -> Hit:
 
 @pytest.fixture
 def text(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    hits = [hit(1), hit(2, blend="bound", l2=None)]
+    hits = [hit(1), hit(2, blend="bound", l2=None, rules=["sinks first"])]
     response = Response(
         *("copper sink", "copper sink", hits, [], 3, 12.5, 2), stages={"query": 8.1, "l1": 0.4}
     )
@@ -69,4 +69,5 @@ def test_the_legend_explains_what_is_shown_and_nothing_else(text: list[str]) -> 
     told = [line.split(":")[0] for line in text if ": " in line]
     assert {"found by", "words", "meaning", "L1", "L2", "*"} <= set(told)
     assert not {"older", "fusion", "teacher"} & set(told)
+    assert "Rules at 2: sinks first" in text
     assert "Milliseconds of each stage: query 8.1, l1 0.4" in text

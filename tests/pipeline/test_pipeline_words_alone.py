@@ -111,7 +111,7 @@ def test_updates_publish_what_changed(shop: Workspace, tmp_path: Path) -> None:
 
 
 def test_systems_are_measured_and_rankers_trained(logged: Workspace, tmp_path: Path) -> None:
-    found = pipeline.evaluate(logged, queries=30)
+    found = pipeline.evaluate(logged, queries=30, fewest=1)
     assert {"token", "rrf", "l1", "full"} == set(found.tables[0].metrics)
     assert {recall.space for recall in found.recall} == {"bm25"}
     assert any("no embeddings yet" in note for note in found.notes)
