@@ -146,7 +146,8 @@ class Watch:
             self.tell(f"{shown} was not imported: {known}")
             return
         refused = f", {report.refused:,} refused, see {report.rejects}" if report.refused else ""
-        self.tell(f"{shown}: {report.rows:,} rows, {report.changed:,} changed{refused}.")
+        values = f", {report.left_out:,} values left out" if report.left_out else ""
+        self.tell(f"{shown}: {report.rows:,} rows, {report.changed:,} changed{values}{refused}.")
         if report.changed:
             self.update_at = 0.0
         if _state(path) == state:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
+from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
@@ -29,7 +32,7 @@ def import_folder(
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
     {"synthetic": true} marks the catalogue as synthetic, and the truth of a sample world beside it
-    is kept for evaluation. Other files are ignored.
+    is kept for evaluation. Other files are named in the first report.
 
     Raises:
         InputError: as `import_file`, or the folder has no such file, or a mapping is given.
@@ -59,12 +62,33 @@ def import_folder(
     _mark_synthetic(workspace, folder)
     reports = []
     for kind, path in rows:
-        reports.append(import_file(workspace, path, kind, options, progress))
+        feed = found_feed(path) if kind in ("products", "engagements") else None
+        if feed is not None and feed.kind == kind:
+            reports += feed.read(workspace, path, progress, options)
+        else:
+            reports.append(import_file(workspace, path, kind, options, progress))
     for (name, entity), path in vectors:
         strict = options.strict
         report = import_vectors(workspace, path, name, entity, strict=strict, progress=progress)
         reports.append(report)
-    return reports
+    return [_naming(reports[0], _left_aside(files, [*rows, *vectors])), *reports[1:]]
+
+
+def _left_aside(files: list[Path], read: list[Any]) -> list[str]:
+    """Files of the folder that were not imported, beside those that belong to others."""
+    known = {path for _, path in read}
+    beside = {path.with_suffix(suffix) for path in known for suffix in (".ids", ".txt")}
+    others = sorted({*files} - known - beside)
+    return [path.name for path in others if path.name not in ("meta.json", TRUTH)]
+
+
+def _naming(report: Report, names: list[str]) -> Report:
+    """The report with the names of files that were left aside."""
+    if not names:
+        return report
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if names[20:] else "")
+    note = f"Other files of the folder were not imported: {shown}."
+    return replace(report, notes=(*report.notes, note))
 
 
 def _mark_synthetic(workspace: Workspace, folder: Path) -> None:

@@ -334,6 +334,7 @@ def test_a_folder_is_imported_in_the_order_of_its_references(workspace, tmp_path
         "engagements",
     ]
     assert all(report.refused == 0 for report in reports)
+    assert reports[0].notes == ("Other files of the folder were not imported: notes.txt.",)
     db = open_catalogue(workspace.catalogue)
     assert get_meta(db, "synthetic") is True
     db.conn.close()
