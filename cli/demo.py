@@ -87,8 +87,7 @@ def demo(
         out.print(comparison_table(comparison))
     with _timed("evaluate", seconds):
         with progress("queries") as advance:
-            few = {"fewest": 1} if preset == "tiny" else {}  # its log is for tests
-            found = pipeline.evaluate(space, advance, queries=500, **few)
+            found = pipeline.evaluate(space, advance, queries=500)
         evaluate.show(found)
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
