@@ -61,6 +61,9 @@ class Response:
         stages: milliseconds of each stage.
         notes: notes to the user about this answer.
         degraded: sources and stages that were left out to meet a deadline.
+        nothing_fits: no item has a word of the query, and none is nearer to it than to noise: there
+            are no hits, but those that a rule pins.
+        tried: what was tried where nothing fits, in sentences.
         rules: the names of the shop's rules that act on this query, if `explain` was requested.
     """
 
@@ -80,6 +83,8 @@ class Response:
     language: str | None = None
     language_source: str | None = None
     rules: list[str] = field(default_factory=list)
+    nothing_fits: bool = False
+    tried: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""

@@ -74,8 +74,7 @@ def retrieve(
     Items that the acting rules hide are not returned, and those that they pin are among the
     candidates if filters allow them.
     """
-    index = snapshot.index
-    hidden = {e: acting.hidden(e) if acting else None for e in ITEM_ENTITIES}
+    index, hidden = snapshot.index, _hidden(acting)
     asked: list[Source] = []
 
     def requests() -> Iterator[SourceRequest]:
@@ -101,6 +100,15 @@ def retrieve(
     context.retrieved = True
     found = {s.name: context.results[s.name] for s in sources if s.name in context.results}
     return merge(found | _pinned(index, filters, acting, hidden))
+
+
+def pinned_alone(index: Index, filters: Filters | None, acting: Acting | None) -> Candidates:
+    """The items that the acting rules pin, where nothing else is to be shown."""
+    return merge(_pinned(index, filters, acting, _hidden(acting)))
+
+
+def _hidden(acting: Acting | None) -> dict[str, np.ndarray | None]:
+    return {entity: acting.hidden(entity) if acting else None for entity in ITEM_ENTITIES}
 
 
 def _pinned(

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.blend import Shares
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline, SearchContext
 from omnisearch.engine.explain import explain_hit
 from omnisearch.engine.filters import Filters
+from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import SourceRequest
 from omnisearch.engine.query import Query
@@ -21,7 +23,7 @@ from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking import Ranking, Stages, blended, moved, rank_candidates
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
-from omnisearch.engine.retrieval import needs_vector, retrieve, sources_in
+from omnisearch.engine.retrieval import needs_vector, pinned_alone, retrieve, sources_in
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import RELATED
@@ -78,7 +80,7 @@ class Searcher:
         if needs_vector(snapshot, chosen) and read.vector is None:
             context.left_out.append("query_embedding")
         acting = snapshot.acting(read)
-        ranking = self._rank(read, chosen, filters, page * k, context, stages, acting)
+        ranking, near = self._rank(read, chosen, filters, page * k, context, stages, acting)
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:
             notes.append(WORDS_ALONE)
@@ -86,6 +88,10 @@ class Searcher:
             notes.append("No rankers are trained: the starter ranker orders the results.")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)
+        if near is not None:
+            notes.append(NOTHING_FITS)
+            floor = snapshot.generation.floor or 0.0
+            related = [each for each in related if each.score >= floor]
         stages.lap("related")
         hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1, query=read)
         if explain:
@@ -111,6 +117,8 @@ class Searcher:
             notes=notes,
             degraded=context.left_out,
             rules=_named(read, acting) if explain else [],
+            nothing_fits=near is not None,
+            tried=[] if near is None else tried(read, near, len(related)),
         )
 
     def rank(
@@ -127,7 +135,7 @@ class Searcher:
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
         acting = self.snapshot.acting(read)
-        ranking = self._rank(read, chosen, filters, k, NoDeadline(), Stages(), acting)
+        ranking, _ = self._rank(read, chosen, filters, k, NoDeadline(), Stages(), acting)
         items, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
         places = zip(items.entity.tolist(), items.row.tolist(), scores.tolist(), strict=True)
@@ -173,10 +181,17 @@ class Searcher:
         context: SearchContext,
         stages: Stages,
         acting: Acting | None,
-    ) -> Ranking:
+    ) -> tuple[Ranking, float | None]:
+        """The ranking, and where nothing fits the query the highest cosine of any item."""
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
         candidates = retrieve(snapshot, query, sources, config, filters, context, acting)
+        floor, near = snapshot.generation.floor, None
+        by_meaning = any(source.space == LEARNED for source in sources)
+        if floor is not None and query.vector is not None and by_meaning and not context.left_out:
+            near = unfit(snapshot.index, query, candidates, floor, config.ef)
+        if near is not None:
+            candidates = pinned_alone(snapshot.index, filters, acting)
         stages.lap("retrieve")
         ranking = rank_candidates(
             snapshot, candidates, query, system.order, sources, config, context, stages
@@ -189,7 +204,7 @@ class Searcher:
             shares = _shares(config, filters) if system.order == "full" else Shares()
             ranking = blended(snapshot, query, ranking, shares, places, pins)
             stages.lap("blend")
-        return ranking
+        return ranking, near
 
 
 def _named(query: Query, acting: Acting | None) -> list[str]:

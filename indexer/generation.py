@@ -79,6 +79,13 @@ class Generation:
     spelling: Spelling
     suggestions: tuple[Entries, ...]
 
+    @property
+    def floor(self) -> float | None:
+        """The cosine below which an item is no nearer to a query than to noise, as its build
+        measured it (`indexer.floor`); None if it did not."""
+        measured = self.segments[0].manifest.get("floor")
+        return None if measured is None else measured["cosine"]
+
     @classmethod
     def open(
         cls,

@@ -25,6 +25,7 @@ from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, w
 from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
+from omnisearch.indexer.floor import floor_of
 from omnisearch.indexer.generation import DEAD_FILE, ENCODER, Dead
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling import NO_KEYS, keys_of, write_spelled, write_spelling
@@ -145,7 +146,7 @@ def publish(job: Job, signals: dict[str, EntitySignals], below: Below) -> int:
     number = next_number(job.workspace)
     with new_folder(job.workspace.generation(number)) as folder:
         facts = _facts(job)
-        spaces = _write_segment(job, folder, signals, build=False)
+        spaces, _ = _write_segment(job, folder, signals, build=False)
         _write_queries(job, folder, facts, job.workspace.generation(below.number))
         _describe(folder, number, facts, spaces, signals, below)
     make_live(job, number)
@@ -156,7 +157,9 @@ def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Wr
     """Write the segment of a build into a folder, reading one state of the catalogue."""
     facts = _facts(job)
     _write_queries(job, folder, facts)
-    return Written(facts, _write_segment(job, folder, signals, build=True), signals)
+    described, spaces = _write_segment(job, folder, signals, build=True)
+    facts["floor"] = floor_of(job.db, job.encoder, signals, spaces, job.options.recall_ef)
+    return Written(facts, described, signals)
 
 
 def name_build(job: Job, folder: Path, written: Written) -> int:
@@ -231,10 +234,10 @@ def _describe(
 
 def _write_segment(
     job: Job, folder: Path, signals: dict[str, EntitySignals], build: bool
-) -> list[dict[str, Any]]:
-    """Write all parts; returns the descriptions of the spaces."""
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], Space]]:
+    """Write all parts; returns the descriptions of the spaces, and these."""
     if not signals:
-        return []
+        return [], {}
     words, suggested = SpelledWords(), SuggestedTexts()
     codes: list[np.ndarray] = []
     spaces: dict[tuple[str, str], Space] = {}
@@ -255,7 +258,7 @@ def _write_segment(
     if build:
         job.encoder.copy_to(folder / ENCODER)
     queries = signals["query"].spaces.get(LEARNED) if build else None
-    return [
+    described = [
         {
             "entity": entity,
             "space": name,
@@ -269,6 +272,7 @@ def _write_segment(
         }
         for (entity, name), space in spaces.items()
     ]
+    return described, spaces
 
 
 def _write_items(

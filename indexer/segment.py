@@ -35,6 +35,7 @@ GENERATION = Kind(
 _NUMBER = (int, type(None))
 _SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
 _MEASURED = (dict, type(None))
+_FLOOR = {"cosine": float, "nonsense": {str: float}, "real": {str: float}, "of": int}
 _MANIFEST = {  # what is read of a manifest
     "number": int,
     "checkpoint": str,
@@ -145,6 +146,8 @@ def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str,
         for path in map(Path, manifest["files"])
         if path.stem.endswith("-present")
     }
+    if manifest.get("floor") is not None:
+        check_shape(manifest["floor"], _FLOOR)
     here = ENTITIES if manifest["based_on"] is None else [key for key in ENTITIES if rows[key]]
     without = manifest["checkpoint"] == NONE
     learned = {(entity, LEARNED) for entity in here}

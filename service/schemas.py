@@ -68,6 +68,10 @@ class SearchAnswer(BaseModel):
     stages: dict[str, float]
     notes: list[str]
     degraded: list[str] = Field(description="Sources and stages left out to meet the deadline.")
+    nothing_fits: bool = Field(
+        description="Whether no item has a word of the query and none is near to it."
+    )
+    tried: list[str] = Field(description="What was tried where nothing fits, in sentences.")
     rules: list[str] = Field(description="With `explain`, the shop's rules that act on the query.")
     request_id: str
 

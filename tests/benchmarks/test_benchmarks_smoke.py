@@ -49,6 +49,7 @@ WITH_WORKSPACE = {
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
     "rules": "--rules 200 --queries 10 --rounds 1",
+    "nothing_fits": "--queries 10 --noise 6",
 }
 SLOW = {
     "query_tower": "--rounds 2",

@@ -77,3 +77,4 @@ class FakeGeneration:
     checkpoint: str = "fake"
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
+    floor: float | None = None

@@ -1,0 +1,132 @@
+"""The floor of a generation: the cosine below which an item is no nearer to a query than to noise.
+
+A nearest item there always is. How near it is to random letters, keys and foreign signs differs
+between encoders and catalogues, so it is measured: a build embeds such nonsense and looks for the
+best item. So it does for queries of the log and for words of items' names, which the floor must not
+exclude: it is the smaller of what 1% of the nonsense reaches, and what 99% of these reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
+from omnisearch.data.text.normalise import words
+from omnisearch.indexer.parts.table import name_of
+from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
+
+NONSENSE, REAL = 300, 300  # texts of each that are embedded
+_SHARE = 0.01
+_WORDS = 3  # of a name, that make a query
+
+_KEYS = (
+    *("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "azertyuiop", "1234567890"),
+    *("йцукенгшщзх", "фывапролджэ", "ячсмитьбю"),
+)
+_SCRIPTS = (
+    *((0x3B1, 0x3C9), (0x430, 0x44F), (0x5D0, 0x5EA), (0x621, 0x64A), (0x905, 0x939)),
+    *((0xE01, 0xE2E), (0x3041, 0x3096), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0x10D0, 0x10F0)),
+)
+Best = Callable[[np.ndarray], float]
+
+
+def nonsense(count: int, seed: int = 0) -> list[str]:
+    """Texts that mean nothing: a third each random letters, runs of keys, and foreign signs."""
+    rng = np.random.default_rng(seed)
+
+    def letters() -> str:
+        return "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(4, 13)))
+
+    def keys() -> str:
+        row = _KEYS[int(rng.integers(len(_KEYS)))]
+        start = int(rng.integers(len(row) - 3))
+        run = row[start : start + int(rng.integers(3, 8))]
+        return (run[::-1] if rng.random() < 0.3 else run) * int(rng.integers(1, 3))
+
+    def signs() -> str:
+        first, last = _SCRIPTS[int(rng.integers(len(_SCRIPTS)))]
+        return "".join(map(chr, rng.integers(first, last + 1, int(rng.integers(3, 10)))))
+
+    kinds = (letters, keys, signs)
+    return [
+        " ".join(kinds[number % 3]() for _ in range(int(rng.integers(1, 4))))
+        for number in range(count)
+    ]
+
+
+def queries_of_names(names: Sequence[str], count: int, seed: int = 0) -> list[str]:
+    """Queries of one to three words of a name each."""
+    rng = np.random.default_rng(seed)
+    found = [said for name in names if (said := [word for word in words(name) if len(word) > 2])]
+    if not found:
+        return []
+    picked = (found[int(at)] for at in rng.integers(len(found), size=count))
+    return [" ".join(rng.permutation(said)[: int(rng.integers(1, _WORDS + 1))]) for said in picked]
+
+
+def floor_of(
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    signals: dict[str, EntitySignals],
+    spaces: Mapping[tuple[str, str], Space],
+    ef: int,
+) -> dict[str, Any] | None:
+    """The floor of a build and its figures, for its manifest; None without an encoder or items.
+
+    Args:
+        spaces: those of the build. ef: breadth of the search in them.
+    """
+    learned = [
+        space
+        for entity in ITEM_ENTITIES
+        if (space := spaces.get((entity, LEARNED))) is not None and space.count
+    ]
+    if not learned:
+        return None
+    rng = np.random.default_rng(0)
+
+    def some(entity: str, most: int) -> list[str]:
+        ids = signals[entity].ids
+        return [ids[row] for row in rng.permutation(len(ids))[:most].tolist()]
+
+    names = [
+        name_of(item)
+        for entity in ITEM_ENTITIES
+        for batch in read_items(db, entity, ids=some(entity, REAL))
+        for item in batch
+    ]
+    real = some("query", REAL // 2) + queries_of_names(names, REAL // 2)
+
+    def best(vector: np.ndarray) -> float:
+        return max(float(space.search(vector, 1, ef)[1].max(initial=-1)) for space in learned)
+
+    return measured(encoder.queries, best, real)
+
+
+def measured(
+    encode: Callable[[list[str]], np.ndarray], best: Best, real: Sequence[str]
+) -> dict[str, Any] | None:
+    """The floor and its figures, for a manifest; None without anything to compare.
+
+    Args:
+        encode: texts → float32 (n, d), unit rows. best: the highest cosine of any item.
+        real: queries, and texts such as people may search for.
+    """
+    if not real:
+        return None
+    none = np.array([best(vector) for vector in encode(nonsense(NONSENSE))])
+    some = np.array([best(vector) for vector in encode(list(real))])
+    floor = min(np.quantile(none, 1 - _SHARE), np.quantile(some, _SHARE))
+    return {
+        "cosine": float(floor),
+        "nonsense": {"median": float(np.median(none)), "below": float((none < floor).mean())},
+        "real": {"median": float(np.median(some)), "below": float((some < floor).mean())},
+        "of": len(real),
+    }
