@@ -110,7 +110,7 @@ def show(response: Response) -> None:
         out.print(explanation(response))
     if response.related:
         out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
-    for note in response.notes:
+    for note in (*response.notes, *response.tried):
         out.print(note, markup=False)
     out.print(
         f"{response.total:,} candidates of generation {response.generation} in "

@@ -3,7 +3,8 @@
 A nearest item there always is. How near it is to random letters, keys and foreign signs differs
 between encoders and catalogues, so it is measured: a build embeds such nonsense and looks for the
 best item. So it does for queries of the log and for words of items' names, which the floor must not
-exclude: it is the smaller of what 1% of the nonsense reaches, and what 99% of these reach.
+exclude: it is the smaller of what 5% of the nonsense reaches, and what 90% of these reach. Only a
+query of which no item has a word is compared with it (`engine.fitting`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,19 @@ from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 
 NONSENSE, REAL = 300, 300  # texts of each that are embedded
-_SHARE = 0.01
+_NONSENSE_SHARE, _REAL_SHARE = 0.05, 0.1
 _WORDS = 3  # of a name, that make a query
+
+# Words that are not alike in English, German, French and Spanish.
+_TRANSLATED = (
+    *("dog Hund chien perro", "tree Baum arbre árbol", "window Fenster fenêtre ventana"),
+    *("spoon Löffel cuillère cuchara", "knife Messer couteau cuchillo", "dress Kleid robe vestido"),
+    *("mirror Spiegel miroir espejo", "butterfly Schmetterling papillon mariposa"),
+    *("horse Pferd cheval caballo", "key Schlüssel clé llave", "child Kind enfant niño"),
+    *("chair Stuhl chaise silla", "apple Apfel pomme manzana", "ship Schiff navire barco"),
+    *("bird Vogel oiseau pájaro", "girl Mädchen fille chica"),
+)
+_KNOWS = 0.6  # of the translations are nearest to their word: the encoder is one of many languages
 
 _KEYS = (
     *("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "azertyuiop", "1234567890"),
@@ -110,20 +122,32 @@ def floor_of(
     return measured(encoder.queries, best, real)
 
 
+def translates(encode: Callable[[list[str]], np.ndarray]) -> float:
+    """The share of words in other languages whose nearest of several English words is their own."""
+    words_in = [line.split() for line in _TRANSLATED]
+    english = encode([line[0] for line in words_in])
+    others = encode([word for line in words_in for word in line[1:]])
+    right = np.repeat(np.arange(len(words_in)), len(words_in[0]) - 1)
+    return float(np.mean((others @ english.T).argmax(axis=1) == right))
+
+
 def measured(
     encode: Callable[[list[str]], np.ndarray], best: Best, real: Sequence[str]
 ) -> dict[str, Any] | None:
     """The floor and its figures, for a manifest; None without anything to compare.
 
+    None also for an encoder that knows translations: the cosines of a query in another language are
+    as low as those of noise, and such queries must be answered.
+
     Args:
         encode: texts → float32 (n, d), unit rows. best: the highest cosine of any item.
         real: queries, and texts such as people may search for.
     """
-    if not real:
+    if not real or translates(encode) >= _KNOWS:
         return None
     none = np.array([best(vector) for vector in encode(nonsense(NONSENSE))])
     some = np.array([best(vector) for vector in encode(list(real))])
-    floor = min(np.quantile(none, 1 - _SHARE), np.quantile(some, _SHARE))
+    floor = min(np.quantile(none, 1 - _NONSENSE_SHARE), np.quantile(some, _REAL_SHARE))
     return {
         "cosine": float(floor),
         "nonsense": {"median": float(np.median(none)), "below": float((none < floor).mean())},

@@ -121,7 +121,7 @@ function render(answer, asked, page) {
   more.firstElementChild.href = addressOf(asked, { page: page + 1 });
   earlier.hidden = shown.page <= 1 || !asked.q;
   earlier.firstElementChild.href = addressOf(asked, { page: Math.max(1, shown.page - 1) });
-  if (!document.getElementById("feed").children.length) showNothing(asked, total);
+  if (!document.getElementById("feed").children.length) showNothing(asked, total, answer);
   announce(total ? `${counted(total, "result")}, ${counted(answer.hits.length, "is", "are")} shown.` : "No results.");
 }
 
@@ -149,14 +149,14 @@ function showRelated(list, asked) {
   );
 }
 
-function showNothing(asked, total) {
+function showNothing(asked, total, answer) {
   const filtered = NAMES.slice(1).some((name) => name !== "explain" && asked[name]);
   const [what, how] = total
     ? ["There are no more results.", "This page is beyond the last one."]
     : ["Nothing was found.", filtered ? "The filters may be too narrow." : "Try fewer or other words."];
   const start = el("a", { class: "button", href: addressOf({ q: asked.q }), "data-search": true }, total ? "To the first page" : "Search without filters");
   state.replaceChildren(
-    el("section", { class: "panel message" }, el("h2", {}, what), el("p", {}, how), (filtered || total > 0) && el("p", {}, start)),
+    el("section", { class: "panel message" }, el("h2", {}, what), el("p", {}, how), answer.tried?.length > 0 && el("ul", {}, answer.tried.map((line) => el("li", {}, said(line)))), (filtered || total > 0) && el("p", {}, start)),
   );
 }
 

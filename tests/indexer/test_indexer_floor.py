@@ -14,7 +14,13 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.build import build
-from omnisearch.indexer.floor import measured, nonsense, queries_of_names
+from omnisearch.indexer.floor import (
+    _TRANSLATED,
+    measured,
+    nonsense,
+    queries_of_names,
+    translates,
+)
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.update import update
@@ -42,14 +48,14 @@ def encode(texts: list[str]) -> np.ndarray:
     return np.array([[float(len(text))] for text in texts])
 
 
-@pytest.mark.parametrize(("low", "floor"), [(0.8, 0.5), (0.3, 0.3)])
+@pytest.mark.parametrize(("low", "floor"), [(0.8, 0.485), (0.3, 0.36)])
 def test_the_floor_is_above_noise_and_below_what_is_real(low: float, floor: float) -> None:
     noise = iter(np.linspace(0.2, 0.5, 300))
     real = iter(np.linspace(low, 0.9, 200))
     texts = iter([noise] * 300 + [real] * 200)
     found = measured(encode, lambda vector: float(next(next(texts))), ["a"] * 200)
     assert found is not None and found["cosine"] == pytest.approx(floor, abs=0.01)
-    assert found["real"]["below"] <= 0.01 and found["of"] == 200
+    assert found["real"]["below"] <= 0.1 and found["of"] == 200
     assert measured(encode, lambda vector: 0.0, []) is None
 
 
@@ -60,7 +66,7 @@ def test_a_build_measures_it_and_updates_keep_it(small: Small) -> None:
     floor = generation.floor
     assert floor is not None and -1 < floor < 1
     told = generation.manifest["floor"]
-    assert told["real"]["below"] <= 0.02 and set(told["nonsense"]) == {"median", "below"}
+    assert told["real"]["below"] <= 0.11 and set(told["nonsense"]) == {"median", "below"}
     put(db, "pin", id="pin000", title="quite another title")
     update(workspace, db, FakeEncoder())
     after = Generation.open(workspace)
@@ -88,3 +94,13 @@ def test_an_earlier_generation_without_a_floor_opens(small: Small) -> None:
     del manifest["files"], manifest["format"], manifest["floor"]
     write_manifest(folder, GENERATION, manifest)
     assert Generation.open(workspace).floor is None
+
+
+def test_an_encoder_of_many_languages_has_no_floor() -> None:
+    def knows(texts: list[str]) -> np.ndarray:
+        lines = [line.split() for line in _TRANSLATED]
+        places = [next((at for at, line in enumerate(lines) if text in line), 0) for text in texts]
+        return np.eye(len(lines), dtype=np.float32)[places]
+
+    assert translates(knows) == 1 and translates(encode) < 0.2
+    assert measured(knows, lambda vector: 0.5, ["a"]) is None
