@@ -12,6 +12,7 @@ import numpy as np
 MOST_LETTERS = 20  # of a word; longer ones are found as they are typed
 
 _NONE = np.uint8(100)
+_NO_LETTER = np.uint16(0xFFFE)
 
 
 def word_letters(words: list[str]) -> np.ndarray:
@@ -40,66 +41,49 @@ def near_words(
         of their letters are compared, the fewest for these typos.
     """
     codes = [min(ord(letter), 0xFFFF) for letter in typed]
-    first = np.uint16(codes[0])
+    first, size = np.uint16(codes[0]), len(codes)
     start, end = (int(np.searchsorted(letters[0], first, side)) for side in ("left", "right"))
-    where, block = np.arange(start, end), letters[:, start:end]
-    if len(codes) > most:  # a shorter or longer word is not near
-        near = block[len(codes) - most - 1] != 0 if len(codes) - most <= len(block) else where < 0
-        if whole and len(codes) + most < len(block):
-            near &= block[len(codes) + most] == 0
+    where = np.arange(start, end)
+    if size - most > len(letters):
+        return where[:0], np.zeros(0, np.uint8), np.zeros(0, np.uint8)
+    # Letter j of the words is row j + most; no letter is before the first, 0 after the last.
+    block = np.zeros((len(letters) + 3 * most + 2, len(where)), np.uint16)
+    block[: most + 1] = _NO_LETTER
+    block[most + 1 : most + 1 + len(letters)] = letters[:, where]
+    if size > most:  # a shorter or longer word is not near
+        near = block[size] != 0
+        if whole:
+            near &= block[size + 2 * most + 1] == 0
         where, block = where[near], block[:, near]
-    # rows[i][j] holds, for each word, the typos between i typed letters and j letters of it
-    before: dict[int, np.ndarray] = {}
-    row = {j: np.full(len(where), j, np.uint8) for j in range(most + 1)}
-    for i in range(1, len(codes) + 1):
-        before, row = row, _next_row(block, codes, i, most, before, row)
-        nearest = np.minimum.reduce(list(row.values())) if row else np.full(len(where), _NONE)
-        near = nearest <= most
+    # Place b of a row i holds the typos between i typed letters and j = i - most + b letters.
+    band = 2 * most + 1
+    row = np.repeat(np.arange(-most, most + 1)[:, None], len(where), 1)
+    row = np.where(row < 0, _NONE, row).astype(np.uint8)
+    before = np.full_like(row, _NONE)
+    for i in range(1, size + 1):
+        here = block[i : i + band]
+        new = row + (here != codes[i - 1])
+        np.minimum(new[:-1], row[1:] + np.uint8(1), out=new[:-1])
+        if i > 1:
+            swapped = (here == codes[i - 2]) & (block[i - 1 : i - 1 + band] == codes[i - 1])
+            new = np.where(swapped, np.minimum(new, before + np.uint8(1)), new)
+        for b in range(1, band):
+            np.minimum(new[b], new[b - 1] + np.uint8(1), out=new[b])
+        before, row = row, new
+        near = row.min(axis=0) <= most
         if np.count_nonzero(near) < 0.7 * len(near):
             where, block = where[near], block[:, near]
-            before = {j: column[near] for j, column in before.items()}
-            row = {j: column[near] for j, column in row.items()}
+            before, row = before[:, near], row[:, near]
     least = np.full(len(where), _NONE)
     compared = np.zeros(len(where), np.uint8)
-    for j, column in row.items():
-        if j == 0:
-            continue
-        fits = block[j - 1] != 0
-        if whole and j < len(block):
-            fits &= block[j] == 0
-        better = fits & (column < least)
-        least[better], compared[better] = column[better], j
+    for b in range(max(0, most + 1 - size), band):
+        fits = block[size + b] != 0
+        if whole:
+            fits &= block[size + b + 1] == 0
+        better = fits & (row[b] < least)
+        least[better], compared[better] = row[b][better], size - most + b
     near = least <= most
     return where[near], least[near], compared[near]
-
-
-def _next_row(
-    block: np.ndarray,
-    codes: list[int],
-    i: int,
-    most: int,
-    before: dict[int, np.ndarray],
-    above: dict[int, np.ndarray],
-) -> dict[int, np.ndarray]:
-    """Row i of the table; `above` is row i - 1, `before` row i - 2. Only j near i can be near."""
-    row: dict[int, np.ndarray] = {}
-    for j in range(max(0, i - most), min(len(block), i + most) + 1):
-        if j == 0:
-            row[0] = np.full(block.shape[1], i, np.uint8)
-            continue
-        column = np.full(block.shape[1], _NONE)
-        if j - 1 in above:
-            column = above[j - 1] + (block[j - 1] != codes[i - 1])
-        if j in above:
-            column = np.minimum(column, above[j] + np.uint8(1))
-        if j - 1 in row:
-            column = np.minimum(column, row[j - 1] + np.uint8(1))
-        if i > 1 and j > 1 and j - 2 in before:
-            swapped = (block[j - 1] == codes[i - 2]) & (block[j - 2] == codes[i - 1])
-            other = before[j - 2] + np.uint8(1)
-            column = np.where(swapped, np.minimum(column, other), column)
-        row[j] = column
-    return row
 
 
 def other_first(

@@ -1,6 +1,6 @@
 // One result: its picture or a tile with its title, and what there is to know about it.
 
-import { el, hueOf, pictureAddress, plain, priceText, said, webAddress } from "./dom.js";
+import { el, hueOf, marked, pictureAddress, plain, priceText, said, webAddress } from "./dom.js";
 
 /** The title, or a name for an item without one. */
 export function titleOf(hit) {
@@ -29,7 +29,8 @@ export function frame(hit, { eager = false } = {}) {
 /** The title as a heading, linked to the item's own page where it has one. */
 export function heading(hit, level = "h3") {
   const link = webAddress(hit.link);
-  const name = titleOf(hit); // no bdi: it would not count for the direction of what is around it
+  // No bdi: it would not count for the direction of what is around it.
+  const name = hit.highlights?.length ? marked(hit.title, hit.highlights) : titleOf(hit);
   if (!link) return el(level, { class: "name", dir: "auto" }, name);
   const anchor = el("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow" }, name);
   return el(level, { class: "name", dir: "auto" }, anchor);

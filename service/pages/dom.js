@@ -28,6 +28,22 @@ export function said(text) {
   return el("bdi", {}, plain(text));
 }
 
+/** Text with its ranges [start, end), in code points, as marks: a list of texts and elements. */
+export function marked(text, ranges) {
+  const signs = [...String(text ?? "")];
+  const parts = [];
+  let done = 0;
+  for (const [start, end] of ranges ?? []) {
+    parts.push(cleaned(signs.slice(done, start)), el("mark", {}, cleaned(signs.slice(start, end))));
+    done = end;
+  }
+  return [...parts, cleaned(signs.slice(done))];
+}
+
+function cleaned(signs) {
+  return signs.join("").replace(ODD, " ").replace(TURNS, "");
+}
+
 /** The address where it is http(s), else null: never javascript: or data:. */
 export function webAddress(text) {
   try {

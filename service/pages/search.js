@@ -7,6 +7,7 @@ import { SYSTEM_NAMES } from "./names.js";
 import { counted, el, msText, plain, said } from "./dom.js";
 import { opened } from "./engagement.js";
 import { addressOf, fillForm, fromAddress, fromForm, NAMES, showActive } from "./filters.js";
+import { suggesting } from "./suggest.js";
 import { announce, degradedText, failurePanel, showNotes, watchConnection } from "./states.js";
 
 const PAGE = 24;
@@ -193,6 +194,7 @@ function go(address, options) {
   show(options);
 }
 
+suggesting(form, document.getElementById("suggestions"));
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   go(addressOf(fromForm(form)));

@@ -38,6 +38,7 @@ QUICK = {
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
     "spelling": "--words 2000 --queries 50",
     "first_result": "--products 20",
+    "suggest": "--entries 3000 --pins 300 --asked 20",
 }
 LONGER = {
     "graph": "--pins 300 --steps 3 --seeds 1",
