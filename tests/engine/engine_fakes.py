@@ -77,3 +77,7 @@ class FakeGeneration:
     checkpoint: str = "fake"
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def segments(self) -> tuple[Any, ...]:
+        return (self,)
