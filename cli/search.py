@@ -78,7 +78,8 @@ def search(
         typer.Option(help="newest, price, -price (from the highest), or a number attribute."),
     ] = None,
     facets: Annotated[
-        str | None, typer.Option(help="Attributes whose values are counted: brand,colours,price.")
+        str | None,
+        typer.Option(help="Attributes whose values are counted: brand,colours,price; or auto."),
     ] = None,
     explain: Annotated[bool, typer.Option(help="Show the score of every stage.")] = False,
     json: JsonOption = False,

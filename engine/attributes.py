@@ -21,6 +21,8 @@ from omnisearch.indexer.parts.table import ItemTable
 
 KINDS = ("text", "list", "number", "flag", "path")
 STEP = " > "  # between the parts of a category path
+MOST_USUAL = 8
+_NOT_USUAL = ("country", "currency", "domain", "language")
 _SHOWN = 20  # names or values in an error
 
 _FIELD_KINDS = {
@@ -228,6 +230,18 @@ class Attributes:
     def out_of_stock(self) -> bool:
         """Whether anything is out of stock."""
         return self.has("availability") and "out_of_stock" in self.named("availability").place
+
+    @cached_property
+    def usual(self) -> list[str]:
+        """The attributes that most people will want counted, at most MOST_USUAL: those of which
+        there are some values, not one for each item, by how many items have them."""
+        having: dict[str, int] = {}
+        for name, columns in self._columns.items():
+            sizes = [len(column.values) for column in columns.values()]
+            if name in _NOT_USUAL or sum(sizes) < 2 or (max(sizes) > 500 and name != "price"):
+                continue
+            having[name] = sum(len(np.unique(column.rows)) for column in columns.values())
+        return sorted(having, key=lambda name: (-having[name], name))[:MOST_USUAL]
 
     def mask(self, condition: Condition, entity: str, n: int) -> np.ndarray:
         """Bool (n,): the rows that meet a condition; raises InputError like `Attribute.mask`."""

@@ -21,6 +21,7 @@ from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import Index, Items
 from omnisearch.engine.query import Query
 
+AUTO = "auto"
 MOST_FACETS = 20
 MOST_VALUES = 20
 _RANGES = 5
@@ -65,12 +66,18 @@ class Facet:
     parent: str = ""
 
 
-def check_facets(index: Index, names: Sequence[str]) -> None:
-    """Raise InputError unless all are names of attributes."""
+def facet_names(index: Index, names: Sequence[str]) -> list[str]:
+    """The attributes to count; AUTO stands for the usual ones.
+
+    Raises InputError unless all are names of attributes.
+    """
+    usual = index.attributes.usual if AUTO in names else []
+    names = [*usual, *(name for name in names if name != AUTO)]
     if len(names) > MOST_FACETS:
         raise InputError(f"There are more than {MOST_FACETS} facets.", where="facets")
     for name in names:
         index.attributes.named(name, "facets")
+    return names
 
 
 def facets_of(

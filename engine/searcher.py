@@ -14,7 +14,7 @@ from omnisearch.engine.blend import Shares
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline, SearchContext
 from omnisearch.engine.explain import explain_hit
-from omnisearch.engine.facets import Facet, check_facets, facets_of
+from omnisearch.engine.facets import Facet, facet_names, facets_of
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import Items, SourceRequest
@@ -68,7 +68,8 @@ class Searcher:
                 know it.
             sort: 'newest', or a number attribute such as 'price' ('-price': from the highest), in
                 place of relevance, for the results that the search has.
-            facets: names of attributes whose values are counted (`engine.facets`).
+            facets: names of attributes whose values are counted (`engine.facets`), 'auto' for the
+                usual ones.
 
         Raises:
             InputError: an empty query, k or page below 1, an unknown system, a filter, facet or
@@ -82,7 +83,7 @@ class Searcher:
         chosen = SYSTEMS.named(system, "system")
         snapshot, context = self.snapshot, context or NoDeadline()
         filters = self._with_stock(filters)
-        check_facets(snapshot.index, facets)
+        names = facet_names(snapshot.index, facets)
         if sort is not None:
             check_sort(snapshot, sort)
         read, cached = self._read(query, chosen, query_language)
@@ -96,7 +97,7 @@ class Searcher:
             notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
             notes.append("No rankers are trained: the starter ranker orders the results.")
-        counted = self._facets(read, chosen, facets, filters, ranking, context, acting)
+        counted = self._facets(read, chosen, names, filters, ranking, context, acting)
         stages.lap("facets")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)

@@ -95,7 +95,9 @@ async def search_(
     ] = None,
     facets: Annotated[
         str,
-        Parameter(max_length=2_000, description="Attributes to count: colours,price,brand."),
+        Parameter(
+            max_length=2_000, description="Attributes to count: colours,price,brand; or auto."
+        ),
     ] = "",
     deadline_ms: Deadline = None,
 ) -> Response:
