@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             'omnisearch search "boho bedroom" -k 10',
             'omnisearch search "copper sink" --entity product --price-max 200 --explain',
+            'omnisearch search boots --filter "colours=red|blue" --filter "price<80"',
+            "omnisearch search boots --facets brand,colours,price --sort price",
         ),
     )(search)
 
@@ -56,6 +58,29 @@ def search(
     brand: Annotated[str | None, typer.Option(help="Brand of products.")] = None,
     board: Annotated[str | None, typer.Option(help="A board's id.")] = None,
     ads: Annotated[bool | None, typer.Option(help="Only ads, or no ads.")] = None,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            help="Of any attribute: colours=red|blue, price<30, 'category=Shoes > Running', "
+            "in_stock. May be repeated; all must be met.",
+        ),
+    ] = None,
+    out_of_stock: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of what is out of stock: hide, sink (after all else) or show; by "
+            "default as in the settings."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="newest, price, -price (from the highest), or a number attribute."),
+    ] = None,
+    facets: Annotated[
+        str | None,
+        typer.Option(help="Attributes whose values are counted: brand,colours,price; or auto."),
+    ] = None,
     explain: Annotated[bool, typer.Option(help="Show how each result came to its place.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -76,9 +101,12 @@ def search(
         brand=brand,
         board=board,
         ads=ads,
+        where=tuple(filter_ or ()),
+        out_of_stock=out_of_stock,
     )
+    names = [name.strip() for name in (facets or "").split(",") if name.strip()]
     engine = SearchEngine.open(Workspace.open(workspace), system=system)
-    response = engine.search(query, k, page, filters, explain, system, query_language)
+    response = engine.search(query, k, page, filters, explain, system, query_language, sort, names)
     if json:
         return emit_json("search", asdict(response))
     show(response)
@@ -108,6 +136,11 @@ def show(response: Response) -> None:
         from omnisearch.cli.explain import explanation
 
         out.print(explanation(response))
+    for facet in response.facets:
+        inside = f" in {facet.parent}" if facet.parent else ""
+        counts = " · ".join(f"{each.value} ({each.count:,})" for each in facet.values)
+        more = f" · {facet.more:,} more" if facet.more else ""
+        out.print(f"{facet.name}{inside}: {counts or 'nothing'}{more}", markup=False)
     if response.related:
         out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
     for note in (*response.notes, *response.tried):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.settings import check_ranges, load_section
+from omnisearch.engine.filters import STOCK
 from omnisearch.engine.sources import RELATED, SOURCES, Source
 
 
@@ -36,6 +38,8 @@ class EngineConfig:
         cache_days: time to live of a cached query embedding.
         cache_entries: maximum number of embeddings in the cache on disk.
         cache_memory: maximum number of embeddings in the cache in memory.
+        out_of_stock: what becomes of items that are out of stock, unless a request says it:
+            'hide', 'sink' (after all other results) or 'show'.
         model_threads: threads of one call of an exported query tower; 0 uses all cores.
     """
 
@@ -52,6 +56,7 @@ class EngineConfig:
     cache_entries: int = 200_000
     cache_memory: int = 65_536
     model_threads: int = 0
+    out_of_stock: str = "sink"
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -67,6 +72,11 @@ class EngineConfig:
             "min_share": (0, 0.5),
         }
         check_ranges("engine", vars(self), ranges)
+        if self.out_of_stock not in STOCK:
+            raise InputError(
+                f"out_of_stock must be one of {', '.join(STOCK)}, got {self.out_of_stock!r}.",
+                where="[engine] out_of_stock",
+            )
         check_ranges("engine.depths", self.depths, dict.fromkeys(self.depths, (0, 100_000)))
 
     def depth(self, source: Source) -> int:

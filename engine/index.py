@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.query import Query
 
@@ -86,6 +87,16 @@ class Index(Protocol):
 
     def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
         """Bool (n,) over the rows of a table: which may be returned; None for all."""
+        ...
+
+    def having(self, query: Query, entity: str) -> np.ndarray:
+        """Bool (n,) over the rows of a table: which have all wanted words of a query, in any form;
+        none if there are no such words."""
+        ...
+
+    @property
+    def attributes(self) -> Attributes:
+        """What items are filtered and counted by."""
         ...
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:

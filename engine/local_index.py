@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.language import primary
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
@@ -27,8 +28,9 @@ Masks = dict[str, np.ndarray | None]
 class LocalIndex:
     """`engine.index.Index` over a generation."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, kinds: Mapping[str, str] | None = None) -> None:
         self._generation, self._tables = generation, generation.tables
+        self.attributes = Attributes(generation.tables, kinds)
         self._masks: OrderedDict[Filters, Masks] = OrderedDict()
         self._lock = threading.Lock()
         # Rows by id are built on first use: do it here, not during the first search.
@@ -73,7 +75,7 @@ class LocalIndex:
                 self._masks.move_to_end(filters)
                 return self._masks[filters].get(entity)
         masks = {
-            name: allowed_rows(filters, name, self._tables[name])
+            name: allowed_rows(filters, name, self._tables[name], self.attributes)
             for name in ITEM_ENTITIES
             if name in self._tables
         }
@@ -82,6 +84,24 @@ class LocalIndex:
             while len(self._masks) > _MASKS_KEPT:
                 self._masks.popitem(last=False)
         return masks.get(entity)
+
+    def having(self, query: Query, entity: str) -> np.ndarray:
+        mask = np.zeros(len(self._tables[entity]), bool)
+        if not len(query.wanted):
+            return mask
+        layout = self._tables[entity].layout
+        having = [each for each in self._generation.segments if entity in each.texts]
+        for at, segment in enumerate(having):
+            text = segment.texts[entity]
+            met = np.ones(len(text.lengths), bool)
+            for either in query.wanted:
+                has = np.zeros(len(met), bool)
+                for key in np.unique(either).tolist():
+                    has[text.rows_of(key)] = True
+                met &= has
+            rows = np.flatnonzero(met) if layout is None else layout.rows[at][met]
+            mask[rows[rows >= 0]] = True
+        return mask
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)

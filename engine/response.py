@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from omnisearch.engine.facets import Facet
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -60,6 +62,7 @@ class Response:
         cached: whether the query's embedding was cached; None if none was needed.
         stages: milliseconds of each stage.
         notes: notes to the user about this answer.
+        facets: those asked for, in that order.
         degraded: sources and stages that were left out to meet a deadline.
         nothing_fits: no item has a word of the query, and none is nearer to it than to noise: there
             are no hits, but those that a rule pins.
@@ -85,6 +88,7 @@ class Response:
     rules: list[str] = field(default_factory=list)
     nothing_fits: bool = False
     tried: list[str] = field(default_factory=list)
+    facets: list[Facet] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""

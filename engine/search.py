@@ -110,11 +110,21 @@ class SearchEngine:
         explain: bool = False,
         system: str = "full",
         query_language: str | None = None,
+        sort: str | None = None,
+        facets: Sequence[str] = (),
     ) -> Response:
         """One page of results from the newest snapshot: see `Searcher.search`."""
         self._check(system)
         return self.at(self._snapshot).search(
-            query, k, page, filters, explain, system, query_language=query_language
+            query,
+            k,
+            page,
+            filters,
+            explain,
+            system,
+            query_language=query_language,
+            sort=sort,
+            facets=facets,
         )
 
     def rank(

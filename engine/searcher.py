@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,18 +15,20 @@ from omnisearch.engine.blend import Shares
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline, SearchContext
 from omnisearch.engine.explain import explain_hit
+from omnisearch.engine.facets import Facet, facet_names, facets_of
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
-from omnisearch.engine.index import SourceRequest
+from omnisearch.engine.index import Items, SourceRequest
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking import Ranking, Stages, blended, moved, rank_candidates
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
 from omnisearch.engine.retrieval import needs_vector, pinned_alone, retrieve, sources_in
-from omnisearch.engine.rules.acting import Acting
+from omnisearch.engine.rules.acting import Acting, Pin
 from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sunk
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
 
@@ -48,6 +51,8 @@ class Searcher:
         system: str = "full",
         context: SearchContext | None = None,
         query_language: str | None = None,
+        sort: str | None = None,
+        facets: Sequence[str] = (),
     ) -> Response:
         """One page of results for a query, with related queries beside them.
 
@@ -63,10 +68,14 @@ class Searcher:
             context: enforces a deadline; None for no deadline.
             query_language: the code of a text's language, such as 'de'; None if the caller does not
                 know it.
+            sort: 'newest', or a number attribute such as 'price' ('-price': from the highest), in
+                place of relevance, for the results that the search has.
+            facets: names of attributes whose values are counted (`engine.facets`), 'auto' for the
+                usual ones.
 
         Raises:
-            InputError: an empty query, k or page below 1, an unknown filter or system, or
-                `query_language` is no code.
+            InputError: an empty query, k or page below 1, an unknown system, a filter, facet or
+                sort by what there is not, or `query_language` is no code.
             NoEmbeddings: all sources of the system need embeddings, and the index has none.
         """
         start, stages = time.perf_counter(), Stages()
@@ -75,17 +84,23 @@ class Searcher:
                 raise InputError(f"{name} must be a positive integer, got {value!r}.", where=name)
         chosen = SYSTEMS.named(system, "system")
         snapshot, context = self.snapshot, context or NoDeadline()
+        filters = self._with_stock(filters)
+        names = facet_names(snapshot.index, facets)
+        if sort is not None:
+            check_sort(snapshot, sort)
         read, cached = self._read(query, chosen, query_language)
         stages.lap("query")
         if needs_vector(snapshot, chosen) and read.vector is None:
             context.left_out.append("query_embedding")
         acting = snapshot.acting(read)
-        ranking, near = self._rank(read, chosen, filters, page * k, context, stages, acting)
+        ranking, near = self._rank(read, chosen, filters, page * k, context, stages, acting, sort)
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:
             notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
             notes.append("No rankers are trained: the starter ranker orders the results.")
+        counted = self._facets(read, chosen, names, filters, ranking, context, acting)
+        stages.lap("facets")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)
         if near is not None:
@@ -119,6 +134,7 @@ class Searcher:
             rules=_named(read, acting) if explain else [],
             nothing_fits=near is not None,
             tried=[] if near is None else tried(read, near, len(related)),
+            facets=counted,
         )
 
     def rank(
@@ -134,7 +150,7 @@ class Searcher:
         """
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
-        acting = self.snapshot.acting(read)
+        filters, acting = self._with_stock(filters), self.snapshot.acting(read)
         ranking, _ = self._rank(read, chosen, filters, k, NoDeadline(), Stages(), acting)
         items, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
@@ -176,11 +192,12 @@ class Searcher:
         self,
         query: Query,
         system: System,
-        filters: Filters | None,
+        filters: Filters,
         places: int,
         context: SearchContext,
         stages: Stages,
         acting: Acting | None,
+        sort: str | None = None,
     ) -> tuple[Ranking, float | None]:
         """The ranking, and where nothing fits the query the highest cosine of any item."""
         snapshot, config = self.snapshot, self.config
@@ -196,15 +213,75 @@ class Searcher:
         ranking = rank_candidates(
             snapshot, candidates, query, system.order, sources, config, context, stages
         )
+        blends = system.order == "full" and sort is None
+        pins = acting.pins if acting and sort is None else []
         moves = acting.moves(ranking.candidates) if acting else None
-        if moves is not None:
+        if sort is not None:
+            ranking = sorted_by(snapshot, query, ranking, sort)
+        elif moves is not None:
             ranking = moved(ranking, moves)
-        pins = acting.pins if acting else []
-        if system.order == "full" or pins:
-            shares = _shares(config, filters) if system.order == "full" else Shares()
-            ranking = blended(snapshot, query, ranking, shares, places, pins)
-            stages.lap("blend")
+        shares = _shares(config, filters) if blends else Shares() if pins else None
+        sinks = sinking(snapshot, ranking.candidates, filters)
+        ranking = _placed(snapshot, query, ranking, sinks, shares, places, pins)
+        stages.lap("blend" if blends else "order")
         return ranking, near
+
+    def _with_stock(self, filters: Filters | None) -> Filters:
+        """The filters, with the setting's treatment of what is out of stock if they name none."""
+        given = filters or Filters()
+        if given.out_of_stock is not None:
+            return given
+        return replace(given, out_of_stock=self.config.out_of_stock)
+
+    def _facets(
+        self,
+        query: Query,
+        system: System,
+        names: Sequence[str],
+        filters: Filters,
+        ranking: Ranking,
+        context: SearchContext,
+        acting: Acting | None,
+    ) -> list[Facet]:
+        if not names or not context.may_begin("facets"):
+            return []
+        snapshot, config = self.snapshot, self.config
+        sources = sources_in(snapshot, system)
+
+        def again(others: Filters) -> Items:
+            return retrieve(snapshot, query, sources, config, others, NoDeadline(), acting)
+
+        hidden = {entity: acting.hidden(entity) if acting else None for entity in ITEM_ENTITIES}
+        return facets_of(snapshot.index, query, ranking.candidates, names, filters, again, hidden)
+
+
+def _placed(
+    snapshot: Snapshot,
+    query: Query,
+    ranking: Ranking,
+    sinks: np.ndarray | None,
+    shares: Shares | None,
+    places: int,
+    pins: Sequence[Pin],
+) -> Ranking:
+    """The ranking with what sinks after all else but pins; both blended if there are shares."""
+    first, last = sunk(ranking.order, sinks)
+    upper = replace(ranking, order=first, bounded=np.zeros(len(first), bool), total=len(first))
+    if shares is not None:
+        upper = blended(snapshot, query, upper, shares, places, pins)
+    last = last[~np.isin(last, upper.order)]
+    left = places - len(upper.order)
+    if not len(last) or left <= 0:
+        return replace(upper, total=upper.total + len(last))
+    lower = replace(ranking, order=last, bounded=np.zeros(len(last), bool))
+    if shares is not None:
+        lower = blended(snapshot, query, lower, shares, left)
+    return replace(
+        ranking,
+        order=np.concatenate((upper.order, lower.order)),
+        bounded=np.concatenate((upper.bounded, lower.bounded)),
+        total=upper.total + len(last),
+    )
 
 
 def _named(query: Query, acting: Acting | None) -> list[str]:
@@ -213,10 +290,8 @@ def _named(query: Query, acting: Acting | None) -> list[str]:
     return list(dict.fromkeys([*query.rules, *others]))
 
 
-def _shares(config: EngineConfig, filters: Filters | None) -> Shares:
+def _shares(config: EngineConfig, filters: Filters) -> Shares:
     """The bounds of the blend, without those that a filter makes pointless."""
-    if filters is None:
-        return Shares(config.ad_share, config.min_share)
     return Shares(
         ad_share=1.0 if filters.ads else config.ad_share,
         min_share=0.0 if filters.entity else config.min_share,

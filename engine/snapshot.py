@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from omnisearch.data.workspace.files import stamp
 from omnisearch.encoders.no_encoder import NONE, NoEncoder
 from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_export
 from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
+from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.compounds import Compounds
 from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
@@ -48,6 +49,7 @@ class Snapshot:
             change within a generation.
         rankers_id: the hash of the rankers, empty if there are none.
         reranker: the exported teacher, if the settings want one.
+        kinds: attribute → the kind of its values, where the settings say one.
         models: changes when the encoder or the reranker has to be opened anew.
         rules: the shop's rules, if any are live.
     """
@@ -60,6 +62,7 @@ class Snapshot:
     reranker: Reranker | None = None
     models: tuple[object, ...] = ()
     rules: Rules | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def embeds(self) -> bool:
@@ -69,7 +72,7 @@ class Snapshot:
     @cached_property
     def index(self) -> Index:
         """The indexes of the generation."""
-        return LocalIndex(self.generation)
+        return LocalIndex(self.generation, self.kinds)
 
     @cached_property
     def languages(self) -> frozenset[str]:
@@ -93,7 +96,8 @@ class Snapshot:
         """The rules over the items of the generation."""
         if self.rules is None or not self.rules.rules:
             return None
-        found = RulesOfItems(self.rules.rules, self.rules.matching, self.generation.tables)
+        attributes, tables = self.index.attributes, self.generation.tables
+        found = RulesOfItems(self.rules.rules, self.rules.matching, tables, attributes)
         found.for_all(time.time())
         return found
 
@@ -191,7 +195,10 @@ def open_snapshot(
     same = like if like is not None and like.models == models else None
     tower = LaterTower if later and generation.checkpoint != NONE else query_tower
     encoder: QueryTower = same.encoder if same else tower(workspace, generation, threads)
-    snapshot = Snapshot(generation, encoder, None, data_time(generation), models=models)
+    kinds = attribute_kinds(workspace)
+    snapshot = Snapshot(
+        generation, encoder, None, data_time(generation), models=models, kinds=kinds
+    )
     if with_rankers and workspace.current_rankers.exists():
         named = workspace.current_rankers.read_text("utf-8", errors="replace")
         reranker = same.reranker if same else None

@@ -8,12 +8,15 @@ from rapidfuzz import fuzz, process
 from omnisearch.service.errors import Refusal
 
 
-def query_parameters(app: FastAPI) -> dict[tuple[str, str], list[str]]:
-    """(method, path of a route) → the names of its query parameters, by its OpenAPI schema."""
+def query_parameters(app: FastAPI) -> dict[tuple[str, str], dict[str, bool]]:
+    """(method, path of a route) → the names of its query parameters, by its OpenAPI schema, and
+    whether each may be repeated."""
     return {
-        (method.upper(), path): [
-            each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
-        ]
+        (method.upper(), path): {
+            each["name"]: each["schema"].get("type") == "array"
+            for each in operation.get("parameters", ())
+            if each["in"] == "query"
+        }
         for path, operations in app.openapi()["paths"].items()
         for method, operation in operations.items()
     }
@@ -24,7 +27,8 @@ async def known_parameters(request: Request) -> None:
     if not request.url.query or not request.url.path.startswith("/v1/"):
         return  # probes and scrapers add parameters of their own
     route = request.scope["route"].path_format
-    known = request.app.state.parameters.get((request.method, route), [])
+    repeated = request.app.state.parameters.get((request.method, route), {})
+    known = list(repeated)
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
@@ -36,7 +40,7 @@ async def known_parameters(request: Request) -> None:
                 where=f"query {name[:100]}",
                 how=f"Did you mean {near}? {listed}" if near else listed,
             )
-        if given.count(name) > 1:
+        if given.count(name) > 1 and not repeated[name]:
             raise Refusal(422, f"{name} is given more than once.", where=f"query {name}")
 
 

@@ -50,6 +50,23 @@ class RelatedQuery(BaseModel):
     score: float
 
 
+class FacetValue(BaseModel):
+    value: str
+    count: int
+    filter: str = Field(description="What to send as `filter` to keep these.")
+    chosen: bool = Field(description="Whether the search is filtered by it.")
+
+
+class Facet(BaseModel):
+    name: str
+    kind: Literal["text", "list", "number", "flag", "path"]
+    values: list[FacetValue]
+    more: int = Field(description="How many further values there are.")
+    least: float | None
+    most: float | None
+    parent: str = Field(description="Of a category path: the node whose children are counted.")
+
+
 class SearchAnswer(BaseModel):
     query: str = Field(description="The query of the request, normalised.")
     searched: str = Field(
@@ -73,6 +90,7 @@ class SearchAnswer(BaseModel):
     )
     tried: list[str] = Field(description="What was tried where nothing fits, in sentences.")
     rules: list[str] = Field(description="With `explain`, the shop's rules that act on the query.")
+    facets: list[Facet] = Field(description="Those that were asked for.")
     request_id: str
 
 

@@ -81,6 +81,8 @@ class Search:
     filters: Filters = field(default_factory=Filters)
     explain: bool = False
     query_language: str | None = None
+    sort: str | None = None
+    facets: tuple[str, ...] = ()
 
 
 async def read_in_time(
@@ -132,6 +134,8 @@ async def search(serving: Serving, wanted: Search) -> Response:
             wanted.explain,
             wanted.system,
             context,
+            sort=wanted.sort,
+            facets=wanted.facets,
         )
         return replace(found, cached=asked.cached)
 

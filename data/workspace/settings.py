@@ -33,7 +33,16 @@ def load_section(
     Raises:
         InputError: an unknown key or a value of the wrong type; it names the file or variable.
     """
-    table: dict[str, Any] = {}
+    table = table_of_settings(section, path)
+    known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}  # type: ignore[arg-type]
+    chosen = _chosen(table, known, f"{path} [{section}]", f"OMNISEARCH_{section}")
+    chosen |= {key: value for key, value in (options or {}).items() if value is not None}
+    return replace(defaults, **chosen)  # type: ignore[type-var]
+
+
+def table_of_settings(section: str, path: Path) -> dict[str, Any]:
+    """The table of a section in the file at `path`; raises InputError if it cannot be read."""
+    table: Any = {}
     if path.exists():
         try:
             table = tomllib.loads(path.read_text("utf-8")).get(section, {})
@@ -45,10 +54,7 @@ def load_section(
         raise InputError(
             f"{section!r} is a section, not a value.", where=str(path), how=f"Write [{section}]."
         )
-    known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}  # type: ignore[arg-type]
-    chosen = _chosen(table, known, f"{path} [{section}]", f"OMNISEARCH_{section}")
-    chosen |= {key: value for key, value in (options or {}).items() if value is not None}
-    return replace(defaults, **chosen)  # type: ignore[type-var]
+    return table
 
 
 def _chosen(

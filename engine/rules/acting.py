@@ -13,6 +13,8 @@ import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.exclusions import split_query
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filters import allowed_rows
 from omnisearch.engine.index import Items
 from omnisearch.engine.query import Query
@@ -134,10 +136,15 @@ class RulesOfItems:
     """
 
     def __init__(
-        self, rules: Sequence[Rule], matching: Matching, tables: Mapping[str, ItemTable]
+        self,
+        rules: Sequence[Rule],
+        matching: Matching,
+        tables: Mapping[str, ItemTable],
+        attributes: Attributes,
     ) -> None:
         """`matching`: of these rules; no generation changes it."""
         self.rules, self._matching, self._tables = rules, matching, tables
+        self._attributes = attributes
         self.missing: list[tuple[Rule, str]] = []
         self._rows = {at: self._found(rule) for at, rule in enumerate(rules) if rule.item}
         self.mask = lru_cache(maxsize=_MASKS_KEPT)(self._mask)
@@ -195,8 +202,12 @@ class RulesOfItems:
         return len(self._tables[entity])
 
     def _mask(self, conditions: tuple[str, ...], entity: str) -> np.ndarray:
-        """Bool (n,): which rows of a table meet all conditions."""
-        mask = allowed_rows(parse_filters(conditions), entity, self._tables[entity])
+        """Bool (n,): which rows of a table meet all conditions; none if one names nothing."""
+        filters, table = parse_filters(conditions), self._tables[entity]
+        try:
+            mask = allowed_rows(filters, entity, table, self._attributes)
+        except InputError:
+            return np.zeros(self.size(entity), bool)
         return np.ones(self.size(entity), bool) if mask is None else mask
 
     def _computed(self, now: float) -> _ForAll:
@@ -234,16 +245,22 @@ class RulesOfItems:
         return {entity: np.array(sorted(rows), np.int64) for entity, rows in found.items()}
 
 
-def unmet(rules: Sequence[Rule], tables: Mapping[str, ItemTable]) -> list[tuple[Rule, str]]:
+def unmet(
+    rules: Sequence[Rule], tables: Mapping[str, ItemTable], attributes: Attributes
+) -> list[tuple[Rule, str]]:
     """Each rule with a condition that no item meets, and that condition."""
     found, met = [], dict[str, bool]()
     for rule in rules:
         for text in rule.filter:
             if text not in met:
-                masks = (
-                    allowed_rows(parse_filters([text]), entity, tables[entity])
-                    for entity in ITEM_ENTITIES
-                )
+                filters = parse_filters([text])
+                try:
+                    masks = [
+                        allowed_rows(filters, entity, tables[entity], attributes)
+                        for entity in ITEM_ENTITIES
+                    ]
+                except InputError:
+                    masks = []
                 met[text] = any(mask is None or mask.any() for mask in masks)
             if not met[text]:
                 found.append((rule, f"no item meets {text!r}"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.engine.attributes import Attributes, attribute_kinds
 from omnisearch.engine.rules.acting import RulesOfItems, unmet
 from omnisearch.engine.rules.file import Fault, read_rules
 from omnisearch.engine.rules.matching import Matching
@@ -49,10 +50,11 @@ def missing_of(rules: Sequence[Rule], workspace: Workspace) -> list[Fault] | Non
     except NotReady:
         return None
     tables = generation.tables
-    items = RulesOfItems(rules, Matching(rules), tables).missing
+    attributes = Attributes(tables, attribute_kinds(workspace))
+    items = RulesOfItems(rules, Matching(rules), tables, attributes).missing
     found = [Fault(rule.line, "item", f"{what[0].upper()}{what[1:]}.") for rule, what in items]
     found += [
         Fault(rule.line, "filter", f"{what[0].upper()}{what[1:]}.")
-        for rule, what in unmet(rules, tables)
+        for rule, what in unmet(rules, tables, attributes)
     ]
     return sorted(found, key=lambda fault: fault.line)

@@ -1,16 +1,11 @@
-"""Conditions of rules, in the syntax of filters."""
+"""Conditions of rules, in the syntax of filters; and `entity=` and `board=`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any
 
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.filter_syntax import condition_of
 from omnisearch.engine.filters import Filters
-
-_CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|=)\s*(.*\S)\s*")
-_TEXTS = ("entity", "brand", "language", "country", "board")
 
 
 def parse_filters(conditions: Sequence[str]) -> Filters:
@@ -18,18 +13,12 @@ def parse_filters(conditions: Sequence[str]) -> Filters:
 
     Raises InputError.
     """
-    fields: dict[str, Any] = {}
+    fields: dict[str, str] = {}
+    where = []
     for text in conditions:
-        found = _CONDITION.fullmatch(text)
-        name, sign, value = found.groups() if found else ("", "", "")
-        if name in _TEXTS and sign == "=":
-            fields[name] = value
-        elif name == "price" and sign != "=" and re.fullmatch(r"\d+(\.\d+)?", value):
-            fields["price_max" if sign == "<=" else "price_min"] = float(value)
+        found = condition_of(text)
+        if found.name in ("entity", "board") and found.op == "=" and len(found.values) == 1:
+            fields[found.name] = found.values[0]
         else:
-            raise InputError(
-                f"{text[:60]!r} is no condition.",
-                where="filter",
-                how=f"Conditions are on {', '.join(_TEXTS)} (=) and on price (<=, >=).",
-            )
-    return Filters(**fields)
+            where.append(text)
+    return Filters(entity=fields.get("entity"), board=fields.get("board"), where=tuple(where))

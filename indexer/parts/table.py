@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from safetensors.numpy import load_file
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.reading import (
@@ -26,6 +27,7 @@ from omnisearch.data.workspace.reading import (
     reading,
 )
 from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.attributes import Column, open_attributes, stacked_attributes
 from omnisearch.indexer.parts.layout import Layout
 from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans, stacked_words
 
@@ -41,6 +43,7 @@ DISPLAYED = (
     "currency",
     "brand",
     "campaign",
+    "availability",
 )
 NAMES = ("title", "caption", "description")  # the first that an item has is its name
 COLUMNS_FILE = "columns.safetensors"
@@ -97,6 +100,15 @@ class Codes:
         for position in positions[1:]:
             mask |= self.codes == position
         return mask
+
+    def mask_within(self, code: str) -> np.ndarray:
+        """Bool (n,): the rows whose code is that or one inside it, as en-us is inside en."""
+        outer = normalise(code)
+        inside = [text == outer or text.startswith(f"{outer}-") for text in self._positions]
+        wanted = np.zeros(len(self.vocab) + 1, bool)  # the last is for -1
+        for text, within in zip(self._positions, inside, strict=True):
+            wanted[self._positions[text]] = within
+        return wanted[self.codes]
 
 
 @dataclass(frozen=True)
@@ -196,6 +208,7 @@ class ItemTable:
             weighted as enrichment weighted it (§3.2.3).
         names: the words of each item's name; lacks: those of them that the name excludes
             ('without').
+        attributes: name → the items' values; none of queries.
         shown: of each segment.
         layout: in which segment a row's item lies; None if there is one segment.
     """
@@ -213,6 +226,7 @@ class ItemTable:
     engaged: Postings
     names: Words
     lacks: Words
+    attributes: dict[str, Column]
     shown: tuple[Shown, ...]
     layout: Layout | None = None
 
@@ -268,6 +282,7 @@ def stacked_table(tables: Sequence[ItemTable], layout: Layout) -> ItemTable:
         engaged=postings("engaged"),
         names=stacked_words([table.names for table in tables], layout),
         lacks=stacked_words([table.lacks for table in tables], layout),
+        attributes=stacked_attributes([table.attributes for table in tables], layout),
         shown=tuple(table.shown[0] for table in tables),
         layout=layout,
     )
@@ -298,7 +313,8 @@ def open_table(folder: Path, entity: str) -> ItemTable:
         )
         display = _bytes_of(folder / DISPLAY_FILE)
         columns = load_file(folder / COLUMNS_FILE)
-        return _assemble(folder, entity, ids, columns, vocabulary, display)
+        attributes = open_attributes(folder, len(ids)) if entity in ITEM_ENTITIES else {}
+        return _assemble(folder, entity, ids, columns, vocabulary, display, attributes)
 
 
 def _assemble(
@@ -308,6 +324,7 @@ def _assemble(
     columns: dict[str, np.ndarray],
     vocabulary: dict[str, list[str]],
     display: np.ndarray,
+    attributes: dict[str, Column],
 ) -> ItemTable:
     n = len(ids)
     _check(all(map(lt, ids, ids[1:])), "the ids do not ascend")
@@ -334,6 +351,7 @@ def _assemble(
         engaged=_postings("engaged", columns, n),
         names=_words("name", columns),
         lacks=_words("lack", columns),
+        attributes=attributes,
         shown=(Shown(display, ends, folder / DISPLAY_FILE),),
     )
 

@@ -12,9 +12,11 @@ import sqlite_utils
 from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.exclusions import lacking, languages_of
 from omnisearch.data.text.keys import key_of, name_key, word_keys
 from omnisearch.data.text.tokens import tokens
+from omnisearch.indexer.parts.attributes import AttributesOf
 from omnisearch.indexer.parts.table import (
     CODED,
     COLUMNS_FILE,
@@ -47,6 +49,7 @@ def write_table(
     }
     vocabulary: dict[str, dict[str, int]] = {name: {} for name in CODED}
     engaged: list[tuple[int, int, float]] = []
+    attributes = AttributesOf()
     none = np.zeros(0, dtype=np.uint32)
     names, lacks = [none] * n, [none] * n
     sizes = np.zeros(n, dtype=np.int64)
@@ -55,6 +58,7 @@ def write_table(
             for item in batch:
                 row = row_of[item["id"]]
                 _fill(columns, vocabulary, row, item)
+                attributes.add(row, item)
                 for query, weight, *_ in item.get("engaged_queries") or ():
                     engaged.append((key_of(query), row, weight))
                 name, languages = name_of(item), languages_of([item.get("language")])
@@ -73,6 +77,8 @@ def write_table(
     columns |= postings_columns("engaged", engaged)
     columns |= postings_columns("boards", _boards(db, entity, row_of))
     save_file(columns, folder / COLUMNS_FILE)
+    if entity in ITEM_ENTITIES:
+        attributes.write(folder)
     (folder / IDS_FILE).write_bytes(b"".join(orjson.dumps(key) + b"\n" for key in ids))
     (folder / VOCABULARY_FILE).write_bytes(
         orjson.dumps({name: list(codes) for name, codes in vocabulary.items()})

@@ -91,15 +91,30 @@ class Texts(Words):
     Attributes:
         known: uint32 (v,), the distinct keys, ascending.
         counts: int64 (v,), how many rows have each.
+        having: int32 (k,), the rows that have each, one word after the other; of a segment. Empty
+            for several.
     """
 
     known: np.ndarray
     counts: np.ndarray
+    having: np.ndarray
 
     @cached_property
     def size(self) -> int:
         """How many rows have words."""
         return int(np.count_nonzero(self.lengths))
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.counts)
+
+    def rows_of(self, key: int) -> np.ndarray:
+        """int32 (m,): the rows, ascending, of a segment that have a word."""
+        at = int(np.searchsorted(self.known, key))
+        if at == len(self.known) or self.known[at] != key:
+            return self.having[:0]
+        end = int(self._ends[at])
+        return self.having[end - int(self.counts[at]) : end]
 
     def frequency(self, query: np.ndarray) -> np.ndarray:
         """int64 (len(query),): how many rows have each word, or its more frequent spelling."""
@@ -123,8 +138,10 @@ def write_texts(folder: Path, lines: Sequence[str]) -> None:
     keys = np.concatenate([np.zeros(0, np.uint32), *rows])
     known, counts = np.unique(keys, return_counts=True)
     ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
-    columns = {"keys": keys, "ends": ends, "known": known, "counts": counts.astype(np.int64)}
-    save_file(columns, folder / WORDS_FILE)
+    row = np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(ends, prepend=0))
+    having = row[np.argsort(keys, kind="stable")]
+    counted = {"known": known, "counts": counts.astype(np.int64), "having": having}
+    save_file({"keys": keys, "ends": ends, **counted}, folder / WORDS_FILE)
 
 
 def open_texts(folder: Path, rows: int) -> Texts:
@@ -142,10 +159,15 @@ def open_texts(folder: Path, rows: int) -> Texts:
         check_array("ends", ends, np.int64, (rows,))
         check_array("known", known, np.uint32, (None,))
         check_array("counts", counts, np.int64, (len(known),))
+        having = columns["having"]
+        check_array("having", having, np.int32, (len(keys),))
         check_ends("the index of words", ends, len(keys))
         if not ascends(known) or not ((counts >= 1) & (counts <= rows)).all():
             raise ValueError("the word counts do not fit")
-        return Texts(keys, *spans(ends), known, counts)
+        low, high = having.min(initial=0), having.max(initial=-1)
+        if counts.sum() != len(having) or low < 0 or high >= rows:
+            raise ValueError("the rows of words do not fit")
+        return Texts(keys, *spans(ends), known, counts, having)
 
 
 def spans(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +194,8 @@ def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
     counts = np.concatenate([*(part.counts for part in parts), -np.ones(sum(map(len, gone)))])
     known, where = np.unique(keys, return_inverse=True)
     counts = np.bincount(where, counts, len(known)).astype(np.int64)
-    return Texts(words.keys, words.starts, words.lengths, known[counts > 0], counts[counts > 0])
+    stay, none = counts > 0, np.zeros(0, np.int32)
+    return Texts(words.keys, words.starts, words.lengths, known[stay], counts[stay], none)
 
 
 def check_ends(what: str, ends: np.ndarray, total: int) -> None:

@@ -19,7 +19,8 @@ export async function useKey(key) {
 export async function get(path, parameters = {}, signal = undefined) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
-    if (value !== null && value !== undefined && value !== "") query.set(name, value);
+    if (Array.isArray(value)) for (const each of value) query.append(name, each);
+    else if (value !== null && value !== undefined && value !== "") query.set(name, value);
   }
   const asked = query.toString();
   return call(asked ? `${path}?${asked}` : path, { signal });

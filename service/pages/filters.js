@@ -5,6 +5,7 @@ import { el, plain } from "./dom.js";
 /** Parameters that the address may carry, all named as in the API. */
 export const NAMES = [
   "q", "entity", "language", "country", "price_min", "price_max", "brand", "board", "ads", "system", "explain",
+  "sort", "out_of_stock",
 ];
 const FIELDS = ["language", "price_min", "price_max", "brand", "ads"];
 const WORDS = {
@@ -17,7 +18,9 @@ const WORDS = {
   ads: (value) => (value === "true" ? "Only ads" : "Without ads"),
   system: (value) => `System: ${value}`,
   explain: () => "With rules",
+  out_of_stock: (value) => `Out of stock: ${value}`,
 };
+const KEPT = ["country", "board", "system", "explain", "out_of_stock"]; // without a field in the form
 const LANGUAGES = (
   "ar bn cs da de el en es fa fi fr he hi hu id it ja ko ms nl no pl pt ro ru sv sw ta th tr uk ur vi zh"
 ).split(" ");
@@ -30,7 +33,7 @@ function languageName(code) {
   }
 }
 
-/** What the address asks for: name → value, without what is empty. */
+/** What the address asks for: name → value, without what is empty; `filter` is a list. */
 export function fromAddress() {
   const given = new URLSearchParams(location.search);
   const found = {};
@@ -39,12 +42,15 @@ export function fromAddress() {
     const value = (given.get(name) ?? given.get(older))?.trim();
     if (value) found[name] = value;
   }
+  const filters = given.getAll("filter").filter((text) => text.trim());
+  if (filters.length) found.filter = filters;
   return found;
 }
 
 /** An address of this page. */
 export function addressOf(asked, more = {}) {
-  const query = new URLSearchParams(Object.entries({ ...asked, ...more }).filter(([, value]) => value));
+  const pairs = Object.entries({ ...asked, ...more }).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
+  const query = new URLSearchParams(pairs.filter(([, value]) => value));
   return query.size ? `/?${query}` : "/";
 }
 
@@ -52,11 +58,12 @@ export function addressOf(asked, more = {}) {
 export function fromForm(form) {
   const asked = {};
   const now = fromAddress();
-  for (const name of ["country", "board", "system", "explain"]) if (now[name]) asked[name] = now[name];
+  for (const name of KEPT) if (now[name]) asked[name] = now[name];
   for (const [name, value] of new FormData(form)) {
     if (NAMES.includes(name) && value.trim()) asked[name] = value.trim();
   }
-  return Object.fromEntries(NAMES.filter((name) => asked[name]).map((name) => [name, asked[name]]));
+  const found = Object.fromEntries(NAMES.filter((name) => asked[name]).map((name) => [name, asked[name]]));
+  return now.filter ? { ...found, filter: now.filter } : found;
 }
 
 /** Put into the form what is asked for. */
@@ -80,17 +87,19 @@ export function fillForm(form, asked) {
 
 /** Chips of the filters that are set; each is a link to the search without it. */
 export function showActive(list, asked) {
-  const set = Object.keys(WORDS).filter((name) => asked[name]);
-  list.hidden = !set.length;
-  list.replaceChildren(
-    ...set.map((name) => {
-      const rest = Object.fromEntries(Object.entries(asked).filter(([other]) => other !== name));
-      const words = el("bdi", {}, plain(WORDS[name](asked[name])));
-      return el(
-        "li",
-        {},
-        el("a", { href: addressOf(rest), "data-search": true }, el("span", { class: "unseen" }, "Remove the filter "), words, el("span", { "aria-hidden": "true" }, "×")),
-      );
-    }),
-  );
+  const chips = Object.keys(WORDS)
+    .filter((name) => asked[name])
+    .map((name) => chip(WORDS[name](asked[name]), addressOf({ ...asked, [name]: "" })));
+  const filters = asked.filter ?? [];
+  for (const text of filters) {
+    const rest = filters.filter((other) => other !== text);
+    chips.push(chip(text.replaceAll("_", " ").replace(/\s*=\s*/, ": ").replaceAll("|", " or "), addressOf({ ...asked, filter: rest })));
+  }
+  list.hidden = !chips.length;
+  list.replaceChildren(...chips);
+}
+
+function chip(text, address) {
+  const parts = [el("span", { class: "unseen" }, "Remove the filter "), el("bdi", {}, plain(text)), el("span", { "aria-hidden": "true" }, "×")];
+  return el("li", {}, el("a", { href: address, "data-search": true }, parts));
 }

@@ -2,6 +2,7 @@
 
 import { Failure, get } from "./api.js";
 import { packed } from "./feed.js";
+import { showFacets, showOrders } from "./facets.js";
 import { blankCard, feedCard } from "./card.js";
 import { SYSTEM_NAMES } from "./names.js";
 import { counted, el, msText, plain, said } from "./dom.js";
@@ -18,6 +19,8 @@ const [form, state, notes, heading, meta, related, more, earlier] = [
   "form", "state", "notes", "heading", "meta", "related", "more", "earlier",
 ].map((id) => document.getElementById(id));
 const feed = packed(document.getElementById("feed"));
+const aside = document.getElementById("facets");
+if (matchMedia("(max-width: 54rem)").matches) aside.firstElementChild.open = false;
 const area = document.getElementById("results");
 let running = new AbortController();
 let shown = { asked: {}, page: 1, last: 1 };
@@ -30,6 +33,7 @@ async function show({ focus = false } = {}) {
   const page = Math.max(1, Number.parseInt(given.get("page") ?? "1", 10) || 1);
   shown = { asked, page, last: page };
   fillForm(form, asked);
+  showOrders(form.elements.sort, [], asked);
   showActive(document.getElementById("active"), asked);
   document.getElementById("to-compare").href = asked.q ? `/compare?q=${encodeURIComponent(asked.q)}` : "/compare";
   document.getElementById("filters").hidden = Boolean(like);
@@ -46,7 +50,7 @@ async function show({ focus = false } = {}) {
 }
 
 function find(asked, page) {
-  return get("/v1/search", { ...asked, k: PAGE, page }, running.signal);
+  return get("/v1/search", { ...asked, facets: "auto", k: PAGE, page }, running.signal);
 }
 
 async function findLike(given) {
@@ -92,7 +96,7 @@ function clearBoard() {
   feed.clear();
   meta.textContent = "";
   showNotes(notes, []);
-  for (const part of [related, more, earlier]) part.hidden = true;
+  for (const part of [related, more, earlier, aside]) part.hidden = true;
 }
 
 function showFailure(error, again) {
@@ -118,6 +122,9 @@ function render(answer, asked, page) {
   showNotes(notes, [degradedText(answer.degraded), rulesText(asked, answer.rules), ...(answer.notes ?? []), ...world.notes]);
   meta.textContent = metaText(answer, total);
   showRelated(answer.related ?? [], asked);
+  showFacets(aside, answer.facets ?? [], asked);
+  showOrders(form.elements.sort, answer.facets ?? [], asked);
+  form.elements.sort.parentElement.hidden = !asked.q;
   more.hidden = total <= page * PAGE || !answer.hits.length || !asked.q;
   more.firstElementChild.href = addressOf(asked, { page: page + 1 });
   earlier.hidden = shown.page <= 1 || !asked.q;
@@ -151,7 +158,7 @@ function showRelated(list, asked) {
 }
 
 function showNothing(asked, total, answer) {
-  const filtered = NAMES.slice(1).some((name) => name !== "explain" && asked[name]);
+  const filtered = asked.filter || NAMES.slice(1).some((name) => !["explain", "sort"].includes(name) && asked[name]);
   const [what, how] = total
     ? ["There are no more results.", "This page is beyond the last one."]
     : ["Nothing was found.", filtered ? "The filters may be too narrow." : "Try fewer or other words."];
@@ -178,6 +185,7 @@ function showStart() {
   clearBoard();
   document.title = "OmniSearch";
   area.classList.add("start");
+  form.elements.sort.parentElement.hidden = true;
   heading.textContent = "What are you looking for?";
   showNotes(notes, world.notes);
   const held = world.items && `${counted(world.items.pin ?? 0, "pin")} and ${counted(world.items.product ?? 0, "product")} are searched by words and by meaning, in any language they are written in.`;

@@ -11,6 +11,7 @@ from fastapi import Query as Parameter
 from starlette.responses import Response
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.engine.filter_syntax import LONGEST, MOST_FILTERS
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.response import Hit
 from omnisearch.engine.response import Response as Found
@@ -58,8 +59,21 @@ async def filters(  # async, or FastAPI would send each request through a thread
     brand: Word = None,
     board: Annotated[str | None, Parameter(max_length=512, description="Id of a board.")] = None,
     ads: Annotated[bool | None, Parameter(description="true: only ads; false: no ads.")] = None,
+    filter: Annotated[
+        list[Annotated[str, Parameter(max_length=LONGEST)]],
+        Parameter(
+            max_length=MOST_FILTERS,
+            description="Of any attribute: colour=red|blue, price<30, "
+            "category=Shoes > Running, in_stock. May be repeated; all must be met.",
+        ),
+    ] = [],  # noqa: B006
+    out_of_stock: Annotated[
+        Literal["hide", "sink", "show"] | None,
+        Parameter(description="sink: after all other results; by default as in the settings."),
+    ] = None,
 ) -> Filters:
-    return Filters(entity, language, country, price_min, price_max, brand, board, ads)
+    given = (entity, language, country, price_min, price_max, brand, board, ads)
+    return Filters(*given, where=tuple(filter), out_of_stock=out_of_stock)
 
 
 @router.get("/search", response_model=SearchAnswer)
@@ -75,6 +89,16 @@ async def search_(
         str | None,
         Parameter(max_length=35, description="Language of `q`, such as de; else it is detected."),
     ] = None,
+    sort: Annotated[
+        str | None,
+        Parameter(max_length=100, description="newest, price, -price, or a number attribute."),
+    ] = None,
+    facets: Annotated[
+        str,
+        Parameter(
+            max_length=2_000, description="Attributes to count: colours,price,brand; or auto."
+        ),
+    ] = "",
     deadline_ms: Deadline = None,
 ) -> Response:
     """Pins and products for a query, and related queries.
@@ -83,7 +107,8 @@ async def search_(
     """
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
-    wanted = Search(q, seconds, k, page, system, chosen, explain, query_language)
+    names = tuple(filter(None, map(str.strip, facets.split(","))))
+    wanted = Search(q, seconds, k, page, system, chosen, explain, query_language, sort, names)
     found = await search(serving, wanted)
     return _json(search_answer(serving, found, request.scope.get("omnisearch.id", "")))
 

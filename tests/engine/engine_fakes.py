@@ -78,3 +78,7 @@ class FakeGeneration:
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
     floor: float | None = None
+
+    @property
+    def segments(self) -> tuple[Any, ...]:
+        return (self,)

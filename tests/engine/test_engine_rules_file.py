@@ -92,7 +92,7 @@ def test_a_file_of_every_kind() -> None:
         ("version = 1\n[[hide]]\nall = true\n", [(2, "item")]),
         ("version = 1\n[[hide]]\nall = true\nitem = 'shoe/a'", [(4, "item")]),
         ("version = 1\n[[hide]]\nall = true\nitem = 'pin/a'\nfilter = 'brand=b'", [(5, "filter")]),
-        ("version = 1\n[[hide]]\nall = true\nfilter = 'brand'", [(4, "filter")]),
+        ("version = 1\n[[hide]]\nall = true\nfilter = 'brand='", [(4, "filter")]),
         ("version = 1\n[[hide]]\nall = true\nitem = 'pin/a'\nplace = 1", [(5, "place")]),
         ("version = 1\n[[hide]]\nquery = 7\nitem = 'pin/a'", [(3, "query")]),
         ("version = 1\n[[hide]]\nquery = []\nitem = 'pin/a'", [(3, "query")]),

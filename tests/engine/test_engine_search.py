@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import Items
@@ -213,7 +214,7 @@ def test_every_combination_of_filters_equals_a_plain_loop(engine: SearchEngine) 
         expected = {row["id"] for entity, row in rows if _fits(row, entity, wanted, boards)}
         found: set[str] = set()
         for entity in ("pin", "product"):
-            mask = allowed_rows(filters, entity, tables[entity])
+            mask = allowed_rows(filters, entity, tables[entity], Attributes(tables))
             chosen = np.ones(len(tables[entity]), bool) if mask is None else mask
             found.update(tables[entity].ids[row] for row in np.flatnonzero(chosen))
         assert found == expected, wanted
@@ -242,7 +243,7 @@ def test_filters_act_inside_the_retrieval_and_pages_stay_full(
     allowed = {}
     for entity in ("pin", "product"):
         table = engine.snapshot.generation.tables[entity]
-        mask = allowed_rows(filters, entity, table)
+        mask = allowed_rows(filters, entity, table, engine.snapshot.index.attributes)
         allowed[entity] = np.ones(len(table), bool) if mask is None else mask
     response = engine.search("garden mirror", k=30, filters=filters)
     most = sum(min(30, int(mask.sum())) for mask in allowed.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import sqlite_utils
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,15 +18,19 @@ from indexer_fakes import WORDS, FakeEncoder, drop, engage, fill, new_catalogue,
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, open_catalogue, set_meta
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.text.keys import word_keys
+from omnisearch.data.text.normalise import normalise
 from omnisearch.data.text.prefixes import typed_key
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
+from omnisearch.engine.attributes import kind_of
 from omnisearch.indexer import build as building
 from omnisearch.indexer import increment as updating
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation, live_number
+from omnisearch.indexer.parts.attributes import Column
 from omnisearch.indexer.parts.suggest import Found, first_of
+from omnisearch.indexer.parts.table import ItemTable
 from omnisearch.indexer.parts.words import idf
 from omnisearch.indexer.update import update
 from omnisearch.indexer.verify import rollback, verify
@@ -42,6 +47,7 @@ def assert_same(updated: Generation, built: Generation, encoder: FakeEncoder) ->
         assert one.display(rows) == other.display(rows)
         for name in ("price", "created_at", "is_ad", "full_name"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert_same_attributes(one, other)
         for name in ("en", "de", "fr"):
             np.testing.assert_array_equal(one.language.mask(name), other.language.mask(name))
         for name in ("red", "b1", "b2", *WORDS[:4]):
@@ -95,6 +101,27 @@ def suggested(generation: Generation, typed: str) -> list[Found]:
     key, parts = typed_key(typed), generation.suggestions
     found = [part.exact(key, 12) for part in parts] + [part.near(key, 12) for part in parts]
     return first_of(found, 12)
+
+
+def assert_same_attributes(one: ItemTable, other: ItemTable) -> None:
+    """Attributes of two tables give each item the same values."""
+
+    def valued(table: ItemTable) -> dict[str, list[tuple[int, str]]]:
+        return {
+            name: sorted(
+                (row, column.values[code])
+                for row, code in zip(column.rows.tolist(), column.codes.tolist(), strict=True)
+            )
+            for name, column in table.attributes.items()
+        }
+
+    assert valued(one) == valued(other)
+    for name, column in one.attributes.items():
+        assert column.folded == [normalise(value) for value in column.values]
+        same = Column(column.rows, column.codes, column.values)
+        np.testing.assert_array_equal(column.numbers, same.numbers)
+        kinds = [kind_of([table.attributes[name]]) for table in (one, other)]
+        assert kinds[0] == kinds[1]
 
 
 def built_anew(workspace: Workspace, folder: Path, backend: str = "tantivy") -> Generation:
@@ -330,6 +357,9 @@ def take(workspace: Workspace, db: sqlite_utils.Database, step: tuple) -> None:
         entity, number, title = given
         language = ("en", "de", None)[number % 3]
         sku = {"sku": f"WH-{number % 5}"} if entity == "product" else {}
+        told = {"Colour": title, "weight": number % 7, "of": f"A > {number % 3}"}
+        sku |= {"attributes": orjson.dumps({k: v for k, v in told.items() if v}).decode()}
+        sku |= {"availability": ("in_stock", "out_of_stock", None)[len(title) % 3]}
         engaged = [[" ".join(title[:1]), 0.5, 1]] if title and number % 4 == 0 else None
         put(
             db,

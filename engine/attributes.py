@@ -1,0 +1,319 @@
+"""The attributes of a generation's items, pins and products together: what kind of values each has,
+and which items meet a condition."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from rapidfuzz import fuzz, process
+
+from omnisearch.data.text.normalise import normalise
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.settings import table_of_settings
+from omnisearch.engine.filter_syntax import Condition
+from omnisearch.indexer.parts.attributes import Column, used
+from omnisearch.indexer.parts.table import ItemTable
+
+KINDS = ("text", "list", "number", "flag", "path")
+STEP = " > "  # between the parts of a category path
+MOST_USUAL = 8
+_NOT_USUAL = ("country", "currency", "domain", "language")
+_SHOWN = 20  # names or values in an error
+
+_FIELD_KINDS = {
+    **dict.fromkeys(("availability", "brand", "country", "currency"), "text"),
+    **dict.fromkeys(("domain", "language", "size"), "text"),
+    **dict.fromkeys(("colours", "materials", "patterns"), "list"),
+    "price": "number",
+}
+# Names that people use for fields, if there is no attribute of that name.
+_ALIASES = {
+    "color": "colours",
+    "colour": "colours",
+    "colors": "colours",
+    "material": "materials",
+    "pattern": "patterns",
+    "category": "product_types",
+    "categories": "product_types",
+    "product_type": "product_types",
+    "stock": "availability",
+}
+_NONE = np.zeros(0, np.int32)
+_FLAGS = {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """One attribute over all items.
+
+    Attributes:
+        kind: one of KINDS.
+        values: what items have, as shown: of values that differ only in their case, the first by
+            the alphabet. Empty for a number.
+        place: compared form → its place in `values`.
+        entries: entity type → int32 (m,) rows and, for each, int32 (m,) a place in `values`, or
+            of a number float64 (m,) the number itself.
+    """
+
+    name: str
+    kind: str
+    values: list[str]
+    place: dict[str, int]
+    entries: dict[str, tuple[np.ndarray, np.ndarray]]
+    _by_row: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """int64 (v,): how many items have each value."""
+        places = [codes for _, codes in self.entries.values()]
+        return np.bincount(np.concatenate(places), minlength=len(self.values))
+
+    def mask(self, condition: Condition, entity: str, n: int) -> np.ndarray:
+        """Bool (n,): the rows of an entity type that meet a condition.
+
+        Raises InputError if the condition cannot be met by what there is.
+        """
+        rows, given = self.entries.get(entity, (_NONE, _NONE))
+        number = self.kind == "number"
+        met = self._compared(condition, given) if number else self._places(condition)[given]
+        mask = np.zeros(n, bool)
+        mask[rows[met]] = True
+        return mask
+
+    def by_row(self, entity: str, n: int) -> np.ndarray:
+        """float64 (n,): a number by row, the least of several; NaN where an item has none."""
+        if entity not in self._by_row:
+            found = np.full(n, np.inf)
+            if entity in self.entries:
+                np.minimum.at(found, *self.entries[entity])
+            found[np.isinf(found)] = np.nan
+            self._by_row[entity] = found
+        return self._by_row[entity]
+
+    def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
+        """Bool, which of the numbers meet a condition."""
+        try:
+            read = _range if condition.op == "=" else _number
+            ranges = [read(value) for value in condition.values]
+        except ValueError:
+            ranges = []
+        if not ranges:
+            least, most = self.range
+            raise InputError(
+                f"{self.name} is a number, got {'|'.join(condition.values)[:100]!r}.",
+                where=f"filter {self.name}",
+                how=f"Its values go from {least:g} to {most:g}.",
+            )
+        if condition.op == "=":
+            within = [(given >= low) & ((given < high) | (given == low)) for low, high in ranges]
+            return np.logical_or.reduce(within)
+        compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+        return compare[condition.op](given, ranges[0][0])
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest number."""
+        numbers = np.concatenate([given for _, given in self.entries.values()])
+        return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
+
+    def _places(self, condition: Condition) -> np.ndarray:
+        """Bool (v,): the values that a condition names."""
+        if condition.op != "=":
+            raise InputError(
+                f"{self.name} has no numbers to compare.",
+                where=f"filter {self.name}",
+                how=f"Write {self.name}=VALUE. {self._told()}",
+            )
+        wanted = np.zeros(len(self.values), bool)
+        for value in condition.values:
+            found = self._having(value)
+            if not found:
+                what = f"No item has the {self.name} {value[:100]!r}."
+                raise InputError(what, where=f"filter {self.name}", how=self._told(value))
+            wanted[found] = True
+        return wanted
+
+    def _having(self, value: str) -> list[int]:
+        """The places of the values that a text names: itself, and what lies below or inside it."""
+        sought = self.folded(value)
+        inner = STEP if self.kind == "path" else "-" if self.name == "language" else None
+        found = [self.place[sought]] if sought in self.place else []
+        if inner is not None:
+            below = sought + inner
+            found += [place for text, place in self.place.items() if text.startswith(below)]
+        return found
+
+    def folded(self, value: str) -> str:
+        """The form in which values are compared."""
+        text = normalise(value)
+        if self.kind == "flag":
+            return _FLAGS.get(text, text)
+        if self.name == "availability":
+            return text.replace(" ", "_")
+        return _path(text) if self.kind == "path" else text
+
+    def _told(self, near: str = "") -> str:
+        most = np.argsort(-self.counts, kind="stable")[:_SHOWN]
+        listed = ", ".join(self.values[place] for place in most.tolist())
+        more = len(self.values) - len(most)
+        listed += f", and {more:,} more" if more else ""
+        guess = process.extractOne(near, self.values, scorer=fuzz.ratio, score_cutoff=60)
+        guessed = f"Did you mean {guess[0]}? " if near and guess else ""
+        return f"{guessed}Its values are {listed}."
+
+
+def _number(text: str) -> tuple[float, float]:
+    if not np.isfinite(float(text)):
+        raise ValueError(text)
+    return float(text), float(text)
+
+
+def _range(text: str) -> tuple[float, float]:
+    """10..20 as (10, 20): from 10, below 20. 10.. has no end, ..20 no beginning, 10 is (10, 10).
+
+    Raises ValueError if it is neither.
+    """
+    low, dots, high = text.partition("..")
+    if not dots:
+        return _number(text)
+    found = float(low or "-inf"), float(high or "inf")
+    if (low + high).strip() == "" or not found[0] <= found[1]:  # also NaN
+        raise ValueError(text)
+    return found
+
+
+class Attributes:
+    """All attributes of a generation; safe for several threads.
+
+    Attributes:
+        names: ascending.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, ItemTable], kinds: Mapping[str, str] | None = None
+    ) -> None:
+        self._columns: dict[str, dict[str, Column]] = {}
+        for entity, table in tables.items():
+            for name, column in table.attributes.items():
+                self._columns.setdefault(name, {})[entity] = column
+        self.names = sorted(self._columns)
+        self._kinds = kinds or {}
+        self._found: dict[str, Attribute] = {}
+        self._lock = threading.Lock()
+
+    def has(self, name: str) -> bool:
+        """Whether any item has it, by this name or a usual one."""
+        return name in self._columns or _ALIASES.get(name) in self._columns
+
+    def named(self, name: str, where: str = "filter") -> Attribute:
+        """An attribute by its name; raises InputError, with the names that there are."""
+        known = name if name in self._columns else _ALIASES.get(name, name)
+        if known not in self._columns:
+            near = process.extractOne(known, self.names, scorer=fuzz.ratio, score_cutoff=60)
+            listed = ", ".join(self.names) or "none: no item has any"
+            raise InputError(
+                f"No item has an attribute {name!r}.",
+                where=f"{where} {name}",
+                how=(f"Did you mean {near[0]}? " if near else "") + f"There are {listed}.",
+            )
+        with self._lock:
+            if known not in self._found:
+                self._found[known] = _attribute(known, self._columns[known], self._kinds.get(known))
+            return self._found[known]
+
+    @property
+    def out_of_stock(self) -> bool:
+        """Whether anything is out of stock."""
+        return self.has("availability") and "out_of_stock" in self.named("availability").place
+
+    @cached_property
+    def usual(self) -> list[str]:
+        """The attributes that most people will want counted, at most MOST_USUAL: those of which
+        there are some values, not one for each item, by how many items have them."""
+        having: dict[str, int] = {}
+        for name, columns in self._columns.items():
+            sizes = [len(column.values) for column in columns.values()]
+            if name in _NOT_USUAL or sum(sizes) < 2 or (max(sizes) > 500 and name != "price"):
+                continue
+            having[name] = sum(len(np.unique(column.rows)) for column in columns.values())
+        return sorted(having, key=lambda name: (-having[name], name))[:MOST_USUAL]
+
+    def mask(self, condition: Condition, entity: str, n: int) -> np.ndarray:
+        """Bool (n,): the rows that meet a condition; raises InputError like `Attribute.mask`."""
+        return self.named(condition.name).mask(condition, entity, n)
+
+
+def _attribute(name: str, columns: dict[str, Column], kind: str | None) -> Attribute:
+    kind = kind or _FIELD_KINDS.get(name) or kind_of(list(columns.values()))
+    entries = {}
+    if kind == "number":
+        for entity, column in columns.items():
+            numbers = column.numbers[column.codes]
+            known = ~np.isnan(numbers)
+            entries[entity] = (column.rows[known], numbers[known])
+        return Attribute(name, kind, [], {}, entries)
+    fold = Attribute(name, kind, [], {}, {}).folded
+    shown: dict[str, str] = {}
+    for column, places in used(list(columns.values())):
+        for at in places.tolist():
+            text = fold(column.folded[at])
+            value = text if kind == "flag" else column.values[at]
+            shown[text] = min(shown.get(text, value), value)
+    if kind == "flag":
+        shown = {text: value for text, value in shown.items() if text in ("true", "false")}
+    place = {text: at for at, text in enumerate(sorted(shown))}
+    for entity, column in columns.items():
+        to = np.array([place.get(fold(text), -1) for text in column.folded], np.int32)
+        codes = to[column.codes]
+        rows, codes = column.rows[codes >= 0], codes[codes >= 0]
+        if len(np.unique(to)) < len(to):  # an item may have one in two spellings
+            rows, codes = np.unique(np.stack((rows, codes)), axis=1)
+        entries[entity] = (rows, codes)
+    values = [_path(shown[text]) if kind == "path" else shown[text] for text in place]
+    return Attribute(name, kind, values, place, entries)
+
+
+def kind_of(columns: list[Column]) -> str:
+    """The kind of the values that items have: one of KINDS.
+
+    Flags and numbers are such if all of them are; a category path is one if half of them have ' > '
+    in them; a list, if an item has several values.
+    """
+    texts: set[str] = set()
+    numbers = True
+    for column, places in used(columns):
+        texts |= {column.folded[at] for at in places.tolist()}
+        numbers &= not np.isnan(column.numbers[places]).any()
+    if texts and texts <= {"true", "false", "yes", "no"}:
+        return "flag"
+    if numbers:
+        return "number"
+    if 2 * sum(STEP in text for text in texts) >= len(texts):
+        return "path"
+    several = any(np.bincount(column.rows).max(initial=0) > 1 for column in columns)
+    return "list" if several else "text"
+
+
+def _path(text: str) -> str:
+    return STEP.join(filter(None, (part.strip() for part in text.split(">"))))
+
+
+def attribute_kinds(workspace: Workspace) -> dict[str, str]:
+    """The `[attributes]` table of `omnisearch.toml`: attribute → the kind of its values.
+
+    Raises InputError for a kind that there is not.
+    """
+    found = table_of_settings("attributes", workspace.settings)
+    for name, kind in found.items():
+        if kind not in KINDS:
+            raise InputError(
+                f"The attribute {name!r} cannot be of the kind {kind!r}.",
+                where=f"{workspace.settings} [attributes]",
+                how=f"Use one of {', '.join(KINDS)}.",
+            )
+    return found

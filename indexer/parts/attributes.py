@@ -1,0 +1,185 @@
+"""What items are filtered and counted by: some of their fields, and all their attributes.
+
+Values are stored once, as texts, and each item's as positions among them. What kind of values an
+attribute has is decided over a whole generation (`omnisearch.engine.attributes`), so that it does
+not depend on the segments.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from omnisearch.data.text.normalise import normalise
+from omnisearch.data.workspace.reading import check_array, reading
+from omnisearch.indexer.parts import REBUILD
+from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.words import ascends
+
+ATTRIBUTES_FILE = "attributes.safetensors"
+# Fields that are filtered and counted as attributes are.
+FIELDS = (
+    "availability",
+    "brand",
+    "colours",
+    "country",
+    "currency",
+    "domain",
+    "language",
+    "materials",
+    "patterns",
+    "price",
+    "product_types",
+    "size",
+)
+# Not 007, which is a code.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one attribute, of the items of one type.
+
+    Attributes:
+        rows, codes: int32 (m,): the item in that row has that one of `values`; an item with several
+            values has several entries. In a segment the rows ascend.
+        values: the distinct texts; of a number its digits, of a flag 'true' or 'false'.
+    """
+
+    rows: np.ndarray
+    codes: np.ndarray
+    values: list[str]
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The place of each value."""
+        return {value: place for place, value in enumerate(self.values)}
+
+    @cached_property
+    def folded(self) -> list[str]:
+        """The values as they are compared: without case."""
+        return [normalise(value) for value in self.values]
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """float64 (v,): the values as numbers, NaN for those that are none."""
+        return np.array([_number(value) for value in self.values], np.float64)
+
+
+def _number(value: str) -> float:
+    return float(value) if _NUMBER.fullmatch(value) else np.nan
+
+
+class AttributesOf:
+    """Collects the values of items, in the order of their rows."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, array[int]] = {}
+        self._codes: dict[str, array[int]] = {}
+        self._values: dict[str, dict[str, int]] = {}
+
+    def add(self, row: int, item: Mapping[str, Any]) -> None:
+        """Add the next item."""
+        named = dict(item.get("attributes") or {})
+        named |= {name: item[name] for name in FIELDS if item.get(name) is not None}
+        for name, given in named.items():
+            values = self._values.setdefault(name, {})
+            rows, codes = (kept.setdefault(name, array("i")) for kept in (self._rows, self._codes))
+            texts = [_text(each) for each in (given if isinstance(given, list) else [given])]
+            for text in dict.fromkeys(filter(None, texts)):
+                rows.append(row)
+                codes.append(values.setdefault(text, len(values)))
+
+    def write(self, folder: Path) -> None:
+        """Store them in `folder`."""
+        stored = {}
+        for name in sorted(self._values):
+            text = "\n".join(self._values[name]).encode()
+            stored[f"{name}/rows"] = np.array(self._rows[name], np.int32)
+            stored[f"{name}/codes"] = np.array(self._codes[name], np.int32)
+            stored[f"{name}/values"] = np.frombuffer(text, np.uint8)
+        save_file(stored, folder / ATTRIBUTES_FILE)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return " ".join(str(value).split())
+
+
+def open_attributes(folder: Path, rows: int) -> dict[str, Column]:
+    """Open what `AttributesOf.write` wrote of so many items: name → column.
+
+    Raises:
+        Corrupt: the file is missing, or its parts do not fit.
+    """
+    path = folder / ATTRIBUTES_FILE
+    with reading("The attributes of items", path, REBUILD):
+        stored = load_file(path)
+        names = sorted({key.rpartition("/")[0] for key in stored})
+        found = {name: _column(name, stored, rows) for name in names}
+        if len(stored) != 3 * len(names):
+            raise ValueError("it has parts that belong to no attribute")
+        return found
+
+
+def _column(name: str, stored: Mapping[str, np.ndarray], n: int) -> Column:
+    rows, codes, text = (stored[f"{name}/{part}"] for part in ("rows", "codes", "values"))
+    check_array(f"rows of {name}", rows, np.int32, (None,))
+    check_array(f"codes of {name}", codes, np.int32, (len(rows),))
+    check_array(f"values of {name}", text, np.uint8, (None,))
+    values = text.tobytes().decode().split("\n") if len(text) else []
+    inside = rows.min(initial=0) >= 0 and rows.max(initial=-1) < n and ascends(rows)
+    if not inside or codes.min(initial=0) < 0 or codes.max(initial=-1) >= len(values):
+        raise ValueError(f"rows or codes of {name} are out of range")
+    return Column(rows, codes, values)
+
+
+def stacked_attributes(parts: Sequence[Mapping[str, Column]], layout: Layout) -> dict[str, Column]:
+    """The columns by row of a generation's segments; names that no item has are left out."""
+    names = sorted({name for part in parts for name in part})
+    stacked = ((name, _stacked([part.get(name) for part in parts], layout)) for name in names)
+    return {name: column for name, column in stacked if len(column.rows)}
+
+
+def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
+    having = [(at, part) for at, part in enumerate(parts) if part is not None]
+    first = having[0][1]
+    added: dict[str, int] = {}
+    rows, codes = [], []
+    for at, part in having:
+        row = layout.rows[at][part.rows]
+        alive = row >= 0
+        rows.append(row[alive].astype(np.int32))
+        codes.append(part.codes[alive])
+        if part is not first:
+            places = [_place(value, first, added) for value in part.values]
+            codes[-1] = np.array([*places, -1], np.int32)[codes[-1]]
+    new = Column(rows[0][:0], codes[0][:0], list(added))
+    column = Column(np.concatenate(rows), np.concatenate(codes), first.values + new.values)
+    # What was worked out of the first segment's values, by far the most, is kept.
+    vars(column)["folded"] = first.folded + new.folded
+    vars(column)["numbers"] = np.concatenate((first.numbers, new.numbers))
+    return column
+
+
+def _place(value: str, first: Column, added: dict[str, int]) -> int:
+    known = first.position.get(value)
+    return len(first.values) + added.setdefault(value, len(added)) if known is None else known
+
+
+def used(columns: Sequence[Column]) -> Iterator[tuple[Column, np.ndarray]]:
+    """Each column and the places of the values that items have, ascending."""
+    for column in columns:
+        counts = np.bincount(column.codes, minlength=len(column.values))
+        yield column, np.flatnonzero(counts)
