@@ -99,7 +99,8 @@ class Searcher:
             notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
             notes.append("No rankers are trained: the starter ranker orders the results.")
-        counted = self._facets(read, chosen, names, filters, ranking, context, acting)
+        wanted = names if near is None else ()
+        counted = self._facets(read, chosen, wanted, filters, ranking, context, acting)
         stages.lap("facets")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)

@@ -44,7 +44,8 @@ function facetOf(facet, asked) {
     const tree = facet.kind === "path";
     const rest = chosen.filter((value) => value !== each.value);
     const values = tree ? [each.value] : each.chosen ? rest : [...chosen, each.value];
-    const text = tree ? each.value.split(" > ").at(-1) : valueText(facet.kind, each.value);
+    const value = facet.name === "availability" ? each.value.replaceAll("_", " ") : each.value;
+    const text = tree ? value.split(" > ").at(-1) : valueText(facet.kind, value);
     return el(
       "li",
       {},

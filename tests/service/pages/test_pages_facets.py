@@ -36,7 +36,7 @@ def test_facets_filter_and_chips_remove_with_the_keyboard_alone(tabs: Callable[.
     chip.focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/\?q=dress$"))
-    assert page.locator("#facets [aria-current]").count() == 0
+    until(page, "document.querySelectorAll('#facets [aria-current]').length === 0")
 
 
 def test_results_are_sorted_over_pages(tabs: Callable[..., Tab]) -> None:
