@@ -119,7 +119,7 @@ def _add_database(
     damaged: list[str],
 ) -> dict[str, Any]:
     """Copy a database as it is at one moment, by SQLite's own means, beside `target` first."""
-    path = workspace.root / name
+    path = workspace.root.joinpath(name)
     with temporary(target.with_name(f"{target.name}.{Path(name).name}")) as copy:
         try:
             with closing(sqlite3.connect(copy)) as into:

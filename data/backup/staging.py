@@ -55,7 +55,7 @@ def staged(workspace: Workspace) -> Iterator[Staged]:
         Unavailable: the disk of the workspace cannot take the links.
         Corrupt: the catalogue is damaged.
     """
-    with temporary(workspace.root / "backup", folder=True) as folder:
+    with temporary(workspace.root.joinpath("backup"), folder=True) as folder:
         for tried in range(_TRIES):
             with publish_lock(workspace):
                 whole, databases, left_out = _link_all(workspace.root, folder)
