@@ -37,7 +37,7 @@ from omnisearch.indexer.update import update
 
 K = 100
 EF = 150
-FILTERED = (0.5, 0.25, 0.1, 0.02)
+FILTERED = (0.5, 0.1, 0.01, 0.001)
 COPIES = (2, 500)
 REFERENCE_QUERIES = 20  # few, since rank-bm25 is slow
 

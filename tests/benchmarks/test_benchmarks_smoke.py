@@ -44,6 +44,7 @@ LONGER = {
     "graph": "--pins 300 --steps 3 --seeds 1",
     "index": "--rows 10000 --dim 16",
     "update": "--items 300",
+    "facets": "--products 300 --queries 5 --rounds 1",
 }
 WITH_WORKSPACE = {
     "command_line": "--runs 1",
