@@ -66,13 +66,14 @@ def retrieve(
     filters: Filters | None,
     context: SearchContext,
     acting: Acting | None = None,
+    also: Mapping[str, SourceResult] | None = None,
 ) -> Candidates:
     """The merged candidates of the sources, without those that the context does not let begin.
 
     Each source is read to its fixed depth, and filters apply inside it, so that a filtered search
     is as deep as any other. Sources whose results the context already has are not searched again.
     Items that the acting rules hide are not returned, and those that they pin are among the
-    candidates if filters allow them.
+    candidates if filters allow them. The results in `also` are merged as those of a source are.
     """
     index, hidden = snapshot.index, _hidden(acting)
     asked: list[Source] = []
@@ -99,7 +100,7 @@ def retrieve(
             )
     context.retrieved = True
     found = {s.name: context.results[s.name] for s in sources if s.name in context.results}
-    return merge(found | _pinned(index, filters, acting, hidden))
+    return merge(found | dict(also or {}) | _pinned(index, filters, acting, hidden))
 
 
 def pinned_alone(index: Index, filters: Filters | None, acting: Acting | None) -> Candidates:

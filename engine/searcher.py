@@ -28,7 +28,7 @@ from omnisearch.engine.response import Related, Response
 from omnisearch.engine.retrieval import needs_vector, pinned_alone, retrieve, sources_in
 from omnisearch.engine.rules.acting import Acting, Pin
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sunk
+from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches, sunk
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
 
@@ -69,7 +69,7 @@ class Searcher:
             query_language: the code of a text's language, such as 'de'; None if the caller does not
                 know it.
             sort: 'newest', or a number attribute such as 'price' ('-price': from the highest), in
-                place of relevance, for the results that the search has.
+                place of relevance (`engine.sorting`).
             facets: names of attributes whose values are counted (`engine.facets`), 'auto' for the
                 usual ones.
 
@@ -203,7 +203,8 @@ class Searcher:
         """The ranking, and where nothing fits the query the highest cosine of any item."""
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
-        candidates = retrieve(snapshot, query, sources, config, filters, context, acting)
+        matches = {} if sort is None else sorted_matches(snapshot, query, filters, acting, sort)
+        candidates = retrieve(snapshot, query, sources, config, filters, context, acting, matches)
         floor, near = snapshot.generation.floor, None
         by_meaning = any(source.space == LEARNED for source in sources)
         if floor is not None and query.vector is not None and by_meaning and not context.left_out:
@@ -218,7 +219,7 @@ class Searcher:
         pins = acting.pins if acting and sort is None else []
         moves = acting.moves(ranking.candidates) if acting else None
         if sort is not None:
-            ranking = sorted_by(snapshot, query, ranking, sort)
+            ranking = sorted_by(snapshot, query, ranking, sort, matches)
         elif moves is not None:
             ranking = moved(ranking, moves)
         shares = _shares(config, filters) if blends else Shares() if pins else None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.engine.candidates import Candidates
+from omnisearch.engine.candidates import Candidates, best_first
 from omnisearch.engine.filters import OUT_OF_STOCK, Filters
+from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import Ranking
+from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 
 NEWEST = "newest"
+MOST = 500  # items of each entity type that are sorted
 
 
 def check_sort(snapshot: Snapshot, sort: str) -> None:
@@ -31,28 +35,70 @@ def check_sort(snapshot: Snapshot, sort: str) -> None:
     )
 
 
-def sorted_by(snapshot: Snapshot, query: Query, ranking: Ranking, sort: str) -> Ranking:
-    """The same results, by a number attribute ('price', or '-price' from the highest), or 'newest'.
+def sorted_matches(
+    snapshot: Snapshot, query: Query, filters: Filters, acting: Acting | None, sort: str
+) -> dict[str, SourceResult]:
+    """Of each entity type the first MOST in this order that have all words of the query.
+
+    What is only near it in meaning is left out: sorted by price, a cheap shirt would come before
+    all sofas. Empty if no item has all words.
+    """
+    index, found = snapshot.index, {}
+    for code, entity in enumerate(ITEM_ENTITIES):
+        mask, allowed = index.having(query, entity), index.allowed(filters, entity)
+        hidden = acting.hidden(entity) if acting else None
+        if allowed is not None:
+            mask &= allowed
+        if hidden is not None:
+            mask &= ~hidden
+        rows = np.flatnonzero(mask)
+        if len(rows):
+            items = Items(np.full(len(rows), code, np.uint8), rows)
+            first = rows[_order(_values(snapshot, query, items, sort), sort)[:MOST]]
+            found[f"sorted_{entity}"] = SourceResult(entity, first, np.zeros(len(first), "f4"))
+    return found
+
+
+def sorted_by(
+    snapshot: Snapshot,
+    query: Query,
+    ranking: Ranking,
+    sort: str,
+    matches: Mapping[str, SourceResult],
+) -> Ranking:
+    """The matches, by a number attribute ('price', or '-price' from the highest), or 'newest'; all
+    results of the ranking if there are no matches.
 
     Equal ones stay in the order of relevance, and those without the value come last.
     """
-    values = _values(snapshot, query, ranking.candidates, sort.removeprefix("-"))[ranking.order]
+    candidates, order = ranking.candidates, ranking.order
+    if matches:
+        kept = np.zeros(len(candidates), bool)
+        for match in matches.values():
+            part = candidates.part(match.entity)
+            kept[part] = np.isin(candidates.row[part], match.rows)
+        order = best_first(ranking.scores)
+        order = order[kept[order]]
+    order = order[_order(_values(snapshot, query, candidates, sort)[order], sort)]
+    return replace(ranking, order=order, bounded=np.zeros(len(order), bool), total=len(order))
+
+
+def _order(values: np.ndarray, sort: str) -> np.ndarray:
     downwards = sort == NEWEST or sort.startswith("-")
-    order = np.argsort(-values if downwards else values, kind="stable")  # NaN comes last
-    return replace(ranking, order=ranking.order[order], bounded=ranking.bounded[order])
+    return np.argsort(-values if downwards else values, kind="stable")  # NaN comes last
 
 
-def _values(snapshot: Snapshot, query: Query, candidates: Candidates, name: str) -> np.ndarray:
-    """float64 (n,), NaN where a candidate has none."""
-    if not len(candidates):
+def _values(snapshot: Snapshot, query: Query, items: Items, sort: str) -> np.ndarray:
+    """float64 (n,) what items in (entity, row) order are sorted by, NaN where one has none."""
+    if not len(items):
         return np.zeros(0)
-    if name == NEWEST:
-        times = snapshot.index.columns(query, candidates, ("created_at",))["created_at"]
+    if sort == NEWEST:
+        times = snapshot.index.columns(query, items, ("created_at",))["created_at"]
         return np.where(times > 0, times, np.nan)
-    attribute = snapshot.index.attributes.named(name)
+    attribute = snapshot.index.attributes.named(sort.removeprefix("-"))
     parts = []
     for entity in ITEM_ENTITIES:
-        rows = candidates.row[candidates.part(entity)]
+        rows = items.row[items.part(entity)]
         size = len(snapshot.generation.tables[entity])
         parts.append(attribute.by_row(entity, size)[rows])
     return np.concatenate(parts)
