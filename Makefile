@@ -27,7 +27,7 @@ unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(if $(BUDGET),--budget $(BUDGET)) -rs
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m omnisearch.cli.docs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from omnisearch.data.workspace import Workspace
 # On a busy machine an example may take long; what takes too long is the business of benchmarks.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget", type=float, help="seconds after which no further slow test begins")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name == "benchmarks")  # the longest come last
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    budget = item.config.getoption("--budget")
+    if budget and item.get_closest_marker("slow") and time.monotonic() - BEGAN > budget:
+        pytest.skip(f"the {budget:.0f} seconds for slow tests are over; `make slow` runs them all")
 
 
 @pytest.fixture(scope="session")

@@ -133,6 +133,9 @@ def _archive(array: np.ndarray) -> bytes:
 _DTYPES = {
     "BOOL": "?",
     "U8": "u1",
+    "I8": "i1",
+    "I16": "<i2",
+    "U16": "<u2",
     "I32": "<i4",
     "U32": "<u4",
     "I64": "<i8",
