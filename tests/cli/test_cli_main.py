@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,12 +51,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_is_quick() -> None:
+    """By the processor's time, for which nothing else that runs here counts."""
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         omnisearch("--help")
-        took.append(time.perf_counter() - started)
-    assert min(took) < 1.0  # 0.2 s on a quiet core; the bound allows for a busy one
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took) < 1.0  # 0.2 to 0.4 s on a quiet core
 
 
 def test_without_a_workspace_the_first_step_is_named(tmp_path: Path) -> None:
