@@ -82,7 +82,8 @@ def print_json(envelope: dict[str, Any]) -> None:
 def explained(error: BaseException, command: str) -> OmniError:
     """An error as one for the user: its cause, the damage of a catalogue, or a bug.
 
-    What SQLite says is about the file that it was reading or writing, the catalogue or another.
+    What SQLite says is about the file that it was reading or writing, the catalogue or another; if
+    that cannot be told, about the catalogue.
     """
     import sqlite3
 
@@ -90,11 +91,12 @@ def explained(error: BaseException, command: str) -> OmniError:
     from omnisearch.data.catalogue.verify import damage_of
     from omnisearch.data.workspace import causes
 
-    if isinstance(error, sqlite3.Error) and (file := causes.database_of(error)) is not None:
+    if isinstance(error, sqlite3.Error):
+        file = causes.database_of(error)
         for catalogue in opened:
-            if catalogue.resolve() == file.resolve():
+            if file is None or catalogue.resolve() == file.resolve():
                 return catalogue_error(error, catalogue)
-        if known := causes.cause_of(error, file):
+        if known := causes.cause_of(error, file or ""):
             return known
     for catalogue in () if isinstance(error, OmniError) else opened:
         unclear = causes.cause_of(error) is None or causes.is_damage(error)

@@ -23,6 +23,7 @@ from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import (
     Window,
     evaluation_queries,
+    kept_by_data_sets,
     known_until,
     ranker_window,
     rankers_may_see_judged,
@@ -159,7 +160,7 @@ def labels_left_out(
         why = "the log has no days that are neither learned from by encoders nor measured"
     logged = db.conn.execute(f"SELECT DISTINCT query {engaged} AND {inside}", [begins, ends])
     judged = db.conn.execute("SELECT DISTINCT query FROM judgments")
-    splits = dict(db.conn.execute("SELECT id, split FROM queries WHERE split IS NOT NULL"))
+    splits = kept_by_data_sets(db)
     unseen = {"logged": set(splits), "judged": {q for q, of in splits.items() if of != "valid"}}
     of_set = "a data set keeps them for training encoders or for its test"
     asked = "they were asked in the week by which search is measured"

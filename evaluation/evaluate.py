@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue.left_out import LeftOut, some, window_left_out
+from omnisearch.data.catalogue.left_out import LeftOut, some
+from omnisearch.data.catalogue.log_left_out import window_left_out
 from omnisearch.data.catalogue.log_span import FEWEST
 from omnisearch.data.catalogue.pairs import evaluation_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
@@ -26,10 +27,10 @@ from omnisearch.data.catalogue.splits import (
     Split,
     evaluation_queries,
     evaluation_window,
+    measured_days,
     time_split,
     training_window,
 )
-from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.retrieval import answered
@@ -213,10 +214,10 @@ def _thin(pairs: Mapping[str, pa.Table], split: Split, fewest: int) -> str | Non
     queries = {query for table in pairs.values() for query in table["query"].to_pylist()}
     if not queries or len(queries) >= fewest:
         return None
+    days = measured_days(split.eval_from, split.eval_until)
     return (
-        f"The week from {day(split.eval_from)} to {day(split.eval_until - 1)}, by which search is "
-        f"measured, has engagement of {len(queries)} queries only: figures of fewer than {fewest} "
-        "are chance."
+        f"The week by which search is measured ({days}) "
+        f"has engagement of {len(queries)} queries only: figures of fewer than {fewest} are chance."
     )
 
 

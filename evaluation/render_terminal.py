@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from omnisearch.data.workspace.dates import day
+from omnisearch.data.catalogue.splits import measured_days
 from omnisearch.evaluation.compare import Column, Comparison, Shown
 from omnisearch.evaluation.compare_set import PairOfSystems, SetComparison
 from omnisearch.evaluation.evaluate import Evaluation
@@ -179,9 +179,9 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
 
 def _measured(evaluation: Evaluation) -> str:
     """What was measured: the generation, and the days of the log."""
-    if evaluation.eval_until <= evaluation.eval_from:
+    days = measured_days(evaluation.eval_from, evaluation.eval_until)
+    if days is None:
         return f"Generation {evaluation.generation}; the log is too short to keep days back."
-    days = f"{day(evaluation.eval_from)} to {day(evaluation.eval_until - 1)}"
     return f"Generation {evaluation.generation}; days that are kept back to measure by: {days}."
 
 

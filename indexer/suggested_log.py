@@ -39,6 +39,7 @@ def log_stamp(db: sqlite_utils.Database, people: int) -> list[int]:
         "SELECT COUNT(*), COALESCE(MAX(time), 0) FROM engagements"
     ).fetchone()
     imported = db.conn.execute(
-        "SELECT COALESCE(MAX(id), 0) FROM imports WHERE kind IN ('engagements', 'queries')"
+        "SELECT COALESCE(MAX(id), 0) FROM imports WHERE changed > 0 AND "
+        "kind IN ('engagements', 'queries')"
     ).fetchone()[0]
     return [people, events, last, imported]

@@ -230,6 +230,18 @@ def held_out(db: sqlite_utils.Database) -> dict[str, str]:
     return dict(db.conn.execute("SELECT id, split FROM queries WHERE split IN ('valid', 'test')"))
 
 
+def kept_by_data_sets(db: sqlite_utils.Database) -> dict[str, str]:
+    """Query → 'train', 'valid' or 'test', for the queries of data sets that have splits."""
+    return dict(db.conn.execute("SELECT id, split FROM queries WHERE split IS NOT NULL"))
+
+
+def measured_days(eval_from: int, eval_until: int) -> str | None:
+    """The days of an evaluation window, as text; None if it is empty."""
+    if eval_until <= eval_from:
+        return None
+    return f"{day(eval_from)} to {day(eval_until - 1)}"
+
+
 def evaluation_queries(db: sqlite_utils.Database) -> set[str]:
     """The queries that the evaluation measures; rankers must not learn from them.
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import sqlite_utils
 import torch
 
-from omnisearch.data.catalogue.left_out import LeftOut, some, training_left_out
+from omnisearch.data.catalogue.left_out import LeftOut, some
+from omnisearch.data.catalogue.log_left_out import training_left_out
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.pseudo_queries import pseudo_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omnisearch.data.catalogue.left_out import training_left_out, window_left_out
+from omnisearch.data.catalogue.log_left_out import training_left_out, window_left_out
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY, Split, evaluation_window, time_split
 

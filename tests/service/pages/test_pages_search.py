@@ -129,7 +129,7 @@ def test_pictures_are_shown_and_packed_in_the_order_of_ranks(tabs: Callable[...,
         BOXES,
     )
     tops = [round(top) for _, top, _ in boxes]
-    assert tops == sorted(tops) and len({round(left) for left, _, _ in boxes}) == 5
+    assert tops == sorted(tops) and len({round(left) for left, _, _ in boxes}) == 4
     by_column: dict[int, list[tuple[float, float]]] = {}
     for left, top, bottom in boxes:
         by_column.setdefault(round(left), []).append((top, bottom))
