@@ -113,7 +113,7 @@ def test_the_commands_print_it(shop: Workspace, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*command, "--workspace", str(shop.root)])
         assert done.exit_code == 0
         assert "vectors of pins: 1 of earlier texts; run `omnisearch enrich text`." in done.output
-        assert ("lacking: text of pin" in done.output) == (command == ["status"])
+        assert ("text of pin 1" in done.output) == (command == ["status"])
         done = CliRunner().invoke(app, [*command, "--json", "--workspace", str(shop.root)])
         data = orjson.loads(done.stdout)["data"]
         assert "earlier texts" in "".join(data["stale" if command == ["status"] else "told"])
