@@ -71,7 +71,7 @@ def test_every_answer_about_items_is_one_that_the_description_allows(served: Wor
                 for mode in ("positive", "negative"):
                     # A bad row does not lose the good ones: the answer is 200 and names it.
                     partly = [negative_data_rejection] if operation.method == "post" else []
-                    # Requests without a key are soon answered by 429 (test_service_keys).
+                    # Requests without a key are soon answered by 429 (test_service_safety).
                     left_out = [ignored_auth, *partly]
                     _fuzz(operation, schemathesis.GenerationMode(mode), left_out, headers=KEY)
         assert not server.events("fault")
