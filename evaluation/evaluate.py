@@ -216,7 +216,7 @@ def _thin(pairs: Mapping[str, pa.Table], split: Split, fewest: int) -> str | Non
         return None
     days = measured_days(split.eval_from, split.eval_until)
     return (
-        f"The week by which search is measured ({days}) "
+        f"The week by which search is measured, from {days}, "
         f"has engagement of {len(queries)} queries only: figures of fewer than {fewest} are chance."
     )
 

@@ -144,9 +144,9 @@ def test_sorted_by_price_and_more(tabs: Callable[..., Tab]) -> None:
     prices += ".filter(text => /\\d/.test(text)).map(text => Number(text.replace(/[^0-9.]/g, '')))"
     ascending = f"count => {prices}.length >= count && {prices}.every((price, at, all) => "
     ascending += "!at || all[at - 1] <= price)"
-    until(page, ascending, 20)
+    until(page, ascending, 15)
     page.click("#more")
-    until(page, ascending, 40)
+    until(page, ascending, 21)
 
 
 def test_pictures_come_with_the_key(tabs: Callable[..., Tab]) -> None:

@@ -40,7 +40,7 @@ def test_facets_filter_and_chips_remove_with_the_keyboard_alone(tabs: Callable[.
 
 
 def test_results_are_sorted_over_pages(tabs: Callable[..., Tab]) -> None:
-    page = tabs().open("/?q=dress&entity=product", "#feed .card:not(.blank)")
+    page = tabs().open("/?q=dress", "#feed .card:not(.blank)")
     page.select_option("#sort", "price")
     page.wait_for_url("**sort=price")
     assert len(shown(page)) == 24
