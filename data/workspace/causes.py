@@ -137,7 +137,7 @@ def database_of(error: BaseException) -> Path | None:
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
-        for value in [*frame.f_locals.values()]:
+        for value in frame.f_locals.values():
             connection = getattr(value, "conn", value)  # of sqlite_utils
             if isinstance(connection, sqlite3.Connection) and (file := _file_of(connection)):
                 return Path(file)
