@@ -100,6 +100,7 @@ def test_the_engine_answers_as_the_first_edition_did(first: Workspace) -> None:
     build_index(first)
     with pytest.raises(NotReady, match=r"log_impression.*`omnisearch rank train`"):
         SearchEngine.open(first)  # what they learned from counts is not asked for any more
+    shutil.rmtree(first.exports)  # int8 scores would differ; what was recorded is PyTorch's
     engine = SearchEngine.open(first, with_rankers=False)
     assert load_encoder(first).checkpoint == engine.snapshot.encoder.checkpoint
     assert engine.config.relevance_weight == 0.3

@@ -274,6 +274,14 @@ def test_without_rankers_that_open_there_are_results(served: Workspace, kind: st
     assert engine.search("lamp").hits
 
 
+def status_of_answer(client: socket.socket) -> int:
+    """Status of the next answer, which is read to its end: it may come in pieces."""
+    with http.client.HTTPResponse(client) as answer:
+        answer.begin()
+        answer.read()
+        return answer.status
+
+
 def test_what_arrives_while_all_is_suspended_is_answered(served: Workspace) -> None:
     """The time limits of clients pass meanwhile, and none of them could be heard."""
     limits = {f"OMNISEARCH_SERVICE_{name}_SECONDS": "1" for name in ("HEADER", "BODY", "IDLE")}
@@ -289,7 +297,7 @@ def test_what_arrives_while_all_is_suspended_is_answered(served: Workspace) -> N
             slow_head.sendall(get)
             slow_body.sendall(post + body[:5])
             idle.sendall(get + b"\r\n")
-            assert idle.recv(100_000).startswith(b"HTTP/1.1 200 ")
+            assert status_of_answer(idle) == 200
             everyone = [server.process.pid, *server.workers()]
             for pid in everyone:
                 os.kill(pid, signal.SIGSTOP)
@@ -301,6 +309,6 @@ def test_what_arrives_while_all_is_suspended_is_answered(served: Workspace) -> N
             for pid in everyone:
                 os.kill(pid, signal.SIGCONT)
             for client in (new, slow_head, slow_body, idle):
-                assert client.recv(100_000).startswith(b"HTTP/1.1 200 "), client
+                assert status_of_answer(client) == 200, client
             # A client that says nothing is still sent away.
             assert new.recv(100_000) == b""
