@@ -9,7 +9,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.changes import changed_since
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
-from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.errors import Corrupt, NotReady, OtherFormat
 from omnisearch.data.workspace.locks import publish_lock
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.reading import reading
@@ -31,8 +31,9 @@ def update(
 ) -> int:
     """Publish the catalogue's additions, changes and deletions; returns the number that is live.
 
-    Without a generation, with an encoder of another checkpoint or other options, or if very much
-    has changed since the last build, this is `build`. If nothing changed, nothing is published. A
+    Without a generation, with one of another version of this program, with an encoder of another
+    checkpoint or other options, or if very much has changed since the last build, this is `build`.
+    If nothing changed, nothing is published. A
     build that runs meanwhile in another process does not stop it.
 
     Args:
@@ -46,7 +47,7 @@ def update(
     if workspace.current.exists():
         with publish_lock(workspace), snapshot(db):
             number = live_number(workspace)
-            if _fits(job, _manifest(workspace, number)):
+            if _fits(job, workspace, number):
                 published = increment(job, number, may_build)
                 if published is not None:
                     return published
@@ -71,8 +72,12 @@ def _manifest(workspace: Workspace, number: int) -> dict[str, Any]:
     return manifest
 
 
-def _fits(job: Job, manifest: dict[str, Any]) -> bool:
+def _fits(job: Job, workspace: Workspace, number: int) -> bool:
     """Whether a generation has the encoder, the tokens and the graphs that a build would have."""
+    try:
+        manifest = _manifest(workspace, number)
+    except OtherFormat:  # the program was upgraded
+        return False
     facts, told = facts_of(job), manifest.get("options", {})
     graphs = (told.get("m"), told.get("ef_construction"))
     return graphs == (job.options.m, job.options.ef_construction) and all(

@@ -28,7 +28,9 @@ from omnisearch.enrichment import ENRICHERS
 from omnisearch.enrichment.boards import outdated_boards
 from omnisearch.enrichment.engaged_queries import outdated_queries
 from omnisearch.enrichment.inputs import MODALITIES
+from omnisearch.indexer.segment import GENERATION
 from omnisearch.pipeline.stale import Stale, stale
+from omnisearch.ranker.features import feature_names
 
 
 @dataclass
@@ -87,10 +89,11 @@ def unseen(run: Run, db: sqlite_utils.Database) -> bool:
 
 
 def seen_now(space: Workspace, imports: int | None) -> dict[str, Any]:
-    """The last import that was seen, and size and time of the files, as JSON."""
+    """The last import that was seen, size and time of files, and the index's format, as JSON."""
     log = space.catalogue.with_name(f"{space.catalogue.name}-wal")
     paths = (space.catalogue, log, space.current, space.best_checkpoint(encoder_name(space)))
-    return {"imports": imports, "files": [_written(path) for path in paths]}
+    files = [_written(path) for path in paths]
+    return {"imports": imports, "files": files, "format": GENERATION.format}
 
 
 def _written(path: Path) -> list[int] | None:
@@ -166,9 +169,15 @@ def index_due(run: Run, db: sqlite_utils.Database) -> bool:
 
 
 def rankers_due(run: Run, db: sqlite_utils.Database) -> bool:
-    report = _json(_pointed(run.space.current_rankers) / "report.json")
+    folder = _pointed(run.space.current_rankers)
+    report, features = (
+        _json(folder / "report.json"),
+        _json(folder / "manifest.json").get("features"),
+    )
     made_of = [report.get("checkpoint"), report.get("learned_from")]
-    return rankers_would_learn_from(run, db) not in (made_of, run.tried.get("rankers"))
+    now = rankers_would_learn_from(run, db)
+    same = now == made_of and features == list(feature_names())
+    return not same and now != run.tried.get("rankers")
 
 
 def rankers_would_learn_from(run: Run, db: sqlite_utils.Database) -> list[Any]:

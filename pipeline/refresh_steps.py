@@ -11,8 +11,10 @@
 | graph     | what the saved networks read of an item changed          | hashes beside vectors    |
 | train *   | engagement of the training window, or the models of item | the checkpoint's         |
 |           | vectors, changed                                         | manifest                 |
-| index     | the catalogue or the checkpoint changed                  | the update itself        |
-| rankers * | the log, judgments or the live checkpoint changed        | the rankers' report      |
+| index     | the catalogue, the checkpoint or the index's format      | the update itself        |
+|           | changed                                                  |                          |
+| rankers * | the log, judgments, the live checkpoint or the features  | the rankers' report      |
+|           | changed                                                  |                          |
 
 Steps with * are part of `refresh --train`. A new product changes nothing that is learned from: its
 text is embedded, and the index updated.

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt, OtherFormat
 from omnisearch.data.workspace.files import remove_folder, sha256_file, write_atomic
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -78,7 +78,7 @@ def entry_of(content: bytes) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
-    """The manifest of a folder; raises Corrupt if its kind or format differs."""
+    """The manifest of a folder; raises Corrupt, or OtherFormat if it is of another version."""
     path = folder / kind.manifest
     try:
         content = orjson.loads(path.read_bytes())
@@ -92,7 +92,7 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
             f"The manifest of the {kind.name} cannot be read ({error!r}).", path
         ) from error
     if found != kind.format:
-        raise Corrupt(
+        raise OtherFormat(
             f"The {kind.name} has format {found!r}, this program reads {kind.format}.",
             where=str(path),
             how=kind.again,

@@ -58,6 +58,10 @@ class Corrupt(OmniError):
     exit_code = 4
 
 
+class OtherFormat(Corrupt):
+    """A file of the workspace is whole, but of another version of this program."""
+
+
 class Unavailable(OmniError):
     """The system refused: a full or read-only disk, a lock, a missing right. Exit status 1."""
 

@@ -300,6 +300,17 @@ def test_what_an_item_is_made_of_elsewhere(small: Small) -> None:
     assert not len(Generation.open(workspace).tables["pin"].boards.find("b1")[0])
 
 
+def test_an_update_of_another_version_s_generation_is_a_build(small: Small) -> None:
+    workspace, db = small
+    encoder = FakeEncoder()
+    path = workspace.generation(build(workspace, db, encoder)) / "manifest.json"
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "format": 1}))
+    put(db, "pin", id="aaa", title="zebra")
+    assert update(workspace, db, encoder) == 2
+    generation = Generation.open(workspace)
+    assert generation.tables["pin"].ids[0] == "aaa" and generation.manifest["based_on"] is None
+
+
 def test_an_update_without_a_base_or_of_another_checkpoint_is_a_build(small: Small) -> None:
     workspace, db = small
     assert update(workspace, db, FakeEncoder("a" * 16)) == 1

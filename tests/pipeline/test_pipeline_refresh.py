@@ -21,8 +21,10 @@ from omnisearch.data.workspace.errors import Busy, NotReady
 from omnisearch.data.workspace.locks import build_lock, locked, publish_lock
 from omnisearch.encoders.training.step_report import StepReport
 from omnisearch.pipeline import recipe
+from omnisearch.pipeline import refresh_rules as rules
 from omnisearch.pipeline.refreshing import Refreshed, last_refresh
 from omnisearch.pipeline.status import workspace_status
+from omnisearch.ranker.features import feature_names
 
 ALL = ("feedback", "boards", "queries", "models", "text", "graph", "train", "index", "rankers")
 Change = Callable[[Workspace, Path], None]
@@ -131,6 +133,31 @@ def test_each_change_is_answered_by_its_steps_alone(
     assert done(trained) - {"index"} == trainings
     assert ("index" in done(trained)) == ("train" in trainings)
     assert done(pipeline.refresh(shop, train=True)) == set()
+
+
+def test_after_an_upgrade_what_has_another_form_is_made_anew(shop: Workspace) -> None:
+    def changed(path: Path, **facts: Any) -> bytes:
+        path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **facts}))
+        return path.read_bytes()
+
+    number = int(shop.current.read_text())
+    changed(shop.generation(number) / "manifest.json", format=1)
+    changed(shop.refresh_report, seen={"imports": 1, "files": []})  # of a version before this one
+    assert done(pipeline.refresh(shop)) == {"index"}
+    assert int(shop.current.read_text()) == number + 1
+    assert done(pipeline.refresh(shop)) == set()
+
+    run = rules.Run(shop, None, {})
+    folder = shop.rankers / "made"
+    folder.mkdir(parents=True)
+    shop.current_rankers.write_text(folder.name)
+    with rules.catalogue(shop) as db:
+        checkpoint, learned_from = rules.rankers_would_learn_from(run, db)
+        report = {"checkpoint": checkpoint, "learned_from": learned_from}
+        (folder / "report.json").write_bytes(orjson.dumps(report))
+        for features, due in ((feature_names(), False), (feature_names()[1:], True)):
+            (folder / "manifest.json").write_bytes(orjson.dumps({"features": features}))
+            assert rules.rankers_due(run, db) == due
 
 
 def test_what_is_new_is_found_and_a_withdrawn_judgment_is_gone(
