@@ -16,6 +16,7 @@ from omnisearch.cli import (
     demo,
     enrich,
     evaluate,
+    experiment,
     export,
     importing,
     index,
@@ -79,6 +80,7 @@ app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(rules.app, name="rules")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
 app.add_typer(keys.app, name="keys")

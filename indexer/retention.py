@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in, read_manifest, read_number, sweep
 from omnisearch.data.workspace.errors import Corrupt
@@ -25,11 +27,12 @@ def next_number(workspace: Workspace) -> int:
 
 
 def retain(workspace: Workspace, keep: int, live: int) -> None:
-    """Remove all but the newest `keep` generations and the newest `keep` builds; never the live one
-    and what the kept ones consist of."""
+    """Remove all but the newest `keep` generations and the newest `keep` builds; never the live
+    one, those that an experiment needs, and what the kept ones consist of."""
     facts = {number: _facts(workspace, number) for number in numbers_in(workspace.generations)}
     builds = [number for number, says in facts.items() if says.get("based_on") is None]
     kept = {live, *_last(facts, keep, live), *_last(builds, keep, live)}
+    kept |= _of_experiments(workspace)
     kept |= {each for number in kept for each in facts.get(number, {}).get("segments", ())}
     for number in facts:
         if number not in kept:
@@ -46,6 +49,20 @@ def retain_signals(workspace: Workspace) -> None:
     sweep(workspace.signals, used)
     if workspace.exports.is_dir():
         sweep(workspace.exports, used)
+
+
+def _of_experiments(workspace: Workspace) -> set[int]:
+    """The generations that variants of experiments name, unless these were stopped."""
+    found: set[int] = set()
+    for path in workspace.experiments.glob("[!.]*.json"):
+        try:
+            values = orjson.loads(path.read_bytes())
+            if values["history"][-1]["state"] != "stopped":
+                named = (each.get("generation") for each in values["experiment"]["variants"])
+                found |= {number for number in named if isinstance(number, int)}
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
+            continue  # a damaged one is told by whoever runs it
+    return found
 
 
 def _last(numbers: Iterable[int], keep: int, live: int) -> list[int]:

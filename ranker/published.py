@@ -62,14 +62,17 @@ def save_rankers(workspace: Workspace, rankers: Rankers) -> Path:
     return folder
 
 
-def load_rankers(workspace: Workspace) -> Rankers | None:
+def load_rankers(workspace: Workspace, name: str | None = None) -> Rankers | None:
     """The live rankers, or None if none were trained.
+
+    Args:
+        name: of other rankers, their folder in `rankers/`.
 
     Raises:
         Corrupt: a file is missing, was changed or cannot be read.
         NotReady: they were trained on other features than this version computes.
     """
-    folder = pointed(workspace.current_rankers, RANKERS)
+    folder = workspace.rankers / name if name else pointed(workspace.current_rankers, RANKERS)
     if folder is None:
         return None
     manifest = read_manifest(folder, RANKERS)

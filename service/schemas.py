@@ -67,6 +67,11 @@ class Facet(BaseModel):
     parent: str = Field(description="Of a category path: the node whose children are counted.")
 
 
+class Part(BaseModel):
+    name: str = Field(description="Of the experiment.")
+    variant: str = Field(description="The one whose results these are.")
+
+
 class SearchAnswer(BaseModel):
     query: str = Field(description="The query of the request, normalised.")
     searched: str = Field(
@@ -91,7 +96,8 @@ class SearchAnswer(BaseModel):
     tried: list[str] = Field(description="What was tried where nothing fits, in sentences.")
     rules: list[str] = Field(description="With `explain`, the shop's rules that act on the query.")
     facets: list[Facet] = Field(description="Those that were asked for.")
-    request_id: str
+    experiment: Part | None = Field(description="Null for who takes part in none.")
+    request_id: str = Field(description="To be sent back with the events that follow.")
 
 
 class Suggested(BaseModel):

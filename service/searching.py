@@ -11,15 +11,18 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from omnisearch.data.catalogue.searches import Logged
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.embedder import Overloaded
 from omnisearch.engine.response import Response
 from omnisearch.engine.retrieval import needs_vector, sources_in
+from omnisearch.engine.searcher import Searcher
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.service.errors import busy
+from omnisearch.service.serving.experiment import Arm
 from omnisearch.service.serving.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
@@ -83,6 +86,7 @@ class Search:
     query_language: str | None = None
     sort: str | None = None
     facets: tuple[str, ...] = ()
+    user: str | None = None
 
 
 async def read_in_time(
@@ -91,10 +95,15 @@ async def read_in_time(
     deadline: float,
     encode: bool = True,
     language: str | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Asked:
-    """The query of a request in the newest snapshot, with its embedding if that comes in time."""
+    """The query of a request, with its embedding if that comes in time.
+
+    Args:
+        snapshot: what it is answered from; None is the newest.
+    """
     context = Deadline(time.monotonic() + SOURCES_SHARE * deadline)
-    snapshot = serving.snapshot
+    snapshot = snapshot or serving.snapshot
     query = snapshot.query(text, language)
     if not (encode and snapshot.embeds):
         return Asked(snapshot, query, None, context)
@@ -109,8 +118,11 @@ async def read_in_time(
     return Asked(snapshot, query.with_vector(vector), cached, context)
 
 
-async def search(serving: Serving, wanted: Search) -> Response:
+async def search(serving: Serving, wanted: Search, arm: Arm | None = None) -> Response:
     """One page of results, in time.
+
+    Args:
+        arm: the variant of an experiment that answers; None is what is live.
 
     Raises:
         InputError, NoEmbeddings: as `Searcher.search`.
@@ -118,12 +130,15 @@ async def search(serving: Serving, wanted: Search) -> Response:
             system needs it, or if too many searches wait.
     """
     end = time.monotonic() + ANSWER_SHARE * wanted.deadline
-    system = SYSTEMS.named(wanted.system, "system")
-    encode, language = needs_vector(serving.snapshot, system), wanted.query_language
-    asked = await read_in_time(serving, wanted.query, wanted.deadline, encode, language)
+    arm = arm or Arm("", "", wanted.system, serving.snapshot, serving.engine.config)
+    system = SYSTEMS.named(arm.system, "system")
+    encode, language = needs_vector(arm.snapshot, system), wanted.query_language
+    asked = await read_in_time(
+        serving, wanted.query, wanted.deadline, encode, language, arm.snapshot
+    )
     if asked.missing and all(s.needs_vector for s in sources_in(asked.snapshot, system)):
         raise busy("The model did not encode the query in time.")
-    searcher, context = serving.engine.at(asked.snapshot), asked.context
+    searcher, context = Searcher(arm.snapshot, serving.engine.cache, arm.config), asked.context
 
     def run(context: Deadline) -> Response:
         found = searcher.search(
@@ -132,7 +147,7 @@ async def search(serving: Serving, wanted: Search) -> Response:
             wanted.page,
             wanted.filters,
             wanted.explain,
-            wanted.system,
+            system.name,
             context,
             sort=wanted.sort,
             facets=wanted.facets,
@@ -154,6 +169,39 @@ async def search(serving: Serving, wanted: Search) -> Response:
             future.cancel()
             raise busy("No source answered in time.") from None
         return await serving.pool.run(run, context.rescue(), urgent=True)
+
+
+async def users_search(
+    serving: Serving, wanted: Search, request_id: str
+) -> tuple[Response, Arm | None]:
+    """A search as the user's variant of the running experiment answers it, and that variant.
+
+    The search is logged. Who names another system than 'full' gets that, and takes no part.
+
+    Raises:
+        as `search`.
+    """
+    running = serving.running
+    if running is None or wanted.user is None or wanted.system != "full":
+        return await search(serving, wanted), None
+    user, arm = running.of(wanted.user)
+    found = await search(serving, wanted, arm)
+    serving.searches.add(
+        Logged(
+            request_id,
+            time.time_ns() // 1_000_000,
+            user,
+            arm.experiment,
+            arm.variant,
+            found.query,
+            found.language or "",
+            found.page,
+            found.total,
+            found.took_ms,
+            found.generation,
+        )
+    )
+    return found, arm
 
 
 async def in_time(serving: Serving, deadline: float, call: Any, *args: Any) -> Any:

@@ -49,6 +49,10 @@ _TAKEN_BACK = (
     "SELECT key FROM judgments WHERE seq IN (SELECT MAX(seq) FROM judgments GROUP BY key) "
     "AND json_extract(row, '$.grade') IS NULL"
 )
+_OF_SEARCHES = (
+    "SELECT json_extract(row, '$.request_id') AS search, json_extract(row, '$.action') AS action "
+    "FROM events WHERE search IS NOT NULL AND action <> 'impression'"
+)
 
 
 def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
@@ -166,6 +170,18 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
                 yield number, values
 
     return total, rows()
+
+
+def events_of_searches(workspace: Workspace) -> dict[str, set[str]]:
+    """Request id of a search → the actions of the events that name it; no impressions.
+
+    Raises Corrupt if the log is damaged.
+    """
+    found: dict[str, set[str]] = {}
+    with _reading(workspace.feedback) as connection:
+        for request_id, action in connection.execute(_OF_SEARCHES):
+            found.setdefault(str(request_id), set()).add(str(action))
+    return found
 
 
 def last_feedback(workspace: Workspace) -> list[Any] | None:

@@ -59,6 +59,7 @@ def _source(workspace: Workspace, kind: str) -> Source:
         nonlocal read
         for number, values in rows:
             read += 1
+            values.pop("request_id", None)  # only the report of an experiment reads it
             yield Row(number, values)
 
     return Source("feedback", counted(), None, total, lambda: read)

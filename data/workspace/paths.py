@@ -219,6 +219,21 @@ class Workspace:
         return self.rules / "CURRENT"
 
     @property
+    def experiments(self) -> Path:
+        """Experiments on traffic, a file for each, and the key of users' hashes."""
+        return self.root / "experiments"
+
+    @property
+    def current_experiment(self) -> Path:
+        """The file that names the running experiment."""
+        return self.experiments / "CURRENT"
+
+    @property
+    def searches(self) -> Path:
+        """The log of searches of an experiment's users, SQLite."""
+        return self.root / "searches.db"
+
+    @property
     def teachers(self) -> Path:
         """Cross-encoders trained on the judgments."""
         return self.root / "teachers"
@@ -287,5 +302,5 @@ def remove_leftovers(workspace: Workspace) -> None:
         *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
         *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
         *(workspace.rankers, workspace.judging, workspace.text_encoders, workspace.teachers),
-        workspace.rules,
+        *(workspace.rules, workspace.experiments),
     )

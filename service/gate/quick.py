@@ -1,7 +1,7 @@
 """Answers the most frequent requests without FastAPI, whose overhead exceeds their own cost.
 
 They are GET /v1/embed?q= with a cached embedding, and GET /v1/search and /v1/suggest with `q` and
-optionally `k`.
+optionally `k`, a search also `user`.
 The answers equal those of the routes; any other request, and any invalid one, is left to them.
 """
 
@@ -14,11 +14,11 @@ from omnisearch.engine.suggest import MOST
 from omnisearch.service.routes.search import search_answer
 from omnisearch.service.routes.suggest import suggest_answer
 from omnisearch.service.schemas import MAX_TEXT
-from omnisearch.service.searching import Search, search
+from omnisearch.service.searching import Search
 from omnisearch.service.serving.serving import Serving
 
 _SIMPLE_EMBED = re.compile(rb"q=([^&;]+)\Z")
-_SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?\Z")
+_SIMPLE_SEARCH = re.compile(rb"q=([^&;]+)(?:&k=([1-9][0-9]?))?(?:&user=([^&;]{1,512}))?\Z")
 
 
 async def quick_answer(
@@ -39,11 +39,14 @@ async def quick_answer(
     if found is None or not 0 < len(text) <= MAX_TEXT:
         return None
     if endpoint == "suggest":
+        if found[3]:
+            return None
         k = int(found[2] or 8)
         return await suggest_answer(serving, text, k, None, request_id) if k <= MOST else None
     seconds = serving.config.deadline_ms / 1000
-    response = await search(serving, Search(text, seconds, int(found[2] or 20)))
-    return search_answer(serving, response, request_id)
+    user = _text(found[3]) if found[3] else None
+    wanted = Search(text, seconds, int(found[2] or 20), user=user)
+    return await search_answer(serving, wanted, request_id)
 
 
 def _text(encoded: bytes) -> str:

@@ -39,6 +39,9 @@ class Event(BaseModel):
     time: Time = Field(None, description="ISO 8601 or seconds since 1970; the default is now.")
     position: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     session: Id | None = None
+    request_id: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Of the search that it follows, as its answer had it: for experiments."
+    )
     language: Annotated[str, Field(max_length=35)] | None = None
     country: Annotated[str, Field(max_length=35)] | None = None
     surface: Literal["search", "offsite"] = "search"

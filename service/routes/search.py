@@ -14,7 +14,6 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.engine.filter_syntax import LONGEST, MOST_FILTERS
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.response import Hit
-from omnisearch.engine.response import Response as Found
 from omnisearch.engine.similar import similar_items
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.evaluation.compare import compare_query
@@ -27,7 +26,7 @@ from omnisearch.service.schemas import (
     SearchAnswer,
     SimilarAnswer,
 )
-from omnisearch.service.searching import Asked, Search, in_time, read_in_time, search
+from omnisearch.service.searching import Asked, Search, in_time, read_in_time, users_search
 from omnisearch.service.serving.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["search"], dependencies=[Depends(known_parameters)])
@@ -99,18 +98,30 @@ async def search_(
             max_length=2_000, description="Attributes to count: colours,price,brand; or auto."
         ),
     ] = "",
+    user: Annotated[
+        str | None,
+        Parameter(
+            min_length=1,
+            max_length=512,
+            description="A stable id of the user or session, for experiments: kept as a hash only.",
+        ),
+    ] = None,
     deadline_ms: Deadline = None,
 ) -> Response:
     """Pins and products for a query, and related queries.
 
-    `degraded` names the sources and stages that were too late for the deadline.
+    `degraded` names the sources and stages that were too late for the deadline. While an experiment
+    runs, `user` gets the results of one of its variants, always the same, and `experiment` names
+    it.
     """
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     names = tuple(filter(None, map(str.strip, facets.split(","))))
-    wanted = Search(q, seconds, k, page, system, chosen, explain, query_language, sort, names)
-    found = await search(serving, wanted)
-    return _json(search_answer(serving, found, request.scope.get("omnisearch.id", "")))
+    wanted = Search(
+        *(q, seconds, k, page, system, chosen, explain, query_language, sort, names, user)
+    )
+    request_id = request.scope.get("omnisearch.id", "")
+    return _json(await search_answer(serving, wanted, request_id))
 
 
 @router.get("/related", response_model=RelatedAnswer)
@@ -205,10 +216,12 @@ def _shown(serving: Serving, hits: list[Hit]) -> list[dict[str, Any]]:
     return [{**vars(hit), "image": serving.pictures.shown(hit)} for hit in hits]
 
 
-def search_answer(serving: Serving, found: Found, request_id: str) -> bytes:
-    """The answer to /v1/search."""
-    fields = {**vars(found), "hits": _shown(serving, found.hits), "request_id": request_id}
-    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+async def search_answer(serving: Serving, wanted: Search, request_id: str) -> bytes:
+    """The answer to /v1/search. Raises as `search`."""
+    found, arm = await users_search(serving, wanted, request_id)
+    part = {"name": arm.experiment, "variant": arm.variant} if arm and arm.experiment else None
+    own = {"hits": _shown(serving, found.hits), "experiment": part, "request_id": request_id}
+    return orjson.dumps({**vars(found), **own}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def answer(request: Request, fields: dict[str, Any]) -> Response:

@@ -25,12 +25,14 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.indexer.generation import live_number
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
+from omnisearch.service.serving.experiment import Running, open_running
 from omnisearch.service.serving.feedback import FeedbackLog
 from omnisearch.service.serving.items import ItemLog
 from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.opening import open_engine, warm
 from omnisearch.service.serving.pictures import Pictures
 from omnisearch.service.serving.pool import Pool
+from omnisearch.service.serving.searches import SearchLog
 
 _BEAT_SECONDS = 1.0
 _KEYS_SECONDS = 0.5  # between two looks at the files of API keys
@@ -43,8 +45,9 @@ class Serving:
     """Everything that requests share. Opened and closed on the event loop.
 
     Attributes:
-        engine, embedder, pool, suggesting, feedback, items: set from `open` to `close`.
+        engine, embedder, pool, suggesting, feedback, items, searches: set from `open` to `close`.
         snapshot: the one that new requests are answered from.
+        running: what experiments ask of users' searches; None without any.
         behind: a sentence where what was published last cannot be opened, else empty.
     """
 
@@ -54,6 +57,7 @@ class Serving:
     suggesting: Pool
     feedback: FeedbackLog
     items: ItemLog
+    searches: SearchLog
 
     def __init__(
         self,
@@ -69,7 +73,9 @@ class Serving:
         self.behind, self._avoid = "", avoid
         self.pictures = Pictures(config.image_origins, workspace)
         self._tasks: list[asyncio.Task[None]] = []
+        self.running: Running | None = None
         self._seen: tuple[Any, ...] = ()  # the pointers to what is served
+        self._running_seen: tuple[Any, ...] = ()  # the files of experiments that `running` is of
         self._refused: tuple[Any, ...] = ()  # those to what could not be opened
         self._again = 0.0  # when to try that again
         self._base: dict[str, int] = {}
@@ -92,12 +98,14 @@ class Serving:
             self._seen = now
         else:
             self._refuse(now)
+        self.running, self._running_seen = self._open_running(self.snapshot)
         self.pictures.refresh()
         self.embedder = QueryEmbedder(self.engine.cache, self.snapshot.encoder)
         self.pool = Pool(self.config.threads, self.config.waiting)
         self.suggesting = Pool(1, self.config.waiting)
         self.feedback = FeedbackLog(self.workspace.feedback, self.log)
         self.items = ItemLog(self.workspace.catalogue, self.log)
+        self.searches = SearchLog(self.workspace.searches, self.log)
         self.opened = True
 
     async def start(self, look_at_keys: Callable[[], None]) -> None:
@@ -116,6 +124,7 @@ class Serving:
         self._tasks = [
             asyncio.create_task(self._repeat(self._beats, _BEAT_SECONDS)),
             asyncio.create_task(self._repeat(self._watch, self.config.poll_seconds)),
+            asyncio.create_task(self._repeat(self._watch_experiments, self.config.poll_seconds)),
             asyncio.create_task(self._repeat(keys, _KEYS_SECONDS)),
         ]
 
@@ -129,6 +138,7 @@ class Serving:
                 await task
         await asyncio.to_thread(self.feedback.close)
         await asyncio.to_thread(self.items.close)
+        await asyncio.to_thread(self.searches.close)
         self.pool.close()
         self.suggesting.close()
         self.embedder.close()
@@ -148,7 +158,7 @@ class Serving:
         trace = "".join(traceback.format_exception(error))
         self.log.line("fault", request_id=request_id, error=repr(error), traceback=trace)
 
-    def _open_next(self) -> Snapshot:
+    def _open_next(self) -> tuple[Snapshot, Running | None, tuple[Any, ...]]:
         number = live_number(self.workspace)
         if number in self._avoid:
             raise Corrupt(f"Generation {number} ended the worker that opened it.")
@@ -159,7 +169,22 @@ class Serving:
         finally:
             self.counters.put("opening", 0)
         self.pictures.refresh()
-        return snapshot
+        return snapshot, *self._open_running(snapshot)
+
+    def _open_running(self, snapshot: Snapshot) -> tuple[Running | None, tuple[Any, ...]]:
+        """What experiments ask, on top of a snapshot, and the stamps of the files that say so.
+
+        An experiment that cannot be opened does not run: everybody gets what is live.
+        """
+        seen = experiment_files(self.workspace)
+        try:
+            return open_running(self.workspace, snapshot, self.engine.config), seen
+        except BaseException as error:  # whatever a library makes of a file
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            self.counters.add("swap_failures")
+            self.log.line("experiment_refused", error=str(error) or repr(error))
+            return None, seen
 
     def _embedder_counts(self) -> dict[str, int]:
         stats = self.embedder.stats()
@@ -205,7 +230,7 @@ class Serving:
         if now == self._seen or (now == self._refused and time.monotonic() < self._again):
             return
         try:
-            snapshot = await asyncio.to_thread(self._open_next)
+            snapshot, running, seen = await asyncio.to_thread(self._open_next)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # whatever a library makes of a file with unreadable content
@@ -216,12 +241,24 @@ class Serving:
         # Without an await in between: a request sees either the old snapshot or the new one.
         self.engine.swap(snapshot)
         self.embedder.swap(snapshot.encoder)
+        self.running, self._running_seen = running, seen
         self._seen, self.behind = now, ""
         self.counters.add("swaps")
         self.counters.put("behind", 0)
         self.counters.put("generation", snapshot.generation.number)
         self.log.line("generation", number=snapshot.generation.number)
         self._trim_soon()
+
+    async def _watch_experiments(self) -> None:
+        """Start and stop experiments, also while a new generation is being opened."""
+        snapshot = self.snapshot
+        if experiment_files(self.workspace) == self._running_seen:
+            return
+        running, seen = await asyncio.to_thread(self._open_running, snapshot)
+        if snapshot is self.snapshot:
+            self.running, self._running_seen = running, seen
+            name = running.kept.experiment.name if running and running.kept else None
+            self.log.line("experiment", running=name)
 
     def _trim_soon(self) -> None:
         """Give back what the old generation held, once for many switches in a row."""
@@ -283,6 +320,12 @@ def pointers(workspace: Workspace) -> tuple[Any, ...]:
         *sorted(workspace.exports.glob(f"*/{MANIFEST}")),
         workspace.reranker / MANIFEST,
     )
+    return tuple((str(path), stamp(path)) for path in paths)
+
+
+def experiment_files(workspace: Workspace) -> tuple[Any, ...]:
+    """Stamps of the files that change when an experiment is created, started or stopped."""
+    paths = (workspace.current_experiment, *sorted(workspace.experiments.glob("[!.]*.json")))
     return tuple((str(path), stamp(path)) for path in paths)
 
 

@@ -1,0 +1,133 @@
+"""`omnisearch experiment`: try a change of the search on a part of the traffic."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from omnisearch.cli.common import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    WorkspaceOption,
+    emit_json,
+    example,
+    out,
+    table,
+)
+from omnisearch.data.workspace.errors import InputError
+
+if TYPE_CHECKING:
+    from omnisearch.evaluation.experiments.store import Kept
+
+app = typer.Typer(
+    help="Experiments on traffic: variants of the search, by user, and what came of them.",
+    no_args_is_help=True,
+)
+NameArgument = Annotated[str, typer.Argument(help="The name of the experiment.")]
+
+
+@app.command(epilog=example("omnisearch experiment create deeper.toml"))
+def create(
+    file: Annotated[Path, typer.Argument(help="Its variants, TOML.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Check an experiment's file and keep it. Searches that name a user are logged from now on."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments import store
+    from omnisearch.evaluation.experiments.check import check
+    from omnisearch.evaluation.experiments.definition import read_experiment
+
+    if not file.is_file():
+        raise InputError("There is no such file.", where=str(file))
+    found = read_experiment(file.read_bytes(), str(file))
+    space = Workspace.open(workspace, writing=True)
+    try:
+        check(space, found)
+    except InputError as error:
+        raise InputError(error.what, where=f"{file}, {error.where}", how=error.how) from error
+    kept = store.create(space, found)
+    if json:
+        return emit_json("experiment create", _told(kept))
+    out.print(
+        f"Experiment {found.name} is kept, with {len(found.variants)} variants; searches are "
+        "logged, and nobody's results have changed."
+    )
+    out.print(f"Next: `omnisearch experiment start {found.name}`.", highlight=False)
+
+
+@app.command(
+    epilog=example(
+        "omnisearch experiment start deeper --traffic 10", "omnisearch experiment start deeper"
+    )
+)
+def start(
+    name: NameArgument,
+    traffic: Annotated[
+        float, typer.Option(help="Percent of the users who take part; later it can be raised.")
+    ] = 100.0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Give users their variants, or let more of them take part; a service follows by itself."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments import store
+    from omnisearch.evaluation.experiments.check import check
+
+    space = Workspace.open(workspace, writing=True)
+    check(space, store.load(space, name).experiment)
+    kept = store.start(space, name, traffic)
+    if json:
+        return emit_json("experiment start", _told(kept))
+    names = ", ".join(variant.name for variant in kept.experiment.variants)
+    out.print(f"{traffic:g}% of the users take part in {name}: {names}.", highlight=False)
+
+
+@app.command(epilog=example("omnisearch experiment stop deeper"))
+def stop(
+    name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
+) -> None:
+    """End an experiment: everybody gets what is live, within a second."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments import store
+
+    kept = store.stop(Workspace.open(workspace, writing=True), name)
+    if json:
+        return emit_json("experiment stop", _told(kept))
+    out.print(f"Experiment {name} has ended; everybody gets what is live.", highlight=False)
+
+
+@app.command("list", epilog=example("omnisearch experiment list"))
+def list_(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+    """Show the experiments, their state and their variants."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments import store
+
+    found = store.every(Workspace.open(workspace))
+    if json:
+        return emit_json("experiment list", {"experiments": [_told(kept) for kept in found]})
+    if not found:
+        return out.print("There are no experiments.")
+    rows: list[list[Any]] = [
+        [
+            kept.experiment.name,
+            kept.state,
+            f"{kept.traffic:g}%" if kept.state == "running" else "",
+            _day(kept.history[-1].time),
+            ", ".join(variant.name for variant in kept.experiment.variants),
+        ]
+        for kept in found
+    ]
+    table("Experiments", ["name", "state", "users", "since (UTC)", "variants"], rows)
+
+
+def _told(kept: Kept) -> dict[str, Any]:
+    history = [vars(step) for step in kept.history]
+    return {**kept.experiment.to_json(), "state": kept.state, "history": history}
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

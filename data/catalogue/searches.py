@@ -1,0 +1,126 @@
+"""The log of searches: who searched for what, and which variant of an experiment answered.
+
+It is a file of its own, `searches.db`: a service writes it while other commands use the catalogue.
+Users are hashes (`evaluation.experiments.assignment`). Events of the feedback log name the search
+that they follow by its request id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from omnisearch.data.workspace.causes import cause_of, is_damage
+from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
+
+_VERSION = 1
+_LOCK_SECONDS = 30.0  # waited for other writers
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS searches (
+    request_id TEXT PRIMARY KEY,
+    time INTEGER NOT NULL,     -- milliseconds since 1970
+    user BLOB NOT NULL,        -- hash
+    experiment TEXT NOT NULL,  -- empty if the user takes part in none
+    variant TEXT NOT NULL,
+    query TEXT NOT NULL,       -- normalised
+    language TEXT NOT NULL,    -- of the query; empty if it is not known
+    page INTEGER NOT NULL,
+    total INTEGER NOT NULL,    -- results on all pages
+    took_ms REAL NOT NULL,
+    generation INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS searches_by_experiment ON searches (experiment, time);
+CREATE INDEX IF NOT EXISTS searches_by_user ON searches (user, time);
+PRAGMA user_version={_VERSION};
+COMMIT;
+"""
+_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 11)})"
+
+
+class Logged(NamedTuple):
+    """A row of the log; see the schema for units."""
+
+    request_id: str
+    time: int
+    user: bytes
+    experiment: str
+    variant: str
+    query: str
+    language: str
+    page: int
+    total: int
+    took_ms: float
+    generation: int
+
+
+def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """Open the log at `path` (the workspace's `searches`).
+
+    Raises:
+        InputError: there is no log and `create` is false.
+        Corrupt: the file is not a log of this version.
+        Unavailable: it is locked, or the disk is full or read-only.
+    """
+    if not create and not path.exists():
+        raise InputError(
+            "No searches are logged yet.",
+            where=str(path),
+            how="`omnisearch serve` logs those that name a `user`, once there is an experiment.",
+        )
+    connection = sqlite3.connect(
+        path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise _corrupt(f"it has version {version}, this program reads {_VERSION}", path)
+        if version == 0:
+            connection.executescript(_SCHEMA)
+        connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise _error(error, path) from error
+    except OmniError:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading_searches(path: Path) -> Iterator[sqlite3.Connection]:
+    """The log for reading; what is damaged in it is named as such. Raises as `open_searches`."""
+    connection = open_searches(path)
+    try:
+        yield connection
+    except sqlite3.Error as error:
+        raise _error(error, path) from error
+    finally:
+        connection.close()
+
+
+def add_searches(connection: sqlite3.Connection, rows: Iterable[Logged]) -> int:
+    """Add searches in one transaction, each request id once; returns how many are new."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        added = connection.executemany(_INSERT, rows).rowcount
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
+    return max(0, added)
+
+
+def _corrupt(why: object, path: Path) -> Corrupt:
+    how = "Put back a copy, or move the file away: the service starts a new one."
+    return Corrupt(f"The log of searches cannot be read ({why}).", where=str(path), how=how)
+
+
+def _error(error: sqlite3.Error, path: Path) -> OmniError:
+    known = None if is_damage(error) else cause_of(error, path)
+    return known or _corrupt(error, path)

@@ -1,0 +1,189 @@
+"""What the logs of a service say of an experiment: searches, by user, and what came of each.
+
+A search is what one user asked: the same query on further pages, or again within half an hour, is
+the same search. Events belong to it by the request id that its answers had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from omnisearch.data.catalogue.feedback import events_of_searches
+from omnisearch.data.catalogue.searches import Logged, reading_searches
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.experiments.definition import Experiment
+from omnisearch.evaluation.experiments.store import Kept
+
+SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
+REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
+DAY_MS = 24 * 3600 * 1000
+FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
+
+
+@dataclass
+class Search:
+    """One search. `began`, `ended`: milliseconds since 1970. `ids`: of its requests."""
+
+    user: int
+    variant: int
+    query: str
+    began: int
+    ended: int
+    total: int
+    took_ms: float
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The searches of an experiment since it was started, u of them, by n users.
+
+    Attributes:
+        variant: int (n,) place of each user's variant.
+        user, day: int (u,) of each search its user, and the day since the start.
+        values: measure → float64 (u,): what each search adds to the measure, 0 or 1.
+        took_ms: float64 (u,).
+        before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
+        unknown: events that name a search which is not in the log.
+        mixed: users of several variants, whose searches are left out.
+    """
+
+    variant: np.ndarray
+    user: np.ndarray
+    day: np.ndarray
+    values: Mapping[str, np.ndarray]
+    took_ms: np.ndarray
+    before: np.ndarray
+    unknown: int
+    mixed: int
+
+    def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) sum of a measure of each user, and (n,) the user's searches.
+
+        Args:
+            until: the last day that counts; None for all.
+        """
+        taken = slice(None) if until is None else self.day <= until
+        user, n = self.user[taken], len(self.variant)
+        sums = np.bincount(user, self.values[measure][taken], minlength=n)
+        return sums, np.bincount(user, minlength=n).astype(np.float64)
+
+
+def measure(workspace: Workspace, kept: Kept) -> Measured:
+    """Read the logs of an experiment.
+
+    Raises:
+        InputError: no searches are logged. Corrupt: a log is damaged.
+    """
+    experiment = kept.experiment
+    begin = 1000 * (kept.began or kept.history[0].time)
+    with reading_searches(workspace.searches) as db:
+        rows = db.execute(
+            "SELECT * FROM searches WHERE experiment = ? ORDER BY user, time, request_id",
+            [experiment.name],
+        ).fetchall()
+        earlier = db.execute(
+            "SELECT * FROM searches WHERE time < ? ORDER BY user, time, request_id", [begin]
+        ).fetchall()
+    events = events_of_searches(workspace) if workspace.feedback.exists() else {}
+    return measured(experiment, map(Logged._make, rows), map(Logged._make, earlier), events, begin)
+
+
+def measured(
+    experiment: Experiment,
+    rows: Iterable[Logged],
+    earlier: Iterable[Logged],
+    events: Mapping[str, set[str]],
+    begin: int,
+) -> Measured:
+    """The measures of rows of the log, in the order of users and times.
+
+    Args:
+        earlier: rows before the start. events: request id → actions. begin: milliseconds.
+    """
+    places = {variant.name: place for place, variant in enumerate(experiment.variants)}
+    known: set[str] = set()
+    users: dict[bytes, int] = {}
+    found = _searches(rows, places, users, known)
+    variants: list[set[int]] = [set() for _ in users]
+    for search in found:
+        variants[search.user].add(search.variant)
+    mixed = sum(len(each) > 1 for each in variants)
+    found = [search for search in found if len(variants[search.user]) == 1]
+    before = np.zeros((len(users), 2))
+    for search in _searches(earlier, {}, dict(users), known):
+        if search.user < len(users):
+            before[search.user] += _has(search, events, experiment.actions), 1
+    unknown = sum(request_id not in known for request_id in events)
+    alone = sorted({search.user for search in found})
+    number = {user: place for place, user in enumerate(alone)}
+    return Measured(
+        variant=np.array([min(variants[user]) for user in alone], np.int64),
+        user=np.array([number[search.user] for search in found], np.int64),
+        day=np.array([(search.began - begin) // DAY_MS for search in found], np.int64),
+        values=_values(found, events, experiment),
+        took_ms=np.array([search.took_ms for search in found], np.float64),
+        before=before[alone] if alone else np.zeros((0, 2)),
+        unknown=unknown,
+        mixed=mixed,
+    )
+
+
+def _searches(
+    rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int], known: set[str]
+) -> list[Search]:
+    """The searches of rows in the order of users and times; `users` and `known` are added to."""
+    found: list[Search] = []
+    for row in rows:
+        known.add(row.request_id)
+        user = users.setdefault(row.user, len(users))
+        variant = places.get(row.variant, -1)
+        if found and _goes_on(found[-1], user, variant, row):
+            found[-1].ended = row.time
+            found[-1].ids.append(row.request_id)
+            continue
+        found.append(
+            Search(
+                *(user, variant, row.query, row.time, row.time, row.total, row.took_ms),
+                [row.request_id],
+            )
+        )
+    return found
+
+
+def _goes_on(search: Search, user: int, variant: int, row: Logged) -> bool:
+    """Whether a request is of a search that has begun."""
+    same = (search.user, search.variant, search.query) == (user, variant, row.query)
+    return same and row.time - search.ended <= SAME_SEARCH_MS
+
+
+def _has(search: Search, events: Mapping[str, set[str]], actions: Iterable[str]) -> bool:
+    wanted = set(actions)
+    return any(wanted & events.get(request_id, set()) for request_id in search.ids)
+
+
+def _values(
+    found: list[Search], events: Mapping[str, set[str]], experiment: Experiment
+) -> dict[str, np.ndarray]:
+    """Measure → float64 (u,)."""
+
+    def flags(actions: Iterable[str]) -> np.ndarray:
+        return np.array([_has(search, events, actions) for search in found], np.float64)
+
+    fulfilled = flags(experiment.actions)
+    again = np.zeros(len(found))
+    for place, (search, after) in enumerate(pairwise(found)):
+        soon = after.began - search.ended <= REFORMULATED_MS
+        again[place] = after.user == search.user and soon and not fulfilled[place]
+    values: dict[str, Any] = {FULFILLED: fulfilled, GCTR: flags(["long_click"])}
+    for action in ("click", "save", "add_to_cart", "checkout"):
+        if (had := flags([action])).any():
+            values[action.replace("_", " ")] = had
+    values[ZERO] = np.array([search.total == 0 for search in found], np.float64)
+    values[REFORMULATED] = again
+    return values

@@ -1,0 +1,160 @@
+"""Experiments in a service: each user one variant, and never a mixed answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from server_process import Server
+from test_service_workers import wait_for
+
+from omnisearch.data.catalogue.searches import Logged, reading_searches
+from omnisearch.data.workspace import Workspace
+from omnisearch.evaluation.experiments import store
+from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
+from omnisearch.evaluation.experiments.definition import Experiment, experiment_of
+from omnisearch.evaluation.experiments.measures import FULFILLED, measure
+
+WORDS = {"name": "words", "variants": {"control": {}, "words": {"system": "token"}}}
+QUERY = "rug"
+USERS = [f"user-{number}" for number in range(30)]
+
+
+def asked(server: Server, user: str, query: str = QUERY, more: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = server.json(f"/v1/search?q={quote(query)}&user={user}{more}")
+    return found
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [hit["id"] for hit in answer["hits"]]
+
+
+def started(workspace: Workspace, values: dict[str, Any] = WORDS) -> Experiment:
+    experiment = experiment_of(values, "test")
+    store.create(workspace, experiment)
+    store.start(workspace, experiment.name)
+    return experiment
+
+
+def logged(workspace: Workspace, count: int) -> list[Logged]:
+    """The rows of the log, once there are so many."""
+
+    def rows() -> list[Logged]:
+        if not workspace.searches.exists():
+            return []
+        with reading_searches(workspace.searches) as db:
+            return list(map(Logged._make, db.execute("SELECT * FROM searches ORDER BY time")))
+
+    wait_for(lambda: len(rows()) >= count, 10.0)
+    return rows()
+
+
+def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) -> None:
+    experiment = started(served)
+    key = store.key_of(served)
+    assert key is not None
+    with Server(served.root, "--workers", 2) as server:
+        plain = {name: server.json(f"/v1/search?q={QUERY}&system={name}") for name in ("full", "token")}
+        assert ids(plain["full"]) != ids(plain["token"])
+        assert plain["full"]["experiment"] is None
+        seen = set()
+        for user in USERS:
+            wanted = variant_of(experiment, 100, user_hash(user, key))
+            assert wanted is not None
+            for more in ("", "&k=20", "&deadline_ms=20000"):  # the short way and the long one
+                answer = asked(server, user, more=more)
+                assert answer["experiment"] == {"name": "words", "variant": wanted.name}
+                assert answer["system"] == wanted.system
+                assert ids(answer) == ids(plain[wanted.system])
+            seen.add(wanted.name)
+        assert seen == {"control", "words"}
+        assert asked(server, USERS[0], more="&system=token")["experiment"] is None
+        rows = logged(served, 3 * len(USERS))
+    assert len(rows) == 3 * len(USERS)
+    assert {row.user for row in rows} == {user_hash(user, key) for user in USERS}
+    assert {row.query for row in rows} == {QUERY}
+    assert {row.total > 0 for row in rows} == {True}, rows[:6]
+    assert b"user-1" not in served.searches.read_bytes()
+
+
+def test_it_starts_and_stops_in_all_workers_within_a_second(served: Workspace) -> None:
+    with Server(served.root, "--workers", 2) as server:
+        live = ids(server.json(f"/v1/search?q={QUERY}"))
+        assert asked(server, "anna")["experiment"] is None
+
+        def said() -> set[Any]:
+            answers = [asked(server, user) for user in USERS[:8] for _ in range(2)]
+            return {each["experiment"] and each["experiment"]["variant"] for each in answers}
+
+        started(served)
+        wait_for(lambda: said() == {"control", "words"}, 10.0)
+        store.stop(served, "words")
+        time.sleep(1.0)
+        assert said() == {None}
+        assert all(ids(asked(server, user)) == live for user in USERS[:8])
+
+
+def broken_key(workspace: Workspace) -> None:
+    (workspace.experiments / "KEY").write_bytes(b"short")
+
+
+def broken_file(workspace: Workspace) -> None:
+    (workspace.experiments / "words.json").write_bytes(b"{")
+
+
+def lost(workspace: Workspace) -> None:
+    (workspace.experiments / "words.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [broken_key, broken_file, lost])
+def test_what_cannot_be_opened_does_not_run(
+    served: Workspace, damage: Callable[[Workspace], None]
+) -> None:
+    started(served)
+    damage(served)
+    with Server(served.root) as server:
+        answers = [asked(server, user) for user in USERS[:6]]
+        assert {each["experiment"] for each in answers} == {None}
+        assert len({tuple(ids(each)) for each in answers}) == 1
+        assert server.events("experiment_refused")
+
+
+def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
+    experiment = experiment_of(WORDS, "test")
+    store.create(served, experiment)
+    with Server(served.root) as server:
+        before = asked(server, "anna")  # recorded, and answered by what is live
+        assert before["experiment"] is None
+        logged(served, 1)
+        time.sleep(1.1)  # the start is told in seconds
+        store.start(served, "words")
+        wait_for(lambda: asked(server, "anna", "shelf")["experiment"] is not None, 10.0)
+        events = []
+        for number, user in enumerate(USERS):
+            answer = asked(server, user)
+            hit = answer["hits"][0]
+            if number % 3:
+                continue
+            event = {"event_id": user, "query": QUERY, "entity": hit["entity"], "id": hit["id"]}
+            events.append({**event, "action": "save", "request_id": answer["request_id"]})
+        lost = {**events[0], "event_id": "lost", "request_id": "nobody-1"}
+        status, _, body = server.post("/v1/feedback", {"events": [*events, lost]})
+        assert (status, json.loads(body)["accepted"]) == (200, len(events) + 1)
+        logged(served, 2 + len(USERS))
+    found = measure(served, store.load(served, "words"))
+    saves, searches = found.sums(FULFILLED)
+    assert saves.sum() == len(events) == 10
+    assert found.unknown == 1 and found.mixed == 0
+    assert len(found.variant) == len(USERS) + 1  # and anna
+    assert found.before.sum(axis=0).tolist() == [0.0, 1.0]
+    assert searches.sum() >= len(USERS) + 1
+    from omnisearch.pipeline import import_files
+
+    reports = import_files(served, ["feedback"])
+    assert [report.changed for report in reports] == [11, 0]
+    assert not any(report.refused for report in reports)
