@@ -16,7 +16,13 @@ from typing import Generic, TypeVar
 import numpy as np
 from scipy import stats
 
-from omnisearch.evaluation.experiments.ratio import Estimate, Ratio, estimate
+from omnisearch.evaluation.experiments.ratio import (
+    Estimate,
+    Ratio,
+    critical_value,
+    estimate,
+    two_sided,
+)
 
 _STEEPNESS = 3  # of the softmax over ranks, the value of Hofmann et al.
 
@@ -162,8 +168,8 @@ def preference(credits_a: np.ndarray, credits_b: np.ndarray, users: np.ndarray) 
     freedom, error = by_user.users - 1, by_user.error
     known = freedom > 0 and error > 0
     return Preference(
-        share=estimate(by_user.value, error, float(stats.t.ppf(0.975, freedom)) if known else nan),
-        p_value=float(2 * stats.t.sf(abs(by_user.value - 0.5) / error, freedom)) if known else nan,
+        share=estimate(by_user.value, error, critical_value(freedom) if known else nan),
+        p_value=two_sided((by_user.value - 0.5) / error, freedom) if known else nan,
         sign_p_value=(float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else nan),
         wins=wins,
         ties=by_user.users - wins - losses,

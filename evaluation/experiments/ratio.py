@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf, nan, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def compare(
 ) -> Effect:
     """The `Effect` of control's and treatment's values, with their standard errors and users."""
     control, treatment = (
-        estimate(value, error, _critical(number - 1))
+        estimate(value, error, critical_value(number - 1))
         for value, error, number in zip(values, errors, users, strict=True)
     )
     change, error = values[1] - values[0], float(np.hypot(*errors))
@@ -127,9 +127,9 @@ def compare(
     return Effect(
         control=control,
         treatment=treatment,
-        absolute=estimate(change, error, _critical(freedom)),
-        relative=lift(control, treatment, _critical(freedom)),
-        p_value=float(2 * stats.t.sf(abs(change) / error, freedom)) if error > 0 else nan,
+        absolute=estimate(change, error, critical_value(freedom)),
+        relative=lift(control, treatment, critical_value(freedom)),
+        p_value=two_sided(change / error, freedom) if error > 0 else nan,
         users=users,
     )
 
@@ -159,8 +159,14 @@ def lift(control: Estimate, treatment: Estimate, critical: float) -> Estimate:
     return Estimate(t / c - 1, error, low, high)
 
 
-def _critical(freedom: float) -> float:
-    return float(stats.t.ppf(0.975, freedom)) if freedom > 0 else nan
+def critical_value(freedom: float) -> float:
+    """Of Student's t at 95%, two-sided; NaN without degrees of freedom."""
+    return float(special.stdtrit(freedom, 0.975)) if freedom > 0 else nan
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """The p-value of Student's t."""
+    return float(2 * special.stdtr(freedom, -abs(t)))
 
 
 def _welch_freedom(errors: tuple[float, float], users: tuple[int, int]) -> float:
