@@ -106,13 +106,12 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction for several tests, in the order given; NaNs are ignored."""
-    if any(np.isnan(p_values)):
-        return list(p_values)
-    order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")
-    adjusted = [0.0] * len(p_values)
+    """Holm's step-down correction for several tests, in the order given; NaNs stay NaN, and the
+    others are corrected as if they were not there."""
+    order = [index for index in np.argsort(p_values, kind="stable") if p_values[index] >= 0]
+    adjusted = [float("nan")] * len(p_values)
     running = 0.0
     for place, index in enumerate(order):
-        running = max(running, (len(p_values) - place) * p_values[index])
+        running = max(running, (len(order) - place) * p_values[index])
         adjusted[index] = min(1.0, running)
     return adjusted

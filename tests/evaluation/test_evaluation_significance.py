@@ -98,3 +98,8 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_holm_corrects_beside_what_could_not_be_tested() -> None:
+    adjusted = holm([0.04, math.nan, 0.01])
+    assert (adjusted[0], adjusted[2]) == pytest.approx((0.04, 0.02)) and math.isnan(adjusted[1])
