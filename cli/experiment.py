@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ from omnisearch.cli.common import (
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
+    from omnisearch.evaluation.experiments.report import Comparison, Report
     from omnisearch.evaluation.experiments.store import Kept
 
 app = typer.Typer(
@@ -100,6 +103,32 @@ def stop(
     out.print(f"Experiment {name} has ended; everybody gets what is live.", highlight=False)
 
 
+@app.command(epilog=example("omnisearch experiment report deeper"))
+def report(
+    name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
+) -> None:
+    """Compare each variant with the control, by what its users did; one may look at any time."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments import store
+    from omnisearch.evaluation.experiments.report import FEW
+    from omnisearch.evaluation.experiments.report import report as report_of
+
+    space = Workspace.open(workspace)
+    found = report_of(space, store.load(space, name))
+    if json:
+        return emit_json("experiment report", found.to_json())
+    days = f"{found.days} day{'s' * (found.days != 1)}"
+    out.print(f"Experiment {name}, {found.state}, {days}.", highlight=False)
+    counts = [[each, found.users[each], found.searches[each]] for each in found.users]
+    table("Users and their searches", ["variant", "users", "searches"], counts)
+    for sentence in _warnings(found):
+        out.print(sentence, highlight=False)
+    if not found.comparisons:
+        out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
+    for comparison in found.comparisons:
+        _show(comparison)
+
+
 @app.command("list", epilog=example("omnisearch experiment list"))
 def list_(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
     """Show the experiments, their state and their variants."""
@@ -122,6 +151,59 @@ def list_(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
         for kept in found
     ]
     table("Experiments", ["name", "state", "users", "since (UTC)", "variants"], rows)
+
+
+def _warnings(found: Report) -> Iterator[str]:
+    if not found.split_as_planned:
+        yield (
+            "The variants do not have their planned shares of the users "
+            f"(p = {found.split:.2g}): users are lost or doubled in one of them, and the figures "
+            "are not to be trusted."
+        )
+    if found.mixed:
+        yield f"{found.mixed:,} users had several variants; their searches are left out."
+    if found.unknown:
+        yield f"{found.unknown:,} searches that events name are not in the log."
+
+
+def _show(found: Comparison) -> None:
+    rows: list[list[Any]] = []
+    for line in found.lines:
+        shown = _number if "latency" in line.measure else _percent
+        relative = line.effect.relative
+        rows.append(
+            [
+                *(line.measure, shown(line.effect.control.value)),
+                *(shown(line.effect.treatment.value), _lift(relative.value)),
+                *(f"{_lift(relative.low)} to {_lift(relative.high)}", f"{line.p_value:.3f}"),
+            ]
+        )
+    title = f"{found.variant} beside the control"
+    table(title, ["measure", "control", found.variant, "change", "95% interval", "p"], rows)
+    lift = found.deciding.relative
+    sure = lift.low > 0 or lift.high < 0
+    out.print(
+        f"Fulfilment {_lift(lift.value)}, between {_lift(lift.low)} and {_lift(lift.high)} however "
+        f"often one looks: {'this is no chance' if sure else 'this may be chance'}.",
+        highlight=False,
+    )
+    out.print(
+        f"So many users show a change of {found.detectable:.1%} in 80% of cases. What they did "
+        f"before the start takes {max(0.0, found.removed):.0%} of the variance away.",
+        highlight=False,
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _lift(value: float) -> str:
+    return f"{value:+.1%}" if abs(value) < inf else "unknown"
 
 
 def _told(kept: Kept) -> dict[str, Any]:

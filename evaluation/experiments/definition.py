@@ -2,6 +2,7 @@
 
     name = "deeper-retrieval"
     actions = ["save", "add_to_cart", "checkout"]
+    lift = 0.02
 
     [variants.control]
 
@@ -30,7 +31,13 @@ NONE = "none"  # in place of rankers or rules: answer without any
 SIGNIFICANT = ("save", "long_click", "add_to_cart", "checkout")
 _MOST_VARIANTS = 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
-_FIELDS: dict[str, Any] = {"name": str, "about": str, "actions": [str], "variants": dict}
+_FIELDS: dict[str, Any] = {
+    "name": str,
+    "about": str,
+    "actions": [str],
+    "lift": (int, float),
+    "variants": dict,
+}
 _OF_VARIANT: dict[str, Any] = {
     "share": (int, float),
     "system": str,
@@ -70,13 +77,16 @@ class Experiment:
     """An experiment.
 
     Attributes:
-        actions: those of significance: a search with one of them is fulfilled (§5.2).
         variants: the first is the control.
+        actions: those of significance: a search with one of them is fulfilled (§5.2).
+        lift: of fulfilment that it is meant to find, 0.02 for 2%. Intervals that may be looked at
+            every day are the narrowest for such a one, and hold for any.
     """
 
     name: str
     variants: tuple[Variant, ...]
     actions: tuple[str, ...] = SIGNIFICANT
+    lift: float = 0.02
     about: str = ""
 
     @property
@@ -122,8 +132,11 @@ def experiment_of(values: Mapping[str, Any], where: str) -> Experiment:
     if unknown or not actions:
         known = ", ".join(action for action in ACTIONS if action != "impression")
         raise InputError(f"actions must be some of {known}, got {unknown or 'none'}.", where=where)
+    lift = float(values.get("lift", 0.02))
+    if not 0.0001 <= lift <= 10:
+        raise InputError(f"lift must be from 0.0001 to 10, got {lift:g}.", where=where)
     variants = tuple(_variant(name, table, where) for name, table in tables.items())
-    found = Experiment(name, variants, actions, str(values.get("about", ""))[:1000])
+    found = Experiment(name, variants, actions, lift, str(values.get("about", ""))[:1000])
     _check_shares(found, where)
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -59,7 +58,9 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
     key = store.key_of(served)
     assert key is not None
     with Server(served.root, "--workers", 2) as server:
-        plain = {name: server.json(f"/v1/search?q={QUERY}&system={name}") for name in ("full", "token")}
+        plain = {
+            name: server.json(f"/v1/search?q={QUERY}&system={name}") for name in ("full", "token")
+        }
         assert ids(plain["full"]) != ids(plain["token"])
         assert plain["full"]["experiment"] is None
         seen = set()

@@ -1,0 +1,195 @@
+"""The report of an experiment: each measure of each variant beside the control's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
+from omnisearch.evaluation.experiments.cuped import adjusted_difference
+from omnisearch.evaluation.experiments.measures import FULFILLED, Measured, measure
+from omnisearch.evaluation.experiments.percentiles import percentile_difference
+from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
+from omnisearch.evaluation.experiments.samples import MISMATCH, detectable_effect, mismatch_so_far
+from omnisearch.evaluation.experiments.sequential import always_valid
+from omnisearch.evaluation.experiments.several import corrected
+from omnisearch.evaluation.experiments.store import Kept
+
+FEW = 100  # users of a variant: with fewer the normal approximation does not hold
+_LATENCY = "latency p99, ms"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A measure of a variant and of the control.
+
+    Attributes:
+        effect: of all data up to now, its intervals those of one look.
+        p_value: of one look, corrected for the number of measures (the deciding one is alone).
+    """
+
+    measure: str
+    effect: Effect
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Day:
+    """The deciding measure's lift up to the end of a day, with an interval that holds at any look.
+
+    `day` counts from the start, 0 the first.
+    """
+
+    day: int
+    lift: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A variant beside the control.
+
+    Attributes:
+        deciding: fulfilment, with a p-value and intervals that hold however often one looks, and
+            adjusted by what the same users did before the start.
+        removed: the share of its variance that the adjustment removed.
+        detectable: the smallest lift of fulfilment that as many users would show in 80% of cases.
+        course: day by day.
+    """
+
+    variant: str
+    deciding: Effect
+    removed: float
+    detectable: float
+    lines: list[Line]
+    course: list[Day]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An experiment up to now.
+
+    Attributes:
+        users, searches: variant → how many.
+        split: the p-value of the planned shares of users, valid at any look; below
+            `samples.MISMATCH` the figures are not to be trusted.
+        unknown, mixed: as in `Measured`.
+        comparisons: empty with fewer than FEW users in a variant.
+    """
+
+    name: str
+    state: str
+    days: int
+    users: dict[str, int]
+    searches: dict[str, int]
+    split: float
+    unknown: int
+    mixed: int
+    comparisons: list[Comparison]
+
+    @property
+    def split_as_planned(self) -> bool:
+        return not self.split < MISMATCH
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "split_as_planned": self.split_as_planned}
+
+
+def report(workspace: Workspace, kept: Kept) -> Report:
+    """The report of an experiment that was started.
+
+    Raises:
+        InputError: it was not, or no searches are logged. Corrupt: a log is damaged.
+    """
+    name = kept.experiment.name
+    if kept.began is None:
+        raise InputError(
+            f"The experiment {name!r} has not been started.",
+            how=f"Run `omnisearch experiment start {name}`.",
+        )
+    return reported(kept, measure(workspace, kept))
+
+
+def reported(kept: Kept, found: Measured) -> Report:
+    """The report of what was measured."""
+    variants = kept.experiment.variants
+    places = range(len(variants))
+    users = np.bincount(found.variant, minlength=len(variants))
+    searches = np.bincount(found.variant[found.user], minlength=len(variants))
+    ends = [0, *kept.experiment.buckets()]
+    few = min(users) < FEW
+    return Report(
+        name=kept.experiment.name,
+        state=kept.state,
+        days=int(found.day.max(initial=-1)) + 1,
+        users={variants[place].name: int(users[place]) for place in places},
+        searches={variants[place].name: int(searches[place]) for place in places},
+        split=float(mismatch_so_far(users, np.diff(ends))),
+        unknown=found.unknown,
+        mixed=found.mixed,
+        comparisons=[] if few else [_comparison(kept, found, place) for place in places[1:]],
+    )
+
+
+def _comparison(kept: Kept, found: Measured, place: int) -> Comparison:
+    control, treatment = (found.variant == each for each in (0, place))
+    before = found.before[control], found.before[treatment]
+    sides = [Ratio(*each.T) for each in before]
+    ratios = _ratios(found, FULFILLED, control, treatment)
+    adjusted = adjusted_difference(*ratios, *sides)
+    spread = _spread(kept, ratios[0])
+    lines = list(_lines(found, control, treatment))
+    p_values = corrected({line.measure: line.effect.p_value for line in lines}, [FULFILLED])
+    both = Ratio(
+        np.concatenate([each.numerator for each in ratios]),
+        np.concatenate([each.denominator for each in ratios]),
+    )
+    smallest = detectable_effect(both, (ratios[0].users, ratios[1].users))
+    return Comparison(
+        variant=kept.experiment.variants[place].name,
+        deciding=always_valid(adjusted.effect, spread),
+        removed=adjusted.removed,
+        detectable=smallest / both.value if both.value else float("nan"),
+        lines=[Line(line.measure, line.effect, p_values[line.measure]) for line in lines],
+        course=list(_course(found, control, treatment, spread)),
+    )
+
+
+def _spread(kept: Kept, control: Ratio) -> float:
+    """Of the mixture: the lift that the experiment is for, as a difference of fulfilment."""
+    return max(kept.experiment.lift * control.value, 1e-9)
+
+
+def _ratios(
+    found: Measured,
+    name: str,
+    control: np.ndarray,
+    treatment: np.ndarray,
+    until: int | None = None,
+) -> tuple[Ratio, Ratio]:
+    sums, searches = found.sums(name, until)
+    return Ratio(sums[control], searches[control]), Ratio(sums[treatment], searches[treatment])
+
+
+def _lines(found: Measured, control: np.ndarray, treatment: np.ndarray) -> Iterator[Line]:
+    for name in found.values:
+        effect = difference(*_ratios(found, name, control, treatment))
+        yield Line(name, effect, effect.p_value)
+    by = [users[found.user] for users in (control, treatment)]
+    times, users = ([values[theirs] for theirs in by] for values in (found.took_ms, found.user))
+    effect = percentile_difference((times[0], users[0]), (times[1], users[1]), 0.99)
+    yield Line(_LATENCY, effect, effect.p_value)
+
+
+def _course(
+    found: Measured, control: np.ndarray, treatment: np.ndarray, spread: float
+) -> Iterator[Day]:
+    for day in range(int(found.day.max(initial=-1)) + 1):
+        effect = difference(*_ratios(found, FULFILLED, control, treatment, day))
+        lift = always_valid(effect, spread).relative
+        yield Day(day, lift.value, lift.low, lift.high)
