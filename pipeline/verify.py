@@ -26,6 +26,7 @@ from omnisearch.enrichment.graph.itemsage import network as itemsage
 from omnisearch.enrichment.graph.pinsage import network as pinsage
 from omnisearch.enrichment.graph.saved_networks import load as load_network
 from omnisearch.evaluation.classification.classifier_file import read_classifier
+from omnisearch.evaluation.experiments.store import every, key_of
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.indexer.generation import Generation, folder_of
@@ -84,6 +85,7 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
     yield "item vectors", partial(_item_vectors, workspace)
     for path, how in (
         (workspace.feedback, _LOG),
+        (workspace.searches, _LOG),
         (workspace.text_cache, _CACHES),
         (workspace.image_cache, _CACHES),
         (workspace.query_cache, _CACHES),
@@ -112,12 +114,19 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         yield "generation", partial(_generation, workspace, number)
     if workspace.current_rankers.exists():
         yield "rankers", partial(load_rankers, workspace)
+    if workspace.experiments.exists():
+        yield "experiments", partial(_experiments, workspace)
     if workspace.truth.exists():
         yield "truth of the sample world", partial(Truth.read, workspace.truth)
     for path in sorted(workspace.classifiers.glob("[!.]*.safetensors")):
         yield f"classifier {path.stem}", partial(read_classifier, workspace, path.stem)
     for name in _names(workspace.judging):
         yield f"judging {name}", partial(_judging, workspace, name)
+
+
+def _experiments(workspace: Workspace) -> None:
+    every(workspace)
+    key_of(workspace)
 
 
 def _names(folder: Path) -> list[str]:

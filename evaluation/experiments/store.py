@@ -115,7 +115,7 @@ def start(workspace: Workspace, name: str, traffic: float = 100.0) -> Kept:
                 how="Stop it, and create one with another name.",
             )
         kept = _stepped(workspace, kept, "running", traffic)
-        write_pointer(workspace.current_experiment, name)
+        write_pointer(workspace.current_experiment, f"{name}.json")
     return kept
 
 
@@ -157,9 +157,10 @@ def every(workspace: Workspace) -> list[Kept]:
 def running_name(workspace: Workspace) -> str | None:
     """The name of the running experiment."""
     try:
-        return workspace.current_experiment.read_text("utf-8", "replace").strip()
+        pointed = workspace.current_experiment.read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
+    return pointed.removesuffix(".json")
 
 
 def running(workspace: Workspace) -> Kept | None:

@@ -82,7 +82,7 @@ def test_users_are_shared_out_as_planned_and_keep_their_variant() -> None:
     for part, whole in zip(half, all_, strict=True):
         assert part is None or part is whole
     other = Experiment("other", experiment.variants)
-    moved = [
+    same = [
         variant_of(other, 100, user) is whole for user, whole in zip(hashes, all_, strict=True)
     ]
     assert 0.58 < np.mean(same) < 0.67  # 0.75² + 0.25²: independent of the first
