@@ -2,7 +2,8 @@
 
 const { api, key } = document.body.dataset;
 const headers = key ? { Authorization: `Bearer ${key}` } : {};
-const session = crypto.getRandomValues(new Uint32Array(4)).join("-"); // of this page only: no cookie
+// Of this tab: no cookie. A shop that knows its users sends their ids instead.
+export const session = (sessionStorage.session ??= crypto.getRandomValues(new Uint32Array(4)).join("-"));
 
 /** The JSON that an address answers with; throws an Error with the service's words. */
 export async function get(path, parameters, signal) {
@@ -14,9 +15,9 @@ export async function get(path, parameters, signal) {
 }
 
 /** Tell OmniSearch that a result was opened: rankings learn from it. The page may be left meanwhile. */
-export function opened(query, hit) {
+export function opened(query, hit, request_id) {
   const event_id = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const event = { event_id, session, query, entity: hit.entity, id: hit.id, action: "click", position: hit.rank };
+  const event = { event_id, session, request_id, query, entity: hit.entity, id: hit.id, action: "click", position: hit.rank };
   fetch(`${api}/v1/feedback`, {
     method: "POST",
     headers: { ...headers, "Content-Type": "application/json" },

@@ -1,6 +1,6 @@
 // A shop's search page over OmniSearch's public API: search, facets, sort, more, feedback.
 
-import { get, marked, opened, show } from "./api.js";
+import { get, marked, opened, session, show } from "./api.js";
 import { close, suggest } from "./suggest.js";
 
 const SORTS = { price: "Price, low to high", "-price": "Price, high to low", newest: "Newest" };
@@ -45,7 +45,7 @@ async function search(next = 1) {
   $("sort").value = sort;
   document.title = q ? `${q} – Shop` : "Shop";
   if (!q.trim()) return ($("found").hidden = true);
-  const parameters = new URLSearchParams({ q, k: 24, page, facets });
+  const parameters = new URLSearchParams({ q, k: 24, page, facets, user: session });
   for (const filter of conditions(filters)) parameters.append("filter", filter);
   if (sort) parameters.set("sort", sort);
   try {
@@ -58,7 +58,7 @@ async function search(next = 1) {
 
 function render(answer, q, filters) {
   const first = page === 1;
-  const cards = answer.hits.map((hit) => card(hit, q));
+  const cards = answer.hits.map((hit) => card(hit, q, answer.request_id));
   if (first) $("results").replaceChildren(...cards);
   else $("results").append(...cards);
   const count = $("results").children.length;
@@ -71,7 +71,7 @@ function render(answer, q, filters) {
   else cards[0]?.querySelector("a")?.focus();
 }
 
-function card(hit, q) {
+function card(hit, q, request_id) {
   const item = document.createElement("li");
   if (hit.image) {
     const picture = document.createElement("img");
@@ -83,7 +83,7 @@ function card(hit, q) {
   const link = document.createElement("a");
   link.append(...(hit.title ? marked(hit.title, hit.highlights) : ["Untitled"]));
   link.href = /^https?:/.test(hit.link ?? "") ? hit.link : `?${new URLSearchParams({ q: hit.title ?? "" })}`;
-  link.addEventListener("click", () => opened(q, hit));
+  link.addEventListener("click", () => opened(q, hit, request_id));
   heading.append(link);
   item.append(heading);
   if (hit.brand) item.append(line(hit.brand, "brand"));
