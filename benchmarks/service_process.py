@@ -18,7 +18,8 @@ import orjson
 from load import ask_all, get, run
 
 _START_SECONDS = 300.0
-_OWN_FILES = ("query_cache", "feedback")  # files that a service writes into a workspace
+# What a service writes into a workspace.
+_OWN_FILES = ("query_cache", "feedback", "searches", "experiments")
 _MAIN = "from omnisearch.cli.main import main; main()"
 
 

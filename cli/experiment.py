@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ from omnisearch.cli.common import (
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
+    from omnisearch.evaluation.experiments.interleaving import Preference
     from omnisearch.evaluation.experiments.report import Comparison, Report
     from omnisearch.evaluation.experiments.store import Kept
 
@@ -114,7 +115,8 @@ def report(
     from omnisearch.evaluation.experiments.report import report as report_of
 
     space = Workspace.open(workspace)
-    found = report_of(space, store.load(space, name))
+    kept = store.load(space, name)
+    found = report_of(space, kept)
     if json:
         return emit_json("experiment report", found.to_json())
     days = f"{found.days} day{'s' * (found.days != 1)}"
@@ -123,6 +125,8 @@ def report(
     table("Users and their searches", ["variant", "users", "searches"], counts)
     for sentence in _warnings(found):
         out.print(sentence, highlight=False)
+    if found.preference is not None:
+        return _show_preference(found.preference, kept.experiment.variants[1].name)
     if not found.comparisons:
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
@@ -190,6 +194,24 @@ def _show(found: Comparison) -> None:
     out.print(
         f"So many users show a change of {found.detectable:.1%} in 80% of cases. What they did "
         f"before the start takes {max(0.0, found.removed):.0%} of the variance away.",
+        highlight=False,
+    )
+
+
+def _show_preference(found: Preference, name: str) -> None:
+    share = found.share
+    if not found.searches or isnan(share.low):
+        return out.print("Too few users have chosen a result that one variant alone had there.")
+    sure = share.low > 0.5 or share.high < 0.5
+    out.print(
+        f"In {_percent(share.value)} of {found.searches:,} searches users chose rather what {name} "
+        f"had (95% interval at one look: {_percent(share.low)} to {_percent(share.high)}; half is "
+        f"no preference): {'this is no chance' if sure else 'this may be chance'}.",
+        highlight=False,
+    )
+    out.print(
+        f"{found.wins:,} users prefer {name}, {found.losses:,} the control, and {found.ties:,} "
+        f"neither (sign test: p = {found.sign_p_value:.3f}).",
         highlight=False,
     )
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
+
+import numpy as np
+import orjson
 
 from omnisearch.data.catalogue.searches import Logged
 from omnisearch.engine.filters import Filters
@@ -21,6 +25,8 @@ from omnisearch.engine.retrieval import needs_vector, sources_in
 from omnisearch.engine.searcher import Searcher
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import SYSTEMS
+from omnisearch.evaluation.experiments.definition import INTERLEAVE
+from omnisearch.evaluation.experiments.interleaving import team_draft
 from omnisearch.service.errors import busy
 from omnisearch.service.serving.experiment import Arm
 from omnisearch.service.serving.serving import Serving
@@ -184,8 +190,13 @@ async def users_search(
     running = serving.running
     if running is None or wanted.user is None or wanted.system != "full":
         return await search(serving, wanted), None
-    user, arm = running.of(wanted.user)
-    found = await search(serving, wanted, arm)
+    user, arms = running.of(wanted.user)
+    arm, drafted = arms[0], ""
+    if len(arms) == 1:
+        found = await search(serving, wanted, arm)
+    else:
+        found, drafted = await _interleaved(serving, wanted, arms, user)
+        arm = replace(arm, variant=INTERLEAVE)
     serving.searches.add(
         Logged(
             request_id,
@@ -199,9 +210,38 @@ async def users_search(
             found.total,
             found.took_ms,
             found.generation,
+            drafted,
         )
     )
     return found, arm
+
+
+async def _interleaved(
+    serving: Serving, wanted: Search, arms: list[Arm], user: bytes
+) -> tuple[Response, str]:
+    """A page of two variants' results in turns, and whose they are, as the log has it.
+
+    Whose turn it is depends on the user and the query: further pages go on where the last one
+    ended.
+    """
+    end = wanted.page * wanted.k
+    both = replace(wanted, k=end, page=1)
+    first, second = await asyncio.gather(*(search(serving, both, arm) for arm in arms))
+    hits = {(hit.entity, hit.id): hit for hit in (*second.hits, *first.hits)}
+    seed = int.from_bytes(blake2b(user + first.query.encode(), digest_size=8).digest(), "big")
+    a, b = ([(hit.entity, hit.id) for hit in found.hits] for found in (first, second))
+    merged = team_draft(a, b, np.random.default_rng(seed), end)
+    page = range(end - wanted.k, len(merged.keys))
+    shown = [replace(hits[merged.keys[place]], rank=place + 1) for place in page]
+    drafted = [[*merged.keys[place], float(merged.of_b[place])] for place in page]
+    answer = replace(
+        first,
+        hits=shown,
+        page=wanted.page,
+        total=max(first.total, second.total),
+        took_ms=max(first.took_ms, second.took_ms),
+    )
+    return answer, orjson.dumps(drafted).decode()
 
 
 async def in_time(serving: Serving, deadline: float, call: Any, *args: Any) -> Any:

@@ -50,7 +50,8 @@ _TAKEN_BACK = (
     "AND json_extract(row, '$.grade') IS NULL"
 )
 _OF_SEARCHES = (
-    "SELECT json_extract(row, '$.request_id') AS search, json_extract(row, '$.action') AS action "
+    "SELECT json_extract(row, '$.request_id') AS search, json_extract(row, '$.action') AS action, "
+    "json_extract(row, '$.entity'), json_extract(row, '$.item_id') "
     "FROM events WHERE search IS NOT NULL AND action <> 'impression'"
 )
 
@@ -172,15 +173,16 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
     return total, rows()
 
 
-def events_of_searches(workspace: Workspace) -> dict[str, set[str]]:
-    """Request id of a search → the actions of the events that name it; no impressions.
+def events_of_searches(workspace: Workspace) -> dict[str, set[tuple[str, str, str]]]:
+    """Request id of a search → (action, entity, id) of the events that name it; no impressions.
 
     Raises Corrupt if the log is damaged.
     """
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[tuple[str, str, str]]] = {}
     with _reading(workspace.feedback) as connection:
-        for request_id, action in connection.execute(_OF_SEARCHES):
-            found.setdefault(str(request_id), set()).add(str(action))
+        for request_id, *event in connection.execute(_OF_SEARCHES):
+            action, entity, item_id = map(str, event)
+            found.setdefault(str(request_id), set()).add((action, entity, item_id))
     return found
 
 

@@ -31,14 +31,15 @@ CREATE TABLE IF NOT EXISTS searches (
     page INTEGER NOT NULL,
     total INTEGER NOT NULL,    -- results on all pages
     took_ms REAL NOT NULL,
-    generation INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    drafted TEXT NOT NULL      -- JSON [[entity, id, of_b]] of an interleaved page; else empty
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS searches_by_experiment ON searches (experiment, time);
 CREATE INDEX IF NOT EXISTS searches_by_user ON searches (user, time);
 PRAGMA user_version={_VERSION};
 COMMIT;
 """
-_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 11)})"
+_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 12)})"
 
 
 class Logged(NamedTuple):
@@ -55,6 +56,7 @@ class Logged(NamedTuple):
     total: int
     took_ms: float
     generation: int
+    drafted: str = ""
 
 
 def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:

@@ -29,11 +29,13 @@ from omnisearch.engine.systems import SYSTEMS
 BUCKETS = 1000  # that the users of an experiment are shared out to
 NONE = "none"  # in place of rankers or rules: answer without any
 SIGNIFICANT = ("save", "long_click", "add_to_cart", "checkout")
+SPLIT, INTERLEAVE = "split", "interleave"
 _MOST_VARIANTS = 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 _FIELDS: dict[str, Any] = {
     "name": str,
     "about": str,
+    "mode": str,
     "actions": [str],
     "lift": (int, float),
     "variants": dict,
@@ -81,6 +83,8 @@ class Experiment:
         actions: those of significance: a search with one of them is fulfilled (§5.2).
         lift: of fulfilment that it is meant to find, 0.02 for 2%. Intervals that may be looked at
             every day are the narrowest for such a one, and hold for any.
+        mode: 'split' gives each user one variant; 'interleave' gives each a list of both variants'
+            results in turns, and asks whose results they choose.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Experiment:
     actions: tuple[str, ...] = SIGNIFICANT
     lift: float = 0.02
     about: str = ""
+    mode: str = SPLIT
 
     @property
     def control(self) -> Variant:
@@ -136,7 +141,12 @@ def experiment_of(values: Mapping[str, Any], where: str) -> Experiment:
     if not 0.0001 <= lift <= 10:
         raise InputError(f"lift must be from 0.0001 to 10, got {lift:g}.", where=where)
     variants = tuple(_variant(name, table, where) for name, table in tables.items())
-    found = Experiment(name, variants, actions, lift, str(values.get("about", ""))[:1000])
+    mode, about = values.get("mode", SPLIT), values.get("about", "")[:1000]
+    found = Experiment(name, variants, actions, lift, about, mode)
+    if mode not in (SPLIT, INTERLEAVE):
+        raise InputError(f"mode must be {SPLIT} or {INTERLEAVE}, got {mode!r}.", where=where)
+    if mode == INTERLEAVE and len(variants) > 2:
+        raise InputError(f"Two variants can be interleaved, got {len(variants)}.", where=where)
     _check_shares(found, where)
     return found
 

@@ -6,12 +6,13 @@ the same search. Events belong to it by the request id that its answers had.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import orjson
 
 from omnisearch.data.catalogue.feedback import events_of_searches
 from omnisearch.data.catalogue.searches import Logged, reading_searches
@@ -22,6 +23,7 @@ from omnisearch.evaluation.experiments.store import Kept
 SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
 REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
 DAY_MS = 24 * 3600 * 1000
+Events = Mapping[str, set[tuple[str, str, str]]]  # request id → (action, entity, id)
 FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
 
 
@@ -82,29 +84,34 @@ def measure(workspace: Workspace, kept: Kept) -> Measured:
     """
     experiment = kept.experiment
     begin = 1000 * (kept.began or kept.history[0].time)
+    rows = rows_of(workspace, "experiment = ?", experiment.name)
+    earlier = rows_of(workspace, "time < ?", begin)
+    return measured(experiment, rows, earlier, events_of(workspace), begin)
+
+
+def rows_of(workspace: Workspace, condition: str, value: object) -> list[Logged]:
+    """Rows of the log of searches, by user and time."""
+    query = f"SELECT * FROM searches WHERE {condition} ORDER BY user, time, request_id"
     with reading_searches(workspace.searches) as db:
-        rows = db.execute(
-            "SELECT * FROM searches WHERE experiment = ? ORDER BY user, time, request_id",
-            [experiment.name],
-        ).fetchall()
-        earlier = db.execute(
-            "SELECT * FROM searches WHERE time < ? ORDER BY user, time, request_id", [begin]
-        ).fetchall()
-    events = events_of_searches(workspace) if workspace.feedback.exists() else {}
-    return measured(experiment, map(Logged._make, rows), map(Logged._make, earlier), events, begin)
+        return [Logged(*row) for row in db.execute(query, [value])]
+
+
+def events_of(workspace: Workspace) -> Events:
+    """The events of the feedback log that name a search."""
+    return events_of_searches(workspace) if workspace.feedback.exists() else {}
 
 
 def measured(
     experiment: Experiment,
     rows: Iterable[Logged],
     earlier: Iterable[Logged],
-    events: Mapping[str, set[str]],
+    events: Events,
     begin: int,
 ) -> Measured:
     """The measures of rows of the log, in the order of users and times.
 
     Args:
-        earlier: rows before the start. events: request id → actions. begin: milliseconds.
+        earlier: rows before the start. events: of `events_of_searches`. begin: milliseconds.
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
     known: set[str] = set()
@@ -132,6 +139,21 @@ def measured(
         unknown=unknown,
         mixed=mixed,
     )
+
+
+def credits_of(
+    rows: Iterable[Logged], events: Events, actions: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each interleaved page brought the variants: float64 (p,) of each, and (p,) users."""
+    credits, users = [], []
+    for row in rows:
+        drafted = {(entity, key): of_b for entity, key, of_b in orjson.loads(row.drafted or "[]")}
+        acted = {event[1:] for event in events.get(row.request_id, ()) if event[0] in actions}
+        shares = [drafted[key] for key in acted if key in drafted]
+        credits.append((sum(1 - share for share in shares), sum(shares)))
+        users.append(row.user.hex())
+    both = np.array(credits, np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1], np.array(users)
 
 
 def _searches(
@@ -162,17 +184,16 @@ def _goes_on(search: Search, user: int, variant: int, row: Logged) -> bool:
     return same and row.time - search.ended <= SAME_SEARCH_MS
 
 
-def _has(search: Search, events: Mapping[str, set[str]], actions: Iterable[str]) -> bool:
-    wanted = set(actions)
-    return any(wanted & events.get(request_id, set()) for request_id in search.ids)
+def _has(search: Search, events: Events, actions: Sequence[str]) -> bool:
+    return any(
+        action in actions for request_id in search.ids for action, *_ in events.get(request_id, ())
+    )
 
 
-def _values(
-    found: list[Search], events: Mapping[str, set[str]], experiment: Experiment
-) -> dict[str, np.ndarray]:
+def _values(found: list[Search], events: Events, experiment: Experiment) -> dict[str, np.ndarray]:
     """Measure → float64 (u,)."""
 
-    def flags(actions: Iterable[str]) -> np.ndarray:
+    def flags(actions: Sequence[str]) -> np.ndarray:
         return np.array([_has(search, events, actions) for search in found], np.float64)
 
     fulfilled = flags(experiment.actions)

@@ -11,7 +11,17 @@ import numpy as np
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.experiments.cuped import adjusted_difference
-from omnisearch.evaluation.experiments.measures import FULFILLED, Measured, measure
+from omnisearch.evaluation.experiments.definition import INTERLEAVE
+from omnisearch.evaluation.experiments.interleaving import Preference, preference
+from omnisearch.evaluation.experiments.measures import (
+    DAY_MS,
+    FULFILLED,
+    Measured,
+    credits_of,
+    events_of,
+    measure,
+    rows_of,
+)
 from omnisearch.evaluation.experiments.percentiles import percentile_difference
 from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
 from omnisearch.evaluation.experiments.samples import MISMATCH, detectable_effect, mismatch_so_far
@@ -79,7 +89,8 @@ class Report:
         split: the p-value of the planned shares of users, valid at any look; below
             `samples.MISMATCH` the figures are not to be trusted.
         unknown, mixed: as in `Measured`.
-        comparisons: empty with fewer than FEW users in a variant.
+        comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
+        preference: of an interleaving, how users prefer the second variant.
     """
 
     name: str
@@ -91,6 +102,7 @@ class Report:
     unknown: int
     mixed: int
     comparisons: list[Comparison]
+    preference: Preference | None = None
 
     @property
     def split_as_planned(self) -> bool:
@@ -112,7 +124,28 @@ def report(workspace: Workspace, kept: Kept) -> Report:
             f"The experiment {name!r} has not been started.",
             how=f"Run `omnisearch experiment start {name}`.",
         )
+    if kept.experiment.mode == INTERLEAVE:
+        return _interleaved(workspace, kept)
     return reported(kept, measure(workspace, kept))
+
+
+def _interleaved(workspace: Workspace, kept: Kept) -> Report:
+    rows = rows_of(workspace, "experiment = ?", kept.experiment.name)
+    events, known = events_of(workspace), {row.request_id for row in rows}
+    credits = credits_of(rows, events, kept.experiment.actions)
+    begin = 1000 * (kept.began or 0)
+    return Report(
+        name=kept.experiment.name,
+        state=kept.state,
+        days=max(((row.time - begin) // DAY_MS + 1 for row in rows), default=0),
+        users={INTERLEAVE: len({row.user for row in rows})},
+        searches={INTERLEAVE: len(rows)},
+        split=1.0,
+        unknown=sum(request_id not in known for request_id in events),
+        mixed=0,
+        comparisons=[],
+        preference=preference(*credits),
+    )
 
 
 def reported(kept: Kept, found: Measured) -> Report:

@@ -12,7 +12,7 @@ from omnisearch.engine.snapshot import Snapshot, open_snapshot
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.check import check
-from omnisearch.evaluation.experiments.definition import NONE, Experiment, Variant
+from omnisearch.evaluation.experiments.definition import INTERLEAVE, NONE, Experiment, Variant
 from omnisearch.ranker.published import load_rankers
 
 
@@ -45,13 +45,18 @@ class Running:
     kept: store.Kept | None
     arms: Mapping[str, Arm]
 
-    def of(self, user: str) -> tuple[bytes, Arm]:
-        """The hash of a user, and what answers the user's searches."""
+    def of(self, user: str) -> tuple[bytes, list[Arm]]:
+        """The hash of a user, and what answers the user's searches: both arms of an interleaving,
+        otherwise one."""
         hashed = user_hash(user, self.key)
         variant = None
         if self.kept is not None:
             variant = variant_of(self.kept.experiment, self.kept.traffic, hashed)
-        return hashed, self.live if variant is None else self.arms[variant.name]
+        if self.kept is None or variant is None:
+            return hashed, [self.live]
+        if self.kept.experiment.mode == INTERLEAVE:
+            return hashed, list(self.arms.values())
+        return hashed, [self.arms[variant.name]]
 
 
 def open_running(workspace: Workspace, live: Snapshot, config: EngineConfig) -> Running | None:

@@ -62,6 +62,7 @@ SLOW = {
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
     "hostile_requests": "--seconds 1 --loads marks",
+    "experiment_load": "--seconds 0.3 --rounds 1",
     "live_items": "--rate 10 --searches 5 --seconds 2 --workers 1",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
@@ -204,6 +205,15 @@ def test_serve_measures_both_services(trained: Workspace) -> None:
 def test_hostile_requests_are_measured(trained: Workspace) -> None:
     pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
     assert ran("hostile_requests", SERVED["hostile_requests"], "--workspace", trained.root)
+
+
+@pytest.mark.slow
+def test_an_experiment_is_measured_and_changes_nothing(trained: Workspace) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    before = {path.name for path in trained.root.iterdir()}
+    printed = ran("experiment_load", SERVED["experiment_load"], "--workspace", trained.root)
+    assert "two generations" in printed
+    assert {path.name for path in trained.root.iterdir()} == before
 
 
 @pytest.mark.slow

@@ -21,7 +21,12 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, Variant, read_experiment
-from omnisearch.evaluation.experiments.measures import DAY_MS, SAME_SEARCH_MS, measured
+from omnisearch.evaluation.experiments.measures import (
+    DAY_MS,
+    SAME_SEARCH_MS,
+    credits_of,
+    measured,
+)
 from omnisearch.evaluation.experiments.report import report
 
 TWO = Experiment("deeper", (Variant("control"), Variant("deeper")))
@@ -63,6 +68,8 @@ def test_a_file_of_an_experiment_is_read(tmp_path: Path) -> None:
         (b"share = 3", b'system = "best"', "no system 'best'"),
         (b"share = 3", b'rules = "all"', "rules must be"),
         (b"lift = 0.1", b"lift = ", "not valid TOML"),
+        (b"lift = 0.1", b'mode = "both"', "mode must be"),
+        (b"lift = 0.1", b'mode = "interleave"\n[variants.third]', "Two variants"),
         (b"lift", b"\xff", "not valid TOML"),
     ],
 )
@@ -82,9 +89,7 @@ def test_users_are_shared_out_as_planned_and_keep_their_variant() -> None:
     for part, whole in zip(half, all_, strict=True):
         assert part is None or part is whole
     other = Experiment("other", experiment.variants)
-    same = [
-        variant_of(other, 100, user) is whole for user, whole in zip(hashes, all_, strict=True)
-    ]
+    same = [variant_of(other, 100, user) is whole for user, whole in zip(hashes, all_, strict=True)]
     assert 0.58 < np.mean(same) < 0.67  # 0.75² + 0.25²: independent of the first
 
 
@@ -105,7 +110,8 @@ def test_searches_are_told_apart_and_events_belong_to_them() -> None:
         row("c2", 3, "deeper", "lamp", 9),  # had both
     ]
     earlier = [row("e1", 1, "", "vase", -500), row("e2", 9, "", "vase", -400)]
-    events = {"a2": {"save"}, "b1": {"click"}, "e1": {"checkout"}, "gone": {"save"}}
+    done = {"a2": "save", "b1": "click", "e1": "checkout", "gone": "save"}
+    events = {name: {(action, "pin", "p1")} for name, action in done.items()}
     found = measured(TWO, rows, earlier, events, 0)
     assert found.variant.tolist() == [0, 1]
     assert found.user.tolist() == [0, 0, 0, 0, 1]
@@ -118,6 +124,17 @@ def test_searches_are_told_apart_and_events_belong_to_them() -> None:
     assert (found.unknown, found.mixed) == (1, 1)
     sums, searches = found.sums("fulfilment", until=0)
     assert (sums.tolist(), searches.tolist()) == ([1, 0], [4, 0])
+
+
+def test_credit_goes_to_who_brought_the_result() -> None:
+    drafted = orjson.dumps([["pin", "p1", 0.0], ["pin", "p2", 1.0], ["pin", "p3", 0.5]]).decode()
+    rows = [row(name, 1, "interleave", "lamp", 0)._replace(drafted=drafted) for name in "abcd"]
+    events = {
+        "a": {("save", "pin", "p1"), ("click", "pin", "p2"), ("long_click", "pin", "p1")},
+        "b": {("save", "pin", "p2"), ("save", "pin", "p3"), ("save", "pin", "elsewhere")},
+    }
+    a, b, users = credits_of(rows, events, ("save", "long_click"))
+    assert a.tolist() == [1, 0.5, 0, 0] and b.tolist() == [0, 1.5, 0, 0] and len(set(users)) == 1
 
 
 @pytest.fixture
@@ -172,7 +189,8 @@ def simulated(shop: Workspace, users: int, lost: float = 0.0) -> None:
             part = ("deeper", variant.name, f"query {search}", "en", 1, 5, 2.0, 1)
             rows.append(Logged(name, at, user, *part))
             if rng.random() < rate:
-                event = {"request_id": name, "action": "save"}
+                item = {"entity": "pin", "item_id": "p1"}
+                event = {"request_id": name, "action": "save", **item}
                 events.append((name, orjson.dumps(event)))
     with closing(open_searches(shop.searches, create=True)) as log:
         assert add_searches(log, rows) == len(rows)

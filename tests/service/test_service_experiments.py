@@ -18,9 +18,11 @@ from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, experiment_of
 from omnisearch.evaluation.experiments.measures import FULFILLED, measure
+from omnisearch.evaluation.experiments.report import report
+from omnisearch.pipeline import import_files
 
 WORDS = {"name": "words", "variants": {"control": {}, "words": {"system": "token"}}}
-QUERY = "rug"
+QUERY = "boho bedroom"
 USERS = [f"user-{number}" for number in range(30)]
 
 
@@ -59,7 +61,8 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
     assert key is not None
     with Server(served.root, "--workers", 2) as server:
         plain = {
-            name: server.json(f"/v1/search?q={QUERY}&system={name}") for name in ("full", "token")
+            name: server.json(f"/v1/search?q={quote(QUERY)}&system={name}")
+            for name in ("full", "token")
         }
         assert ids(plain["full"]) != ids(plain["token"])
         assert plain["full"]["experiment"] is None
@@ -85,7 +88,7 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
 
 def test_it_starts_and_stops_in_all_workers_within_a_second(served: Workspace) -> None:
     with Server(served.root, "--workers", 2) as server:
-        live = ids(server.json(f"/v1/search?q={QUERY}"))
+        live = ids(server.json(f"/v1/search?q={quote(QUERY)}"))
         assert asked(server, "anna")["experiment"] is None
 
         def said() -> set[Any]:
@@ -154,8 +157,43 @@ def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
     assert len(found.variant) == len(USERS) + 1  # and anna
     assert found.before.sum(axis=0).tolist() == [0.0, 1.0]
     assert searches.sum() >= len(USERS) + 1
-    from omnisearch.pipeline import import_files
-
     reports = import_files(served, ["feedback"])
-    assert [report.changed for report in reports] == [11, 0]
-    assert not any(report.refused for report in reports)
+    assert [each.changed for each in reports] == [11, 0]
+    assert not any(each.refused for each in reports)
+
+
+def test_results_of_two_variants_in_turns(served: Workspace) -> None:
+    experiment = started(served, {**WORDS, "mode": "interleave"})
+    with Server(served.root) as server:
+        plain = {
+            name: server.json(f"/v1/search?q={quote(QUERY)}&k=200&system={name}")
+            for name in ("full", "token")
+        }
+        whole = asked(server, "anna", more="&k=200")
+        assert whole["experiment"] == {"name": "words", "variant": "interleave"}
+        both = set(ids(plain["full"])) | set(ids(plain["token"]))
+        assert set(ids(whole)) <= both and len(set(ids(whole))) == min(200, len(both))
+        assert [hit["rank"] for hit in whole["hits"]] == list(range(1, len(whole["hits"]) + 1))
+        pages = [ids(asked(server, "anna", more=f"&k=5&page={page}")) for page in (1, 2, 3)]
+        assert [key for page in pages for key in page] == ids(whole)[:15]
+        others = {tuple(ids(asked(server, user))) for user in USERS[:8]}
+        assert len(others) > 1
+        answer = asked(server, "berta")
+        [row] = [row for row in logged(served, 13) if row.request_id == answer["request_id"]]
+        drafted = json.loads(row.drafted)
+        assert [key for _, key, _ in drafted] == ids(answer)
+        mine = {key for _, key, of_b in drafted if of_b == 1}
+        assert mine <= set(ids(plain["token"]))
+        chosen = next(hit for hit in answer["hits"] if hit["id"] in mine)
+        event = {
+            "event_id": "e1",
+            "query": QUERY,
+            "entity": chosen["entity"],
+            "id": chosen["id"],
+            "action": "save",
+            "request_id": answer["request_id"],
+        }
+        assert server.post("/v1/feedback", {"events": [event]})[0] == 200
+    found = report(served, store.load(served, experiment.name))
+    assert found.preference is not None
+    assert (found.preference.searches, found.preference.wins) == (1, 1)
