@@ -7,6 +7,7 @@ The workspace is copied. Every `--swap-seconds` some of the items in the results
 and a new generation is published at low priority: an update, every fifth time a rebuild. Every
 `--kill-seconds` the last worker is killed (-9); its supervisor starts another. Meanwhile several
 kinds of searches, embeddings, related queries and similar items are requested at a steady rate,
+some searches by users of a running experiment, each of whom must get the answers of one variant,
 over connections that are renewed now and then. The expected responses of each generation are
 computed in process; a response over HTTP must equal that of the generation it names, to the last
 bit of each score.

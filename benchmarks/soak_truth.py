@@ -26,9 +26,13 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.similar import similar_items
+from omnisearch.evaluation.experiments import store
+from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
+from omnisearch.evaluation.experiments.definition import Experiment, Variant
 
 MARK = " soak "  # followed by the round's number, at the end of a changed title
-_LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation")
+_LEFT_OUT = ("took_ms", "request_id", "cached", "stages", "image", "generation", "experiment")
+TRIAL = Experiment("trial", (Variant("control"), Variant("words", system="token")))
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Question:
     """One request.
 
     Attributes:
-        kind: 'search', 'embed', 'batch', 'related' or 'similar'.
+        kind: 'search', 'experiment', 'embed', 'batch', 'related' or 'similar'.
         request: its bytes. text, options: arguments of the engine.
     """
 
@@ -71,8 +75,13 @@ def begin() -> None:
 
 
 def questions(workspace: Path, most: int) -> list[Question]:
-    """For the log's head queries: several kinds of searches, embeddings, related queries; and
-    similar items of their results."""
+    """For the log's head queries: several kinds of searches, also of users in an experiment, which
+    is started here; embeddings, related queries; and similar items of their results."""
+    space = Workspace(workspace)
+    store.create(space, TRIAL)
+    store.start(space, TRIAL.name)
+    key = store.key_of(space)
+    assert key is not None
     engine = SearchEngine.open(workspace)
     db = open_catalogue(Workspace(workspace).catalogue)
     texts = head_queries(db, most)
@@ -90,6 +99,11 @@ def questions(workspace: Path, most: int) -> list[Question]:
         options = variants[0] if turn % 2 else variants[turn // 2 % len(variants)]
         path = asked("/v1/search", text, **options)
         found.append(Question("search", get(path), text, options))
+        if turn % 4 == 2:
+            variant = variant_of(TRIAL, 100, user_hash(f"user-{turn}", key))
+            assert variant is not None
+            path = asked("/v1/search", text, user=f"user-{turn}")
+            found.append(Question("experiment", get(path), text, {"system": variant.system}))
         if turn % 4 == 0:
             found.append(Question("embed", get(asked("/v1/embed", text)), text))
             found.append(Question("related", get(asked("/v1/related", text, k=8)), text))
@@ -108,7 +122,7 @@ def questions(workspace: Path, most: int) -> list[Question]:
 def answer_of(engine: SearchEngine, question: Question) -> Any:
     """The engine's in-process answer, in the service's format."""
     snapshot, text = engine.snapshot, question.text
-    if question.kind == "search":
+    if question.kind in ("search", "experiment"):
         options = dict(question.options)
         names = {"entity": options.pop("entity", None), "price_max": options.pop("price_max", None)}
         return asdict(engine.search(text, filters=Filters(**names), **options))
