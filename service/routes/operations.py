@@ -71,6 +71,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "checkpoint_name": snapshot.generation.checkpoint_name,
         "rankers": snapshot.rankers_id.strip() or None,
         "rules": _rules(snapshot),
+        "experiment": _experiment(serving),
         "items": {entity: len(table) for entity, table in snapshot.generation.tables.items()},
         "encoder": type(snapshot.encoder).__name__,
         "behind": serving.behind or None,
@@ -100,6 +101,12 @@ def service_status(serving: Serving) -> dict[str, Any]:
             for worker in workers
         ],
     }
+
+
+def _experiment(serving: Serving) -> dict[str, Any] | None:
+    """The running experiment, and the percent of the users who take part in it."""
+    kept = serving.running.kept if serving.running else None
+    return {"name": kept.experiment.name, "traffic": kept.traffic} if kept else None
 
 
 def _rules(snapshot: Snapshot) -> dict[str, int] | None:

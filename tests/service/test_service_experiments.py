@@ -77,6 +77,7 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
                 assert ids(answer) == ids(plain[wanted.system])
             seen.add(wanted.name)
         assert seen == {"control", "words"}
+        assert server.json("/v1/status")["experiment"] == {"name": "words", "traffic": 100.0}
         assert asked(server, USERS[0], more="&system=token")["experiment"] is None
         rows = logged(served, 3 * len(USERS))
     assert len(rows) == 3 * len(USERS)
