@@ -19,6 +19,7 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,6 +132,32 @@ def report(
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
         _show(comparison)
+
+
+@app.command(epilog=example("omnisearch experiment simulate deeper --users 5000"))
+def simulate(
+    name: NameArgument,
+    users: Annotated[int, typer.Option(min=1, help="How many there are.")] = 4000,
+    days: Annotated[int, typer.Option(min=1, help="Of the experiment.")] = 14,
+    before: Annotated[int, typer.Option(min=0, help="Days of searches before it.")] = 14,
+    seed: Annotated[int, typer.Option(help="Of the users.")] = 0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Let a sample world's users search, each by their variant; they act by what is true."""
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.experiments.simulate import simulate as simulated
+
+    space = Workspace.open(workspace, writing=True)
+    with progress(f"experiment {name}") as done:
+        found = simulated(space, name, users, days, before, seed, done)
+    if json:
+        return emit_json("experiment simulate", vars(found))
+    out.print(
+        f"{found.users:,} users made {found.searches:,} searches and {found.events:,} actions. "
+        f"Next: `omnisearch experiment report {name}`.",
+        highlight=False,
+    )
 
 
 @app.command("list", epilog=example("omnisearch experiment list"))

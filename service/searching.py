@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Any
 
-import numpy as np
 import orjson
 
 from omnisearch.data.catalogue.searches import Logged
@@ -26,9 +24,9 @@ from omnisearch.engine.searcher import Searcher
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.evaluation.experiments.definition import INTERLEAVE
-from omnisearch.evaluation.experiments.interleaving import team_draft
+from omnisearch.evaluation.experiments.interleaving import turns
+from omnisearch.evaluation.experiments.running import Arm
 from omnisearch.service.errors import busy
-from omnisearch.service.serving.experiment import Arm
 from omnisearch.service.serving.serving import Serving
 
 MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
@@ -219,18 +217,13 @@ async def users_search(
 async def _interleaved(
     serving: Serving, wanted: Search, arms: list[Arm], user: bytes
 ) -> tuple[Response, str]:
-    """A page of two variants' results in turns, and whose they are, as the log has it.
-
-    Whose turn it is depends on the user and the query: further pages go on where the last one
-    ended.
-    """
+    """A page of two variants' results in turns, and whose they are, as the log has it."""
     end = wanted.page * wanted.k
     both = replace(wanted, k=end, page=1)
     first, second = await asyncio.gather(*(search(serving, both, arm) for arm in arms))
     hits = {(hit.entity, hit.id): hit for hit in (*second.hits, *first.hits)}
-    seed = int.from_bytes(blake2b(user + first.query.encode(), digest_size=8).digest(), "big")
     a, b = ([(hit.entity, hit.id) for hit in found.hits] for found in (first, second))
-    merged = team_draft(a, b, np.random.default_rng(seed), end)
+    merged = turns(a, b, user, first.query, end)
     page = range(end - wanted.k, len(merged.keys))
     shown = [replace(hits[merged.keys[place]], rank=place + 1) for place in page]
     drafted = [[*merged.keys[place], float(merged.of_b[place])] for place in page]

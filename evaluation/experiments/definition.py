@@ -2,7 +2,7 @@
 
     name = "deeper-retrieval"
     actions = ["save", "add_to_cart", "checkout"]
-    lift = 0.02
+    users = 20000
 
     [variants.control]
 
@@ -37,7 +37,7 @@ _FIELDS: dict[str, Any] = {
     "about": str,
     "mode": str,
     "actions": [str],
-    "lift": (int, float),
+    "users": int,
     "variants": dict,
 }
 _OF_VARIANT: dict[str, Any] = {
@@ -81,8 +81,8 @@ class Experiment:
     Attributes:
         variants: the first is the control.
         actions: those of significance: a search with one of them is fulfilled (§5.2).
-        lift: of fulfilment that it is meant to find, 0.02 for 2%. Intervals that may be looked at
-            every day are the narrowest for such a one, and hold for any.
+        users: how many are expected in all. Intervals that may be looked at every day are the
+            narrowest when so many have come, and hold at any time.
         mode: 'split' gives each user one variant; 'interleave' gives each a list of both variants'
             results in turns, and asks whose results they choose.
     """
@@ -90,7 +90,7 @@ class Experiment:
     name: str
     variants: tuple[Variant, ...]
     actions: tuple[str, ...] = SIGNIFICANT
-    lift: float = 0.02
+    users: int = 10_000
     about: str = ""
     mode: str = SPLIT
 
@@ -137,12 +137,12 @@ def experiment_of(values: Mapping[str, Any], where: str) -> Experiment:
     if unknown or not actions:
         known = ", ".join(action for action in ACTIONS if action != "impression")
         raise InputError(f"actions must be some of {known}, got {unknown or 'none'}.", where=where)
-    lift = float(values.get("lift", 0.02))
-    if not 0.0001 <= lift <= 10:
-        raise InputError(f"lift must be from 0.0001 to 10, got {lift:g}.", where=where)
+    users = values.get("users", 10_000)
+    if not 100 <= users <= 10**10:
+        raise InputError(f"users must be from 100 to 10,000,000,000, got {users:,}.", where=where)
     variants = tuple(_variant(name, table, where) for name, table in tables.items())
     mode, about = values.get("mode", SPLIT), values.get("about", "")[:1000]
-    found = Experiment(name, variants, actions, lift, about, mode)
+    found = Experiment(name, variants, actions, users, about, mode)
     if mode not in (SPLIT, INTERLEAVE):
         raise InputError(f"mode must be {SPLIT} or {INTERLEAVE}, got {mode!r}.", where=where)
     if mode == INTERLEAVE and len(variants) > 2:

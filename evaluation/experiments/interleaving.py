@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from math import nan
 from typing import Generic, TypeVar
 
@@ -114,6 +115,15 @@ def _distinct(ranking: Sequence[Key]) -> Sequence[Key]:
     if len(set(ranking)) < len(ranking):
         raise ValueError("A ranking to interleave has a key twice.")
     return ranking
+
+
+def turns(
+    a: Sequence[Key], b: Sequence[Key], user: bytes, query: str, length: int
+) -> Interleaved[Key]:
+    """Team-draft interleaving in which the user and the query decide whose turn it is, so that
+    longer lists of the same go on where shorter ones ended."""
+    seed = int.from_bytes(blake2b(user + query.encode(), digest_size=8).digest(), "big")
+    return team_draft(a, b, np.random.default_rng(seed), length)
 
 
 def _length(a: Sequence[Hashable], b: Sequence[Hashable], length: int | None) -> int:

@@ -24,8 +24,13 @@ from omnisearch.evaluation.experiments.measures import (
 )
 from omnisearch.evaluation.experiments.percentiles import percentile_difference
 from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
-from omnisearch.evaluation.experiments.samples import MISMATCH, detectable_effect, mismatch_so_far
-from omnisearch.evaluation.experiments.sequential import always_valid
+from omnisearch.evaluation.experiments.samples import (
+    MISMATCH,
+    detectable_effect,
+    mismatch_so_far,
+    planned_error,
+)
+from omnisearch.evaluation.experiments.sequential import always_valid, mixture_spread
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.experiments.store import Kept
 
@@ -175,13 +180,13 @@ def _comparison(kept: Kept, found: Measured, place: int) -> Comparison:
     sides = [Ratio(*each.T) for each in before]
     ratios = _ratios(found, FULFILLED, control, treatment)
     adjusted = adjusted_difference(*ratios, *sides)
-    spread = _spread(kept, ratios[0])
-    lines = list(_lines(found, control, treatment))
-    p_values = corrected({line.measure: line.effect.p_value for line in lines}, [FULFILLED])
     both = Ratio(
         np.concatenate([each.numerator for each in ratios]),
         np.concatenate([each.denominator for each in ratios]),
     )
+    spread = _spread(kept, both, place)
+    lines = list(_lines(found, control, treatment))
+    p_values = corrected({line.measure: line.effect.p_value for line in lines}, [FULFILLED])
     smallest = detectable_effect(both, (ratios[0].users, ratios[1].users))
     return Comparison(
         variant=kept.experiment.variants[place].name,
@@ -193,9 +198,12 @@ def _comparison(kept: Kept, found: Measured, place: int) -> Comparison:
     )
 
 
-def _spread(kept: Kept, control: Ratio) -> float:
-    """Of the mixture: the lift that the experiment is for, as a difference of fulfilment."""
-    return max(kept.experiment.lift * control.value, 1e-9)
+def _spread(kept: Kept, both: Ratio, place: int) -> float:
+    """Of the mixture: for the narrowest interval when the expected users have come."""
+    ends = [0, *kept.experiment.buckets()]
+    shares = np.diff(ends) / ends[-1]
+    users = [max(1, round(kept.experiment.users * shares[each])) for each in (0, place)]
+    return max(mixture_spread(planned_error(both, (users[0], users[1]))), 1e-9)
 
 
 def _ratios(

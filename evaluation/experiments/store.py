@@ -85,11 +85,12 @@ def create(workspace: Workspace, experiment: Experiment) -> Kept:
     return kept
 
 
-def start(workspace: Workspace, name: str, traffic: float = 100.0) -> Kept:
+def start(workspace: Workspace, name: str, traffic: float = 100.0, at: int | None = None) -> Kept:
     """Give users their variants, or change how many do take part.
 
     Args:
         traffic: percent of the users; above 0, at most 100.
+        at: when, in seconds since 1970; now by default.
 
     Raises:
         InputError: another experiment is running, there is none of this name, it was stopped, or
@@ -114,7 +115,7 @@ def start(workspace: Workspace, name: str, traffic: float = 100.0) -> Kept:
                 f"{kept.traffic:g}% of the users take part: fewer would tear them from theirs.",
                 how="Stop it, and create one with another name.",
             )
-        kept = _stepped(workspace, kept, "running", traffic)
+        kept = _stepped(workspace, kept, "running", traffic, at)
         write_pointer(workspace.current_experiment, f"{name}.json")
     return kept
 
@@ -194,8 +195,10 @@ def _changing(workspace: Workspace, name: str) -> Iterator[Kept]:
         yield load(workspace, name)
 
 
-def _stepped(workspace: Workspace, kept: Kept, state: str, traffic: float) -> Kept:
-    step = Step(int(time.time()), state, float(traffic))
+def _stepped(
+    workspace: Workspace, kept: Kept, state: str, traffic: float, at: int | None = None
+) -> Kept:
+    step = Step(int(time.time()) if at is None else at, state, float(traffic))
     kept = replace(kept, history=(*kept.history, step))
     _write(workspace.experiments / f"{kept.experiment.name}.json", kept)
     return kept

@@ -22,10 +22,10 @@ from omnisearch.encoders.onnx.query_tower import MANIFEST
 from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
+from omnisearch.evaluation.experiments.running import Running, open_running
 from omnisearch.indexer.generation import live_number
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.serving.counters import Counters
-from omnisearch.service.serving.experiment import Running, open_running
 from omnisearch.service.serving.feedback import FeedbackLog
 from omnisearch.service.serving.items import ItemLog
 from omnisearch.service.serving.log import JsonLog

@@ -34,7 +34,7 @@ FILE = b"""
 name = "deeper"
 about = "Twice as many candidates."
 actions = ["save", "checkout"]
-lift = 0.1
+users = 5000
 
 [variants.control]
 share = 3
@@ -46,7 +46,7 @@ engine = { l1_keep = 400 }
 
 def test_a_file_of_an_experiment_is_read(tmp_path: Path) -> None:
     found = read_experiment(FILE, "deeper.toml")
-    assert (found.name, found.lift, found.actions) == ("deeper", 0.1, ("save", "checkout"))
+    assert (found.name, found.users, found.actions) == ("deeper", 5000, ("save", "checkout"))
     assert [variant.name for variant in found.variants] == ["control", "deeper"]
     assert found.variants[1].engine == {"l1_keep": 400}
     assert found.buckets() == [750, 1000]
@@ -57,8 +57,8 @@ def test_a_file_of_an_experiment_is_read(tmp_path: Path) -> None:
     [
         (b'name = "deeper"', b'name = "De eper"', "name must be"),
         (b'name = "deeper"', b"", "name must be"),
-        (b"lift = 0.1", b"lift = 0", "lift must be"),
-        (b"lift = 0.1", b'lift = "x"', "lift is str"),
+        (b"users = 5000", b"users = 9", "users must be"),
+        (b"users = 5000", b'users = "x"', "users is str"),
         (b'"save"', b'"like"', "like"),
         (b"share = 3", b"share = -1", r"variants.control.share must be above 0"),
         (b"share = 3", b"share = 100000", r"variants.deeper.share is below"),
@@ -67,10 +67,10 @@ def test_a_file_of_an_experiment_is_read(tmp_path: Path) -> None:
         (b"[variants.deeper]", b"[variants.'x y']", "variant's name"),
         (b"share = 3", b'system = "best"', "no system 'best'"),
         (b"share = 3", b'rules = "all"', "rules must be"),
-        (b"lift = 0.1", b"lift = ", "not valid TOML"),
-        (b"lift = 0.1", b'mode = "both"', "mode must be"),
-        (b"lift = 0.1", b'mode = "interleave"\n[variants.third]', "Two variants"),
-        (b"lift", b"\xff", "not valid TOML"),
+        (b"users = 5000", b"users = ", "not valid TOML"),
+        (b"users = 5000", b'mode = "both"', "mode must be"),
+        (b"users = 5000", b'mode = "interleave"\n[variants.third]', "Two variants"),
+        (b"users", b"\xff", "not valid TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_field(old: bytes, new: bytes, said: str) -> None:

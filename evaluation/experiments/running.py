@@ -1,4 +1,4 @@
-"""The running experiment of a worker: its variants, open, and which one a user gets."""
+"""The running experiment, open: its variants, and which one a user gets."""
 
 from __future__ import annotations
 
