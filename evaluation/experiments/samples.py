@@ -11,8 +11,8 @@ from omnisearch.evaluation.experiments.ratio import Ratio
 
 MISMATCH = 0.001  # below this p-value something is wrong with the split, hardly chance
 # How near the true shares may be to the planned ones, as a number of users whose shares would
-# stray as far by chance: for halves, by one and a half percentage points.
-_CONCENTRATION = 1_000
+# stray as far by chance: for halves, by half a percentage point.
+_CONCENTRATION = 10_000
 
 
 def planned_error(before: Ratio, users: tuple[int, int]) -> float:
