@@ -125,11 +125,11 @@ class Compared:
     fulfilment: float
     change: float
     groups: float
-    found: dict[str, tuple[Preference, float, float]]  # with fulfilment and needed searches
+    found: dict[str, tuple[float, float, float]]  # share, fulfilment, searches
     drafted: Lists
 
     def agrees(self, name: str) -> bool:
-        return (self.found[name][0].share.value > 0.5) == (self.change > 0)
+        return (self.found[name][0] > 0.5) == (self.change > 0)
 
 
 def compared_pairs(
@@ -152,9 +152,10 @@ def compared_pairs(
         for merge in (team_draft, probabilistic):
             name = merge.__name__
             merged[name] = merged_lists(random, merge, relevance, rankings[a], rankings[b])
-            preferred, shown = interleaved(random, merged[name], searches)
-            share = preferred.share
-            found[name] = preferred, shown, needed(count, share.value - 0.5, share.error)
+            runs = [interleaved(random, merged[name], searches) for _ in range(TIMES)]
+            share = float(np.mean([run[0].share.value for run in runs]))
+            shown = float(np.mean([run[1] for run in runs]))
+            found[name] = share, shown, needed(count, share - 0.5, runs[0][0].share.error)
         yield Compared(
             names=f"{a} {b}",
             a=lists[a],
@@ -179,8 +180,8 @@ def print_interleaving(random: np.random.Generator, users: int, queries: int, re
         line = f"{pair.names:6}{pair.fulfilment:12.3f}{pair.change / pair.fulfilment:+8.1%}"
         line += f"{pair.groups:12,.0f}"
         for name in ("team_draft", "probabilistic"):
-            found, shown, much = pair.found[name]
-            line += f"{much:12,.0f}{pair.groups / much:6.0f}x{found.share.value:8.3f}{shown:12.3f}"
+            share, shown, much = pair.found[name]
+            line += f"{much:12,.0f}{pair.groups / much:6.0f}x{share:8.3f}{shown:12.3f}"
         print(line)
     pairs = [pair for world in worlds for pair in world]
     for name in ("team_draft", "probabilistic"):
