@@ -22,7 +22,7 @@ from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
 DAYS = 14
 PLACES = 10
 ITEMS = 40  # a query's candidates
-MERGES = 10  # of one query's two lists
+MERGES = 30  # of one query's two lists
 NOISES = (1.3, 1.15, 1.0, 0.9, 0.8)  # of the rankers: less is better
 WORLDS = 3
 TIMES = 5  # that a search is made to know the truth
