@@ -5,7 +5,9 @@ than in 5% of cases. These are wider, and err in at most 5% over all looks toget
 confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit
 theory and asymptotic confidence sequences", 2024), which are the mixture sequential probability
 ratio test (Robbins, 1970; Johari, Koomen, Pekelis and Walsh, 2017) with the variance as estimated.
-They rest on the normal approximation: the first look should have a hundred users a variant.
+They rest on the normal approximation: the first look should have a hundred users a variant. That
+users come back on later days does no harm as long as the days are alike: the errors of all days
+then average out as those of new users do.
 
 The effect is supposed to come from a normal distribution around 0, the mixture. Any spread of it is
 valid if it is set before the first look. The interval is narrowest for one amount of data, and

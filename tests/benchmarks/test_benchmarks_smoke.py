@@ -29,6 +29,8 @@ NO_PROGRAMS = {
     "faults_files",
     "faults_kills",
     "faults_service",
+    "simulated_users",
+    "interleaved_users",
 }  # what others start
 
 QUICK = {
@@ -38,6 +40,7 @@ QUICK = {
     "recall": "--queries 100 --corpus 2000 --dim 16 --bare-seconds 0.1",
     "spelling": "--words 2000 --queries 50",
     "first_result": "--products 20",
+    "experiments": "--tests 3 --users 3000 --searchers 300 --queries 10 --repeats 3",
     "suggest": "--entries 3000 --pins 300 --asked 20",
 }
 LONGER = {
