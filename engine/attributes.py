@@ -66,6 +66,8 @@ class Attribute:
     place: dict[str, int]
     entries: dict[str, tuple[np.ndarray, np.ndarray]]
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
+    _of_row: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _nodes: dict[int, tuple[list[str], np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -94,6 +96,46 @@ class Attribute:
             found[np.isinf(found)] = np.nan
             self._by_row[entity] = found
         return self._by_row[entity]
+
+    def of(self, entity: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What items have.
+
+        Args:
+            rows: int64 (m,), ascending.
+
+        Returns:
+            int64 (k,) positions in `rows`, ascending, and (k,) a value of each, as in `entries`.
+        """
+        if entity not in self._of_row:
+            own, given = self.entries.get(entity, (_NONE, _NONE))
+            order = np.argsort(own, kind="stable")
+            last = int(own.max(initial=-1)) + 1
+            starts = np.searchsorted(own[order], np.arange(last + 2))
+            self._of_row[entity] = (starts, given[order])
+        starts, given = self._of_row[entity]
+        within = np.minimum(rows, len(starts) - 2)  # rows beyond the last that has any have none
+        first, counts = starts[within], starts[within + 1] - starts[within]
+        at = np.repeat(np.arange(len(rows)), counts)
+        before = np.cumsum(counts) - counts
+        return at, given[np.repeat(first - before, counts) + np.arange(len(at))]
+
+    def nodes(self, depth: int) -> tuple[list[str], np.ndarray]:
+        """Of a path, the nodes so many steps below the top, as shown, and int64 (v,), in which of
+        them each value lies, -1 for none."""
+        if depth not in self._nodes:
+            known: dict[str, int] = {}
+            names: list[str] = []
+            node_of = np.full(len(self.values), -1)
+            for text, place in self.place.items():
+                parts, shown = text.split(STEP), self.values[place].split(STEP)
+                if len(parts) > depth:
+                    key = STEP.join(parts[: depth + 1])
+                    if key not in known:
+                        known[key] = len(names)
+                        names.append(STEP.join(shown[: depth + 1]))
+                    node_of[place] = known[key]
+            self._nodes[depth] = (names, node_of)
+        return self._nodes[depth]
 
     def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
         """Bool, which of the numbers meet a condition."""
@@ -131,14 +173,14 @@ class Attribute:
             )
         wanted = np.zeros(len(self.values), bool)
         for value in condition.values:
-            found = self._having(value)
+            found = self.places_of(value)
             if not found:
                 what = f"No item has the {self.name} {value[:100]!r}."
                 raise InputError(what, where=f"filter {self.name}", how=self._told(value))
             wanted[found] = True
         return wanted
 
-    def _having(self, value: str) -> list[int]:
+    def places_of(self, value: str) -> list[int]:
         """The places of the values that a text names: itself, and what lies below or inside it."""
         sought = self.folded(value)
         inner = STEP if self.kind == "path" else "-" if self.name == "language" else None
@@ -274,7 +316,7 @@ def _attribute(name: str, columns: dict[str, Column], kind: str | None) -> Attri
         if len(np.unique(to)) < len(to):  # an item may have one in two spellings
             rows, codes = np.unique(np.stack((rows, codes)), axis=1)
         entries[entity] = (rows, codes)
-    values = [_path(shown[text]) if kind == "path" else shown[text] for text in place]
+    values = [_shown_path(shown[text], text) if kind == "path" else shown[text] for text in place]
     return Attribute(name, kind, values, place, entries)
 
 
@@ -301,6 +343,12 @@ def kind_of(columns: list[Column]) -> str:
 
 def _path(text: str) -> str:
     return STEP.join(filter(None, (part.strip() for part in text.split(">"))))
+
+
+def _shown_path(value: str, text: str) -> str:
+    """A path as shown: with the steps of its compared form, which '＞' parts too."""
+    path = _path(value)
+    return path if path.count(STEP) == text.count(STEP) else text
 
 
 def attribute_kinds(workspace: Workspace) -> dict[str, str]:

@@ -88,7 +88,7 @@ class LocalIndex:
     def having(self, query: Query, entity: str) -> np.ndarray:
         mask = np.zeros(len(self._tables[entity]), bool)
         if not len(query.wanted):
-            return mask
+            return np.flatnonzero(mask)
         layout = self._tables[entity].layout
         having = [each for each in self._generation.segments if entity in each.texts]
         for at, segment in enumerate(having):
@@ -101,7 +101,7 @@ class LocalIndex:
                 met &= has
             rows = np.flatnonzero(met) if layout is None else layout.rows[at][met]
             mask[rows[rows >= 0]] = True
-        return mask
+        return np.flatnonzero(mask)
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)

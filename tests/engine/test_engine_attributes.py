@@ -155,11 +155,11 @@ def test_filters_and_facets_equal_plain_loops(
         assert found.tolist() == [all(meets(item, text) for text in chosen) for item in own]
     index = SimpleNamespace(
         attributes=attributes,
-        having=lambda query, entity: matching[entity],
         allowed=lambda filters, entity: allowed_rows(filters, entity, tables[entity], attributes),
     )
     nothing = Items(np.zeros(0, np.uint8), np.zeros(0, np.int64))
-    facets = facets_of(index, None, nothing, list(KINDS), filters, lambda others: nothing, {})
+    having = {entity: np.flatnonzero(mask) for entity, mask in matching.items()}
+    facets = facets_of(index, having, nothing, list(KINDS), filters, lambda others: nothing)
     for facet in facets:
         others = [text for text in chosen if condition_of(text).name != facet.name]
         counted = [
