@@ -16,6 +16,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.settings import table_of_settings
 from omnisearch.engine.filter_syntax import Condition
+from omnisearch.engine.tally import Tally
 from omnisearch.indexer.parts.attributes import Column, used
 from omnisearch.indexer.parts.table import ItemTable
 
@@ -66,7 +67,7 @@ class Attribute:
     place: dict[str, int]
     entries: dict[str, tuple[np.ndarray, np.ndarray]]
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
-    _of_row: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _tallies: dict[str, Tally] = field(default_factory=dict)
     _nodes: dict[int, tuple[list[str], np.ndarray]] = field(default_factory=dict)
 
     @cached_property
@@ -97,27 +98,16 @@ class Attribute:
             self._by_row[entity] = found
         return self._by_row[entity]
 
-    def of(self, entity: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What items have.
-
-        Args:
-            rows: int64 (m,), ascending.
-
-        Returns:
-            int64 (k,) positions in `rows`, ascending, and (k,) a value of each, as in `entries`.
-        """
-        if entity not in self._of_row:
-            own, given = self.entries.get(entity, (_NONE, _NONE))
-            order = np.argsort(own, kind="stable")
-            last = int(own.max(initial=-1)) + 1
-            starts = np.searchsorted(own[order], np.arange(last + 2))
-            self._of_row[entity] = (starts, given[order])
-        starts, given = self._of_row[entity]
-        within = np.minimum(rows, len(starts) - 2)  # rows beyond the last that has any have none
-        first, counts = starts[within], starts[within + 1] - starts[within]
-        at = np.repeat(np.arange(len(rows)), counts)
-        before = np.cumsum(counts) - counts
-        return at, given[np.repeat(first - before, counts) + np.arange(len(at))]
+    def tally(self, entity: str) -> Tally:
+        """Counts what rows of an entity type have: places in `values`, or of a number in
+        `numbers`."""
+        if entity not in self._tallies:
+            rows, given = self.entries.get(entity, (_NONE, _NONE))
+            if self.kind == "number":
+                given = np.searchsorted(self.numbers, given)
+            size = max(len(self.values), len(self.numbers))
+            self._tallies[entity] = Tally(rows, given, size)
+        return self._tallies[entity]
 
     def nodes(self, depth: int) -> tuple[list[str], np.ndarray]:
         """Of a path, the nodes so many steps below the top, as shown, and int64 (v,), in which of
@@ -156,6 +146,13 @@ class Attribute:
             return np.logical_or.reduce(within)
         compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
         return compare[condition.op](given, ranges[0][0])
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """float64 (d,): of a number the distinct ones, ascending."""
+        if self.kind != "number":
+            return np.zeros(0)
+        return np.unique(np.concatenate([given for _, given in self.entries.values()]))
 
     @cached_property
     def range(self) -> tuple[float, float]:

@@ -122,7 +122,7 @@ def _rows_of(items: Items) -> Rows:
 def _of_values(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Facet:
     counts = np.zeros(len(attribute.values), np.int64)
     for entity, rows in counted.items():
-        counts += np.bincount(attribute.of(entity, rows)[1], minlength=len(counts))
+        counts += attribute.tally(entity).counts(rows)
     if attribute.name == "language":  # a language is that of its regions too
         inside = [attribute.places_of(value) for value in attribute.values]
         counts = np.array([counts[places].sum() for places in inside], np.int64)
@@ -156,8 +156,7 @@ def _of_path(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Face
         node_of = below
     counts = np.zeros(len(names), np.int64)
     for entity, rows in counted.items():
-        at, places = attribute.of(entity, rows)
-        counts += _per_item(at, node_of[places], len(names))
+        counts += attribute.tally(entity).grouped(rows, node_of, len(names))
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda at: (-counts[at], names[at]))
     values = [
         FacetValue(names[at], int(counts[at]), filter_by(attribute.name, names[at]))
@@ -168,21 +167,24 @@ def _of_path(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Face
 
 
 def _of_number(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Facet:
-    found = {entity: attribute.of(entity, rows) for entity, rows in counted.items()}
-    every = np.concatenate([numbers for _, numbers in found.values()])
-    if not len(every):
+    each = np.zeros(len(attribute.numbers), np.int64)
+    for entity, rows in counted.items():
+        each += attribute.tally(entity).counts(rows)
+    some = np.flatnonzero(each)
+    if not len(some):
         return Facet(attribute.name, "number", [])
-    distinct = np.unique(every)
+    distinct = attribute.numbers[some]
     if len(distinct) <= _FEW:
         bounds, texts = distinct, [_digits(number) for number in distinct.tolist()]
     else:
-        inner = _bounds(every)
+        inner = _bounds(distinct, each[some])
         ends = ["", *map(_digits, inner), ""]
         texts = [f"{low}..{high}" for low, high in pairwise(ends)]
         bounds = np.array([-np.inf, *inner])
+    range_of = np.searchsorted(bounds, attribute.numbers, "right") - 1
     counts = np.zeros(len(texts), np.int64)
-    for at, numbers in found.values():
-        counts += _per_item(at, np.searchsorted(bounds, numbers, "right") - 1, len(texts))
+    for entity, rows in counted.items():
+        counts += attribute.tally(entity).grouped(rows, range_of, len(texts))
     values = [
         FacetValue(text, count, filter_by(attribute.name, text), text in chosen)
         for text, count in zip(texts, counts.tolist(), strict=True)
@@ -192,35 +194,35 @@ def _of_number(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Fa
     return Facet(attribute.name, "number", values, 0, least, most)
 
 
-def _per_item(at: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray:
-    """int64 (size,): how many items are in each group.
-
-    Args:
-        at: int64 (k,), ascending: an item, several times if it has several values.
-        groups: (k,) the group of each value, -1 for none.
-    """
-    pairs = (at * size + groups)[groups >= 0]
-    if len(at) and (at[1:] == at[:-1]).any():  # an item may have several values in a group
-        pairs = np.unique(pairs)
-    return np.bincount(pairs % size, minlength=size) if size else np.zeros(0, np.int64)
-
-
 def _digits(number: float) -> str:
     """The fewest digits that are read as this number again."""
     short = f"{number:.15g}"
     return short if float(short) == number else repr(number)
 
 
-def _bounds(numbers: np.ndarray) -> list[float]:
-    """Round numbers that part the given ones into about equally large ranges."""
-    shares = np.quantile(numbers, np.arange(1, _RANGES) / _RANGES)
-    least, most = float(numbers.min()), float(numbers.max())
-    spread = float(np.quantile(numbers, 0.9) - np.quantile(numbers, 0.1)) or most - least
+def _bounds(numbers: np.ndarray, counts: np.ndarray) -> list[float]:
+    """Round numbers that part the given ones into about equally large ranges.
+
+    Args:
+        numbers: (d,), ascending; counts: int64 (d,), how often there is each.
+    """
+    least, most = float(numbers[0]), float(numbers[-1])
+    low, *shares, high = _quantiles(numbers, counts, [0.1, *np.arange(1, _RANGES) / _RANGES, 0.9])
+    spread = high - low or most - least
     unit = 10.0 ** math.floor(math.log10(spread / _RANGES))
     step = max(u for u in (unit, 2 * unit, 5 * unit) if u <= spread / _RANGES or u == unit)
-    rounded = {round(round(share / step) * step, 10) for share in shares.tolist()}
+    rounded = {round(round(share / step) * step, 10) for share in shares}
     inner = sorted(bound for bound in rounded if least < bound <= most)
-    return inner or [float(np.median(numbers))]
+    return inner or _quantiles(numbers, counts, [0.5])
+
+
+def _quantiles(numbers: np.ndarray, counts: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """As `np.quantile`, of each number as often as it is there."""
+    ends = np.cumsum(counts)
+    at = np.array(shares) * (ends[-1] - 1)
+    low, high = (numbers[np.searchsorted(ends, place, "right")] for place in (at // 1, -(-at // 1)))
+    found: list[float] = (low + (high - low) * (at % 1)).tolist()
+    return found
 
 
 _COUNT: dict[str, Callable[[Attribute, Rows, Sequence[str]], Facet]] = {
