@@ -179,7 +179,9 @@ def test_filters_and_facets_equal_plain_loops(
 SIGNS = st.text("ab|\\\\>=<.- ＞ﬁİßé\u00ad1", max_size=6) | st.text(max_size=4)
 VALUE = SIGNS | st.lists(SIGNS, max_size=3) | st.floats(-1e12, 1e12) | st.booleans()
 DIGITS = st.from_regex(r"-?[1-9][0-9]{0,9}\.[0-9]{1,15}", fullmatch=True)
-PATH = st.lists(st.sampled_from(("a", "A", "b|c", "\\\\", "d", "d ＞ e")), min_size=1, max_size=3)
+PATH = st.lists(
+    st.sampled_from(("a", "A", "b|c", "\\\\", "d", "d ＞ e", "f")), min_size=1, max_size=3
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
