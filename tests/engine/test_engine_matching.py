@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnisearch import pipeline
+from omnisearch.cli.search import show
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.no_encoder import NoEncoder
@@ -165,3 +166,14 @@ def test_without_a_match_facets_count_what_was_found(shops: Any) -> None:
     engine = shops[1][0]
     found = engine.search("oak unheard", 200, facets=("language",))
     assert found.facets and sum(each.count for each in found.facets[0].values) >= found.total
+
+
+def test_the_command_line_tells_it(shops: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    items, (engine, _) = shops
+    engine.swap(replace(engine.snapshot, rules=None))
+    have = sum("oak" in item["title"].split() for item in items)
+    show(engine.search("oak"))
+    show(engine.search("oak unheard"))
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{have} items have all words of the query; {have} results of generation" in told
+    assert "No item has all words of the query; " in told
