@@ -145,8 +145,11 @@ def show(response: Response) -> None:
         out.print("Related:", " · ".join(entry.query for entry in response.related), markup=False)
     for note in (*response.notes, *response.tried):
         out.print(note, markup=False)
+    many = f"{response.matching:,} items have"
+    have = {0: "No item has", 1: "1 item has"}.get(response.matching, many)
     out.print(
-        f"{response.total:,} candidates of generation {response.generation} in "
+        f"{have} all words of the query; "
+        f"{response.total:,} results of generation {response.generation} in "
         f"{response.took_ms:.1f} ms",
         markup=False,
     )

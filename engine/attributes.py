@@ -16,6 +16,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.settings import table_of_settings
 from omnisearch.engine.filter_syntax import Condition
+from omnisearch.engine.tally import Tally
 from omnisearch.indexer.parts.attributes import Column, used
 from omnisearch.indexer.parts.table import ItemTable
 
@@ -66,6 +67,8 @@ class Attribute:
     place: dict[str, int]
     entries: dict[str, tuple[np.ndarray, np.ndarray]]
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
+    _tallies: dict[str, Tally] = field(default_factory=dict)
+    _nodes: dict[int, tuple[list[str], np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -95,6 +98,35 @@ class Attribute:
             self._by_row[entity] = found
         return self._by_row[entity]
 
+    def tally(self, entity: str) -> Tally:
+        """Counts what rows of an entity type have: places in `values`, or of a number in
+        `numbers`."""
+        if entity not in self._tallies:
+            rows, given = self.entries.get(entity, (_NONE, _NONE))
+            if self.kind == "number":
+                given = np.searchsorted(self.numbers, given)
+            size = max(len(self.values), len(self.numbers))
+            self._tallies[entity] = Tally(rows, given, size)
+        return self._tallies[entity]
+
+    def nodes(self, depth: int) -> tuple[list[str], np.ndarray]:
+        """Of a path, the nodes so many steps below the top, as shown, and int64 (v,), in which of
+        them each value lies, -1 for none."""
+        if depth not in self._nodes:
+            known: dict[str, int] = {}
+            names: list[str] = []
+            node_of = np.full(len(self.values), -1)
+            for text, place in self.place.items():
+                parts, shown = text.split(STEP), self.values[place].split(STEP)
+                if len(parts) > depth:
+                    key = STEP.join(parts[: depth + 1])
+                    if key not in known:
+                        known[key] = len(names)
+                        names.append(STEP.join(shown[: depth + 1]))
+                    node_of[place] = known[key]
+            self._nodes[depth] = (names, node_of)
+        return self._nodes[depth]
+
     def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
         """Bool, which of the numbers meet a condition."""
         try:
@@ -116,6 +148,13 @@ class Attribute:
         return compare[condition.op](given, ranges[0][0])
 
     @cached_property
+    def numbers(self) -> np.ndarray:
+        """float64 (d,): of a number the distinct ones, ascending."""
+        if self.kind != "number":
+            return np.zeros(0)
+        return np.unique(np.concatenate([given for _, given in self.entries.values()]))
+
+    @cached_property
     def range(self) -> tuple[float, float]:
         """The least and the largest number."""
         numbers = np.concatenate([given for _, given in self.entries.values()])
@@ -131,14 +170,14 @@ class Attribute:
             )
         wanted = np.zeros(len(self.values), bool)
         for value in condition.values:
-            found = self._having(value)
+            found = self.places_of(value)
             if not found:
                 what = f"No item has the {self.name} {value[:100]!r}."
                 raise InputError(what, where=f"filter {self.name}", how=self._told(value))
             wanted[found] = True
         return wanted
 
-    def _having(self, value: str) -> list[int]:
+    def places_of(self, value: str) -> list[int]:
         """The places of the values that a text names: itself, and what lies below or inside it."""
         sought = self.folded(value)
         inner = STEP if self.kind == "path" else "-" if self.name == "language" else None
@@ -274,7 +313,7 @@ def _attribute(name: str, columns: dict[str, Column], kind: str | None) -> Attri
         if len(np.unique(to)) < len(to):  # an item may have one in two spellings
             rows, codes = np.unique(np.stack((rows, codes)), axis=1)
         entries[entity] = (rows, codes)
-    values = [_path(shown[text]) if kind == "path" else shown[text] for text in place]
+    values = [_shown_path(shown[text], text) if kind == "path" else shown[text] for text in place]
     return Attribute(name, kind, values, place, entries)
 
 
@@ -301,6 +340,12 @@ def kind_of(columns: list[Column]) -> str:
 
 def _path(text: str) -> str:
     return STEP.join(filter(None, (part.strip() for part in text.split(">"))))
+
+
+def _shown_path(value: str, text: str) -> str:
+    """A path as shown: with the steps of its compared form, which '＞' parts too."""
+    path = _path(value)
+    return path if path.count(STEP) == text.count(STEP) else text
 
 
 def attribute_kinds(workspace: Workspace) -> dict[str, str]:

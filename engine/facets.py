@@ -1,14 +1,15 @@
 """Facets: how many of the items that match a query have each value of an attribute.
 
-An item matches if it has all words that the query looks for, in any of their forms, or if a source
-of the search returned it; and it meets the filters. A facet does not narrow itself: filters on its
-own attribute do not count for it.
+An item matches if it has all words that the query looks for, in any of their forms, and meets the
+filters (`engine.matching`). If none does, what the sources of the search returned is counted. A
+facet does not narrow itself: it counts for a search without the filters on its own attribute, so
+that a value's count is the `matching` of the search in which its filter takes their place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,17 +18,16 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.attributes import STEP, Attribute
+from omnisearch.engine.filter_syntax import filter_by
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import Index, Items
-from omnisearch.engine.query import Query
+from omnisearch.engine.matching import Rows, meeting, size
 
 AUTO = "auto"
 MOST_FACETS = 20
 MOST_VALUES = 20
 _RANGES = 5
 _FEW = 12  # a number of so many distinct values is counted by value
-
-Masks = dict[str, np.ndarray]  # entity type → bool (rows,)
 
 
 @dataclass(frozen=True)
@@ -82,66 +82,60 @@ def facet_names(index: Index, names: Sequence[str]) -> list[str]:
 
 def facets_of(
     index: Index,
-    query: Query,
+    having: Rows,
     found: Items,
     names: Sequence[str],
     filters: Filters,
     again: Callable[[Filters], Items],
-    hidden: Mapping[str, np.ndarray | None],
 ) -> list[Facet]:
     """The facets of a search.
 
     Args:
-        found: what its sources returned.
+        having: the items that have all words of the query.
+        found: what the sources returned.
         again: what they return with other filters, for facets of attributes that are filtered.
-        hidden: entity type → bool (rows,), what rules hide; None for nothing.
     """
-    having = {entity: index.having(query, entity) for entity in ITEM_ENTITIES}
-    for entity, unseen in hidden.items():
-        if unseen is not None:
-            having[entity] &= ~unseen
-    every = _matching(index, having, found, filters)
+    own = meeting(index, having, filters)
+    every = own if size(own) else _rows_of(found)
     facets = []
     for name in dict.fromkeys(names):
         attribute = index.attributes.named(name, "facets")
         others = filters.without(attribute.name, index.attributes)
-        masks = every
+        counted = every
         if others != filters:
-            masks = _matching(index, having, again(others), others)
+            counted = meeting(index, having, others)
+            counted = counted if size(counted) else _rows_of(again(others))
         chosen = [
             value
             for each in filters.conditions
             if each.op == "=" and index.attributes.named(each.name) is attribute
             for value in each.values
         ]
-        facets.append(_COUNT[attribute.kind](attribute, masks, chosen))
+        facets.append(_COUNT[attribute.kind](attribute, counted, chosen))
     return facets
 
 
-def _matching(index: Index, having: Masks, found: Items, filters: Filters) -> Masks:
-    masks = {}
-    for code, entity in enumerate(ITEM_ENTITIES):
-        allowed = index.allowed(filters, entity)
-        mask = having[entity].copy() if allowed is None else having[entity] & allowed
-        mask[found.row[found.entity == code]] = True
-        masks[entity] = mask
-    return masks
+def _rows_of(items: Items) -> Rows:
+    return {entity: items.row[items.part(entity)] for entity in ITEM_ENTITIES}
 
 
-def _of_values(attribute: Attribute, masks: Masks, chosen: Sequence[str]) -> Facet:
+def _of_values(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Facet:
     counts = np.zeros(len(attribute.values), np.int64)
-    for entity, (rows, codes) in attribute.entries.items():
-        counts += np.bincount(codes[masks[entity][rows]], minlength=len(counts))
+    for entity, rows in counted.items():
+        counts += attribute.tally(entity).counts(rows)
+    if attribute.name == "language":  # a language is that of its regions too
+        inside = [attribute.places_of(value) for value in attribute.values]
+        counts = np.array([counts[places].sum() for places in inside], np.int64)
     picked = {attribute.place.get(attribute.folded(value), -1) for value in chosen}
-    order = np.argsort(-counts, kind="stable")
-    order = order[counts[order] > 0]
+    some = np.flatnonzero(counts)
+    order = some[np.argsort(-counts[some], kind="stable")]
     shown = order[:MOST_VALUES].tolist()
     shown += sorted(place for place in picked if place >= 0 and place not in shown)
     values = [
         FacetValue(
             attribute.values[place],
             int(counts[place]),
-            f"{attribute.name}={attribute.values[place]}",
+            filter_by(attribute.name, attribute.values[place]),
             place in picked,
         )
         for place in shown
@@ -149,83 +143,89 @@ def _of_values(attribute: Attribute, masks: Masks, chosen: Sequence[str]) -> Fac
     return Facet(attribute.name, attribute.kind, values, max(0, len(order) - len(shown)))
 
 
-def _of_path(attribute: Attribute, masks: Masks, chosen: Sequence[str]) -> Facet:
+def _of_path(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Facet:
     parent = attribute.folded(chosen[0]) if len(chosen) == 1 else ""
-    depth = len(parent.split(STEP)) if parent else 0
-    # Value → the node below the parent that it lies in, -1 for none.
-    nodes: dict[str, int] = {}
-    names: list[str] = []
-    node_of = np.full(len(attribute.values), -1, np.int64)
-    shown_parent = ""
-    for text, place in attribute.place.items():
-        if parent and text != parent and not text.startswith(parent + STEP):
-            continue
-        parts = attribute.values[place].split(STEP)
-        shown_parent = STEP.join(parts[:depth])
-        if len(parts) > depth:
-            key = STEP.join(text.split(STEP)[: depth + 1])
-            node_of[place] = nodes.setdefault(key, len(nodes))
-            if len(names) < len(nodes):
-                names.append(STEP.join(parts[: depth + 1]))
-    counts = np.zeros(len(nodes), np.int64)
-    for entity, (rows, codes) in attribute.entries.items():
-        node, kept = node_of[codes], masks[entity][rows]
-        kept &= node >= 0
-        # An item may be in several places below a node.
-        pairs = np.unique(np.stack((rows[kept], node[kept])), axis=1)
-        counts += np.bincount(pairs[1], minlength=len(nodes))
+    depth, shown_parent = (len(parent.split(STEP)) if parent else 0), ""
+    names, node_of = attribute.nodes(depth)
+    if parent:
+        inside = attribute.places_of(parent)
+        above, lies_in = attribute.nodes(depth - 1)
+        shown_parent = above[lies_in[inside[0]]]
+        below = np.full(len(node_of), -1)
+        below[inside] = node_of[inside]
+        node_of = below
+    counts = np.zeros(len(names), np.int64)
+    for entity, rows in counted.items():
+        counts += attribute.tally(entity).grouped(rows, node_of, len(names))
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda at: (-counts[at], names[at]))
     values = [
-        FacetValue(names[at], int(counts[at]), f"{attribute.name}={names[at]}")
+        FacetValue(names[at], int(counts[at]), filter_by(attribute.name, names[at]))
         for at in order[:MOST_VALUES]
     ]
     more = len(order) - len(values)
     return Facet(attribute.name, "path", values, more, parent=shown_parent)
 
 
-def _of_number(attribute: Attribute, masks: Masks, chosen: Sequence[str]) -> Facet:
-    numbers, items, shift = [np.zeros(0)], [np.zeros(0, np.int64)], 0
-    for entity, (rows, given) in attribute.entries.items():
-        kept = masks[entity][rows]
-        numbers.append(given[kept])
-        items.append(rows[kept] + shift)
-        shift += len(masks[entity])
-    every, item = np.concatenate(numbers), np.concatenate(items)
-    if not len(every):
+def _of_number(attribute: Attribute, counted: Rows, chosen: Sequence[str]) -> Facet:
+    each = np.zeros(len(attribute.numbers), np.int64)
+    for entity, rows in counted.items():
+        each += attribute.tally(entity).counts(rows)
+    some = np.flatnonzero(each)
+    if not len(some):
         return Facet(attribute.name, "number", [])
-    distinct = np.unique(every)
+    distinct = attribute.numbers[some]
     if len(distinct) <= _FEW:
-        bounds, texts = distinct, [f"{number:.15g}" for number in distinct.tolist()]
+        bounds, texts = distinct, [_digits(number) for number in distinct.tolist()]
     else:
-        inner = _bounds(every)
-        ends = ["", *(f"{bound:.15g}" for bound in inner), ""]
+        inner = _bounds(distinct, each[some])
+        ends = ["", *map(_digits, inner), ""]
         texts = [f"{low}..{high}" for low, high in pairwise(ends)]
         bounds = np.array([-np.inf, *inner])
-    place = np.searchsorted(bounds, every, "right") - 1
-    pairs = np.unique(np.stack((item, place)), axis=1)
-    counts = np.bincount(pairs[1], minlength=len(texts)).tolist()
+    range_of = np.searchsorted(bounds, attribute.numbers, "right") - 1
+    counts = np.zeros(len(texts), np.int64)
+    for entity, rows in counted.items():
+        counts += attribute.tally(entity).grouped(rows, range_of, len(texts))
     values = [
-        FacetValue(text, count, f"{attribute.name}={text}", text in chosen)
-        for text, count in zip(texts, counts, strict=True)
+        FacetValue(text, count, filter_by(attribute.name, text), text in chosen)
+        for text, count in zip(texts, counts.tolist(), strict=True)
         if count or text in chosen
     ]
     least, most = float(distinct[0]), float(distinct[-1])
     return Facet(attribute.name, "number", values, 0, least, most)
 
 
-def _bounds(numbers: np.ndarray) -> list[float]:
-    """Round numbers that part the given ones into about equally large ranges."""
-    shares = np.quantile(numbers, np.arange(1, _RANGES) / _RANGES)
-    least, most = float(numbers.min()), float(numbers.max())
-    spread = float(np.quantile(numbers, 0.9) - np.quantile(numbers, 0.1)) or most - least
+def _digits(number: float) -> str:
+    """The fewest digits that are read as this number again."""
+    short = f"{number:.15g}"
+    return short if float(short) == number else repr(number)
+
+
+def _bounds(numbers: np.ndarray, counts: np.ndarray) -> list[float]:
+    """Round numbers that part the given ones into about equally large ranges.
+
+    Args:
+        numbers: (d,), ascending; counts: int64 (d,), how often there is each.
+    """
+    least, most = float(numbers[0]), float(numbers[-1])
+    low, *shares, high = _quantiles(numbers, counts, [0.1, *np.arange(1, _RANGES) / _RANGES, 0.9])
+    spread = high - low or most - least
     unit = 10.0 ** math.floor(math.log10(spread / _RANGES))
     step = max(u for u in (unit, 2 * unit, 5 * unit) if u <= spread / _RANGES or u == unit)
-    rounded = {round(round(share / step) * step, 10) for share in shares.tolist()}
+    rounded = {round(round(share / step) * step, 10) for share in shares}
     inner = sorted(bound for bound in rounded if least < bound <= most)
-    return inner or [float(np.median(numbers))]
+    return inner or _quantiles(numbers, counts, [0.5])
 
 
-_COUNT: dict[str, Callable[[Attribute, Masks, Sequence[str]], Facet]] = {
+def _quantiles(numbers: np.ndarray, counts: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """As `np.quantile`, of each number as often as it is there."""
+    ends = np.cumsum(counts)
+    at = np.array(shares) * (ends[-1] - 1)
+    low, high = (numbers[np.searchsorted(ends, place, "right")] for place in (at // 1, -(-at // 1)))
+    found: list[float] = (low + (high - low) * (at % 1)).tolist()
+    return found
+
+
+_COUNT: dict[str, Callable[[Attribute, Rows, Sequence[str]], Facet]] = {
     **dict.fromkeys(("text", "list", "flag"), _of_values),
     "path": _of_path,
     "number": _of_number,

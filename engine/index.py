@@ -90,8 +90,8 @@ class Index(Protocol):
         ...
 
     def having(self, query: Query, entity: str) -> np.ndarray:
-        """Bool (n,) over the rows of a table: which have all wanted words of a query, in any form;
-        none if there are no such words."""
+        """int64 (m,), ascending: the rows of a table that have all wanted words of a query, each in
+        any form; none if there are no such words."""
         ...
 
     @property

@@ -86,22 +86,15 @@ class LocalIndex:
         return masks.get(entity)
 
     def having(self, query: Query, entity: str) -> np.ndarray:
-        mask = np.zeros(len(self._tables[entity]), bool)
         if not len(query.wanted):
-            return mask
+            return np.zeros(0, np.int64)
         layout = self._tables[entity].layout
-        having = [each for each in self._generation.segments if entity in each.texts]
-        for at, segment in enumerate(having):
-            text = segment.texts[entity]
-            met = np.ones(len(text.lengths), bool)
-            for either in query.wanted:
-                has = np.zeros(len(met), bool)
-                for key in np.unique(either).tolist():
-                    has[text.rows_of(key)] = True
-                met &= has
-            rows = np.flatnonzero(met) if layout is None else layout.rows[at][met]
-            mask[rows[rows >= 0]] = True
-        return mask
+        texts = [each.texts[entity] for each in self._generation.segments if entity in each.texts]
+        found = [text.rows_with(query.wanted) for text in texts]
+        if layout is not None:
+            found = [rows[places] for rows, places in zip(layout.rows, found, strict=True)]
+        rows = np.concatenate([np.zeros(0, np.int64), *found])
+        return rows if layout is None else np.sort(rows[rows >= 0])
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)

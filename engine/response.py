@@ -58,7 +58,10 @@ class Response:
         hits: the page; empty beyond the end.
         related: queries near this one, best first.
         generation: number of the generation that answered.
-        total: the number of results on all pages.
+        total: the number of results on all pages. A search by meaning always has some, also of
+            what is only near the query: `matching` says how many items it is about.
+        matching: how many items have all words of the query, in any form, and meet the filters;
+            each item counts, also those beyond the last page. Facets count these.
         cached: whether the query's embedding was cached; None if none was needed.
         stages: milliseconds of each stage.
         notes: notes to the user about this answer.
@@ -77,6 +80,7 @@ class Response:
     generation: int
     took_ms: float
     total: int
+    matching: int
     page: int = 1
     system: str = "full"
     cached: bool | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,8 @@ from omnisearch.engine.facets import Facet, facet_names, facets_of
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
-from omnisearch.engine.index import Items, SourceRequest
+from omnisearch.engine.index import Items, SourceRequest, SourceResult
+from omnisearch.engine.matching import Rows, meeting, size, with_all_words
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.ranking import Ranking, Stages, blended, moved, rank_candidates
@@ -93,14 +94,20 @@ class Searcher:
         if needs_vector(snapshot, chosen) and read.vector is None:
             context.left_out.append("query_embedding")
         acting = snapshot.acting(read)
-        ranking, near = self._rank(read, chosen, filters, page * k, context, stages, acting, sort)
+        having = with_all_words(snapshot.index, read, acting)
+        matches = meeting(snapshot.index, having, filters)
+        first = {} if sort is None else sorted_matches(snapshot, read, matches, sort)
+        stages.lap("matching")
+        ranking, near = self._rank(
+            read, chosen, filters, page * k, context, stages, acting, sort, first
+        )
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:
             notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
             notes.append("No rankers are trained: the starter ranker orders the results.")
         wanted = names if near is None else ()
-        counted = self._facets(read, chosen, wanted, filters, ranking, context, acting)
+        counted = self._facets(read, chosen, wanted, filters, having, ranking, context, acting)
         stages.lap("facets")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
         related = self.related(read, self.config.related, context)
@@ -126,6 +133,7 @@ class Searcher:
             generation=snapshot.generation.number,
             took_ms=(time.perf_counter() - start) * 1000,
             total=ranking.total,
+            matching=size(matches),
             page=page,
             system=system,
             cached=cached,
@@ -199,11 +207,15 @@ class Searcher:
         stages: Stages,
         acting: Acting | None,
         sort: str | None = None,
+        matches: Mapping[str, SourceResult] | None = None,
     ) -> tuple[Ranking, float | None]:
-        """The ranking, and where nothing fits the query the highest cosine of any item."""
+        """The ranking, and where nothing fits the query the highest cosine of any item.
+
+        Args:
+            matches: the `sorted_matches`, if the results are sorted.
+        """
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
-        matches = {} if sort is None else sorted_matches(snapshot, query, filters, acting, sort)
         candidates = retrieve(snapshot, query, sources, config, filters, context, acting, matches)
         floor, near = snapshot.generation.floor, None
         by_meaning = any(source.space == LEARNED for source in sources)
@@ -219,7 +231,7 @@ class Searcher:
         pins = acting.pins if acting and sort is None else []
         moves = acting.moves(ranking.candidates) if acting else None
         if sort is not None:
-            ranking = sorted_by(snapshot, query, ranking, sort, matches)
+            ranking = sorted_by(snapshot, query, ranking, sort, matches or {})
         elif moves is not None:
             ranking = moved(ranking, moves)
         shares = _shares(config, filters) if blends else Shares() if pins else None
@@ -241,6 +253,7 @@ class Searcher:
         system: System,
         names: Sequence[str],
         filters: Filters,
+        having: Rows,
         ranking: Ranking,
         context: SearchContext,
         acting: Acting | None,
@@ -253,8 +266,7 @@ class Searcher:
         def again(others: Filters) -> Items:
             return retrieve(snapshot, query, sources, config, others, NoDeadline(), acting)
 
-        hidden = {entity: acting.hidden(entity) if acting else None for entity in ITEM_ENTITIES}
-        return facets_of(snapshot.index, query, ranking.candidates, names, filters, again, hidden)
+        return facets_of(snapshot.index, having, ranking.candidates, names, filters, again)
 
 
 def _placed(

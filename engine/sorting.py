@@ -12,9 +12,9 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.candidates import Candidates, best_first
 from omnisearch.engine.filters import OUT_OF_STOCK, Filters
 from omnisearch.engine.index import Items, SourceResult
+from omnisearch.engine.matching import Rows
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import Ranking
-from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 
 NEWEST = "newest"
@@ -36,22 +36,16 @@ def check_sort(snapshot: Snapshot, sort: str) -> None:
 
 
 def sorted_matches(
-    snapshot: Snapshot, query: Query, filters: Filters, acting: Acting | None, sort: str
+    snapshot: Snapshot, query: Query, matches: Rows, sort: str
 ) -> dict[str, SourceResult]:
-    """Of each entity type the first MOST in this order that have all words of the query.
+    """Of each entity type the first MOST in this order that match (`engine.matching`).
 
     What is only near it in meaning is left out: sorted by price, a cheap shirt would come before
-    all sofas. Empty if no item has all words.
+    all sofas. Empty if no item matches.
     """
-    index, found = snapshot.index, {}
+    found = {}
     for code, entity in enumerate(ITEM_ENTITIES):
-        mask, allowed = index.having(query, entity), index.allowed(filters, entity)
-        hidden = acting.hidden(entity) if acting else None
-        if allowed is not None:
-            mask &= allowed
-        if hidden is not None:
-            mask &= ~hidden
-        rows = np.flatnonzero(mask)
+        rows = matches[entity]
         if len(rows):
             items = Items(np.full(len(rows), code, np.uint8), rows)
             first = rows[_order(_values(snapshot, query, items, sort), sort)[:MOST]]

@@ -83,7 +83,13 @@ class SearchAnswer(BaseModel):
     related: list[RelatedQuery]
     generation: int = Field(description="Number of the index generation that answered.")
     took_ms: float
-    total: int
+    total: int = Field(
+        description="The number of results on all pages, with those that are only near the query."
+    )
+    matching: int = Field(
+        description="How many items have all words of the query and meet the filters, also those "
+        "beyond the last page."
+    )
     page: int
     system: str
     cached: bool | None

@@ -66,7 +66,8 @@ function render(answer, q, filters) {
   $("more").hidden = !answer.hits.length || count >= answer.total;
   $("title").textContent = q;
   const spelled = answer.searched && answer.searched !== q ? ` Searched for “${answer.searched}”.` : "";
-  $("state").textContent = count ? `${count} of ${answer.total} results.${spelled}` : "Nothing fits. Try other words or fewer filters.";
+  const matching = answer.matching === 1 ? "1 item has" : `${answer.matching || "No"} items have`;
+  $("state").textContent = count ? `${matching} all words; ${count} of ${answer.total} results are shown.${spelled}` : "Nothing fits. Try other words or fewer filters.";
   if (first) renderFacets(answer.facets ?? []);
   else cards[0]?.querySelector("a")?.focus();
 }
@@ -124,7 +125,7 @@ function group(facet) {
   // A category that is chosen shows what lies below it: its own box is how to leave it.
   const shown = new Set(boxes.map(([filter]) => filter));
   const left = filters.filter((filter) => filter.startsWith(`${facet.name}=`) && !shown.has(filter));
-  const labels = [...left.map((filter) => [filter, filter.slice(facet.name.length + 1)]), ...boxes].map(([filter, text]) => {
+  const labels = [...left.map((filter) => [filter, filter.slice(facet.name.length + 1).replace(/\\([\\|])/g, "$1")]), ...boxes].map(([filter, text]) => {
     const label = document.createElement("label");
     const box = document.createElement("input");
     Object.assign(box, { type: "checkbox", value: filter, checked: filters.includes(filter) });

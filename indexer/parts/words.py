@@ -84,6 +84,9 @@ def _over(met: np.ndarray, whole: float | np.ndarray) -> np.ndarray:
     return (met / whole).astype(np.float32)
 
 
+_MANY = 20
+
+
 @dataclass(frozen=True)
 class Texts(Words):
     """The words of all texts of each item that BM25 reads.
@@ -110,11 +113,35 @@ class Texts(Words):
 
     def rows_of(self, key: int) -> np.ndarray:
         """int32 (m,): the rows, ascending, of a segment that have a word."""
-        at = int(np.searchsorted(self.known, key))
+        at = int(np.searchsorted(self.known, np.uint32(key)))  # another type would convert them all
         if at == len(self.known) or self.known[at] != key:
             return self.having[:0]
         end = int(self._ends[at])
         return self.having[end - int(self.counts[at]) : end]
+
+    def rows_with(self, query: np.ndarray) -> np.ndarray:
+        """int32 (m,), ascending: the rows of a segment that have all words, each in any form.
+
+        Args:
+            query: uint32 (q, 2 or 4), `either_keys` of one word or more.
+        """
+        words = sorted(map(self._rows_of_any, query.tolist()), key=len)
+        rows = words[0]
+        for other in words[1:]:
+            if len(other) > _MANY * len(rows):  # a binary search of each is quicker than a mask
+                places = np.searchsorted(other, rows)
+                rows = rows[other[np.minimum(places, len(other) - 1)] == rows]
+            else:
+                has = np.zeros(len(self.lengths), bool)
+                has[other] = True
+                rows = rows[has[rows]]
+        return rows
+
+    def _rows_of_any(self, keys: list[int]) -> np.ndarray:
+        found = [rows for key in set(keys) if len(rows := self.rows_of(key))]
+        if len(found) < 2:
+            return found[0] if found else self.having[:0]
+        return np.unique(np.concatenate(found))
 
     def frequency(self, query: np.ndarray) -> np.ndarray:
         """int64 (len(query),): how many rows have each word, or its more frequent spelling."""

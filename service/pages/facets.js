@@ -17,6 +17,11 @@ function attributeOf(filter) {
   return filter.split(/[=<>]/)[0].trim();
 }
 
+/** A value as filters have it: | would part two. */
+function quoted(value) {
+  return value.replace(/[\\|]/g, "\\$&");
+}
+
 /** A range such as 10..20 as one reads it; any other value as it is. */
 export function valueText(kind, value) {
   const ends = kind === "number" ? value.split("..") : [value];
@@ -37,7 +42,7 @@ function facetOf(facet, asked) {
   const others = (asked.filter ?? []).filter((text) => attributeOf(text) !== facet.name);
   const chosen = facet.values.filter((each) => each.chosen).map((each) => each.value);
   const toward = (values) => {
-    const own = values.length ? [`${facet.name}=${values.join("|")}`] : [];
+    const own = values.length ? [`${facet.name}=${values.map(quoted).join("|")}`] : [];
     return addressOf({ ...asked, filter: [...others, ...own] });
   };
   const links = facet.values.map((each) => {

@@ -93,10 +93,16 @@ export function showActive(list, asked) {
   const filters = asked.filter ?? [];
   for (const text of filters) {
     const rest = filters.filter((other) => other !== text);
-    chips.push(chip(text.replaceAll("_", " ").replace(/\s*=\s*/, ": ").replaceAll("|", " or "), addressOf({ ...asked, filter: rest })));
+    chips.push(chip(filterText(text), addressOf({ ...asked, filter: rest })));
   }
   list.hidden = !chips.length;
   list.replaceChildren(...chips);
+}
+
+/** brand=A|B as brand: A or B; a | or backslash of a value has a backslash before it. */
+function filterText(text) {
+  const parted = text.replace(/\\([\\|])|\|/g, (_, own) => own ?? " or ");
+  return parted.replaceAll("_", " ").replace(/\s*=\s*/, ": ");
 }
 
 function chip(text, address) {

@@ -130,7 +130,8 @@ function render(answer, asked, page) {
   earlier.hidden = shown.page <= 1 || !asked.q;
   earlier.firstElementChild.href = addressOf(asked, { page: Math.max(1, shown.page - 1) });
   if (!document.getElementById("feed").children.length) showNothing(asked, total, answer);
-  announce(total ? `${counted(total, "result")}, ${counted(answer.hits.length, "is", "are")} shown.` : "No results.");
+  const match = matchText(answer);
+  announce(total ? `${counted(total, "result")}, ${counted(answer.hits.length, "is", "are")} shown.${match && ` ${match}.`}` : "No results.");
 }
 
 function rulesText(asked, names) {
@@ -138,8 +139,14 @@ function rulesText(asked, names) {
   return names.length ? `Rules that act: ${names.join(", ")}.` : "No rule acts on this search.";
 }
 
+/** How many items the search is about: results beyond these are only near it. Empty for items like one. */
+function matchText({ matching, hits }) {
+  if (matching === undefined || (!matching && !hits.length)) return "";
+  return matching ? `${counted(matching, "item has", "items have")} all words` : "No item has all words";
+}
+
 function metaText(answer, total) {
-  const parts = [counted(total, "result"), `generation ${answer.generation}`];
+  const parts = [matchText(answer), counted(total, "result"), `generation ${answer.generation}`].filter(Boolean);
   if (answer.took_ms !== undefined) parts.push(msText(answer.took_ms));
   if (answer.system && answer.system !== "full") parts.push(SYSTEM_NAMES[answer.system] ?? answer.system);
   return parts.join(" · ");

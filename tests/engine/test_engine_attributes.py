@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from omnisearch.data.importers.attributes import attribute_name
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.facets import facets_of
@@ -155,11 +156,11 @@ def test_filters_and_facets_equal_plain_loops(
         assert found.tolist() == [all(meets(item, text) for text in chosen) for item in own]
     index = SimpleNamespace(
         attributes=attributes,
-        having=lambda query, entity: matching[entity],
         allowed=lambda filters, entity: allowed_rows(filters, entity, tables[entity], attributes),
     )
     nothing = Items(np.zeros(0, np.uint8), np.zeros(0, np.int64))
-    facets = facets_of(index, None, nothing, list(KINDS), filters, lambda others: nothing, {})
+    having = {entity: np.flatnonzero(mask) for entity, mask in matching.items()}
+    facets = facets_of(index, having, nothing, list(KINDS), filters, lambda others: nothing)
     for facet in facets:
         others = [text for text in chosen if condition_of(text).name != facet.name]
         counted = [
@@ -173,6 +174,48 @@ def test_filters_and_facets_equal_plain_loops(
         for each in facet.values:  # what a value says to filter by keeps as many
             kept = attributes_kept(index, tables, matching, [*others, each.filter])
             assert kept == each.count
+
+
+SIGNS = st.text("ab|\\\\>=<.- ＞ﬁİßé\u00ad1", max_size=6) | st.text(max_size=4)
+VALUE = SIGNS | st.lists(SIGNS, max_size=3) | st.floats(-1e12, 1e12) | st.booleans()
+DIGITS = st.from_regex(r"-?[1-9][0-9]{0,9}\.[0-9]{1,15}", fullmatch=True)
+PATH = st.lists(
+    st.sampled_from(("a", "A", "b|c", "\\\\", "d", "d ＞ e", "f")), min_size=1, max_size=3
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(VALUE, max_size=30)
+    | st.lists(DIGITS | st.lists(DIGITS, max_size=3), max_size=40)
+    | st.lists(PATH.map(" > ".join) | st.lists(PATH.map(" > ".join), max_size=3), max_size=30),
+    st.sampled_from(("x", "language", "Größe (cm)")),
+)
+def test_the_filter_of_any_value_keeps_as_many_items(values: list[Any], name: str) -> None:
+    name = attribute_name(name)
+    if name == "language":  # a field: an item has one
+        values = [each for each in values if not isinstance(each, list)]
+    items = [{"entity": ("pin", "product")[at % 2], name: v} for at, v in enumerate(values)]
+    tables, _ = tables_of(items, 5, 0)
+    attributes = Attributes(tables)
+    if not attributes.has(name):
+        return
+    index = SimpleNamespace(
+        attributes=attributes,
+        allowed=lambda filters, entity: allowed_rows(filters, entity, tables[entity], attributes),
+    )
+    every = {entity: np.ones(len(table), bool) for entity, table in tables.items()}
+    rows = {entity: np.flatnonzero(mask) for entity, mask in every.items()}
+    nothing = Items(np.zeros(0, np.uint8), np.zeros(0, np.int64))
+    where: list[str] = []
+    while True:  # into a tree, down to its first leaf
+        filters = Filters(where=tuple(where))
+        [facet] = facets_of(index, rows, nothing, [name], filters, lambda others: nothing)
+        for each in facet.values:
+            assert attributes_kept(index, tables, every, [each.filter]) == each.count, each
+        if facet.kind != "path" or not facet.values:
+            break
+        where = [facet.values[0].filter]
 
 
 def attributes_kept(index: Any, tables: Any, matching: Any, where: list[str]) -> int:

@@ -52,7 +52,7 @@ def imported(workspace: Workspace, *words: str) -> list[str]:
         f"print([name for name in {LIBRARIES} if name in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "candidates of generation" in done.stdout, done.stderr
+    assert done.returncode == 0 and "results of generation" in done.stdout, done.stderr
     found: list[str] = eval(done.stderr.splitlines()[-1])
     return found
 

@@ -20,6 +20,15 @@ def test_a_search_answers_with_hits_related_queries_and_its_generation(server: S
     assert {"query", "related", "total", "took_ms", "page", "system"} <= set(found)
 
 
+def test_a_search_says_how_many_items_match_and_facets_count_these(server: Server) -> None:
+    found = server.json("/v1/search?q=dress&facets=brand")
+    assert 0 < found["matching"] != found["total"]
+    for each in found["facets"][0]["values"]:
+        kept = server.json(f"/v1/search?q=dress&filter={quote(each['filter'])}")
+        assert kept["matching"] == each["count"]
+    assert server.json("/v1/search?q=qqqzzz")["matching"] == 0
+
+
 def test_pages_neither_repeat_nor_lose_results(server: Server) -> None:
     whole = [hit["id"] for hit in server.json("/v1/search?q=lamp&k=20")["hits"]]
     pages = [server.json(f"/v1/search?q=lamp&k=10&page={page}")["hits"] for page in (1, 2)]

@@ -43,6 +43,11 @@ def world(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
         }
         for place, (key, title) in enumerate(HOSTILE.items())
     )
+    brands = ("Left|Right", "Left", "Back\\slash|", "Left|Right")
+    db["products"].insert_all(
+        {"id": f"quill{place}", "title": f"quillboard {place}", "brand": brand, "language": "en"}
+        for place, brand in enumerate(brands)
+    )
     db.conn.commit()
     db.conn.close()
     pipeline.build_index(workspace)

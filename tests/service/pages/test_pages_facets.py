@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -37,6 +38,20 @@ def test_facets_filter_and_chips_remove_with_the_keyboard_alone(tabs: Callable[.
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/\?q=dress$"))
     until(page, "document.querySelectorAll('#facets [aria-current]').length === 0")
+
+
+def test_a_brand_with_signs_of_the_filter_syntax_is_one_brand(tabs: Callable[..., Tab]) -> None:
+    page = tabs().open("/?q=quillboard", BRANDS)
+    assert page.inner_text("#meta").startswith("4 items have all words · ")
+    for name, count in (("Left|Right", 2), ("Left", 1), ("Back\\slash|", 1)):
+        page.locator(BRANDS).filter(has=page.locator(f"bdi:text-is({json.dumps(name)})")).click()
+        until(page, "document.querySelectorAll('#active a').length === 1")
+        have = "item has" if count == 1 else "items have"
+        until(page, f"document.getElementById('meta').innerText.startsWith('{count} {have}')")
+        assert page.locator("#feed .facts bdi").all_inner_texts() == [name] * count
+        assert f"brand: {name}" in page.inner_text("#active a")
+        page.click("#active a")
+        until(page, "document.getElementById('meta').innerText.startsWith('4 items')")
 
 
 def test_results_are_sorted_over_pages(tabs: Callable[..., Tab]) -> None:

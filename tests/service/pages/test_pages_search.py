@@ -26,7 +26,8 @@ def test_searching_with_nothing_but_the_keyboard(tabs: Callable[..., Tab]) -> No
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=dress")
     assert len(shown(page)) == 24
-    assert re.match(r"\d+ results, 24 are shown", page.inner_text("#live"))
+    told = r"\d+ results, 24 are shown\. \d+ items have all words\."
+    assert re.fullmatch(told, page.inner_text("#live"))
     related = page.locator("#related a").first.inner_text()
     for _ in range(20):
         page.keyboard.press("Tab")
