@@ -27,7 +27,7 @@ from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
 from omnisearch.evaluation.experiments.samples import (
     MISMATCH,
     detectable_effect,
-    mismatch_so_far,
+    mismatch,
     planned_error,
 )
 from omnisearch.evaluation.experiments.sequential import always_valid, mixture_spread
@@ -91,8 +91,8 @@ class Report:
 
     Attributes:
         users, searches: variant → how many.
-        split: the p-value of the planned shares of users, valid at any look; below
-            `samples.MISMATCH` the figures are not to be trusted.
+        split: the p-value of the planned shares of users; below `samples.MISMATCH` the figures are
+            not to be trusted. NaN without users.
         unknown, mixed: as in `Measured`.
         comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
         preference: of an interleaving, how users prefer the second variant.
@@ -167,7 +167,7 @@ def reported(kept: Kept, found: Measured) -> Report:
         days=int(found.day.max(initial=-1)) + 1,
         users={variants[place].name: int(users[place]) for place in places},
         searches={variants[place].name: int(searches[place]) for place in places},
-        split=float(mismatch_so_far(users, np.diff(ends))),
+        split=float(mismatch(users, np.diff(ends))),
         unknown=found.unknown,
         mixed=found.mixed,
         comparisons=[] if few else [_comparison(kept, found, place) for place in places[1:]],

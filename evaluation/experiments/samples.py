@@ -5,14 +5,11 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from omnisearch.evaluation.experiments.ratio import Ratio
 
 MISMATCH = 0.001  # below this p-value something is wrong with the split, hardly chance
-# How near the true shares may be to the planned ones, as a number of users whose shares would
-# stray as far by chance: for halves, by half a percentage point.
-_CONCENTRATION = 10_000
 
 
 def planned_error(before: Ratio, users: tuple[int, int]) -> float:
@@ -81,27 +78,6 @@ def mismatch(users: np.ndarray, shares: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # without users
         squares = ((users - total * shares) ** 2 / (total * shares)).sum(axis=-1)
     return stats.chi2.sf(squares, len(shares) - 1)
-
-
-def mismatch_so_far(users: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The p-value of the planned shares that holds however often one looks; 1 without users.
-
-    It is one over the ratio of the likelihoods of the counts under shares near the planned ones
-    (Dirichlet) and under the planned ones, which exceeds 1 / p at any time with a probability of
-    at most p (Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data", 2022).
-
-    Args, returns and raises: those of `mismatch`.
-    """
-    users, shares = _checked(users, shares)
-    prior = _CONCENTRATION * shares
-    total = users.sum(axis=-1)
-    evidence = (
-        special.gammaln(_CONCENTRATION)
-        - special.gammaln(_CONCENTRATION + total)
-        + (special.gammaln(prior + users) - special.gammaln(prior)).sum(axis=-1)
-        - (users * np.log(shares)).sum(axis=-1)
-    )
-    return np.exp(-np.maximum(evidence, 0))
 
 
 def _checked(users: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
