@@ -46,7 +46,7 @@ class Service:
             [*command, "--workers", "2"],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "OMNISEARCH_SERVICE_DEADLINE_MS": "30000", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMNISEARCH_SERVICE_DEADLINE_MS": "60000", "OMP_NUM_THREADS": "1"},
         )
         self.log: list[bytes] = []
         self._listening = threading.Event()
@@ -268,7 +268,7 @@ def suspended(site: Site) -> None:
     everyone = [site.service.process.pid, *site.service.workers()]
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(36)
+    time.sleep(33)  # more than a worker may hang, less than a search may take
     for pid in everyone:
         os.kill(pid, signal.SIGCONT)
 
