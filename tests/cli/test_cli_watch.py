@@ -23,6 +23,14 @@ from omnisearch import SearchEngine, pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
+from tests.data.importers.shop_feeds import (
+    ga4,
+    google_table,
+    google_xml,
+    shop,
+    shopify,
+    woocommerce,
+)
 
 SECONDS = 90.0  # a busy machine is slow
 
@@ -188,6 +196,30 @@ def test_other_names_take_the_kind(folder: Path, workspace: Path) -> None:
         run.end()
     assert titles(workspace) == {"p": "A lamp", "z": "A sofa"}
     assert titles(workspace, "products") == {"s": "A sofa"}
+
+
+def test_exports_of_shop_systems_may_have_any_name(folder: Path, workspace: Path) -> None:
+    goods = shop(3)
+    events = [{"name": "view_search_results", "at": 1_700_000_000, "user": "u", "term": "sofa"}]
+    ga4(folder / "bq-results-1.jsonl", events)  # its products are imported first
+    shopify(folder / "export (1).csv", goods)
+    google_xml(folder / "feed", goods)
+    google_table(folder / "feed.txt", goods)
+    woocommerce(folder / "wc-product-export.csv", goods)
+    (folder / "stock.csv").write_text("id,title\ns,A sofa\n")
+    (folder / "picture").write_bytes(b"\x89PNG")
+    with watching(folder, workspace) as run:
+        run.wait_for("bq-results-1.jsonl: ", "rows")
+        run.wait_for("stock.csv was left alone", "--kind")
+        said = run.end()
+    names = {"export (1).csv", "feed", "feed.txt", "wc-product-export.csv", "bq-results-1.jsonl"}
+    assert set(imports(workspace)[1:]) == names and imports(workspace)[-1] == "bq-results-1.jsonl"
+    assert {good.key for good in goods} <= titles(workspace, "products").keys()
+    assert said.count("stock.csv") == 1 and "picture" not in said
+    with watching(folder, workspace, "--kind", "pins") as run:  # what is known by columns is not
+        run.wait_for("stock.csv: 1 rows, 1 changed.")
+        run.end()
+    assert titles(workspace) == {"s": "A sofa", "z": "A sofa"}
 
 
 def test_wrong_input(folder: Path, tmp_path: Path) -> None:
