@@ -23,6 +23,7 @@ from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import vectors_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import explained
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, InputError
 from omnisearch.data.workspace.files import sha256_file
 from omnisearch.pipeline import recipe
@@ -165,7 +166,8 @@ class Watch:
             return
         refused = f", {report.refused:,} refused, see {report.rejects}" if report.refused else ""
         values = f", {report.left_out:,} values left out" if report.left_out else ""
-        self.tell(f"{shown}: {report.rows:,} rows, {report.changed:,} changed{values}{refused}.")
+        rows = counted(report.rows, "row")
+        self.tell(f"{shown}: {rows}, {report.changed:,} changed{values}{refused}.")
         if report.changed:
             self.update_at = 0.0
         if _state(path) == state:
