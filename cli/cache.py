@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def stats(
     if json:
         return emit_json("cache stats", found)
     rate = found["hit_rate"]
-    rows = [
+    rows: list[list[Any]] = [
         ["embeddings kept", f"{found['entries']:,} of {found['max_entries']:,} at most"],
         ["the oldest made", _ago(found["oldest_days"])],
         ["the newest made", _ago(found["newest_days"])],

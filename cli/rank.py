@@ -129,7 +129,7 @@ def show(found: dict[str, Any], folder: Path | None) -> None:
     ):
         for label, orderings in found.get(figures, {}).items():
             shown = [[name, value] for name, value in orderings.items()][:12]
-            of = f"nDCG@10, held-out queries {kinds.get(label, label)}"
+            of = f"nDCG@10 of held-out queries ({kinds.get(label, label)})"
             table(f"{of}, {title}", ["ordering", "nDCG@10"], shown)
     if folder is None:
         return out.print(

@@ -102,7 +102,8 @@ def train_rankers(
     kept_back = _held_out(data.groups, config)
     everyone = np.ones(len(data), bool)
     test = Part.of(data, kept_back)
-    trainings = 4 if data.taught is not None else 2
+    graded = data.taught is not None and np.isfinite(data.taught).any()
+    trainings = 4 if graded else 2
     tell = _Fitted(progress, trainings * (1 + len(LABELS)))
     taught = _teaches(data, kept_back, test, config, tell)
     learned_from = data.with_taught() if taught else data
