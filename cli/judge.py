@@ -114,7 +114,8 @@ def ask(
     left = ask_about(judging, judge, folders, _read_key, out.print)
     if left:
         out.print(
-            f"\n{counted(left, 'pair')} left for {judge}. Run this again to continue.",
+            f"\n{counted(left, 'pair')} {'is' if left == 1 else 'are'} left for {judge}. Run this "
+            "again to continue.",
             markup=False,
         )
     else:
