@@ -99,3 +99,9 @@ def test_an_encoder_that_is_missing_is_trained_under_its_name(shop: Path) -> Non
     done = CliRunner().invoke(app, ["index", "build", "--name", "warm", "-w", str(shop)])
     assert isinstance(done.exception, NotReady)
     assert done.exception.how == "Run `omnisearch train --name warm`."
+
+
+def test_without_a_log_no_day_of_1970_is_named(shop: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "--preset", "tiny", "-w", str(shop)])
+    assert isinstance(done.exception, NotReady)
+    assert "no engagements" in done.exception.what and "1970" not in str(done.exception)
