@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ from omnisearch.cli.common import (
     out,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.counts import counted
+from omnisearch.data.workspace.dates import moment
 from omnisearch.data.workspace.errors import Corrupt
 
 
@@ -43,13 +46,13 @@ def backup(
     from omnisearch.data.backup.backup import backup as make
     from omnisearch.data.workspace import Workspace
 
-    with progress("backup") as advance:
+    with progress("files backed up") as advance:
         made = make(Workspace.open(workspace), target, advance)
     if json:
         emit_json("backup", asdict(made))
     else:
         index = f"generation {made.generation}" if made.generation else "no index yet"
-        size = f"{made.files:,} files, {made.bytes / 1e6:,.1f} MB"
+        size = f"{counted(made.files, 'file')}, {made.bytes / 1e6:,.1f} MB"
         out.print(f"{made.path}: {size}, {index}.", markup=False, soft_wrap=True)
         for name in made.left_out:
             err.print(f"Left out, since it is a link: {name}", markup=False, soft_wrap=True)
@@ -73,10 +76,11 @@ def restore(
     """
     from omnisearch.data.backup.restore import restore as put_back
 
-    with progress("restore") as advance:
+    with progress("files restored") as advance:
         manifest = put_back(source, workspace, force=force, progress=advance)
     files, made = len(manifest["files"]), manifest["made"]
     if json:
         return emit_json("restore", {"workspace": str(workspace), "files": files, "made": made})
-    told = f"{workspace} is as it was at {made}: {files:,} files."
+    when = moment(datetime.fromisoformat(made).timestamp())
+    told = f"{workspace} is as it was at {when}: {counted(files, 'file')}."
     out.print(told, markup=False, soft_wrap=True)

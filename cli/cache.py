@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +17,13 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.data.workspace.counts import counted
+from omnisearch.data.workspace.dates import moment
 
 if TYPE_CHECKING:
     from omnisearch.engine.query_embeddings.cache import QueryCache
+
+DAY = 86_400
 
 CacheUrlOption = Annotated[
     str | None,
@@ -44,7 +49,22 @@ def stats(
     found = _opened(workspace, cache_url).stats()
     if json:
         return emit_json("cache stats", found)
-    table("Query cache", ["figure", "value"], [[key, value] for key, value in found.items()])
+    rate = found["hit_rate"]
+    rows: list[list[Any]] = [
+        ["embeddings kept", f"{found['entries']:,} of {found['max_entries']:,} at most"],
+        ["the oldest made", _ago(found["oldest_days"])],
+        ["the newest made", _ago(found["newest_days"])],
+        ["kept for", counted(round(found["ttl_days"]), "day")],
+        ["size", f"{found['bytes'] / 1e6:,.1f} MB"],
+        ["look-ups that found one", f"{found['hits']:,}"],
+        ["look-ups that did not", f"{found['misses']:,}"],
+        ["share that found one", None if rate is None else f"{rate:.1%}"],
+    ]
+    table(f"Query cache {found['store']}", ["figure", "value"], rows)
+
+
+def _ago(days: float | None) -> str | None:
+    return None if days is None else moment(time.time() - days * DAY)
 
 
 @app.command(epilog=example("omnisearch cache clear"))
@@ -57,7 +77,7 @@ def clear(
     dropped = _opened(workspace, cache_url).clear()
     if json:
         return emit_json("cache clear", {"dropped": dropped})
-    out.print(f"Dropped {dropped:,} embeddings.")
+    out.print(f"Dropped {counted(dropped, 'embedding')}.")
 
 
 @app.command(epilog=example("omnisearch cache warm --head 1000"))
@@ -89,7 +109,8 @@ def warm(
     engine.close()
     if json:
         return emit_json("cache warm", {"asked": len(wanted), "encoded": encoded})
-    out.print(f"Encoded {encoded:,} of {len(wanted):,} queries; the others were cached.")
+    others = "" if encoded == len(wanted) else "; the others were cached"
+    out.print(f"Encoded {encoded:,} of {counted(len(wanted), 'query', 'queries')}{others}.")
 
 
 def _opened(workspace: Path, url: str | None) -> QueryCache:
@@ -97,4 +118,7 @@ def _opened(workspace: Path, url: str | None) -> QueryCache:
     from omnisearch.engine.config import cache_config
     from omnisearch.engine.query_embeddings.cache import QueryCache
 
-    return QueryCache.open_default(workspace, shared=cache_config(Workspace(workspace), url=url))
+    shared = cache_config(Workspace(workspace), url=url)
+    if not shared.url:
+        Workspace.open(workspace)
+    return QueryCache.open_default(workspace, shared=shared)

@@ -64,17 +64,19 @@ def evaluate(
     space = Workspace.open(workspace)
     read = _read(labels)
     tower = load_encoder(space, encoder)
-    report = classification_report(
-        read,
-        {"query tower": tower.queries},
-        tuple(range(seeds)),
-        lambda what: err.print(f"{what} …", markup=False),
-    )
+    with progress("classify evaluate") as advance:
+        report = classification_report(
+            read,
+            {"query tower": tower.queries},
+            tuple(range(seeds)),
+            lambda what: err.print(f"{what} …", markup=False),
+            advance,
+        )
     if markdown is not None:
         write_atomic(markdown, as_markdown(report).encode())
     if json:
         return emit_json("classify evaluate", report.to_json())
-    out.print(as_markdown(report), markup=False)
+    out.print(as_markdown(report), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog=example("omnisearch classify train interests.csv"))
@@ -95,13 +97,18 @@ def train(
 
     space = Workspace.open(workspace, writing=True)
     read = _read(labels)
-    with progress("settings") as advance:
+    with progress("passes to choose the settings", "passes of the training") as advance:
         stored = train_classifier(read, load_encoder(space, encoder), advance)
     path = write_classifier(space, name, stored)
     if json:
         facts = {"queries": len(read.queries), "nodes": len(read.nodes)}
         return emit_json("classify train", {"file": str(path), **facts})
-    out.print(f"Wrote a classifier of {len(read.nodes):,} nodes to {path}.", markup=False)
+    out.print(
+        f"Wrote a classifier of {len(read.nodes):,} nodes to {path}. Next: `omnisearch classify "
+        "predict QUERY`.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @app.command(epilog=example('omnisearch classify predict "oak side table" "red dress"'))

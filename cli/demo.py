@@ -73,7 +73,7 @@ def demo(
             number = pipeline.build_index(space, progress=advance)
         index.show(number)
     with _timed("rank", seconds):
-        with progress("candidates of queries") as advance:
+        with progress("candidates of queries", "models of the rankers") as advance:
             rankers, folder = pipeline.train_rankers(space, advance)
         rank.show(rankers.report, folder)
     with _timed("search", seconds):

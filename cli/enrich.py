@@ -19,8 +19,6 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.cli.progress import progress
-from omnisearch.data.catalogue.splits import NO_LIMIT
-from omnisearch.data.workspace.dates import moment
 from omnisearch.data.workspace.errors import InputError
 
 UntilOption = Annotated[
@@ -234,12 +232,6 @@ def _until(text: str | None) -> int | None:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _figure(key: str, value: Any) -> str:
-    if key.endswith("_until"):  # seconds since 1970
-        return "the end of the log" if value is None or value >= NO_LIMIT else moment(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
     """Run one enricher under a progress bar; returns its counts."""
     with progress(f"enrich {name}") as advance:
@@ -247,15 +239,13 @@ def _run(name: str, workspace: Path, **options: Any) -> dict[str, Any]:
 
 
 def _report(name: str, counts: dict[str, Any], json: bool) -> None:
-    """Print the counts (as an envelope or a line), and what to do if encoders became stale."""
+    """Print the counts, what was left out, and what to do if encoders became stale."""
+    from omnisearch.enrichment.told import sentences
+
     if json:
         return emit_json(f"enrich {name}", counts)
-    figures = ", ".join(
-        f"{key.replace('_', ' ')} {_figure(key, value)}"
-        for key, value in counts.items()
-        if key != "train_again"
-    )
-    out.print(f"enrich {name}: {figures}", markup=False)
+    for sentence in sentences(name, counts):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     if counts.get("train_again"):
         out.print(
             "The encoders were trained with other vectors: run `omnisearch train`, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.data.workspace.counts import counted
 
 app = typer.Typer(help="Export for other tools.", no_args_is_help=True)
 
@@ -33,7 +34,8 @@ def beir(
     counts = export_beir(Workspace.open(workspace), folder)
     if json:
         return emit_json("export beir", counts)
-    summary = ", ".join(f"{value:,} {key}" for key, value in counts.items())
+    singular = {"documents": "document", "queries": "query", "judgments": "judgment"}
+    summary = ", ".join(counted(count, singular[key], key) for key, count in counts.items())
     out.print(f"Wrote {summary} to {folder}.", markup=False)
 
 
@@ -60,12 +62,15 @@ def onnx(
     folder = space.export(encoder.checkpoint)
     if json:
         return emit_json("export onnx", {**facts, "folder": str(folder)})
-    names = ("kept", "recall_float32", "recall_int8", "recall_loss", "recall_loss_error", "pairs")
-    int8 = [[f"int8 {name}", _text(facts["int8"].get(name))] for name in names]
+    int8 = facts["int8"]
     rows = [
-        ["minimum cosine with PyTorch, float32", f"{facts['float32']['cosine']:.6f}"],
-        ["minimum cosine with PyTorch, int8", _text(facts["int8"].get("cosine"))],
-        *int8,
+        ["least cosine with PyTorch's vectors, float32", f"{facts['float32']['cosine']:.6f}"],
+        ["least cosine with PyTorch's vectors, int8", int8.get("cosine")],
+        ["engaged pairs that recall is measured on", int8.get("pairs")],
+        ["Recall@10, float32", int8.get("recall_float32")],
+        ["Recall@10, int8", int8.get("recall_int8")],
+        ["share of Recall@10 that int8 loses", _percent(int8.get("recall_loss"))],
+        ["standard error of that share", _percent(int8.get("recall_loss_error"))],
         *([f"{name}, MB", f"{file['bytes'] / 1e6:.1f}"] for name, file in facts["files"].items()),
     ]
     table(
@@ -98,7 +103,5 @@ def teacher(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = F
     out.print("`[engine] rerank = 20` in omnisearch.toml turns it on.", markup=False)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return "–" if value is None else str(value)
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.2%}"

@@ -19,6 +19,7 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.dates import moment
 from omnisearch.data.workspace.errors import Corrupt
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 NameOption = Annotated[
     str, typer.Option("--name", help="What was trained under this name encodes the items.")
 ]
+_ENTITIES = {"query": ("query", "queries")}
 NumberOption = Annotated[int | None, typer.Option(help="The generation; by default the live one.")]
 
 
@@ -118,7 +120,9 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
             rows.append([number, None, each["problem"], None, None, None])
             continue
         counts = ", ".join(
-            f"{says['rows']:,} {name}" for name, says in each["entities"].items() if says["rows"]
+            counted(says["rows"], *_ENTITIES.get(name, (name,)))
+            for name, says in each["entities"].items()
+            if says["rows"]
         )
         least = [
             min(

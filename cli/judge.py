@@ -14,11 +14,11 @@ from omnisearch.cli.common import (
     JsonOption,
     WorkspaceOption,
     emit_json,
-    err,
     example,
     out,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.counts import counted
 
 if TYPE_CHECKING:
     from omnisearch.data.workspace import Workspace
@@ -87,9 +87,16 @@ def draw(
         return emit_json("judge draw", {"folder": judging.folder, **figures})
     told = ", ".join(f"{count:,} {stratum}" for stratum, count in strata.items())
     out.print(
-        f"{len(judging.queries):,} queries ({told}), {len(judging.pairs):,} pairs to judge, "
-        f"{WANTED} judgments each, in {judging.folder}.",
+        f"{counted(len(judging.queries), 'query', 'queries')} ({told}), "
+        f"{counted(len(judging.pairs), 'pair')} to judge, {WANTED} judgments each, in "
+        f"{judging.folder}.",
         markup=False,
+    )
+    out.print(
+        f"Next: `omnisearch judge ask {name} --judge NAME`, or `omnisearch judge export` for a "
+        "sheet.",
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -107,7 +114,9 @@ def ask(
     left = ask_about(judging, judge, folders, _read_key, out.print)
     if left:
         out.print(
-            f"\n{left:,} pairs are left for {judge}. Run this again to continue.", markup=False
+            f"\n{counted(left, 'pair')} {'is' if left == 1 else 'are'} left for {judge}. Run this "
+            "again to continue.",
+            markup=False,
         )
     else:
         out.print(f"\nNothing is left to judge for {judge}. Thank you.", markup=False)
@@ -129,7 +138,7 @@ def export(
     pairs = export_sheet(_opened(workspace, name, writing=False)[1], judge, output)
     if json:
         return emit_json("judge export", {"file": output, "pairs": pairs})
-    out.print(f"{pairs:,} pairs for {judge} in {output}.", markup=False)
+    out.print(f"{counted(pairs, 'pair')} for {judge} in {output}.", markup=False)
 
 
 @app.command("import", epilog=example("omnisearch judge import spring anna.csv"))
@@ -155,8 +164,9 @@ def import_(
 
 def _show_sheet(report: SheetReport) -> None:
     out.print(
-        f"{report.judge}, {report.rows:,} rows: {report.taken:,} taken, {report.unchanged:,} known "
-        f"before, {report.blank:,} without a grade, {len(report.refused):,} refused.",
+        f"{report.judge}, {counted(report.rows, 'row')}: {report.taken:,} taken, "
+        f"{report.unchanged:,} known before, {report.blank:,} without a grade, "
+        f"{len(report.refused):,} refused.",
         markup=False,
     )
     for row in report.refused[:_SHOWN]:
@@ -191,6 +201,7 @@ def apply(
 ) -> None:
     """Add the judgments of finished pairs to the catalogue, for evaluation; those of queries that
     the evaluation does not keep (`draw --queries`), for rankers."""
+    from omnisearch.data.catalogue.left_out import LeftOut
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.apply import apply as apply_judging
 
@@ -199,11 +210,11 @@ def apply(
     if json:
         return emit_json("judge apply", asdict(done))
     out.print(
-        f"{done.pairs:,} finished pairs: {done.added:,} judgments added, {done.changed:,} changed, "
-        f"{done.removed:,} removed."
+        f"{counted(done.pairs, 'finished pair')}: {counted(done.added, 'judgment')} added, "
+        f"{done.changed:,} changed, {done.removed:,} removed."
     )
     if done.gone:
-        err.print(f"{done.gone:,} pairs were left out: their items are no longer in the catalogue.")
+        out.print(str(LeftOut(done.gone, "pairs", "their items are no longer in the catalogue")))
 
 
 def _opened(workspace: Path, name: str, writing: bool = True) -> tuple[Workspace, Judging]:

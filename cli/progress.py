@@ -23,23 +23,25 @@ Update = Callable[..., None]  # completed=, total=, and of a training descriptio
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, *then: str) -> Iterator[Callable[[int, int], None]]:
     """Shows progress on stderr; yields a callback (done, total). A total of 0 means unknown.
 
-    Where it will take minutes, a line says so after some seconds. Counting from 0 begins anew.
+    Where it will take minutes, a line says so after some seconds. Counting from 0 begins anew, with
+    the next of the titles in `then` if there is one.
     """
     with _shown(title) as update:
-        pace, before, told = Pace(), -1, False
+        pace, before, told, titles = Pace(), -1, False, [title, *then]
 
         def advance(done: int, total: int) -> None:
             nonlocal before, told
-            told = told and done >= before
+            if done < before:
+                told, titles[:-1] = False, titles[1:-1]
             before = done
             left = pace.left(done, total)
             if err.is_terminal and not told and left > 60:
                 told = True
-                _say(f"{title}: {done:,} of {total:,}, {about(left)} left on {cores()}.")
-            update(completed=done, total=total or None, left=left)
+                _say(f"{titles[0]}: {done:,} of {total:,}, {about(left)} left on {cores()}.")
+            update(description=titles[0], completed=done, total=total or None, left=left)
 
         yield advance
 

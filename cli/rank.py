@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from omnisearch.cli.common import (
     table,
 )
 from omnisearch.cli.progress import progress
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import NotReady
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def train(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
 
     It says what it learned from, and what it left out and why.
     """
-    with progress("candidates of queries") as advance:
+    with progress("candidates of queries", "models of the rankers") as advance:
         rankers, folder = pipeline.train_rankers(workspace, advance)
     if json:
         return emit_json("rank train", rankers.report)
@@ -63,8 +65,24 @@ def teach(
 
 def show_teacher(counts: dict[str, Any]) -> None:
     """Print what the teacher learned and graded, and what comes next."""
-    table("The teacher", ["", ""], [[name, value] for name, value in counts.items()])
+    out.print(
+        f"Learned from {counted(counts['learned_queries'], 'judged query', 'judged queries')}."
+    )
+    show_left_out(counts.get("left_out", ()))
+    orders = {"the teacher": "", "the order before it": "_before", "both together": "_both"}
+    table(
+        "nDCG@10 on held-out judged queries, of the first results",
+        ["order", "those judged", "all, unjudged as irrelevant"],
+        [
+            [order, counts.get(f"ndcg_judged{end}"), counts.get(f"ndcg{end}")]
+            for order, end in orders.items()
+        ],
+    )
     if counts["better"]:
+        out.print(
+            f"Graded {counts['graded']:,} of {counted(counts['pairs'], 'pair')} of "
+            f"{counted(counts['queries'], 'query', 'queries')}; the others had their grades."
+        )
         told = "Next: `omnisearch rank train`, which learns from these grades too."
     else:
         told = (
@@ -95,8 +113,6 @@ def report(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
 
 def show(found: dict[str, Any], folder: Path | None) -> None:
     """Print what the rankers learned from, how they order held-out queries, and what is live."""
-    from omnisearch.data.catalogue.left_out import LeftOut
-
     trained, held_out = found.get("trained_on", {}), found.get("held_out", {})
     kinds = {"engagement": "of the log", "relevance": "judged"}
     rows = [[kinds.get(of, of), count, held_out.get(of)] for of, count in trained.items()]
@@ -106,18 +122,15 @@ def show(found: dict[str, Any], folder: Path | None) -> None:
         ["queries", "learned from", "of them held out to measure"],
         rows,
     )
-    for each in found.get("left_out", []):
-        out.print(str(LeftOut(**each)), markup=False, highlight=False, soft_wrap=True)
+    show_left_out(found.get("left_out", ()))
     for title, figures in (
-        (
-            "nDCG@10 by {}, held-out queries, candidates without a label left out",
-            "ndcg@10 of labelled",
-        ),
-        ("nDCG@10 by {}, held-out queries, candidates without a label irrelevant", "ndcg@10"),
+        ("candidates without a label left out", "ndcg@10 of labelled"),
+        ("candidates without a label irrelevant", "ndcg@10"),
     ):
         for label, orderings in found.get(figures, {}).items():
             shown = [[name, value] for name, value in orderings.items()][:12]
-            table(title.format(label), ["ordering", "nDCG@10"], shown)
+            of = f"nDCG@10 of held-out queries ({kinds.get(label, label)})"
+            table(f"{of}, {title}", ["ordering", "nDCG@10"], shown)
     if folder is None:
         return out.print(
             "The new rankers order held-out queries worse than the starter ranker, rank fusion or "
@@ -127,4 +140,12 @@ def show(found: dict[str, Any], folder: Path | None) -> None:
         out.print(
             "L1 orders the full stack: on held-out queries L2 orders worse than a simpler one."
         )
-    out.print(f"Rankers of {folder}.", markup=False)
+    out.print(f"These rankers are live, in {folder}.", markup=False)
+
+
+def show_left_out(found: Iterable[dict[str, Any]]) -> None:
+    """Print a sentence on each thing that was not learned from."""
+    from omnisearch.data.catalogue.left_out import LeftOut
+
+    for each in found:
+        out.print(str(LeftOut(**each)), markup=False, highlight=False, soft_wrap=True)

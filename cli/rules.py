@@ -18,6 +18,7 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def check(
     if json:
         return emit_json("rules check", _told(found))
     _show_missing(found)
-    out.print(f"{len(found.rules):,} rules, no fault.")
+    out.print(f"{counted(len(found.rules), 'rule')}, no fault.")
 
 
 @app.command(epilog=example("omnisearch rules apply rules.toml"))
@@ -58,7 +59,8 @@ def apply(
     if json:
         return emit_json("rules apply", {"version": number, **_told(found)})
     _show_missing(found)
-    out.print(f"{len(found.rules):,} rules are live, as version {number}.")
+    are = "is" if len(found.rules) == 1 else "are"
+    out.print(f"{counted(len(found.rules), 'rule')} {are} live, as version {number}.")
 
 
 @app.command("list", epilog=example("omnisearch rules list"))
@@ -80,14 +82,17 @@ def list_(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
         [str(each["number"]), _day(each["created_at"]), each["rules"], "live" * each["live"]]
         for each in versions(space)
     ]
-    table("Versions of the rules", ["version", "applied (UTC)", "rules", ""], rows)
+    if rows:
+        table("Versions of the rules", ["version", "applied (UTC)", "rules", "state"], rows)
     lines = {fault.line: fault.what for fault in missing}
     lived = [
         [str(rule.line), rule.said, _when(rule), _does(rule), lines.get(rule.line) or _state(rule)]
         for rule in rules[:_SHOWN]
     ]
     if live is None:
-        return out.print("No rules are live.")
+        return out.print(
+            "No rules are live. `omnisearch rules apply FILE` makes those of a file live."
+        )
     table(f"Version {live.number}", ["line", "rule", "for", "does", "state"], lived)
     if len(rules) > _SHOWN:
         out.print(f"And {len(rules) - _SHOWN:,} more: `--json` has all.")
@@ -136,9 +141,8 @@ def _checked(file: Path, workspace: Path, quiet: bool) -> Checked:
         raise typer.Exit(InputError.exit_code)
     _show(found.faults)
     _show_missing(found)
-    count = f"{len(found.faults):,} fault{'s' * (len(found.faults) > 1)}"
     raise InputError(
-        f"The file of rules has {count}; nothing was applied.",
+        f"The file of rules has {counted(len(found.faults), 'fault')}; nothing was applied.",
         where=str(file),
         how="See docs/guide/rules.md.",
     )

@@ -53,7 +53,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("data", "synthetic, a sample world" if found["synthetic"] else ""),
         ("made from labels of", ", ".join(found["derived_from_labels"])),
-        ("items", _counted(counts, "pins", "products")),
+        ("items", _counted(counts, "pins", "products") or "none yet"),
         ("boards", _counted(counts, "boards", "board_items")),
         ("log", _log(found)),
         *_windows(found),

@@ -25,15 +25,17 @@ def watch(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="The kind of rows of files whose names do not tell it, as in `omnisearch import`."
+            help="The kind of rows of files whose names and columns do not tell it, as in "
+            "`omnisearch import`."
         ),
     ] = None,
 ) -> None:
     """Import files as they arrive in a folder, then update the index, until it is stopped.
 
-    A file is read when it has not changed for a second. Names that begin with `.` or end in `.tmp`
-    or `.part` are left alone: write under such a name, then rename. Ctrl-C and SIGTERM end it after
-    the import under way, with exit status 0.
+    Exports of shop systems are known by their columns, as in `omnisearch import`. A file is read
+    when it has not changed for a second. Names that begin with `.` or end in `.tmp` or `.part` are
+    left alone: write under such a name, then rename. Ctrl-C and SIGTERM end it after the import
+    under way, with exit status 0.
     """
     stop = threading.Event()
 

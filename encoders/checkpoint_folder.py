@@ -47,10 +47,11 @@ def best_folder(workspace: Workspace, name: str) -> Path:
     folder = pointed(workspace.best_checkpoint(name), CHECKPOINT)
     if folder is None:
         begun = workspace.last_checkpoint(name).exists()
+        command = f"omnisearch train{'' if name == 'default' else f' --name {name}'}"
         raise NotReady(
             f"The training of {name!r} has not finished." if begun else f"No encoder {name!r} yet.",
             where=str(base),
-            how="Run `omnisearch train --resume`." if begun else "Run `omnisearch train`.",
+            how=f"Run `{command}{' --resume' if begun else ''}`.",
         )
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.left_out import LeftOut, some
+from omnisearch.data.catalogue.log_left_out import training_left_out
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
 from omnisearch.data.catalogue.soft_labels import soft_labels
@@ -60,10 +62,15 @@ ItemKey = tuple[str, str]  # entity, item id
 
 @dataclass(frozen=True)
 class _Log:
-    """(query, item) of the pairs to learn from, and of those held out to measure by."""
+    """(query, item) of the pairs to learn from, and of those held out to measure by.
+
+    Attributes:
+        left_out: pairs of the log that are not learned from.
+    """
 
     learned: list[tuple[str, ItemKey]]
     held_out: list[tuple[str, ItemKey]]
+    left_out: list[LeftOut]
 
 
 def when_of_use(db: sqlite_utils.Database) -> dict[str, Any] | None:
@@ -96,7 +103,8 @@ def tune_encoder(
 
     Returns:
         Counts: of several encoders that fit the mean reciprocal rank of each; pairs, the mean
-        reciprocal rank before and after, and those of `embed_texts`.
+        reciprocal rank before and after, and those of `embed_texts`; and what was `left_out` of
+        the log, and why.
 
     Raises:
         InputError: the encoder does not exist.
@@ -131,6 +139,8 @@ def tune_encoder(
     counts = {f"mrr_{name}": round(value, 3) for name, value in measured.items()}
     counts = counts if len(names) > 1 else {}
     counts |= {"pairs": len(learned), "mrr_before": round(before, 3), "mrr_after": round(after, 3)}
+    wordless = LeftOut(len(log.learned) - len(learned), "pairs", "their item has no text")
+    left_out = training_left_out(db, time_split(db)) + some([*log.left_out, wordless])
     taught = _taught(workspace, db, log)
     if len(taught) and len(held_out):
         state = {name: weights.clone() for name, weights in tower.model.state_dict().items()}
@@ -150,7 +160,7 @@ def tune_encoder(
         set_meta(db, NOTE, {"begin": begin})
     if name:
         sweep(workspace.text_encoders, keep=[name])
-    return counts
+    return counts | {"left_out": [asdict(each) for each in left_out]}
 
 
 def _write(workspace: Workspace, tower: TextTower) -> str:
@@ -171,14 +181,23 @@ def _read_log(db: sqlite_utils.Database) -> _Log:
     split = time_split(db)
     pairs = training_pairs(db, split, may_be_none=True)
     left, valid = hold_out(db, split, pairs, preset_config("demo"))
-    learned = {pair for name, table in left.items() if name != "query" for pair in _pairs(table)}
+    whole, learned = (
+        {pair for name, table in tables.items() if name != "query" for pair in _pairs(table)}
+        for tables in (pairs, left)
+    )
+    most = MOST_STEPS * BATCH
+    left_out = [
+        LeftOut(pairs["query"].num_rows, "pairs of two queries", "tuning needs an item's text"),
+        LeftOut(len(whole - learned), "pairs", "the tuned encoder is measured by them"),
+        LeftOut(max(0, len(learned) - most), "pairs", f"tuning learns from {most:,} at most"),
+    ]
     held_out = {
         (query, (entity, key))
         for entity, table in valid.items()
         if entity != "query"
         for query, key in zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
     }
-    return _Log(_drawn(learned, MOST_STEPS * BATCH), _drawn(held_out - learned, _HELD_OUT))
+    return _Log(_drawn(learned, most), _drawn(held_out - learned, _HELD_OUT), left_out)
 
 
 def _drawn(pairs: set[tuple[str, ItemKey]], most: int) -> list[tuple[str, ItemKey]]:

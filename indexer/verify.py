@@ -113,7 +113,9 @@ def rollback(workspace: Workspace, number: int | None = None) -> int:
             earlier = [other for other in numbers if other < live]
             if not earlier:
                 raise NotReady(
-                    f"There is no generation before {live}.", where=str(workspace.generations)
+                    f"There is no generation before {live}.",
+                    where=str(workspace.generations),
+                    how="`omnisearch index status` lists those that are there.",
                 )
             number = earlier[-1]
         elif number not in numbers:

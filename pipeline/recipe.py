@@ -287,7 +287,7 @@ def train_rankers(
     Returns the rankers and their folder, or None for the folder: the rankers order held-out queries
     worse than simpler orders do, and are not made live. Their `report` says what they learned from
     and how rankers trained on a part of it order the rest. Open engines load them by `reload`.
-    `options` are settings of [rank].
+    `progress` counts queries, and from 0 again the models fitted. `options` are settings of [rank].
 
     Raises:
         NotReady: no generation yet.
@@ -323,7 +323,7 @@ def train_rankers(
             how="Import a longer log or judgments; enrich without `--until now` before training "
             "rankers.",
         )
-    rankers = training.train_rankers(data)
+    rankers = training.train_rankers(data, progress=progress)
     rankers.report["checkpoint"] = snapshot.encoder.checkpoint
     rankers.report["learned_from"] = learned_from
     return rankers, published.save_rankers(space, rankers) if rankers.order else None
@@ -343,8 +343,8 @@ def teach(
             default the encoder of the items' text, as it was before it was tuned, else MiniLM.
 
     Returns:
-        Counts, and the teacher's nDCG@10 on held-out queries beside that of the order before it. If
-        it is not `better`, its grades are not used.
+        Counts, what was `left_out` and why, and the teacher's nDCG@10 on held-out queries beside
+        that of the order before it. If it is not `better`, its grades are not used.
 
     Raises:
         NotReady: no generation yet, or too few judged queries.

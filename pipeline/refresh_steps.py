@@ -38,6 +38,7 @@ from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import NO_LIMIT, whole_log
 from omnisearch.data.workspace.errors import Busy, Corrupt, InputError, NothingToLearn
 from omnisearch.data.workspace.locks import locked
+from omnisearch.enrichment.told import sentences
 from omnisearch.pipeline import recipe
 from omnisearch.pipeline import refresh_rules as rules
 from omnisearch.pipeline.refresh_rules import Run, catalogue
@@ -86,11 +87,7 @@ def _feedback(run: Run) -> Result:
 def _enrich(run: Run, *names: str, **options: Any) -> Result:
     found = recipe.enrich(run.space, *names, progress=run.progress, **options)
     run.stale = None
-    told = []
-    for name, counts in found.items():
-        figures = [f"{key.replace('_', ' ')} {value}" for key, value in counts.items() if value]
-        told.append(f"enrich {name}: {', '.join(figures)}.")
-    return True, told
+    return True, [each for name, counts in found.items() for each in sentences(name, counts)]
 
 
 def _boards(run: Run) -> Result:

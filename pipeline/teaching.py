@@ -7,6 +7,7 @@ Its grades are the soft labels of the rankers and of the text encoder
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta
 from omnisearch.data.catalogue.soft_labels import (
@@ -123,6 +125,29 @@ def _judged(db: sqlite_utils.Database) -> Judged:
     return {query: gains[query] for query in _drawn(gains, MOST_QUERIES)}
 
 
+def _left_out(db: sqlite_utils.Database, judged: Judged, held_out: set[str]) -> list[LeftOut]:
+    """The judgments that the teacher does not learn from."""
+    queries = {query for (query,) in db.conn.execute("SELECT DISTINCT query FROM judgments")}
+    free = queries - evaluation_queries(db)
+    many = (len(items) for query, items in judged.items() if query not in held_out)
+    return some(
+        [
+            LeftOut(len(queries) - len(free), "judged queries", "search is measured by them"),
+            LeftOut(
+                len(free) - len(judged),
+                "judged queries",
+                f"a teacher learns from {MOST_QUERIES:,} at most",
+            ),
+            LeftOut(len(held_out), "judged queries", "this teacher is measured by them"),
+            LeftOut(
+                sum(max(0, count - MOST_JUDGED) for count in many),
+                "judged items",
+                f"a teacher reads {MOST_JUDGED} of a query at most",
+            ),
+        ]
+    )
+
+
 def _usual_backbone(db: sqlite_utils.Database) -> str:
     """The encoder of the items' text, as it was before it was tuned; else MiniLM."""
     tuned = (get_meta(db, TUNED_NOTE) or {}).get("begin") or {}
@@ -173,7 +198,8 @@ def _teacher(
     texts = _texts(db, {item for items in learned.values() for item in items})
     teacher.prune([*map(normalise_query, learned), *texts.values()])
     teach(teacher, _pairs(learned, texts), progress)
-    figures: dict[str, Any] = {"learned_queries": len(learned)}
+    left_out = [asdict(each) for each in _left_out(db, judged, held_out)]
+    figures: dict[str, Any] = {"learned_queries": len(learned), "left_out": left_out}
     figures |= _measured(teacher, db, engine, judged, sorted(held_out))
     name = learned_from[:16]
     if figures["better"]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import kind_of
 from omnisearch.data.importers.readers import format_of
 from omnisearch.data.importers.rows import KINDS
@@ -22,6 +23,7 @@ from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import vectors_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import explained
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, InputError
 from omnisearch.data.workspace.files import sha256_file
 from omnisearch.pipeline import recipe
@@ -31,6 +33,7 @@ POLL = 0.5  # seconds between two looks at the folder
 SETTLED = 1.0  # seconds without a change after which a file is taken as written
 AGAIN = 30.0  # seconds until what failed for a reason outside the file is tried again
 _UNFINISHED = (".tmp", ".part")
+_VECTORS = "vectors"
 
 State = tuple[int, ...]  # inode, size and time of a file, and of the id list beside it
 
@@ -40,9 +43,9 @@ class Watch:
     """A folder being watched.
 
     Attributes:
-        kind: of the rows of files whose names do not tell it.
+        kind: of the rows of files whose names and columns do not tell it.
         seen: file → its state, and since when it has had it.
-        done: file → the state in which it was imported or refused.
+        done: file → the state in which it was imported, refused or left alone.
         torn: files that changed while they were imported.
         later: file → when it is tried again.
         said: what was told last of the index.
@@ -103,7 +106,12 @@ class Watch:
             and self.done.get(path) != state
             and self.later.get(path, 0.0) <= now
         ]
-        return [(path, found[path]) for path in sorted(ready, key=self._order)]
+        kinds = {path: self._kind(path) for path in ready}
+        for path in ready:
+            if kinds[path] is None:
+                self._leave(path, found[path])
+        ours = [(path, kind) for path, kind in kinds.items() if kind]
+        return [(path, found[path]) for path, _ in sorted(ours, key=_order)]
 
     def _files(self) -> Iterator[tuple[Path, State]]:
         try:
@@ -112,22 +120,33 @@ class Watch:
             return
         for path in paths:
             hidden = path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED)
-            if not hidden and (vectors_of(path) or self._kind(path)) and path.is_file():
+            if not hidden and path.is_file():
                 state = _state(path)
                 if state:
                     yield path, state
 
     def _kind(self, path: Path) -> str | None:
-        return kind_of(path) or (self.kind if format_of(path) else None)
+        """The kind of a file's rows, or 'vectors'; None if neither name nor columns tell it."""
+        if vectors_of(path):
+            return _VECTORS
+        if kind := kind_of(path):
+            return kind
+        feed = found_feed(path)
+        return feed.kind if feed else (self.kind if format_of(path) else None)
 
-    def _order(self, path: Path) -> tuple[int, str]:
-        kind = None if vectors_of(path) else self._kind(path)
-        return (KINDS.index(kind) if kind else len(KINDS), path.name)
+    def _leave(self, path: Path, state: State) -> None:
+        """Leave a file alone until it changes."""
+        self.done[path] = state
+        if format_of(path) not in (None, "txt"):  # of pictures and notes nothing is expected
+            self.tell(
+                f"{_shown(path)} was left alone: neither its name nor its columns tell what its "
+                "rows are. Name it by its kind, such as products.csv, or give --kind."
+            )
 
     def take(self, path: Path, state: State) -> None:
         """Import a file, unless it was imported as it is before this watch began."""
         self.later.pop(path, None)
-        shown = os.fsencode(path.name).decode("utf-8", "replace")
+        shown = _shown(path)
         try:
             if shown != path.name:
                 raise InputError("Its name is not UTF-8.", how="Rename it.")
@@ -147,7 +166,8 @@ class Watch:
             return
         refused = f", {report.refused:,} refused, see {report.rejects}" if report.refused else ""
         values = f", {report.left_out:,} values left out" if report.left_out else ""
-        self.tell(f"{shown}: {report.rows:,} rows, {report.changed:,} changed{values}{refused}.")
+        rows = counted(report.rows, "row")
+        self.tell(f"{shown}: {rows}, {report.changed:,} changed{values}{refused}.")
         if report.changed:
             self.update_at = 0.0
         if _state(path) == state:
@@ -201,6 +221,15 @@ class Watch:
     def _live(self) -> str:
         current = self.space.current
         return current.read_text("utf-8", "replace").strip() if current.exists() else ""
+
+
+def _order(file: tuple[Path, str]) -> tuple[int, str]:
+    path, kind = file
+    return (len(KINDS) if kind == _VECTORS else KINDS.index(kind), path.name)
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def _state(path: Path) -> State | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.ranker.features import feature_names, l1_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
@@ -81,6 +82,7 @@ class Part:
 def train_rankers(
     data: RankingData,
     config: RankerConfig = RankerConfig(),
+    progress: Progress | None = None,
 ) -> Rankers:
     """Measure L1 and L2 on queries held out of their training, then train them on all queries.
 
@@ -90,7 +92,7 @@ def train_rankers(
     feature as an ordering, over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of
     labelled`); the order that `chosen_order` picks by the latter; the importance of features; and
     the numbers of rows and queries; what was `left_out`, and why. The measured models were trained
-    only on the other queries.
+    only on the other queries. `progress` counts, from 0, the models that are fitted.
 
     Raises:
         InputError: shapes do not agree.
@@ -100,7 +102,10 @@ def train_rankers(
     kept_back = _held_out(data.groups, config)
     everyone = np.ones(len(data), bool)
     test = Part.of(data, kept_back)
-    taught = _teaches(data, kept_back, test, config)
+    graded = data.taught is not None and np.isfinite(data.taught).any()
+    trainings = 4 if graded else 2
+    tell = _Fitted(progress, trainings * (1 + len(LABELS)))
+    taught = _teaches(data, kept_back, test, config, tell)
     learned_from = data.with_taught() if taught else data
     whole, train = (Part.of(learned_from, rows) for rows in (everyone, ~kept_back))
     if not any(whole.sizes().values()):
@@ -109,7 +114,7 @@ def train_rankers(
             "labels.",
             how="Import engagements or judgments of queries that retrieve more than one item.",
         )
-    l1, l2 = _fit(whole, config)
+    l1, l2 = _fit(whole, config, tell)
     report: dict[str, Any] = {
         "rows": len(data),
         "queries": len(np.unique(data.groups)),
@@ -125,7 +130,7 @@ def train_rankers(
     }
     measurable = [label for label in LABELS if test.sizes()[label] and train.sizes()[label]]
     if measurable:
-        l1_of_others, l2_of_others = _fit(train, config)
+        l1_of_others, l2_of_others = _fit(train, config, tell)
         weight = config.relevance_weight
         among = {label: lists for label, lists in test.labelled.items() if len(lists.sizes)}
         values = {
@@ -142,7 +147,32 @@ def train_rankers(
             report["importance"][label] = _importance(lists, getattr(l2_of_others, label))
         elif whole.sizes()[label]:
             report["importance"][label] = _importance(whole.all[label], getattr(l2, label))
+    tell.all()
     return Rankers(l1, l2, report)
+
+
+@dataclass
+class _Fitted:
+    """Counts the models that are fitted: at most `most`, fewer if labels of a kind are missing."""
+
+    progress: Progress | None
+    most: int
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self._tell()
+
+    def one(self) -> None:
+        self.done += 1
+        self._tell()
+
+    def all(self) -> None:
+        self.done = self.most
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress:
+            self.progress(self.done, self.most)
 
 
 def _alike(data: RankingData, whole: Part) -> list[LeftOut]:
@@ -156,7 +186,9 @@ def _alike(data: RankingData, whole: Part) -> list[LeftOut]:
     return some(found)
 
 
-def _teaches(data: RankingData, kept_back: np.ndarray, test: Part, config: RankerConfig) -> bool:
+def _teaches(
+    data: RankingData, kept_back: np.ndarray, test: Part, config: RankerConfig, tell: _Fitted
+) -> bool:
     """Whether L2 orders held-out judged candidates better if it learns from a teacher's grades too.
 
     The order among all candidates cannot tell: where what nobody judged counts as irrelevant, even
@@ -170,22 +202,24 @@ def _teaches(data: RankingData, kept_back: np.ndarray, test: Part, config: Ranke
         part = Part.of(learned_from, ~kept_back)
         if not part.sizes()["relevance"]:
             return False
-        _, l2 = _fit(part, config)
+        _, l2 = _fit(part, config, tell)
         found.append(ndcg(judged, l2.score(judged.X, config.relevance_weight)).mean())
     before, after = found
     return bool(after > before)
 
 
-def _fit(part: Part, config: RankerConfig) -> tuple[Linear, L2]:
+def _fit(part: Part, config: RankerConfig, tell: _Fitted) -> tuple[Linear, L2]:
     """L1 from both kinds of labels, and an L2 head for each; at least one has queries."""
     usable = {label: lists for label, lists in part.all.items() if len(lists.sizes)}
     learned_from = sum(len(lists.sizes) for lists in usable.values())
     strength = config.l1_prior / learned_from
     l1 = Linear.fit(list(usable.values()), l1_names(), strength, starter())
+    tell.one()
     judged = {"relevance": part.labelled["relevance"]}
-    heads = {
-        label: Head.fit(each, judged.get(label), config.network) for label, each in usable.items()
-    }
+    heads = {}
+    for label, each in usable.items():
+        heads[label] = Head.fit(each, judged.get(label), config.network)
+        tell.one()
     return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
 

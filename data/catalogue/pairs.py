@@ -94,7 +94,7 @@ def training_pairs(
     if not may_be_none and not any(table.num_rows for table in tables.values()):
         raise NothingToLearn(
             "The log has no engagements to train on.",
-            where=f"events before {day(split.train_until)}",
+            where=f"events before {day(split.train_until)}" if split.train_until > 0 else "",
             how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
         )
     return tables

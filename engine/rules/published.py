@@ -76,7 +76,7 @@ def roll_back(workspace: Workspace, number: int | None = None) -> int:
             earlier = [each for each in numbers if live is None or each < live]
             number = max(earlier, default=0)
         if number not in numbers:
-            known = f"There are {', '.join(map(str, numbers))}." if numbers else ""
+            known = f"Existing versions: {', '.join(map(str, numbers))}." if numbers else ""
             what = (
                 f"There is no version {number} of the rules."
                 if number

@@ -31,7 +31,7 @@ class Outcome:
     how: str
 
     def __str__(self) -> str:
-        return f"{self.vectors:,} {self.how}"
+        return f"{self.vectors:,} vectors ({self.how})" if self.vectors else "no vectors"
 
 
 def embed_graph(

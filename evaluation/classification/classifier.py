@@ -74,9 +74,13 @@ def choose(
     grid: Sequence[Settings] = GRID,
     progress: Progress | None = None,
 ) -> Settings:
-    """The settings with the best precision@1 on the validation split, averaged over levels."""
+    """The settings with the best precision@1 on the validation split, averaged over levels.
+
+    `progress` counts passes over the training split; those that are not needed are skipped.
+    """
     best, chosen = -1.0, grid[0]
-    for done, settings in enumerate(grid, 1):
+    before, most = 0, sum(settings.epochs for settings in grid)
+    for settings in grid:
         since = 0
         for epoch, model in enumerate(_epochs(train, settings, seed=0), 1):
             value = float(precision(measured(hits_at_1, model, valid)).mean())
@@ -84,16 +88,29 @@ def choose(
             if value > best or (value == best and settings.hidden == chosen.hidden):
                 # Ties go to the longer training: the first epoch may be right by luck.
                 best, chosen = value, replace(settings, epochs=epoch)
+            if progress:
+                progress(before + epoch, most)
             if since >= _PATIENCE:
                 break
-        if progress:
-            progress(done, len(grid))
+        before += settings.epochs
+    if progress:
+        progress(most, most)
     return chosen
 
 
-def fit(train: Examples, settings: Settings, seed: int) -> Classifier:
-    """A classifier trained for `settings.epochs`; the seed sets the weights and the batches."""
-    *_, model = _epochs(train, settings, seed)
+def fit(
+    train: Examples, settings: Settings, seed: int, progress: Progress | None = None
+) -> Classifier:
+    """A classifier trained for `settings.epochs`; the seed sets the weights and the batches.
+
+    `progress` counts passes over the examples, from 0.
+    """
+    if progress:
+        progress(0, settings.epochs)
+    for done, made in enumerate(_epochs(train, settings, seed), 1):
+        model = made
+        if progress:
+            progress(done, settings.epochs)
     return model
 
 

@@ -163,6 +163,8 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
 def train_classifier(labels: Labels, encoder: Encoder, progress: Progress | None = None) -> Stored:
     """Train a classifier of all labels, with settings chosen on the validation split.
 
+    `progress` counts the passes that choose them, and from 0 again those of the training.
+
     Raises:
         InputError: the training or validation split has no queries.
     """
@@ -178,7 +180,7 @@ def train_classifier(labels: Labels, encoder: Encoder, progress: Progress | None
         return Examples(vectors[rows], labels.targets[rows], labels.levels)
 
     settings = choose(examples(train), examples(valid), progress=progress)
-    model = fit(examples(np.arange(len(vectors))), settings, seed=0)
+    model = fit(examples(np.arange(len(vectors))), settings, seed=0, progress=progress)
     return Stored(
         model,
         settings,

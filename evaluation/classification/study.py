@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from omnisearch.data.workspace.errors import InputError, install_extra
+from omnisearch.data.workspace.progress import Progress
 from omnisearch.evaluation.classification import classifier, fasttext_baseline
 from omnisearch.evaluation.classification.classifier import Examples, Settings
 from omnisearch.evaluation.classification.fasttext_baseline import Texts
@@ -110,6 +111,7 @@ def classification_report(
     encoders: Mapping[str, Encode],
     seeds: Sequence[int] = (0, 1, 2),
     stage: Stage | None = None,
+    progress: Progress | None = None,
 ) -> ClassificationReport:
     """Measure a classifier on each encoder's frozen vectors, fastText and the majority node.
 
@@ -119,6 +121,8 @@ def classification_report(
     Args:
         encoders: name → texts to (n, d) unit float32, such as {"query tower": Encoder.queries}.
         stage: called with a description of each stage as it begins.
+        progress: counts the settings that are tried or the passes over the queries, from 0 in each
+            training.
 
     Raises:
         InputError: a split has no queries, or an encoder has fastText's name.
@@ -128,7 +132,7 @@ def classification_report(
     found = {MAJORITY: _Measured({}, [task.majority()])}
     if fasttext_baseline.available():
         tell("fastText")
-        found[FASTTEXT] = _fasttext(task, seeds)
+        found[FASTTEXT] = _fasttext(task, seeds, progress)
         notes = []
     else:
         notes = [f"fastText is not installed ({install_extra('classify')}): not compared."]
@@ -136,7 +140,7 @@ def classification_report(
         if name in found:
             raise InputError(f"An encoder cannot be named {name!r}.")
         tell(name)
-        found[name] = _classifier(task, encode(labels.queries), seeds)
+        found[name] = _classifier(task, encode(labels.queries), seeds, progress)
     return ClassificationReport(
         queries={part: len(rows) for part, rows in task.rows.items()},
         nodes=[level.stop - level.start for level in labels.levels],
@@ -212,9 +216,9 @@ def _task(labels: Labels) -> _Task:
     return _Task(labels, rows, wanted, trained)
 
 
-def _fasttext(task: _Task, seeds: Sequence[int]) -> _Measured:
+def _fasttext(task: _Task, seeds: Sequence[int], progress: Progress | None) -> _Measured:
     train, test = task.texts("train"), task.texts("test")
-    settings = fasttext_baseline.choose_fasttext(train, task.texts("valid"))
+    settings = fasttext_baseline.choose_fasttext(train, task.texts("valid"), progress)
     runs = []
     for seed in seeds:
         model = fasttext_baseline.fit_fasttext(train, settings, seed)
@@ -222,12 +226,15 @@ def _fasttext(task: _Task, seeds: Sequence[int]) -> _Measured:
     return _Measured(asdict(settings), runs)
 
 
-def _classifier(task: _Task, vectors: np.ndarray, seeds: Sequence[int]) -> _Measured:
+def _classifier(
+    task: _Task, vectors: np.ndarray, seeds: Sequence[int], progress: Progress | None
+) -> _Measured:
     train, test = task.examples("train", vectors), task.examples("test", vectors)
-    settings: Settings = classifier.choose(train, task.examples("valid", vectors))
+    valid = task.examples("valid", vectors)
+    settings: Settings = classifier.choose(train, valid, progress=progress)
     runs = []
     for seed in seeds:
-        model = classifier.fit(train, settings, seed)
+        model = classifier.fit(train, settings, seed, progress)
         runs.append(classifier.measured(hits_and_recall, model, test))
     return _Measured(asdict(settings), runs)
 

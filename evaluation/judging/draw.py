@@ -116,8 +116,8 @@ def _check_systems(systems: Sequence[str]) -> None:
     if len(systems) != 2 or len(set(systems)) != 2:
         raise InputError(
             "A judging compares two different systems.",
-            where=", ".join(systems),
-            how="Give --systems token,full.",
+            where="--systems",
+            how=f"Give --systems token,full instead of {','.join(systems)}.",
         )
     for system in systems:
         SYSTEMS.named(system, "systems")

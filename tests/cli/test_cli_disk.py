@@ -76,7 +76,7 @@ def disk(two_generations: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def run(commands: tuple[tuple[str, ...], ...], workspace: Path, files: Path) -> list[list]:
-    """The exit status and the words of each command."""
+    """The exit status and the words of each command, without the ends of its lines."""
     words = [
         command if command[0] == "fill" else (*command, "-w", str(workspace))
         for command in commands
@@ -87,7 +87,9 @@ def run(commands: tuple[tuple[str, ...], ...], workspace: Path, files: Path) -> 
         script, cwd=files, env=os.environ | temporary, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return [
+        [code, " ".join(said.split())] for code, said in json.loads(done.stdout.splitlines()[-1])
+    ]
 
 
 def contents(workspace: Path) -> dict[str, bytes]:
@@ -112,7 +114,7 @@ def test_a_full_disk(left: int, disk: Path, two_generations: Path) -> None:
     results = run(tuple(commands), workspace, two_generations)
     for command, (code, said) in zip(WRITERS, results, strict=False):
         if left == 0 or code:
-            assert code == 1 and "The disk is full. " in said, (command, said)
+            assert code == 1 and "The disk is full." in said, (command, said)
     for command, (code, said) in zip(READERS, results[len(WRITERS) :], strict=True):
         assert code == 0, (command, said)
     assert left or contents(workspace) == before

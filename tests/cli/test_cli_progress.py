@@ -52,6 +52,26 @@ def test_short_work_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]
     assert told(capsys) == ["import pins.csv: 500 of 500, done in 0 s"]
 
 
+def test_counting_anew_has_the_next_title(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown.progress("candidates", "models") as advance:
+        for done in range(1, 41):
+            clock.now = done
+            advance(done, 40)
+        for done in range(3):
+            clock.now = 50 + 10 * done
+            advance(done, 2)
+    assert (
+        told(capsys)[-4:]
+        == [
+            "candidates: 40 of 40",
+            "models: 0 of 2",
+            "models: 1 of 2",
+            "models: 2 of 2",
+            "models: 2 of 2, done in 70 s",
+        ][-4:]
+    )
+
+
 def test_in_a_terminal_long_work_says_once_how_long_it_takes(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

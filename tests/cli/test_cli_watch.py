@@ -23,6 +23,14 @@ from omnisearch import SearchEngine, pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import write_vectors
 from omnisearch.data.workspace import Workspace
+from tests.data.importers.shop_feeds import (
+    ga4,
+    google_table,
+    google_xml,
+    shop,
+    shopify,
+    woocommerce,
+)
 
 SECONDS = 90.0  # a busy machine is slow
 
@@ -118,8 +126,8 @@ def test_files_that_are_there_arrive_grow_and_change(folder: Path, workspace: Pa
     (folder / "pins.jsonl").write_text(row("a"))
     (folder / "notes.txt").write_text("not ours")
     with watching(folder, workspace) as run:
-        run.wait_for("pins.jsonl: 1 rows, 1 changed.")
-        run.wait_for("engagements.jsonl: 1 rows, 1 changed.")
+        run.wait_for("pins.jsonl: 1 row, 1 changed.")
+        run.wait_for("engagements.jsonl: 1 row, 1 changed.")
         # Renamed into place.
         (folder / ".pins-b.jsonl").write_text(row("b"))
         (folder / "pins-c.jsonl.part").write_text(row("c"))
@@ -141,7 +149,7 @@ def test_files_that_are_there_arrive_grow_and_change(folder: Path, workspace: Pa
         run.wait_for("pins-f.jsonl: 2 rows, 1 changed, 1 refused", "rejects")
         # Changed.
         (folder / "pins.jsonl").write_text(row("a", "A better sofa"))
-        run.wait_for("pins.jsonl: 1 rows, 1 changed.")
+        run.wait_for("pins.jsonl: 1 row, 1 changed.")
         said = run.end()
     found = titles(workspace)
     assert found.keys() == {"a", "b", *(f"e{number}" for number in range(12)), "f", "z"}
@@ -184,10 +192,34 @@ def test_other_names_take_the_kind(folder: Path, workspace: Path) -> None:
     (folder / "stock-2031.csv").write_text("id,title\ns,A sofa\n")
     (folder / "pins.csv").write_text("id,title\np,A lamp\n")
     with watching(folder, workspace, "--kind", "products") as run:
-        run.wait_for("stock-2031.csv: 1 rows, 1 changed.")
+        run.wait_for("stock-2031.csv: 1 row, 1 changed.")
         run.end()
     assert titles(workspace) == {"p": "A lamp", "z": "A sofa"}
     assert titles(workspace, "products") == {"s": "A sofa"}
+
+
+def test_exports_of_shop_systems_may_have_any_name(folder: Path, workspace: Path) -> None:
+    goods = shop(3)
+    events = [{"name": "view_search_results", "at": 1_700_000_000, "user": "u", "term": "sofa"}]
+    ga4(folder / "bq-results-1.jsonl", events)  # its products are imported first
+    shopify(folder / "export (1).csv", goods)
+    google_xml(folder / "feed", goods)
+    google_table(folder / "feed.txt", goods)
+    woocommerce(folder / "wc-product-export.csv", goods)
+    (folder / "stock.csv").write_text("id,title\ns,A sofa\n")
+    (folder / "picture").write_bytes(b"\x89PNG")
+    with watching(folder, workspace) as run:
+        run.wait_for("bq-results-1.jsonl: ", "rows")
+        run.wait_for("stock.csv was left alone", "--kind")
+        said = run.end()
+    names = {"export (1).csv", "feed", "feed.txt", "wc-product-export.csv", "bq-results-1.jsonl"}
+    assert set(imports(workspace)[1:]) == names and imports(workspace)[-1] == "bq-results-1.jsonl"
+    assert {good.key for good in goods} <= titles(workspace, "products").keys()
+    assert said.count("stock.csv") == 1 and "picture" not in said
+    with watching(folder, workspace, "--kind", "pins") as run:  # what is known by columns is not
+        run.wait_for("stock.csv: 1 row, 1 changed.")
+        run.end()
+    assert titles(workspace) == {"s": "A sofa", "z": "A sofa"}
 
 
 def test_wrong_input(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_catalogue import COLOURS, THEMES, fill
 
+from omnisearch.data.catalogue.left_out import LeftOut
 from omnisearch.data.catalogue.pairs import training_pairs
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.soft_labels import add_grades, soft_labels
@@ -29,6 +30,7 @@ from omnisearch.encoders.training.validate import hold_out
 from omnisearch.encoders.training.warm_start import warm_config
 from omnisearch.enrichment import tuned_encoder
 from omnisearch.enrichment.text import embed_texts, refresh_texts, usual_encoder
+from omnisearch.enrichment.told import sentences
 from omnisearch.enrichment.tuned_encoder import NOTE, TEXT_NOTE, tune_encoder, when_of_use
 from omnisearch.pipeline.stale import mend
 
@@ -60,6 +62,39 @@ def test_queries_find_items_by_other_words_after_tuning(shop, backbone) -> None:
     assert right_themes(tower) >= before + 4, before
     feature = open_vectors(workspace, db, "text", "pin")
     assert feature is not None and len(feature.ids) == 120
+
+
+def test_what_of_the_log_is_not_learned_from_is_counted_with_its_reason(
+    shop, backbone, monkeypatch
+) -> None:
+    workspace, db = shop
+    monkeypatch.setattr(tuning, "PASSES", 1)
+    monkeypatch.setattr(tuned_encoder, "MOST_STEPS", 1)
+    split = time_split(db)
+    pairs = training_pairs(db, split)
+    whole = {
+        (row["query"], row["entity"], row["item_id"])
+        for name, table in pairs.items()
+        if name != "query"
+        for row in table.to_pylist()
+    }
+    with db.conn:
+        db.execute("UPDATE pins SET title = NULL, caption = NULL WHERE id < 'pin0060'")
+    counts = tune_encoder(workspace, db, str(backbone))
+    told = {each["why"]: each for each in counts["left_out"]}
+    most = tuned_encoder.BATCH
+    reasons = (
+        "the tuned encoder is measured by them",
+        f"tuning learns from {most:,} at most",
+        "their item has no text",
+    )
+    assert all(told[why]["count"] > 0 for why in reasons)
+    assert counts["pairs"] + sum(told[why]["count"] for why in reasons) == len(whole)
+    (later,) = [each for each in told.values() if each["what"].startswith("events since")]
+    assert later["count"] > 0
+    lines = sentences("tune", counts)
+    assert lines[0].startswith("enrich tune: pairs ") and "mrr" not in lines[0]
+    assert lines[1:] == [str(LeftOut(**each)) for each in counts["left_out"]]
 
 
 def right_themes(tower: TextTower) -> int:

@@ -221,7 +221,13 @@ def test_fasttext_logits_order_as_its_own_predictions_do() -> None:
 
 def test_a_kept_classifier_answers_as_before_and_damage_is_told(workspace) -> None:
     labels = labels_of(room_rows(), [])
-    stored = train_classifier(labels, Tower())
+    told: list[tuple[int, int]] = []
+    stored = train_classifier(labels, Tower(), lambda *at: told.append(at))
+    begins = told.index((0, stored.settings.epochs))  # of the training, after the choice
+    assert len(told[:begins]) > 10 and told[begins - 1] == (240, 240)
+    assert told[begins:] == [
+        (done, stored.settings.epochs) for done in range(stored.settings.epochs + 1)
+    ]
     path = write_classifier(workspace, "rooms", stored)
     assert path == classifier_path(workspace, "rooms")
     again = read_classifier(workspace, "rooms")

@@ -55,6 +55,29 @@ def test_it_grades_first_results_and_learns_from_no_measured_query(shop, backbon
     assert 0 < counts["ndcg"] <= 1 and 0 < counts["ndcg_judged_before"] <= 1
 
 
+def test_what_it_does_not_learn_from_is_counted_with_its_reason(
+    shop, backbone, monkeypatch, capsys
+) -> None:
+    with closing(open_catalogue(shop.catalogue)) as db:
+        asked = {query for (query,) in db.execute("SELECT DISTINCT query FROM judgments")}
+        measured = asked & evaluation_queries(db)
+    monkeypatch.setattr(teaching, "MOST_QUERIES", len(asked) - len(measured) - 2)
+    monkeypatch.setattr(teaching, "MOST_JUDGED", 1)
+    counts = pipeline.teach(shop, str(backbone))
+    told = {(each["what"], each["why"]): each["count"] for each in counts["left_out"]}
+    by_why = {why: count for (what, why), count in told.items() if what == "judged queries"}
+    assert by_why["search is measured by them"] == len(measured) > 0
+    assert by_why[f"a teacher learns from {teaching.MOST_QUERIES:,} at most"] == 2
+    held_out = by_why["this teacher is measured by them"]
+    assert sum(by_why.values()) + counts["learned_queries"] == len(asked) and held_out > 0
+    assert told["judged items", "a teacher reads 1 of a query at most"] > 0
+    assert pipeline.teach(shop, str(backbone))["left_out"] == counts["left_out"]  # not taught again
+    show_teacher(counts)
+    lines = capsys.readouterr().out.splitlines()
+    told_of = f"Left out: judged queries ({len(measured)}): search is measured by them."
+    assert told_of in lines and not any("ndcg" in line or "{" in line for line in lines)
+
+
 def test_the_rankers_learn_from_its_grades(shop, backbone, monkeypatch) -> None:
     without, _ = pipeline.train_rankers(shop)
     pipeline.teach(shop, str(backbone))

@@ -34,6 +34,21 @@ def test_each_head_orders_unseen_queries_better_than_any_single_feature(rankers:
         assert ndcg(lists, scores).mean() > best + 0.01, label
 
 
+@pytest.mark.parametrize("taught", [False, True])
+def test_the_fitting_tells_how_far_it_is(taught: bool) -> None:
+    data = ranking_data(40)
+    grades = np.where(np.isnan(data.relevance), 1, nan).astype(np.float32)
+    told: list[tuple[int, int]] = []
+    train_rankers(
+        replace(data, engagement=unknown(data), taught=grades) if taught else data,
+        FAST,
+        lambda done, total: told.append((done, total)),
+    )
+    total = 12 if taught else 6
+    assert told[0] == (0, total) and told[-1] == (total, total) and len(told) > 4
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
 def test_the_report_measures_held_out_queries_and_every_ordering(rankers: Rankers) -> None:
     report = rankers.report
     assert report["rows"] == 6000 and report["queries"] == 150

@@ -1,0 +1,107 @@
+"""What commands print: words and dates that a reader knows, and a failure that is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from omnisearch.cli import cache, export, index
+from omnisearch.cli.main import app
+from omnisearch.data.workspace.counts import counted
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.enrichment.graph.embeddings import Outcome
+from omnisearch.enrichment.told import sentences
+
+
+def run(*words: object) -> str:
+    """What a command that succeeds prints, piped, 80 columns wide."""
+    done = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop of two products, found by their words alone."""
+    folder = tmp_path_factory.mktemp("outputs")
+    (folder / "products.csv").write_text("id,title\na,A sofa\nb,A lamp\n")
+    run("import", folder / "products.csv", "-w", folder / "shop")
+    return folder / "shop"
+
+
+def test_a_count_has_the_number_of_its_thing() -> None:
+    assert [counted(n, "rule") for n in (0, 1, 1200)] == ["0 rules", "1 rule", "1,200 rules"]
+    assert [counted(n, "query", "queries") for n in (1, 2)] == ["1 query", "2 queries"]
+
+
+@pytest.mark.parametrize("command", ["stats", "clear"])
+def test_the_cache_of_no_workspace_is_an_error(command: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["cache", command, "-w", str(tmp_path / "none")])
+    assert isinstance(done.exception, NotReady) and "omnisearch import" in done.exception.how
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_cache_is_told_in_words_and_dates(shop: Path) -> None:
+    said = run("cache", "stats", "-w", shop)
+    assert "embeddings kept" in said and "30 days" in said and "_" not in said.split("\n", 1)[1]
+    assert {"entries", "oldest_days"} <= json.loads(run("cache", "stats", "-w", shop, "--json"))[
+        "data"
+    ].keys()
+    assert cache._ago(0.0).endswith(" UTC") and cache._ago(None) is None
+
+
+def test_rules_are_counted_and_without_any_there_is_no_empty_table(
+    shop: Path, tmp_path: Path
+) -> None:
+    said = run("rules", "list", "-w", shop)
+    assert said.startswith("No rules are live.") and "rules apply" in said and "━" not in said
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = 1\n[[hide]]\nquery = "sofa"\nitem = "product/a"\n')
+    assert "1 rule, no fault." in run("rules", "check", rules, "-w", shop)
+    assert "1 rule is live, as version 1." in run("rules", "apply", rules, "-w", shop)
+
+
+def test_entities_of_an_index_are_in_the_plural(monkeypatch, capsys) -> None:
+    kinds = {"product": {"rows": 156}, "pin": {"rows": 0}, "query": {"rows": 1}}
+    made = {"number": 1, "live": True, "created_at": 0, "entities": kinds, "spaces": {}}
+    found = {"generations": [{**made, "checkpoint": "0" * 16}]}
+    monkeypatch.setattr("omnisearch.indexer.verify.status", lambda space: found)
+    monkeypatch.setattr("omnisearch.data.workspace.Workspace.open", lambda root: root)
+    index.status(Path("shop"))
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "156 products" in said and "1 query" in said and "1970-01-01" in said
+
+
+def test_an_enricher_says_dates_and_words() -> None:
+    counts = {"items_changed": 1200, "engaged_until": 1_700_000_000, "train_again": True}
+    assert sentences("queries", counts) == [
+        "enrich queries: items changed 1,200, engaged until 2023-11-14 22:13 UTC"
+    ]
+    made = {"pinsage": Outcome(0, "nothing"), "itemsage": Outcome(1200, "trained")}
+    assert sentences("graph", made) == [
+        "enrich graph: pinsage no vectors, itemsage 1,200 vectors (trained)"
+    ]
+    (line,) = sentences("tune", {"mrr_e5": 0.1, "mrr_before": 0.1, "mrr_after": 0.2, "dim": 384})
+    assert line == (
+        "enrich tune: mean reciprocal rank of e5 0.1, mean reciprocal rank before 0.1, after 0.2, "
+        "dimensions 384"
+    )
+
+
+def test_the_loss_of_an_export_is_a_share() -> None:
+    assert export._percent(0.0049) == "0.49%" and export._percent(None) is None
+
+
+def test_an_encoder_that_is_missing_is_trained_under_its_name(shop: Path) -> None:
+    done = CliRunner().invoke(app, ["index", "build", "--name", "warm", "-w", str(shop)])
+    assert isinstance(done.exception, NotReady)
+    assert done.exception.how == "Run `omnisearch train --name warm`."
+
+
+def test_without_a_log_no_day_of_1970_is_named(shop: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "--preset", "tiny", "-w", str(shop)])
+    assert isinstance(done.exception, NotReady)
+    assert "no engagements" in done.exception.what and "1970" not in str(done.exception)
