@@ -68,6 +68,14 @@ class Attribute:
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
+    def nodes(self) -> frozenset[str]:
+        """The compared forms of all values, and of a path of those above them."""
+        if self.kind != "path":
+            return frozenset(self.place)
+        split = (text.split(STEP) for text in self.place)
+        return frozenset(STEP.join(parts[: end + 1]) for parts in split for end in range(len(parts)))
+
+    @cached_property
     def counts(self) -> np.ndarray:
         """int64 (v,): how many items have each value."""
         places = [codes for _, codes in self.entries.values()]
@@ -225,6 +233,16 @@ class Attributes:
             if known not in self._found:
                 self._found[known] = _attribute(known, self._columns[known], self._kinds.get(known))
             return self._found[known]
+
+    def filter_on(self, name: str, value: str) -> str | None:
+        """The filter that keeps the items with a value, and those below it; None if no item has an
+        attribute of this very name with it, or the syntax of filters cannot say it."""
+        if name not in self._columns:
+            return None
+        attribute, found = self.named(name), f"{name}={value}"
+        if attribute.folded(value) not in attribute.nodes or "|" in value:
+            return None
+        return found
 
     @property
     def out_of_stock(self) -> bool:

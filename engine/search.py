@@ -83,6 +83,7 @@ class SearchEngine:
             spaces=chosen is None or not _by_words_alone(chosen),
             later=chosen is not None,
             with_rules=with_rules,
+            hides_out_of_stock=config.out_of_stock == "hide",
         )
         cache = QueryCache.open_default(workspace, config)
         return cls(workspace, snapshot, cache, config, token_backend, system)
@@ -182,6 +183,7 @@ class SearchEngine:
             threads=config.model_threads,
             rerank=config.rerank > 0,
             like=None if self._only else self._snapshot,
+            hides_out_of_stock=config.out_of_stock == "hide",
         )
 
     def swap(self, snapshot: Snapshot) -> None:
