@@ -73,7 +73,9 @@ class Attribute:
         if self.kind != "path":
             return frozenset(self.place)
         split = (text.split(STEP) for text in self.place)
-        return frozenset(STEP.join(parts[: end + 1]) for parts in split for end in range(len(parts)))
+        return frozenset(
+            STEP.join(parts[: end + 1]) for parts in split for end in range(len(parts))
+        )
 
     @cached_property
     def counts(self) -> np.ndarray:
