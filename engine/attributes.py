@@ -4,7 +4,7 @@ and which items meet a condition."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -68,14 +68,16 @@ class Attribute:
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
-    def nodes(self) -> frozenset[str]:
-        """The compared forms of all values, and of a path of those above them."""
-        if self.kind != "path":
-            return frozenset(self.place)
-        split = (text.split(STEP) for text in self.place)
-        return frozenset(
-            STEP.join(parts[: end + 1]) for parts in split for end in range(len(parts))
-        )
+    def nodes(self) -> dict[str, int]:
+        """How often items have each value, by its compared form; of a path also those above it,
+        which count what lies below them."""
+        found: dict[str, int] = {}
+        for text, place in self.place.items():
+            parts = text.split(STEP) if self.kind == "path" else [text]
+            for end in range(1, len(parts) + 1):
+                node = STEP.join(parts[:end])
+                found[node] = found.get(node, 0) + int(self.counts[place])
+        return found
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -236,15 +238,16 @@ class Attributes:
                 self._found[known] = _attribute(known, self._columns[known], self._kinds.get(known))
             return self._found[known]
 
-    def filter_on(self, name: str, value: str) -> str | None:
-        """The filter that keeps the items with a value, and those below it; None if no item has an
-        attribute of this very name with it, or the syntax of filters cannot say it."""
-        if name not in self._columns:
-            return None
-        attribute, found = self.named(name), f"{name}={value}"
-        if attribute.folded(value) not in attribute.nodes or "|" in value:
-            return None
-        return found
+    def filter_on(self, names: Sequence[str], value: str) -> str | None:
+        """The filter on one of these attributes that keeps the most items with a value, or with one
+        below it; None if no item has it, or the syntax of filters cannot say it."""
+        best, most = None, 0
+        for name in names if "|" not in value else ():
+            attribute = self.named(name) if name in self._columns else None
+            count = attribute.nodes.get(attribute.folded(value), 0) if attribute else 0
+            if count > most:
+                best, most = f"{name}={value}", count
+        return best
 
     @property
     def out_of_stock(self) -> bool:

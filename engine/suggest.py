@@ -46,6 +46,8 @@ class Suggester:
     def __init__(self, sources: tuple[Entries, ...], attributes: Attributes | None = None) -> None:
         """`attributes`: of the generation's items, for the filters of brands and categories."""
         self._sources, self._attributes = sources, attributes
+        for names in _ATTRIBUTES.values() if attributes else ():
+            attributes.filter_on(names, "")  # what it reads is read now, not while somebody types
 
     def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
         """At most k texts of which a word begins with `prefix`, the best first.
@@ -89,13 +91,8 @@ class Suggester:
 
     def _suggestion(self, found: Found) -> Suggestion:
         part, kind = matched_part(found.text, found.key), KINDS[found.kind]
+        narrowed = None
+        if self._attributes and kind in _ATTRIBUTES:
+            narrowed = self._attributes.filter_on(_ATTRIBUTES[kind], found.text)
         marked = [part] if part else []
-        filter_ = self._filter(kind, found.text)
-        return Suggestion(found.text, kind, found.counted, marked, found.typos, filter_)
-
-    def _filter(self, kind: str, text: str) -> str | None:
-        if self._attributes is None:
-            return None
-        names = _ATTRIBUTES.get(kind, ())
-        found = (self._attributes.filter_on(name, text) for name in names)
-        return next(filter(None, found), None)
+        return Suggestion(found.text, kind, found.counted, marked, found.typos, narrowed)

@@ -88,7 +88,7 @@ class Generation:
         return None if measured is None else measured["cosine"]
 
     def suggested_without(self, hidden: Mapping[str, np.ndarray]) -> tuple[Entries, ...]:
-        """`suggestions` as if some items were not there, in a tenth of a second at most.
+        """`suggestions` as if some items were not there.
 
         Args:
             hidden: entity type → bool (n,) over the rows of its table.

@@ -79,6 +79,8 @@ class Matching:
         said = stems_of(text)
         for start, stem in enumerate(said):
             for length in self._phrase_lengths.get(stem, ()):
+                if start + length > len(said):
+                    break
                 phrase = said[start : start + length]
                 for at in self._phrases.get(phrase, ()):
                     yield phrase, at
