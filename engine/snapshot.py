@@ -22,7 +22,6 @@ from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_expo
 from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
 from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.compounds import Compounds
-from omnisearch.engine.config import engine_config
 from omnisearch.engine.filters import OUT_OF_STOCK
 from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
@@ -245,25 +244,6 @@ def open_snapshot(
     if generation.suggestions:
         _ = snapshot.suggester
     return snapshot
-
-
-def open_suggester(workspace: Workspace) -> Suggester:
-    """What suggests from the live generation, without what else searches need.
-
-    Raises:
-        NotReady: there is no generation. Corrupt: a file of it or of the rules is damaged.
-    """
-    generation = Generation.open(workspace, spaces=False, encoder=False)
-    hides = engine_config(workspace).out_of_stock == "hide"
-    return Snapshot(
-        generation,
-        NoEncoder(),
-        None,
-        data_time(generation),
-        rules=load_rules(workspace),
-        kinds=attribute_kinds(workspace),
-        hides_out_of_stock=hides,
-    ).suggester
 
 
 def _live_rules(workspace: Workspace, like: Snapshot | None) -> Rules | None:

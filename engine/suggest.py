@@ -46,8 +46,9 @@ class Suggester:
     def __init__(self, sources: tuple[Entries, ...], attributes: Attributes | None = None) -> None:
         """`attributes`: of the generation's items, for the filters of brands and categories."""
         self._sources, self._attributes = sources, attributes
-        for names in _ATTRIBUTES.values() if attributes else ():
-            attributes.filter_on(names, "")  # what it reads is read now, not while somebody types
+        if attributes:  # what filters need is read now, not while somebody types
+            for names in _ATTRIBUTES.values():
+                attributes.filter_on(names, "")
 
     def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
         """At most k texts of which a word begins with `prefix`, the best first.

@@ -16,8 +16,7 @@ from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.rules.file import read_rules
 from omnisearch.engine.rules.published import publish_rules, remove_rules
-from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.snapshot import open_suggester
+from omnisearch.engine.search import SearchEngine, open_suggester
 from omnisearch.engine.suggest import Suggester
 from omnisearch.indexer.parts.suggest_open import open_queries
 from omnisearch.indexer.parts.suggest_write import write_queries
