@@ -34,7 +34,7 @@ def suggest(
 ) -> None:
     """Suggest searches that begin with a text: queries of the log, categories, brands, titles."""
     from omnisearch.data.workspace import Workspace
-    from omnisearch.engine.suggest import open_suggester
+    from omnisearch.engine.search import open_suggester
 
     found = open_suggester(Workspace.open(workspace)).suggest(prefix, k, language)
     if json:

@@ -4,7 +4,7 @@ and which items meet a condition."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.settings import table_of_settings
-from omnisearch.engine.filter_syntax import Condition
+from omnisearch.engine.filter_syntax import LONGEST, Condition, filter_by
 from omnisearch.engine.tally import Tally
 from omnisearch.indexer.parts.attributes import Column, used
 from omnisearch.indexer.parts.table import ItemTable
@@ -69,6 +69,18 @@ class Attribute:
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
     _tallies: dict[str, Tally] = field(default_factory=dict)
     _nodes: dict[int, tuple[list[str], np.ndarray]] = field(default_factory=dict)
+
+    @cached_property
+    def having(self) -> dict[str, int]:
+        """How often items have each value, by its compared form; of a path also those above it,
+        which count what lies below them."""
+        found: dict[str, int] = {}
+        for text, place in self.place.items():
+            parts = text.split(STEP) if self.kind == "path" else [text]
+            for end in range(1, len(parts) + 1):
+                node = STEP.join(parts[:end])
+                found[node] = found.get(node, 0) + int(self.counts[place])
+        return found
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -264,6 +276,17 @@ class Attributes:
             if known not in self._found:
                 self._found[known] = _attribute(known, self._columns[known], self._kinds.get(known))
             return self._found[known]
+
+    def filter_on(self, names: Sequence[str], value: str) -> str | None:
+        """The filter on one of these attributes that keeps the most items with a value, or with one
+        below it; None if no item has it, or the filter would be too long."""
+        best, most = "", 0
+        for name in names:
+            attribute = self.named(name) if name in self._columns else None
+            count = attribute.having.get(attribute.folded(value), 0) if attribute else 0
+            if count > most:
+                best, most = filter_by(name, value), count
+        return best if 0 < len(best) <= LONGEST else None
 
     @property
     def out_of_stock(self) -> bool:

@@ -46,6 +46,8 @@ class LocalIndex:
             return found
         # A mask of all but a few makes a search slower: leave these out of what was found.
         shown = ~hidden[found.rows]
+        if shown.all():
+            return found
         if np.count_nonzero(shown) < _LEFT * len(shown):
             return self._within(request, ~hidden if allowed is None else allowed & ~hidden)
         return SourceResult(found.entity, found.rows[shown], found.scores[shown])

@@ -19,6 +19,7 @@ from omnisearch.engine.context import SearchContext
 from omnisearch.engine.index import Index, Items
 from omnisearch.engine.query import Query
 from omnisearch.engine.rules.acting import Pin
+from omnisearch.engine.rules.rule import MOST_PLACES
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES, Source
 from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
@@ -201,8 +202,8 @@ def moved(ranking: Ranking, moves: np.ndarray) -> Ranking:
     more goes first.
     """
     by = moves[ranking.order]
-    places = np.arange(len(by))
-    again = np.lexsort((places, by, places + by))
+    # By where it goes, then by how it moves, then by where it was: almost in order, so quick.
+    again = np.argsort((np.arange(len(by)) + by) * 4 * MOST_PLACES + by, kind="stable")
     return replace(ranking, order=ranking.order[again], bounded=ranking.bounded[again])
 
 

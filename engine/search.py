@@ -8,16 +8,20 @@ from pathlib import Path
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.encoders.no_encoder import NoEncoder
+from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.config import EngineConfig, engine_config
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.response import Response
+from omnisearch.engine.rules.published import load_rules
 from omnisearch.engine.searcher import Searcher
-from omnisearch.engine.snapshot import Snapshot, open_snapshot
+from omnisearch.engine.snapshot import Snapshot, data_time, open_snapshot
 from omnisearch.engine.sources import sources_of
-from omnisearch.engine.suggest import Suggestion
+from omnisearch.engine.suggest import Suggester, Suggestion
 from omnisearch.engine.systems import SYSTEMS, System
+from omnisearch.indexer.generation import Generation
 
 
 class SearchEngine:
@@ -83,6 +87,7 @@ class SearchEngine:
             spaces=chosen is None or not _by_words_alone(chosen),
             later=chosen is not None,
             with_rules=with_rules,
+            hides_out_of_stock=config.out_of_stock == "hide",
         )
         cache = QueryCache.open_default(workspace, config)
         return cls(workspace, snapshot, cache, config, token_backend, system)
@@ -182,6 +187,7 @@ class SearchEngine:
             threads=config.model_threads,
             rerank=config.rerank > 0,
             like=None if self._only else self._snapshot,
+            hides_out_of_stock=config.out_of_stock == "hide",
         )
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -191,6 +197,25 @@ class SearchEngine:
     def close(self) -> None:
         """Write the cache's counters and close its file."""
         self.cache.close()
+
+
+def open_suggester(workspace: Workspace) -> Suggester:
+    """What suggests from the live generation, without what else searches need.
+
+    Raises:
+        NotReady: there is no generation. Corrupt: a file of it or of the rules is damaged.
+    """
+    generation = Generation.open(workspace, spaces=False, encoder=False)
+    hides = engine_config(workspace).out_of_stock == "hide"
+    return Snapshot(
+        generation,
+        NoEncoder(),
+        None,
+        data_time(generation),
+        rules=load_rules(workspace),
+        kinds=attribute_kinds(workspace),
+        hides_out_of_stock=hides,
+    ).suggester
 
 
 def _version(snapshot: Snapshot) -> int | None:

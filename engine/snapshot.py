@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_expo
 from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
 from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.compounds import Compounds
+from omnisearch.engine.filters import OUT_OF_STOCK
 from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.query import Query, query_of, read_query
@@ -52,6 +53,7 @@ class Snapshot:
         kinds: attribute → the kind of its values, where the settings say one.
         models: changes when the encoder or the reranker has to be opened anew.
         rules: the shop's rules, if any are live.
+        hides_out_of_stock: whether the settings hide what is out of stock.
     """
 
     generation: Generation
@@ -63,6 +65,7 @@ class Snapshot:
     models: tuple[object, ...] = ()
     rules: Rules | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    hides_out_of_stock: bool = False
 
     @property
     def embeds(self) -> bool:
@@ -105,10 +108,28 @@ class Snapshot:
         """The rules that act on the results of a query now; None if none does."""
         return self.ruling.acting(query, time.time()) if self.ruling else None
 
-    @cached_property
+    @property
     def suggester(self) -> Suggester:
-        """What suggests while somebody types."""
-        return Suggester(self.generation.suggestions)
+        """What suggests while somebody types: texts of items that a search for them may return.
+
+        Made anew when a rule for all queries starts or ends.
+        """
+        return self._suggesting(self.ruling.for_all(time.time()).start if self.ruling else 0.0)
+
+    @cached_property
+    def _suggesting(self) -> Callable[[float], Suggester]:
+        return lru_cache(maxsize=1)(self._suggester)
+
+    def _suggester(self, now: float) -> Suggester:
+        attributes, hidden = self.index.attributes, dict[str, np.ndarray]()
+        ruled = self.ruling.for_all(now).hidden if self.ruling else {}
+        for entity in ITEM_ENTITIES:
+            size = len(self.generation.tables[entity])
+            hidden[entity] = ruled.get(entity, np.zeros(size, bool))
+            if self.hides_out_of_stock and attributes.out_of_stock:
+                (gone,) = OUT_OF_STOCK.conditions
+                hidden[entity] = hidden[entity] | attributes.mask(gone, entity, size)
+        return Suggester(self.generation.suggested_without(hidden), attributes)
 
     def query(self, text: str, language: str | None = None) -> Query:
         """A user's text as a query, without its vector.
@@ -162,6 +183,7 @@ def open_snapshot(
     spaces: bool = True,
     later: bool = False,
     with_rules: bool = True,
+    hides_out_of_stock: bool = False,
 ) -> Snapshot:
     """Open a generation, the live one by default, with its checkpoint and the rankers if wanted.
 
@@ -174,6 +196,7 @@ def open_snapshot(
         spaces: False opens what is searched by words alone.
         later: open the query tower for the first query whose embedding is not cached.
         with_rules: False answers as without the shop's rules.
+        hides_out_of_stock: as of `Snapshot`.
 
     Raises:
         NotReady: there is no generation, or no exported teacher.
@@ -195,9 +218,14 @@ def open_snapshot(
     same = like if like is not None and like.models == models else None
     tower = LaterTower if later and generation.checkpoint != NONE else query_tower
     encoder: QueryTower = same.encoder if same else tower(workspace, generation, threads)
-    kinds = attribute_kinds(workspace)
     snapshot = Snapshot(
-        generation, encoder, None, data_time(generation), models=models, kinds=kinds
+        generation,
+        encoder,
+        None,
+        data_time(generation),
+        models=models,
+        kinds=attribute_kinds(workspace),
+        hides_out_of_stock=hides_out_of_stock,
     )
     if with_rankers and workspace.current_rankers.exists():
         named = workspace.current_rankers.read_text("utf-8", errors="replace")
@@ -213,6 +241,8 @@ def open_snapshot(
         snapshot = replace(snapshot, rules=_live_rules(workspace, like))
     # Made now: the first query, on an event loop, must not wait for it.
     _ = snapshot.compounds, snapshot.ruling
+    if generation.suggestions:
+        _ = snapshot.suggester
     return snapshot
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from omnisearch.data.text.prefixes import matched_part, typed_key
-from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.query_language import checked_language
-from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts.suggest import KINDS, Entries, Found, first_of
 
 MOST = 50
 _REMEMBERED = 10_000
+_ATTRIBUTES = {"category": ("category", "product_types"), "brand": ("brand",)}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Suggestion:
             category; of a title its items, and how often these were engaged.
         highlights: the ranges [start, end) of what was typed, in Unicode code points of `text`.
         typos: between what was typed and what was found.
+        filter: what a search can be filtered by instead, such as 'brand=Acme'; None for a query, a
+            title, and what no filter can name.
     """
 
     text: str
@@ -35,13 +37,18 @@ class Suggestion:
     count: int
     highlights: list[tuple[int, int]]
     typos: int
+    filter: str | None = None
 
 
 class Suggester:
     """Suggests from the texts of one generation; safe for several threads."""
 
-    def __init__(self, sources: tuple[Entries, ...]) -> None:
-        self._sources = sources
+    def __init__(self, sources: tuple[Entries, ...], attributes: Attributes | None = None) -> None:
+        """`attributes`: of the generation's items, for the filters of brands and categories."""
+        self._sources, self._attributes = sources, attributes
+        if attributes:  # what filters need is read now, not while somebody types
+            for names in _ATTRIBUTES.values():
+                attributes.filter_on(names, "")
 
     def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
         """At most k texts of which a word begins with `prefix`, the best first.
@@ -81,21 +88,12 @@ class Suggester:
         if not found:
             near = [part.near(key, k, language, any_first=True) for part in self._sources]
             found = first_of(near, k)
-        return tuple(map(_suggestion, found))
+        return tuple(map(self._suggestion, found))
 
-
-def _suggestion(found: Found) -> Suggestion:
-    part = matched_part(found.text, found.key)
-    return Suggestion(
-        found.text, KINDS[found.kind], found.counted, [part] if part else [], found.typos
-    )
-
-
-def open_suggester(workspace: Workspace) -> Suggester:
-    """What suggests from the live generation, without what else searches need.
-
-    Raises:
-        NotReady: there is no generation. Corrupt: a file of it is damaged.
-    """
-    generation = Generation.open(workspace, spaces=False, encoder=False)
-    return Suggester(generation.suggestions)
+    def _suggestion(self, found: Found) -> Suggestion:
+        part, kind = matched_part(found.text, found.key), KINDS[found.kind]
+        narrowed = None
+        if self._attributes and kind in _ATTRIBUTES:
+            narrowed = self._attributes.filter_on(_ATTRIBUTES[kind], found.text)
+        marked = [part] if part else []
+        return Suggestion(found.text, kind, found.counted, marked, found.typos, narrowed)

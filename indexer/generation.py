@@ -8,6 +8,7 @@ The workspace's `CURRENT` names the live one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,25 @@ class Generation:
         measured it (`indexer.floor`); None if it did not."""
         measured = self.segments[0].manifest.get("floor")
         return None if measured is None else measured["cosine"]
+
+    def suggested_without(self, hidden: Mapping[str, np.ndarray]) -> tuple[Entries, ...]:
+        """`suggestions` as if some items were not there.
+
+        Args:
+            hidden: entity type → bool (n,) over the rows of its table.
+        """
+        if not self.suggestions or not any(mask.any() for mask in hidden.values()):
+            return self.suggestions
+        gone: list[dict[str, np.ndarray]] = [{} for _ in self.segments]
+        for entity in ITEM_ENTITIES:
+            table = self.tables[entity]
+            unseen = np.append(hidden.get(entity, np.zeros(len(table), bool)), True)  # -1: dead
+            having = [at for at, each in enumerate(self.segments) if entity in each.tables]
+            for part, at in enumerate(having):
+                rows = np.arange(len(table)) if table.layout is None else table.layout.rows[part]
+                gone[at][entity] = np.flatnonzero(unseen[rows])
+        parts = [each.suggested for each in self.segments if each.suggested]
+        return (self.suggestions[0], *stacked_suggestions(parts, gone))
 
     @classmethod
     def open(

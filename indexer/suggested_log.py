@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import sqlite_utils
 
+from omnisearch.data.catalogue.changes import log_changes
 from omnisearch.data.text.prefixes import whole_key
 from omnisearch.data.text.private import looks_private
 from omnisearch.indexer.parts.suggest_write import LONGEST
@@ -34,12 +35,10 @@ def suggested_queries(
 
 
 def log_stamp(db: sqlite_utils.Database, people: int) -> list[int]:
-    """Numbers that change with the log, and with the setting."""
-    events, last = db.conn.execute(
-        "SELECT COUNT(*), COALESCE(MAX(time), 0) FROM engagements"
-    ).fetchone()
+    """Numbers that change with the log, and with the setting; reading them scans nothing."""
+    last = db.conn.execute("SELECT COALESCE(MAX(time), 0) FROM engagements").fetchone()[0]
     imported = db.conn.execute(
         "SELECT COALESCE(MAX(id), 0) FROM imports WHERE changed > 0 AND "
         "kind IN ('engagements', 'queries')"
     ).fetchone()[0]
-    return [people, events, last, imported]
+    return [people, log_changes(db), last, imported]

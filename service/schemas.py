@@ -117,6 +117,9 @@ class Suggested(BaseModel):
         description="[start, end) of what was typed, in Unicode code points of the text."
     )
     typos: int = Field(description="Between what was typed and what was found.")
+    filter: str | None = Field(
+        description="Of a brand or a category: the `filter` of a search for what is in it."
+    )
 
 
 class SuggestAnswer(BaseModel):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from omnisearch import pipeline
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 
 # On a busy machine an example may take long; what takes too long is the business of benchmarks.
@@ -71,6 +72,17 @@ def trained(tiny_workspace: Workspace, tmp_path_factory: Any) -> Workspace:
     pipeline.train(workspace, "tiny", steps=4)
     pipeline.build_index(workspace)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def a_title(trained: Workspace) -> str:
+    """A product's title in `trained` that is suggested as it is."""
+    db = open_catalogue(trained.catalogue)
+    (title,) = db.conn.execute(
+        "SELECT MIN(title) FROM products WHERE LENGTH(title) BETWEEN 12 AND 80"
+    ).fetchone()
+    db.conn.close()
+    return str(title)
 
 
 @pytest.fixture

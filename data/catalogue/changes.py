@@ -3,7 +3,8 @@
 Triggers write the table `changes` in the transaction of each change, whoever makes it: an item's
 entity type and id, under a number that only ascends; of several changes of an item the last one
 counts. A change of what an item is made of elsewhere (its boards, its vectors) is a change of the
-item. The table `engaged` has the time of each query's first engagement.
+item. The table `engaged` has the time of each query's first engagement, and
+`log_changes`, in its only row, how many events were ever added, changed or deleted.
 """
 
 from __future__ import annotations
@@ -75,6 +76,16 @@ CREATE TABLE IF NOT EXISTS engaged (
 ) WITHOUT ROWID;
 """
 TRIGGERS = _item_triggers() + _engaged_triggers()
+LOG = """
+CREATE TABLE IF NOT EXISTS log_changes (number INTEGER NOT NULL);
+INSERT INTO log_changes VALUES (0);
+""" + "".join(
+    _trigger(
+        *(f"log_{event.lower()}", event, "engagements"),
+        "UPDATE log_changes SET number = number + 1;",
+    )
+    for event in ("INSERT", "UPDATE", "DELETE")
+)
 FIRST_ENGAGED = (
     "INSERT OR REPLACE INTO engaged SELECT query, MIN(time) FROM engagements "
     "WHERE action <> 'impression' {which} GROUP BY query"
@@ -85,6 +96,12 @@ def latest_change(db: sqlite_utils.Database) -> int:
     """The number of the last change, 0 before the first."""
     row = db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
     return row[0] if row else 0
+
+
+def log_changes(db: sqlite_utils.Database) -> int:
+    """How many events of the log were ever added, changed or deleted."""
+    number: int = db.conn.execute("SELECT number FROM log_changes").fetchone()[0]
+    return number
 
 
 def changed_since(db: sqlite_utils.Database, number: int) -> dict[str, list[str]]:

@@ -78,6 +78,12 @@ def to_6(connection: sqlite3.Connection, folder: Path) -> None:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
 
 
+def to_7(connection: sqlite3.Connection, folder: Path) -> None:
+    """Count the changes of the log from now on."""
+    for statement in _statements(changes.LOG):
+        connection.execute(statement)
+
+
 def _statements(sql: str) -> Iterator[str]:
     """The statements of a script one by one: `executescript` would commit the transaction."""
     statement = ""
@@ -95,6 +101,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {
     3: to_4,
     4: to_5,
     5: to_6,
+    6: to_7,
 }
 
 

@@ -22,7 +22,7 @@ from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 if TYPE_CHECKING:
     import sqlite_utils
 
-SCHEMA_VERSION = 6  # a change of the schema is a step in `migrations`
+SCHEMA_VERSION = 7  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
@@ -112,8 +112,8 @@ CREATE TABLE IF NOT EXISTS imports (
 );
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);  -- value: JSON
 {changes.TABLES}"""
-_TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA)
-_TRIGGERS = re.findall(r"CREATE TRIGGER (\w+)", changes.TRIGGERS)
+_TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA + changes.LOG)
+_TRIGGERS = re.findall(r"CREATE TRIGGER (\w+)", changes.TRIGGERS + changes.LOG)
 
 
 opened: set[Path] = set()  # by this process: what to examine after an unexpected error
@@ -191,7 +191,7 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
         connection.execute("PRAGMA journal_mode=WAL")
         if version == 0:
             connection.executescript(
-                f"BEGIN IMMEDIATE;{_SCHEMA}{changes.TRIGGERS}"
+                f"BEGIN IMMEDIATE;{_SCHEMA}{changes.TRIGGERS}{changes.LOG}"
                 f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
             )
         elif version < SCHEMA_VERSION:

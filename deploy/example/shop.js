@@ -1,7 +1,7 @@
 // A shop's search page over OmniSearch's public API: search, facets, sort, more, feedback.
 
 import { get, marked, opened, session, show } from "./api.js";
-import { close, suggest } from "./suggest.js";
+import { close, filterOf, suggest } from "./suggest.js";
 
 const SORTS = { price: "Price, low to high", "-price": "Price, high to low", newest: "Newest" };
 const NAMES = { product_types: "Category", brand: "Brand", price: "Price", colours: "Colour" };
@@ -154,8 +154,9 @@ $("facets").addEventListener("change", ({ target: { value, checked, dataset } })
 $("sort").addEventListener("change", () => go({ ...asked(), sort: $("sort").value }));
 $("more").addEventListener("click", () => search(page + 1));
 const submit = () => {
+  const filter = filterOf();
   close();
-  go({ ...asked(), q: $("q").value, filters: [] });
+  go({ ...asked(), q: $("q").value, filters: filter ? [filter] : [] });
   $("title").focus();
 };
 $("search").addEventListener("submit", (event) => {

@@ -12,6 +12,7 @@ let asking = new AbortController();
 /** Suggest while the reader types; calls `search` when one was chosen. */
 export function suggest(search) {
   input.addEventListener("input", () => {
+    mark(-1); // what was chosen belongs to other letters
     clearTimeout(timer);
     timer = setTimeout(ask, WAIT);
   });
@@ -29,10 +30,14 @@ export function suggest(search) {
   list.addEventListener("click", (event) => {
     const option = event.target.closest("[role=option]");
     if (!option) return;
-    input.value = option.dataset.text;
-    close();
+    mark([...list.children].indexOf(option));
     search();
   });
+}
+
+/** The filter of the category or brand that is chosen, if one is. */
+export function filterOf() {
+  return list.children[chosen]?.dataset.filter;
 }
 
 /** Close the list, also if the answer is still to come. */
@@ -57,10 +62,11 @@ async function ask() {
   mark(-1);
 }
 
-function option({ text, kind, highlights = [] }, place) {
+function option({ text, kind, filter, highlights = [] }, place) {
   const found = document.createElement("li");
   Object.assign(found, { id: `suggestion-${place}`, role: "option" });
-  found.dataset.text = text;
+  found.dataset.text = kind === "category" ? text.split(">").at(-1).trim() : text;
+  found.dataset.filter = filter ?? "";
   const shown = document.createElement("span");
   shown.append(...marked(text, highlights));
   const what = document.createElement("span");

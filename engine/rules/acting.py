@@ -6,7 +6,7 @@ import math
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +24,7 @@ from omnisearch.engine.rules.rule import MOST_PLACES, Rule
 from omnisearch.engine.rules.synonyms import with_synonyms
 from omnisearch.indexer.parts.table import ItemTable
 
-_MASKS_KEPT = 64
+_MASKS = 64 << 20  # bytes of what conditions choose that are kept
 _NONE = np.zeros(0, np.int64)
 _SIGN = {"boost": -1, "bury": 1}
 
@@ -84,7 +84,7 @@ class Acting:
         return found if found.any() else None
 
     def moves(self, items: Items) -> np.ndarray | None:
-        """int64 (n,): by how many places each item moves down, negative for up; None for none.
+        """int64 (n,): by how many places each item moves down, negative for up; None if none moves.
 
         The items are in (entity, row) order.
         """
@@ -93,6 +93,8 @@ class Acting:
             return None
         moves = np.zeros(len(items), np.int64)
         for entity in ITEM_ENTITIES:
+            if not moving and entity not in self._for_all.moves:
+                continue
             part = items.part(entity)
             rows = items.row[part]
             if entity in self._for_all.moves:
@@ -103,8 +105,8 @@ class Acting:
                 if rule.filter:
                     moves[part] += by * self._of.mask(rule.filter, entity)[rows]
                 elif entity in (named := self._of.named(at)):
-                    moves[part][np.isin(rows, named[entity])] += by
-        return np.clip(moves, -MOST_PLACES, MOST_PLACES)
+                    moves[part][_among(rows, named[entity])] += by
+        return moves.clip(-MOST_PLACES, MOST_PLACES) if moves.any() else None
 
     def said_of(self, entity: str, row: int) -> list[str]:
         """The names of the rules that put an item where it is."""
@@ -147,7 +149,8 @@ class RulesOfItems:
         self._attributes = attributes
         self.missing: list[tuple[Rule, str]] = []
         self._rows = {at: self._found(rule) for at, rule in enumerate(rules) if rule.item}
-        self.mask = lru_cache(maxsize=_MASKS_KEPT)(self._mask)
+        most = max((len(table) for table in tables.values()), default=1)
+        self.mask = lru_cache(maxsize=max(64, _MASKS // max(most, 1)))(self._mask)
         self._lock, self._for_all = threading.Lock(), _ForAll(math.inf, -math.inf)
 
     def query(self, query: Query, only: str | None, languages: frozenset[str], now: float) -> Query:
@@ -159,11 +162,13 @@ class RulesOfItems:
         spoken = query.inflected or only
         found: list[tuple[Stems, str]] = []
         names = dict[str, None]()
-        for phrase, rule in self.synonyms(split_query(query.text, languages)[0], now):
+        excludes = len(query.excluded) > 0
+        text = split_query(query.text, languages)[0] if excludes else query.text
+        for phrase, rule in self.synonyms(text, now):
             if rule.language in ("", spoken):
-                found += [(phrase, text) for text in rule.target if stems_of(text) != phrase]
+                found += [(phrase, other) for other in rule.target if stems_of(other) != phrase]
                 names[rule.said] = None
-        return replace(with_synonyms(query, found), rules=tuple(names)) if found else query
+        return with_synonyms(query, found, tuple(names)) if found else query
 
     def synonyms(self, text: str, now: float) -> Iterator[tuple[Stems, Rule]]:
         """The phrases of a text that have synonyms now, as stems, each with its rule."""
@@ -173,8 +178,9 @@ class RulesOfItems:
 
     def acting(self, query: Query, now: float) -> Acting | None:
         """The rules that act on the results of a query; None if none does."""
-        texts = dict.fromkeys((query.typed, query.text))
-        own = [at for at in self._matching.of(texts) if self.rules[at].acts(now)]
+        typed, text = query.typed, query.text
+        found = self._matching.of((typed,) if typed == text else (typed, text))
+        own = [at for at in found if self.rules[at].acts(now)]
         for_all = self.for_all(now)
         return Acting(self, own, for_all) if own or for_all.acting else None
 
@@ -243,6 +249,14 @@ class RulesOfItems:
             else:
                 self.missing.append((rule, f"there is no {entity} {key!r}"))
         return {entity: np.array(sorted(rows), np.int64) for entity, rows in found.items()}
+
+
+def _among(rows: np.ndarray, sought: np.ndarray) -> np.ndarray:
+    """int64: where in rows int64 (n,) those of int64 (m,) are that it has; both ascend."""
+    if not len(rows):
+        return _NONE
+    at = np.minimum(np.searchsorted(rows, sought), len(rows) - 1)
+    return at[rows[at] == sought]
 
 
 def unmet(

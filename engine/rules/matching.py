@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
 
 from omnisearch.data.text.normalise import words
 from omnisearch.data.text.tokens import tokens
 from omnisearch.engine.rules.rule import Rule
 
 Stems = tuple[str, ...]
+_REMEMBERED = 10_000  # queries
 
 
 class Matching:
-    """Rules by what they are for. A look-up reads no rule that is for other queries."""
+    """Rules by what they are for. A look-up reads no rule that is for other queries, and what it
+    found for the last queries is kept."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
@@ -22,7 +24,7 @@ class Matching:
         self._query: dict[str, list[int]] = {}
         self._prefix: dict[str, list[int]] = {}
         self._words: dict[str, list[tuple[frozenset[str], int]]] = {}
-        self._phrases: dict[str, list[tuple[Stems, int]]] = {}
+        self._phrases: dict[Stems, list[int]] = {}
         together = [
             (frozenset(stems_of(text)), at) for at, rule in enumerate(rules) for text in rule.words
         ]
@@ -37,39 +39,54 @@ class Matching:
             for text in rule.prefix:
                 self._prefix.setdefault(text, []).append(at)
             for text in rule.source:
-                phrase = stems_of(text)
-                self._phrases.setdefault(phrase[0], []).append((phrase, at))
-        self._longest = max(map(len, self._prefix), default=0)
+                self._phrases.setdefault(stems_of(text), []).append(at)
+        self._prefix_lengths = sorted(set(map(len, self._prefix)))
+        lengths: dict[str, set[int]] = {}  # of the phrases that begin with a stem
+        for phrase in self._phrases:
+            lengths.setdefault(phrase[0], set()).add(len(phrase))
+        self._phrase_lengths = {stem: sorted(found) for stem, found in lengths.items()}
 
-    def of(self, texts: Iterable[str]) -> list[int]:
+    @cached_property
+    def of(self) -> Callable[[tuple[str, ...]], tuple[int, ...]]:
         """The positions of the rules that are for one of these normalised texts, not for all.
 
         In the order in which they are heeded: for the query, for its beginning, for its words; of
         a kind as in the file.
         """
+        return lru_cache(_REMEMBERED)(self._of)
+
+    @cached_property
+    def phrases(self) -> Callable[[str], tuple[tuple[Stems, int], ...]]:
+        """The phrases of synonyms that a text has, as stems, with the position of the rule."""
+        return lru_cache(_REMEMBERED)(lambda text: tuple(self._phrases_in(text)))
+
+    def _of(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         query, prefix, both = set[int](), set[int](), set[int]()
         for text in texts:
             query.update(self._query.get(text, ()))
-            for end in range(1, min(len(text), self._longest) + 1):
+            for end in self._prefix_lengths:
+                if end > len(text):
+                    break
                 prefix.update(self._prefix.get(text[:end], ()))
             if self._words:
                 found = frozenset(stems_of(text))
                 for stem in found:
                     both.update(at for stems, at in self._words.get(stem, ()) if stems <= found)
         prefix -= query
-        return [*sorted(query), *sorted(prefix), *sorted(both - query - prefix)]
+        return (*sorted(query), *sorted(prefix), *sorted(both - query - prefix))
 
-    def phrases(self, text: str) -> Iterator[tuple[Stems, int]]:
-        """The phrases of synonyms that a text has, as stems, with the position of the rule."""
-        if not self._phrases:
-            return
+    def _phrases_in(self, text: str) -> Iterator[tuple[Stems, int]]:
         said = stems_of(text)
         for start, stem in enumerate(said):
-            for phrase, at in self._phrases.get(stem, ()):
-                if said[start : start + len(phrase)] == phrase:
+            for length in self._phrase_lengths.get(stem, ()):
+                if start + length > len(said):
+                    break
+                phrase = said[start : start + length]
+                for at in self._phrases.get(phrase, ()):
                     yield phrase, at
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def stems_of(text: str) -> Stems:
     """The stem of each word of a text."""
     return tuple(map(_stem, words(text)))

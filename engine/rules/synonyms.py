@@ -21,12 +21,15 @@ WEIGHT = 0.5  # of a synonym's word; a word that was typed counts 1
 MOST = 32  # texts that are added to a query
 
 
-def with_synonyms(query: Query, found: Sequence[tuple[Stems, str]]) -> Query:
+def with_synonyms(
+    query: Query, found: Sequence[tuple[Stems, str]], rules: tuple[str, ...]
+) -> Query:
     """The query, also searched by other texts.
 
     Args:
         found: what of the query each stands for, and the text. A word counts no more than the one
             that it stands for; fully if no item has that one.
+        rules: the names of the rules that say so.
     """
     terms = dict(query.terms)
     as_good: dict[str, list[str]] = {}
@@ -38,7 +41,7 @@ def with_synonyms(query: Query, found: Sequence[tuple[Stems, str]]) -> Query:
         for token, weight in _tokens(text, query.inflected):
             if token not in terms:
                 terms[token] = Use(WEIGHT * weight, typed if token == own[0] else "")
-    return replace(query, terms=terms, wanted=_either(query.wanted, as_good))
+    return replace(query, terms=terms, wanted=_either(query.wanted, as_good), rules=rules)
 
 
 @lru_cache(maxsize=10_000)

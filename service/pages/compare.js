@@ -6,6 +6,7 @@ import { calling, column, mark, neighbour, overlapText, verdictOf } from "./colu
 import { el, kept, plain, said, typing } from "./dom.js";
 import { Judgments, keyOf, outbox } from "./judging.js";
 import { SYSTEM_NAMES } from "./names.js";
+import { suggesting } from "./suggest.js";
 import { announce, failurePanel, showNotes, watchConnection } from "./states.js";
 
 const SHOWN = 12; // results of each system
@@ -228,6 +229,7 @@ function chooseSystem(side, other) {
   submit();
 }
 
+suggesting(form, $("suggestions"));
 form.addEventListener("submit", submit);
 $("a").addEventListener("change", () => chooseSystem("a", "b"));
 $("b").addEventListener("change", () => chooseSystem("b", "a"));

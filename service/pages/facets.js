@@ -1,7 +1,7 @@
 // The sidebar: how many results have each value, each a link that filters by it, and the order.
 
 import { count, el, plain } from "./dom.js";
-import { addressOf } from "./filters.js";
+import { addressOf, attributeOf } from "./filters.js";
 
 const SHOWN = 8; // values of a facet before "all"
 const ORDERS = { price: "Price, lowest first", "-price": "Price, highest first", newest: "Newest first" };
@@ -10,11 +10,6 @@ const ORDERS = { price: "Price, lowest first", "-price": "Price, highest first",
 export function named(name) {
   const words = plain(name).replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-/** The attribute that a filter is on, as its text names it. */
-function attributeOf(filter) {
-  return filter.split(/[=<>]/)[0].trim();
 }
 
 /** A value as filters have it: | would part two. */

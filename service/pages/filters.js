@@ -54,6 +54,18 @@ export function addressOf(asked, more = {}) {
   return query.size ? `/?${query}` : "/";
 }
 
+/** The attribute that a filter is on, as its text names it. */
+export function attributeOf(filter) {
+  return filter.split(/[=<>]/)[0].trim();
+}
+
+/** What is asked for, filtered by `filter` in place of what else filters by its attribute. */
+export function filteredBy(asked, filter) {
+  const name = attributeOf(filter);
+  const others = (asked.filter ?? []).filter((text) => attributeOf(text) !== name);
+  return { ...asked, [name]: "", filter: [...others, filter] };
+}
+
 /** What the form asks for; what it has no field for is taken over from the address. */
 export function fromForm(form) {
   const asked = {};

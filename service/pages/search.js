@@ -7,7 +7,7 @@ import { blankCard, feedCard } from "./card.js";
 import { SYSTEM_NAMES } from "./names.js";
 import { counted, el, msText, plain, said } from "./dom.js";
 import { opened } from "./engagement.js";
-import { addressOf, fillForm, fromAddress, fromForm, NAMES, showActive } from "./filters.js";
+import { addressOf, fillForm, filteredBy, fromAddress, fromForm, NAMES, showActive } from "./filters.js";
 import { suggesting } from "./suggest.js";
 import { announce, degradedText, failurePanel, showNotes, watchConnection } from "./states.js";
 
@@ -209,7 +209,10 @@ function go(address, options) {
   show(options);
 }
 
-suggesting(form, document.getElementById("suggestions"));
+suggesting(form, document.getElementById("suggestions"), (filter) => {
+  const asked = fromForm(form);
+  go(addressOf(filter ? filteredBy(asked, filter) : asked));
+});
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   go(addressOf(fromForm(form)));

@@ -7,8 +7,11 @@ import { announce } from "./states.js";
 const WAIT = 120; // milliseconds without a key before the service is asked
 const KINDS = { category: "Category", brand: "Brand", title: "Item" };
 
-/** Let a form's search box suggest; a chosen text is put into it and the form is sent. */
-export function suggesting(form, list) {
+/**
+ * Let a form's search box suggest. A chosen text is put into it, and `chosen` is called with the
+ * filter that it stands for, if any; without `chosen` the form is sent.
+ */
+export function suggesting(form, list, chosen = () => form.requestSubmit()) {
   const box = form.elements.q;
   let [timer, running, shown, active] = [0, new AbortController(), [], -1];
 
@@ -62,10 +65,10 @@ export function suggesting(form, list) {
     return el("li", properties, el("bdi", {}, marked(text, highlights)), kindOf);
   }
 
-  function choose({ text, kind }) {
+  function choose({ text, kind, filter }) {
     box.value = plain(kind === "category" ? text.split(">").at(-1) : text);
     close();
-    form.requestSubmit();
+    chosen(filter);
   }
 
   const keys = {

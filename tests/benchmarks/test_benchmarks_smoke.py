@@ -53,7 +53,7 @@ WITH_WORKSPACE = {
     "command_line": "--runs 1",
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
-    "rules": "--rules 200 --queries 10 --rounds 1",
+    "rules": "--rules 200 --searches 10 --rounds 1",
     "nothing_fits": "--queries 10 --noise 6",
 }
 SLOW = {

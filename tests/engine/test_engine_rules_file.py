@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnisearch.engine.rules.file import MOST_FOR_ALL, read_rules
-from omnisearch.engine.rules.matching import Matching
+from omnisearch.engine.rules.matching import Matching, stems_of
 from omnisearch.engine.rules.rule import Rule, rule_from_json
 
 FILE = """version = 1
@@ -186,24 +186,48 @@ def test_rules_come_back_from_json() -> None:
 
 WORDS = st.sampled_from(["red", "sofa", "sofas", "lamp", "a", "lampshade", "café"])
 QUERIES = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
-WHEN = st.tuples(st.sampled_from(["query", "prefix", "words"]), QUERIES)
+WHEN = st.tuples(st.sampled_from(["query", "prefix", "words"]), st.lists(QUERIES, min_size=1))
 
 
-@given(st.lists(WHEN, max_size=20), QUERIES)
-def test_a_look_up_finds_what_a_plain_loop_finds(when: list[tuple[str, str]], query: str) -> None:
-    rules = [Rule("hide", line, **{name: (text,)}) for line, (name, text) in enumerate(when)]
+def same(text: str) -> list[str]:
+    """Its words, singular and plural alike."""
+    return [word.removesuffix("s") for word in text.split()]
 
-    def same(word: str) -> str:
-        return word.removesuffix("s")
 
-    def meant(name: str, text: str) -> bool:
-        if name == "query":
-            return text == query
-        if name == "prefix":
-            return query.startswith(text)
-        return {same(word) for word in text.split()} <= {same(word) for word in query.split()}
+@given(st.lists(WHEN, max_size=20), st.lists(QUERIES, min_size=1, max_size=2))
+def test_a_look_up_finds_what_a_plain_loop_finds(
+    when: list[tuple[str, list[str]]], queries: list[str]
+) -> None:
+    rules = [Rule("hide", line, **{name: tuple(texts)}) for line, (name, texts) in enumerate(when)]
+    is_for = {
+        "query": lambda text, query: text == query,
+        "prefix": lambda text, query: query.startswith(text),
+        "words": lambda text, query: set(same(text)) <= set(same(query)),
+    }
+    expected = [
+        at
+        for at, (name, texts) in enumerate(when)
+        if any(is_for[name](text, query) for text in texts for query in queries)
+    ]
+    matching = Matching(rules)
+    for _ in range(2):  # found, and remembered
+        found = matching.of(tuple(queries))
+        assert sorted(found) == expected
+        kinds = [when[at][0] for at in found]
+        assert kinds == sorted(kinds, key=["query", "prefix", "words"].index)
 
-    found = Matching(rules).of([query])
-    assert sorted(found) == [at for at, (name, text) in enumerate(when) if meant(name, text)]
-    kinds = [when[at][0] for at in found]
-    assert kinds == sorted(kinds, key=["query", "prefix", "words"].index)
+
+@given(st.lists(st.lists(QUERIES, min_size=1, max_size=3), max_size=20), QUERIES)
+def test_phrases_of_synonyms_are_those_of_a_plain_loop(
+    sources: list[list[str]], query: str
+) -> None:
+    rules = [Rule("synonyms", line, source=tuple(texts)) for line, texts in enumerate(sources)]
+    said = same(query)
+    expected = [
+        (stems_of(" ".join(phrase)), at)
+        for at, texts in enumerate(sources)
+        for phrase in map(same, texts)
+        for start in range(len(said))
+        if said[start : start + len(phrase)] == phrase
+    ]
+    assert sorted(Matching(rules).phrases(query)) == sorted(expected)

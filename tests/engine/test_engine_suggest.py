@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.engine.search import SearchEngine
-from omnisearch.engine.suggest import Suggester, open_suggester
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.rules.file import read_rules
+from omnisearch.engine.rules.published import publish_rules, remove_rules
+from omnisearch.engine.search import SearchEngine, open_suggester
+from omnisearch.engine.suggest import Suggester
 from omnisearch.indexer.parts.suggest_open import open_queries
 from omnisearch.indexer.parts.suggest_write import write_queries
+from omnisearch.pipeline import encoder
 
 QUERIES = [
     ("leather sofa", 50, "en"),
@@ -105,19 +112,8 @@ def test_what_cannot_be_used_is_refused(suggester: Suggester, k: Any) -> None:
         suggester.suggest(b"so")  # type: ignore[arg-type]
 
 
-def a_title(workspace: Workspace) -> str:
-    """A product's title that is suggested as it is."""
-    db = open_catalogue(workspace.catalogue)
-    (title,) = db.conn.execute(
-        "SELECT MIN(title) FROM products WHERE LENGTH(title) BETWEEN 12 AND 80"
-    ).fetchone()
-    db.conn.close()
-    return title
-
-
-def test_over_a_real_index(trained: Workspace, tmp_path: Path) -> None:
-    engine = SearchEngine.open(trained)
-    title = a_title(trained)
+def test_over_a_real_index(trained: Workspace, a_title: str) -> None:
+    engine, title = SearchEngine.open(trained), a_title
     typed = title[: len(title) // 2 + 1]
     found = engine.suggest(typed, 50)
     assert title in {each.text for each in found}
@@ -128,3 +124,103 @@ def test_over_a_real_index(trained: Workspace, tmp_path: Path) -> None:
     marked = "".join(title[start:end] for start, end in hit.highlights)
     assert len(marked) > len(title) // 2
     engine.close()
+
+
+ZEBRAS = [
+    ("a", "Zebra rug", "Zumo", "Home > Zone > Rugs", "in_stock"),
+    ("b", "Zebra rug", "Zumo", "Home > Zone", "out_of_stock"),
+    ("c", "Zebra lamp", "Zenith", "Home > Zinc", "out_of_stock"),
+    ("d", "Zebra vase", "Zed|Zap", "Home > Zone", "in_stock"),
+]
+
+
+@pytest.fixture
+def zebras(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A small shop, indexed by words alone; the last product came with an update."""
+    monkeypatch.setattr(encoder, "installed", lambda name: False)
+    db = open_catalogue(workspace.catalogue, create=True)
+    for part in (ZEBRAS[:-1], ZEBRAS[-1:]):
+        db["products"].insert_all(
+            {
+                **{"id": key, "title": title, "brand": brand, "availability": stock},
+                **{"product_types": f'["{path}"]', "attributes": "{}"},
+            }
+            for key, title, brand, path, stock in part
+        )
+        db.conn.commit()
+        pipeline.update_index(workspace)
+    yield workspace
+    db.conn.close()
+
+
+def counts(engine: SearchEngine, typed: str) -> dict[str, int]:
+    return {each.text: each.count for each in engine.suggest(typed, 50)}
+
+
+def apply(workspace: Workspace, text: str) -> None:
+    rules, faults = read_rules(f"version = 1\n{text}".encode())
+    assert faults == []
+    publish_rules(workspace, text.encode(), rules)
+
+
+def test_what_a_rule_hides_is_not_suggested(zebras: Workspace) -> None:
+    engine = SearchEngine.open(zebras)
+    whole = {"Zebra rug": 2, "Zebra lamp": 1, "Zebra vase": 1}
+    assert counts(engine, "zebra") == whole
+    apply(zebras, "[[hide]]\nall = true\nitem = ['product/a', 'product/c', 'product/d']\n")
+    engine.reload()
+    assert counts(engine, "zebra") == {"Zebra rug": 1}
+    assert counts(engine, "zen") == {} and counts(engine, "zumo") == {"Zumo": 1}
+    assert engine.suggest("ze", 50) == open_suggester(zebras).suggest("ze", 50)
+    assert all(engine.search(text).hits for text in counts(engine, "ze"))
+    remove_rules(zebras)
+    engine.reload()
+    assert counts(engine, "zebra") == whole
+
+
+def test_it_is_suggested_again_when_the_rule_ends(
+    zebras: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when = "start = 2030-01-01T00:00:00Z\nend = 2030-02-01T00:00:00Z\n"
+    apply(zebras, f"[[hide]]\nall = true\nfilter = 'brand=Zenith'\n{when}")
+    engine = SearchEngine.open(zebras)
+    for day, shown in ((-1, True), (0, False), (30, False), (31, True), (3, False)):
+        monkeypatch.setattr(time, "time", lambda day=day: 1893456000.0 + 86_400 * day)
+        assert ("Zebra lamp" in counts(engine, "zebra")) == shown, day
+
+
+def test_what_is_out_of_stock_is_suggested_unless_the_settings_hide_it(zebras: Workspace) -> None:
+    hiding = SearchEngine.open(zebras, EngineConfig(out_of_stock="hide"))
+    assert counts(hiding, "zebra") == {"Zebra rug": 1, "Zebra vase": 1}
+    assert counts(hiding, "home") == {"Home": 2, "Home > Zone": 2, "Home > Zone > Rugs": 1}
+    for setting in ("sink", "show"):
+        shown = SearchEngine.open(zebras, EngineConfig(out_of_stock=setting))
+        assert counts(shown, "zebra lamp") == {"Zebra lamp": 1}
+    assert not hiding.reload() and "Zebra lamp" not in counts(hiding, "zebra")
+
+
+def test_brands_and_categories_come_with_their_filters(zebras: Workspace) -> None:
+    engine = SearchEngine.open(zebras)
+    found = {each.text: each.filter for letter in "zh" for each in engine.suggest(letter, 50)}
+    assert found["Zumo"] == "brand=Zumo" and found["Home"] == "product_types=Home"
+    assert found["Home > Zone"] == "product_types=Home > Zone"
+    assert found["Zebra rug"] is None and found["Zed|Zap"] == r"brand=Zed\|Zap"
+    split = engine.search("zebra", filters=Filters(where=(found["Zed|Zap"],)))
+    assert {hit.brand for hit in split.hits} <= {"Zed|Zap"}
+    for text, count in counts(engine, "zon").items():
+        filters = Filters(where=(found[text],))
+        assert len(engine.search("zebra", filters=filters).hits) == count
+    for last, better in (("a", "product_types"), ("z", "category")):  # what more items have
+        db = open_catalogue(zebras.catalogue)
+        db.conn.execute(
+            "UPDATE products SET attributes = ?, product_types = '[\"Home\"]' WHERE id <= ?",
+            ['{"category": "Home"}', last],
+        )
+        db.conn.execute("UPDATE products SET product_types = NULL WHERE id < ?", [last])
+        db.conn.commit()
+        db.conn.close()
+        pipeline.update_index(zebras)
+        engine.reload()
+        assert {"Home": f"{better}=Home"}.items() <= {
+            each.text: each.filter for each in engine.suggest("home")
+        }.items()

@@ -24,6 +24,7 @@ from omnisearch.indexer.parts.near_words import MOST_LETTERS, near_words, other_
 from omnisearch.indexer.parts.suggest import Entries, first_of
 from omnisearch.indexer.parts.suggest_open import QUERIES_FILE, open_queries
 from omnisearch.indexer.parts.suggest_write import write_queries
+from omnisearch.indexer.suggested_log import log_stamp
 from omnisearch.indexer.update import update
 
 Small = tuple[Workspace, sqlite_utils.Database]
@@ -184,6 +185,34 @@ def test_the_log_is_read_again_only_if_it_changed(small: Small) -> None:
     assert update(workspace, db, FakeEncoder()) == 3  # nothing else has changed
     assert texts(Generation.open(workspace, like=last).suggestions, "red s")[0] == ("red sofa", 5)
     assert update(workspace, db, FakeEncoder()) == 3
+
+
+def test_the_stamp_changes_with_every_change_of_the_log(small: Small) -> None:
+    """Also where as many events are left, of the same times; and it scans no table."""
+    _, db = small
+    engage(db, "red sofa", "pin", "pin001")
+    engage(db, "red table", "pin", "pin001")
+    stamps = [log_stamp(db, 3), log_stamp(db, 2)]
+    for sql in (
+        "UPDATE engagements SET query = 'red vase' WHERE query = 'red sofa'",
+        "REPLACE INTO engagements SELECT event, time, 'red rug', entity, item_id, action, count, "
+        "language, country, surface, session, position FROM engagements WHERE query = 'red vase'",
+        "DELETE FROM engagements WHERE query = 'red rug'",
+        "INSERT INTO engagements (time, query, entity, item_id, action, count) "
+        "SELECT time, 'red lamp', entity, item_id, action, count FROM engagements",
+    ):
+        with db.conn:
+            db.conn.execute(sql)
+        stamps.append(log_stamp(db, 2))
+    assert len({tuple(stamp) for stamp in stamps}) == len(stamps)
+    assert log_stamp(db, 2) == stamps[-1]
+    asked: list[str] = []
+    db.conn.set_trace_callback(asked.append)
+    log_stamp(db, 2)
+    db.conn.set_trace_callback(None)
+    for sql in asked:
+        plan = [row[3] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        assert not any(step.startswith("SCAN engagements") for step in plan), (sql, plan)
 
 
 @pytest.mark.parametrize(

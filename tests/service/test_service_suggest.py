@@ -12,7 +12,6 @@ import orjson
 import pytest
 from server_process import Server
 
-from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.gate.guard import Rates
@@ -22,25 +21,15 @@ from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.serving import Serving
 
 
-def a_title(workspace: Workspace) -> str:
-    """A product's title that is suggested as it is."""
-    db = open_catalogue(workspace.catalogue)
-    (title,) = db.conn.execute(
-        "SELECT MIN(title) FROM products WHERE LENGTH(title) BETWEEN 12 AND 80"
-    ).fetchone()
-    db.conn.close()
-    return title
-
-
-def test_the_answer(server: Server, trained: Workspace) -> None:
-    title = a_title(trained)
+def test_the_answer(server: Server, a_title: str) -> None:
+    title = a_title
     status, headers, body = server.get(f"/v1/suggest?q={quote(title[:-2])}")
     found = orjson.loads(body)
     assert status == 200 and headers["cache-control"] == "private, max-age=60"
     assert found["generation"] == 1 and found["query"] == title[:-2]
     first = found["suggestions"][0]
     assert first["text"].startswith(title[:-2]) and first["typos"] == 0
-    assert first["highlights"] == [[0, len(title) - 2]]
+    assert first["highlights"] == [[0, len(title) - 2]] and first["filter"] is None
     through_routes = server.json(f"/v1/suggest?k=8&q={quote(title[:-2])}")
     assert through_routes["suggestions"] == found["suggestions"]
     assert server.json("/v1/suggest?q=l&k=50&language=en")["suggestions"]

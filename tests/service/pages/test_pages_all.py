@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from browser import Tab, until
@@ -122,17 +123,34 @@ def test_offline_and_back(tabs: Callable[..., Tab]) -> None:
     tab.forget("ERR_INTERNET_DISCONNECTED")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_accessibility_violations(tabs: Callable[..., Tab], scheme: str) -> None:
+def violations(page: Any) -> str:
+    """What axe says against a page as it is now; empty if nothing."""
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe is not installed"
     ).Axe()
-    for path, ready in PAGES.items():
-        page = tabs(color_scheme=scheme, viewport={"width": 1200, "height": 900}).open(path, ready)
+    results = axe.run(page)
+    return str(results.generate_report()) if results.violations_count else ""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("dark", 360)])
+def test_no_accessibility_violations(
+    tabs: Callable[..., Tab], server: Server, scheme: str, width: int
+) -> None:
+    facets = server.json("/v1/search?q=dress&facets=brand,product_types")["facets"]
+    chosen = urlencode([("filter", facet["values"][0]["filter"]) for facet in facets])
+    narrowed = f"/?q=dress&sort=price&language=en&price_min=1&{chosen}"
+    for path, ready in {**PAGES, narrowed: "#active li:nth-child(4)"}.items():
+        looks = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+        page = tabs(**looks).open(path, ready)
         if "q=" in path and "compare" not in path:
-            page.click("summary")
-        results = axe.run(page)
-        assert results.violations_count == 0, f"{path}\n{results.generate_report()}"
+            page.wait_for_selector("#facets section", state="attached")
+            page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true })")
+        assert violations(page) == "", path
+        if path in (narrowed, "/compare?q=dress"):
+            page.fill("#q", "dre")
+            page.wait_for_selector("#suggestions:not([hidden]) li")
+            page.press("#q", "ArrowDown")
+            assert violations(page) == "", f"{path} with suggestions"
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         brightness = sum(int(part) for part in re.findall(r"\d+", background)[:3])
         assert (brightness > 600) == (scheme == "light")

@@ -101,6 +101,17 @@ def test_by_keyboard_alone_from_letters_to_a_result(
     assert row["session"]
 
 
+def test_a_chosen_brand_filters(tabs: Callable[..., Tab]) -> None:
+    page = tabs().open(f"/?q={QUERY}", "#facets fieldset")
+    value = page.locator("fieldset", has_text="Brand").locator("input").first.get_attribute("value")
+    page.fill("#q", str(value).partition("=")[2])
+    option = page.locator("[role=option]", has=page.locator(".kind", has_text="brand")).first
+    option.click()
+    until(page, "text => new URLSearchParams(location.search).get('filter') === text", value)
+    until(page, "document.querySelectorAll('#facets input:checked').length === 1")
+    assert page.is_hidden("#suggestions")
+
+
 def test_facets_narrow_and_the_address_keeps_them(tabs: Callable[..., Tab]) -> None:
     page = tabs().open(f"/?q={QUERY}", "#facets fieldset")
     before = results(page)

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from browser import Tab, focused, shown, until
+from server_process import Server
 
 OPEN = "#suggestions:not([hidden]) li"
 
@@ -55,6 +57,55 @@ def test_enter_searches_for_what_was_typed(tabs: Callable[..., Tab]) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=dre")
     assert page.locator(OPEN).count() == 0
+
+
+def choose(page: Any, text: str, kind: str) -> None:
+    """Type a text and click the suggestion that is it, of that kind."""
+    page.fill("#q", text)
+    page.wait_for_selector(OPEN)
+    options = [option.split("\n") for option in page.locator(OPEN).all_inner_texts()]
+    page.locator(OPEN).nth(options.index([text, kind])).click()
+
+
+def filters(page: Any) -> list[str]:
+    return parse_qs(urlsplit(page.url).query).get("filter", [])
+
+
+def test_a_brand_and_a_category_filter_the_search(tabs: Callable[..., Tab], server: Server) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    answers = [server.json(f"/v1/suggest?q={letter}&k=50") for letter in letters]
+    listed = [each for answer in answers for each in answer["suggestions"] if each["filter"]]
+    first, second = [each for each in listed if each["kind"] == "brand"][:2]
+    category = next(each for each in listed if each["kind"] == "category")
+    page = tabs().open("/?q=dress&entity=product", "#feed .card:not(.blank)")
+    for chosen, expected in (
+        (first, [first["filter"]]),
+        (second, [second["filter"]]),
+        (category, [second["filter"], category["filter"]]),
+    ):
+        choose(page, chosen["text"], chosen["kind"].capitalize())
+        until(
+            page, "text => new URLSearchParams(location.search).has('filter', text)", expected[-1]
+        )
+        assert filters(page) == expected and "entity=product" in page.url
+        assert page.input_value("#q") == chosen["text"].split(" > ")[-1]
+    page.wait_for_selector("#results:not([aria-busy])")
+    assert page.locator("#active li").count() == 2
+
+
+def test_the_compare_page_suggests_too(tabs: Callable[..., Tab]) -> None:
+    page = tabs().open("/compare", ".hero")
+    page.keyboard.type("dre")
+    page.wait_for_selector(OPEN)
+    text = page.locator(OPEN).first.locator("bdi").inner_text()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".result")
+    assert page.input_value("#q") == text and text in page.inner_text("h1")
+    assert page.locator(OPEN).count() == 0
+    for key in ("Shift+R", "r"):  # letters in the box are no verdicts
+        page.press("#q", key)
+    assert "0 of" in page.inner_text("#tally")
 
 
 def test_a_late_answer_to_fewer_letters_is_ignored(tabs: Callable[..., Tab]) -> None:
