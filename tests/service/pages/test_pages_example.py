@@ -74,7 +74,7 @@ def test_by_keyboard_alone_from_letters_to_a_result(
 ) -> None:
     page = tabs().open("/", "#q")
     page.keyboard.press("Tab")
-    page.keyboard.type(QUERY[:3])
+    page.keyboard.insert_text(QUERY[:3])
     page.wait_for_selector("[role=option]")
     assert page.get_attribute("#q", "aria-expanded") == "true"
     page.keyboard.press("ArrowDown")

@@ -52,7 +52,7 @@ def test_with_the_keyboard_alone(tabs: Callable[..., Tab]) -> None:
 
 def test_enter_searches_for_what_was_typed(tabs: Callable[..., Tab]) -> None:
     page = tabs().open("/", ".hero .chips a")
-    page.keyboard.type("dre")
+    page.keyboard.insert_text("dre")
     page.wait_for_selector(OPEN)
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=dre")
@@ -95,7 +95,7 @@ def test_a_brand_and_a_category_filter_the_search(tabs: Callable[..., Tab], serv
 
 def test_the_compare_page_suggests_too(tabs: Callable[..., Tab]) -> None:
     page = tabs().open("/compare", ".hero")
-    page.keyboard.type("dre")
+    page.keyboard.insert_text("dre")
     page.wait_for_selector(OPEN)
     text = page.locator(OPEN).first.locator("bdi").inner_text()
     page.keyboard.press("ArrowDown")
@@ -155,7 +155,7 @@ def test_on_phones_and_in_the_dark(tabs: Callable[..., Tab]) -> None:
         {"viewport": {"width": 1280, "height": 800}},
     ):
         page = tabs(**options).open("/", ".hero .chips a")
-        page.keyboard.type("dre")
+        page.keyboard.insert_text("dre")
         page.wait_for_selector(OPEN)
         page.keyboard.press("ArrowDown")
         assert axe.run(page).response["violations"] == []
