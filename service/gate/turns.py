@@ -1,11 +1,9 @@
-"""Who may start: a few requests in each turn of the event loop, so that searches come between."""
+"""Who may start: one request in each turn of the event loop, so that searches come between."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-
-_EACH_TURN = 2
 
 
 class Turns:
@@ -24,9 +22,8 @@ class Turns:
         await turn
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(_EACH_TURN, len(self._waiting))):
-            turn = self._waiting.popleft()
-            if not turn.done():  # the request was cancelled
-                turn.set_result(None)
+        turn = self._waiting.popleft()
+        if not turn.done():  # the request was cancelled
+            turn.set_result(None)
         if self._waiting:
             loop.call_soon(self._next, loop)

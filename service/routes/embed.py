@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["embed"], dependencies=[Depends(known_par
 
 BINARY = "application/octet-stream"
 _BATCH_SECONDS = 30.0
-_SLICE = 16  # queries that are looked up at a time
+_SLICE = 8  # queries that are looked up at a time
 _ROWS = {"application/json": 32, BINARY: 1024}  # that are written at a time
 _QUERY = TypeAdapter(Query)
 

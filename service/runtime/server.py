@@ -24,7 +24,7 @@ from omnisearch.service.serving.counters import Counters
 logger = logging.getLogger("omnisearch.service")
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
-PIPELINED = 8  # requests of a connection that may wait for the answer to an earlier one
+PIPELINED = 2  # requests of a connection that may wait for the answer to an earlier one
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
 _HEARD = 0.1  # seconds for what has arrived to be read, once a client's time is over
 _FULL = (
