@@ -51,7 +51,6 @@ class Measured:
         values: measure → float64 (u,): what each search adds to the measure, 0 or 1.
         took_ms: float64 (u,).
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
-        unknown: events that name a search which is not in the log.
         mixed: users of several variants, whose searches are left out.
     """
 
@@ -61,7 +60,6 @@ class Measured:
     values: Mapping[str, np.ndarray]
     took_ms: np.ndarray
     before: np.ndarray
-    unknown: int
     mixed: int
 
     def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -114,19 +112,17 @@ def measured(
         earlier: rows before the start. events: of `events_of_searches`. begin: milliseconds.
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
-    known: set[str] = set()
     users: dict[bytes, int] = {}
-    found = _searches(rows, places, users, known)
+    found = _searches(rows, places, users)
     variants: list[set[int]] = [set() for _ in users]
     for search in found:
         variants[search.user].add(search.variant)
     mixed = sum(len(each) > 1 for each in variants)
     found = [search for search in found if len(variants[search.user]) == 1]
     before = np.zeros((len(users), 2))
-    for search in _searches(earlier, {}, dict(users), known):
+    for search in _searches(earlier, {}, dict(users)):
         if search.user < len(users):
             before[search.user] += _has(search, events, experiment.actions), 1
-    unknown = sum(request_id not in known for request_id in events)
     alone = sorted({search.user for search in found})
     number = {user: place for place, user in enumerate(alone)}
     return Measured(
@@ -136,9 +132,15 @@ def measured(
         values=_values(found, events, experiment),
         took_ms=np.array([search.took_ms for search in found], np.float64),
         before=before[alone] if alone else np.zeros((0, 2)),
-        unknown=unknown,
         mixed=mixed,
     )
+
+
+def unlogged(workspace: Workspace, events: Events) -> int:
+    """How many of the searches that events name are not in the log."""
+    with reading_searches(workspace.searches) as db:
+        logged = {name for (name,) in db.execute("SELECT request_id FROM searches")}
+    return len(events.keys() - logged)
 
 
 def credits_of(
@@ -157,12 +159,11 @@ def credits_of(
 
 
 def _searches(
-    rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int], known: set[str]
+    rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int]
 ) -> list[Search]:
-    """The searches of rows in the order of users and times; `users` and `known` are added to."""
+    """The searches of rows in the order of users and times; new `users` are added."""
     found: list[Search] = []
     for row in rows:
-        known.add(row.request_id)
         user = users.setdefault(row.user, len(users))
         variant = places.get(row.variant, -1)
         if found and _goes_on(found[-1], user, variant, row):

@@ -21,6 +21,7 @@ from omnisearch.evaluation.experiments.measures import (
     events_of,
     measure,
     rows_of,
+    unlogged,
 )
 from omnisearch.evaluation.experiments.percentiles import percentile_difference
 from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
@@ -93,7 +94,7 @@ class Report:
         users, searches: variant → how many.
         split: the p-value of the planned shares of users; below `samples.MISMATCH` the figures are
             not to be trusted. NaN without users.
-        unknown, mixed: as in `Measured`.
+        unknown: searches that events name and the log lacks. mixed: as in `Measured`.
         comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
         preference: of an interleaving, how users prefer the second variant.
     """
@@ -131,12 +132,13 @@ def report(workspace: Workspace, kept: Kept) -> Report:
         )
     if kept.experiment.mode == INTERLEAVE:
         return _interleaved(workspace, kept)
-    return reported(kept, measure(workspace, kept))
+    unknown = unlogged(workspace, events_of(workspace))
+    return reported(kept, measure(workspace, kept), unknown)
 
 
 def _interleaved(workspace: Workspace, kept: Kept) -> Report:
     rows = rows_of(workspace, "experiment = ?", kept.experiment.name)
-    events, known = events_of(workspace), {row.request_id for row in rows}
+    events = events_of(workspace)
     credits = credits_of(rows, events, kept.experiment.actions)
     begin = 1000 * (kept.began or 0)
     return Report(
@@ -146,14 +148,14 @@ def _interleaved(workspace: Workspace, kept: Kept) -> Report:
         users={INTERLEAVE: len({row.user for row in rows})},
         searches={INTERLEAVE: len(rows)},
         split=1.0,
-        unknown=sum(request_id not in known for request_id in events),
+        unknown=unlogged(workspace, events),
         mixed=0,
         comparisons=[],
         preference=preference(*credits),
     )
 
 
-def reported(kept: Kept, found: Measured) -> Report:
+def reported(kept: Kept, found: Measured, unknown: int) -> Report:
     """The report of what was measured."""
     variants = kept.experiment.variants
     places = range(len(variants))
@@ -168,7 +170,7 @@ def reported(kept: Kept, found: Measured) -> Report:
         users={variants[place].name: int(users[place]) for place in places},
         searches={variants[place].name: int(searches[place]) for place in places},
         split=float(mismatch(users, np.diff(ends))),
-        unknown=found.unknown,
+        unknown=unknown,
         mixed=found.mixed,
         comparisons=[] if few else [_comparison(kept, found, place) for place in places[1:]],
     )

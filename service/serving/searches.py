@@ -28,12 +28,13 @@ class SearchLog:
         self._waiting: deque[Logged] = deque()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self.dropped = 0
+        self._dropped = 0
+        self._failing = False
 
     def add(self, row: Logged) -> None:
         """Write a row soon; called on the event loop."""
         if len(self._waiting) >= _MOST:
-            self.dropped += 1
+            self._dropped += 1
             return
         self._waiting.append(row)
         if self._thread is None:  # most services have no experiment
@@ -64,7 +65,13 @@ class SearchLog:
             finally:
                 connection.close()
         except (OmniError, sqlite3.Error) as error:
-            self._log.line("searches_not_written", error=str(error), searches=len(rows))
+            if not self._failing:  # said once, and not twice a second
+                self._log.line("searches_not_written", error=str(error), searches=len(rows))
+            self._failing = True
             return
+        self._failing = False
         for _ in rows:
             self._waiting.popleft()
+        if self._dropped:
+            self._log.line("searches_dropped", searches=self._dropped)
+            self._dropped = 0
