@@ -24,6 +24,7 @@ from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
     from omnisearch.evaluation.experiments.interleaving import Preference
+    from omnisearch.evaluation.experiments.ratio import Estimate
     from omnisearch.evaluation.experiments.report import Comparison, Report
     from omnisearch.evaluation.experiments.store import Kept
 
@@ -206,7 +207,7 @@ def _show(found: Comparison) -> None:
             [
                 *(line.measure, shown(line.effect.control.value)),
                 *(shown(line.effect.treatment.value), _lift(relative.value)),
-                *(f"{_lift(relative.low)} to {_lift(relative.high)}", f"{line.p_value:.3f}"),
+                *(_between(relative), _p(line.p_value)),
             ]
         )
     title = f"{found.variant} beside the control"
@@ -238,9 +239,20 @@ def _show_preference(found: Preference, name: str) -> None:
     )
     out.print(
         f"{found.wins:,} users prefer {name}, {found.losses:,} the control, and {found.ties:,} "
-        f"neither (sign test: p = {found.sign_p_value:.3f}).",
+        f"neither (sign test: p {_p(found.sign_p_value)}).",
         highlight=False,
     )
+
+
+def _between(lift: Estimate) -> str:
+    known = abs(lift.low) < inf and abs(lift.high) < inf
+    return f"{_lift(lift.low)} to {_lift(lift.high)}" if known else ""
+
+
+def _p(value: float) -> str:
+    if isnan(value):
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _percent(value: float) -> str:
