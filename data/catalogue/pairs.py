@@ -24,7 +24,6 @@ from omnisearch.data.catalogue.splits import (
     training_may_see,
     training_window,
 )
-from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NothingToLearn
 
 # Table 1: data set → its entity type and actions.
@@ -94,7 +93,7 @@ def training_pairs(
     if not may_be_none and not any(table.num_rows for table in tables.values()):
         raise NothingToLearn(
             "The log has no engagements to train on.",
-            where=f"events before {day(split.train_until)}" if split.train_until > 0 else "",
+            where=split.training_days,
             how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
         )
     return tables

@@ -97,6 +97,11 @@ class Split:
         """Whether there is an evaluation window."""
         return self.eval_until > self.eval_from
 
+    @property
+    def training_days(self) -> str:
+        """'events before 2024-03-01' for what training reads; empty of an empty log."""
+        return f"events before {day(self.train_until)}" if self.train_until > 0 else ""
+
 
 def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7) -> Split:
     """The split of §4.2, counted back from the last event of the log that is no stray.

@@ -43,7 +43,7 @@ def hit(rank: int, **changed: Any) -> Hit:
 def text(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     hits = [hit(1), hit(2, blend="bound", l2=None, rules=["sinks first"])]
     response = Response(
-        *("copper sink", "copper sink", hits, [], 3, 12.5, 2), stages={"query": 8.1, "l1": 0.4}
+        *("copper sink", "copper sink", hits, [], 3, 12.5, 2, 2), stages={"query": 8.1, "l1": 0.4}
     )
     console = Console(file=io.StringIO(), width=80)
     monkeypatch.setattr(search, "out", console)
