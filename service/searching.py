@@ -233,6 +233,7 @@ async def _interleaved(
         page=wanted.page,
         total=max(first.total, second.total),
         took_ms=max(first.took_ms, second.took_ms),
+        degraded=list(dict.fromkeys((*first.degraded, *second.degraded))),
     )
     return answer, orjson.dumps(drafted).decode()
 

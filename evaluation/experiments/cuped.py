@@ -41,11 +41,11 @@ def adjusted_difference(
     Raises:
         ValueError: a variant's users before and during the experiment differ in number.
     """
-    for now, before in ((control, control_before), (treatment, treatment_before)):
-        if now.users != before.users:
+    for during, before in ((control, control_before), (treatment, treatment_before)):
+        if during.users != before.users:
             raise ValueError(
-                f"There are {now.users:,} users in the experiment and {before.users:,} before it; "
-                "the two must be the same users in the same order."
+                f"There are {during.users:,} users in the experiment and {before.users:,} before "
+                "it; the two must be the same users in the same order."
             )
     plain = difference(control, treatment)
     everyone = Ratio(

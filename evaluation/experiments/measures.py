@@ -16,13 +16,14 @@ import orjson
 
 from omnisearch.data.catalogue.feedback import events_of_searches
 from omnisearch.data.catalogue.searches import Logged, reading_searches
+from omnisearch.data.catalogue.splits import DAY
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.experiments.definition import Experiment
 from omnisearch.evaluation.experiments.store import Kept
 
 SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
 REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
-DAY_MS = 24 * 3600 * 1000
+DAY_MS = 1000 * DAY
 Events = Mapping[str, set[tuple[str, str, str]]]  # request id → (action, entity, id)
 FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
 
@@ -74,8 +75,11 @@ class Measured:
         return sums, np.bincount(user, minlength=n).astype(np.float64)
 
 
-def measure(workspace: Workspace, kept: Kept) -> Measured:
-    """Read the logs of an experiment.
+def measure(workspace: Workspace, kept: Kept, events: Events) -> Measured:
+    """Read the log of an experiment's searches.
+
+    Args:
+        events: of `events_of`.
 
     Raises:
         InputError: no searches are logged. Corrupt: a log is damaged.
@@ -83,15 +87,16 @@ def measure(workspace: Workspace, kept: Kept) -> Measured:
     experiment = kept.experiment
     begin = 1000 * (kept.began or kept.history[0].time)
     rows = rows_of(workspace, "experiment = ?", experiment.name)
-    earlier = rows_of(workspace, "time < ?", begin)
-    return measured(experiment, rows, earlier, events_of(workspace), begin)
+    theirs = "time < ? AND user IN (SELECT user FROM searches WHERE experiment = ?)"
+    earlier = rows_of(workspace, theirs, begin, experiment.name)
+    return measured(experiment, rows, earlier, events, begin)
 
 
-def rows_of(workspace: Workspace, condition: str, value: object) -> list[Logged]:
+def rows_of(workspace: Workspace, condition: str, *values: object) -> list[Logged]:
     """Rows of the log of searches, by user and time."""
     query = f"SELECT * FROM searches WHERE {condition} ORDER BY user, time, request_id"
     with reading_searches(workspace.searches) as db:
-        return [Logged(*row) for row in db.execute(query, [value])]
+        return [Logged(*row) for row in db.execute(query, values)]
 
 
 def events_of(workspace: Workspace) -> Events:

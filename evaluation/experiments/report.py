@@ -16,6 +16,7 @@ from omnisearch.evaluation.experiments.interleaving import Preference, preferenc
 from omnisearch.evaluation.experiments.measures import (
     DAY_MS,
     FULFILLED,
+    Events,
     Measured,
     credits_of,
     events_of,
@@ -130,15 +131,14 @@ def report(workspace: Workspace, kept: Kept) -> Report:
             f"The experiment {name!r} has not been started.",
             how=f"Run `omnisearch experiment start {name}`.",
         )
-    if kept.experiment.mode == INTERLEAVE:
-        return _interleaved(workspace, kept)
-    unknown = unlogged(workspace, events_of(workspace))
-    return reported(kept, measure(workspace, kept), unknown)
-
-
-def _interleaved(workspace: Workspace, kept: Kept) -> Report:
-    rows = rows_of(workspace, "experiment = ?", kept.experiment.name)
     events = events_of(workspace)
+    if kept.experiment.mode == INTERLEAVE:
+        return _interleaved(workspace, kept, events)
+    return reported(kept, measure(workspace, kept, events), unlogged(workspace, events))
+
+
+def _interleaved(workspace: Workspace, kept: Kept, events: Events) -> Report:
+    rows = rows_of(workspace, "experiment = ?", kept.experiment.name)
     credits = credits_of(rows, events, kept.experiment.actions)
     begin = 1000 * (kept.began or 0)
     return Report(

@@ -27,10 +27,10 @@ from omnisearch.evaluation.experiments.definition import INTERLEAVE
 from omnisearch.evaluation.experiments.interleaving import turns
 from omnisearch.evaluation.experiments.running import Arm, Running, open_arms
 from omnisearch.world.itemtext import item_id
+from omnisearch.world.population import DAY
 from omnisearch.world.sessions import SHOWN, acts, draw_queries
 from omnisearch.world.truth import Truth
 
-DAY = 24 * 3600
 _MEAN_SEARCHES = 4.0  # of a user, of whom a few search very much
 
 

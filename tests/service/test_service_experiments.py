@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,12 +16,14 @@ from test_service_workers import wait_for
 
 from omnisearch.data.catalogue.searches import Logged, reading_searches
 from omnisearch.data.workspace import Workspace
+from omnisearch.engine.response import Response
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, experiment_of
-from omnisearch.evaluation.experiments.measures import FULFILLED, measure
+from omnisearch.evaluation.experiments.measures import FULFILLED, events_of, measure
 from omnisearch.evaluation.experiments.report import report
 from omnisearch.pipeline import import_files
+from omnisearch.service import searching
 
 WORDS = {"name": "words", "variants": {"control": {}, "words": {"system": "token"}}}
 QUERY = "boho bedroom"
@@ -151,7 +155,7 @@ def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
         status, _, body = server.post("/v1/feedback", {"events": [*events, lost]})
         assert (status, json.loads(body)["accepted"]) == (200, len(events) + 1)
         logged(served, 2 + len(USERS))
-    found = measure(served, store.load(served, "words"))
+    found = measure(served, store.load(served, "words"), events_of(served))
     saves, searches = found.sums(FULFILLED)
     assert saves.sum() == len(events) == 10
     assert report(served, store.load(served, "words")).unknown == 1 and found.mixed == 0
@@ -161,6 +165,21 @@ def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
     reports = import_files(served, ["feedback"])
     assert [each.changed for each in reports] == [11, 0]
     assert not any(each.refused for each in reports)
+
+
+def test_an_interleaved_answer_names_what_either_variant_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Response("q", "q", [], [], 1, 1.0, 0, 0)
+    left_out = {"a": ["token_pins"], "b": ["query_embedding", "token_pins"]}
+
+    async def search(_: Any, __: Any, arm: Any) -> Response:
+        return replace(found, degraded=left_out[arm])
+
+    monkeypatch.setattr(searching, "search", search)
+    wanted, arms = searching.Search("q", 1.0), ["a", "b"]
+    answer, _ = asyncio.run(searching._interleaved(None, wanted, arms, b"user"))  # type: ignore
+    assert answer.degraded == ["token_pins", "query_embedding"]
 
 
 def test_results_of_two_variants_in_turns(served: Workspace) -> None:
