@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ import orjson
 
 from omnisearch import pipeline
 from omnisearch.cli.main import main
+from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
+from omnisearch.data.catalogue.searches import Logged, add_searches, open_searches
 from omnisearch.data.workspace import Workspace
+from omnisearch.enrichment.vision_models import Cache
 from omnisearch.world import generate
 
 QUERIES = ("antique copper bathroom sink", "boho bedroom", "garden")
@@ -25,6 +28,20 @@ HANG_SECONDS = 120.0
 BUG = b"This is a bug in OmniSearch"
 # Not part of what is damaged: the sample world's own files.
 WORLD = "world"
+RULES = """version = 1
+[[synonyms]]
+words = ["sink", "basin"]
+[[pin]]
+query = ["garden"]
+item = "pin/{id}"
+place = 2
+"""
+EXPERIMENT = """name = "narrower"
+[variants.control]
+[variants.narrower]
+engine = { l1_keep = 100 }
+"""
+LABELS = "query,label\nboho bedroom,Home\nbathroom sink,Home\ngarden,Outdoor\ngarden path,Outdoor\n"
 
 
 @dataclass(frozen=True)
@@ -46,27 +63,66 @@ class Outcome:
             return "hang"
         if self.status < 0 or b"panicked at" in self.err:
             return "crash"
-        told = self.status in (0, 1, 2, 3, 4)
+        told = self.status in range(7)  # 5 and 6: refresh, with its report
         bug = BUG in self.err or b"Traceback (most recent call last)" in self.err
         return "bug" if bug or not told else None
 
 
 def make_base(root: Path) -> None:
-    """A workspace with everything in it: the tiny world, encoders, index, rankers, an export."""
+    """A workspace with everything in it, and the logs of a service that had an experiment."""
     generate("tiny", root / WORLD)
     workspace = Workspace.create(root)
     pipeline.import_files(workspace, [root / WORLD])
-    for words in (
-        ["enrich"],
-        ["train", "--preset", "tiny", "--steps", "20"],
-        ["index", "build"],
-        ["rank", "train"],
-        ["export", "onnx"],
-        ["search", QUERIES[0]],
-    ):
-        done = command(root, *words)
-        if done.status:
-            raise SystemExit(f"the workspace could not be made: {words} {done.err.decode()}")
+    pin = orjson.loads((root / WORLD / "pins.jsonl").read_bytes().splitlines()[0])["id"]
+    with tempfile.TemporaryDirectory() as scratch:
+        rules, experiment = Path(scratch) / "rules.toml", Path(scratch) / "narrower.toml"
+        labels = Path(scratch) / "labels.csv"
+        rules.write_text(RULES.replace("{id}", pin))
+        experiment.write_text(EXPERIMENT)
+        labels.write_text(LABELS)
+        for words in (
+            ["enrich"],
+            ["train", "--preset", "tiny", "--steps", "20"],
+            ["index", "build"],
+            ["rank", "train"],
+            ["export", "onnx"],
+            ["classify", "train", str(labels)],
+            ["rules", "apply", str(rules)],
+            ["experiment", "create", str(experiment)],
+            ["experiment", "start", "narrower"],
+            ["judge", "draw", "spring", "--systems", "token,full", "--number", "4", "-k", "4"],
+            ["search", QUERIES[0]],
+        ):
+            done = command(root, *words)
+            if done.status:
+                raise SystemExit(f"the workspace could not be made: {words} {done.err.decode()}")
+    _add_logs(workspace, pin)
+
+
+def _add_logs(workspace: Workspace, pin: str) -> None:
+    """What a service logs: searches of an experiment's users, their events, a judgment."""
+    about = {"query": QUERIES[1], "entity": "pin", "item_id": pin}
+    event = {**about, "action": "save", "time": 1_700_000_000}
+    events = [
+        (f"e{n}", orjson.dumps({**event, "event_id": f"e{n}", "request_id": f"r{n}"}))
+        for n in range(50)
+    ]
+    grade = orjson.dumps({**about, "grade": 2})
+    with closing(open_feedback(workspace.feedback, create=True)) as log:
+        add_events(log, events, 1_700_000_000)
+        add_judgments(log, [(orjson.dumps([QUERIES[1], "pin", pin, ""]).decode(), grade)], 1)
+    rows = [
+        Logged(
+            *(f"r{n}", 1_700_000_000_000 + n, bytes([n] * 16), "narrower"),
+            *(("control", "narrower")[n % 2], QUERIES[1], "en", 0, 100, 9.0, 1),
+        )
+        for n in range(80)
+    ]
+    with closing(open_searches(workspace.searches, create=True)) as searches:
+        add_searches(searches, rows)
+    pictures = Cache(workspace, "a model")
+    pictures.put({f"{n:064x}": bytes(64) for n in range(50)})
+    pictures.close()
 
 
 def copy_of(base: Path, target: Path) -> None:

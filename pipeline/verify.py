@@ -21,6 +21,7 @@ from omnisearch.encoders.no_encoder import NONE
 from omnisearch.encoders.onnx import reranker
 from omnisearch.encoders.onnx.query_tower import EXPORT, OnnxQueries
 from omnisearch.encoders.text_encoder import TUNED
+from omnisearch.engine.rules.published import RULES
 from omnisearch.engine.snapshot import trained_encoder
 from omnisearch.enrichment.graph.itemsage import network as itemsage
 from omnisearch.enrichment.graph.pinsage import network as pinsage
@@ -114,6 +115,8 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         yield "generation", partial(_generation, workspace, number)
     if workspace.current_rankers.exists():
         yield "rankers", partial(load_rankers, workspace)
+    for name in _names(workspace.rules):
+        yield f"rules, version {name}", partial(verified, workspace.rules / name, RULES)
     if workspace.experiments.exists():
         yield "experiments", partial(_experiments, workspace)
     if workspace.truth.exists():
