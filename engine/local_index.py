@@ -33,8 +33,6 @@ class LocalIndex:
         self.attributes = Attributes(generation.tables, kinds)
         self._masks: OrderedDict[Filters, Masks] = OrderedDict()
         self._lock = threading.Lock()
-        # Rows by id are built on first use: do it here, not during the first search.
-        len(self._tables["query"].row_of)
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
         return map(self._search, requests)

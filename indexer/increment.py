@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,19 @@ def _segments(workspace: Workspace, folder: Path, manifest: dict[str, Any]) -> l
         for entity in ENTITIES:
             name = f"{entity}/{IDS_FILE}"
             if name in says["files"]:
-                content = read_verified(where, GENERATION, says, name)
-                with reading("The list of ids", where / name, GENERATION.mend):
-                    ids[entity] = load_lines(content, str)
+                ids[entity] = _ids(where, name, says["files"][name]["sha256"])
                 places = stored.get(f"{number}/{entity}", np.zeros(0, np.int64))
                 dead[entity] = set(places.tolist())
         found.append(_Under(number, ids, dead))
     return found
+
+
+@lru_cache(maxsize=16)
+def _ids(folder: Path, name: str, _: str) -> list[str]:
+    """The ids of a segment that never changes: a service publishes again and again on top of it."""
+    content = read_verified(folder, GENERATION, read_manifest(folder, GENERATION), name)
+    with reading("The list of ids", folder / name, GENERATION.mend):
+        return load_lines(content, str)
 
 
 def _changed(

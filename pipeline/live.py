@@ -101,22 +101,24 @@ class LiveIndex:
     def embed_texts(self) -> None:
         """Embed the texts that are new or have changed since the last call, for `publish`.
 
-        Nothing happens where the encoder of the others is not on this machine.
+        Nothing happens where the encoder of the others is not on this machine. It has a connection
+        of its own: another thread may publish meanwhile.
 
         Raises:
             Unavailable: another process keeps the catalogue locked.
         """
         if self._embedded < 0:  # `index build` embeds all texts
             self._embedded = self._manifest(self._manifest()["segments"][0])["change"]
-        until = latest_change(self.db)
-        changed = changed_since(self.db, self._embedded)
-        among = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
-        with suppress(InputError):
+        db = open_catalogue(self.workspace.catalogue)
+        with closing(db.conn), suppress(InputError):
+            until = latest_change(db)
+            changed = changed_since(db, self._embedded)
+            among = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
             if any(among.values()):
                 from omnisearch.enrichment.text import open_tower, refresh_texts
 
-                self._tower = self._tower or open_tower(self.workspace, self.db)
-                refresh_texts(self.workspace, self.db, among=among, tower=self._tower)
+                self._tower = self._tower or open_tower(self.workspace, db)
+                refresh_texts(self.workspace, db, among=among, tower=self._tower)
         self._embedded = until
 
     def _manifest(self, number: int | None = None) -> dict[str, Any]:

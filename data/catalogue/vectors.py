@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,7 @@ class ItemVectors:
         made: uint8 (n, 16), the hash of what each row was made of, zeros for imported rows; None
             if all were imported.
         made_by: the identity of the model that made them; None if all were imported.
+        file: the name of the array's file.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ItemVectors:
     vectors: np.ndarray
     made: np.ndarray | None = None
     made_by: str | None = None
+    file: str = ""
 
     @property
     def dim(self) -> int:
@@ -136,34 +138,58 @@ def write_vectors(
     vectors = check_vectors(vectors, where)
     if len(ids) != len(vectors):
         raise InputError(f"There are {len(ids)} ids and {len(vectors)} vectors.", where=where)
-    if not db.conn.in_transaction:
-        db.conn.execute("BEGIN IMMEDIATE")
-    try:
-        old = None if replace else open_vectors(workspace, db, name, entity)
-        before = _ids_of(workspace, db, name, entity) if replace else ()
-        _write(workspace, db, (name, entity), ids, vectors, old, drop, (made, made_by))
-        note_changes(db, entity, {*before, *_changed(ids, vectors, old, drop)})
-        db.conn.commit()
-    except BaseException:
-        db.conn.rollback()
-        raise
+    origin, written = (made, made_by), False
+    while not written:  # again if another process was faster
+        try:
+            old = None if replace else open_vectors(workspace, db, name, entity)
+        except NotReady:
+            if db.conn.in_transaction:  # which goes on seeing the files of before
+                raise
+            continue
+        with _merged(workspace, (name, entity), ids, vectors, old, drop, origin) as merged:
+            if not db.conn.in_transaction:
+                db.conn.execute("BEGIN IMMEDIATE")
+            try:
+                written = replace or _named(db, name, entity) == (old and old.file)
+                if written:
+                    before = _ids_of(workspace, db, name, entity) if replace else ()
+                    _put(workspace, db, merged)
+                    note_changes(db, entity, {*before, *_changed(ids, vectors, old, drop)})
+                db.conn.commit()
+            except BaseException:
+                db.conn.rollback()
+                raise
     _sweep(workspace, db)
-    written = open_vectors(workspace, db, name, entity)
-    assert written is not None
-    return written
+    found = open_vectors(workspace, db, name, entity)
+    assert found is not None
+    return found
 
 
-def _write(
+@dataclass(frozen=True)
+class _Merged:
+    """Rows that are written but not named in the catalogue yet."""
+
+    name: str
+    entity: str
+    partial: Path
+    shape: tuple[int, int]
+    ids: bytes
+    made: bytes | None
+    made_by: str | None
+
+
+@contextmanager
+def _merged(
     workspace: Workspace,
-    db: sqlite_utils.Database,
     kind: tuple[str, str],
     ids: Sequence[str],
     vectors: np.ndarray,
     old: ItemVectors | None,
     drop: Collection[str],
     origin: tuple[np.ndarray | None, str | None],
-) -> None:
-    """Write the files of the merged rows and name them in the catalogue, in a transaction."""
+) -> Iterator[_Merged]:
+    """Write the merged rows into a file without a name. It takes a while: call it before the
+    catalogue is locked, so that others can write meanwhile."""
     name, entity = kind
     made, made_by = origin[0], origin[1] or (old.made_by if old else None)
     kept = [] if old is None else [row for row, key in enumerate(old.ids) if key not in drop]
@@ -182,6 +208,7 @@ def _write(
             merged[start : start + len(part)] = old.vectors[part]  # type: ignore[union-attr]
         merged[targets] = vectors
         merged.flush()
+        shape = merged.shape
         del merged
         listed = b"".join(orjson.dumps(key) + b"\n" for key in row_of)
         before = None if old is None else old.made
@@ -192,23 +219,36 @@ def _write(
                 rows[: len(kept)] = before[kept]
             rows[targets] = 0 if made is None else made
             hashes = rows.tobytes()
-        digest = digest_of(partial)
-        digests = [digest, hashlib.sha256(listed).hexdigest()]
-        digests.append("" if hashes is None else hashlib.sha256(hashes).hexdigest())
-        stem = f"{name}-{entity}-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:16]}"
-        path = workspace.item_vectors / f"{stem}.npy"
-        write_atomic(path.with_suffix(".ids"), listed)
-        if hashes is not None:
-            write_atomic(path.with_suffix(".made"), hashes)
-        partial.rename(path)
+        digest_of(partial)  # now, and not while the catalogue is locked
+        yield _Merged(name, entity, partial, shape, listed, hashes, made_by)
+
+
+def _put(workspace: Workspace, db: sqlite_utils.Database, merged: _Merged) -> None:
+    """Give merged rows their place and name them in the catalogue, in a transaction."""
+    digest = digest_of(merged.partial)
+    digests = [digest, hashlib.sha256(merged.ids).hexdigest()]
+    digests.append("" if merged.made is None else hashlib.sha256(merged.made).hexdigest())
+    stem = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+    path = workspace.item_vectors / f"{merged.name}-{merged.entity}-{stem}.npy"
+    write_atomic(path.with_suffix(".ids"), merged.ids)
+    if merged.made is not None:
+        write_atomic(path.with_suffix(".made"), merged.made)
+    merged.partial.rename(path)
     fsync_folder(workspace.item_vectors)
     db.conn.execute(
         "INSERT OR REPLACE INTO item_vectors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(name, entity, path.name, len(row_of), vectors.shape[1]),
-            *(digest, digests[1], digests[2] or None, made_by),
+            *(merged.name, merged.entity, path.name, *merged.shape),
+            *(digest, digests[1], digests[2] or None, merged.made_by),
         ],
     )
+
+
+def _named(db: sqlite_utils.Database, name: str, entity: str) -> str | None:
+    """The file that the catalogue names."""
+    sought = "SELECT file FROM item_vectors WHERE name = ? AND entity = ?"
+    row = db.conn.execute(sought, [name, entity]).fetchone()
+    return None if row is None else Path(row[0]).name
 
 
 def _ids_of(
@@ -310,7 +350,7 @@ def _opened(path: Path, name: str, entity: str, row: tuple) -> ItemVectors:
     ):
         raise damaged("The file's rows and dimensions are not those in the catalogue.", path, name)
     check_values(path, vectors, name, ids)
-    return ItemVectors(name, entity, ids, vectors, made, made_by)
+    return ItemVectors(name, entity, ids, vectors, made, made_by, path.name)
 
 
 def open_all_vectors(

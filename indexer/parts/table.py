@@ -5,7 +5,8 @@ Row r is the same item in every column, every space and the token index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import lt
@@ -195,6 +196,25 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class RowOf(Mapping[str, int]):
+    """The row of each id, found in the ascending ids: a dict would be made anew by each update."""
+
+    ids: list[str]
+
+    def __getitem__(self, key: str) -> int:
+        row = bisect_left(self.ids, key)
+        if row == len(self.ids) or self.ids[row] != key:
+            raise KeyError(key)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
 class ItemTable:
     """The columns of one entity type; all have n rows.
 
@@ -233,10 +253,10 @@ class ItemTable:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @cached_property
-    def row_of(self) -> dict[str, int]:
+    @property
+    def row_of(self) -> RowOf:
         """The row of each item."""
-        return {key: row for row, key in enumerate(self.ids)}
+        return RowOf(self.ids)
 
     def display(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """What a result page shows of each row: those of DISPLAYED that the item has. Raises

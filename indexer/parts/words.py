@@ -217,10 +217,18 @@ def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
     words = stacked_words(parts, layout)
     places = [np.flatnonzero(rows < 0) for rows in layout.rows]
     gone = [part.of(dead)[0] for part, dead in zip(parts, places, strict=True)]
-    keys = np.concatenate([*(part.known for part in parts), *gone])
-    counts = np.concatenate([*(part.counts for part in parts), -np.ones(sum(map(len, gone)))])
-    known, where = np.unique(keys, return_inverse=True)
-    counts = np.bincount(where, counts, len(known)).astype(np.int64)
+    keys = np.concatenate([*(part.known for part in parts[1:]), *gone])
+    more = np.concatenate([*(part.counts for part in parts[1:]), -np.ones(sum(map(len, gone)))])
+    changed, where = np.unique(keys, return_inverse=True)
+    by = np.bincount(where, more, len(changed)).astype(np.int64)
+    # Into the words of the first part, by far the most, without sorting them again.
+    known, counts = parts[0].known, parts[0].counts.copy()
+    at = np.searchsorted(known, changed)
+    has = np.append(known, 0)[at] == changed
+    has &= at < len(known)
+    counts[at[has]] += by[has]
+    known = np.insert(known, at[~has], changed[~has])
+    counts = np.insert(counts, at[~has], by[~has])
     stay, none = counts > 0, np.zeros(0, np.int32)
     return Texts(words.keys, words.starts, words.lengths, known[stay], counts[stay], none)
 

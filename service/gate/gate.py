@@ -60,6 +60,7 @@ class Gate:
     ) -> None:
         self.app, self.serving, self.lane, self.config = app, serving, lane, config
         self._turns = Turns()
+        self._turns_of_pages = Turns(lambda: serving.pool.under_way)
         self._pages: dict[str, Page] = app.state.pages
         self._keys = keys
         self._hosts = Hosts(config.allowed_hosts)
@@ -106,7 +107,7 @@ class Gate:
                 raise
 
         if endpoint not in _URGENT:
-            await self._turns.wait()
+            await (self._turns_of_pages if endpoint == "pages" else self._turns).wait()
         try:
             client = self._admit(scope, headers, endpoint)
             if scope["method"] == "OPTIONS" and origin in self._origins:

@@ -31,6 +31,7 @@ _POLL_SECONDS = 0.02
 # that searches have the processor too, and each is found within a second.
 _EVERY_SECONDS = 0.4
 _TEXTS_SECONDS = 30.0  # between two times that texts are embedded: all vectors are written anew
+_NICE = 5  # where there are too few cores, searches come first
 _BUSY_SECONDS = 0.5  # between two tries while another process builds
 _LONGEST_PAUSE = 30.0  # after failures one after another
 
@@ -43,6 +44,7 @@ def main(settings: dict[str, Any]) -> int:
     counters = Counters(settings["counters"], config.workers)
     threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
     counters.put("updater_pid", os.getpid())
+    os.nice(_NICE)
     try:
         from omnisearch.pipeline.live import LiveIndex
 
@@ -64,15 +66,14 @@ class Publishing:
         self._index, self._counters, self._log = index, counters, log
         self._pause = self._texts_at = 0.0
         self._texts_behind = False
+        self._embedding = threading.Thread()
         self._said = ""
 
     def run(self) -> None:
         """Publish each change. Returns never; raises what is no OmniError."""
         while True:
             begun = _milliseconds()
-            if self._texts_behind and time.monotonic() >= self._texts_at:
-                self._try(self._index.embed_texts)
-                self._texts_behind, self._texts_at = False, time.monotonic() + _TEXTS_SECONDS
+            self._embed_if_due()
             if self._try(self._index.behind):
                 if not self._counters.fact("pending_since"):
                     self._counters.put("pending_since", begun)
@@ -83,6 +84,23 @@ class Publishing:
                     self._try(self._index.build_if_due)
                     time.sleep(max(0.0, _EVERY_SECONDS - (_milliseconds() - begun) / 1000))
             time.sleep(self._pause or _POLL_SECONDS)
+
+    def _embed_if_due(self) -> None:
+        """Embed texts in a thread: what is published meanwhile does not wait for them."""
+        due = self._texts_behind and time.monotonic() >= self._texts_at
+        if due and not self._embedding.is_alive():
+            self._texts_behind, self._texts_at = False, time.monotonic() + _TEXTS_SECONDS
+            self._embedding = threading.Thread(target=self._embed, daemon=True)
+            self._embedding.start()
+
+    def _embed(self) -> None:
+        try:
+            self._index.embed_texts()
+        except OmniError as error:
+            self._log.line("not_embedded", what=error.what, where=error.where, how=error.how)
+        except Exception as error:
+            trace = traceback.format_exc()
+            self._log.line("not_embedded", error=repr(error), traceback=trace)
 
     def _note(self, number: int, begun: int) -> None:
         """Count a publication, of what was committed when it began."""

@@ -88,5 +88,3 @@ def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
     if snapshot.embeds:
         query = query.with_vector(snapshot.encoder.queries([query.text])[0])
     engine.at(snapshot).search(query)
-    for table in snapshot.generation.tables.values():
-        len(table.row_of)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omnisearch.data.catalogue import vectors
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import (
     check_item_vectors,
@@ -180,3 +181,27 @@ def test_a_reader_of_replaced_files_is_told_to_run_again(workspace, db):
     with pytest.raises(NotReady, match="replaced"):
         open_vectors(workspace, db, "image", "pin")
     other.conn.close()
+
+
+def test_others_write_while_an_array_is_merged(workspace, db, monkeypatch):
+    """The slow part holds no lock, and what came meanwhile is merged with, not overwritten."""
+
+    def write(connection, ids, value):
+        rows = np.full((len(ids), 2), value, np.float32)
+        return write_vectors(workspace, connection, "image", "pin", ids, rows)
+
+    write(db, ["a", "b"], 1)
+    digest_of, others = vectors.digest_of, []
+
+    def hashed(path):
+        if path.suffix == ".tmp" and not others:
+            others.append(open_catalogue(workspace.catalogue))
+            others[0].conn.execute("PRAGMA busy_timeout = 0")
+            write(others[0], ["b", "c"], 2)
+        return digest_of(path)
+
+    monkeypatch.setattr(vectors, "digest_of", hashed)
+    rows, present = write(db, ["a", "d"], 3).rows(["a", "b", "c", "d"])
+    assert present.all() and rows[:, 0].tolist() == [3, 2, 2, 3]
+    assert not list(workspace.item_vectors.glob(".*"))
+    others[0].conn.close()

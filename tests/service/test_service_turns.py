@@ -1,0 +1,35 @@
+"""The queue of pages gives way to searches, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from omnisearch.service.gate.turns import Turns
+
+
+def started(under_way: list[int], pages: int) -> list[float]:
+    """When each of some pages starts, in seconds, while searches are under way."""
+
+    async def run() -> list[float]:
+        loop, times = asyncio.get_running_loop(), []
+        turns, begun = Turns(lambda: under_way[0]), loop.time()
+
+        async def page() -> None:
+            await turns.wait()
+            times.append(loop.time() - begun)
+
+        async def search() -> None:
+            await asyncio.sleep(0.012)
+            under_way[0] = 0
+
+        await asyncio.gather(search(), *(page() for _ in range(pages)))
+        return times
+
+    return asyncio.run(run())
+
+
+def test_pages_wait_for_searches_a_little_each() -> None:
+    before, quiet = started([1], 50), started([0], 50)
+    assert before[0] >= 0.004, "the first page did not give way"
+    assert sum(time < 0.011 for time in before) <= 3, "pages came one after another"
+    assert len(before) == len(quiet) == 50 and quiet[-1] < 0.1
