@@ -28,7 +28,7 @@ from update import DIM
 
 from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.search import SearchEngine

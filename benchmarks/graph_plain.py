@@ -18,7 +18,8 @@ from scipy.sparse.linalg import svds
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.catalogue.splits import feature_until, known_window
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.text.normalise import words
 from omnisearch.data.workspace import Workspace
 from omnisearch.enrichment.graph.cooccurrence import query_groups

@@ -24,7 +24,7 @@ from synthetic_catalogue import Words
 
 from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.world import generate
 

@@ -14,7 +14,8 @@ from transformers import AutoModel
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.catalogue.vector_files import unusable
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress

@@ -19,7 +19,8 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import count, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
 from omnisearch.data.catalogue.vector_files import unusable
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.text.language import probabilities, spoken
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace

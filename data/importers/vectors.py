@@ -12,7 +12,8 @@ import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ENTITIES
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
 from omnisearch.data.importers.files import blocks

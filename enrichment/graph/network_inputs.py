@@ -14,7 +14,8 @@ from torch import Tensor
 
 from omnisearch.data.catalogue.items import count, field_texts, read_items
 from omnisearch.data.catalogue.schema import table_of
-from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build_vocabulary

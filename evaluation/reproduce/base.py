@@ -17,7 +17,8 @@ import sqlite_utils
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, open_catalogue, table_of
 from omnisearch.data.catalogue.splits import feature_until
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.importers.files import ImportOptions
 from omnisearch.data.importers.folders import import_folder
 from omnisearch.data.workspace import Workspace

@@ -21,7 +21,7 @@ from commandline import MAIN, omnisearch
 
 from omnisearch import SearchEngine, pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from tests.data.importers.shop_feeds import (
     ga4,

@@ -10,14 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisearch.data.catalogue import vectors
+from omnisearch.data.catalogue import vectors_write
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import (
-    check_item_vectors,
-    open_all_vectors,
-    open_vectors,
-    write_vectors,
-)
+from omnisearch.data.catalogue.vectors import check_item_vectors, open_all_vectors, open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.files import sha256_file
@@ -191,7 +187,7 @@ def test_others_write_while_an_array_is_merged(workspace, db, monkeypatch):
         return write_vectors(workspace, connection, "image", "pin", ids, rows)
 
     write(db, ["a", "b"], 1)
-    digest_of, others = vectors.digest_of, []
+    digest_of, others = vectors_write.digest_of, []
 
     def hashed(path):
         if path.suffix == ".tmp" and not others:
@@ -200,7 +196,7 @@ def test_others_write_while_an_array_is_merged(workspace, db, monkeypatch):
             write(others[0], ["b", "c"], 2)
         return digest_of(path)
 
-    monkeypatch.setattr(vectors, "digest_of", hashed)
+    monkeypatch.setattr(vectors_write, "digest_of", hashed)
     rows, present = write(db, ["a", "d"], 3).rows(["a", "b", "c", "d"])
     assert present.all() and rows[:, 0].tolist() == [3, 2, 2, 3]
     assert not list(workspace.item_vectors.glob(".*"))

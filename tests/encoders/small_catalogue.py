@@ -7,7 +7,7 @@ import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 
 DAY = 86_400

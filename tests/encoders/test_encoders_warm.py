@@ -17,7 +17,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed
 from omnisearch.data.workspace.errors import Corrupt, InputError, MissingExtra, NotReady

@@ -12,7 +12,7 @@ import pytest
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.spaces import SPACES, Space, spaces_of
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config

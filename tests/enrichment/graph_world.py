@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 
 END = 1_600_000_000
 

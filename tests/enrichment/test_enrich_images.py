@@ -21,7 +21,8 @@ pytest.importorskip("PIL")
 from enrich_vision_models import picture, save_blip, save_clip, save_vit
 
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.enrichment import fetching, pictures
 from omnisearch.enrichment.captions import caption_images

@@ -12,7 +12,8 @@ from graph_world import END, add_boards, engage, items, same_theme, themes
 from omnisearch.cli.main import app
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY, check_leak, time_split
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.enrichment.graph import saved_networks as saved

@@ -11,7 +11,8 @@ from graph_world import END, add_boards, cosine, engage, items
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import DAY, check_leak, time_split
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.models.hash_embedding import Levels

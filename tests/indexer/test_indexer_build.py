@@ -11,7 +11,7 @@ import sqlite_utils
 from indexer_fakes import DAY, WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
 from omnisearch.data.catalogue.schema import set_meta
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady

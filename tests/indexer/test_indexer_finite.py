@@ -11,7 +11,7 @@ import pytest
 import sqlite_utils
 from indexer_fakes import FakeEncoder, put
 
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import write_manifest
 from omnisearch.data.workspace.errors import Corrupt

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from indexer_fakes import WORDS, FakeEncoder, drop, engage, fill, new_catalogue, put
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, open_catalogue, set_meta
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.text.prefixes import typed_key

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from omnisearch import SearchEngine, Workspace, pipeline
 from omnisearch.cli.main import app
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import open_vectors, write_vectors
+from omnisearch.data.catalogue.vectors import open_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.enrichment.text import embed_texts
 from omnisearch.pipeline.stale import stale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.pipeline.status import workspace_status
 

@@ -10,7 +10,7 @@ import pytest
 
 from omnisearch import SearchEngine, Workspace, pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import write_vectors
+from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace.errors import InputError
 
 WORDS = ("oak", "walnut", "brass", "linen", "velvet", "lamp", "chair", "sofa", "mirror", "vase")
