@@ -163,7 +163,7 @@ def _learned(
         return ranking
     add_cosines(snapshot, candidates, query)
     if ONLY_AD in columns:
-        _as_the_best(candidates)
+        as_the_best(candidates)
     stages.lap("cosines")
     X = features(snapshot, candidates, query)
     stages.lap("features")
@@ -236,7 +236,7 @@ def _by(
     return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
 
 
-def _as_the_best(candidates: Candidates) -> None:
+def as_the_best(candidates: Candidates) -> None:
     """Let what only sources of ads found be no nearer than the nearest of the others.
 
     Features compare a candidate with the best of its entity type: no ad must change what they say

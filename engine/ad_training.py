@@ -1,0 +1,243 @@
+"""Learning the models of ads: from what was shown, and from judgments.
+
+What is true of all results is true of ads: they learn from every impression and long click of the
+log, in the days that rankers learn from, and from the judgments that rankers learn from. A shown
+item is looked at as an ad is: whether or not a source of the search finds it too. Queries are
+divided into three parts by a hash: the models are fitted to the first, calibrated on the second and
+measured on the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import sqlite_utils
+
+from omnisearch.data.catalogue.left_out import LeftOut, some
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.splits import (
+    Window,
+    evaluation_queries,
+    known_until,
+    ranker_window,
+    rankers_may_see_judged,
+    rankers_may_see_logged,
+    time_split,
+)
+from omnisearch.data.workspace.progress import Progress
+from omnisearch.engine.ads.models import POSITION, AdModels
+from omnisearch.engine.auction import only_ads
+from omnisearch.engine.context import NoDeadline
+from omnisearch.engine.index import SourceResult
+from omnisearch.engine.query import Query
+from omnisearch.engine.ranking import ONLY_AD, add_cosines, as_the_best, features
+from omnisearch.engine.ranking_data import RankingOptions
+from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.search import SearchEngine
+from omnisearch.engine.sources import SOURCES
+from omnisearch.ranker.calibrated import Calibrated, calibration_error, reliability
+from omnisearch.ranker.features import feature_names
+
+FIT, CALIBRATE, MEASURE = range(3)
+_PARTS = (0.6, 0.8)  # until where a query's hash puts it into the first part and the second
+FEWEST = 20  # successes, and failures, that each part needs
+RELEVANT = 0.5  # of the highest grade: from here on judges call an item relevant
+Item = tuple[str, str]
+Rows = Mapping[str, Sequence[tuple[Item, float, float, float]]]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Pairs of queries and items, and how often something happened.
+
+    Attributes:
+        X: float32 (n, F), the rankers' features. position: float32 (n,), NaN unknown.
+        trials, successes: float64 (n,). part: int64 (n,), FIT, CALIBRATE or MEASURE.
+    """
+
+    X: np.ndarray
+    position: np.ndarray
+    trials: np.ndarray
+    successes: np.ndarray
+    part: np.ndarray
+
+    def enough(self) -> bool:
+        """Whether each part has successes and failures to learn from."""
+        for number in (FIT, CALIBRATE, MEASURE):
+            mine = self.part == number
+            c = self.successes[mine].sum()
+            if min(c, self.trials[mine].sum() - c) < FEWEST:
+                return False
+        return True
+
+
+def train_ad_models(
+    engine: SearchEngine,
+    db: sqlite_utils.Database,
+    options: RankingOptions,
+    progress: Progress | None = None,
+) -> AdModels:
+    """The models, and a report of what they learned from and how well calibrated they are.
+
+    A model is None if there is too little of its kind. `progress` counts queries.
+    """
+    split, measured = time_split(db), evaluation_queries(db)
+    known = known_until(engine.snapshot.generation.manifest)
+    window = ranker_window(split, known, options.window_days)
+    logged, without = shown_of_log(db, window, measured, options)
+    judged = judged_pairs(db, measured, options)
+    total = len(logged) + len(judged)
+
+    def tell(done: int) -> None:
+        if progress:
+            progress(done, total)
+
+    found: dict[str, Calibrated | None] = {}
+    report: dict[str, Any] = {"left_out": [asdict(each) for each in without]}
+    for name, rows, before in (("engagement", logged, 0), ("relevance", judged, len(logged))):
+        seen = observed(engine, rows, options, lambda done, before=before: tell(before + done))
+        found[name] = fitted(seen, with_position=name == "engagement") if seen.enough() else None
+        model = found[name]
+        report[name] = {
+            "queries": len(rows),
+            "pairs": len(seen.trials),
+            "successes": int(seen.successes.sum()),
+            "reliability": None if model is None else measured_on(model, seen),
+        }
+    return AdModels(found["engagement"], found["relevance"], report)
+
+
+def fitted(seen: Observed, with_position: bool) -> Calibrated:
+    """A model of what was observed, from the first two parts."""
+    used = seen.part != MEASURE
+    names = (*feature_names(), *((POSITION,) if with_position else ()))
+    X = inputs(seen, with_position)[used]
+    calibrates = seen.part[used] == CALIBRATE
+    return Calibrated.fit(names, X, seen.trials[used], seen.successes[used], calibrates)
+
+
+def inputs(seen: Observed, with_position: bool) -> np.ndarray:
+    """Float32 (n, F or F + 1): what a model reads of each pair."""
+    if not with_position:
+        return seen.X
+    return np.hstack((seen.X, np.log(seen.position)[:, None].astype(np.float32)))
+
+
+def measured_on(model: Calibrated, seen: Observed, part: int = MEASURE) -> dict[str, Any]:
+    """Predicted against observed, by tenths of the trials of a part, and the calibration error."""
+    mine = seen.part == part
+    X = inputs(seen, POSITION in model.names)[mine]
+    bins = reliability(model.predict(X), seen.trials[mine], seen.successes[mine])
+    return {"error": calibration_error(bins), "deciles": [asdict(each) for each in bins]}
+
+
+def shown_of_log(
+    db: sqlite_utils.Database, window: Window, measured: set[str], options: RankingOptions
+) -> tuple[Rows, list[LeftOut]]:
+    """Query → (item, position, impressions, those of them with a long click) in a window.
+
+    Actions of which no impression is known are left out: nobody knows what else was shown.
+    """
+    items = ", ".join(f"'{entity}'" for entity in ITEM_ENTITIES)
+    rows = db.conn.execute(
+        "SELECT query, entity, item_id, position, SUM(count * (action = 'impression')), "
+        "SUM(count * (action = 'long_click')) FROM engagements "
+        f"WHERE time >= ? AND time < ? AND entity IN ({items}) AND surface = 'search' "
+        f"AND action IN ('impression', 'long_click') AND {rankers_may_see_logged('query')} "
+        "GROUP BY query, entity, item_id, position",
+        window,
+    ).fetchall()
+    unseen = sum(row[5] for row in rows if not row[4])
+    found: dict[str, list[tuple[Item, float, float, float]]] = {}
+    for query, entity, key, position, shown, long in rows:
+        if shown and query not in measured:
+            place = np.nan if position is None else float(position)
+            found.setdefault(query, []).append(((entity, key), place, shown, min(long, shown)))
+    why = "no impression of them is logged"
+    return _some(found, options), some([LeftOut(unseen, "long clicks", why)])
+
+
+def judged_pairs(db: sqlite_utils.Database, measured: set[str], options: RankingOptions) -> Rows:
+    """Query → (item, no position, 1, whether judges call it relevant)."""
+    rows = db.conn.execute(
+        "SELECT query, entity, item_id, AVG(grade) FROM judgments "
+        f"WHERE {rankers_may_see_judged('query')} AND entity IN ('pin', 'product') "
+        "GROUP BY query, entity, item_id"
+    ).fetchall()
+    top = max((row[3] for row in rows), default=0.0)
+    found: dict[str, list[tuple[Item, float, float, float]]] = {}
+    for query, entity, key, grade in rows:
+        if query not in measured:
+            good = float(top > 0 and grade >= RELEVANT * top)
+            found.setdefault(query, []).append(((entity, key), np.nan, 1.0, good))
+    return _some(found, options)
+
+
+def observed(
+    engine: SearchEngine,
+    rows: Rows,
+    options: RankingOptions,
+    tell: Any = None,
+) -> Observed:
+    """The pairs of some queries with their features; items that the index lacks are left out."""
+    snapshot, sources = engine.snapshot, list(SOURCES.values())
+    queries = sorted(rows)
+    asked = [snapshot.query(text) for text in queries]
+    if snapshot.embeds:
+        vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
+        asked = [query.with_vector(row) for query, row in zip(asked, vectors, strict=True)]
+    width = len(feature_names())
+    parts = [(np.zeros((0, width), np.float32), np.zeros((0, 4)))]
+    for number, (text, query) in enumerate(zip(queries, asked, strict=True)):
+        as_new = _hash(text, options.seed + 1) < options.as_new
+        X, kept = _looked_at(engine, query, rows[text], sources, as_new)
+        share = _hash(text, options.seed + 2)
+        part = sum(share >= until for until in _PARTS)
+        values = [[place, n, c, part] for _, place, n, c in kept]
+        parts.append((X, np.array(values, float).reshape(-1, 4)))
+        if tell:
+            tell(number + 1)
+    X, columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    position, trials, successes, part = columns.T
+    return Observed(X, position.astype(np.float32), trials, successes, part.astype(np.int64))
+
+
+def _looked_at(
+    engine: SearchEngine, query: Query, rows: Sequence[Any], sources: list[Any], as_new: bool
+) -> tuple[np.ndarray, list[Any]]:
+    """The features of a query's items, float32 (m, F), and the rows of those that the index has."""
+    snapshot, tables = engine.snapshot, engine.snapshot.generation.tables
+    places = [tables[entity].row_of.get(key, -1) for (entity, key), *_ in rows]
+    also = {}
+    for entity in ITEM_ENTITIES:
+        here = {at for at, row in zip(places, rows, strict=True) if at >= 0 and row[0][0] == entity}
+        if here:
+            found = np.array(sorted(here), np.int64)
+            also[f"shown_{entity}"] = SourceResult(entity, found, np.zeros(len(found), np.float32))
+    candidates = retrieve(snapshot, query, sources, engine.config, None, NoDeadline(), also=also)
+    candidates.columns[ONLY_AD] = only_ads(candidates, sources)
+    if query.vector is not None:
+        add_cosines(snapshot, candidates, query)
+        as_the_best(candidates)
+    X = features(snapshot, candidates, query, as_new)
+    kept = [row for at, row in zip(places, rows, strict=True) if at >= 0]
+    found_at = [
+        candidates.find(row[0][0], at) for at, row in zip(places, rows, strict=True) if at >= 0
+    ]
+    return X[found_at], kept
+
+
+def _some(found: dict[str, Any], options: RankingOptions) -> dict[str, Any]:
+    chosen = sorted(found, key=lambda query: (_hash(query, options.seed), query))
+    return {query: found[query] for query in chosen[: options.queries]}
+
+
+def _hash(query: str, seed: int) -> float:
+    """A number from 0 to 1 that only the query and the seed decide."""
+    salt = seed.to_bytes(8, "little", signed=True)
+    raw = query.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(raw, digest_size=8, salt=salt).digest(), "little") / 2**64
