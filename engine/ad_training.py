@@ -127,9 +127,10 @@ def inputs(seen: Observed, with_position: bool) -> np.ndarray:
     return np.hstack((seen.X, np.log(seen.position)[:, None].astype(np.float32)))
 
 
-def measured_on(model: Calibrated, seen: Observed, part: int = MEASURE) -> dict[str, Any]:
-    """Predicted against observed, by tenths of the trials of a part, and the calibration error."""
-    mine = seen.part == part
+def measured_on(model: Calibrated, seen: Observed, part: int | None = MEASURE) -> dict[str, Any]:
+    """Predicted against observed, by tenths of the trials of a part (None: of all), and the
+    calibration error."""
+    mine = np.full(len(seen.part), True) if part is None else seen.part == part
     X = inputs(seen, POSITION in model.names)[mine]
     bins = reliability(model.predict(X), seen.trials[mine], seen.successes[mine])
     return {"error": calibration_error(bins), "deciles": [asdict(each) for each in bins]}
