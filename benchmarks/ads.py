@@ -79,7 +79,7 @@ def calibration(engine: SearchEngine, options: RankingOptions) -> None:
     with closing(db.conn):
         rows, _ = shown_of_log(db, evaluation_window(time_split(db)), set(), options)
     seen = observed(engine, rows, options)
-    found = measured_on(models.engagement, seen, None)
+    found = measured_on(models.engagement, seen, np.full(len(seen.trials), True))
     base = seen.successes.sum() / seen.trials.sum()
     print(
         f"\nLast week of the log: {len(rows):,} queries, {seen.trials.sum():,.0f} impressions, "

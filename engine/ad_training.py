@@ -2,9 +2,9 @@
 
 What is true of all results is true of ads: they learn from every impression and long click of the
 log, in the days that rankers learn from, and from the judgments that rankers learn from. A shown
-item is looked at as an ad is: whether or not a source of the search finds it too. Queries are
-divided into three parts by a hash: the models are fitted to the first, calibrated on the second and
-measured on the third.
+item is looked at as an ad is: whether or not a source of the search finds it too. A hash of the
+query sets a fifth of the queries aside, on which the models are measured, and divides the others
+into the folds by which they are calibrated.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.calibrated import Calibrated, calibration_error, reliability
 from omnisearch.ranker.features import feature_names
 
-FIT, CALIBRATE, MEASURE = range(3)
-_PARTS = (0.6, 0.8)  # until where a query's hash puts it into the first part and the second
-FEWEST = 20  # successes, and failures, that each part needs
+FOLDS = 10
+MEASURED = (8, 9)  # those that no model learns from
+FEWEST = 20  # successes, and failures, that are needed to measure; and twice to learn
 RELEVANT = 0.5  # of the highest grade: from here on judges call an item relevant
 Item = tuple[str, str]
 Rows = Mapping[str, Sequence[tuple[Item, float, float, float]]]
@@ -56,21 +56,26 @@ class Observed:
 
     Attributes:
         X: float32 (n, F), the rankers' features. position: float32 (n,), NaN unknown.
-        trials, successes: float64 (n,). part: int64 (n,), FIT, CALIBRATE or MEASURE.
+        trials, successes: float64 (n,). fold: int64 (n,), below FOLDS, by the query.
     """
 
     X: np.ndarray
     position: np.ndarray
     trials: np.ndarray
     successes: np.ndarray
-    part: np.ndarray
+    fold: np.ndarray
+
+    @property
+    def measures(self) -> np.ndarray:
+        """Bool (n,): the pairs that models are measured on."""
+        return np.isin(self.fold, MEASURED)
 
     def enough(self) -> bool:
-        """Whether each part has successes and failures to learn from."""
-        for number in (FIT, CALIBRATE, MEASURE):
-            mine = self.part == number
+        """Whether there are successes and failures enough to learn from and to measure."""
+        measures = self.measures
+        for mine, least in ((measures, FEWEST), (~measures, 2 * FEWEST)):
             c = self.successes[mine].sum()
-            if min(c, self.trials[mine].sum() - c) < FEWEST:
+            if min(c, self.trials[mine].sum() - c) < least:
                 return False
         return True
 
@@ -106,18 +111,17 @@ def train_ad_models(
             "queries": len(rows),
             "pairs": len(seen.trials),
             "successes": int(seen.successes.sum()),
-            "reliability": None if model is None else measured_on(model, seen),
+            "reliability": None if model is None else measured_on(model, seen, seen.measures),
         }
     return AdModels(found["engagement"], found["relevance"], report)
 
 
 def fitted(seen: Observed, with_position: bool) -> Calibrated:
-    """A model of what was observed, from the first two parts."""
-    used = seen.part != MEASURE
+    """A model of what was observed, without what it is measured on."""
+    used = ~seen.measures
     names = (*feature_names(), *((POSITION,) if with_position else ()))
     X = inputs(seen, with_position)[used]
-    calibrates = seen.part[used] == CALIBRATE
-    return Calibrated.fit(names, X, seen.trials[used], seen.successes[used], calibrates)
+    return Calibrated.fit(names, X, seen.trials[used], seen.successes[used], seen.fold[used])
 
 
 def inputs(seen: Observed, with_position: bool) -> np.ndarray:
@@ -127,12 +131,11 @@ def inputs(seen: Observed, with_position: bool) -> np.ndarray:
     return np.hstack((seen.X, np.log(seen.position)[:, None].astype(np.float32)))
 
 
-def measured_on(model: Calibrated, seen: Observed, part: int | None = MEASURE) -> dict[str, Any]:
-    """Predicted against observed, by tenths of the trials of a part (None: of all), and the
+def measured_on(model: Calibrated, seen: Observed, pairs: np.ndarray) -> dict[str, Any]:
+    """Predicted against observed, by tenths of the trials of some pairs, bool (n,), and the
     calibration error."""
-    mine = np.full(len(seen.part), True) if part is None else seen.part == part
-    X = inputs(seen, POSITION in model.names)[mine]
-    bins = reliability(model.predict(X), seen.trials[mine], seen.successes[mine])
+    X = inputs(seen, POSITION in model.names)[pairs]
+    bins = reliability(model.predict(X), seen.trials[pairs], seen.successes[pairs])
     return {"error": calibration_error(bins), "deciles": [asdict(each) for each in bins]}
 
 
@@ -196,15 +199,14 @@ def observed(
     for number, (text, query) in enumerate(zip(queries, asked, strict=True)):
         as_new = _hash(text, options.seed + 1) < options.as_new
         X, kept = _looked_at(engine, query, rows[text], sources, as_new)
-        share = _hash(text, options.seed + 2)
-        part = sum(share >= until for until in _PARTS)
-        values = [[place, n, c, part] for _, place, n, c in kept]
+        fold = min(int(_hash(text, options.seed + 2) * FOLDS), FOLDS - 1)
+        values = [[place, n, c, fold] for _, place, n, c in kept]
         parts.append((X, np.array(values, float).reshape(-1, 4)))
         if tell:
             tell(number + 1)
     X, columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    position, trials, successes, part = columns.T
-    return Observed(X, position.astype(np.float32), trials, successes, part.astype(np.int64))
+    position, trials, successes, fold = columns.T
+    return Observed(X, position.astype(np.float32), trials, successes, fold.astype(np.int64))
 
 
 def _looked_at(

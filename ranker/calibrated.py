@@ -1,9 +1,9 @@
 """Calibrated probabilities: logistic regression, then isotonic regression of what it says.
 
 An auction multiplies a bid with a rate, and a gate compares a probability with a bound: both need
-what a ranker's score is not, a number that means how often something happens. The logistic model is
-fitted on some queries and calibrated on others (Zadrozny and Elkan, 2002); `reliability` measures
-the two on a third part.
+what a ranker's score is not, a number that means how often something happens. The calibration
+(Zadrozny and Elkan, 2002) is learned from what models said of rows that they were not fitted to;
+`reliability` measures the two together on data that neither has seen.
 """
 
 from __future__ import annotations
@@ -48,26 +48,39 @@ class Calibrated:
         X: np.ndarray,
         trials: np.ndarray,
         successes: np.ndarray,
-        calibrates: np.ndarray,
+        folds: np.ndarray,
     ) -> Calibrated:
-        """Fit on the rows that do not calibrate, and calibrate on the others.
+        """Fit on all rows, and calibrate by what a model of the other folds says of each fold.
 
         Args:
             X: float32 (n, m), NaN unknown. trials, successes: (n,), successes at most trials.
-            calibrates: bool (n,).
+            folds: int64 (n,), of two different numbers at least; rows that are alike, such as those
+                of one query, belong into one fold.
         """
-        fits = ~calibrates
+        out_of_fold = np.zeros(len(X), np.float32)
+        for number in np.unique(folds):
+            mine = folds == number
+            others = cls._uncalibrated(names, X[~mine], trials[~mine], successes[~mine])
+            out_of_fold[mine] = others.logit(X[mine])
+        logits, rates = isotonic(out_of_fold, trials, successes)
+        whole = cls._uncalibrated(names, X, trials, successes)
+        return replace(whole, logits=logits, rates=rates)
+
+    @classmethod
+    def _uncalibrated(
+        cls, names: tuple[str, ...], X: np.ndarray, trials: np.ndarray, successes: np.ndarray
+    ) -> Calibrated:
         known = ~np.isnan(X)
-        count = np.maximum(known[fits].sum(axis=0), 1)
-        mean = np.where(known[fits], X[fits], 0).sum(axis=0, dtype=np.float64) / count
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, X, 0).sum(axis=0, dtype=np.float64) / count
         centred = np.where(known, X - mean, 0)
-        std = np.sqrt((centred[fits] ** 2).sum(axis=0, dtype=np.float64) / count)
+        std = np.sqrt((centred**2).sum(axis=0, dtype=np.float64) / count)
         std = np.where(std > 1e-6, std, 1.0)
         rows = np.concatenate([centred / std, known, np.ones((len(X), 1))], axis=1)
-        w = _logistic(rows[fits], trials[fits], successes[fits])
+        w = _logistic(rows, trials, successes)
         m = len(names)
         weights = w[:m] / std
-        model = cls(
+        return cls(
             names,
             weights.astype(np.float32),
             w[m : 2 * m].astype(np.float32),
@@ -76,8 +89,6 @@ class Calibrated:
             logits=np.zeros(0, np.float32),
             rates=np.zeros(0, np.float32),
         )
-        points = isotonic(model.logit(X[calibrates]), trials[calibrates], successes[calibrates])
-        return replace(model, logits=points[0], rates=points[1])
 
     def logit(self, X: np.ndarray) -> np.ndarray:
         """Float32 (n,) of rows (n, m), before calibration."""
