@@ -16,7 +16,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.ads.running import Running
 from omnisearch.engine.filters import OUT_OF_STOCK, Filters
-from omnisearch.engine.index import TOKENS, Index, SourceResult
+from omnisearch.engine.index import TOKENS, Index, Items, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.sources import AD_SOURCES
@@ -41,46 +41,49 @@ def retrieve_ads(
     Args:
         depths: of each source. floor: the least cosine.
     """
-    items = running.items
-    scores: dict[str, np.ndarray] = {}
-    if query.vector is not None:
-        cosines = index.cosines(query, items, LEARNED)
-        scores[LEARNED] = np.where(cosines >= floor, cosines, np.nan)
-    if len(query.wanted):
-        shares = index.columns(query, items, ("text_share",))["text_share"]
-        scores[TOKENS] = np.where(shares >= LEAST_WORDS, shares, np.nan)
-    may = {
-        entity: _may_be_shown(index, running, entity, filters, acting) for entity in ITEM_ENTITIES
-    }
-    found = {}
-    for source in AD_SOURCES:
-        if source.space not in scores or not depths[source.name]:
+    items, found = running.items, dict[str, SourceResult]()
+    pins = items.part(ITEM_ENTITIES[0]).stop
+    may = _may_be_shown(index, items, filters, acting)
+    for space, values, least in (
+        (LEARNED, running.index.cosines(query), floor),
+        (TOKENS, running.index.shares(query), LEAST_WORDS),
+    ):
+        if values is None:
             continue
-        part = items.part(source.entity)
-        values = scores[source.space][part]
-        allowed = may[source.entity]
-        usable = ~np.isnan(values) if allowed is None else ~np.isnan(values) & allowed
-        rows, values = items.row[part][usable], values[usable]
-        best = np.argsort(-values, kind="stable")[: depths[source.name]]
-        if len(best):
-            found[source.name] = SourceResult(source.entity, rows[best], values[best])
+        values = values[running.at]
+        fits = values >= least  # false for NaN
+        places = np.flatnonzero(fits if may is None else fits & may)
+        split = int(np.searchsorted(places, pins))
+        for entity, part in zip(ITEM_ENTITIES, (places[:split], places[split:]), strict=True):
+            source = _BY_KIND[entity, space]
+            scores = values[part]
+            best = np.argsort(-scores, kind="stable")[: depths[source.name]]
+            if len(best):
+                found[source.name] = SourceResult(entity, items.row[part[best]], scores[best])
     return found
 
 
+_BY_KIND = {(source.entity, source.space): source for source in AD_SOURCES}
+
+
 def _may_be_shown(
-    index: Index, running: Running, entity: str, filters: Filters, acting: Acting | None
+    index: Index, items: Items, filters: Filters, acting: Acting | None
 ) -> np.ndarray | None:
-    """Bool (n,) over the running ads of an entity type: those that nothing forbids; None: all."""
-    rows = running.items.row[running.items.part(entity)]
-    masks = []
-    if (allowed := index.allowed(filters, entity)) is not None:
-        masks.append(allowed[rows])
-    if filters.out_of_stock != "show" and index.attributes.out_of_stock:
-        gone = index.allowed(OUT_OF_STOCK, entity)
-        masks.append(np.zeros(len(rows), bool) if gone is None else ~gone[rows])
-    if acting is not None:
-        if (hidden := acting.hidden(entity)) is not None:
-            masks.append(~hidden[rows])
-        if pinned := [pin.row for pin in acting.pins if pin.entity == entity]:
-            masks.append(~np.isin(rows, pinned))
-    return np.logical_and.reduce(masks) if masks else None
+    """Bool (n,): the ads that nothing forbids; None for all."""
+    parts = []
+    for entity in ITEM_ENTITIES:
+        rows = items.row[items.part(entity)]
+        may = np.ones(len(rows), bool)
+        if (allowed := index.allowed(filters, entity)) is not None:
+            may &= allowed[rows]
+        if filters.out_of_stock != "show" and index.attributes.out_of_stock:
+            gone = index.allowed(OUT_OF_STOCK, entity)
+            may &= False if gone is None else ~gone[rows]
+        if acting is not None:
+            if (hidden := acting.hidden(entity)) is not None:
+                may &= ~hidden[rows]
+            if pinned := [pin.row for pin in acting.pins if pin.entity == entity]:
+                may &= ~np.isin(rows, pinned)
+        parts.append(may)
+    both = np.concatenate(parts)
+    return None if both.all() else both

@@ -5,6 +5,10 @@ log, in the days that rankers learn from, and from the judgments that rankers le
 item is looked at as an ad is: whether or not a source of the search finds it too. A hash of the
 query sets a fifth of the queries aside, on which the models are measured, and divides the others
 into the folds by which they are calibrated.
+
+Judges saw the best of a whole catalogue, and an ad is the best of a few items that somebody pays
+for: mostly worse. So each judged query also gets what would be its ads if a random twentieth of the
+items were advertised. What nobody judged of these counts as irrelevant, as it does in measures.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.catalogue.splits import (
     Window,
     evaluation_queries,
@@ -32,7 +37,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ads.models import POSITION, AdModels
 from omnisearch.engine.auction import only_ads
 from omnisearch.engine.context import NoDeadline
-from omnisearch.engine.index import SourceResult
+from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import ONLY_AD, add_cosines, as_the_best, features
 from omnisearch.engine.ranking_data import RankingOptions
@@ -45,6 +50,8 @@ from omnisearch.ranker.features import feature_names
 FOLDS = 10
 MEASURED = (8, 9)  # those that no model learns from
 FEWEST = 20  # successes, and failures, that are needed to measure; and twice to learn
+LIKE_ADS = 10  # items of each type that stand for ads of a judged query
+AMONG = 20  # a random one of so many items is taken to be advertised
 RELEVANT = 0.5  # of the highest grade: from here on judges call an item relevant
 Item = tuple[str, str]
 Rows = Mapping[str, Sequence[tuple[Item, float, float, float]]]
@@ -94,7 +101,7 @@ def train_ad_models(
     known = known_until(engine.snapshot.generation.manifest)
     window = ranker_window(split, known, options.window_days)
     logged, without = shown_of_log(db, window, measured, options)
-    judged = judged_pairs(db, measured, options)
+    judged = with_like_ads(engine, judged_pairs(db, measured, options), options)
     total = len(logged) + len(judged)
 
     def tell(done: int) -> None:
@@ -181,6 +188,36 @@ def judged_pairs(db: sqlite_utils.Database, measured: set[str], options: Ranking
     return _some(found, options)
 
 
+def with_like_ads(engine: SearchEngine, rows: Rows, options: RankingOptions) -> Rows:
+    """The judged pairs, and for each query the nearest of some random items, as irrelevant."""
+    snapshot, found = engine.snapshot, {}
+    queries = sorted(rows)
+    for number, (text, query) in enumerate(zip(queries, _asked(engine, queries), strict=True)):
+        rng, judged = np.random.default_rng((options.seed, number)), {row[0] for row in rows[text]}
+        added = []
+        for code, entity in enumerate(ITEM_ENTITIES):
+            ids = snapshot.generation.tables[entity].ids
+            some = np.flatnonzero(rng.random(len(ids)) < 1 / AMONG)
+            if query.vector is not None and len(some):
+                items = Items(np.full(len(some), code, np.uint8), some)
+                cosines = np.nan_to_num(snapshot.index.cosines(query, items, LEARNED), nan=-1.0)
+                some = some[np.argsort(-cosines, kind="stable")]
+            keys = [(entity, ids[row]) for row in some[:LIKE_ADS].tolist()]
+            added += [(key, np.nan, 1.0, 0.0) for key in keys if key not in judged]
+        found[text] = [*rows[text], *added]
+    return found
+
+
+def _asked(engine: SearchEngine, queries: Sequence[str]) -> list[Query]:
+    """The queries with their vectors."""
+    snapshot = engine.snapshot
+    asked = [snapshot.query(text) for text in queries]
+    if not snapshot.embeds:
+        return asked
+    vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
+    return [query.with_vector(row) for query, row in zip(asked, vectors, strict=True)]
+
+
 def observed(
     engine: SearchEngine,
     rows: Rows,
@@ -188,15 +225,10 @@ def observed(
     tell: Any = None,
 ) -> Observed:
     """The pairs of some queries with their features; items that the index lacks are left out."""
-    snapshot, sources = engine.snapshot, list(SOURCES.values())
-    queries = sorted(rows)
-    asked = [snapshot.query(text) for text in queries]
-    if snapshot.embeds:
-        vectors = engine.cache.vectors(snapshot.encoder, [query.text for query in asked])
-        asked = [query.with_vector(row) for query, row in zip(asked, vectors, strict=True)]
+    sources, queries = list(SOURCES.values()), sorted(rows)
     width = len(feature_names())
     parts = [(np.zeros((0, width), np.float32), np.zeros((0, 4)))]
-    for number, (text, query) in enumerate(zip(queries, asked, strict=True)):
+    for number, (text, query) in enumerate(zip(queries, _asked(engine, queries), strict=True)):
         as_new = _hash(text, options.seed + 1) < options.as_new
         X, kept = _looked_at(engine, query, rows[text], sources, as_new)
         fold = min(int(_hash(text, options.seed + 2) * FOLDS), FOLDS - 1)

@@ -198,10 +198,13 @@ def blended(
     order = ranking.order[~np.isin(ranking.order, [at for _, at in found])]
     placed = ranking.ads
     if len(placed.order):
-        others = np.count_nonzero(~np.isin(order, placed.order)) + len(found)
-        placed = placed.first(most_ads(int(others), len(placed.order), shares.ad_share))
-        order = order[~np.isin(order, placed.order)]
-        ads[placed.order] = True
+        sold = np.zeros(len(candidates), bool)
+        sold[placed.order] = True
+        others = int(np.count_nonzero(~sold[order])) + len(found)
+        placed = placed.first(most_ads(others, len(placed.order), shares.ad_share))
+        sold[:] = False
+        sold[placed.order] = True
+        order, ads = order[~sold[order]], ads | sold
     total = len(order) + len(found) + len(placed.order)
     last = total - len(found) + 1
     pinned = {min(place, last + number): at for number, (place, at) in enumerate(found)}

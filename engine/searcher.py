@@ -140,7 +140,8 @@ class Searcher:
         stages.lap("related")
         hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1, query=read)
         if len(ranking.ads.order):
-            sold = [ranking.ads.campaign_of(int(ranking.order[place])) for place in shown]
+            of = ranking.ads.by_candidate()
+            sold = [of.get(at) for at in ranking.order[shown.start : shown.stop].tolist()]
             hits = [
                 hit if campaign is None else replace(hit, is_ad=True, campaign=campaign)
                 for hit, campaign in zip(hits, sold, strict=True)

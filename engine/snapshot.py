@@ -116,7 +116,7 @@ class Snapshot:
     @cached_property
     def ads_of_items(self) -> AdsOfItems | None:
         """The campaigns over the items of the generation; None without any."""
-        return AdsOfItems(self.campaigns, self.generation.tables) if self.campaigns else None
+        return AdsOfItems(self.campaigns, self.generation) if self.campaigns else None
 
     def acting(self, query: Query) -> Acting | None:
         """The rules that act on the results of a query now; None if none does."""

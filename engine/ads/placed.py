@@ -34,16 +34,16 @@ class Placed:
             self.relevance[:count],
         )
 
-    def campaign_of(self, candidate: int) -> str | None:
-        """The campaign that advertises a candidate; None if none does."""
-        at = self._at(candidate)
-        return None if at is None else self.campaigns[at]
+    def by_candidate(self) -> dict[int, str]:
+        """Candidate → the campaign that advertises it."""
+        return dict(zip(self.order.tolist(), self.campaigns, strict=True))
 
     def explained(self, candidate: int) -> dict[str, Any] | None:
         """How a candidate came to its place as an ad; None if it is none."""
-        at = self._at(candidate)
-        if at is None:
+        found = np.flatnonzero(self.order == candidate)
+        if not len(found):
             return None
+        at = int(found[0])
         rate, relevance = (
             None if np.isnan(values[at]) else float(values[at])
             for values in (self.rates, self.relevance)
@@ -51,10 +51,6 @@ class Placed:
         bid = float(self.bids[at])
         said = {"campaign": self.campaigns[at], "bid": bid, "rate": rate, "relevance": relevance}
         return {**said, "place": at + 1}
-
-    def _at(self, candidate: int) -> int | None:
-        found = np.flatnonzero(self.order == candidate)
-        return int(found[0]) if len(found) else None
 
 
 NO_ADS = Placed()

@@ -7,12 +7,14 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from omnisearch.data.catalogue.campaigns import Campaign
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.language import primary
+from omnisearch.engine.ads.ad_index import AdIndex
 from omnisearch.engine.index import Items
 from omnisearch.indexer.parts.table import ItemTable
 
@@ -24,10 +26,13 @@ class Running:
     """The ads that may be shown in one country and language, each item once.
 
     Attributes:
-        items: in (entity, row) order. bids: float64 (n,), the highest of the item's campaigns.
-        campaigns: the ids of the campaigns whose bids these are, (n,).
+        index: of all advertised items. at: int64 (n,), ascending, those of it that run.
+        items: the same, in (entity, row) order. bids: float64 (n,), the highest of the item's
+            campaigns. campaigns: the ids of the campaigns whose bids these are, (n,).
     """
 
+    index: AdIndex
+    at: np.ndarray
     items: Items
     bids: np.ndarray
     campaigns: list[str]
@@ -48,14 +53,15 @@ class AdsOfItems:
         missing: each campaign that names items which the generation does not have, and how many.
     """
 
-    def __init__(self, campaigns: Iterable[Campaign], tables: Mapping[str, ItemTable]) -> None:
+    def __init__(self, campaigns: Iterable[Campaign], generation: Any) -> None:
+        """`generation`: an `indexer.generation.Generation`."""
         # The highest bid first: where campaigns share an item, it is its first.
         self._campaigns = sorted(campaigns, key=lambda each: (-each.bid, each.id))
         self.missing: dict[str, int] = {}
         entity, row, owner = [], [], []
         for number, campaign in enumerate(self._campaigns):
             for kind, key in campaign.items:
-                at = _row(tables, kind, key)
+                at = _row(generation.tables, kind, key)
                 if at < 0:
                     self.missing[campaign.id] = self.missing.get(campaign.id, 0) + 1
                     continue
@@ -63,8 +69,11 @@ class AdsOfItems:
                 row.append(at)
                 owner.append(number)
         order = np.lexsort((owner, row, entity))
-        self._items = Items(np.array(entity, np.uint8)[order], np.array(row, np.int64)[order])
+        pairs = Items(np.array(entity, np.uint8)[order], np.array(row, np.int64)[order])
         self._owner = np.array(owner, np.int64)[order]
+        first = np.diff(_keys(pairs), prepend=-1) > 0  # of each item
+        self._at = np.cumsum(first) - 1
+        self._index = AdIndex(Items(pairs.entity[first], pairs.row[first]), generation)
         self._countries = {code for each in self._campaigns for code in each.countries}
         self._languages = {code for each in self._campaigns for code in each.languages}
         self._lock = threading.Lock()
@@ -108,13 +117,18 @@ class AdsOfItems:
             for each in self._campaigns
         ]
         kept = np.flatnonzero(np.array(runs, bool)[self._owner])
-        keys = _keys(self._items)[kept]
-        kept = kept[np.flatnonzero(np.diff(keys, prepend=-1))]
+        kept = kept[np.diff(self._at[kept], prepend=-1) > 0]
         if not len(kept):
             return None
         owners = [self._campaigns[number] for number in self._owner[kept].tolist()]
-        items = Items(self._items.entity[kept], self._items.row[kept])
-        return Running(items, np.array([each.bid for each in owners]), [o.id for o in owners])
+        at, every = self._at[kept], self._index.items
+        return Running(
+            self._index,
+            at,
+            Items(every.entity[at], every.row[at]),
+            np.array([each.bid for each in owners]),
+            [each.id for each in owners],
+        )
 
 
 def _row(tables: Mapping[str, ItemTable], entity: str, key: str) -> int:

@@ -55,9 +55,9 @@ def of_campaigns(engine: SearchEngine, query: str = QUERY, **options: Any) -> li
 
 
 def test_a_campaign_runs_from_its_start_and_before_its_end_in_its_places(make_engine: Any) -> None:
-    tables = make_engine().snapshot.generation.tables
+    generation = make_engine().snapshot.generation
     campaign = Campaign("a", 1.0, (("pin", "pin1"),), 100, 200, ("US",), ("de",))
-    ads = AdsOfItems([campaign], tables)
+    ads = AdsOfItems([campaign], generation)
     assert [ads.running(now, "us", "de-AT") is not None for now in (99, 100, 199, 200, 150)] == [
         False,
         True,
@@ -76,7 +76,7 @@ def test_the_highest_bid_has_an_item_of_several_campaigns(make_engine: Any) -> N
         Campaign("high", 2.0, item),
         Campaign("over", 9.0, item, end=100),
     )
-    ads = AdsOfItems([low, high, over], make_engine().snapshot.generation.tables)
+    ads = AdsOfItems([low, high, over], make_engine().snapshot.generation)
     running = ads.running(150, None, None)
     assert running is not None and running.campaigns == ["high"] and running.bids.tolist() == [2.0]
     earlier = ads.running(50, None, None)
@@ -85,7 +85,7 @@ def test_the_highest_bid_has_an_item_of_several_campaigns(make_engine: Any) -> N
 
 def test_items_that_the_index_lacks_are_counted_and_do_no_harm(make_engine: Any) -> None:
     campaign = Campaign("a", 1.0, (("pin", "none"), ("pin", "pin3"), ("product", "zzz")))
-    ads = AdsOfItems([campaign], make_engine().snapshot.generation.tables)
+    ads = AdsOfItems([campaign], make_engine().snapshot.generation)
     assert ads.missing == {"a": 2}
     running = ads.running(0, None, None)
     assert running is not None and len(running.items) == 1
