@@ -117,7 +117,9 @@ def relevance(engine: SearchEngine, truth: Truth, asked: np.ndarray) -> None:
                     worth.append(bids[hit.campaign] * chances[row])
                 else:
                     organic.append(true[row])
-        relevant, others = (np.mean(np.array(each) >= RELEVANT) for each in (grades, organic))
+        relevant, others = (
+            np.mean(np.array(each) >= RELEVANT) if each else np.nan for each in (grades, organic)
+        )
         print(
             f"{name:20} {len(grades) / len(asked):5.2f} ads a search, {relevant:6.1%} relevant "
             f"(other results {others:.1%}); worth {np.sum(worth) / len(asked):.3f} a search"

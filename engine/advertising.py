@@ -51,7 +51,8 @@ def find_ads(
         return None
     depths = {source.name: config.depth(source) for source in AD_SOURCES}
     floor = snapshot.generation.floor or 0.0
-    results = retrieve_ads(snapshot.index, query, running, depths, filters, acting, floor)
+    others = replace(filters, ads=None)  # whether items are nothing but ads is not asked here
+    results = retrieve_ads(snapshot.index, query, running, depths, others, acting, floor)
     return FoundAds(running, results) if results else None
 
 

@@ -111,17 +111,9 @@ class Searcher:
         first = {} if sort is None else sorted_matches(snapshot, read, matches, sort)
         stages.lap("matching")
         ranking, near = self._rank(
-            read,
-            chosen,
-            filters,
-            page * k,
-            context,
-            stages,
-            acting,
-            sort,
-            first,
-            True,
-            user_country,
+            *(read, chosen, filters, page * k, context, stages, acting, sort, first),
+            campaigns=True,
+            country=user_country,
         )
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:

@@ -173,7 +173,8 @@ def test_filters_and_rules_hold_for_ads(make_engine: Any) -> None:
             hit.id for hit in make_engine(l1_keep=1000).search(QUERY, k=1000, filters=filters).hits
         }
         assert {key for key, _ in of_campaigns(engine, filters=filters)} <= allowed
-    assert all(hit.is_ad for hit in engine.search(QUERY, k=50, filters=Filters(ads=True)).hits)
+    only = engine.search(QUERY, k=50, filters=Filters(ads=True)).hits
+    assert all(hit.is_ad for hit in only) and {"a"} < {hit.campaign for hit in only}
     sold = of_campaigns(engine)[0][0]
     kind = "pin" if sold.startswith("pin") else "product"
     text = f'version = 1\n[[hide]]\nall = true\nitem = "{kind}/{sold}"\n'
