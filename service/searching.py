@@ -209,7 +209,9 @@ async def _of_variant(
     if len(arms) == 1:
         found = await search(serving, wanted, arm)
     else:
-        found, drafted = await _interleaved(serving, wanted, arms, user)
+        # An auction gives ads the places of one feed, not of two.
+        plain = [replace(arm, config=replace(arm.config, campaigns=False)) for arm in arms]
+        found, drafted = await _interleaved(serving, wanted, plain, user)
         arm = replace(arm, variant=INTERLEAVE)
     serving.searches.add(
         Logged(
@@ -233,11 +235,7 @@ async def _of_variant(
 async def _interleaved(
     serving: Serving, wanted: Search, arms: list[Arm], user: bytes
 ) -> tuple[Response, str]:
-    """A page of two variants' results in turns, and whose they are, as the log has it.
-
-    Ads of campaigns are left out: the auction has given them places of one feed, not of two.
-    """
-    arms = [replace(arm, config=replace(arm.config, campaigns=False)) for arm in arms]
+    """A page of two variants' results in turns, and whose they are, as the log has it."""
     end = wanted.page * wanted.k
     both = replace(wanted, k=end, page=1)
     first, second = await asyncio.gather(*(search(serving, both, arm) for arm in arms))
