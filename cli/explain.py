@@ -47,10 +47,22 @@ def explanation(response: Response) -> RenderableType:
         for hit in response.hits
         if (rules := told[hit.rank].get("rules"))
     ]
+    sold = [
+        f"Ad at {hit.rank}: {_auctioned(ad)}"
+        for hit in response.hits
+        if (ad := told[hit.rank].get("ad"))
+    ]
     seconds = ", ".join(f"{name} {spent:.1f}" for name, spent in response.stages.items())
     stages = f"Milliseconds of each stage: {seconds}"
-    lines = [*ruled, f"found by: {_FOUND_BY}", *legend, stages]
+    lines = [*ruled, *sold, f"found by: {_FOUND_BY}", *legend, stages]
     return Group(grid, *(Text(line, "dim") for line in lines))
+
+
+def _auctioned(ad: dict[str, Any]) -> str:
+    """How it came to its place, without what no model predicts."""
+    names = {"bid": "bid", "rate": "rate of long clicks", "relevance": "probably relevant"}
+    told = [f"{said} {ad[key]:.3g}" for key, said in names.items() if ad[key] is not None]
+    return f"campaign {ad['campaign']}, {', '.join(told)}; {ad['place']} of its auction"
 
 
 def _place(hit: Hit) -> str:
@@ -65,5 +77,6 @@ def _found_by(explain: dict[str, Any]) -> str:
 
 def _named(source: str) -> str:
     words = {"token": "words", "learned": "meaning"}
+    words |= {f"ads_{kind}": f"ads by {said}" for kind, said in words.items()}
     kind = source.rpartition("_")[0]
     return words.get(kind, kind or source)

@@ -57,6 +57,7 @@ def register(app: typer.Typer) -> None:
             "omnisearch import pinsage.npy --vectors pinsage --entity pin --ids pins.txt",
             "omnisearch import esci_us --format esci",
             "omnisearch import products_export.csv --format shopify",
+            "omnisearch import campaigns.jsonl",
             "omnisearch import feedback",
         ),
     )(import_)
@@ -70,8 +71,8 @@ def import_(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="pins, products, boards, board_items, queries, engagements, judgments or "
-            "deletions; by default from the file's name."
+            help="pins, products, boards, board_items, queries, engagements, judgments, "
+            "campaigns or deletions; by default from the file's name."
         ),
     ] = None,
     format_: Annotated[

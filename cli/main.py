@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from omnisearch.cli import (
+    ads,
     backup,
     cache,
     classify,
@@ -81,6 +82,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(rules.app, name="rules")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(ads.app, name="ads")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
 app.add_typer(keys.app, name="keys")

@@ -53,6 +53,9 @@ def search(
         ),
     ] = None,
     country: Annotated[str | None, typer.Option(help="Country of the items, such as US.")] = None,
+    user_country: Annotated[
+        str | None, typer.Option(help="Country of the user, such as US, for ads of campaigns.")
+    ] = None,
     price_min: Annotated[float | None, typer.Option(help="Lowest price of products.")] = None,
     price_max: Annotated[float | None, typer.Option(help="Highest price of products.")] = None,
     brand: Annotated[str | None, typer.Option(help="Brand of products.")] = None,
@@ -106,7 +109,9 @@ def search(
     )
     names = [name.strip() for name in (facets or "").split(",") if name.strip()]
     engine = SearchEngine.open(Workspace.open(workspace), system=system)
-    response = engine.search(query, k, page, filters, explain, system, query_language, sort, names)
+    response = engine.search(
+        *(query, k, page, filters, explain, system, query_language, sort, names, user_country)
+    )
     if json:
         return emit_json("search", asdict(response))
     show(response)
@@ -130,6 +135,8 @@ def show(response: Response) -> None:
     for hit in response.hits:
         price = "" if hit.price is None else f"{hit.price:,.2f}"
         title = Text(hit.title or hit.id)
+        if hit.is_ad:
+            title = Text.assemble(("Ad ", "bold yellow"), title)
         grid.add_row(str(hit.rank), f"{hit.score:.3f}", hit.entity, title, price)
     out.print(grid)
     if any(hit.explain for hit in response.hits):

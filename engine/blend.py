@@ -10,12 +10,15 @@ paging is stable. At position p (1 is the first) the best remaining candidate is
 
 The first rule applies only among candidates that the second permits. Candidates that a shop's rules
 pin have their places whatever the bounds say, and count for the bounds of the others.
+
+The ads of campaigns are not among the ranked candidates: the first of them that is left takes every
+position where rule 2 permits an ad and rule 1 does not want another entity type.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +41,7 @@ def blend(
     shares: Shares,
     places: int,
     pinned: Mapping[int, int] | None = None,
+    placed: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first `places` positions of the feed.
 
@@ -45,18 +49,20 @@ def blend(
         order: int64 (m,) candidates, best first.
         entity: uint8 (n,), 0 pin and 1 product; is_ad: bool (n,): of all candidates.
         pinned: place → the candidate that is there, none of `order`; no place is beyond the end.
+        placed: candidates that are ads of campaigns, the best first, none of the others.
 
     Returns:
         int64 (p,) candidates in feed order, and bool (p,): whether a bound, not the score, decided
-        the position; p is the smaller of `places` and of m and those that are pinned together.
+        the position; p is the smaller of `places` and of m and those that are pinned or placed
+        together.
     """
     pinned = pinned or {}
-    places = min(places, len(order) + len(pinned))
+    places = min(places, len(order) + len(pinned) + len(placed))
     group = 2 * entity[order] + is_ad[order]  # 0 pin, 1 pin ad, 2 product, 3 product ad
     none_left, ranked = len(order), order.tolist()
     queues = [[*np.flatnonzero(group == number).tolist(), none_left] for number in range(4)]
     heads, taken, ads = [0, 0, 0, 0], [0, 0], 0
-    feed, bounded = [], []
+    feed, bounded, sold = [], [], 0
     for place in range(1, places + 1):
         if place in pinned:
             feed.append(pinned[place])
@@ -76,6 +82,16 @@ def blend(
             wanted = min(min(next_of[at : at + 2 : step]) for at in short)
             chosen = wanted if wanted < none_left else chosen
         chosen = chosen if chosen < none_left else best
+        if sold < len(placed):
+            ad = placed[sold]
+            kind = int(entity[ad])
+            wanted = chosen < none_left and taken[next_of.index(chosen) // 2] < due
+            if chosen == none_left or not (ads_full or (wanted and taken[kind] >= due)):
+                feed.append(ad)
+                bounded.append(False)
+                taken[kind] += 1
+                ads, sold = ads + 1, sold + 1
+                continue
         number = next_of.index(chosen)
         feed.append(ranked[chosen])
         bounded.append(chosen != best)
@@ -83,3 +99,10 @@ def blend(
         taken[number // 2] += 1
         ads += number % 2
     return np.array(feed, np.int64), np.array(bounded, bool)
+
+
+def most_ads(others: int, ads: int, share: float) -> int:
+    """How many of `ads` have a place among so many others: the share holds for the whole feed."""
+    while ads > 0 and ads > math.ceil((others + ads) * share - _EPSILON):
+        ads -= 1
+    return ads

@@ -9,12 +9,12 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.settings import check_ranges, load_section
 from omnisearch.engine.filters import STOCK
-from omnisearch.engine.sources import RELATED, SOURCES, Source
+from omnisearch.engine.sources import AD_SOURCES, RELATED, SOURCES, Source
 
 
 def default_depths() -> dict[str, int]:
-    """The depth of each source, and of the related queries."""
-    return {source.name: source.depth for source in (*SOURCES.values(), RELATED)}
+    """The depth of each source, of those of ads, and of the related queries."""
+    return {source.name: source.depth for source in (*SOURCES.values(), *AD_SOURCES, RELATED)}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class EngineConfig:
         l1_keep: candidates that L1 passes to L2, the length of the full feed.
         rerank: first results of L2 that an exported teacher re-ranks; 0 for none.
         relevance_weight: share of the relevance head in the L2 score, 0 to 1.
+        campaigns: whether the ads of campaigns are shown.
         ad_share: maximum share of ads in the feed, unless a filter asks for ads.
+        ad_relevance: probability of being relevant that an ad of a campaign needs.
         min_share: minimum share of each entity type while it has candidates.
         rrf_k: the constant of reciprocal rank fusion.
         cache_days: time to live of a cached query embedding.
@@ -49,7 +51,9 @@ class EngineConfig:
     l1_keep: int = 200
     rerank: int = 0
     relevance_weight: float = 0.5
+    campaigns: bool = True
     ad_share: float = 0.3
+    ad_relevance: float = 0.5
     min_share: float = 0.05
     rrf_k: int = 60
     cache_days: float = 30.0
@@ -69,6 +73,7 @@ class EngineConfig:
             "model_threads": (0, 1024),
             "relevance_weight": (0, 1),
             "ad_share": (0, 1),
+            "ad_relevance": (0, 1),
             "min_share": (0, 0.5),
         }
         check_ranges("engine", vars(self), ranges)

@@ -9,7 +9,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.engine.candidates import by_signal
 from omnisearch.engine.ranking import Ranking
 from omnisearch.engine.rules.acting import Acting
-from omnisearch.engine.sources import SOURCES
+from omnisearch.engine.sources import AD_SOURCES, SOURCES
 from omnisearch.ranker.training import Rankers
 
 
@@ -23,8 +23,9 @@ def explain_hit(
     and `l2` are scores of these stages; `l2_heads` those of the heads before mixing; `teacher` is
     the teacher's grade if it re-ranked the hit. `blend` says whether the score or a bound (of ads
     or an entity type) decided the position. `rules` names the shop's rules that pinned the hit or
-    moved it. Values that are unknown, or not computed by this
-    system, are None.
+    moved it. `ad`, of the ads of campaigns alone, says what was bid, the predicted rate of long
+    clicks, the probability of being relevant, and the place in the auction. Values that are
+    unknown, or not computed by this system, are None.
     """
     candidates, at = ranking.candidates, int(ranking.order[place])
     columns = candidates.columns
@@ -34,9 +35,12 @@ def explain_hit(
         return _known(columns[name][at]) if name in columns else None
 
     sources = {
-        name: {"rank": int(columns[f"{name}_rank"][at]), "score": value(f"{name}_score")}
-        for name, source in SOURCES.items()
-        if source.entity == entity and value(f"{name}_rank") is not None
+        source.name: {
+            "rank": int(columns[f"{source.name}_rank"][at]),
+            "score": value(f"{source.name}_score"),
+        }
+        for source in (*SOURCES.values(), *AD_SOURCES)
+        if source.entity == entity and value(f"{source.name}_rank") is not None
     }
     found: dict[str, float | None] = {  # as the candidate's sources returned
         signal: next((sources[s.name]["score"] for s in group if s.name in sources), None)
@@ -46,7 +50,9 @@ def explain_hit(
     if rankers is not None and ranking.features is not None and value("l2") is not None:
         row = ranking.features[at : at + 1]
         heads = {name: _known(score[0]) for name, score in rankers.l2.scores(row).items()}
+    ad = ranking.ads.explained(at)
     return {
+        **({"ad": ad} if ad else {}),
         "sources": sources,
         "learned": value("learned") if "learned" in columns else found["learned"],
         "compat": value("compat") if "compat" in columns else found["compat"],

@@ -43,6 +43,7 @@ def hits_of(
             currency=fields.get("currency"),
             brand=fields.get("brand"),
             is_ad=fields["is_ad"],
+            campaign=fields.get("campaign"),
             highlights=highlights(name_of(fields), wanted, language) if wanted else [],
         )
         for place, (code, score, fields) in enumerate(

@@ -12,7 +12,8 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.soft_labels import teacher_text
 from omnisearch.data.catalogue.spaces import LEARNED, SPACES, spaces_of
 from omnisearch.encoders.onnx.reranker import Reranker
-from omnisearch.engine.blend import Shares, blend
+from omnisearch.engine.ads.placed import NO_ADS, Placed
+from omnisearch.engine.blend import Shares, blend, most_ads
 from omnisearch.engine.candidates import Candidates, best_first, by_signal, rrf
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import SearchContext
@@ -29,6 +30,7 @@ from omnisearch.ranker.training import Rankers
 HEADS = 10  # first results of each source that L1 does not cut
 # A query of so many words is the name of a kind of thing if more items have it.
 KIND_WORDS, NAMESAKES = 2, 3
+ONLY_AD = "only_ad"  # the column of what only sources of ads have found: no result by itself
 
 
 class Stages:
@@ -55,6 +57,7 @@ class Ranking:
         bounded: bool (m,), whether a bound of the blend decided the position.
         total: the length of the whole feed.
         features: float32 (n, F), the input of the rankers; None if they were not used.
+        ads: those of campaigns that may take places of the feed.
     """
 
     candidates: Candidates
@@ -63,6 +66,7 @@ class Ranking:
     bounded: np.ndarray
     total: int
     features: np.ndarray | None = None
+    ads: Placed = NO_ADS
 
     def first(self, places: range) -> tuple[Items, np.ndarray]:
         """The items at these positions of the order, and their scores."""
@@ -127,6 +131,8 @@ def rank_candidates(
         return _by(candidates, candidates.columns["rrf"], len(candidates))
     candidates.columns["named"] = np.zeros(len(candidates), int)
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
+    if ONLY_AD in candidates.columns:
+        candidates.columns["named"][candidates.columns[ONLY_AD]] = 0
     ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
     if "l2" in candidates.columns and snapshot.reranker and context.may_begin("rerank"):
         ranking = _reranked(snapshot.reranker, snapshot.index, query, ranking, config.rerank)
@@ -156,6 +162,8 @@ def _learned(
         stages.lap("l1")
         return ranking
     add_cosines(snapshot, candidates, query)
+    if ONLY_AD in columns:
+        as_the_best(candidates)
     stages.lap("cosines")
     X = features(snapshot, candidates, query)
     stages.lap("features")
@@ -180,7 +188,7 @@ def blended(
     """The ranking with the first `places` of its order blended (see `engine.blend`).
 
     Pins whose items are not among the candidates are left out; those to places beyond the end are
-    the last.
+    the last. Of the ranking's ads as many are placed as the share permits in the whole feed.
     """
     candidates = ranking.candidates
     if not len(candidates):
@@ -188,11 +196,22 @@ def blended(
     ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
     found = [(pin.place, at) for pin in pins if (at := candidates.find(pin.entity, pin.row)) >= 0]
     order = ranking.order[~np.isin(ranking.order, [at for _, at in found])]
-    total = len(order) + len(found)
+    placed = ranking.ads
+    if len(placed.order):
+        sold = np.zeros(len(candidates), bool)
+        sold[placed.order] = True
+        others = int(np.count_nonzero(~sold[order])) + len(found)
+        placed = placed.first(most_ads(others, len(placed.order), shares.ad_share))
+        sold[:] = False
+        sold[placed.order] = True
+        order, ads = order[~sold[order]], ads | sold
+    total = len(order) + len(found) + len(placed.order)
     last = total - len(found) + 1
     pinned = {min(place, last + number): at for number, (place, at) in enumerate(found)}
-    order, bounded = blend(order, candidates.entity, ads, shares, places, pinned)
-    return replace(ranking, order=order, bounded=bounded, total=total)
+    order, bounded = blend(
+        order, candidates.entity, ads, shares, places, pinned, placed.order.tolist()
+    )
+    return replace(ranking, order=order, bounded=bounded, total=total, ads=placed)
 
 
 def moved(ranking: Ranking, moves: np.ndarray) -> Ranking:
@@ -213,9 +232,28 @@ def _by(
     """The first `keep` by score, and after them those of `also` (bool (n,)) that are cut."""
     order = best_first(scores)
     order = order[: len(order) - int(np.count_nonzero(np.isnan(scores)))]
+    if ONLY_AD in candidates.columns:
+        order = order[~candidates.columns[ONLY_AD][order]]
     first, rest = order[:keep], order[keep:]
     order = first if also is None else np.concatenate((first, rest[also[rest]]))
     return Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
+
+
+def as_the_best(candidates: Candidates) -> None:
+    """Let what only sources of ads found be no nearer than the nearest of the others.
+
+    Features compare a candidate with the best of its entity type: no ad must change what they say
+    of the others.
+    """
+    only = candidates.columns[ONLY_AD]
+    for name in (LEARNED, "compat"):
+        column = candidates.columns[name]
+        for entity in ITEM_ENTITIES:
+            part = candidates.part(entity)
+            own, mine = column[part], only[part]
+            if mine.any():
+                best = np.fmax.reduce(own, where=~mine, initial=-np.inf)
+                own[mine] = np.minimum(own[mine], best) if np.isfinite(best) else np.nan
 
 
 def _reranked(

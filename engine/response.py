@@ -17,6 +17,8 @@ class Hit:
         title: the item's title, or its caption or description if it has none.
         link: the item's page on the web; None where that is not safe to follow.
         score: what the system orders by; not comparable between systems.
+        is_ad: whether it is an ad: a campaign advertises it here, or the item is nothing else.
+        campaign: of an ad, the campaign: its id, or the item's own `campaign`.
         highlights: the ranges [start, end) of the title's words that the query has, in Unicode code
             points; empty where no query was given.
         explain: the score of every stage and source, if requested (see
@@ -36,6 +38,7 @@ class Hit:
     is_ad: bool
     explain: dict[str, Any] | None = None
     highlights: list[list[int]] = field(default_factory=list)
+    campaign: str | None = None
 
 
 @dataclass(frozen=True)

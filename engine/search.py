@@ -55,6 +55,7 @@ class SearchEngine:
         with_rankers: bool = True,
         system: str | None = None,
         with_rules: bool = True,
+        with_ads: bool = True,
     ) -> SearchEngine:
         """Open a generation, its checkpoint and the rankers, each verified.
 
@@ -65,6 +66,7 @@ class SearchEngine:
             number: of the generation; None is the live one.
             with_rankers: False ranks as without trained rankers.
             with_rules: False answers as without the shop's rules.
+            with_ads: False answers as without campaigns.
             system: the only one that will be searched, for a process that searches once: what it
                 does not need is not opened.
 
@@ -87,6 +89,7 @@ class SearchEngine:
             spaces=chosen is None or not _by_words_alone(chosen),
             later=chosen is not None,
             with_rules=with_rules,
+            with_ads=with_ads,
             hides_out_of_stock=config.out_of_stock == "hide",
         )
         cache = QueryCache.open_default(workspace, config)
@@ -117,6 +120,7 @@ class SearchEngine:
         query_language: str | None = None,
         sort: str | None = None,
         facets: Sequence[str] = (),
+        user_country: str | None = None,
     ) -> Response:
         """One page of results from the newest snapshot: see `Searcher.search`."""
         self._check(system)
@@ -130,6 +134,7 @@ class SearchEngine:
             query_language=query_language,
             sort=sort,
             facets=facets,
+            user_country=user_country,
         )
 
     def rank(
@@ -162,7 +167,7 @@ class SearchEngine:
         return self.cache.warm(snapshot.encoder, [snapshot.query(text).text for text in queries])
 
     def reload(self) -> bool:
-        """Load the generation, rankers and rules that are live now; returns whether any changed.
+        """Load the generation, rankers, rules and ads that are live; returns whether any changed.
 
         Running searches keep their snapshot. On an error the engine keeps its snapshot, and the
         error is raised: NotReady or Corrupt, as for `open`.
@@ -176,10 +181,11 @@ class SearchEngine:
             or old.encoder.checkpoint != new.encoder.checkpoint
             or old.rankers_id != new.rankers_id
             or _version(old) != _version(new)
+            or old.ads_seen != new.ads_seen
         )
 
     def open_next(self) -> Snapshot:
-        """The generation, rankers and rules that are live now, verified; raises like `open`."""
+        """The generation, rankers, rules and ads that are live, verified; raises like `open`."""
         config = self.config
         return open_snapshot(
             self.workspace,

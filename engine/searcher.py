@@ -11,6 +11,8 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.engine.advertising import find_ads, with_ads
+from omnisearch.engine.auction import only_ads
 from omnisearch.engine.blend import Shares
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline, SearchContext
@@ -21,15 +23,22 @@ from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import Items, SourceRequest, SourceResult
 from omnisearch.engine.matching import Rows, meeting, size, with_all_words
+from omnisearch.engine.placing import placed, shares_of
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.ranking import Ranking, Stages, blended, moved, rank_candidates
+from omnisearch.engine.ranking import (
+    ONLY_AD,
+    Ranking,
+    Stages,
+    moved,
+    rank_candidates,
+)
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
 from omnisearch.engine.retrieval import needs_vector, pinned_alone, retrieve, sources_in
-from omnisearch.engine.rules.acting import Acting, Pin
+from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches, sunk
+from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
 
@@ -54,6 +63,7 @@ class Searcher:
         query_language: str | None = None,
         sort: str | None = None,
         facets: Sequence[str] = (),
+        user_country: str | None = None,
     ) -> Response:
         """One page of results for a query, with related queries beside them.
 
@@ -73,6 +83,8 @@ class Searcher:
                 place of relevance (`engine.sorting`).
             facets: names of attributes whose values are counted (`engine.facets`), 'auto' for the
                 usual ones.
+            user_country: the code of the country that the user is in, such as 'US', for the ads
+                of campaigns; None if the caller does not know it.
 
         Raises:
             InputError: an empty query, k or page below 1, an unknown system, a filter, facet or
@@ -99,7 +111,9 @@ class Searcher:
         first = {} if sort is None else sorted_matches(snapshot, read, matches, sort)
         stages.lap("matching")
         ranking, near = self._rank(
-            read, chosen, filters, page * k, context, stages, acting, sort, first
+            *(read, chosen, filters, page * k, context, stages, acting, sort, first),
+            campaigns=True,
+            country=user_country,
         )
         notes = list(read.notes)
         if not snapshot.embeds and chosen.sources is None:
@@ -117,6 +131,13 @@ class Searcher:
             related = [each for each in related if each.score >= floor]
         stages.lap("related")
         hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1, query=read)
+        if len(ranking.ads.order):
+            of = ranking.ads.by_candidate()
+            sold = [of.get(at) for at in ranking.order[shown.start : shown.stop].tolist()]
+            hits = [
+                hit if campaign is None else replace(hit, is_ad=True, campaign=campaign)
+                for hit, campaign in zip(hits, sold, strict=True)
+            ]
         if explain:
             hits = [
                 replace(hit, explain=explain_hit(snapshot.rankers, ranking, place, acting))
@@ -153,7 +174,8 @@ class Searcher:
         k: int = 100,
         filters: Filters | None = None,
     ) -> list[tuple[str, str, float]]:
-        """The first k results as (entity, id, score), in the order of `search`: without texts.
+        """The first k results as (entity, id, score), in the order of `search`: without texts, and
+        without the ads of campaigns, which are not what a search is measured by.
 
         Raises InputError and NoEmbeddings like `search`.
         """
@@ -208,35 +230,48 @@ class Searcher:
         acting: Acting | None,
         sort: str | None = None,
         matches: Mapping[str, SourceResult] | None = None,
+        campaigns: bool = False,
+        country: str | None = None,
     ) -> tuple[Ranking, float | None]:
         """The ranking, and where nothing fits the query the highest cosine of any item.
 
         Args:
             matches: the `sorted_matches`, if the results are sorted.
+            campaigns: whether their ads may be among the results. country: of the user.
         """
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
-        candidates = retrieve(snapshot, query, sources, config, filters, context, acting, matches)
+        blends = system.order == "full" and sort is None
+        ads, also = None, dict(matches or {})
+        if blends and campaigns:
+            ads = find_ads(snapshot, query, config, filters, acting, country, context)
+            also |= ads.results if ads else {}
+            stages.lap("ads")
+        candidates = retrieve(snapshot, query, sources, config, filters, context, acting, also)
         floor, near = snapshot.generation.floor, None
         by_meaning = any(source.space == LEARNED for source in sources)
         if floor is not None and query.vector is not None and by_meaning and not context.left_out:
             near = unfit(snapshot.index, query, candidates, floor, config.ef)
         if near is not None:
-            candidates = pinned_alone(snapshot.index, filters, acting)
+            candidates, ads = pinned_alone(snapshot.index, filters, acting), None
+        if ads is not None:
+            candidates.columns[ONLY_AD] = only_ads(candidates, sources)
         stages.lap("retrieve")
         ranking = rank_candidates(
             snapshot, candidates, query, system.order, sources, config, context, stages
         )
-        blends = system.order == "full" and sort is None
         pins = acting.pins if acting and sort is None else []
         moves = acting.moves(ranking.candidates) if acting else None
         if sort is not None:
             ranking = sorted_by(snapshot, query, ranking, sort, matches or {})
         elif moves is not None:
             ranking = moved(ranking, moves)
-        shares = _shares(config, filters) if blends else Shares() if pins else None
+        if ads is not None:
+            ranking = with_ads(ranking, ads, snapshot, config)
+            stages.lap("ads")
+        shares = shares_of(config, filters) if blends else Shares() if pins else None
         sinks = sinking(snapshot, ranking.candidates, filters)
-        ranking = _placed(snapshot, query, ranking, sinks, shares, places, pins)
+        ranking = placed(snapshot, query, ranking, sinks, shares, places, pins)
         stages.lap("blend" if blends else "order")
         return ranking, near
 
@@ -266,47 +301,13 @@ class Searcher:
         def again(others: Filters) -> Items:
             return retrieve(snapshot, query, sources, config, others, NoDeadline(), acting)
 
-        return facets_of(snapshot.index, having, ranking.candidates, names, filters, again)
-
-
-def _placed(
-    snapshot: Snapshot,
-    query: Query,
-    ranking: Ranking,
-    sinks: np.ndarray | None,
-    shares: Shares | None,
-    places: int,
-    pins: Sequence[Pin],
-) -> Ranking:
-    """The ranking with what sinks after all else but pins; both blended if there are shares."""
-    first, last = sunk(ranking.order, sinks)
-    upper = replace(ranking, order=first, bounded=np.zeros(len(first), bool), total=len(first))
-    if shares is not None:
-        upper = blended(snapshot, query, upper, shares, places, pins)
-    last = last[~np.isin(last, upper.order)]
-    left = places - len(upper.order)
-    if not len(last) or left <= 0:
-        return replace(upper, total=upper.total + len(last))
-    lower = replace(ranking, order=last, bounded=np.zeros(len(last), bool))
-    if shares is not None:
-        lower = blended(snapshot, query, lower, shares, left)
-    return replace(
-        ranking,
-        order=np.concatenate((upper.order, lower.order)),
-        bounded=np.concatenate((upper.bounded, lower.bounded)),
-        total=upper.total + len(last),
-    )
+        found: Items = ranking.candidates
+        if (only := ranking.candidates.columns.get(ONLY_AD)) is not None:
+            found = Items(found.entity[~only], found.row[~only])
+        return facets_of(snapshot.index, having, found, names, filters, again)
 
 
 def _named(query: Query, acting: Acting | None) -> list[str]:
     """The names of the rules that act on a query, each once."""
     others = [rule.said for rule in acting.rules] if acting else []
     return list(dict.fromkeys([*query.rules, *others]))
-
-
-def _shares(config: EngineConfig, filters: Filters) -> Shares:
-    """The bounds of the blend, without those that a filter makes pointless."""
-    return Shares(
-        ad_share=1.0 if filters.ads else config.ad_share,
-        min_share=0.0 if filters.entity else config.min_share,
-    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnisearch.data.catalogue.campaigns import Campaign, load_campaigns
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.splits import known_until
 from omnisearch.data.text.exclusions import languages_of
@@ -20,6 +21,8 @@ from omnisearch.data.workspace.files import stamp
 from omnisearch.encoders.no_encoder import NONE, NoEncoder
 from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_export
 from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
+from omnisearch.engine.ads.models import AdModels, load_models
+from omnisearch.engine.ads.running import AdsOfItems
 from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.compounds import Compounds
 from omnisearch.engine.filters import OUT_OF_STOCK
@@ -54,6 +57,9 @@ class Snapshot:
         models: changes when the encoder or the reranker has to be opened anew.
         rules: the shop's rules, if any are live.
         hides_out_of_stock: whether the settings hide what is out of stock.
+        campaigns: all that were imported, also those that do not run now.
+        ad_models: None if none were trained.
+        ads_seen: changes when campaigns or their models do.
     """
 
     generation: Generation
@@ -66,6 +72,9 @@ class Snapshot:
     rules: Rules | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     hides_out_of_stock: bool = False
+    campaigns: tuple[Campaign, ...] = ()
+    ad_models: AdModels | None = None
+    ads_seen: tuple[object, ...] = ()
 
     @property
     def embeds(self) -> bool:
@@ -103,6 +112,11 @@ class Snapshot:
         found = RulesOfItems(self.rules.rules, self.rules.matching, tables, attributes)
         found.for_all(time.time())
         return found
+
+    @cached_property
+    def ads_of_items(self) -> AdsOfItems | None:
+        """The campaigns over the items of the generation; None without any."""
+        return AdsOfItems(self.campaigns, self.generation) if self.campaigns else None
 
     def acting(self, query: Query) -> Acting | None:
         """The rules that act on the results of a query now; None if none does."""
@@ -184,6 +198,7 @@ def open_snapshot(
     later: bool = False,
     with_rules: bool = True,
     hides_out_of_stock: bool = False,
+    with_ads: bool = True,
 ) -> Snapshot:
     """Open a generation, the live one by default, with its checkpoint and the rankers if wanted.
 
@@ -197,10 +212,12 @@ def open_snapshot(
         later: open the query tower for the first query whose embedding is not cached.
         with_rules: False answers as without the shop's rules.
         hides_out_of_stock: as of `Snapshot`.
+        with_ads: False answers as without campaigns.
 
     Raises:
-        NotReady: there is no generation, or no exported teacher.
-        Corrupt: a file of it, of the rankers (also the starter ranker) or of the rules is damaged.
+        NotReady: there is no generation, or no exported teacher, or the models of ads are old.
+        Corrupt: a file of it, of the rankers (also the starter ranker), of the rules or of the ads
+            is damaged.
     """
     starter()
     before = None if like is None else like.generation
@@ -239,8 +256,10 @@ def open_snapshot(
         snapshot = replace(snapshot, rankers=rankers, rankers_id=named, reranker=reranker)
     if with_rules:
         snapshot = replace(snapshot, rules=_live_rules(workspace, like))
+    if with_ads:
+        snapshot = _with_live_ads(snapshot, workspace, like)
     # Made now: the first query, on an event loop, must not wait for it.
-    _ = snapshot.compounds, snapshot.ruling
+    _ = snapshot.compounds, snapshot.ruling, snapshot.ads_of_items
     if generation.suggestions:
         _ = snapshot.suggester
     return snapshot
@@ -251,6 +270,15 @@ def _live_rules(workspace: Workspace, like: Snapshot | None) -> Rules | None:
     if like is not None and like.rules is not None and like.rules.number == number:
         return like.rules
     return load_rules(workspace, number)
+
+
+def _with_live_ads(snapshot: Snapshot, workspace: Workspace, like: Snapshot | None) -> Snapshot:
+    seen = stamp(workspace.campaigns), stamp(workspace.ad_models)
+    if like is not None and like.ads_seen == seen:
+        return replace(snapshot, campaigns=like.campaigns, ad_models=like.ad_models, ads_seen=seen)
+    campaigns = tuple(load_campaigns(workspace).values())
+    models = load_models(workspace) if campaigns else None
+    return replace(snapshot, campaigns=campaigns, ad_models=models, ads_seen=seen)
 
 
 def query_tower(workspace: Workspace, generation: Generation, threads: int = 0) -> QueryTower:

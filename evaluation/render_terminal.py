@@ -54,7 +54,12 @@ def _cell(hit: Shown, system: str, systems: list[str]) -> Text:
     mark, style = _MARK[hit.relevant]
     cell = Text.assemble((mark, style), " ")
     cell.append(plain(hit.title) or f"untitled {hit.entity}", style if hit.relevant else "")
-    about = [hit.entity, plain(hit.brand), price_text(hit.price, plain(hit.currency))]
+    about = [
+        "ad" if hit.is_ad else "",
+        hit.entity,
+        plain(hit.brand),
+        price_text(hit.price, plain(hit.currency)),
+    ]
     cell.append(f"\n  {', '.join(part for part in about if part)}", "dim")
     if hit.also:
         here = {system, *hit.also}

@@ -21,6 +21,7 @@ from omnisearch.pipeline.recipe import (
     rebuild_index,
     teach,
     train,
+    train_ads,
     train_rankers,
     update_index,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "refresh",
     "teach",
     "train",
+    "train_ads",
     "train_rankers",
     "update_index",
     "watch",

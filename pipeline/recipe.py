@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace.progress import Progress
     from omnisearch.encoders.training.run import OnStep, TellLeftOut
+    from omnisearch.engine.ads.models import AdModels
     from omnisearch.evaluation.evaluate import Evaluation
     from omnisearch.indexer.signals import ItemsAndQueries
     from omnisearch.ranker.training import Rankers
@@ -277,6 +278,48 @@ def update_index(
         if exported := export_if_needed(space, db, quick=True):
             tell(exported)
         return number
+
+
+def train_ads(
+    workspace: WorkspaceLike, progress: Progress | None = None, **options: Any
+) -> AdModels:
+    """Learn the models of ads from the log and the judgments, and make them live.
+
+    Their `report` says what they learned from and how well calibrated they are. Open engines load
+    them by `reload`. `progress` counts queries. `options` are settings of [rank].
+
+    Raises:
+        NotReady: no generation yet. Corrupt: a file of it is damaged.
+        NothingToLearn: neither the log nor the judgments have enough.
+    """
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.engine.ad_training import train_ad_models
+    from omnisearch.engine.ads.models import save_models
+    from omnisearch.engine.config import engine_config
+    from omnisearch.engine.query_embeddings.cache import QueryCache
+    from omnisearch.engine.ranking_data import RankingOptions
+    from omnisearch.engine.search import SearchEngine
+    from omnisearch.engine.snapshot import open_snapshot
+
+    with _opened(workspace, writing=True) as (space, db):
+        chosen = load_section("rank", RankingOptions(), space.settings, options)
+        # Models of ads that are there may be damaged; this training replaces them.
+        snapshot = open_snapshot(space, "tantivy", with_rankers=False, with_ads=False)
+        config = engine_config(space)
+        engine = SearchEngine(space, snapshot, QueryCache.open_default(space, config), config)
+        try:
+            models = train_ad_models(engine, db, chosen, progress)
+        finally:
+            engine.close()
+    if models.engagement is None and models.relevance is None:
+        raise NothingToLearn(
+            "There is too little to learn the models of ads from: too few long clicks in the days "
+            "after the end of training, and too few judgments.",
+            where=str(space.catalogue),
+            how="Import a longer log or judgments. Without models ads are ordered by their bids.",
+        )
+    save_models(space, models)
+    return models
 
 
 def train_rankers(

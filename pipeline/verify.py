@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from omnisearch.data.catalogue.campaigns import load_campaigns
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.soft_labels import TEACHER
 from omnisearch.data.catalogue.vectors import check_item_vectors
@@ -21,6 +22,7 @@ from omnisearch.encoders.no_encoder import NONE
 from omnisearch.encoders.onnx import reranker
 from omnisearch.encoders.onnx.query_tower import EXPORT, OnnxQueries
 from omnisearch.encoders.text_encoder import TUNED
+from omnisearch.engine.ads.models import load_models
 from omnisearch.engine.rules.published import RULES
 from omnisearch.engine.snapshot import trained_encoder
 from omnisearch.enrichment.graph.itemsage import network as itemsage
@@ -117,6 +119,9 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         yield "rankers", partial(load_rankers, workspace)
     for name in _names(workspace.rules):
         yield f"rules, version {name}", partial(verified, workspace.rules / name, RULES)
+    if workspace.ads.exists():
+        yield "campaigns", partial(load_campaigns, workspace)
+        yield "models of ads", partial(load_models, workspace)
     if workspace.experiments.exists():
         yield "experiments", partial(_experiments, workspace)
     if workspace.truth.exists():

@@ -43,6 +43,7 @@ class Hit(BaseModel):
     highlights: list[tuple[int, int]] = Field(
         description="[start, end) of the title's words that the query has, in Unicode code points."
     )
+    campaign: str | None = Field(description="Of an ad: whose it is; null if it is none.")
 
 
 class RelatedQuery(BaseModel):

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from omnisearch.data.catalogue.searches import Logged
+from omnisearch.data.catalogue.shown_ads import ShownAd
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import SourceResult
 from omnisearch.engine.query import Query
@@ -91,6 +92,7 @@ class Search:
     sort: str | None = None
     facets: tuple[str, ...] = ()
     user: str | None = None
+    user_country: str | None = None
 
 
 async def read_in_time(
@@ -155,6 +157,7 @@ async def search(serving: Serving, wanted: Search, arm: Arm | None = None) -> Re
             context,
             sort=wanted.sort,
             facets=wanted.facets,
+            user_country=wanted.user_country,
         )
         return replace(found, cached=asked.cached)
 
@@ -180,11 +183,24 @@ async def users_search(
 ) -> tuple[Response, Arm | None]:
     """A search as the user's variant of the running experiment answers it, and that variant.
 
-    The search is logged. Who names another system than 'full' gets that, and takes no part.
+    The search is logged, and so are its ads, whoever searches. Who names another system than 'full'
+    gets that, and takes no part.
 
     Raises:
         as `search`.
     """
+    found, arm = await _of_variant(serving, wanted, request_id)
+    now = time.time_ns() // 1_000_000
+    for hit in found.hits:
+        if hit.campaign is not None:
+            item = (hit.campaign, hit.entity, hit.id, found.query)
+            serving.searches.add(ShownAd(request_id, hit.rank, now, *item))
+    return found, arm
+
+
+async def _of_variant(
+    serving: Serving, wanted: Search, request_id: str
+) -> tuple[Response, Arm | None]:
     running = serving.running
     if running is None or wanted.user is None or wanted.system != "full":
         return await search(serving, wanted), None
@@ -193,7 +209,9 @@ async def users_search(
     if len(arms) == 1:
         found = await search(serving, wanted, arm)
     else:
-        found, drafted = await _interleaved(serving, wanted, arms, user)
+        # An auction gives ads the places of one feed, not of two.
+        plain = [replace(arm, config=replace(arm.config, campaigns=False)) for arm in arms]
+        found, drafted = await _interleaved(serving, wanted, plain, user)
         arm = replace(arm, variant=INTERLEAVE)
     serving.searches.add(
         Logged(

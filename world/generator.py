@@ -15,6 +15,7 @@ from omnisearch.data.workspace.paths import TRUTH
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.world import boards as boards_
 from omnisearch.world import engagement_files, visual
+from omnisearch.world.advertisers import campaign_records
 from omnisearch.world.itemtext import item_id, item_records, picture_path
 from omnisearch.world.judges import judgments
 from omnisearch.world.lexicon import INTERESTS, LANGUAGES, Lexicon, load_lexicon
@@ -78,6 +79,8 @@ def generate(
     counts |= engagement_files.write_log(folder, log, size.sessions, draws[6], steps.advance)
     rows = judgments(production, size.judged_queries, draws[7])
     counts |= {"judgments": write_lines(folder / "judgments.jsonl", rows)}
+    sold = campaign_records(production.tree, items, np.random.default_rng([seed, len(draws)]))
+    counts |= {"campaigns": write_lines(folder / "campaigns.jsonl", sold)}
     Truth(production.tree, items, queries).write(folder / TRUTH)
     summary = {
         "synthetic": True,

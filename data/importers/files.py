@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import sqlite_utils
 
 from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, read_attributes
+from omnisearch.data.importers.campaigns import import_campaigns
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
 from omnisearch.data.importers.prices import priced
@@ -106,6 +107,9 @@ def import_file(
     source = open_source(path, options.format, options.delimiter)
     check_columns(source, path, names)
     rows = names.rename(source.rows)
+    if kind == "campaigns":
+        source = replace(source, rows=rows)
+        return import_campaigns(workspace, path, source, names, options.strict, progress)
     if kind == "products":
         rows = _priced(path, source, names, rows, options)
     return import_rows(workspace, path, kind, replace(source, rows=rows), options, progress, names)

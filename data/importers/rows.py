@@ -34,6 +34,7 @@ KINDS = (
     "queries",
     "engagements",
     "judgments",
+    "campaigns",
     "deletions",
 )
 
@@ -110,6 +111,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "position",
     ),
     "judgments": ("query", "entity", "item_id", "grade", "judge", "time"),
+    "campaigns": ("id", "bid", "items", "start", "end", "countries", "languages"),
     "deletions": ("entity", "id"),
 }
 # Columns that every file of a kind must have.
@@ -121,6 +123,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "queries": ("text",),
     "engagements": ("time", "query", "entity", "item_id", "action"),
     "judgments": ("query", "entity", "item_id", "grade"),
+    "campaigns": ("id", "bid", "items"),
     "deletions": ("entity", "id"),
 }
 
@@ -159,7 +162,10 @@ class QueryIds:
 
 
 def parser_of(kind: str, queries: QueryIds, drop: Drop | None = None) -> Parser:
-    """The parser of a kind of rows (one of KINDS); `drop` is told of values that are left out."""
+    """The parser of a kind of rows, one of KINDS; `drop` is told of values that are left out.
+
+    Campaigns are no rows of the catalogue: `importers.campaigns` reads them.
+    """
     return {
         "pins": _by_table(_ITEM_FIELDS, drop),
         "products": _by_table(_PRODUCT_FIELDS, drop),

@@ -230,8 +230,23 @@ class Workspace:
 
     @property
     def searches(self) -> Path:
-        """The log of searches of an experiment's users, SQLite."""
+        """The log of searches of an experiment's users, and of the ads shown, SQLite."""
         return self.root / "searches.db"
+
+    @property
+    def ads(self) -> Path:
+        """Campaigns, and the models of their ads."""
+        return self.root / "ads"
+
+    @property
+    def campaigns(self) -> Path:
+        """Who advertises which items, JSONL."""
+        return self.ads / "campaigns.jsonl"
+
+    @property
+    def ad_models(self) -> Path:
+        """The calibrated models of ads, JSON."""
+        return self.ads / "models.json"
 
     @property
     def teachers(self) -> Path:
@@ -302,5 +317,5 @@ def remove_leftovers(workspace: Workspace) -> None:
         *(workspace.item_vectors, workspace.rejects, workspace.graph, workspace.checkpoints),
         *(workspace.exports, workspace.classifiers, workspace.signals, workspace.generations),
         *(workspace.rankers, workspace.judging, workspace.text_encoders, workspace.teachers),
-        *(workspace.rules, workspace.experiments),
+        *(workspace.rules, workspace.experiments, workspace.ads),
     )

@@ -77,6 +77,15 @@ SOURCES = Registry(
         ),
     ),
 )
+# Of ads alone (`engine.ad_sources`): no system has them, and no ranker reads them.
+AD_SOURCES = (
+    Source("ads_token_pins", "pin", TOKENS, depth=10, about="advertised pins by their words"),
+    Source("ads_token_products", "product", TOKENS, depth=10, about="advertised products by words"),
+    Source("ads_learned_pins", "pin", LEARNED, depth=10, about="advertised pins by meaning"),
+    Source(
+        "ads_learned_products", "product", LEARNED, depth=10, about="advertised products by meaning"
+    ),
+)
 # Shown beside the feed.
 RELATED = Source("related_queries", "query", LEARNED, depth=32, about="related searches")
 

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 
 /** Tell the log that a result was opened; lost without a word where the service cannot be reached. */
-export function opened(query, hit) {
+export function opened(query, hit, request) {
   const event = {
     event_id: `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`,
     query,
@@ -11,6 +11,7 @@ export function opened(query, hit) {
     id: hit.id,
     action: "click",
     position: hit.rank,
+    request_id: request,
   };
   post("/v1/feedback", { events: [event] }, { keepalive: true }).catch(() => {});
 }

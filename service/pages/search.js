@@ -115,7 +115,7 @@ function render(answer, asked, page) {
   feed.add(
     answer.hits.map((hit, place) => {
       const card = feedCard(hit, likeAddress(hit), place);
-      if (asked.q) card.querySelector(".name a")?.addEventListener("click", () => opened(asked.q, hit));
+      if (asked.q) card.querySelector(".name a")?.addEventListener("click", () => opened(asked.q, hit, answer.request_id));
       return card;
     }),
   );

@@ -71,6 +71,7 @@ def service_status(serving: Serving) -> dict[str, Any]:
         "checkpoint_name": snapshot.generation.checkpoint_name,
         "rankers": snapshot.rankers_id.strip() or None,
         "rules": _rules(snapshot),
+        "ads": _ads(snapshot),
         "experiment": _experiment(serving),
         "items": {entity: len(table) for entity, table in snapshot.generation.tables.items()},
         "encoder": type(snapshot.encoder).__name__,
@@ -116,6 +117,20 @@ def _rules(snapshot: Snapshot) -> dict[str, int] | None:
     missing = {rule.line for rule, _ in snapshot.ruling.missing} if snapshot.ruling else ()
     rules = snapshot.rules
     return {"version": rules.number, "rules": len(rules.rules), "missing": len(missing)}
+
+
+def _ads(snapshot: Snapshot) -> dict[str, Any] | None:
+    """How many campaigns there are, run now and name missing items, and what models they have."""
+    if snapshot.ads_of_items is None:
+        return None
+    models = snapshot.ad_models
+    return {
+        "campaigns": len(snapshot.campaigns),
+        "running": sum(campaign.runs(time.time()) for campaign in snapshot.campaigns),
+        "missing": len(snapshot.ads_of_items.missing),
+        "engagement_model": bool(models and models.engagement),
+        "relevance_model": bool(models and models.relevance),
+    }
 
 
 def _updates(serving: Serving) -> dict[str, Any] | None:

@@ -106,19 +106,24 @@ async def search_(
             description="A stable id of the user or session, for experiments: kept as a hash only.",
         ),
     ] = None,
+    user_country: Annotated[
+        str | None,
+        Parameter(max_length=35, description="Of the user, such as US: for ads of campaigns."),
+    ] = None,
     deadline_ms: Deadline = None,
 ) -> Response:
     """Pins and products for a query, and related queries.
 
     `degraded` names the sources and stages that were too late for the deadline. While an experiment
     runs, `user` gets the results of one of its variants, always the same, and `experiment` names
-    it.
+    it. Every ad has `is_ad`, and `campaign` says whose it is.
     """
     serving: Serving = request.app.state.serving
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     names = tuple(filter(None, map(str.strip, facets.split(","))))
     wanted = Search(
-        *(q, seconds, k, page, system, chosen, explain, query_language, sort, names, user)
+        *(q, seconds, k, page, system, chosen, explain, query_language, sort, names, user),
+        user_country=user_country,
     )
     request_id = request.scope.get("omnisearch.id", "")
     return _json(await search_answer(serving, wanted, request_id))

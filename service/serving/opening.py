@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from omnisearch.data.catalogue.campaigns import load_campaigns
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in
 from omnisearch.data.workspace.errors import Corrupt, OmniError
+from omnisearch.engine.ads.models import load_models
 from omnisearch.engine.rules.published import load_rules
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
@@ -24,10 +26,10 @@ from omnisearch.service.serving.log import JsonLog
 def open_engine(
     workspace: Workspace, log: JsonLog, counters: Counters, avoid: Collection[int] = ()
 ) -> tuple[SearchEngine, bool]:
-    """An engine, and whether it has the live generation, rankers and rules.
+    """An engine, and whether it has the live generation, rankers, rules and ads.
 
-    Rankers and rules that cannot be opened are left out. Generations are tried in this order: the
-    live one, the newest before it, and so on; then those after it, which a rollback has left.
+    Rankers, rules and ads that cannot be opened are left out. Generations are tried in this order:
+    the live one, the newest before it, and so on; then those after it, which a rollback has left.
 
     Args:
         avoid: generations that ended a worker when it opened them; they are not tried.
@@ -53,13 +55,24 @@ def open_engine(
     except Exception as error:
         whole = with_rules = False
         log.line("rules_refused", error=str(error))
+    with_ads = True
+    try:
+        load_campaigns(workspace)
+        load_models(workspace)
+    except Exception as error:
+        whole = with_ads = False
+        log.line("ads_refused", error=str(error))
     for number in numbers:
         counters.put("opening", number)
         try:
             if number in avoid:
                 raise Corrupt(f"Generation {number} ended the worker that opened it.")
             engine = SearchEngine.open(
-                workspace, number=number, with_rankers=with_rankers, with_rules=with_rules
+                workspace,
+                number=number,
+                with_rankers=with_rankers,
+                with_rules=with_rules,
+                with_ads=with_ads,
             )
             warm(engine, engine.snapshot)
         except BaseException as error:  # whatever a library makes of unreadable content

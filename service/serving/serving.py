@@ -225,7 +225,7 @@ class Serving:
         self.log.flush()
 
     async def _watch(self) -> None:
-        """Switch to a new generation, new rankers or new rules if they were published."""
+        """Switch to a new generation, rankers, rules or ads if they were published."""
         now = pointers(self.workspace)
         if now == self._seen or (now == self._refused and time.monotonic() < self._again):
             return
@@ -277,7 +277,9 @@ class Serving:
         snapshot, workspace = self.snapshot, self.workspace
         unranked = snapshot.rankers is None and workspace.current_rankers.exists()
         unruled = snapshot.rules is None and workspace.current_rules.exists()
-        missing = [name for name, is_so in (("rankers", unranked), ("rules", unruled)) if is_so]
+        unsold = not snapshot.campaigns and workspace.campaigns.exists()
+        parts = (("rankers", unranked), ("rules", unruled), ("ads", unsold))
+        missing = [name for name, is_so in parts if is_so]
         self.behind = (
             "What was published last cannot be opened; "
             f"generation {snapshot.generation.number} is served"
@@ -312,11 +314,13 @@ def embedding_body(text: str, checkpoint: str, vector: np.ndarray, cached: bool)
 
 
 def pointers(workspace: Workspace) -> tuple[Any, ...]:
-    """Stamps of the files that change when an index, rankers, rules or an export are published."""
+    """Stamps of the files that change when an index, rankers, rules, ads or an export do."""
     paths = (
         workspace.current,
         workspace.current_rankers,
         workspace.current_rules,
+        workspace.campaigns,
+        workspace.ad_models,
         *sorted(workspace.exports.glob(f"*/{MANIFEST}")),
         workspace.reranker / MANIFEST,
     )

@@ -54,6 +54,7 @@ WITH_WORKSPACE = {
     "encode": "--items 50",
     "search": "--queries 10 --rounds 1",
     "rules": "--rules 200 --searches 10 --rounds 1",
+    "ads": "--searches 10 --rounds 1",
     "nothing_fits": "--queries 10 --noise 6",
 }
 SLOW = {

@@ -1,0 +1,76 @@
+"""The auction: which of the retrieved ads are shown, and in which order (§5.3).
+
+The relevance model is a gate: an ad that is probably irrelevant is not shown, whatever is bid. The
+others are ordered by bid times predicted rate of long clicks, which is what showing one is worth.
+Both models read what the rankers read of a candidate, the query's embedding first of all.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from omnisearch.engine.ads.models import AdModels
+from omnisearch.engine.ads.placed import NO_ADS, Placed
+from omnisearch.engine.ads.running import Running
+from omnisearch.engine.candidates import Candidates
+from omnisearch.engine.index import Items
+from omnisearch.engine.sources import AD_SOURCES, Source
+from omnisearch.ranker.features import feature_names
+
+
+def only_ads(candidates: Candidates, sources: list[Source]) -> np.ndarray:
+    """Bool (n,): the candidates that no source but those of ads has found, and no rule pinned."""
+    names = [*(source.name for source in sources), "pinned_pin", "pinned_product"]
+    columns = candidates.columns
+    found = np.zeros(len(candidates), bool)
+    for name in names:
+        if (ranks := columns.get(f"{name}_rank")) is not None:
+            found |= ~np.isnan(ranks)
+    return ~found
+
+
+def auction(
+    candidates: Candidates,
+    features: np.ndarray,
+    running: Running,
+    models: AdModels | None,
+    least: float,
+) -> Placed:
+    """The ads among the candidates that pass the gate, the most valuable first.
+
+    Without an engagement model they are ordered by their bids, and equal bids by relevance. Without
+    a relevance model the floors of retrieval are the only gate.
+
+    Args:
+        features: float32 (n, F) of the candidates. least: probability of being relevant.
+    """
+    ranks = [candidates.columns.get(f"{source.name}_rank") for source in AD_SOURCES]
+    known = [~np.isnan(each) for each in ranks if each is not None]
+    if not known:
+        return NO_ADS
+    at = np.flatnonzero(np.logical_or.reduce(known))
+    X = features[at]
+    unknown = np.full(len(at), np.nan, np.float32)
+    gate = models.relevance if models else None
+    relevance = unknown if gate is None else gate.predict(X)
+    # What the query excludes is no ad, however relevant it is for the rest of the query.
+    passes = ~(X[:, _excluded()] > 0) & ~(relevance < least)
+    at, X, relevance = at[passes], X[passes], relevance[passes]
+    if not len(at):
+        return NO_ADS
+    where = running.places(Items(candidates.entity[at], candidates.row[at]))
+    bids = running.bids[where]
+    rater = models.engagement if models else None
+    first = np.zeros((len(at), 1), np.float32)  # the logarithm of position 1
+    rates = unknown[: len(at)] if rater is None else rater.predict(np.hstack((X, first)))
+    values = bids if rater is None else bids * rates
+    best = np.lexsort((-np.nan_to_num(relevance), -values))
+    campaigns = [running.campaigns[place] for place in where[best].tolist()]
+    return Placed(at[best], campaigns, bids[best], rates[best], relevance[best])
+
+
+@lru_cache(maxsize=1)
+def _excluded() -> int:
+    return feature_names().index("excluded")
