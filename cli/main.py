@@ -17,6 +17,7 @@ from omnisearch.cli import (
     enrich,
     evaluate,
     experiment,
+    experiment_replay,
     export,
     importing,
     index,
@@ -80,6 +81,7 @@ app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(rules.app, name="rules")
+experiment_replay.register(experiment.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
