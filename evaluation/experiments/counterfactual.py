@@ -125,20 +125,20 @@ def _average(counts: Counts, looked: np.ndarray) -> np.ndarray:
     return (counts.query_choices + PRIOR_VIEWS * every) / (views + PRIOR_VIEWS)
 
 
-def estimates(counts: Counts, looked: np.ndarray, target: np.ndarray) -> np.ndarray:
+def estimates(
+    counts: Counts, looked: np.ndarray, target: np.ndarray, replayed: np.ndarray
+) -> np.ndarray:
     """The values of METHODS, items with an action in a search; then the share of searches with one.
 
     The latter takes the doubly robust probability of each item, and items for independent.
 
     Args:
         looked: float64 (k,), by `looked_at`.
-        target: int64 (q, k) pairs of a variant's pages; or NEVER, or NOTHING. Only queries whose
-            first place is not NOTHING count, unless all are.
+        target: int64 (q, k) pairs of a variant's pages; or NEVER, or NOTHING.
+        replayed: bool (q,) the queries that count; the pages of the others are NOTHING.
     """
     slots = _slots(counts, looked, target)
-    searches = counts.searches[_replayed(target)].sum()
-    if not searches:
-        return np.full(len(METHODS) + 1, np.nan)
+    searches = counts.searches[replayed].sum()
     robust = slots.modelled + _part(slots) * (slots.liked - slots.modelled)
     by_place = looked[: target.shape[1]]
     none = np.where(target == NOTHING, 1, 1 - by_place * robust).prod(axis=1)
@@ -150,13 +150,9 @@ def estimates(counts: Counts, looked: np.ndarray, target: np.ndarray) -> np.ndar
         any_place * slots.asked.sum() / kept if kept else np.nan,
         (slots.asked * slots.modelled).sum(),
         (slots.asked * robust).sum(),
-        (counts.searches * (1 - none))[_replayed(target)].sum(),
+        (counts.searches * (1 - none)).sum(),
     ]
     return np.array(sums) / searches
-
-
-def _replayed(target: np.ndarray) -> np.ndarray:
-    return target[:, 0] != NOTHING
 
 
 def _part(slots: _Slots) -> np.ndarray:
@@ -193,10 +189,11 @@ class Trust:
     high: float
 
 
-def trust(shown: Shown, counts: Counts, looked: np.ndarray, target: np.ndarray) -> Trust:
-    """What the log can say of pages `target` (as for `estimates`)."""
+def trust(
+    shown: Shown, counts: Counts, looked: np.ndarray, target: np.ndarray, replayed: np.ndarray
+) -> Trust:
+    """What the log can say of pages; arguments as for `estimates`."""
     slots = _slots(counts, looked, target)
-    replayed = _replayed(target)
     searches = counts.searches[replayed].sum()
     seen = np.isfinite(slots.weight) & (slots.asked > 0)
     asked = max(slots.asked.sum(), 1e-9)
@@ -207,28 +204,30 @@ def trust(shown: Shown, counts: Counts, looked: np.ndarray, target: np.ndarray) 
         shown.search, of_pair[shown.pair] * looked[shown.place], len(shown.query)
     )  # (s,) a search's weight
     squares = (each**2).sum()
-    low = (slots.kept * slots.liked).sum() / max(searches, 1)
+    low = (slots.kept * slots.liked).sum() / searches
     return Trust(
         searches=int(searches),
         effective=float(each.sum() ** 2 / squares) if squares else 0.0,
         never=float(never),
-        clipped=float(1 - slots.kept.sum() / asked - never),
+        clipped=max(0.0, float(1 - slots.kept.sum() / asked - never)),
         heaviest=float(slots.weight[seen].max(initial=0)),
         low=float(low),
-        high=float(low + (slots.asked - slots.kept).sum() / max(searches, 1)),
+        high=float(low + (slots.asked - slots.kept).sum() / searches),
     )
 
 
-def jackknifed(shown: Shown, targets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def jackknifed(
+    shown: Shown, targets: list[np.ndarray], replayed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The `estimates` of pages (variants, METHODS + 1), and of each group left out (GROUPS, ..)."""
     counts = counts_of(shown)
     looked = looked_at_in(counts)
-    whole = np.array([estimates(counts, looked, target) for target in targets])
+    whole = np.array([estimates(counts, looked, target, replayed) for target in targets])
     parts = []
     for group in range(GROUPS):
         others = counts.without(counts_of(shown, group))
         at = looked_at_in(others, looked)
-        parts.append([estimates(others, at, target) for target in targets])
+        parts.append([estimates(others, at, target, replayed) for target in targets])
     return whole, np.array(parts)
 
 

@@ -135,8 +135,8 @@ def replay(
     finally:
         engine.close()
     counts = counts_of(shown)
-    looked = looked_at_in(counts)
-    replayed = np.isin(shown.query, chosen)
+    counted = np.isin(np.arange(len(shown.queries)), chosen)
+    replayed = counted[shown.query]
     return Replay(
         name=experiment.name,
         days=spent,
@@ -146,9 +146,9 @@ def replay(
         of_all=float(replayed.mean()),
         first=first,
         logged=_logged(shown, replayed, first),
-        looked_at=[round(float(share), 4) for share in looked],
+        looked_at=[round(float(share), 4) for share in looked_at_in(counts)],
         moved=_moved(counts),
-        variants=_compared(list(arms), shown, counts, looked, targets),
+        variants=_compared(list(arms), shown, targets, counted),
     )
 
 
@@ -195,9 +195,11 @@ def _moved(counts: Counts) -> float:
 
 
 def _compared(
-    names: list[str], shown: Shown, counts: Counts, looked: np.ndarray, targets: list[np.ndarray]
+    names: list[str], shown: Shown, targets: list[np.ndarray], replayed: np.ndarray
 ) -> list[Replayed]:
-    whole, parts = jackknifed(shown, targets)
+    counts = counts_of(shown)
+    looked = looked_at_in(counts)
+    whole, parts = jackknifed(shown, targets, replayed)
     methods = (*METHODS, FULFILMENT)
     found = []
     for place, name in enumerate(names):
@@ -209,12 +211,12 @@ def _compared(
             method: interval(whole[place, at] - whole[0, at], parts[:, place, at] - parts[:, 0, at])
             for at, method in enumerate(methods)
         }
-        sure = trust(shown, counts, looked, targets[place])
-        found.append(Replayed(name, values, apart if place else {}, sure, list(_why_not(sure))))
+        sure = trust(shown, counts, looked, targets[place], replayed)
+        found.append(Replayed(name, values, apart if place else {}, sure, list(why_not(sure))))
     return found
 
 
-def _why_not(found: Trust) -> Iterator[str]:
+def why_not(found: Trust) -> Iterator[str]:
     if found.never + found.clipped > MOST_UNANSWERED:
         yield (
             f"{found.never:.1%} of what users would look at was never shown for its query, and "
