@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.evaluation.experiments.counterfactual import (
     METHODS,
     NEVER,
@@ -29,6 +30,7 @@ from omnisearch.evaluation.experiments.counterfactual import (
 )
 from omnisearch.evaluation.experiments.replay import FULFILMENT, why_not
 from omnisearch.evaluation.experiments.shown import GROUPS, Shown
+from omnisearch.ranker.labels import PairLog, examination
 from omnisearch.world.lexicon import load_lexicon
 from omnisearch.world.population import DAY, END
 from omnisearch.world.production import Production, Results
@@ -174,23 +176,38 @@ def repetition(
     world: World, log: tuple[str, bool, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of one log: estimates (variants, methods), those without each group, whether the replay says
-    that the log answers (variants,), and how probable the second place is to be looked at."""
+    that the log answers (variants,), and how probable the second place is to be looked at, by the
+    replay and by the labels of rankers."""
     shown = drawn(world, *log, rng)
     targets, counts = targets_of(world, shown), counts_of(shown)
     replayed, looked = np.ones(len(world.share), bool), looked_at_in(counts)
     whole, parts = jackknifed(shown, targets, replayed)
     sure = [trust(shown, counts, looked, target, replayed) for target in targets]
-    return whole, parts, np.array([not list(why_not(each)) for each in sure]), looked[1:2]
+    second = np.array([looked[1], examination(_pairs(shown))[1]])
+    return whole, parts, np.array([not list(why_not(each)) for each in sure]), second
+
+
+def _pairs(shown: Shown) -> PairLog:
+    """The log as rankers' labels read it."""
+    chosen, place = shown.chosen, shown.place + 1.0
+    action = [ACTIONS.index("impression"), ACTIONS.index("save")]
+    return PairLog(
+        pair=np.concatenate([shown.pair, shown.pair[chosen]]),
+        action=np.repeat(action, [len(chosen), int(chosen.sum())]),
+        position=np.concatenate([place, place[chosen]]),
+        count=np.ones(len(chosen) + int(chosen.sum())),
+    )
 
 
 def lines(world: World, log: tuple[str, bool, int], repeats: int, seed: int) -> Iterator[str]:
     found = [
         repetition(world, log, np.random.default_rng([seed, number])) for number in range(repeats)
     ]
-    second = np.mean([each[3] for each in found])
+    second, by_labels = np.mean([each[3] for each in found], axis=0)
     true = {name: true_values(world, name, log[1]) for name in world.orders}
     leave = ", users leave when they have found something" if log[1] else ""
-    yield f"\n{log[0]} pages, {log[2]:,} searches{leave}; second place looked at: {second:.3f}"
+    yield f"\n{log[0]} pages, {log[2]:,} searches{leave}"
+    yield f"second place looked at: {second:.3f}, by the labels of rankers {by_labels:.3f}"
     yield f"{'':18}{'answers':>8}{'':3}" + "".join(f"{name:>40}" for name in SHOWN_METHODS)
     heading = f"{'off':>9}{'holds':>7}{'apart, off':>14}{'holds':>10}"
     yield f"{'':29}" + len(SHOWN_METHODS) * heading
@@ -228,10 +245,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     world = World.of(options.pins, options.queries, np.random.default_rng(options.seed))
-    print(f"{options.repeats} logs each, {options.queries} queries, seed {options.seed}")
+    print(
+        f"{options.repeats} logs each, {options.queries} queries, {options.pins} pins, seed {options.seed}"
+    )
     for name in world.orders:
-        items, fulfilled = true_values(world, name, False)
-        print(f"{name:18}{items:8.4f} items chosen in a search, fulfilled {fulfilled:.4f}")
+        plain, leaving = true_values(world, name, False), true_values(world, name, True)
+        print(f"{name:18}{plain[0]:8.4f} items chosen in a search, fulfilled {plain[1]:.4f}")
+        print(f"{'users leave':>18}{leaving[0]:8.4f}{'':38}{leaving[1]:.4f}")
     for log in LOGS:
         for line in lines(world, log, options.repeats, options.seed):
             print(line, flush=True)
