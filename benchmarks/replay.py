@@ -245,9 +245,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     world = World.of(options.pins, options.queries, np.random.default_rng(options.seed))
-    print(
-        f"{options.repeats} logs each, {options.queries} queries, {options.pins} pins, seed {options.seed}"
-    )
+    sizes = f"{options.queries} queries, {options.pins} pins"
+    print(f"{options.repeats} logs each, {sizes}, seed {options.seed}")
     for name in world.orders:
         plain, leaving = true_values(world, name, False), true_values(world, name, True)
         print(f"{name:18}{plain[0]:8.4f} items chosen in a search, fulfilled {plain[1]:.4f}")

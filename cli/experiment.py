@@ -17,7 +17,7 @@ from omnisearch.cli.common import (
     out,
     table,
 )
-from omnisearch.cli.experiment_tables import show, show_preference, warnings
+from omnisearch.cli.experiment_tables import show, show_preference, show_segments, warnings
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
@@ -129,6 +129,8 @@ def report(
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
         show(comparison)
+    if found.segments:
+        show_segments(found.segments)
 
 
 @app.command(epilog=example("omnisearch experiment simulate deeper --users 5000"))

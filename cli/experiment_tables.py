@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from omnisearch.evaluation.experiments.interleaving import Preference
     from omnisearch.evaluation.experiments.ratio import Estimate
     from omnisearch.evaluation.experiments.report import Comparison, Report
+    from omnisearch.evaluation.experiments.segments import Segment
 
 
 def warnings(found: Report) -> Iterator[str]:
+    from omnisearch.evaluation.experiments.measures import MOST_A_DAY
+
     if not found.split_as_planned:
         yield (
             "The variants do not have their planned shares of the users "
@@ -23,8 +26,27 @@ def warnings(found: Report) -> Iterator[str]:
         )
     if found.mixed:
         yield f"{found.mixed:,} users had several variants; their searches are left out."
+    if found.robots:
+        some = f"{found.robots:,} user{'s' * (found.robots != 1)}"
+        yield f"{some} made over {MOST_A_DAY} searches in a day and are left out."
     if found.unknown:
         yield f"{found.unknown:,} searches that events name are not in the log."
+
+
+def show_segments(found: list[Segment]) -> None:
+    rows: list[list[Any]] = []
+    for each in found:
+        relative = each.effect.relative
+        users = sum(each.effect.users)
+        shown = [lift(relative.value), between(relative), p_value(each.p_value)]
+        rows.append([each.variant, f"{each.kind}: {each.value}", users, *shown])
+    head = ["variant", "segment", "users", "fulfilment", "95% interval", "p"]
+    table("Segments", head, rows)
+    out.print(
+        "Segments are exploratory: p is corrected for their number, the intervals are not. What "
+        "one suggests needs an experiment of its own.",
+        highlight=False,
+    )
 
 
 def show(found: Comparison) -> None:

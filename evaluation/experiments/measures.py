@@ -6,6 +6,7 @@ the same search. Events belong to it by the request id that its answers had.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,6 +25,7 @@ from omnisearch.evaluation.experiments.store import Kept
 SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
 REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
 DAY_MS = 1000 * DAY
+MOST_A_DAY = 500  # searches of a user in a day: who makes more is a robot
 Events = Mapping[str, set[tuple[str, str, str]]]  # request id → (action, entity, id)
 FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
 
@@ -52,7 +54,8 @@ class Measured:
         values: measure → float64 (u,): what each search adds to the measure, 0 or 1.
         took_ms: float64 (u,).
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
-        mixed: users of several variants, whose searches are left out.
+        mixed: users of several variants, whose searches are left out. robots: and those with more
+            than MOST_A_DAY searches in a day.
     """
 
     variant: np.ndarray
@@ -62,6 +65,7 @@ class Measured:
     took_ms: np.ndarray
     before: np.ndarray
     mixed: int
+    robots: int
 
     def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(n,) sum of a measure of each user, and (n,) the user's searches.
@@ -118,27 +122,39 @@ def measured(
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
     users: dict[bytes, int] = {}
-    found = _searches(rows, places, users)
-    variants: list[set[int]] = [set() for _ in users]
+    found = searches_of(rows, places, users)
+    of_user: list[list[Search]] = [[] for _ in users]
     for search in found:
-        variants[search.user].add(search.variant)
-    mixed = sum(len(each) > 1 for each in variants)
-    found = [search for search in found if len(variants[search.user]) == 1]
+        of_user[search.user].append(search)
+    mixed = {user for user, searches in enumerate(of_user) if is_mixed(searches)}
+    robots = {user for user, searches in enumerate(of_user) if is_robot(searches)} - mixed
+    found = [search for search in found if search.user not in mixed | robots]
     before = np.zeros((len(users), 2))
-    for search in _searches(earlier, {}, dict(users)):
+    for search in searches_of(earlier, {}, dict(users)):
         if search.user < len(users):
-            before[search.user] += _has(search, events, experiment.actions), 1
+            before[search.user] += has(search, events, experiment.actions), 1
     alone = sorted({search.user for search in found})
     number = {user: place for place, user in enumerate(alone)}
     return Measured(
-        variant=np.array([min(variants[user]) for user in alone], np.int64),
+        variant=np.array([of_user[user][0].variant for user in alone], np.int64),
         user=np.array([number[search.user] for search in found], np.int64),
         day=np.array([(search.began - begin) // DAY_MS for search in found], np.int64),
         values=_values(found, events, experiment),
         took_ms=np.array([search.took_ms for search in found], np.float64),
         before=before[alone] if alone else np.zeros((0, 2)),
-        mixed=mixed,
+        mixed=len(mixed),
+        robots=len(robots),
     )
+
+
+def is_mixed(searches: Sequence[Search]) -> bool:
+    """Whether a user's searches had several variants."""
+    return len({search.variant for search in searches}) > 1
+
+
+def is_robot(searches: Sequence[Search]) -> bool:
+    """Whether a user searches more than anybody would."""
+    return max(Counter(search.began // DAY_MS for search in searches).values()) > MOST_A_DAY
 
 
 def unlogged(workspace: Workspace, events: Events) -> int:
@@ -163,7 +179,7 @@ def credits_of(
     return both[:, 0], both[:, 1], np.array(users)
 
 
-def _searches(
+def searches_of(
     rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int]
 ) -> list[Search]:
     """The searches of rows in the order of users and times; new `users` are added."""
@@ -190,7 +206,7 @@ def _goes_on(search: Search, user: int, variant: int, row: Logged) -> bool:
     return same and row.time - search.ended <= SAME_SEARCH_MS
 
 
-def _has(search: Search, events: Events, actions: Sequence[str]) -> bool:
+def has(search: Search, events: Events, actions: Sequence[str]) -> bool:
     return any(
         action in actions for request_id in search.ids for action, *_ in events.get(request_id, ())
     )
@@ -200,7 +216,7 @@ def _values(found: list[Search], events: Events, experiment: Experiment) -> dict
     """Measure → float64 (u,)."""
 
     def flags(actions: Sequence[str]) -> np.ndarray:
-        return np.array([_has(search, events, actions) for search in found], np.float64)
+        return np.array([has(search, events, actions) for search in found], np.float64)
 
     fulfilled = flags(experiment.actions)
     again = np.zeros(len(found))

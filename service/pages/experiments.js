@@ -65,13 +65,16 @@ function showReport(found) {
   parts.push(sentences(warnings(report), "warning"), counts(report));
   if (report.preference) parts.push(preference(report.preference, found.variants));
   else if (!report.comparisons.length) parts.push(el("p", {}, "There are too few users to compare the variants."));
-  $("report").replaceChildren(el("section", {}, ...parts.filter(Boolean)), ...report.comparisons.map((each) => comparison(each, found)));
+  const sections = report.comparisons.map((each) => comparison(each, found));
+  if (report.segments.length) sections.push(segments(report.segments));
+  $("report").replaceChildren(el("section", {}, ...parts.filter(Boolean)), ...sections);
 }
 
 function warnings(report) {
   const found = [];
   if (!report.split_as_planned) found.push("The variants do not have their planned shares of the users: users are lost or doubled in one of them, and the figures are not to be trusted.");
   if (report.mixed) found.push(`${counted(report.mixed, "user")} had several variants; their searches are left out.`);
+  if (report.robots) found.push(`${counted(report.robots, "user")} searched more than anybody would and are left out.`);
   if (report.unknown) found.push(`${counted(report.unknown, "search", "searches")} that events name are not in the log.`);
   return found;
 }
@@ -113,13 +116,35 @@ function comparison(each, { name, variants: [control] }) {
   );
 }
 
+function segments(all) {
+  const name = ({ variant, kind, value }) => `${plain(variant)}, ${kind}: ${plain(value)}`;
+  const effects = all.map((each) => ({ name: `${each.kind}: ${plain(each.value)}`, ...each.effect.relative }));
+  const rows = all.map((each) => {
+    const { low, high, value } = each.effect.relative;
+    const known = low !== null && high !== null;
+    return [said(name(each)), count(each.effect.users[0] + each.effect.users[1]), lift(value), known ? `${lift(low)} to ${lift(high)}` : "–", pText(each.p_value)];
+  });
+  return el(
+    "section",
+    { "aria-label": "Segments" },
+    el("h2", {}, "Segments"),
+    sentences(["Segments are exploratory: p is corrected for their number, the intervals are not. What one suggests needs an experiment of its own."]),
+    figure("Fulfilment’s change in each segment, with 95% intervals of one look.", forestPlot("Segments", effects)),
+    table("Segments, a row each", ["Segment", "Users", "Fulfilment", "95% interval", "p"], rows),
+  );
+}
+
+function pText(p) {
+  return p === null ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3);
+}
+
 function measured({ measure, effect: { control, treatment, relative }, p_value: p }) {
   const shown = measure.includes("latency") ? (value) => value.toFixed(1) : percent;
   const known = relative.low !== null && relative.high !== null;
   return [
     said(measure), shown(control.value), shown(treatment.value), lift(relative.value),
     known ? `${lift(relative.low)} to ${lift(relative.high)}` : "–",
-    p === null ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3),
+    pText(p),
   ];
 }
 
