@@ -52,7 +52,7 @@ def show_segments(found: list[Segment]) -> None:
 def show(found: Comparison) -> None:
     rows: list[list[Any]] = []
     for line in found.lines:
-        shown = number if "latency" in line.measure else percent
+        shown = percent if line.share else number
         relative = line.effect.relative
         rows.append(
             [
@@ -111,7 +111,7 @@ def percent(value: float) -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:.1f}"
+    return f"{value:.2f}"
 
 
 def lift(value: float) -> str:

@@ -28,7 +28,7 @@ import numpy as np
 
 from omnisearch.evaluation.experiments.places import looked_at
 from omnisearch.evaluation.experiments.ratio import Estimate, critical_value, estimate
-from omnisearch.evaluation.experiments.shown import GROUPS, Shown
+from omnisearch.evaluation.experiments.shown import GROUPS, PLACES, Shown
 from omnisearch.ranker.labels import PRIOR_VIEWS
 
 CLIP = 10.0
@@ -38,7 +38,7 @@ NEVER, NOTHING = -1, -2  # in place of a pair: never shown for the query; the pa
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """A log in counts: of q queries and p pairs at k places.
+    """A log in counts: of q queries and p pairs at k places (PLACES).
 
     Attributes:
         searches: float64 (q,). views, choices: float64 (p, k) of pairs.
@@ -62,13 +62,12 @@ def counts_of(shown: Shown, group: int | None = None) -> Counts:
         searches = shown.group == group
         rows = searches[shown.search]
     queries, pairs = len(shown.queries), len(shown.pairs)
-    places = int(shown.place.max(initial=0)) + 1
     pair, place, chosen = shown.pair[rows], shown.place[rows], shown.chosen[rows]
     query = shown.query[shown.search[rows]]
 
     def table(numbers: np.ndarray, at: np.ndarray, size: int) -> np.ndarray:
-        counts = np.bincount(numbers * places + at, minlength=size * places)
-        return counts.reshape(size, places).astype(np.float64)
+        counts = np.bincount(numbers * PLACES + at, minlength=size * PLACES)
+        return counts.reshape(size, PLACES).astype(np.float64)
 
     return Counts(
         searches=np.bincount(shown.query[searches], minlength=queries).astype(np.float64),
@@ -133,8 +132,8 @@ def estimates(
     The latter takes the doubly robust probability of each item, and items for independent.
 
     Args:
-        looked: float64 (k,), by `looked_at`.
-        target: int64 (q, k) pairs of a variant's pages; or NEVER, or NOTHING.
+        looked: float64 (PLACES,), by `looked_at`.
+        target: int64 (q, k) pairs of a variant's pages, k at most PLACES; or NEVER, or NOTHING.
         replayed: bool (q,) the queries that count; the pages of the others are NOTHING.
     """
     slots = _slots(counts, looked, target)
@@ -152,7 +151,7 @@ def estimates(
         (slots.asked * robust).sum(),
         (counts.searches * (1 - none)).sum(),
     ]
-    return np.array(sums) / searches
+    return np.array(sums) / searches if searches else np.full(len(sums), np.nan)
 
 
 def _part(slots: _Slots) -> np.ndarray:

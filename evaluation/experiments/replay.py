@@ -110,7 +110,8 @@ def replay(
     Args:
         days: the last days of the log; None for those that are measured and never learned from (the
             whole of a log that is too short to have them).
-        queries: the most frequent ones are replayed. first: results of a page that count.
+        queries: the most frequent ones are replayed. first: results of a page that count, at most
+            PLACES.
         progress: counts answered queries.
 
     Raises:

@@ -16,6 +16,7 @@ from omnisearch.evaluation.experiments.interleaving import Preference, preferenc
 from omnisearch.evaluation.experiments.measures import (
     DAY_MS,
     FULFILLED,
+    REVENUE,
     Events,
     Measured,
     credits_of,
@@ -53,6 +54,11 @@ class Line:
     measure: str
     effect: Effect
     p_value: float
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a share of the searches; otherwise milliseconds, or money a search."""
+        return not self.measure.startswith((_LATENCY, REVENUE))
 
 
 @dataclass(frozen=True)

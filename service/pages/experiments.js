@@ -139,7 +139,7 @@ function pText(p) {
 }
 
 function measured({ measure, effect: { control, treatment, relative }, p_value: p }) {
-  const shown = measure.includes("latency") ? (value) => value.toFixed(1) : percent;
+  const shown = /^(latency|revenue)/.test(measure) ? (value) => value.toFixed(2) : percent;
   const known = relative.low !== null && relative.high !== null;
   return [
     said(measure), shown(control.value), shown(treatment.value), lift(relative.value),

@@ -29,7 +29,7 @@ from omnisearch.evaluation.experiments.counterfactual import (
 from omnisearch.evaluation.experiments.definition import experiment_of
 from omnisearch.evaluation.experiments.places import looked_at
 from omnisearch.evaluation.experiments.replay import replay
-from omnisearch.evaluation.experiments.shown import GROUPS, Shown, shown_in, shown_of
+from omnisearch.evaluation.experiments.shown import GROUPS, PLACES, Shown, shown_in, shown_of
 
 LOOKED = np.array([1.0, 0.5, 0.3, 0.2])
 LIKED = np.array([[0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.8, 0.1, 0.3, 0.3]])  # (q, items)
@@ -86,7 +86,7 @@ def test_without_moves_the_prior_remains() -> None:
 
 def test_estimates_are_what_a_plain_loop_finds() -> None:
     shown = drawn(400, 1.0)
-    looked = np.array([1, 0.6, 0.5, 0.4])
+    looked = np.append([1, 0.6, 0.5, 0.4], np.full(PLACES - 4, 0.1))
     target = np.array([[4, 0, NEVER, 1], [7, 9, NOTHING, NOTHING]])
     found = dict(
         zip(
@@ -138,6 +138,19 @@ def test_the_log_says_what_it_cannot_answer() -> None:
     new = trust(shown, counts, looked, np.array([[NEVER, 1, 2, 3], [5, 6, 7, 8]]), everything)
     assert new.never == pytest.approx(0.25, abs=0.03)  # 1 of 2 + 2 * (0.5 + 0.3 + 0.2) looks
     assert new.low < known.low < new.high
+
+
+def test_a_page_may_be_longer_than_those_of_the_log() -> None:
+    """What the log says of the first four places holds; further ones were never looked at."""
+    shown, both = drawn(4_000, 1.0), np.ones(2, bool)
+    longer = np.hstack([BEST, np.full((2, 4), NEVER)])
+    short, whole = (
+        trust(shown, counts_of(shown), looked_at_in(counts_of(shown)), target, both)
+        for target in (BEST, longer)
+    )
+    assert short.never == 0 and whole.never > 0.2
+    assert whole.low == pytest.approx(short.low) and whole.high > short.high
+    assert np.isfinite(jackknifed(shown, [longer], both)[1]).all()
 
 
 def test_rows_of_a_session_are_one_search(shop: Workspace) -> None:
