@@ -13,6 +13,7 @@ import pytest
 from browser import Tab
 from server_process import Server
 from test_pages_all import violations
+from test_service_workers import wait_for
 
 from omnisearch.data.catalogue.feedback import add_events, open_feedback
 from omnisearch.data.catalogue.searches import Logged, add_searches, open_searches
@@ -60,6 +61,8 @@ def tried(world: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     store.start(workspace, "deeper")
     logged(workspace, "deeper", 600)
     with Server(workspace.root) as running:
+        running.json("/v1/experiments/deeper")
+        wait_for(lambda: not running.json("/v1/experiments/deeper")["making"], 60)
         yield running
 
 
