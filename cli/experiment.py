@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +17,11 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.cli.experiment_tables import show, show_preference, show_segments, warnings
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnisearch.evaluation.experiments.interleaving import Preference
-    from omnisearch.evaluation.experiments.ratio import Estimate
-    from omnisearch.evaluation.experiments.report import Comparison, Report
     from omnisearch.evaluation.experiments.store import Kept
 
 app = typer.Typer(
@@ -125,14 +121,16 @@ def report(
     out.print(f"Experiment {name}, {found.state}, {days}.", highlight=False)
     counts = [[each, found.users[each], found.searches[each]] for each in found.users]
     table("Users and their searches", ["variant", "users", "searches"], counts)
-    for sentence in _warnings(found):
+    for sentence in warnings(found):
         out.print(sentence, highlight=False)
     if found.preference is not None:
-        return _show_preference(found.preference, kept.experiment.variants[1].name)
+        return show_preference(found.preference, kept.experiment.variants[1].name)
     if not found.comparisons:
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
-        _show(comparison)
+        show(comparison)
+    if found.segments:
+        show_segments(found.segments)
 
 
 @app.command(epilog=example("omnisearch experiment simulate deeper --users 5000"))
@@ -183,88 +181,6 @@ def list_(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fal
         for kept in found
     ]
     table("Experiments", ["name", "state", "users", "since (UTC)", "variants"], rows)
-
-
-def _warnings(found: Report) -> Iterator[str]:
-    if not found.split_as_planned:
-        yield (
-            "The variants do not have their planned shares of the users "
-            f"(p = {found.split:.2g}): users are lost or doubled in one of them, and the figures "
-            "are not to be trusted."
-        )
-    if found.mixed:
-        yield f"{found.mixed:,} users had several variants; their searches are left out."
-    if found.unknown:
-        yield f"{found.unknown:,} searches that events name are not in the log."
-
-
-def _show(found: Comparison) -> None:
-    rows: list[list[Any]] = []
-    for line in found.lines:
-        shown = _number if "latency" in line.measure else _percent
-        relative = line.effect.relative
-        rows.append(
-            [
-                *(line.measure, shown(line.effect.control.value)),
-                *(shown(line.effect.treatment.value), _lift(relative.value)),
-                *(_between(relative), _p(line.p_value)),
-            ]
-        )
-    title = f"{found.variant} beside the control"
-    table(title, ["measure", "control", found.variant, "change", "95% interval", "p"], rows)
-    lift = found.deciding.relative
-    sure = lift.low > 0 or lift.high < 0
-    out.print(
-        f"Fulfilment {_lift(lift.value)}, between {_lift(lift.low)} and {_lift(lift.high)} however "
-        f"often one looks: {'this is no chance' if sure else 'this may be chance'}.",
-        highlight=False,
-    )
-    out.print(
-        f"So many users show a change of {found.detectable:.1%} in 80% of cases. What they did "
-        f"before the start takes {max(0.0, found.removed):.0%} of the variance away.",
-        highlight=False,
-    )
-
-
-def _show_preference(found: Preference, name: str) -> None:
-    share = found.share
-    if not found.searches or isnan(share.low):
-        return out.print("Too few users have chosen a result that one variant alone had there.")
-    sure = share.low > 0.5 or share.high < 0.5
-    out.print(
-        f"In {_percent(share.value)} of {found.searches:,} searches users chose rather what {name} "
-        f"had (95% interval at one look: {_percent(share.low)} to {_percent(share.high)}; half is "
-        f"no preference): {'this is no chance' if sure else 'this may be chance'}.",
-        highlight=False,
-    )
-    out.print(
-        f"{found.wins:,} users prefer {name}, {found.losses:,} the control, and {found.ties:,} "
-        f"neither (sign test: p {_p(found.sign_p_value)}).",
-        highlight=False,
-    )
-
-
-def _between(lift: Estimate) -> str:
-    known = abs(lift.low) < inf and abs(lift.high) < inf
-    return f"{_lift(lift.low)} to {_lift(lift.high)}" if known else ""
-
-
-def _p(value: float) -> str:
-    if isnan(value):
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.2%}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}"
-
-
-def _lift(value: float) -> str:
-    return f"{value:+.1%}" if abs(value) < inf else "unknown"
 
 
 def _told(kept: Kept) -> dict[str, Any]:

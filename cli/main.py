@@ -18,6 +18,7 @@ from omnisearch.cli import (
     enrich,
     evaluate,
     experiment,
+    experiment_replay,
     export,
     importing,
     index,
@@ -81,6 +82,7 @@ app.add_typer(enrich.app, name="enrich")
 app.add_typer(index.app, name="index")
 app.add_typer(rank.app, name="rank")
 app.add_typer(rules.app, name="rules")
+experiment_replay.register(experiment.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(ads.app, name="ads")
 app.add_typer(cache.app, name="cache")

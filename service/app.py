@@ -21,6 +21,7 @@ from omnisearch.service.gate.gate import Gate, endpoint_of
 from omnisearch.service.gate.keys import Keys, add_security
 from omnisearch.service.parameters import query_parameters
 from omnisearch.service.routes import embed as routes_embed
+from omnisearch.service.routes import experiments as routes_experiments
 from omnisearch.service.routes import feedback as routes_feedback
 from omnisearch.service.routes import items as routes_items
 from omnisearch.service.routes import operations as routes_ops
@@ -31,6 +32,7 @@ from omnisearch.service.schemas import ErrorAnswer
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.lane import Lane
 from omnisearch.service.serving.log import JsonLog
+from omnisearch.service.serving.reports import Reports
 from omnisearch.service.serving.serving import Serving
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -73,7 +75,7 @@ def create_app(
     counters = counters or Counters(Counters.make(1, workspace.root), 1)
     serving = Serving(workspace, config, counters, log or JsonLog(), avoid)
     keys = Keys(config, serving.log.line)
-    lane = Lane(2 * config.batch_queries)
+    lane, reports = Lane(2 * config.batch_queries), Reports(workspace.root)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -82,6 +84,7 @@ def create_app(
         lane.behind(serving.pool)
         await serving.start(keys.look)
         yield
+        await reports.close()
         await serving.close()
         lane.close()
 
@@ -96,9 +99,10 @@ def create_app(
         responses=_ERRORS,
         redirect_slashes=False,
     )
-    app.state.serving, app.state.lane = serving, lane
+    app.state.serving, app.state.lane, app.state.reports = serving, lane, reports
     all_routes = (
         *(routes_search, routes_suggest, routes_embed, routes_feedback, routes_items, routes_ops),
+        routes_experiments,
     )
     for routes in (*all_routes, routes_pages):
         app.include_router(routes.router)

@@ -15,10 +15,11 @@ from typing import Any
 import orjson
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.causes import cause_of, is_damage
+from omnisearch.data.workspace.causes import damaged_log, log_error
 from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 
 KINDS = ("engagements", "judgments")
+_LOG = "The feedback log"
 _VERSION = 1
 _TABLES = {"events", "judgments"}
 _LOCK_SECONDS = 30.0  # waited for other writers
@@ -85,25 +86,14 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
         elif not tables >= _TABLES:
-            raise _corrupt("it lacks a table", path)
+            raise damaged_log(_LOG, "it lacks a table", path)
     except sqlite3.Error as error:
         connection.close()
-        raise _error(error, path) from error
+        raise log_error(_LOG, error, path) from error
     except OmniError:
         connection.close()
         raise
     return connection
-
-
-def _corrupt(why: object, path: Path) -> Corrupt:
-    """The error for a damaged log."""
-    how = "Put back a copy, or move the file away: the service starts a new one."
-    return Corrupt(f"The feedback log cannot be read ({why}).", where=str(path), how=how)
-
-
-def _error(error: sqlite3.Error, path: Path) -> OmniError:
-    known = None if is_damage(error) else cause_of(error, path)
-    return known or _corrupt(error, path)
 
 
 @contextmanager
@@ -113,9 +103,9 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     except sqlite3.Error as error:
-        raise _error(error, path) from error
+        raise log_error(_LOG, error, path) from error
     except (ValueError, TypeError) as error:
-        raise _corrupt(error, path) from error
+        raise damaged_log(_LOG, error, path) from error
     finally:
         connection.close()
 

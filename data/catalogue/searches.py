@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from omnisearch.data.workspace.causes import cause_of, is_damage
-from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
+from omnisearch.data.workspace.causes import damaged_log, log_error
+from omnisearch.data.workspace.errors import InputError, OmniError
 
+_LOG = "The log of searches"
 _VERSION = 1
 _LOCK_SECONDS = 30.0  # waited for other writers
 _SCHEMA = f"""
@@ -81,13 +82,14 @@ def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=NORMAL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
-            raise _corrupt(f"it has version {version}, this program reads {_VERSION}", path)
+            why = f"it has version {version}, this program reads {_VERSION}"
+            raise damaged_log(_LOG, why, path)
         if version == 0:
             connection.executescript(_SCHEMA)
         connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
     except sqlite3.Error as error:
         connection.close()
-        raise _error(error, path) from error
+        raise log_error(_LOG, error, path) from error
     except OmniError:
         connection.close()
         raise
@@ -101,7 +103,7 @@ def reading_searches(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     except sqlite3.Error as error:
-        raise _error(error, path) from error
+        raise log_error(_LOG, error, path) from error
     finally:
         connection.close()
 
@@ -116,13 +118,3 @@ def add_searches(connection: sqlite3.Connection, rows: Iterable[Logged]) -> int:
         connection.execute("ROLLBACK")
         raise
     return max(0, added)
-
-
-def _corrupt(why: object, path: Path) -> Corrupt:
-    how = "Put back a copy, or move the file away: the service starts a new one."
-    return Corrupt(f"The log of searches cannot be read ({why}).", where=str(path), how=how)
-
-
-def _error(error: sqlite3.Error, path: Path) -> OmniError:
-    known = None if is_damage(error) else cause_of(error, path)
-    return known or _corrupt(error, path)

@@ -29,10 +29,13 @@ Who may see which queries, by their split ('none': no data set gave one), and wh
 | rankers, judgments | none, 'valid'; note 1  |                          | ranking_data          |
 | evaluation, log    | all                    | eval_from to eval_until  | data/catalogue/pairs  |
 | evaluation, judged | those measured; note 1 |                          | evaluation/evaluate   |
+| replay, log        | all; note 2            | eval_from to eval_until  | experiments/replay    |
 | queries to judge   | all                    | last seen from eval_from | judging/queries       |
 
 1. Measured queries are not learned from: those with a pair in the evaluation window or kept for
    test (`evaluation_queries`). The rankers' window begins later if features read later events.
+2. Measured, not learned from. A user may ask for more days; the replay then says that variants may
+have learned from them.
 
 `feature_until` is train_until, or unlimited if there is no evaluation window. `engaged_until` is
 the catalogue's note of how far enrichment read: train_until, unless a user asked for more. For
@@ -149,6 +152,18 @@ def ranker_window(split: Split, known_until: int, days: int) -> Window:
 def evaluation_window(split: Split) -> Window:
     """The window that is measured; empty if the log is too short."""
     return split.eval_from, split.eval_until
+
+
+def last_days(split: Split, days: int | None) -> tuple[Window, bool]:
+    """The window of the last `days` days of the log, and whether training may have read of it.
+
+    None is the evaluation window, or the whole of a log that has none.
+    """
+    if days is None:
+        begin = split.eval_from if split.evaluates else -NO_LIMIT
+    else:
+        begin = split.eval_until - days * DAY
+    return (begin, split.eval_until), not split.evaluates or begin < split.eval_from
 
 
 def judged_since(db: sqlite_utils.Database) -> int:

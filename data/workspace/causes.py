@@ -118,6 +118,17 @@ def cause_of(error: BaseException, where: str | Path = "") -> OmniError | None:
     return Unavailable(what, where=where, how=how) if what else None
 
 
+def log_error(log: str, error: sqlite3.Error, path: Path) -> OmniError:
+    """The error for what SQLite says of a log that a service writes, such as 'The feedback log'."""
+    return (None if is_damage(error) else cause_of(error, path)) or damaged_log(log, error, path)
+
+
+def damaged_log(log: str, why: object, path: Path) -> Corrupt:
+    """The error for a damaged log that a service writes."""
+    how = "Put back a copy, or move the file away: the service starts a new one."
+    return Corrupt(f"{log} cannot be read ({why}).", where=str(path), how=how)
+
+
 def explained(error: BaseException, command: str) -> OmniError:
     """An error as one for the user: its cause, or a bug of the `omnisearch` command."""
     known = cause_of(error)

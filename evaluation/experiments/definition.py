@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.reading import check_shape
@@ -103,6 +105,10 @@ class Experiment:
         shares = [variant.share for variant in self.variants]
         ends = [sum(shares[: place + 1]) / sum(shares) for place in range(len(shares))]
         return [round(BUCKETS * end) for end in ends]
+
+    def shares(self) -> np.ndarray:
+        """float64 (variants,) of the users, as the buckets have them; their sum is 1."""
+        return np.diff(self.buckets(), prepend=0) / BUCKETS
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

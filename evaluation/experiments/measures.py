@@ -6,7 +6,9 @@ the same search. Events belong to it by the request id that its answers had.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 import orjson
 
 from omnisearch.data.catalogue.feedback import events_of_searches
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.searches import Logged, reading_searches
 from omnisearch.data.catalogue.splits import DAY
 from omnisearch.data.workspace import Workspace
@@ -24,8 +27,21 @@ from omnisearch.evaluation.experiments.store import Kept
 SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
 REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
 DAY_MS = 1000 * DAY
+MOST_A_DAY = 500  # searches of a user in a day: who makes more is a robot
 Events = Mapping[str, set[tuple[str, str, str]]]  # request id → (action, entity, id)
+REVENUE = "revenue"
 FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Product → its price, of those with prices in one currency."""
+
+    currency: str
+    of: Mapping[str, float]
+
+
+NO_PRICES = Prices("", {})
 
 
 @dataclass
@@ -49,10 +65,12 @@ class Measured:
     Attributes:
         variant: int (n,) place of each user's variant.
         user, day: int (u,) of each search its user, and the day since the start.
-        values: measure → float64 (u,): what each search adds to the measure, 0 or 1.
+        values: measure → float64 (u,): what each search adds to the measure, 0 or 1; to one that
+            begins with REVENUE, the prices of what was bought.
         took_ms: float64 (u,).
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
-        mixed: users of several variants, whose searches are left out.
+        mixed: users of several variants, whose searches are left out. robots: and those with more
+            than MOST_A_DAY searches in a day.
     """
 
     variant: np.ndarray
@@ -62,6 +80,7 @@ class Measured:
     took_ms: np.ndarray
     before: np.ndarray
     mixed: int
+    robots: int
 
     def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(n,) sum of a measure of each user, and (n,) the user's searches.
@@ -89,7 +108,7 @@ def measure(workspace: Workspace, kept: Kept, events: Events) -> Measured:
     rows = rows_of(workspace, "experiment = ?", experiment.name)
     theirs = "time < ? AND user IN (SELECT user FROM searches WHERE experiment = ?)"
     earlier = rows_of(workspace, theirs, begin, experiment.name)
-    return measured(experiment, rows, earlier, events, begin)
+    return measured(experiment, rows, earlier, events, begin, prices_of(workspace, events))
 
 
 def rows_of(workspace: Workspace, condition: str, *values: object) -> list[Logged]:
@@ -104,41 +123,71 @@ def events_of(workspace: Workspace) -> Events:
     return events_of_searches(workspace) if workspace.feedback.exists() else {}
 
 
+def prices_of(workspace: Workspace, events: Events) -> Prices:
+    """The catalogue's prices of what was bought, in the currency that most of it has."""
+    bought = {key for each in events.values() for key in _bought(each)}
+    db = open_catalogue(workspace.catalogue)
+    with closing(db.conn):
+        rows = db.conn.execute(
+            "SELECT id, currency, price FROM products "
+            "WHERE price > 0 AND currency IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
+            [orjson.dumps(sorted(bought)).decode()],
+        ).fetchall()
+    if not rows:
+        return NO_PRICES
+    ((currency, _),) = Counter(currency for _, currency, _ in rows).most_common(1)
+    return Prices(currency, {key: price for key, given, price in rows if given == currency})
+
+
 def measured(
     experiment: Experiment,
     rows: Iterable[Logged],
     earlier: Iterable[Logged],
     events: Events,
     begin: int,
+    prices: Prices = NO_PRICES,
 ) -> Measured:
     """The measures of rows of the log, in the order of users and times.
 
     Args:
         earlier: rows before the start. events: of `events_of_searches`. begin: milliseconds.
+        prices: of what was bought.
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
     users: dict[bytes, int] = {}
-    found = _searches(rows, places, users)
-    variants: list[set[int]] = [set() for _ in users]
+    found = searches_of(rows, places, users)
+    of_user: list[list[Search]] = [[] for _ in users]
     for search in found:
-        variants[search.user].add(search.variant)
-    mixed = sum(len(each) > 1 for each in variants)
-    found = [search for search in found if len(variants[search.user]) == 1]
+        of_user[search.user].append(search)
+    mixed = {user for user, searches in enumerate(of_user) if is_mixed(searches)}
+    robots = {user for user, searches in enumerate(of_user) if is_robot(searches)} - mixed
+    found = [search for search in found if search.user not in mixed | robots]
     before = np.zeros((len(users), 2))
-    for search in _searches(earlier, {}, dict(users)):
+    for search in searches_of(earlier, {}, dict(users)):
         if search.user < len(users):
-            before[search.user] += _has(search, events, experiment.actions), 1
+            before[search.user] += has(search, events, experiment.actions), 1
     alone = sorted({search.user for search in found})
     number = {user: place for place, user in enumerate(alone)}
     return Measured(
-        variant=np.array([min(variants[user]) for user in alone], np.int64),
+        variant=np.array([of_user[user][0].variant for user in alone], np.int64),
         user=np.array([number[search.user] for search in found], np.int64),
         day=np.array([(search.began - begin) // DAY_MS for search in found], np.int64),
-        values=_values(found, events, experiment),
+        values=_values(found, events, experiment, prices),
         took_ms=np.array([search.took_ms for search in found], np.float64),
         before=before[alone] if alone else np.zeros((0, 2)),
-        mixed=mixed,
+        mixed=len(mixed),
+        robots=len(robots),
     )
+
+
+def is_mixed(searches: Sequence[Search]) -> bool:
+    """Whether a user's searches had several variants."""
+    return len({search.variant for search in searches}) > 1
+
+
+def is_robot(searches: Sequence[Search]) -> bool:
+    """Whether a user searches more than anybody would."""
+    return max(Counter(search.began // DAY_MS for search in searches).values()) > MOST_A_DAY
 
 
 def unlogged(workspace: Workspace, events: Events) -> int:
@@ -163,7 +212,7 @@ def credits_of(
     return both[:, 0], both[:, 1], np.array(users)
 
 
-def _searches(
+def searches_of(
     rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int]
 ) -> list[Search]:
     """The searches of rows in the order of users and times; new `users` are added."""
@@ -190,17 +239,29 @@ def _goes_on(search: Search, user: int, variant: int, row: Logged) -> bool:
     return same and row.time - search.ended <= SAME_SEARCH_MS
 
 
-def _has(search: Search, events: Events, actions: Sequence[str]) -> bool:
+def has(search: Search, events: Events, actions: Sequence[str]) -> bool:
     return any(
         action in actions for request_id in search.ids for action, *_ in events.get(request_id, ())
     )
 
 
-def _values(found: list[Search], events: Events, experiment: Experiment) -> dict[str, np.ndarray]:
+def _bought(events: Iterable[tuple[str, str, str]]) -> set[str]:
+    """The products that events bought."""
+    return {key for action, entity, key in events if (action, entity) == ("checkout", "product")}
+
+
+def _revenue(search: Search, events: Events, prices: Prices) -> float:
+    bought = _bought(event for name in search.ids for event in events.get(name, ()))
+    return sum(prices.of.get(key, 0.0) for key in bought)
+
+
+def _values(
+    found: list[Search], events: Events, experiment: Experiment, prices: Prices
+) -> dict[str, np.ndarray]:
     """Measure → float64 (u,)."""
 
     def flags(actions: Sequence[str]) -> np.ndarray:
-        return np.array([_has(search, events, actions) for search in found], np.float64)
+        return np.array([has(search, events, actions) for search in found], np.float64)
 
     fulfilled = flags(experiment.actions)
     again = np.zeros(len(found))
@@ -211,6 +272,9 @@ def _values(found: list[Search], events: Events, experiment: Experiment) -> dict
     for action in ("click", "save", "add_to_cart", "checkout"):
         if (had := flags([action])).any():
             values[action.replace("_", " ")] = had
+    if prices.of:
+        sums = [_revenue(search, events, prices) for search in found]
+        values[f"{REVENUE}, {prices.currency}"] = np.array(sums, np.float64)
     values[ZERO] = np.array([search.total == 0 for search in found], np.float64)
     values[REFORMULATED] = again
     return values

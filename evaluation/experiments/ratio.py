@@ -73,6 +73,40 @@ def error_of_mean(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else nan
 
 
+@dataclass
+class Moments:
+    """A `Ratio` of users who come one after another: their sums alone are kept."""
+
+    users: int = 0
+    above: float = 0.0
+    below: float = 0.0
+    squares: float = 0.0
+    products: float = 0.0
+    squares_below: float = 0.0
+
+    def add(self, above: float, below: float) -> None:
+        """Count a user's numerator and denominator."""
+        self.users += 1
+        self.above += above
+        self.below += below
+        self.squares += above**2
+        self.products += above * below
+        self.squares_below += below**2
+
+    @property
+    def value(self) -> float:
+        return self.above / self.below if self.below else nan
+
+    @property
+    def error(self) -> float:
+        """As that of `Ratio`."""
+        if self.users < 2 or not self.below:
+            return nan
+        r = self.value
+        residuals = self.squares - 2 * r * self.products + r**2 * self.squares_below
+        return sqrt(max(0.0, residuals) * self.users / (self.users - 1)) / abs(self.below)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its standard error and the ends of its 95% interval, all in one unit."""
@@ -104,7 +138,7 @@ class Effect:
     users: tuple[int, int]
 
 
-def difference(control: Ratio, treatment: Ratio) -> Effect:
+def difference(control: Ratio | Moments, treatment: Ratio | Moments) -> Effect:
     """The `Effect` between two variants, which have no user in common: Welch's t test of the two
     values with errors over users."""
     return compare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from omnisearch.evaluation.experiments.interleaving import Preference, preferenc
 from omnisearch.evaluation.experiments.measures import (
     DAY_MS,
     FULFILLED,
+    REVENUE,
     Events,
     Measured,
     credits_of,
@@ -32,6 +33,7 @@ from omnisearch.evaluation.experiments.samples import (
     mismatch,
     planned_error,
 )
+from omnisearch.evaluation.experiments.segments import Segment, segments
 from omnisearch.evaluation.experiments.sequential import always_valid, mixture_spread
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.experiments.store import Kept
@@ -52,6 +54,11 @@ class Line:
     measure: str
     effect: Effect
     p_value: float
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a share of the searches; otherwise milliseconds, or money a search."""
+        return not self.measure.startswith((_LATENCY, REVENUE))
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,10 @@ class Report:
         users, searches: variant → how many.
         split: the p-value of the planned shares of users; below `samples.MISMATCH` the figures are
             not to be trusted. NaN without users.
-        unknown: searches that events name and the log lacks. mixed: as in `Measured`.
+        unknown: searches that events name and the log lacks. mixed, robots: as in `Measured`.
         comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
         preference: of an interleaving, how users prefer the second variant.
+        segments: of all variants; exploratory.
     """
 
     name: str
@@ -108,8 +116,10 @@ class Report:
     split: float
     unknown: int
     mixed: int
+    robots: int
     comparisons: list[Comparison]
     preference: Preference | None = None
+    segments: list[Segment] = field(default_factory=list)
 
     @property
     def split_as_planned(self) -> bool:
@@ -134,7 +144,8 @@ def report(workspace: Workspace, kept: Kept) -> Report:
     events = events_of(workspace)
     if kept.experiment.mode == INTERLEAVE:
         return _interleaved(workspace, kept, events)
-    return reported(kept, measure(workspace, kept, events), unlogged(workspace, events))
+    found = reported(kept, measure(workspace, kept, events), unlogged(workspace, events))
+    return replace(found, segments=segments(workspace, kept, events))
 
 
 def _interleaved(workspace: Workspace, kept: Kept, events: Events) -> Report:
@@ -150,6 +161,7 @@ def _interleaved(workspace: Workspace, kept: Kept, events: Events) -> Report:
         split=1.0,
         unknown=unlogged(workspace, events),
         mixed=0,
+        robots=0,
         comparisons=[],
         preference=preference(*credits),
     )
@@ -161,7 +173,6 @@ def reported(kept: Kept, found: Measured, unknown: int) -> Report:
     places = range(len(variants))
     users = np.bincount(found.variant, minlength=len(variants))
     searches = np.bincount(found.variant[found.user], minlength=len(variants))
-    ends = [0, *kept.experiment.buckets()]
     few = min(users) < FEW
     return Report(
         name=kept.experiment.name,
@@ -169,9 +180,10 @@ def reported(kept: Kept, found: Measured, unknown: int) -> Report:
         days=int(found.day.max(initial=-1)) + 1,
         users={variants[place].name: int(users[place]) for place in places},
         searches={variants[place].name: int(searches[place]) for place in places},
-        split=float(mismatch(users, np.diff(ends))),
+        split=float(mismatch(users, kept.experiment.shares())),
         unknown=unknown,
         mixed=found.mixed,
+        robots=found.robots,
         comparisons=[] if few else [_comparison(kept, found, place) for place in places[1:]],
     )
 
@@ -202,8 +214,7 @@ def _comparison(kept: Kept, found: Measured, place: int) -> Comparison:
 
 def _spread(kept: Kept, both: Ratio, place: int) -> float:
     """Of the mixture: for the narrowest interval when the expected users have come."""
-    ends = [0, *kept.experiment.buckets()]
-    shares = np.diff(ends) / ends[-1]
+    shares = kept.experiment.shares()
     users = [max(1, round(kept.experiment.users * shares[each])) for each in (0, place)]
     return max(mixture_spread(planned_error(both, (users[0], users[1]))), 1e-9)
 

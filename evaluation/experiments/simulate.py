@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import orjson
@@ -31,7 +32,34 @@ from omnisearch.world.population import DAY
 from omnisearch.world.sessions import SHOWN, acts, draw_queries
 from omnisearch.world.truth import Truth
 
-_MEAN_SEARCHES = 4.0  # of a user, of whom a few search very much
+_MEAN_SEARCHES = 4.0  # of a user in 14 days, of whom a few search very much
+_LEAST_APPETITE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Users:
+    """Users, who stay as they are before an experiment and during it.
+
+    Attributes:
+        activity: float64 (users,) searches in 14 days, exponentially distributed.
+        appetite: float64 (users,) from _LEAST_APPETITE to 1: how much they engage with what they
+            like, as a factor.
+    """
+
+    activity: np.ndarray
+    appetite: np.ndarray
+
+    @classmethod
+    def of(cls, count: int, seed: int) -> Users:
+        """The same for a user and a seed, however many there are."""
+        key = seed.to_bytes(8, "big", signed=True)
+        digests = [blake2b(_name(user).encode(), key=key, digest_size=16) for user in range(count)]
+        parts = np.frombuffer(b"".join(each.digest() for each in digests), ">u8").reshape(-1, 2)
+        activity, appetite = parts.T / 2.0**64
+        return cls(
+            -_MEAN_SEARCHES * np.log1p(-activity.clip(max=1 - 1e-12)),
+            _LEAST_APPETITE + (1 - _LEAST_APPETITE) * appetite,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,21 +120,25 @@ def simulate(
     assert key is not None
     live = Arm("", "", "full", engine.snapshot, engine.config)
     pages = _Pages(engine, truth)
-    found = Simulated(users, 0, 0)
+    found, everybody = Simulated(users, 0, 0), Users.of(users, seed)
     for running, start, span in (
         (Running(key, live, None, {}), began - before * DAY, before),
         (Running(key, live, kept, arms), began, days),
     ):
-        traffic = _drawn(truth, users, start, span, rng)
-        found = _written(workspace, running, pages, traffic, found, rng, progress)
+        traffic = _drawn(truth, everybody, start, span, rng)
+        found = _written(workspace, running, pages, everybody, traffic, found, rng, progress)
     engine.close()
     store.stop(workspace, name)
     return found
 
 
-def _drawn(truth: Truth, users: int, start: int, days: int, rng: np.random.Generator) -> Traffic:
-    each = rng.negative_binomial(1, 1 / _MEAN_SEARCHES, users) * days / 14
-    user = np.repeat(np.arange(users), rng.poisson(each))
+def _name(user: int) -> str:
+    return f"user-{user}"
+
+
+def _drawn(truth: Truth, users: Users, start: int, days: int, rng: np.random.Generator) -> Traffic:
+    searches = rng.poisson(users.activity * days / 14)
+    user = np.repeat(np.arange(len(searches)), searches)
     time = start + np.sort(rng.integers(0, max(1, days * DAY - 3600), len(user)))
     rng.shuffle(user)
     return Traffic(time, user, draw_queries(truth.queries, time, rng))
@@ -133,6 +165,7 @@ def _written(
     workspace: Workspace,
     running: Running,
     pages: _Pages,
+    users: Users,
     traffic: Traffic,
     before: Simulated,
     rng: np.random.Generator,
@@ -143,7 +176,7 @@ def _written(
     shown = np.full((count, SHOWN[1] - 1), -1)
     rows = []
     for number in range(count):
-        user, arms = running.of(f"user-{traffic.user[number]}")
+        user, arms = running.of(_name(int(traffic.user[number])))
         query, arm, drafted = int(traffic.query[number]), arms[0], ""
         text, variant = truth.queries.text[query], arm.variant
         page = pages.of(arm, query)
@@ -173,7 +206,7 @@ def _written(
         )
         if progress:
             progress(number + 1, count)
-    events = list(_events(truth, traffic, shown, rows, rng))
+    events = list(_events(truth, users, traffic, shown, rows, rng))
     with closing(open_searches(workspace.searches, create=True)) as log:
         add_searches(log, rows)
     with closing(open_feedback(workspace.feedback, create=True)) as log:
@@ -188,6 +221,7 @@ def _kind(truth: Truth, key: str) -> str:
 
 def _events(
     truth: Truth,
+    users: Users,
     traffic: Traffic,
     shown: np.ndarray,
     rows: list[Logged],
@@ -196,6 +230,7 @@ def _events(
     """(event id, row) of what users did on the pages (s, p) of item rows, -1 for none."""
     session = (traffic.time, np.arange(len(rows)), traffic.query)
     true = np.where(shown >= 0, truth.relevance(traffic.query[:, None], shown), 0)
+    true = true * users.appetite[traffic.user][:, None]  # engagement is in proportion to it
     impression = ACTIONS.index("impression")
     for part in acts(truth.items, truth.queries, shown, true, session, rng):
         for time, number, _, row, _, action, _, offsite in zip(

@@ -38,7 +38,11 @@ _PLACES = {name: place for place, name in enumerate(ENDPOINTS)}
 _PATHS = {
     **{f"/v1/{name}": name for name in ("search", "embed", "compare", "related", "similar")},
     **{f"/v1/{name}": name for name in ("suggest", "feedback", "judgments", "items", "status")},
-    **{path: "pages" for path in ("/", "/compare", "/status", "/docs", "/openapi.json")},
+    "/v1/experiments": "experiments",
+    **{
+        path: "pages"
+        for path in ("/", "/compare", "/status", "/experiments", "/docs", "/openapi.json")
+    },
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
 _URGENT = frozenset(("search", "suggest", "probes"))  # these do not wait for their turn
@@ -244,6 +248,8 @@ def endpoint_of(path: str, method: str) -> str:
     name = _PATHS.get(path)
     if name is not None:
         return "embed_batch" if name == "embed" and method == "POST" else name
+    if path.startswith("/v1/experiments/"):
+        return "experiments"
     if path.startswith("/v1/items/"):
         return "items"
     if path.startswith("/pictures/"):

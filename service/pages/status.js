@@ -17,6 +17,7 @@ const NAMES = {
   judgments: "Judgments",
   items: "Items",
   status: "Status",
+  experiments: "Experiments",
   pictures: "Pictures",
   pages: "Pages",
   other: "Other",

@@ -35,7 +35,12 @@ _KINDS = {
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
 }
-_HTML = {"/": "index.html", "/compare": "compare.html", "/status": "status.html"}
+_HTML = {
+    "/": "index.html",
+    "/compare": "compare.html",
+    "/experiments": "experiments.html",
+    "/status": "status.html",
+}
 
 
 @router.get(

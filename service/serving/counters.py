@@ -15,7 +15,7 @@ from pathlib import Path
 
 ENDPOINTS = (
     *("search", "embed", "embed_batch", "compare", "related", "similar", "suggest"),
-    *("feedback", "judgments", "items", "status", "pictures", "pages", "other"),
+    *("feedback", "judgments", "items", "status", "experiments", "pictures", "pages", "other"),
 )
 STATUSES = (
     *(200, 201, 204, 206, 304, 307),

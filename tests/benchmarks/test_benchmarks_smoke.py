@@ -41,6 +41,7 @@ QUICK = {
     "spelling": "--words 2000 --queries 50",
     "first_result": "--products 20",
     "experiments": "--tests 3 --users 3000 --searchers 300 --queries 10 --repeats 3",
+    "replay": "--repeats 1 --queries 20 --pins 300",
     "suggest": "--entries 3000 --pins 300 --asked 20",
 }
 LONGER = {

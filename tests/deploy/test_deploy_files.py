@@ -172,7 +172,16 @@ def test_nginx_passes_on_what_the_shop_needs_and_nothing_else(site: str) -> None
         told = json.loads(body)
         assert status == 200 and told["path"] == path and told["host"] == "127.0.0.1"
         assert len(told["x-request-id"]) == 32
-    for path in ("/metrics", "/v1/status", "/v1/items", "/v1/items/pin/a", "/compare", "/docs"):
+    for path in (
+        "/metrics",
+        "/v1/status",
+        "/v1/experiments",
+        "/v1/experiments/a",
+        "/v1/items",
+        "/v1/items/pin/a",
+        "/compare",
+        "/docs",
+    ):
         assert ask(site + path)[0] == 404, path
     status, headers, body = ask(site + "/")
     assert status == 200 and body == b"the shop"

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.definition import experiment_of
 from omnisearch.evaluation.experiments.report import Report, report
-from omnisearch.evaluation.experiments.simulate import simulate
+from omnisearch.evaluation.experiments.simulate import Users, simulate
 from omnisearch.pipeline import import_files
 
 # The encoder of these tests is barely trained: words find far more.
@@ -52,6 +53,23 @@ def test_without_a_difference_none_is_found(shop: Workspace) -> None:
     assert comparison.deciding.relative.low < 0 < comparison.deciding.relative.high
     again = tried(shop, "same-again", variants={"control": {}, "same": {}})
     assert sum(again.searches.values()) == sum(found.searches.values())  # the same users
+
+
+def test_users_differ_and_stay_as_they_are() -> None:
+    some, more = Users.of(2000, 1), Users.of(3000, 1)
+    assert (some.activity == more.activity[:2000]).all()
+    assert (some.appetite == more.appetite[:2000]).all()
+    assert 3.6 < some.activity.mean() < 4.4 and 0.6 < some.appetite.mean() < 0.7
+    assert abs(np.corrcoef(some.activity, some.appetite)[0, 1]) < 0.1
+    assert (Users.of(2000, 2).appetite != some.appetite).all()
+
+
+@pytest.mark.slow
+def test_what_users_did_before_takes_variance_away(shop: Workspace) -> None:
+    store.create(shop, experiment_of({"name": "two", "variants": TWO}, "test"))
+    simulate(shop, "two", 1500, days=28, before=56, seed=2)
+    [comparison] = report(shop, store.load(shop, "two")).comparisons
+    assert comparison.removed > 0.02
 
 
 def test_two_lists_in_turns(shop: Workspace) -> None:

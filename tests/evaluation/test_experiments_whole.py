@@ -23,9 +23,12 @@ from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, Variant, read_experiment
 from omnisearch.evaluation.experiments.measures import (
     DAY_MS,
+    NO_PRICES,
     SAME_SEARCH_MS,
+    Prices,
     credits_of,
     measured,
+    prices_of,
 )
 from omnisearch.evaluation.experiments.report import report
 
@@ -124,6 +127,32 @@ def test_searches_are_told_apart_and_events_belong_to_them() -> None:
     assert found.mixed == 1
     sums, searches = found.sums("fulfilment", until=0)
     assert (sums.tolist(), searches.tolist()) == ([1, 0], [4, 0])
+
+
+def test_revenue_is_what_was_bought_at_known_prices() -> None:
+    rows = [row("a1", 1, "control", "lamp", 0), row("a2", 1, "control", "lamp", 9)]
+    rows += [row("b1", 2, "deeper", "lamp", 0)]
+    bought = ("checkout", "product", "p1")
+    events = {
+        "a1": {bought, ("save", "product", "p2"), ("checkout", "pin", "p2")},
+        "a2": {bought, ("checkout", "product", "unpriced")},  # the same search, once more
+        "b1": {bought, ("checkout", "product", "p2")},
+    }
+    found = measured(TWO, rows, [], events, 0, Prices("EUR", {"p1": 5.0, "p2": 7.5}))
+    assert found.values["revenue, EUR"].tolist() == [5.0, 12.5]
+    assert "revenue, EUR" not in measured(TWO, rows, [], events, 0).values
+
+
+def test_prices_are_of_one_currency(shop: Workspace) -> None:
+    db = open_catalogue(shop.catalogue)
+    priced = (("p1", 5, "EUR"), ("p2", 9, "USD"), ("p3", 7, "EUR"), ("p4", None, "EUR"))
+    db["products"].insert_all({"id": id, "price": p, "currency": c} for id, p, c in priced)
+    db.conn.commit()
+    db.conn.close()
+    events = {"a": {("checkout", "product", f"p{number}") for number in range(6)}}
+    found = prices_of(shop, events)
+    assert (found.currency, dict(found.of)) == ("EUR", {"p1": 5.0, "p3": 7.0})
+    assert prices_of(shop, {"a": {("save", "product", "p1")}}) == NO_PRICES
 
 
 def test_credit_goes_to_who_brought_the_result() -> None:

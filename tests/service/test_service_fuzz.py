@@ -33,9 +33,10 @@ PATHS = (
     ),
     *("/v1/judgments", "/v1/status", "/v1/session", "/healthz", "/readyz", "/metrics"),
     "/pictures/{entity}/{id}",
+    *("/v1/experiments", "/v1/experiments/{name}"),
 )
 ITEMS = ("/v1/items", "/v1/items/{entity}/{id}")  # only a service of their own may be asked
-WITHOUT_INPUT = ("/v1/status", "/v1/session", "/healthz", "/readyz", "/metrics")
+WITHOUT_INPUT = ("/v1/status", "/v1/experiments", "/v1/session", "/healthz", "/readyz", "/metrics")
 
 
 def _operations(server: Server) -> list[Any]:

@@ -21,6 +21,7 @@ PAGES = {
     "/?q=dress": "#feed .facts",
     "/compare?q=dress": ".result",
     "/status": "#charts svg",
+    "/experiments": "#report .message",
 }
 SMALL = """all => all
     .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 39.5)
@@ -55,10 +56,10 @@ def test_what_a_page_says_when_the_service_cannot_answer(tabs: Callable[..., Tab
         tab = tabs()
         body = json.dumps({"error": {"what": f"<i>what {status}</i>", "where": "", "how": "how"}})
         tab.page.route(
-            re.compile(r"/v1/(search|compare|status)"),
+            re.compile(r"/v1/(search|compare|status|experiments)"),
             answering(status, headers, body),
         )
-        for path in ("/?q=dress", "/compare?q=dress", "/status"):
+        for path in ("/?q=dress", "/compare?q=dress", "/status", "/experiments"):
             page = tab.open(path, "#state .message")
             text = page.inner_text("#state")
             assert words in text and f"<i>what {status}</i>" in text
@@ -181,7 +182,7 @@ def test_reduced_motion_stands_still(tabs: Callable[..., Tab]) -> None:
 
 
 def test_nothing_is_inline_and_no_script_writes_html(server: Server) -> None:
-    for path in ("/", "/compare", "/status"):
+    for path in ("/", "/compare", "/status", "/experiments"):
         status, headers, body = server.get(path)
         html = body.decode()
         assert status == 200 and headers["content-security-policy"].startswith("default-src 'self'")
