@@ -46,7 +46,10 @@ def reproduce(
     config: Annotated[
         Path | None, typer.Option(help="Your own table, as TOML; see docs/guide/reproduce.md.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model and world.")] = 3,
+    worlds: Annotated[
+        int, typer.Option(min=1, help="Sample worlds of different seeds to train on.")
+    ] = 1,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps per training; by default the table's.")
     ] = None,
@@ -60,7 +63,7 @@ def reproduce(
     from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
     source = None if workspace is None else Workspace.open(workspace)
-    text, found = _reproduce(table, config, Reproduce(out_, source, seeds, steps))
+    text, found = _reproduce(table, config, Reproduce(out_, source, seeds, steps, worlds))
     if json:
         return emit_json("reproduce", found)
     out.print(text, markup=False, highlight=False, soft_wrap=True)

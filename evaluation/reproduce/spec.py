@@ -65,7 +65,9 @@ class Table:
 
     Attributes:
         pins: size of the sample world used if no workspace is given.
-        columns: what is measured (`pairs.all_columns`); those without held-out pairs are skipped.
+        columns: what is measured (`pairs.all_columns`, `worlds.graded_columns`); those without
+            held-out pairs are skipped.
+        decides: the columns that decide, named before anything is measured; empty for all.
         train: settings of every training, overriding the preset's.
         paper: column → model → the paper's figure.
     """
@@ -74,6 +76,7 @@ class Table:
     columns: tuple[str, ...]
     models: tuple[Model, ...]
     findings: tuple[Finding, ...] = ()
+    decides: tuple[str, ...] = ()
     pins: int = 20_000
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +176,12 @@ def _check(table: Table, path: Path) -> None:
     names = {model.name for model in table.models}
     if len(names) < len(table.models):
         raise InputError("Two models have one name.", where=str(path))
+    unmeasured = set(table.decides) - set(table.columns)
+    if unmeasured:
+        raise InputError(
+            f"{', '.join(sorted(unmeasured))} cannot decide: not one of the columns.",
+            where=f"{path} decides",
+        )
     for column, figures in table.paper.items():
         known = isinstance(figures, dict) and all(
             isinstance(figure, (int, float)) for figure in figures.values()

@@ -50,6 +50,7 @@ from omnisearch.evaluation.reproduce.table_report import (
     CONFIRMED,
     CONTRADICTED,
     OPEN,
+    Measured,
     markdown,
     reproduction,
 )
@@ -281,7 +282,7 @@ def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 40
         name: [{"learned:c": random.random(pairs) < rate} for _ in range(3)]
         for name, rate in (("a", better), ("b", worse))
     }
-    made = reproduction("t", table, {"c": column}, hits, [])
+    made = reproduction("t", table, [Measured({"c": column}, hits)], [])
     (verdict,) = made.verdicts
     assert verdict.gain == pytest.approx(better / worse - 1, abs=0.08)
     assert "a is better" in markdown(made)
@@ -304,7 +305,7 @@ def test_the_plot_shows_ours_and_the_papers() -> None:
         "SearchSage": [{"compat:c": np.array([True, False])}],
         "OmniSearchSage": [{"learned:c": np.array([True, True])}],
     }
-    picture = svg(reproduction("t", table, {"c": column}, hits, []))
+    picture = svg(reproduction("t", table, [Measured({"c": column}, hits)], []))
     assert picture is not None and picture.startswith(b"<?xml") and b"</svg>" in picture
 
 
