@@ -90,7 +90,8 @@ def reproduce_table(
     """
     remove_leftovers_in(options.folder)
     left_out: dict[str, str] = {}
-    worlds, notes = [], []
+    worlds: list[Measured] = []
+    notes: list[str] = []
     for number in range(options.worlds):
         found, notes = _measured(table, options, number, left_out, on_run)
         worlds.append(found)

@@ -153,29 +153,30 @@ def _verdicts(
     ]
     excess: list[Values] = []
     p_values: dict[str, float] = {}
-    for number, (finding, column) in enumerate(tests):
+    for finding, column in tests:
         pairs = zip(found[finding.model][column], found[finding.than][column], strict=True)
         excess.append([model - (1 + finding.margin) * than for model, than in pairs])
-        p_values[str(number)] = samples[column].p_value([each.mean(0) for each in excess[-1]])
+        p_values[str(len(p_values))] = samples[column].p_value(
+            [each.mean(0) for each in excess[-1]]
+        )
     deciding = {
-        str(number)
-        for number, (_, column) in enumerate(tests)
+        name
+        for name, (_, column) in zip(p_values, tests, strict=True)
         if column in table.decides or not table.decides
     }
+    adjusted = corrected(p_values, deciding)
     verdicts = []
-    for number, p in corrected(p_values, deciding).items():
-        finding, column = tests[int(number)]
-        more = excess[int(number)]
+    for (name, p), (finding, column), more in zip(adjusted.items(), tests, excess, strict=True):
         low, high = samples[column].interval([each.mean(0) for each in more])
         model, than = (
-            float(np.mean([each.mean() for each in found[name][column]]))
-            for name in (finding.model, finding.than)
+            float(np.mean([each.mean() for each in found[of][column]]))
+            for of in (finding.model, finding.than)
         )
         paper, theirs = table.paper.get(column, {}), None
         if finding.model in paper and finding.than in paper:
             theirs = paper[finding.model] / paper[finding.than] - 1
         gain = model / than - 1 if than else float("inf")
-        known = (p, number in deciding, _verdict(p, more), theirs)
+        known = (p, name in deciding, _verdict(p, more), theirs)
         verdicts.append(Verdict(finding.claim, column, gain, low, high, *known))
     return verdicts
 

@@ -111,10 +111,10 @@ def ceilings(truth: Truth, columns: Mapping[str, AnyColumn]) -> dict[str, np.nda
             found[name] = np.zeros(len(column.pairs))
             for place, (query, key) in enumerate(column.pairs):
                 by_query.setdefault(query, []).append((name, place, truth.item_of[key]))
-    rows, pins = np.arange(len(truth.items)), truth.items.pins
+    pins = truth.items.pins
     for query, wanted in by_query.items():
         number = truth.query_of[query]
-        relevant = truth.relevance(np.array([number]), rows)
+        relevant = truth.relevance_of_all(number)
         likely = truth.chances(number) * ~truth.items.dark
         for name, place, row in wanted:
             scores = relevant if "/relevance" in name else likely
