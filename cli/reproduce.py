@@ -28,7 +28,7 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="table2 to table6, relevance or classification; any name with --config."
+            help="table2 to table7, relevance or classification; any name with --config."
         ),
     ],
     workspace: Annotated[
@@ -83,10 +83,14 @@ def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str
         reproduce_classification,
         reproduce_relevance,
     )
+    from omnisearch.evaluation.reproduce.table7 import reproduce_table7
 
-    study = load_study(table, config)
-    run = reproduce_relevance if table == "relevance" else reproduce_classification
-    return run(study, options, _told)
+    runs = {
+        "relevance": reproduce_relevance,
+        "classification": reproduce_classification,
+        "table7": reproduce_table7,
+    }
+    return runs[table](load_study(table, config), options, _told)
 
 
 def _told(number: int, total: int, name: str) -> Callable[[Any], None]:

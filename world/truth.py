@@ -102,7 +102,7 @@ class Truth:
 
     @cached_property
     def _by_interest(self) -> list[np.ndarray]:
-        """Theme of an interest → the rows of its items: all others are irrelevant to its queries."""
+        """Theme of an interest → its items' rows: all others are irrelevant to its queries."""
         interest = self.tree.interest[self.items.concept]
         return [np.flatnonzero(interest == theme) for theme in range(len(self.tree.level))]
 

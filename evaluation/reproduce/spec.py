@@ -13,7 +13,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
-STUDIES = ("relevance", "classification")
+STUDIES = ("relevance", "classification", "table7")
 SPACES = ("learned", "compat")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -85,12 +85,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """An experiment of §5 other than a recall table: judged relevance or classification.
+    """An experiment of §5 other than a recall table: judged relevance, classification or Table 7.
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
         labels: a labels file (`evaluation.classification.labels`); '' for the interests of the
             sample world's queries.
+        searches: of the simulated users of Table 7.
     """
 
     title: str
@@ -101,6 +102,7 @@ class Study:
     queries: int = 300
     k: int = 8
     labels: str = ""
+    searches: int = 20_000
 
 
 def load_table(name: str, path: Path | None = None) -> Table:
@@ -133,7 +135,7 @@ def load_table(name: str, path: Path | None = None) -> Table:
 
 
 def load_study(name: str, path: Path | None = None) -> Study:
-    """The study 'relevance' or 'classification', or that of the file `path`; raises InputError."""
+    """The study of that name (STUDIES), or that of the file `path`; raises InputError."""
     path = path or _FOLDER / f"{name}.toml"
     study: Study = _made(Study, _read(path), path, "")
     _check_train(study.preset, study.train, str(path))
