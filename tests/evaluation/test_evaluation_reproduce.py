@@ -84,6 +84,7 @@ def test_the_tables_of_the_paper_are_there_and_their_settings_are_known(name) ->
     for model in table.models:
         preset_config(table.preset, **(table.train | model.train))
     assert set(table.paper) <= set(table.columns)
+    assert table.decides  # named before anything is measured
     assert {name for of in table.paper.values() for name in of} <= {m.name for m in table.models}
     budgets = {(preset_config(table.preset, **(table.train | m.train)).steps) for m in table.models}
     assert len(budgets) == 1
@@ -104,6 +105,7 @@ def test_the_tables_of_the_paper_are_there_and_their_settings_are_known(name) ->
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nspace = "x"\n', "not a space"),
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nfields = ["titel"]\n', "titel"),
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\ntrain = {stepps = 1}\n', "stepps"),
+        ('title = "x"\ncolumns = []\ndecides = ["c"]\n[[models]]\nname = "a"\n', "cannot decide"),
         (
             'title = "x"\ncolumns = []\n[[models]]\nname = "a"\n[[findings]]\nclaim = "c"\n'
             'model = "a"\nthan = "b"\n',
