@@ -104,9 +104,9 @@ def reproduce_table(
     }
     notes += left_out.values()
     of_worlds = f"{options.worlds} worlds, " if options.worlds > 1 else ""
+    seeds = "1 seed" if options.seeds == 1 else f"{options.seeds} seeds"
     notes.append(
-        f"{about['data']}; {of_worlds}{about['seeds']} seeds, {about['steps']} steps each, "
-        f"{about['cores']} cores."
+        f"{about['data']}; {of_worlds}{seeds}, {about['steps']} steps each, {about['cores']} cores."
     )
     made = replace(reproduction(name, table, worlds, notes), about=about)
     write_report(options.folder, name, made)

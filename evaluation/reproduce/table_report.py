@@ -233,6 +233,6 @@ def _row(cells: Sequence[str]) -> list[str]:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "–"
-    spread = np.std(figure.seeds, ddof=1) if len(figure.seeds) > 1 else 0.0
-    text = f"{figure.mean:.3f} ± {spread:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+    spread = f" ± {np.std(figure.seeds, ddof=1):.3f}" if len(figure.seeds) > 1 else ""
+    text = f"{figure.mean:.3f}{spread} ({figure.low:.3f}–{figure.high:.3f})"
     return text if figure.paper is None else f"{text}; {figure.paper:.2f}"

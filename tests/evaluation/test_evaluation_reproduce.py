@@ -59,11 +59,8 @@ TINY = {"steps": 6, "warmup_steps": 1, "valid_every": 3}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A reproduction's folder with a base of 300 pins."""
-    found = tmp_path_factory.mktemp("reproduction")
-    base_workspace(found, None, 300)
-    return found
+def folder(tables_folder) -> Path:
+    return tables_folder
 
 
 def small_table(**changes) -> Table:

@@ -41,8 +41,8 @@ STUDY = Study("Table 7", pins=300, preset="tiny", train=TINY, searches=300)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("table7")
+def folder(tables_folder) -> Path:
+    return tables_folder
 
 
 @pytest.fixture(scope="module")
