@@ -76,11 +76,13 @@ class StackIndex(LocalIndex):
         self._retrieves, self._ranks = retrieves, ranks
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
+        """As of `LocalIndex`; there is nothing in the spaces of pre-existing embeddings."""
         for request in requests:
             if request.space == TOKENS:
                 yield from super().search([request])
             else:
-                yield self._retrieves.first(request.query.text, request.entity, request.depth)
+                depth = request.depth if request.space == LEARNED else 0
+                yield self._retrieves.first(request.query.text, request.entity, depth)
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)
@@ -148,9 +150,7 @@ class Stacks:
         merged: dict[str, Candidates] = {}
         seen: dict[tuple[str, str], np.ndarray] = {}
         snapshot = next(iter(self._snapshots.values()))
-        query = snapshot.query(text).with_vector(
-            np.zeros(1, np.float32)
-        )  # embeddings have their own
+        query = snapshot.query(text).with_vector(np.zeros(1, np.float32))  # embeddings have theirs
 
         def read(retrieves: str, ranks: str) -> np.ndarray:
             """The features of what one embedding retrieves, as rankers of another see it."""

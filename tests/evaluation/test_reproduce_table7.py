@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,8 @@ def test_one_embedding_retrieves_and_the_other_is_seen_by_rankers(engine, embedd
     request = SourceRequest("pin", LEARNED, query, 20, 20)
     (found,) = index.search([request])
     np.testing.assert_array_equal(found.rows, embeddings[OLD].first(query.text, "pin", 20).rows)
+    (nothing,) = index.search([replace(request, space="pinsage")])
+    assert not len(nothing.rows)
     rows = np.arange(30)
     items = Items(np.zeros(30, np.uint8), rows)
     expected = embeddings[NEW].cosines(query.text, "pin")[rows]
