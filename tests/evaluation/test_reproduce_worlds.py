@@ -12,6 +12,7 @@ from scipy import stats
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.evaluation.reproduce.curve import reproduce_curve
 from omnisearch.evaluation.reproduce.pairs import Column, all_columns
 from omnisearch.evaluation.reproduce.reproduce import Reproduce, reproduce_table
 from omnisearch.evaluation.reproduce.runs import first_rows
@@ -192,3 +193,20 @@ def test_a_clear_difference_is_confirmed_on_every_world() -> None:
     made = reproduction("t", table, worlds, [])
     assert made.verdicts[0].verdict == CONFIRMED and made.ceilings == {"c": pytest.approx(0.8)}
     assert made.columns["c"] == {"pairs": 2500, "queries": 2500}
+
+
+def test_a_curve_has_every_budget_beside_the_ceiling(tables_folder) -> None:
+    models = (Model("A", train=TINY), Model("B", train={"batch_pairs": 32}))
+    finding = Finding("A is better", "A", "B")
+    table = Table("By budget", ("pin/save",), models, (finding,), ("pin/save",), 300, "tiny")
+    options = Reproduce(tables_folder, seeds=1)
+    text, values = reproduce_curve("curve", table, options, [3, 2, 3])
+    assert [made["about"]["steps"] for made in values] == [2, 3]
+    rows = [line for line in text.splitlines() if line.startswith("| pin/save")]
+    for row, model in zip(rows, ("A", "B"), strict=True):
+        figures = [made["figures"][model]["pin/save"]["mean"] for made in values]
+        ceiling = values[0]["ceilings"]["pin/save"]
+        cells = " | ".join(f"{each:.3f}" for each in [*figures, ceiling])
+        assert row == f"| pin/save | {model} | {cells} |"
+    assert "| finding | on | 2 steps | 3 steps |" in text
+    assert (tables_folder / "curve-curve.md").read_text() == text
