@@ -96,26 +96,28 @@ def run_hits(
                 raise
             found = _measure(workspace, db, load_encoder(workspace), columns)
         trim_memory()
-        _keep(place, found, asdict(run))
+        keep(place, found, asdict(run))
         shutil.rmtree(workspace.root)
-    return _kept(place)
+    return kept(place)
 
 
 def ceiling_hits(folder: Path, data: str, columns: Mapping[str, AnyColumn], truth: Truth) -> Hits:
     """Column → its `ceilings`, computed once and kept in `folder/runs`; raises as `run_hits`."""
     place = folder / "runs" / key_of([MEASURED, data, "ceilings"])
     if not place.exists():
-        _keep(place, ceilings(truth, columns), {"ceilings": data})
-    return _kept(place)
+        keep(place, ceilings(truth, columns), {"ceilings": data})
+    return kept(place)
 
 
-def _keep(place: Path, found: Hits, about: dict[str, Any]) -> None:
+def keep(place: Path, found: Hits, about: dict[str, Any]) -> None:
+    """Write what was measured as a folder that later calls read."""
     with new_folder(place) as unfinished:
         np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]
         (unfinished / "run.json").write_bytes(orjson.dumps(about))
 
 
-def _kept(place: Path) -> Hits:
+def kept(place: Path) -> Hits:
+    """What `keep` wrote; raises Corrupt."""
     try:
         with np.load(place / "hits.npz", allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

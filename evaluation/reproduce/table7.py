@@ -23,6 +23,7 @@ from omnisearch.evaluation.experiments.definition import SIGNIFICANT
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.reproduce.base import base_workspace
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
+from omnisearch.evaluation.reproduce.runs import MEASURED, keep, kept, key_of
 from omnisearch.evaluation.reproduce.sample import Sample
 from omnisearch.evaluation.reproduce.spec import Study
 from omnisearch.evaluation.reproduce.stack import Embedding, Stack, Stacks
@@ -117,8 +118,12 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     searches = Searches.drawn(truth, study.searches)
     found = []
     for seed in range(options.seeds):
-        stacks = _stacks(study, options, seed, on_run)
-        found.append(values_of(truth, searches, stacks))
+        key = key_of([MEASURED, "table7", asdict(study), options.steps, seed])
+        place = options.folder / "runs" / key
+        if not place.exists():
+            stacks = _stacks(study, options, seed, on_run)
+            keep(place, _flat(values_of(truth, searches, stacks)), {"table7": asdict(study)})
+        found.append(_deep(kept(place)))
     made = changes(found, searches.user)
     config = preset_config(study.preset, **options.changes(study.train))
     about = (
@@ -135,6 +140,20 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     rows = [asdict(each) for each in made]
     values = {"about": about, "control": levels, "ceiling": best, "changes": rows}
     return written(options.folder, "table7", text, values)
+
+
+def _flat(values: Values) -> dict[str, np.ndarray]:
+    return {
+        f"{name}:{measure}": each for name, of in values.items() for measure, each in of.items()
+    }
+
+
+def _deep(stored: dict[str, np.ndarray]) -> Values:
+    values: Values = {name: {} for name in STACKS}
+    for key, each in stored.items():
+        name, measure = key.split(":")
+        values[name][measure] = each
+    return values
 
 
 def _stacks(study: Study, options: Reproduce, seed: int, on_run: OnRun | None) -> Stacks:
