@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "omnisearch reproduce table2",
             "omnisearch reproduce table4 --workspace shop --out shop-tables --seeds 5",
+            "omnisearch reproduce table2 --steps 250 --steps 1000 --steps 4000",
         )
     )(reproduce)
 
@@ -28,7 +29,7 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="table2 to table6, relevance or classification; any name with --config."
+            help="table2 to table7, relevance or classification; any name with --config."
         ),
     ],
     workspace: Annotated[
@@ -46,9 +47,16 @@ def reproduce(
     config: Annotated[
         Path | None, typer.Option(help="Your own table, as TOML; see docs/guide/reproduce.md.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model and world.")] = 3,
+    worlds: Annotated[
+        int, typer.Option(min=1, help="Sample worlds of different seeds to train on.")
+    ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps per training; by default the table's.")
+        list[int] | None,
+        typer.Option(
+            min=1,
+            help="Steps per training; by default the table's. Several times for a table's curve.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -60,19 +68,32 @@ def reproduce(
     from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
     source = None if workspace is None else Workspace.open(workspace)
-    text, found = _reproduce(table, config, Reproduce(out_, source, seeds, steps))
+    budgets = steps or []
+    options = Reproduce(out_, source, seeds, budgets[0] if budgets else None, worlds)
+    text, found = _reproduce(table, config, options, budgets)
     if json:
         return emit_json("reproduce", found)
     out.print(text, markup=False, highlight=False, soft_wrap=True)
     out.print(f"Wrote {table}.md and .json (for recalls also .svg) to {out_}.", markup=False)
 
 
-def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str, Any]:
+def _reproduce(
+    table: str, config: Path | None, options: Reproduce, budgets: Sequence[int]
+) -> tuple[str, Any]:
     """Markdown, and plain values."""
+    from omnisearch.data.workspace.errors import InputError
     from omnisearch.evaluation.reproduce.reproduce import reproduce_table
     from omnisearch.evaluation.reproduce.spec import STUDIES, load_study, load_table
     from omnisearch.evaluation.reproduce.table_report import markdown
 
+    if table in STUDIES and (len(budgets) > 1 or options.worlds > 1):
+        raise InputError(
+            f"{table} has no curve, and one world.", how="Give --steps once, and no --worlds."
+        )
+    if len(budgets) > 1:
+        from omnisearch.evaluation.reproduce.curve import reproduce_curve
+
+        return reproduce_curve(table, load_table(table, config), options, budgets, _told)
     if table not in STUDIES:
         made = reproduce_table(table, load_table(table, config), options, _told)
         return markdown(made), made.to_json()
@@ -80,10 +101,14 @@ def _reproduce(table: str, config: Path | None, options: Reproduce) -> tuple[str
         reproduce_classification,
         reproduce_relevance,
     )
+    from omnisearch.evaluation.reproduce.table7 import reproduce_table7
 
-    study = load_study(table, config)
-    run = reproduce_relevance if table == "relevance" else reproduce_classification
-    return run(study, options, _told)
+    runs = {
+        "relevance": reproduce_relevance,
+        "classification": reproduce_classification,
+        "table7": reproduce_table7,
+    }
+    return runs[table](load_study(table, config), options, _told)
 
 
 def _told(number: int, total: int, name: str) -> Callable[[Any], None]:

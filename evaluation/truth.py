@@ -44,10 +44,11 @@ def true_values(
             keys = [key for _, key in found[query] if key in truth.item_of]
             rows = [truth.item_of[key] for key in keys[:10]]
             if ideal[0] > 0:
-                values[system][NDCG][place] = _dcg(grades[rows]) / _dcg(ideal)
+                values[system][NDCG][place] = dcg(grades[rows]) / dcg(ideal)
             values[system][FULFILMENT][place] = fulfilment(chances[rows[:SHOWN]])
     return values, ceilings
 
 
-def _dcg(grades: np.ndarray) -> float:
+def dcg(grades: np.ndarray) -> float:
+    """Discounted cumulative gain of at most 10 grades, best place first."""
     return float(grades @ _DISCOUNT[: len(grades)])

@@ -18,7 +18,7 @@ from omnisearch.world.lexicon import LANGUAGES
 from omnisearch.world.population import Population
 from omnisearch.world.production import Production
 from omnisearch.world.querypool import QueryPool
-from omnisearch.world.sessions import Rows, simulate
+from omnisearch.world.sessions import Rows, session_times, simulate
 from omnisearch.world.templates import COUNTRIES
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -80,10 +80,11 @@ def write_log(
     country_of = _user_countries(log.users, countries)
     engaged = np.zeros(len(log.items), dtype=bool)
     tally = {"impressions": 0, "engagements": 0}
+    times = session_times(sessions, rng)
     path = folder / "engagements.parquet"
     with pq.ParquetWriter(path, LOG_SCHEMA, compression="zstd") as writer:
         first = 0
-        for query, rows in simulate(log.production, log.related, sessions, rng):
+        for query, rows in simulate(log.production, log.related, times, rng):
             user = _users(log, query, by_language, rng)
             names = pa.array([f"u{who:06d}-{first + n:07d}" for n, who in enumerate(user.tolist())])
             here = rows.session - first

@@ -77,16 +77,15 @@ def session_times(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate(
-    production: Production, related: np.ndarray, sessions: int, rng: np.random.Generator
+    production: Production, related: np.ndarray, times: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, Rows]]:
     """Blocks of the log: (query number of each session of the block, the block's rows by time).
 
     Off-site actions occur up to two days later, so blocks overlap slightly in time.
 
-    Sessions are numbered from 0. The search's candidates are resampled every PERIOD.
-    `related` is (q, r) int64 query numbers.
+    Sessions are numbered from 0 and begin at `times`, int64 ascending (`session_times`). The
+    search's candidates are resampled every PERIOD. `related` is (q, r) int64 query numbers.
     """
-    times = session_times(sessions, rng)
     exposures = np.zeros(len(production.items), dtype=np.int32)
     for start in range(START, END, PERIOD):
         first, last = np.searchsorted(times, [start, start + PERIOD])

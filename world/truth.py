@@ -100,15 +100,28 @@ class Truth:
         foreign = (items.language[row] != queries.language[query]) & (items.text[row] != NO_TEXT)
         return np.digitize(self.relevance(query, row), GRADES), foreign
 
+    @cached_property
+    def _by_interest(self) -> list[np.ndarray]:
+        """Theme of an interest → its items' rows: all others are irrelevant to its queries."""
+        interest = self.tree.interest[self.items.concept]
+        return [np.flatnonzero(interest == theme) for theme in range(len(self.tree.level))]
+
+    def relevance_of_all(self, query: int) -> np.ndarray:
+        """(n,) float32, the true relevance of every item to a query row."""
+        rows = self._by_interest[self.tree.interest[self.queries.theme[query]]]
+        found = np.zeros(len(self.items), np.float32)
+        found[rows] = self.relevance(np.array([query]), rows)
+        return found
+
     def grades_of_all(self, query: int) -> np.ndarray:
         """(n,) the true grade 0..3 of every item for a query row."""
-        return np.digitize(self.relevance(np.array([query]), np.arange(len(self.items))), GRADES)
+        return np.digitize(self.relevance_of_all(query), GRADES)
 
     def chances(self, query: int) -> np.ndarray:
         """(n,) the probability that a user with a query (row) engages with each item, once it is
         examined."""
         one, everything = np.array([query]), np.arange(len(self.items))
-        relevant = self.relevance(one, everything)
+        relevant = self.relevance_of_all(query)
         return engagement_chance(self.items, self.queries, one, everything, relevant)
 
     def interests(self) -> list[tuple[str, list[str]]]:

@@ -40,17 +40,22 @@ _GRAPH = (("pinsage", "pin"), ("itemsage", "product"))
 
 
 def base_workspace(
-    folder: Path, source: Workspace | None, pins: int, progress: Progress | None = None
+    folder: Path,
+    source: Workspace | None,
+    pins: int,
+    progress: Progress | None = None,
+    seed: int = WORLD_SEED,
 ) -> Workspace:
     """The workspace in `folder/base`: a copy of `source`, or a sample world of `pins` pins.
 
-    It is made once; later runs in the folder use it, even if the source has changed.
+    It is made once; later runs in the folder use it, even if the source has changed. A world of
+    another seed is in `folder/base-<seed>`.
 
     Raises:
         InputError: the folder has runs on other data.
     """
     made_of = {"workspace": str(source.root.resolve())} if source else {"sample_world": pins}
-    base = folder / "base"
+    base = folder / ("base" if seed == WORLD_SEED else f"base-{seed}")
     if base.exists():
         before = _made_of(base)
         if before != made_of:
@@ -66,7 +71,7 @@ def base_workspace(
             if source.text_cache.exists():
                 _backup(source.text_cache, Workspace(unfinished).text_cache)
         else:
-            _sample_world(Workspace.create(unfinished), pins, progress)
+            _sample_world(Workspace.create(unfinished), pins, seed, progress)
         Workspace(unfinished).made_of.write_bytes(orjson.dumps(made_of))
     return Workspace.open(base)
 
@@ -82,9 +87,9 @@ def _made_of(base: Path) -> dict[str, Any]:
         ) from error
 
 
-def _sample_world(workspace: Workspace, pins: int, progress: Progress | None) -> None:
+def _sample_world(workspace: Workspace, pins: int, seed: int, progress: Progress | None) -> None:
     with tempfile.TemporaryDirectory(dir=workspace.root) as files:
-        generate(Size(pins), Path(files), seed=WORLD_SEED, pictures=False, progress=progress)
+        generate(Size(pins), Path(files), seed=seed, pictures=False, progress=progress)
         import_folder(workspace, Path(files), ImportOptions())
     with closing(open_catalogue(workspace.catalogue)) as db:
         enrich_board_titles(db)
@@ -139,7 +144,7 @@ def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspa
 
 def textless(base: Workspace) -> Workspace:
     """A copy of the base, made once, with a PinSage trained on its boards and pictures alone."""
-    folder = base.root.with_name("base-textless")
+    folder = base.root.with_name(f"{base.root.name}-textless")
     if not folder.exists():
         with new_folder(folder) as unfinished:
             copy = copy_workspace(base, unfinished)

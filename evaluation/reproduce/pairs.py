@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlite_utils
@@ -21,8 +21,15 @@ class Column:
     entity: str
     pairs: list[Pair]
 
+    @property
+    def queries(self) -> list[str]:
+        """The query of each pair."""
+        return [query for query, _ in self.pairs]
 
-def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
+
+def all_columns(
+    db: sqlite_utils.Database, week: Mapping[str, list[Pair]] | None = None
+) -> dict[str, Column]:
     """Name → column, for all columns that have held-out pairs.
 
     'pin/save' and the like are the pairs of the evaluation window (§4.2), 'pin/engaged' those of
@@ -30,10 +37,12 @@ def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
     judged relevant, 'pin/relevance FR' those of queries from one country. 'pin/save, no text' are
     those of pins without a title or a description (§4.3.2). No encoder is trained on judgments;
     if engagement was derived from labels, only test queries are measured.
+
+    Args:
+        week: '<entity>/<action>' → pairs in place of those of the log's evaluation window.
     """
     columns: dict[str, Column] = {}
-    for name, table in held_out_pairs(db).items():
-        pairs = zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True)
+    for name, pairs in (_logged(db) if week is None else week).items():
         entity = name.partition("/")[0]
         columns[name] = Column(entity, list(pairs))
         columns.setdefault(f"{entity}/engaged", Column(entity, [])).pairs.extend(
@@ -52,6 +61,13 @@ def all_columns(db: sqlite_utils.Database) -> dict[str, Column]:
         if column.entity == "pin" and pairs_of_bare:
             columns[f"{name}, no text"] = Column("pin", pairs_of_bare)
     return columns
+
+
+def _logged(db: sqlite_utils.Database) -> dict[str, list[Pair]]:
+    return {
+        name: list(zip(table["query"].to_pylist(), table["item_id"].to_pylist(), strict=True))
+        for name, table in held_out_pairs(db).items()
+    }
 
 
 def _relevant(db: sqlite_utils.Database) -> Iterable[tuple[str, str, str]]:

@@ -29,11 +29,15 @@ from omnisearch.encoders.encoder import Encoder
 from omnisearch.encoders.training.run import train
 from omnisearch.evaluation.recall import exact_ranks
 from omnisearch.evaluation.reproduce.base import copy_workspace, with_fields
-from omnisearch.evaluation.reproduce.pairs import Column
+from omnisearch.evaluation.reproduce.worlds import AnyColumn, Graded, ceilings
+from omnisearch.world.truth import Truth
 
 K = 10
 CORPUS = 1_500_000
-Hits = dict[str, np.ndarray]  # '<space>:<column>' → (pairs,) bool
+# '<space>:<column>' → (pairs,) which were found, or (queries,) nDCG@10
+Hits = dict[str, np.ndarray]
+MEASURED = 2  # counted up when what is measured changes: runs measured before are repeated
+QUERIES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -43,27 +47,36 @@ class Run:
     Attributes:
         fields: the text fields that items keep; None for all.
         config: the training's config, including its seed.
+        data: the name of the base that it trains on.
     """
 
     fields: tuple[str, ...] | None
     config: Config
+    data: str = "base"
 
     @property
     def key(self) -> str:
         """The run's key: identical trainings of different tables share one run."""
         fields = None if self.fields is None else sorted(self.fields)
-        content = orjson.dumps([fields, asdict(self.config)], option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(content, digest_size=8).hexdigest()
+        return key_of([MEASURED, self.data, fields, asdict(self.config)])
+
+
+def key_of(values: Any) -> str:
+    """A short hash of plain values."""
+    content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def run_hits(
     folder: Path,
     base: Workspace,
-    columns: Mapping[str, Column],
+    columns: Mapping[str, AnyColumn],
     run: Run,
     on_step: Callable[[Any], None] | None = None,
 ) -> Hits:
     """Which pairs of every column the run's model ranks in its top ten, in either space.
+
+    Of a graded column nDCG@10 of each query.
 
     A finished run is read from `folder/runs`; otherwise the model is trained in `folder/work`,
     where an interrupted training resumes from its last checkpoint.
@@ -83,10 +96,28 @@ def run_hits(
                 raise
             found = _measure(workspace, db, load_encoder(workspace), columns)
         trim_memory()
-        with new_folder(place) as unfinished:
-            np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]
-            (unfinished / "run.json").write_bytes(orjson.dumps(asdict(run)))
+        keep(place, found, asdict(run))
         shutil.rmtree(workspace.root)
+    return kept(place)
+
+
+def ceiling_hits(folder: Path, data: str, columns: Mapping[str, AnyColumn], truth: Truth) -> Hits:
+    """Column → its `ceilings`, computed once and kept in `folder/runs`; raises as `run_hits`."""
+    place = folder / "runs" / key_of([MEASURED, data, "ceilings"])
+    if not place.exists():
+        keep(place, ceilings(truth, columns), {"ceilings": data})
+    return kept(place)
+
+
+def keep(place: Path, found: Hits, about: dict[str, Any]) -> None:
+    """Write what was measured as a folder that later calls read."""
+    with new_folder(place) as unfinished:
+        np.savez_compressed(unfinished / "hits.npz", **found)  # type: ignore[arg-type]
+        (unfinished / "run.json").write_bytes(orjson.dumps(about))
+
+
+def kept(place: Path) -> Hits:
+    """What `keep` wrote; raises Corrupt."""
     try:
         with np.load(place / "hits.npz", allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
@@ -113,9 +144,9 @@ def _measure(
     workspace: Workspace,
     db: sqlite_utils.Database,
     encoder: Encoder,
-    columns: Mapping[str, Column],
+    columns: Mapping[str, AnyColumn],
 ) -> Hits:
-    texts = sorted({query for column in columns.values() for query, _ in column.pairs})
+    texts = sorted({query for column in columns.values() for query in column.queries})
     row_of_text = {text: row for row, text in enumerate(texts)}
     asked = encoder.queries(texts)
     found: Hits = {}
@@ -128,13 +159,29 @@ def _measure(
             # Each column has its own seed, so its figure does not depend on the other columns.
             corpus = np.sort(np.random.default_rng(0).permutation(len(ids))[:CORPUS])
             for name, column in mine.items():
-                queries = asked[[row_of_text[query] for query, _ in column.pairs]]
+                queries = asked[[row_of_text[query] for query in column.queries]]
+                if isinstance(column, Graded):
+                    first = first_rows(queries, vectors)
+                    ranked = [[ids[row] for row in rows] for rows in first.tolist()]
+                    found[f"{space}:{name}"] = column.values(ranked)
+                    continue
                 targets = np.array([row_of.get(key, -1) for _, key in column.pairs])
                 own = np.array([row_of.get(query, -1) for query, _ in column.pairs])
                 skip = own if entity == "query" else None
                 ranks = exact_ranks(queries, targets, vectors, corpus, skip)
                 found[f"{space}:{name}"] = ranks <= K
     return found
+
+
+def first_rows(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(q, K) int64 rows of `vectors` (n, dim) with the highest dot products, best first."""
+    parts = [np.zeros((0, min(K, len(vectors))), np.int64)]
+    for low in range(0, len(queries), QUERIES_AT_ONCE):
+        scores = -(queries[low : low + QUERIES_AT_ONCE] @ vectors.T)
+        near = np.sort(np.argpartition(scores, min(K, len(vectors)) - 1, axis=1)[:, :K], axis=1)
+        order = np.argsort(np.take_along_axis(scores, near, 1), axis=1, kind="stable")
+        parts.append(np.take_along_axis(near, order, 1))
+    return np.concatenate(parts)
 
 
 def entity_vectors(

@@ -13,7 +13,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
-STUDIES = ("relevance", "classification")
+STUDIES = ("relevance", "classification", "table7")
 SPACES = ("learned", "compat")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -65,7 +65,9 @@ class Table:
 
     Attributes:
         pins: size of the sample world used if no workspace is given.
-        columns: what is measured (`pairs.all_columns`); those without held-out pairs are skipped.
+        columns: what is measured (`pairs.all_columns`, `worlds.graded_columns`); those without
+            held-out pairs are skipped.
+        decides: the columns that decide, named before anything is measured; empty for all.
         train: settings of every training, overriding the preset's.
         paper: column → model → the paper's figure.
     """
@@ -74,6 +76,7 @@ class Table:
     columns: tuple[str, ...]
     models: tuple[Model, ...]
     findings: tuple[Finding, ...] = ()
+    decides: tuple[str, ...] = ()
     pins: int = 20_000
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
@@ -82,12 +85,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """An experiment of §5 other than a recall table: judged relevance or classification.
+    """An experiment of §5 other than a recall table: judged relevance, classification or Table 7.
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
         labels: a labels file (`evaluation.classification.labels`); '' for the interests of the
             sample world's queries.
+        searches: of the simulated users of Table 7.
     """
 
     title: str
@@ -98,6 +102,7 @@ class Study:
     queries: int = 300
     k: int = 8
     labels: str = ""
+    searches: int = 20_000
 
 
 def load_table(name: str, path: Path | None = None) -> Table:
@@ -130,7 +135,7 @@ def load_table(name: str, path: Path | None = None) -> Table:
 
 
 def load_study(name: str, path: Path | None = None) -> Study:
-    """The study 'relevance' or 'classification', or that of the file `path`; raises InputError."""
+    """The study of that name (STUDIES), or that of the file `path`; raises InputError."""
     path = path or _FOLDER / f"{name}.toml"
     study: Study = _made(Study, _read(path), path, "")
     _check_train(study.preset, study.train, str(path))
@@ -173,6 +178,12 @@ def _check(table: Table, path: Path) -> None:
     names = {model.name for model in table.models}
     if len(names) < len(table.models):
         raise InputError("Two models have one name.", where=str(path))
+    unmeasured = set(table.decides) - set(table.columns)
+    if unmeasured:
+        raise InputError(
+            f"{', '.join(sorted(unmeasured))} cannot decide: not one of the columns.",
+            where=f"{path} decides",
+        )
     for column, figures in table.paper.items():
         known = isinstance(figures, dict) and all(
             isinstance(figure, (int, float)) for figure in figures.values()

@@ -5,7 +5,7 @@ On your own workspace, judges are people (`omnisearch judge`) and labels come fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder, write_atomic
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
-from omnisearch.encoders.training.run import train
+from omnisearch.encoders.training.run import train as train_model
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.classification.labels import Labels, labels_of, read_labels
 from omnisearch.evaluation.classification.render import markdown as classification_markdown
@@ -60,13 +60,13 @@ def reproduce_relevance(study: Study, options: Reproduce, on_run: OnRun | None =
     reports = []
     for seed in range(options.seeds):
         on_step = on_run(seed + 1, options.seeds, f"seed {seed}") if on_run else None
-        workspace = _trained(base, study, options, seed, on_step)
+        workspace = trained(base, study, options, seed, on_step)
         reports.append(_judged(workspace, study, truth, seed))
     lines = [f"# {study.title}", "", *_relevance_lines(reports)]
     for seed, made in enumerate(reports):
         lines += ["", f"## Seed {seed}", "", judging_markdown(made).replace("\n#", "\n###")]
     text = "\n".join(lines) + "\n"
-    return _written(options.folder, "relevance", text, [made.to_json() for made in reports])
+    return written(options.folder, "relevance", text, [made.to_json() for made in reports])
 
 
 def _relevance_lines(reports: list[JudgingReport]) -> list[str]:
@@ -121,11 +121,11 @@ def reproduce_classification(study: Study, options: Reproduce, on_run: OnRun | N
     encoders = {}
     for seed in range(options.seeds):
         on_step = on_run(seed + 1, options.seeds, f"seed {seed}") if on_run else None
-        workspace = _trained(base, study, options, seed, on_step, index=False)
+        workspace = trained(base, study, options, seed, on_step, index=False)
         encoders[f"query tower, seed {seed}"] = load_encoder(workspace).queries
     made = classification_report(labels, encoders, range(options.seeds))
     text = f"# {study.title}\n\n{classification_markdown(made)}"
-    return _written(options.folder, "classification", text, made.to_json())
+    return written(options.folder, "classification", text, made.to_json())
 
 
 def _labels(study: Study, options: Reproduce) -> Labels:
@@ -141,7 +141,7 @@ def _labels(study: Study, options: Reproduce) -> Labels:
     return labels_of(interests, [])
 
 
-def _trained(
+def trained(
     base: Workspace,
     study: Study,
     options: Reproduce,
@@ -149,9 +149,14 @@ def _trained(
     on_step: Callable[[Any], None] | None,
     *,
     index: bool = True,
+    train: Mapping[str, Any] | None = None,
 ) -> Workspace:
-    """A copy of the base with a trained checkpoint and, on request, its index; kept for reuse."""
-    changes = options.changes(study.train) | {"seed": seed}
+    """A copy of the base with a trained checkpoint and, on request, its index; kept for reuse.
+
+    Args:
+        train: settings in place of the study's.
+    """
+    changes = options.changes({**study.train, **(train or {})}) | {"seed": seed}
     config = preset_config(study.preset, **changes)
     folder = options.folder / "studies" / Run(None, config).key
     if not folder.exists():
@@ -160,13 +165,14 @@ def _trained(
     workspace = Workspace.open(folder)
     with closing(open_catalogue(workspace.catalogue)) as db:
         if not workspace.best_checkpoint("default").exists():
-            train(workspace, db, config, resume=True, on_step=on_step)
+            train_model(workspace, db, config, resume=True, on_step=on_step)
         if index and not workspace.current.exists():
             build(workspace, db, load_encoder(workspace))
     return workspace
 
 
-def _written(folder: Path, name: str, text: str, values: Any) -> Made:
+def written(folder: Path, name: str, text: str, values: Any) -> Made:
+    """Write `<name>.md` and `<name>.json`; returns both."""
     write_atomic(folder / f"{name}.md", text.encode())
     option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
     write_atomic(folder / f"{name}.json", orjson.dumps(values, option=option))

@@ -10,20 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from omnisearch.evaluation.reproduce.pairs import Column
+from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.reproduce.runs import Hits
-from omnisearch.evaluation.reproduce.spec import Finding, Table
-from omnisearch.evaluation.significance import bootstrap_interval
+from omnisearch.evaluation.reproduce.sample import Sample, Values
+from omnisearch.evaluation.reproduce.spec import Table
+from omnisearch.evaluation.reproduce.worlds import AnyColumn
 
 CONFIRMED, CONTRADICTED, OPEN = "confirmed", "contradicted", "not decided"
+CEILING = (
+    "The ceiling is what the world's truth reaches: engaged items ranked by the probability that "
+    "a user who sees them engages, judged ones by their true relevance. What is left is chance. "
+    "Columns named ndcg have nDCG@10 by the true grades of all items."
+)
+VERDICTS = (
+    "The interval is that of the difference, less what the finding allows. p is corrected for the "
+    "number of comparisons. A finding is confirmed where p is below 0.05 and every world and seed "
+    "agrees. Verdicts in brackets are of columns that were not named beforehand to decide."
+)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Recall@10 of one model on one column.
+    """Recall@10 of one model on one column; of an 'ndcg' column nDCG@10.
 
     Attributes:
-        seeds: one per seed; mean: their mean; low, high: 95% bootstrap interval over queries.
+        seeds: one per world and seed; mean: their mean; low, high: its 95% interval (`Sample`).
         paper: the paper's figure, None if it has none.
     """
 
@@ -39,10 +50,13 @@ class Verdict:
     """The verdict on a finding in one column.
 
     Attributes:
-        gain: relative gain of the model over the other. low, high: 95% bootstrap interval over
-            queries of the mean of (model - (1 + margin) * other).
-        verdict: 'confirmed' if the interval is above 0 and every seed agrees, 'contradicted'
-            if it is below 0 and every seed agrees, otherwise 'not decided'.
+        gain: relative gain of the model over the other. low, high: 95% interval of the mean of
+            (model - (1 + margin) * other), as of `Figure`.
+        p: two-sided p-value of that mean, corrected for the number of comparisons of the table:
+            of the columns that decide by Holm, of the others by Benjamini and Hochberg.
+        decides: whether the column is one of those that decide.
+        verdict: 'confirmed' if p is below 0.05, and the mean above 0 in every world and seed,
+            'contradicted' if it is below 0 there, otherwise 'not decided'.
         paper: the relative gain in the paper.
     """
 
@@ -51,13 +65,16 @@ class Verdict:
     gain: float
     low: float
     high: float
+    p: float
+    decides: bool
     verdict: str
     paper: float | None
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A whole table. `figures` is model → column → figure; `about` describes how it was made."""
+    """A whole table. `figures` is model → column → figure, `ceilings` column → what the truth of
+    a sample world reaches; `about` describes how it was made."""
 
     name: str
     title: str
@@ -65,6 +82,7 @@ class Reproduction:
     figures: dict[str, dict[str, Figure]]
     verdicts: list[Verdict]
     notes: list[str]
+    ceilings: dict[str, float] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,123 +90,140 @@ class Reproduction:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one world: model → one `Hits` per seed, and column → ceilings."""
+
+    columns: Mapping[str, AnyColumn]
+    hits: Mapping[str, Sequence[Hits]]
+    ceilings: Hits = field(default_factory=dict)
+
+
 def reproduction(
-    name: str,
-    table: Table,
-    columns: Mapping[str, Column],
-    hits: Mapping[str, Sequence[Hits]],
-    notes: list[str],
+    name: str, table: Table, worlds: Sequence[Measured], notes: list[str]
 ) -> Reproduction:
-    """Assemble a table from the hits of every model and seed: model → one `Hits` per seed."""
-    measured = {column: columns[column] for column in table.columns if column in columns}
-    found: dict[str, dict[str, np.ndarray]] = {}  # model → column → (seeds, pairs)
+    """Assemble a table from what was measured on each world, one or more."""
+    measured = [c for c in table.columns if all(c in world.columns for world in worlds)]
+    samples = {
+        column: Sample([world.columns[column].queries for world in worlds]) for column in measured
+    }
+    found: dict[str, dict[str, Values]] = {}
     for model in table.models:
         for column in measured:
             key = f"{model.space}:{column}"
-            if hits[model.name] and all(key in of_seed for of_seed in hits[model.name]):
-                stacked = np.stack([of_seed[key] for of_seed in hits[model.name]])
+            seeds = [world.hits[model.name] for world in worlds]
+            if all(of and all(key in hits for hits in of) for of in seeds):
+                stacked = [np.stack([hits[key] for hits in of]) for of in seeds]
                 found.setdefault(model.name, {})[column] = stacked
-    by_query = {column: _Queries.of(measured[column]) for column in measured}
     figures = {
         model: {
-            column: _figure(values, by_query[column], table.paper.get(column, {}).get(model))
+            column: _figure(values, samples[column], table.paper.get(column, {}).get(model))
             for column, values in of_model.items()
         }
         for model, of_model in found.items()
     }
-    verdicts = [
-        _verdict(finding, column, found, by_query[column], table)
+    above = {
+        column: float(np.mean([world.ceilings[column].mean() for world in worlds]))
+        for column in measured
+        if all(column in world.ceilings for world in worlds)
+    }
+    sizes = {
+        column: {"pairs": sum(map(len, of.queries)), "queries": of.count}
+        for column, of in samples.items()
+    }
+    verdicts = _verdicts(table, found, samples)
+    return Reproduction(name, table.title, sizes, figures, verdicts, notes, above)
+
+
+def _figure(values: Values, sample: Sample, paper: float | None) -> Figure:
+    low, high = sample.interval([world.mean(axis=0) for world in values])
+    seeds = [float(mean) for world in values for mean in world.mean(axis=1)]
+    mean = float(np.mean([world.mean() for world in values]))
+    return Figure(mean, low, high, seeds, paper)
+
+
+def _verdicts(
+    table: Table, found: Mapping[str, Mapping[str, Values]], samples: Mapping[str, Sample]
+) -> list[Verdict]:
+    tests = [
+        (finding, column)
         for finding in table.findings
-        for column in finding.columns or tuple(measured)
+        for column in finding.columns or tuple(samples)
         if column in found.get(finding.model, {}) and column in found.get(finding.than, {})
     ]
-    sizes = {
-        column: {"pairs": len(of.pairs), "queries": by_query[column].count}
-        for column, of in measured.items()
+    excess: list[Values] = []
+    p_values: dict[str, float] = {}
+    for finding, column in tests:
+        pairs = zip(found[finding.model][column], found[finding.than][column], strict=True)
+        excess.append([model - (1 + finding.margin) * than for model, than in pairs])
+        p_values[str(len(p_values))] = samples[column].p_value(
+            [each.mean(0) for each in excess[-1]]
+        )
+    deciding = {
+        name
+        for name, (_, column) in zip(p_values, tests, strict=True)
+        if column in table.decides or not table.decides
     }
-    return Reproduction(name, table.title, sizes, figures, verdicts, notes)
+    adjusted = corrected(p_values, deciding)
+    verdicts = []
+    for (name, p), (finding, column), more in zip(adjusted.items(), tests, excess, strict=True):
+        low, high = samples[column].interval([each.mean(0) for each in more])
+        model, than = (
+            float(np.mean([each.mean() for each in found[of][column]]))
+            for of in (finding.model, finding.than)
+        )
+        paper, theirs = table.paper.get(column, {}), None
+        if finding.model in paper and finding.than in paper:
+            theirs = paper[finding.model] / paper[finding.than] - 1
+        gain = model / than - 1 if than else float("inf")
+        known = (p, name in deciding, _verdict(p, more), theirs)
+        verdicts.append(Verdict(finding.claim, column, gain, low, high, *known))
+    return verdicts
 
 
-@dataclass(frozen=True)
-class _Queries:
-    """Pairs grouped by query: (pairs,) query numbers, (queries,) number of pairs of each."""
-
-    of_pair: np.ndarray
-    sizes: np.ndarray
-
-    @classmethod
-    def of(cls, column: Column) -> _Queries:
-        names, of_pair = np.unique([query for query, _ in column.pairs], return_inverse=True)
-        return cls(of_pair, np.bincount(of_pair, minlength=len(names)))
-
-    @property
-    def count(self) -> int:
-        return len(self.sizes)
-
-    def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """The interval of the mean of (pairs,) values, by resampling their queries."""
-        return bootstrap_interval(np.bincount(self.of_pair, values), weights=self.sizes)
-
-
-def _figure(hits: np.ndarray, queries: _Queries, paper: float | None) -> Figure:
-    low, high = queries.interval(hits.mean(axis=0))
-    return Figure(float(hits.mean()), low, high, hits.mean(axis=1).tolist(), paper)
-
-
-def _verdict(
-    finding: Finding,
-    column: str,
-    found: Mapping[str, Mapping[str, np.ndarray]],
-    queries: _Queries,
-    table: Table,
-) -> Verdict:
-    model, than = found[finding.model][column], found[finding.than][column]
-    excess = model - (1 + finding.margin) * than  # (seeds, pairs)
-    low, high = queries.interval(excess.mean(axis=0))
-    seeds = excess.mean(axis=1)
-    verdict = OPEN
-    if low > 0 and (seeds > 0).all():
-        verdict = CONFIRMED
-    elif high < 0 and (seeds < 0).all():
-        verdict = CONTRADICTED
-    paper = table.paper.get(column, {})
-    gain = model.mean() / than.mean() - 1 if than.any() else float("inf")
-    theirs = None
-    if finding.model in paper and finding.than in paper:
-        theirs = paper[finding.model] / paper[finding.than] - 1
-    return Verdict(finding.claim, column, float(gain), low, high, verdict, theirs)
+def _verdict(p: float, excess: Values) -> str:
+    means = np.concatenate([each.mean(axis=1) for each in excess])
+    if p < 0.05 and (means > 0).all():
+        return CONFIRMED
+    return CONTRADICTED if p < 0.05 and (means < 0).all() else OPEN
 
 
 def markdown(made: Reproduction) -> str:
     """The table as Markdown."""
     lines = [f"# {made.title}", "", *(f"{note}  " for note in made.notes), ""]
-    models = list(made.figures)
-    lines += _row(["Recall@10 of", "pairs", *models])
-    lines += _row(["---", "---:"] + ["---:"] * len(models))
+    models, above = list(made.figures), ["ceiling"] if made.ceilings else []
+    lines += _row(["Recall@10 of", "pairs", *models, *above])
+    lines += _row(["---", "---:"] + ["---:"] * (len(models) + len(above)))
     for column, size in made.columns.items():
         cells = [_cell(made.figures[model].get(column)) for model in models]
+        if above:
+            known = made.ceilings.get(column)
+            cells.append("–" if known is None else f"{known:.3f}")
         lines += _row([column, f"{size['pairs']:,}", *cells])
+    over = "over worlds" if made.about.get("worlds", 1) > 1 else "over queries"
     lines += [
         "",
-        "Mean over the seeds ± their standard deviation; in brackets the 95% interval over "
-        "queries, then the paper's figure.",
-        "",
+        f"Mean over the seeds ± their standard deviation; in brackets the 95% interval {over}, "
+        "then the paper's figure.",
     ]
+    if above:
+        lines.append(CEILING)
+    lines.append("")
     if made.verdicts:
-        lines += _row(["finding", "on", "gain", "paper's", "95% interval", "verdict"])
-        lines += _row(["---", "---", "---:", "---:", "---:", "---"])
-        for verdict in made.verdicts:
-            theirs = "" if verdict.paper is None else f"{verdict.paper:+.0%}"
-            interval = f"{verdict.low:+.3f} to {verdict.high:+.3f}"
-            gain = f"{verdict.gain:+.1%}" if isfinite(verdict.gain) else "from 0"
-            about = [verdict.claim, verdict.column, gain, theirs, interval, verdict.verdict]
-            lines += _row(about)
-        lines += [
-            "",
-            "The interval is that of the difference in Recall@10, less what the finding allows. "
-            "A finding is confirmed where the interval is above 0 and every seed agrees.",
-        ]
+        lines += _row(["finding", "on", "gain", "paper's", "95% interval", "p", "verdict"])
+        lines += _row(["---", "---", "---:", "---:", "---:", "---:", "---"])
+        lines += [line for verdict in made.verdicts for line in _row(_judgment(verdict))]
+        lines += ["", VERDICTS]
     return "\n".join(lines) + "\n"
+
+
+def _judgment(verdict: Verdict) -> list[str]:
+    theirs = "" if verdict.paper is None else f"{verdict.paper:+.0%}"
+    interval = f"{verdict.low:+.3f} to {verdict.high:+.3f}"
+    gain = f"{verdict.gain:+.1%}" if isfinite(verdict.gain) else "from 0"
+    p = "<0.001" if verdict.p < 0.001 else f"{verdict.p:.3f}"
+    said = f"**{verdict.verdict}**" if verdict.decides else f"({verdict.verdict})"
+    return [verdict.claim, verdict.column, gain, theirs, interval, p, said]
 
 
 def _row(cells: Sequence[str]) -> list[str]:
@@ -198,6 +233,6 @@ def _row(cells: Sequence[str]) -> list[str]:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "–"
-    spread = np.std(figure.seeds, ddof=1) if len(figure.seeds) > 1 else 0.0
-    text = f"{figure.mean:.3f} ± {spread:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+    spread = f" ± {np.std(figure.seeds, ddof=1):.3f}" if len(figure.seeds) > 1 else ""
+    text = f"{figure.mean:.3f}{spread} ({figure.low:.3f}–{figure.high:.3f})"
     return text if figure.paper is None else f"{text}; {figure.paper:.2f}"

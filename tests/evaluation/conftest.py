@@ -101,3 +101,13 @@ def synthetic(db: Any) -> Any:
     with db.conn:
         set_meta(db, "synthetic", True)
     return db
+
+
+@pytest.fixture(scope="session")
+def tables_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of `omnisearch reproduce` with a sample world of 300 pins, which tests share."""
+    from omnisearch.evaluation.reproduce.base import base_workspace
+
+    folder = tmp_path_factory.mktemp("reproduction")
+    base_workspace(folder, None, 300)
+    return folder

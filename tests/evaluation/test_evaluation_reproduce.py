@@ -50,6 +50,7 @@ from omnisearch.evaluation.reproduce.table_report import (
     CONFIRMED,
     CONTRADICTED,
     OPEN,
+    Measured,
     markdown,
     reproduction,
 )
@@ -58,11 +59,8 @@ TINY = {"steps": 6, "warmup_steps": 1, "valid_every": 3}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A reproduction's folder with a base of 300 pins."""
-    found = tmp_path_factory.mktemp("reproduction")
-    base_workspace(found, None, 300)
-    return found
+def folder(tables_folder) -> Path:
+    return tables_folder
 
 
 def small_table(**changes) -> Table:
@@ -83,6 +81,7 @@ def test_the_tables_of_the_paper_are_there_and_their_settings_are_known(name) ->
     for model in table.models:
         preset_config(table.preset, **(table.train | model.train))
     assert set(table.paper) <= set(table.columns)
+    assert table.decides  # named before anything is measured
     assert {name for of in table.paper.values() for name in of} <= {m.name for m in table.models}
     budgets = {(preset_config(table.preset, **(table.train | m.train)).steps) for m in table.models}
     assert len(budgets) == 1
@@ -103,6 +102,7 @@ def test_the_tables_of_the_paper_are_there_and_their_settings_are_known(name) ->
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nspace = "x"\n', "not a space"),
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\nfields = ["titel"]\n', "titel"),
         ('title = "x"\ncolumns = []\n[[models]]\nname = "a"\ntrain = {stepps = 1}\n', "stepps"),
+        ('title = "x"\ncolumns = []\ndecides = ["c"]\n[[models]]\nname = "a"\n', "cannot decide"),
         (
             'title = "x"\ncolumns = []\n[[models]]\nname = "a"\n[[findings]]\nclaim = "c"\n'
             'model = "a"\nthan = "b"\n',
@@ -281,7 +281,7 @@ def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 40
         name: [{"learned:c": random.random(pairs) < rate} for _ in range(3)]
         for name, rate in (("a", better), ("b", worse))
     }
-    made = reproduction("t", table, {"c": column}, hits, [])
+    made = reproduction("t", table, [Measured({"c": column}, hits)], [])
     (verdict,) = made.verdicts
     assert verdict.gain == pytest.approx(better / worse - 1, abs=0.08)
     assert "a is better" in markdown(made)
@@ -304,7 +304,7 @@ def test_the_plot_shows_ours_and_the_papers() -> None:
         "SearchSage": [{"compat:c": np.array([True, False])}],
         "OmniSearchSage": [{"learned:c": np.array([True, True])}],
     }
-    picture = svg(reproduction("t", table, {"c": column}, hits, []))
+    picture = svg(reproduction("t", table, [Measured({"c": column}, hits)], []))
     assert picture is not None and picture.startswith(b"<?xml") and b"</svg>" in picture
 
 
