@@ -128,7 +128,7 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     config = preset_config(study.preset, **options.changes(study.train))
     about = (
         f"Synthetic data: a sample world of {study.pins:,} pins and its simulated users, "
-        f"{len(searches.time):,} searches; {options.seeds} seeds; {config.steps} steps of "
+        f"{len(searches.time):,} searches; seeds: {options.seeds}; {config.steps} steps of "
         f"{config.batch_pairs} pairs."
     )
     levels = {
