@@ -29,7 +29,7 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="table2 to table7, relevance or classification; any name with --config."
+            help="table2 to table8, relevance or classification; any name with --config."
         ),
     ],
     workspace: Annotated[
@@ -102,11 +102,13 @@ def _reproduce(
         reproduce_relevance,
     )
     from omnisearch.evaluation.reproduce.table7 import reproduce_table7
+    from omnisearch.evaluation.reproduce.table8 import reproduce_table8
 
     runs = {
         "relevance": reproduce_relevance,
         "classification": reproduce_classification,
         "table7": reproduce_table7,
+        "table8": reproduce_table8,
     }
     return runs[table](load_study(table, config), options, _told)
 

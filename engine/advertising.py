@@ -62,6 +62,9 @@ def with_ads(
     """The ranking with its ads, if its candidates have features."""
     if ranking.features is None:
         return ranking
-    models, least = snapshot.ad_models, config.ad_relevance
-    ads = auction(ranking.candidates, ranking.features, found.running, models, least)
+    X, models = ranking.features, snapshot.ad_models
+    engagement = models.engagement if models else None
+    relevance = models.relevance if models else None
+    least = config.ad_relevance
+    ads = auction(ranking.candidates, X, X, found.running, engagement, relevance, least)
     return replace(ranking, ads=ads)

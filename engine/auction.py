@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from omnisearch.engine.ads.models import AdModels
 from omnisearch.engine.ads.placed import NO_ADS, Placed
 from omnisearch.engine.ads.running import Running
 from omnisearch.engine.candidates import Candidates
 from omnisearch.engine.index import Items
 from omnisearch.engine.sources import AD_SOURCES, Source
+from omnisearch.ranker.calibrated import Calibrated
 from omnisearch.ranker.features import feature_names
 
 
@@ -33,9 +33,11 @@ def only_ads(candidates: Candidates, sources: list[Source]) -> np.ndarray:
 
 def auction(
     candidates: Candidates,
-    features: np.ndarray,
+    rated_by: np.ndarray,
+    gated_by: np.ndarray,
     running: Running,
-    models: AdModels | None,
+    engagement: Calibrated | None,
+    relevance: Calibrated | None,
     least: float,
 ) -> Placed:
     """The ads among the candidates that pass the gate, the most valuable first.
@@ -44,31 +46,31 @@ def auction(
     a relevance model the floors of retrieval are the only gate.
 
     Args:
-        features: float32 (n, F) of the candidates. least: probability of being relevant.
+        rated_by, gated_by: float32 (n, F), the features of the candidates that the engagement and
+            the relevance model read. least: probability of being relevant.
     """
     ranks = [candidates.columns.get(f"{source.name}_rank") for source in AD_SOURCES]
     known = [~np.isnan(each) for each in ranks if each is not None]
     if not known:
         return NO_ADS
     at = np.flatnonzero(np.logical_or.reduce(known))
-    X = features[at]
     unknown = np.full(len(at), np.nan, np.float32)
-    gate = models.relevance if models else None
-    relevance = unknown if gate is None else gate.predict(X)
+    relevances = unknown if relevance is None else relevance.predict(gated_by[at])
     # What the query excludes is no ad, however relevant it is for the rest of the query.
-    passes = ~(X[:, _excluded()] > 0) & ~(relevance < least)
-    at, X, relevance = at[passes], X[passes], relevance[passes]
+    passes = ~(gated_by[at, _excluded()] > 0) & ~(relevances < least)
+    at, relevances = at[passes], relevances[passes]
     if not len(at):
         return NO_ADS
     where = running.places(Items(candidates.entity[at], candidates.row[at]))
     bids = running.bids[where]
-    rater = models.engagement if models else None
     first = np.zeros((len(at), 1), np.float32)  # the logarithm of position 1
-    rates = unknown[: len(at)] if rater is None else rater.predict(np.hstack((X, first)))
-    values = bids if rater is None else bids * rates
-    best = np.lexsort((-np.nan_to_num(relevance), -values))
+    rates = unknown[: len(at)]
+    if engagement is not None:
+        rates = engagement.predict(np.hstack((rated_by[at], first)))
+    values = bids if engagement is None else bids * rates
+    best = np.lexsort((-np.nan_to_num(relevances), -values))
     campaigns = [running.campaigns[place] for place in where[best].tolist()]
-    return Placed(at[best], campaigns, bids[best], rates[best], relevance[best])
+    return Placed(at[best], campaigns, bids[best], rates[best], relevances[best])
 
 
 @lru_cache(maxsize=1)

@@ -50,6 +50,7 @@ class AdsOfItems:
     """All campaigns, bound to the tables of a generation. Safe for several threads.
 
     Attributes:
+        index: the advertised items.
         missing: each campaign that names items which the generation does not have, and how many.
     """
 
@@ -73,7 +74,7 @@ class AdsOfItems:
         self._owner = np.array(owner, np.int64)[order]
         first = np.diff(_keys(pairs), prepend=-1) > 0  # of each item
         self._at = np.cumsum(first) - 1
-        self._index = AdIndex(Items(pairs.entity[first], pairs.row[first]), generation)
+        self.index = AdIndex(Items(pairs.entity[first], pairs.row[first]), generation)
         self._countries = {code for each in self._campaigns for code in each.countries}
         self._languages = {code for each in self._campaigns for code in each.languages}
         self._lock = threading.Lock()
@@ -121,9 +122,9 @@ class AdsOfItems:
         if not len(kept):
             return None
         owners = [self._campaigns[number] for number in self._owner[kept].tolist()]
-        at, every = self._at[kept], self._index.items
+        at, every = self._at[kept], self.index.items
         return Running(
-            self._index,
+            self.index,
             at,
             Items(every.entity[at], every.row[at]),
             np.array([each.bid for each in owners]),

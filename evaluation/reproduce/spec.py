@@ -13,7 +13,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
-STUDIES = ("relevance", "classification", "table7")
+STUDIES = ("relevance", "classification", "table7", "table8")
 SPACES = ("learned", "compat")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -85,13 +85,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """An experiment of §5 other than a recall table: judged relevance, classification or Table 7.
+    """What is no recall table: judged relevance, classification, Table 7 or Table 8.
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).
         labels: a labels file (`evaluation.classification.labels`); '' for the interests of the
             sample world's queries.
-        searches: of the simulated users of Table 7.
+        searches: of the simulated users of Tables 7 and 8.
     """
 
     title: str

@@ -126,7 +126,7 @@ class Stacks:
         self._engine, self._config = engine, engine.config
         self._sources = [each for each in SOURCES.values() if each.space in (TOKENS, LEARNED)]
         self._snapshots = {
-            (one, two): _stacked(engine.snapshot, embeddings[one], embeddings[two])
+            (one, two): stacked(engine.snapshot, embeddings[one], embeddings[two])
             for one in embeddings
             for two in embeddings
         }
@@ -179,18 +179,20 @@ class Stacks:
             ranking = Ranking(candidates, order, scores, np.zeros(len(order), bool), len(order))
             shares = Shares(self._config.ad_share, self._config.min_share)
             ranking = blended(snapshot, query, ranking, shares, k)
-            found[name] = _ids(snapshot, ranking, k)
+            items, _ = ranking.first(range(min(k, len(ranking.order))))
+            found[name] = ids_of(snapshot, items)
         return found
 
 
-def _stacked(snapshot: Snapshot, retrieves: Embedding, ranks: Embedding) -> Snapshot:
+def stacked(snapshot: Snapshot, retrieves: Embedding, ranks: Embedding) -> Snapshot:
+    """A snapshot in which one embedding retrieves, and another is seen by rankers and models."""
     made = replace(snapshot, rankers=None, rules=None)
     # In place of what the cached property would make of the generation alone.
     made.__dict__["index"] = StackIndex(snapshot.generation, retrieves, ranks)
     return made
 
 
-def _ids(snapshot: Snapshot, ranking: Ranking, k: int) -> list[str]:
-    items, _ = ranking.first(range(min(k, len(ranking.order))))
+def ids_of(snapshot: Snapshot, items: Items) -> list[str]:
+    """The catalogue's ids of items."""
     tables = [snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
     return [tables[c][r] for c, r in zip(items.entity.tolist(), items.row.tolist(), strict=True)]

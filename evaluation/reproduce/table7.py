@@ -121,9 +121,10 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
         key = key_of([MEASURED, "table7", asdict(study), options.steps, seed])
         place = options.folder / "runs" / key
         if not place.exists():
-            stacks = _stacks(study, options, seed, on_run)
-            keep(place, _flat(values_of(truth, searches, stacks)), {"table7": asdict(study)})
-        found.append(_deep(kept(place)))
+            engine, embeddings = embeddings_of(study, options, seed, on_run)
+            stacks = Stacks(engine, embeddings, OLD)
+            keep(place, flat(values_of(truth, searches, stacks)), {"table7": asdict(study)})
+        found.append(deep(kept(place)))
     made = changes(found, searches.user)
     config = preset_config(study.preset, **options.changes(study.train))
     about = (
@@ -142,21 +143,26 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     return written(options.folder, "table7", text, values)
 
 
-def _flat(values: Values) -> dict[str, np.ndarray]:
+def flat(values: Values) -> dict[str, np.ndarray]:
+    """The values side by side, to be kept in one file."""
     return {
         f"{name}:{measure}": each for name, of in values.items() for measure, each in of.items()
     }
 
 
-def _deep(stored: dict[str, np.ndarray]) -> Values:
-    values: Values = {name: {} for name in STACKS}
+def deep(stored: dict[str, np.ndarray]) -> Values:
+    """The values that `flat` laid side by side."""
+    values: Values = {}
     for key, each in stored.items():
         name, measure = key.split(":")
-        values[name][measure] = each
+        values.setdefault(name, {})[measure] = each
     return values
 
 
-def _stacks(study: Study, options: Reproduce, seed: int, on_run: OnRun | None) -> Stacks:
+def embeddings_of(
+    study: Study, options: Reproduce, seed: int, on_run: OnRun | None
+) -> tuple[SearchEngine, dict[str, Embedding]]:
+    """Both models of a seed, trained if need be, and an engine over the index of the new one."""
     base = base_workspace(options.folder, None, study.pins)
     total = 2 * options.seeds
     embeddings = {}
@@ -169,7 +175,7 @@ def _stacks(study: Study, options: Reproduce, seed: int, on_run: OnRun | None) -
             engine = SearchEngine.open(workspace, with_rankers=False, with_rules=False)
         encoder = load_encoder(workspace)
         embeddings[name] = Embedding(workspace, encoder, engine.snapshot.generation)
-    return Stacks(engine, embeddings, OLD)
+    return engine, embeddings
 
 
 def values_of(truth: Truth, searches: Searches, stacks: Stacks) -> Values:
