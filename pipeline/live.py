@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.catalogue.changes import changed_since, latest_change
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
 from omnisearch.data.workspace.errors import InputError, OmniError
@@ -64,6 +64,7 @@ class LiveIndex:
         self.db = open_catalogue(workspace.catalogue)
         self._encoder: LightEncoder | None = None
         self._tower: TextTower | None = None
+        self._note: dict[str, Any] | None = None  # of the tower: what it says of its encoder
         self._embedded = -1  # the last change whose text is embedded
         self._live: tuple[int, int] = (-1, -1)  # a generation, and the last change that it has
         self._building: subprocess.Popen[bytes] | None = None
@@ -115,9 +116,11 @@ class LiveIndex:
             changed = changed_since(db, self._embedded)
             among = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
             if any(among.values()):
-                from omnisearch.enrichment.text import open_tower, refresh_texts
+                from omnisearch.enrichment.text import NOTE, open_tower, refresh_texts
 
-                self._tower = self._tower or open_tower(self.workspace, db)
+                note = get_meta(db, NOTE)
+                if self._tower is None or note != self._note:  # `enrich text` with another encoder
+                    self._tower, self._note = open_tower(self.workspace, db), note
                 refresh_texts(self.workspace, db, among=among, tower=self._tower)
         self._embedded = until
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 
 import orjson
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.reading import load_lines, reading
 from omnisearch.data.workspace.sealed import Sealed
@@ -18,6 +20,7 @@ from omnisearch.data.workspace.sealed import Sealed
 CAMPAIGNS = Sealed(
     "The campaigns", 1, "Put back a copy of the file, or remove it and import them again."
 )
+_LATEST = 10**11  # seconds since 1970
 _STORED = {
     "id": str,
     "bid": float,
@@ -78,6 +81,14 @@ def _lines(campaigns: Iterable[Campaign]) -> Iterable[bytes]:
 
 
 def _campaign(values: dict) -> Campaign:
+    """The campaign of a line; raises ValueError for what no import writes."""
     items = tuple((entity, key) for entity, key in values["items"])
+    if not all(entity in ITEM_ENTITIES for entity, _ in items):
+        raise ValueError("an item is neither a pin nor a product")
+    if not 0 < values["bid"] < inf:
+        raise ValueError("a bid is not above 0")
+    times = [at for name in ("start", "end") if (at := values[name]) is not None]
+    if not all(0 <= at < _LATEST for at in times):
+        raise ValueError("a start or an end is out of range")
     lists = {name: tuple(values[name]) for name in ("countries", "languages")}
     return Campaign(**{name: values[name] for name in _STORED} | {"items": items} | lists)

@@ -29,6 +29,7 @@ from omnisearch.data.workspace.files import fsync_folder, write_atomic
 from omnisearch.data.workspace.leftovers import temporary
 
 _ROWS = 65_536  # copied at a time
+_TRIES = 3  # to merge while others write; then they wait
 _OURS = re.compile(r"[a-z][a-z0-9_]*-(pin|product|query)-[0-9a-f]{16}\.(npy|ids|made)")
 
 
@@ -59,36 +60,61 @@ def write_vectors(
     Raises:
         InputError: shapes do not agree, values are not usable, or the dimension is not that of the
             existing rows.
+        NotReady: another model has replaced the rows meanwhile.
     """
     where = f"{name} of {entity}"
     vectors = check_vectors(vectors, where)
     if len(ids) != len(vectors):
         raise InputError(f"There are {len(ids)} ids and {len(vectors)} vectors.", where=where)
-    origin, written = (made, made_by), False
-    while not written:  # again if another process was faster
-        try:
-            old = None if replace else open_vectors(workspace, db, name, entity)
-        except NotReady:
-            if db.conn.in_transaction:  # which goes on seeing the files of before
-                raise
-            continue
-        with _merged(workspace, (name, entity), ids, vectors, old, drop, origin) as merged:
-            if not db.conn.in_transaction:
+    origin, written, tries = (made, made_by), False, 0
+    try:
+        while not written:  # again if another process was faster
+            tries += 1
+            if tries > _TRIES and not db.conn.in_transaction:
                 db.conn.execute("BEGIN IMMEDIATE")
-            try:
+            old = None if replace else _newest(workspace, db, name, entity)
+            _check_maker(old, made_by, where)
+            with _merged(workspace, (name, entity), ids, vectors, old, drop, origin) as merged:
+                if not db.conn.in_transaction:
+                    db.conn.execute("BEGIN IMMEDIATE")
                 written = replace or _named(db, name, entity) == (old and old.file)
                 if written:
                     before = _ids_of(workspace, db, name, entity) if replace else ()
                     _put(workspace, db, merged)
                     note_changes(db, entity, {*before, *_changed(ids, vectors, old, drop)})
                 db.conn.commit()
-            except BaseException:
-                db.conn.rollback()
-                raise
+    except BaseException:
+        db.conn.rollback()
+        raise
     _sweep(workspace, db)
     found = open_vectors(workspace, db, name, entity)
     assert found is not None
     return found
+
+
+def _newest(
+    workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
+) -> ItemVectors | None:
+    """The vectors, also if another process replaces them meanwhile."""
+    while True:
+        try:
+            return open_vectors(workspace, db, name, entity)
+        except NotReady:
+            if db.conn.in_transaction:  # which goes on seeing the files of before
+                raise
+
+
+def _check_maker(old: ItemVectors | None, made_by: str | None, where: str) -> None:
+    """Raise NotReady if the rows to merge with are another model's: they are in another space.
+
+    Callers replace such rows; these have come since the caller looked.
+    """
+    if old is not None and made_by is not None and old.made_by not in (None, made_by):
+        raise NotReady(
+            "Another process has replaced the vectors by those of another model.",
+            where=where,
+            how="Run the command again.",
+        )
 
 
 @dataclass(frozen=True)

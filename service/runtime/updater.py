@@ -65,9 +65,9 @@ class Publishing:
     def __init__(self, index: Any, counters: Counters, log: JsonLog) -> None:
         self._index, self._counters, self._log = index, counters, log
         self._pause = self._texts_at = 0.0
-        self._texts_behind = False
+        self._texts_behind = True  # of what was published before this process began
         self._embedding = threading.Thread()
-        self._said = ""
+        self._said = self._not_embedded = ""
 
     def run(self) -> None:
         """Publish each change. Returns never; raises what is no OmniError."""
@@ -94,13 +94,18 @@ class Publishing:
             self._embedding.start()
 
     def _embed(self) -> None:
+        """Embed texts; later again if it fails, which is logged once."""
+        said: dict[str, str] = {}
         try:
             self._index.embed_texts()
         except OmniError as error:
-            self._log.line("not_embedded", what=error.what, where=error.where, how=error.how)
+            said = {"what": error.what, "where": error.where, "how": error.how}
         except Exception as error:
-            trace = traceback.format_exc()
-            self._log.line("not_embedded", error=repr(error), traceback=trace)
+            said = {"error": repr(error), "traceback": traceback.format_exc()}
+        self._texts_behind = self._texts_behind or bool(said)
+        if said and str(said) != self._not_embedded:
+            self._log.line("not_embedded", **said)
+        self._not_embedded = str(said)
 
     def _note(self, number: int, begun: int) -> None:
         """Count a publication, of what was committed when it began."""

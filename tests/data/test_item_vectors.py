@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -201,3 +202,50 @@ def test_others_write_while_an_array_is_merged(workspace, db, monkeypatch):
     assert present.all() and rows[:, 0].tolist() == [3, 2, 2, 3]
     assert not list(workspace.item_vectors.glob(".*"))
     others[0].conn.close()
+
+
+def test_a_writer_that_others_overtake_again_and_again_ends(workspace, db, monkeypatch):
+    eye, other = np.eye(2, dtype=np.float32), open_catalogue(workspace.catalogue)
+    other.conn.execute("PRAGMA busy_timeout = 0")
+    write_vectors(workspace, db, "image", "pin", ["a", "b"], eye)
+    digest_of, overtaken = vectors_write.digest_of, []
+
+    def hashed(path):
+        if path.suffix == ".tmp":
+            assert len(overtaken) < 20, "it never ends"
+            overtaken.append(path)
+            with monkeypatch.context() as once, suppress(sqlite3.OperationalError):
+                once.setattr(vectors_write, "digest_of", digest_of)
+                rows = np.full((1, 2), len(overtaken), np.float32)
+                write_vectors(workspace, other, "image", "pin", ["b"], rows)
+        return digest_of(path)
+
+    monkeypatch.setattr(vectors_write, "digest_of", hashed)
+    found = write_vectors(workspace, db, "image", "pin", ["c"], eye[:1])
+    rows, present = found.rows(["a", "b", "c"])
+    assert present.all() and rows[1, 0] > 1, "what the others wrote is kept"
+    assert not db.conn.in_transaction
+    other.conn.close()
+
+
+def test_rows_of_two_models_are_never_mixed(workspace, db, monkeypatch):
+    """A model's rows are merged with its own, also where another model's take their place."""
+    eye, made = np.eye(2, dtype=np.float32), np.ones((1, 16), np.uint8)
+    write_vectors(workspace, db, "text", "pin", ["a"], eye[:1], made=made, made_by="one")
+    other, digest_of = open_catalogue(workspace.catalogue), vectors_write.digest_of
+
+    def hashed(path):
+        if path.suffix == ".tmp":
+            monkeypatch.setattr(vectors_write, "digest_of", digest_of)
+            write_vectors(
+                *(workspace, other, "text", "pin", ["a"], eye[1:]),
+                replace=True, made=made, made_by="two",
+            )  # fmt: skip
+        return digest_of(path)
+
+    monkeypatch.setattr(vectors_write, "digest_of", hashed)
+    with pytest.raises(NotReady, match="another model"):
+        write_vectors(workspace, db, "text", "pin", ["b"], eye[:1], made=made, made_by="one")
+    found = open_vectors(workspace, db, "text", "pin")
+    assert (found.ids, found.made_by) == (["a"], "two") and not db.conn.in_transaction
+    other.conn.close()

@@ -20,6 +20,7 @@ from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.enrichment.text import embed_texts
+from omnisearch.pipeline.live import LiveIndex
 from omnisearch.pipeline.stale import stale
 from omnisearch.pipeline.status import workspace_status
 
@@ -145,6 +146,23 @@ def test_imported_vectors_are_never_stale(shop: Workspace, tmp_path: Path) -> No
     np.testing.assert_array_equal(texts(shop)["p00"], mine[0])
     embed_texts(shop, db, str(tmp_path / "shop" / "bert"))
     np.testing.assert_array_equal(texts(shop)["p00"], mine[0])
+    db.conn.close()
+
+
+def test_a_service_follows_to_another_encoder(shop: Workspace, tmp_path: Path) -> None:
+    """What it embeds after `enrich text` is by the new encoder, and that command's rows stay."""
+    db, live = open_catalogue(shop.catalogue), LiveIndex(shop)
+    put(shop, tmp_path, p00="velvet vase")
+    live.embed_texts()
+    embed_texts(shop, db, str(tmp_path / "shop" / "bert"), pooling="cls")
+    made_by, before = open_vectors(shop, db, "text", "pin").made_by, texts(shop)
+    put(shop, tmp_path, p01="brass vase")
+    live.embed_texts()
+    after = texts(shop)
+    assert open_vectors(shop, db, "text", "pin").made_by == made_by
+    np.testing.assert_array_equal(after["p00"], before["p00"])
+    assert (after["p01"] != before["p01"]).any()
+    live.db.conn.close()
     db.conn.close()
 
 

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from omnisearch import pipeline
-from omnisearch.data.catalogue.campaigns import Campaign, load_campaigns
+from omnisearch.data.catalogue.campaigns import CAMPAIGNS, Campaign, load_campaigns
 from omnisearch.data.importers.campaigns import campaign_of
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.value_checks import Refused
@@ -129,6 +130,24 @@ def test_a_damaged_file_is_named_and_not_believed(shop: Workspace) -> None:
     imported(shop, {"id": "a", "bid": 1, "items": [LAMP]})
     content = shop.campaigns.read_bytes()
     shop.campaigns.write_bytes(content.replace(b'"bid":1.0', b'"bid":9.0'))
+    with pytest.raises(Corrupt, match="campaigns"):
+        load_campaigns(shop)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"items": [["query", "lamp"]]},
+        {"bid": 0.0},
+        {"bid": -1.0},
+        {"start": 10**18},
+        {"end": -1},
+    ],
+)
+def test_a_right_hash_does_not_make_values_usable(shop: Workspace, wrong: dict[str, Any]) -> None:
+    imported(shop, {"id": "a", "bid": 1, "items": [LAMP]})
+    (line,) = shop.campaigns.read_bytes().splitlines()[1:]
+    CAMPAIGNS.write(shop.campaigns, orjson.dumps(orjson.loads(line) | wrong))
     with pytest.raises(Corrupt, match="campaigns"):
         load_campaigns(shop)
 
