@@ -9,6 +9,7 @@ from omnisearch.data.catalogue.feedback import events_of_searches
 from omnisearch.data.catalogue.searches import reading_searches
 from omnisearch.data.catalogue.shown_ads import shown_ads
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError
 
 CLICKS = frozenset(("click", "long_click", "add_to_cart", "checkout"))
 _Z = 1.959964  # 95%
@@ -52,6 +53,12 @@ def report_ads(
     Raises:
         InputError: nothing was logged yet. Corrupt: a log is damaged.
     """
+    if not workspace.searches.exists():
+        raise InputError(
+            "No ads are logged yet.",
+            where=str(workspace.searches),
+            how="`omnisearch serve` logs those that it shows.",
+        )
     events = events_of_searches(workspace) if workspace.feedback.exists() else {}
     found: dict[str, CampaignReport] = {}
     searches: dict[str, set[str]] = {}

@@ -21,7 +21,7 @@ from omnisearch.data.catalogue.feedback import add_events, open_feedback
 from omnisearch.data.catalogue.searches import open_searches
 from omnisearch.data.catalogue.shown_ads import ShownAd, add_shown_ads, shown_ads
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.engine.ads.models import load_models
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.ads.report import report_ads
@@ -116,6 +116,8 @@ def test_a_report_counts_what_follows_the_search_that_showed_the_ad(tmp_path: Pa
         (f"e{n}", orjson.dumps(dict(zip(("request_id", "entity", "item_id", "action"), row))))  # noqa: B905
         for n, row in enumerate(acted)
     ]
+    with pytest.raises(InputError, match="No ads are logged yet"):
+        report_ads(space)
     with closing(open_searches(space.searches, create=True)) as log:
         assert add_shown_ads(log, shown) == 4 and add_shown_ads(log, shown) == 0
     with closing(open_feedback(space.feedback, create=True)) as log:
