@@ -82,7 +82,7 @@ def _show(found: Replayed) -> None:
     out.print(
         f"Worth {sure.effective:,.0f} of {sure.searches:,} searches; never shown "
         f"{sure.never:.1%}, too rarely {sure.clipped:.1%}, heaviest weight {sure.heaviest:.1f}. "
-        f"Whatever that is like: {sure.low:.3f} to {sure.high:.3f} items a search.",
+        f"Whatever the rest would bring: {sure.low:.3f} to {sure.high:.3f} items a search.",
         highlight=False,
     )
     for sentence in found.why_not:

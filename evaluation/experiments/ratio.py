@@ -179,14 +179,15 @@ def lift(control: Estimate, treatment: Estimate, critical: float) -> Estimate:
     Fieller's interval holds the lifts that the test of "treatment - (1 + lift) * control is 0"
     does not reject. So it excludes 0 exactly when the test of the difference does; intervals of
     the logarithm can contradict it, and need positive values. The interval is (-inf, inf) if
-    control may be 0, and all is NaN if it is.
+    control may be 0, or if all users of the treatment are alike, such as where nobody did it: how
+    far they vary is not known then. All is NaN if control is 0.
     """
     c, t = control.value, treatment.value
     if c == 0 or not (control.error + treatment.error) > 0:
         return Estimate(t / c - 1 if c else nan, nan, nan, nan)
     error = float(np.hypot(treatment.error, t / c * control.error)) / abs(c)
     slack_c, slack_t = (critical * control.error) ** 2, (critical * treatment.error) ** 2
-    if not slack_c < c**2:
+    if not slack_c < c**2 or not slack_t:
         return Estimate(t / c - 1, error, -inf, inf)
     root = sqrt(t**2 * slack_c + (c**2 - slack_c) * slack_t)
     low, high = ((t * c + sign * root) / (c**2 - slack_c) - 1 for sign in (-1, 1))

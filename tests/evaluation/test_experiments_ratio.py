@@ -209,3 +209,10 @@ def test_new_users_count_as_average() -> None:
         before.numerator[new] = before.denominator[new] = 0
     found = adjusted_difference(control, treatment, control_before, treatment_before)
     assert 0.05 < found.removed < 0.5
+
+
+def test_where_nobody_did_it_the_interval_is_not_a_point() -> None:
+    control = Ratio(np.array([0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), np.ones(6))
+    nobody = Ratio(np.zeros(6), np.ones(6))
+    lift = difference(control, nobody).relative
+    assert lift.value == -1 and lift.low == -np.inf and lift.high == np.inf
