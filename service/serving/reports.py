@@ -63,13 +63,14 @@ class Reports:
     async def _make(self, name: str) -> None:
         try:
             async with self._turn:
-                found = await _in_a_process(self._root, name)
-        except (OSError, TimeoutError, ValueError):
-            found = {"why_not": "The report could not be made: see `omnisearch experiment report`."}
+                made = Made(**await _in_a_process(self._root, name))
+        except (OSError, TimeoutError, ValueError, TypeError):
+            made = Made(why_not="The report could not be made: see `omnisearch experiment report`.")
         finally:
             del self._tasks[name]
+        made.at = time.monotonic()
         self._made.pop(name, None)
-        self._made[name] = Made(**found, at=time.monotonic())
+        self._made[name] = made
         while len(self._made) > _MOST:
             del self._made[next(iter(self._made))]
 
