@@ -10,8 +10,8 @@ are drawn as often as people ask them. Prints
 - what the engagement model predicts beside what happened in the last week of the log, which no
   model has learned from, by tenths of the impressions, and the expected calibration error;
 - of the ads among the first ten results, the share that is relevant by the world's truth (grade 2
-  or 3 of 3), with the gate and without, and what they are worth to an advertiser: bid times the
-  true chance of engagement, ordered by bid times rate and by bid alone.
+  or 3 of 3), with the gate, without it and without models, and what they are worth to an
+  advertiser: bid times the true chance of engagement, ordered by bid times rate and by bid alone.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def calibration(engine: SearchEngine, options: RankingOptions) -> None:
 def relevance(engine: SearchEngine, truth: Truth, asked: np.ndarray) -> None:
     """The share of ads that are relevant, and what they are worth."""
     snapshot, models = engine.snapshot, engine.snapshot.ad_models
+    untrained = replace(snapshot, ad_models=None)
     by_bid = replace(snapshot, ad_models=models and replace(models, engagement=None))
     bids = {campaign.id: campaign.bid for campaign in snapshot.campaigns}
     print(f"\nAds among the first {FIRST} results:")
@@ -103,6 +104,7 @@ def relevance(engine: SearchEngine, truth: Truth, asked: np.ndarray) -> None:
         ("no gate, bid x rate", snapshot, 0.0),
         ("gate, bid alone", by_bid, engine.config.ad_relevance),
         ("no gate, bid alone", by_bid, 0.0),
+        ("no models", untrained, 0.0),
     ):
         searcher = Searcher(used, engine.cache, replace(engine.config, ad_relevance=least))
         grades, worth, organic = [], [], []

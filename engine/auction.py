@@ -15,9 +15,12 @@ from omnisearch.engine.ads.placed import NO_ADS, Placed
 from omnisearch.engine.ads.running import Running
 from omnisearch.engine.candidates import Candidates
 from omnisearch.engine.index import Items
+from omnisearch.engine.ranking import ONLY_AD
 from omnisearch.engine.sources import AD_SOURCES, Source
 from omnisearch.ranker.calibrated import Calibrated
 from omnisearch.ranker.features import feature_names
+
+_FIRST = 10  # results
 
 
 def only_ads(candidates: Candidates, sources: list[Source]) -> np.ndarray:
@@ -43,7 +46,7 @@ def auction(
     """The ads among the candidates that pass the gate, the most valuable first.
 
     Without an engagement model they are ordered by their bids, and equal bids by relevance. Without
-    a relevance model the floors of retrieval are the only gate.
+    a relevance model an ad has to be as good as the first results, by L1.
 
     Args:
         rated_by, gated_by: float32 (n, F), the features of the candidates that the engagement and
@@ -56,8 +59,9 @@ def auction(
     at = np.flatnonzero(np.logical_or.reduce(known))
     unknown = np.full(len(at), np.nan, np.float32)
     relevances = unknown if relevance is None else relevance.predict(gated_by[at])
+    fits = _like_first_results(candidates)[at] if relevance is None else relevances >= least
     # What the query excludes is no ad, however relevant it is for the rest of the query.
-    passes = ~(gated_by[at, _excluded()] > 0) & ~(relevances < least)
+    passes = fits & ~(gated_by[at, _excluded()] > 0)
     at, relevances = at[passes], relevances[passes]
     if not len(at):
         return NO_ADS
@@ -71,6 +75,13 @@ def auction(
     best = np.lexsort((-np.nan_to_num(relevances), -values))
     campaigns = [running.campaigns[place] for place in where[best].tolist()]
     return Placed(at[best], campaigns, bids[best], rates[best], relevances[best])
+
+
+def _like_first_results(candidates: Candidates) -> np.ndarray:
+    """Bool (n,): which candidates L1 would have among the first of what was found without ads."""
+    scores, others = candidates.columns["l1"], ~candidates.columns[ONLY_AD]
+    first = np.sort(scores[others])[-_FIRST:]
+    return scores >= (first[0] if len(first) else -np.inf)
 
 
 @lru_cache(maxsize=1)

@@ -155,6 +155,17 @@ def test_the_gate_keeps_what_is_probably_irrelevant_from_any_bid(make_engine: An
     assert of_campaigns(advertised(make_engine(ad_relevance=0.1), campaign, models=models))
 
 
+def test_without_models_an_ad_is_as_good_as_the_first_results(make_engine: Any) -> None:
+    """Whatever is bid for everything, only what L1 has among its first ten is an ad."""
+    for query in (QUERY, "boho lamp", "wooden chair"):
+        engine = advertised(make_engine(ad_share=1.0), Campaign("a", 1000.0, ALL))
+        first = engine.search(query, k=200, system="l1").hits
+        tenth = sorted((hit.score for hit in first), reverse=True)[9]
+        good = {hit.id for hit in first if hit.score >= tenth}
+        ads = {key for key, _ in of_campaigns(engine, query)}
+        assert ads and ads <= good and len(good) < len(first)
+
+
 def test_what_is_far_from_the_query_is_not_retrieved(make_engine: Any) -> None:
     lamps = tuple(("product", f"product{n}") for n in range(80) if n % 8 == 3 and n % 5 == 1)
     engine = advertised(make_engine(), Campaign("a", 9.0, lamps))
