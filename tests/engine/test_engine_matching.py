@@ -127,6 +127,7 @@ def test_what_matches_has_all_words_and_may_be_shown(
             assert {hit.id for hit in ordered.hits} == matching
             assert ordered.total == len(matching)
         assert engine.search(" ".join(query), 2, 3, filters).matching == len(matching)
+        engine.swap(replace(engine.snapshot, rules=None))  # other tests have the engine, too
 
 
 FACETS = ("brand", "colour", "price", "category", "language", "availability")

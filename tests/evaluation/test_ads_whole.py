@@ -52,7 +52,7 @@ def test_from_a_file_to_a_report(shop: Workspace, tmp_path: Path) -> None:
     query = "dress"
     plain = [hit for hit in engine.search(query, k=30).hits if not hit.is_ad]
     organic = [(hit.entity, hit.id) for hit in plain]
-    entity, key = next((hit.entity, hit.id) for hit in plain[::-1] if hit.highlights)
+    entity, key = next((hit.entity, hit.id) for hit in plain if hit.highlights)
     file = tmp_path / "campaigns.jsonl"
     row = {"id": "mine", "bid": 1000.0, "items": [{"entity": entity, "id": key}, "pin/no-such"]}
     file.write_text(json.dumps(row))

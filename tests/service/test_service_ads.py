@@ -40,7 +40,7 @@ def test_campaigns_are_followed_logged_and_end_by_themselves(without: Workspace)
         assert server.json("/v1/status")["ads"] is None
         before = [(hit["entity"], hit["id"]) for hit in hits()]
         dresses = [hit for hit in hits() if hit["highlights"] and not hit["is_ad"]]
-        item = (dresses[-1]["entity"], dresses[-1]["id"])
+        item = (dresses[0]["entity"], dresses[0]["id"])
         end = int(time.time()) + 6
         here = Campaign("here", 1.0, (item,), end=end)
         there = Campaign("there", 5.0, (item,), countries=("FR",))

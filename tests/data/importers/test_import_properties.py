@@ -31,7 +31,7 @@ words = st.sampled_from(["pin", "query", "save", "search", "test", "en", "2024-0
 
 
 @settings(max_examples=300)
-@given(st.data(), st.sampled_from(KINDS))
+@given(st.data(), st.sampled_from([kind for kind in KINDS if kind != "campaigns"]))
 def test_a_row_is_refused_by_field_or_fits_the_catalogue(data, kind):
     fields = st.sampled_from(FIELDS[kind])
     row = data.draw(st.dictionaries(fields, words | json_values, max_size=12))
