@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.language import primary
 from omnisearch.engine.ads.ad_index import AdIndex
 from omnisearch.engine.index import Items
-from omnisearch.indexer.parts.table import ItemTable
 
 _MOST = 256  # pairs of a country and a language whose ads are kept in memory
 
@@ -62,7 +60,9 @@ class AdsOfItems:
         entity, row, owner = [], [], []
         for number, campaign in enumerate(self._campaigns):
             for kind, key in campaign.items:
-                at = _row(generation.tables, kind, key)
+                at = (
+                    generation.tables[kind].row_of.get(key, -1) if kind in generation.tables else -1
+                )
                 if at < 0:
                     self.missing[campaign.id] = self.missing.get(campaign.id, 0) + 1
                     continue
@@ -130,12 +130,6 @@ class AdsOfItems:
             np.array([each.bid for each in owners]),
             [each.id for each in owners],
         )
-
-
-def _row(tables: Mapping[str, ItemTable], entity: str, key: str) -> int:
-    ids = tables[entity].ids if entity in tables else []
-    at = bisect_left(ids, key)  # they ascend
-    return at if at < len(ids) and ids[at] == key else -1
 
 
 def _keys(items: Items) -> np.ndarray:
