@@ -1,0 +1,129 @@
+"""The nodes of a cluster: a call goes to one of them, and if it fails to another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.indexer.cluster.config import ClusterConfig
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+T = TypeVar("T")
+_AVOIDED = 5.0  # seconds for which a node that failed is asked only if no other is left
+_TRIES = 2
+
+
+class Unreachable(OmniError):
+    """No node of the cluster answered. Exit status 3."""
+
+    exit_code = 3
+
+
+class Nodes:
+    """Clients of the nodes, asked in turns. Safe for several threads."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        """Raises InputError if no node is named, or `qdrant-client` is not installed."""
+        if not config.nodes:
+            raise InputError(
+                "No node of the cluster is named.",
+                where="[cluster] urls",
+                how="Set it to the nodes' addresses, such as 'http://127.0.0.1:6333'.",
+            )
+        try:
+            from qdrant_client import QdrantClient
+        except ImportError as error:
+            raise InputError(
+                "A cluster needs the package qdrant-client.",
+                how="Run `pip install 'omnisearchsage[cluster]'`.",
+            ) from error
+        self.config = config
+        self.clients: list[QdrantClient] = [
+            QdrantClient(
+                url=url,
+                grpc_port=int(urlsplit(url).port or 0) + 1,
+                prefer_grpc=True,
+                api_key=config.api_key or None,
+                timeout=int(config.load_timeout) or 1,
+                check_compatibility=False,
+            )
+            for url in config.nodes
+        ]
+        self._lock, self._next = threading.Lock(), 0
+        self._avoided = [0.0] * len(self.clients)
+        self.failures = 0  # calls that a node did not answer
+
+    def ask(self, call: Callable[[QdrantClient], T]) -> T:
+        """What the first node answers that does answer, of two at most.
+
+        Raises:
+            Unreachable: none of them did.
+        """
+        last: Exception | None = None
+        for at in self._order()[:_TRIES]:
+            try:
+                return call(self.clients[at])
+            except _failures() as error:
+                if not _of_the_node(error):
+                    raise
+                last = error
+                with self._lock:
+                    self.failures += 1
+                    self._avoided[at] = time.monotonic() + _AVOIDED
+        raise Unreachable(
+            f"No node of the cluster answered ({said(last)}).",
+            where=", ".join(self.config.nodes),
+            how="Check that the nodes run, and `[cluster] urls` and `timeout`.",
+        ) from last
+
+    def _order(self) -> list[int]:
+        """The nodes, beginning with the one whose turn it is; those that failed lately last."""
+        with self._lock:
+            self._next += 1
+            start, n = self._next, len(self.clients)
+            now = time.monotonic()
+            return sorted(
+                ((start + step) % n for step in range(n)), key=lambda at: self._avoided[at] > now
+            )
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self.clients:
+            client.close()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    import grpc
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    return (grpc.RpcError, ResponseHandlingException, UnexpectedResponse)
+
+
+def _of_the_node(error: Exception) -> bool:
+    """Whether another node may answer what this one did not."""
+    import grpc
+
+    if isinstance(error, grpc.RpcError):
+        code: Any = getattr(error, "code", lambda: None)()
+        return code not in (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.UNAUTHENTICATED,
+            grpc.StatusCode.PERMISSION_DENIED,
+            grpc.StatusCode.ALREADY_EXISTS,
+        )
+    status = getattr(error, "status_code", None)
+    return status is None or status >= 500
+
+
+def said(error: Exception | None) -> str:
+    """What an error of a node says, in one line."""
+    details: Any = getattr(error, "details", None)
+    text = str(details() if callable(details) else error)
+    return " ".join(text.split())[:300]
