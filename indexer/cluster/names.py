@@ -17,6 +17,9 @@ WORDS = "words"  # the sparse vectors of BM25
 LANGUAGE, COUNTRY, BRAND = "language", "country", "brand"  # normalised; a list of `within`, texts
 PRICE, IS_AD, BOARDS = "price", "is_ad", "boards"  # a float, a bool, a list of `signed` keys
 
+# In the metadata of a collection that is complete: the sha256 of its build's manifest.
+MANIFEST = "manifest"
+
 
 def collection(name: str, number: int, entity: str) -> str:
     """The collection of an entity type, of the build with that number."""
