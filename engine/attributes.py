@@ -45,6 +45,8 @@ _ALIASES = {
     "stock": "availability",
 }
 _NONE = np.zeros(0, np.int32)
+_OPERATORS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+_COMPARE = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
 _FLAGS = {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
 
 
@@ -95,7 +97,7 @@ class Attribute:
         """
         rows, given = self.entries.get(entity, (_NONE, _NONE))
         number = self.kind == "number"
-        met = self._compared(condition, given) if number else self._places(condition)[given]
+        met = self._compared(condition, given) if number else self.meeting(condition)[given]
         mask = np.zeros(n, bool)
         mask[rows[met]] = True
         return mask
@@ -139,8 +141,11 @@ class Attribute:
             self._nodes[depth] = (names, node_of)
         return self._nodes[depth]
 
-    def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
-        """Bool, which of the numbers meet a condition."""
+    def ranges(self, condition: Condition) -> list[dict[str, float]]:
+        """Of a number the ranges, by `lt`, `lte`, `gt` and `gte`, in one of which it must be.
+
+        Raises InputError if a value of the condition is none.
+        """
         try:
             read = _range if condition.op == "=" else _number
             ranges = [read(value) for value in condition.values]
@@ -154,10 +159,19 @@ class Attribute:
                 how=f"Its values go from {least:g} to {most:g}.",
             )
         if condition.op == "=":
-            within = [(given >= low) & ((given < high) | (given == low)) for low, high in ranges]
-            return np.logical_or.reduce(within)
-        compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
-        return compare[condition.op](given, ranges[0][0])
+            return [
+                {"gte": low, "lte": low} if low == high else {"gte": low, "lt": high}
+                for low, high in ranges
+            ]
+        return [{_OPERATORS[condition.op]: ranges[0][0]}]
+
+    def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
+        """Bool, which of the numbers meet a condition."""
+        met = np.zeros(len(given), bool)
+        for bounds in self.ranges(condition):
+            compared = [_COMPARE[op](given, bound) for op, bound in bounds.items()]
+            met |= np.logical_and.reduce(compared)
+        return met
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -172,8 +186,11 @@ class Attribute:
         numbers = np.concatenate([given for _, given in self.entries.values()])
         return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
 
-    def _places(self, condition: Condition) -> np.ndarray:
-        """Bool (v,): the values that a condition names."""
+    def meeting(self, condition: Condition) -> np.ndarray:
+        """Bool (v,): the values that a condition names.
+
+        Raises InputError if no item has one of them, or it compares what are no numbers.
+        """
         if condition.op != "=":
             raise InputError(
                 f"{self.name} has no numbers to compare.",

@@ -67,11 +67,13 @@ class SourceResult:
 
     Attributes:
         rows: int64 (m,) rows of the entity's table; scores: float32 (m,), cosines or BM25.
+        left_out: whether the cluster was not there to search, so that little or nothing is found.
     """
 
     entity: str
     rows: np.ndarray
     scores: np.ndarray
+    left_out: bool = False
 
 
 class Index(Protocol):

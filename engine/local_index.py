@@ -100,9 +100,9 @@ class LocalIndex:
         column = np.full(len(items), np.nan, np.float32)
         for entity in ITEM_ENTITIES:
             vectors, part = self._generation.spaces.get((entity, space)), items.part(entity)
-            if vectors is not None and part.start != part.stop:
+            if vectors is not None and query.vector is not None and part.start != part.stop:
                 rows = items.row[part]
-                found = vectors.take(rows) @ query.vector
+                found = vectors.cosines(rows, query.vector)
                 column[part] = np.where(vectors.present[rows], found, np.nan)
         return column
 

@@ -90,6 +90,8 @@ def retrieve(
 
     for at, result in enumerate(index.search(requests())):
         context.results[asked[at].name] = result
+        if result.left_out:
+            context.left_out.append(asked[at].name)
     for source in sources:
         if source.search is not None and _begins(source, query, context):
             allowed = index.allowed(filters, source.entity)

@@ -47,7 +47,7 @@ def similar_items(
     space = snapshot.generation.spaces.get((entity, "learned"))
     if space is None or not space.present[row]:
         return []
-    vector = np.array(space.vectors[row])
+    vector = space.take(np.array([row]))[0]
     hidden = snapshot.ruling.for_all(time.time()).hidden.get(entity) if snapshot.ruling else None
     allowed = None if hidden is None else ~hidden
     rows, scores = space.search(vector, k + 1, max(config.ef, k + 1), allowed)

@@ -24,6 +24,7 @@ from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
 from omnisearch.engine.ads.models import AdModels, load_models
 from omnisearch.engine.ads.running import AdsOfItems
 from omnisearch.engine.attributes import attribute_kinds
+from omnisearch.engine.cluster.index import ClusterIndex
 from omnisearch.engine.compounds import Compounds
 from omnisearch.engine.filters import OUT_OF_STOCK
 from omnisearch.engine.index import Index
@@ -84,6 +85,8 @@ class Snapshot:
     @cached_property
     def index(self) -> Index:
         """The indexes of the generation."""
+        if self.generation.segments[0].collections is not None:
+            return ClusterIndex(self.generation, self.kinds)
         return LocalIndex(self.generation, self.kinds)
 
     @cached_property

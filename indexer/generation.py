@@ -22,6 +22,9 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.reading import check_array, reading
+from omnisearch.indexer.cluster.config import cluster_config
+from omnisearch.indexer.cluster.nodes import Nodes
+from omnisearch.indexer.cluster.trips import Collections
 from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
 from omnisearch.indexer.parts.suggest import Entries
@@ -36,7 +39,8 @@ from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import check_backend, read_tokens
 from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index
 from omnisearch.indexer.parts.tokens_stacked import StackedTokens
-from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER
+from omnisearch.indexer.parts.vectors import SegmentSpace
 from omnisearch.indexer.parts.vectors_stacked import StackedSpace
 from omnisearch.indexer.parts.words import Texts, stacked_texts
 from omnisearch.indexer.segment import GENERATION, Segment, described, open_segment
@@ -44,6 +48,7 @@ from omnisearch.indexer.segment import GENERATION, Segment, described, open_segm
 DEAD_FILE = "dead.safetensors"
 Dead = dict[tuple[int, str], np.ndarray]
 ENCODER = "encoder"  # the query encoder of these vectors, kept with them
+QDRANT = "qdrant"  # the backend of a build that is searched in a cluster
 _OF_SPACES = (".npy", ".hnsw")  # the ends of their files' names
 _OPEN_TRIES = 3
 
@@ -73,7 +78,7 @@ class Generation:
     checkpoint_name: str
     manifest: dict[str, Any]
     segments: tuple[Segment, ...]
-    spaces: dict[tuple[str, str], Space | StackedSpace]
+    spaces: dict[tuple[str, str], SegmentSpace | StackedSpace]
     tokens: dict[str, TokenIndex]
     texts: dict[str, Texts]
     tables: dict[str, ItemTable]
@@ -182,16 +187,23 @@ def _open(
     no_encoder: bool,
     no_suggestions: bool,
 ) -> Generation:
-    def unread(name: str) -> bool:
+    def unread(name: str, remote: bool) -> bool:
         if name.startswith(f"{ENCODER}/"):
             return no_encoder
         if name.startswith(f"{SUGGESTIONS}/"):
             return no_suggestions
+        if remote and is_remote(name):
+            return True
         return no_spaces and Path(name).suffix in _OF_SPACES
 
-    read = partial(verified, unread=unread) if verify else read_manifest
+    def read(folder: Path) -> dict[str, Any]:
+        says = read_manifest(folder, GENERATION)
+        if not verify:
+            return says
+        return verified(folder, GENERATION, partial(unread, remote=says.get("backend") == QDRANT))
+
     folder = folder_of(workspace, number)
-    manifest = read(folder, GENERATION)
+    manifest = read(folder)
     with reading("The manifest", folder / GENERATION.manifest, GENERATION.mend):
         described(manifest)
     known = {segment.number: segment for segment in like.segments} if like else {}
@@ -204,13 +216,33 @@ def _open(
             if each in known and known[each].manifest == says:
                 segments.append(known[each])
                 continue
-            says = read(where, GENERATION)
-        segments.append(open_segment(where, says, not no_spaces, not no_suggestions))
+            says = read(where)
+        there = None
+        if says.get("backend") == QDRANT and not no_spaces:
+            there = Collections(_nodes(workspace, like), each)
+        segments.append(open_segment(where, says, not no_spaces, not no_suggestions, there))
     queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
         dead = read_dead(folder, segments)
         return _stacked(number, manifest, tuple(segments), dead, backend, queries)
+
+
+def is_remote(name: str) -> bool:
+    """Whether a file of a build is not read where a cluster has what is in it."""
+    path = Path(name)
+    if path.parent.name == TANTIVY_FOLDER:
+        return True
+    return path.suffix in _OF_SPACES and not path.stem.endswith("-present")
+
+
+def _nodes(workspace: Workspace, like: Generation | None) -> Nodes:
+    """The nodes of the workspace's cluster; those of `like`, if they are the same."""
+    config = cluster_config(workspace)
+    for segment in like.segments if like else ():
+        if segment.collections is not None and segment.collections.nodes.config == config:
+            return segment.collections.nodes
+    return Nodes(config)
 
 
 def _queries(folder: Path, manifest: dict[str, Any], like: Generation | None) -> Entries:
@@ -260,7 +292,7 @@ def _stacked(
     for entity, parts in having.items():
         gone = [dead[each.number, entity] for each in parts]
         own = [each.tables[entity] for each in parts]
-        if len(parts) == 1 and not len(gone[0]):
+        if len(parts) == 1 and not len(gone[0]) and parts[0].collections is None:
             layouts[entity], tables[entity] = None, own[0]
         else:
             layout = layout_of([table.ids for table in own], gone)
@@ -322,8 +354,8 @@ def lines_of(parts: list[Segment], entity: str, layout: Layout | None) -> list[s
 
 def _spaces_of(
     having: dict[str, list[Segment]], layouts: dict[str, Layout | None]
-) -> dict[tuple[str, str], Space | StackedSpace]:
-    spaces: dict[tuple[str, str], Space | StackedSpace] = {}
+) -> dict[tuple[str, str], SegmentSpace | StackedSpace]:
+    spaces: dict[tuple[str, str], SegmentSpace | StackedSpace] = {}
     for entity, parts in having.items():
         dims = {
             name: space.dim

@@ -15,13 +15,16 @@ from omnisearch.data.workspace.artefacts import Kind
 from omnisearch.data.workspace.paths import check_name
 from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.encoders.no_encoder import NONE
+from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
+from omnisearch.indexer.cluster.trips import Collections
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling, open_spelled, open_spelling
 from omnisearch.indexer.parts.suggest_open import SuggestedItems, open_suggested
 from omnisearch.indexer.parts.table import ItemTable, open_table
 from omnisearch.indexer.parts.terms import TermsOf, open_terms
+from omnisearch.indexer.parts.token_index import SegmentTokens
 from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex
-from omnisearch.indexer.parts.vectors import Space, open_space
+from omnisearch.indexer.parts.vectors import SegmentSpace, Space, open_present, open_space
 from omnisearch.indexer.parts.words import Texts, Words, open_texts
 
 GENERATION = Kind(
@@ -62,21 +65,23 @@ class Segment:
         tables, tokens, terms, texts, spaces: as of a `Generation`, with places instead of rows.
         spelled: the words of each item for `spelling`.
         suggested: what its items give to suggestions; None if that was left out.
+        collections: those of the cluster that has its spaces and tokens; None if files have them.
     """
 
     number: int
     folder: Path
     manifest: dict[str, Any]
     tables: dict[str, ItemTable]
-    tokens: dict[str, TantivyIndex]
+    tokens: dict[str, SegmentTokens]
     terms: dict[str, TermsOf]
     texts: dict[str, Texts]
     spelled: dict[str, Words]
-    spaces: dict[tuple[str, str], Space]
+    spaces: dict[tuple[str, str], SegmentSpace]
     spelling: Spelling
     suggested: SuggestedItems | None
+    collections: Collections | None = None
 
-    def space(self, entity: str, name: str, dim: int) -> Space:
+    def space(self, entity: str, name: str, dim: int) -> SegmentSpace:
         """One of its spaces, or one without any vector."""
         rows = len(self.tables[entity])
         nothing = np.broadcast_to(np.float32(0), (rows, dim))
@@ -84,11 +89,16 @@ class Segment:
 
 
 def open_segment(
-    folder: Path, manifest: dict[str, Any], spaces: bool = True, suggestions: bool = True
+    folder: Path,
+    manifest: dict[str, Any],
+    spaces: bool = True,
+    suggestions: bool = True,
+    collections: Collections | None = None,
 ) -> Segment:
     """Open the segment in a generation's folder, whose files were compared with its manifest.
 
     Without `spaces`, what is searched by vectors is left out; without `suggestions`, these are.
+    With `collections`, vectors and words are searched there and not in files.
 
     Raises:
         Corrupt: a file is not what the manifest says.
@@ -105,25 +115,38 @@ def open_segment(
             )
     spelling = open_spelling(folder)
     words = len(spelling.vocabularies[0].ends)
+    terms = {entity: open_terms(folder / entity, rows[entity]) for entity in items}
+
+    def tokens_of(entity: str) -> SegmentTokens:
+        if collections is not None:
+            return RemoteTokens(collections, entity, terms[entity])
+        return TantivyIndex(folder / entity, rows[entity])
+
+    def space_of(entity: str, name: str, expected: Expected) -> SegmentSpace:
+        if collections is not None:
+            present = open_present(folder / entity, name, expected)
+            return RemoteSpace(collections, entity, name, expected.dim, present)
+        graph = f"{entity}/{name}.hnsw" in manifest["files"]
+        return open_space(folder / entity, name, expected, graph)
+
     return Segment(
         number=manifest["number"],
         folder=folder,
         manifest=manifest,
         tables=tables,
-        tokens={entity: TantivyIndex(folder / entity, rows[entity]) for entity in items},
-        terms={entity: open_terms(folder / entity, rows[entity]) for entity in items},
+        tokens={entity: tokens_of(entity) for entity in items},
+        terms=terms,
         texts={entity: open_texts(folder / entity, rows[entity]) for entity in items},
         spelled={entity: open_spelled(folder / entity, rows[entity], words) for entity in items},
         spaces={
-            (entity, space): open_space(
-                folder / entity, space, expected, f"{entity}/{space}.hnsw" in manifest["files"]
-            )
+            (entity, space): space_of(entity, space, expected)
             for (entity, space), expected in (graphs.items() if spaces else ())
         },
         spelling=spelling,
         suggested=open_suggested(folder, {entity: rows[entity] for entity in items})
         if suggestions
         else None,
+        collections=collections,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -73,14 +74,37 @@ class Nodes:
                 if not _of_the_node(error):
                     raise
                 last = error
-                with self._lock:
-                    self.failures += 1
-                    self._avoided[at] = time.monotonic() + _AVOIDED
+                self._failed(at)
         raise Unreachable(
             f"No node of the cluster answered ({said(last)}).",
             where=", ".join(self.config.nodes),
             how="Check that the nodes run, and `[cluster] urls` and `timeout`.",
         ) from last
+
+    def together(self, calls: Sequence[Callable[[QdrantClient], Any]]) -> list[Any]:
+        """What each call's future gives, all begun at once on one node; what this one does not
+        answer, another is asked.
+
+        Raises:
+            Unreachable: neither did.
+        """
+        at = self._order()[0]
+        begun = [call(self.clients[at]) for call in calls]
+        answers = []
+        for call, future in zip(calls, begun, strict=True):
+            try:
+                answers.append(future.result())
+            except _failures() as error:
+                if not _of_the_node(error):
+                    raise
+                self._failed(at)
+                answers.append(self.ask(partial(_result, call)))
+        return answers
+
+    def _failed(self, at: int) -> None:
+        with self._lock:
+            self.failures += 1
+            self._avoided[at] = time.monotonic() + _AVOIDED
 
     def _order(self) -> list[int]:
         """The nodes, beginning with the one whose turn it is; those that failed lately last."""
@@ -96,6 +120,10 @@ class Nodes:
         """Close all connections."""
         for client in self.clients:
             client.close()
+
+
+def _result(call: Callable[[QdrantClient], Any], client: QdrantClient) -> Any:
+    return call(client).result()
 
 
 def _failures() -> tuple[type[Exception], ...]:

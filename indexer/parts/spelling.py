@@ -191,7 +191,8 @@ class Spelling:
 
     def _searched(self, word: str) -> bool:
         """Whether the word finds an item, by its own texts or by what searchers typed for it."""
-        return any(len(index.search(query_tokens(word), 1)[0]) for index in self.indexes)
+        terms = query_tokens(word)
+        return any(index.frequency(term) for index in self.indexes for term in terms)
 
     def _knows(self, word: str) -> bool:
         return self._has(tokens(word))

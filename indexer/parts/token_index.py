@@ -105,6 +105,25 @@ class TokenIndex(Protocol):
         """
         ...
 
+    def frequency(self, term: str) -> int:
+        """How many rows have a term."""
+        ...
+
+
+class SegmentTokens(TokenIndex, Protocol):
+    """The token index of one segment."""
+
+    def search(
+        self,
+        terms: Terms,
+        k: int,
+        allowed: np.ndarray | None = None,
+        among: Statistics | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As of a `TokenIndex`; `among` has the rows and frequencies of a whole of which this is a
+        part, so that terms count as they do there."""
+        ...
+
 
 def empty_result() -> tuple[np.ndarray, np.ndarray]:
     """No rows and no scores."""

@@ -52,8 +52,7 @@ class RankBM25Index:
         if self._bm25 is None or not terms or k <= 0:
             return empty_result()
         scores = np.zeros(self._rows)
-        known, stems = self._bm25.frequency, self._stems
-        among = Statistics(self._rows, lambda t: known.get(t, len(stems.get(t, ()))))
+        stems, among = self._stems, Statistics(self._rows, self.frequency)
         weights = weights_of(terms, among)
         found = {}
         for term, weight in weights.items():
@@ -68,3 +67,8 @@ class RankBM25Index:
         rows = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
         best = rows[np.lexsort((rows, -scores[rows]))][:k]
         return best.astype(np.int64), scores[best].astype(np.float32)
+
+    def frequency(self, term: str) -> int:
+        """How many rows have a term."""
+        words = {} if self._bm25 is None else self._bm25.frequency
+        return words.get(term, len(self._stems.get(term, ())))

@@ -14,6 +14,7 @@ from omnisearch.indexer.parts.terms import TermsOf
 from omnisearch.indexer.parts.token_index import (
     K1,
     B,
+    SegmentTokens,
     Statistics,
     Terms,
     empty_result,
@@ -22,17 +23,25 @@ from omnisearch.indexer.parts.token_index import (
     stems_of,
     weights_of,
 )
-from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex
 
 # A segment's own order differs a little from that of all items: so many more of it are scored.
 _MORE = 32
 
 
+def scored(k: int) -> int:
+    """How many items of a segment are scored for the k best of all."""
+    return k + k // 2 + _MORE
+
+
 class StackedTokens:
-    """A `TokenIndex` over segments: each finds candidates, all are scored alike."""
+    """A `TokenIndex` over segments: each finds candidates, all are scored alike.
+
+    Attributes:
+        among: the statistics of all items that count.
+    """
 
     def __init__(
-        self, indexes: Sequence[TantivyIndex], terms: Sequence[TermsOf], layout: Layout
+        self, indexes: Sequence[SegmentTokens], terms: Sequence[TermsOf], layout: Layout
     ) -> None:
         self._indexes, self._terms, self._layout = indexes, terms, layout
         self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
@@ -47,10 +56,14 @@ class StackedTokens:
         average = words / max(len(layout), 1)
         # What a term's frequency in an item is added to: it grows with the item's length.
         self._norms = [K1 * (1 - B + B * part.coded() / max(average, 1e-9)) for part in terms]
-        self.frequency = lru_cache(maxsize=65_536)(self._frequency)
-        self._among = Statistics(len(layout), self.frequency)
+        self._frequency = lru_cache(maxsize=65_536)(self._counted)
+        self.among = Statistics(len(layout), self._frequency)
 
-    def _frequency(self, term: str) -> int:
+    def frequency(self, term: str) -> int:
+        """How many items that count have a term."""
+        return self._frequency(term)
+
+    def _counted(self, term: str) -> int:
         """How many items that count have a term."""
         every = sum(index.frequency(term) for index in self._indexes)
         key = term_keys([term])[0]
@@ -60,16 +73,29 @@ class StackedTokens:
         return every
 
     def search(
-        self, terms: Terms, k: int, allowed: np.ndarray | None = None
+        self,
+        terms: Terms,
+        k: int,
+        allowed: np.ndarray | None = None,
+        first: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `TokenIndex.search`."""
+        """See `TokenIndex.search`.
+
+        Args:
+            first: int64 (m,), places of the first segment that somebody found there already.
+        """
         k = min(k, len(self._layout))
         if not terms or k <= 0:
             return empty_result()
-        weights = weights_of(terms, self._among)
+        weights = weights_of(terms, self.among)
         if not weights:
             return empty_result()
-        found = [self._in(at, terms, weights, k, allowed) for at in range(len(self._indexes))]
+        above = range(0 if first is None else 1, len(self._indexes))
+        found = [self._in(at, terms, weights, k, allowed) for at in above]
+        if first is not None:
+            places = first[self._layout.rows[0][first] >= 0]
+            scores = self._scores(0, places, terms, weights)
+            found.append((self._layout.rows[0][places], scores))
         rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
@@ -83,7 +109,7 @@ class StackedTokens:
         allowed: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The rows of one segment that may be among the best, and their scores."""
-        places = self._places(at, terms, k + k // 2 + _MORE, allowed)
+        places = self._places(at, terms, scored(k), allowed)
         return self._layout.rows[at][places], self._scores(at, places, terms, weights)
 
     def _places(self, at: int, terms: Terms, depth: int, allowed: np.ndarray | None) -> np.ndarray:
@@ -91,11 +117,11 @@ class StackedTokens:
         if allowed is None:
             # Asking for a few more is cheaper than a filter.
             wanted = depth + min(len(self._dead[at]), depth)
-            places, _ = index.search(terms, wanted, None, self._among)
+            places, _ = index.search(terms, wanted, None, self.among)
             alive = places[row_of[places] >= 0]
             if len(alive) >= depth or len(places) < wanted:
                 return alive[:depth]
-        return index.search(terms, depth, self._layout.alive(at, allowed), self._among)[0]
+        return index.search(terms, depth, self._layout.alive(at, allowed), self.among)[0]
 
     def _scores(
         self, at: int, places: np.ndarray, terms: Terms, weights: dict[str, float]
@@ -106,7 +132,7 @@ class StackedTokens:
         norm, found = self._norms[at][places], {}
         for (term, weight), key in zip(weights.items(), term_keys(list(weights)), strict=True):
             times = np.bincount(item[keys == key], minlength=len(places))
-            there = self._among.frequency(term)
+            there = self.among.frequency(term)
             if term.startswith(STEM):
                 found[term] = (times > 0) * stem_score(weight, len(self._layout), there)
             else:

@@ -101,8 +101,7 @@ class TantivyIndex:
         allowed: np.ndarray | None = None,
         among: Statistics | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `TokenIndex.search`; `among` has the rows and frequencies of a whole of which this is
-        a part, so that terms count as they do there."""
+        """See `SegmentTokens.search`."""
         k = min(k, self._rows)
         if not terms or k <= 0:
             return empty_result()

@@ -6,6 +6,7 @@ Of nearly equal vectors the graph holds one (`parts.equal`).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import hnswlib
 import numpy as np
@@ -22,6 +23,31 @@ EXACT_SHARE = 0.2
 EXACT_ROWS = 4_000
 
 _GATHER_AT_ONCE = 4096
+
+
+class SegmentSpace(Protocol):
+    """One space of one segment: a `Space`, or one that is elsewhere."""
+
+    present: np.ndarray
+    count: int
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def vectors(self) -> Any: ...
+
+    def take(self, rows: np.ndarray) -> np.ndarray: ...
+
+    def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray: ...
+
+    def search(
+        self, query: np.ndarray, k: int, ef: int = 150, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def exact(
+        self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Space:
@@ -127,6 +153,11 @@ class Space:
         """The vectors of rows int64 (m,), float32 (m, d)."""
         return np.take(self._plain, rows, axis=0)
 
+    def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """float32 (m,): exact cosines of rows int64 (m,) with a query; 0 where there is none."""
+        found: np.ndarray = self.take(rows) @ query
+        return found
+
     def exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -158,8 +189,7 @@ def open_space(folder: Path, name: str, expected: Expected, graph: bool = True) 
     path = folder / f"{name}.npy"
     with reading("The file of vectors", path, REBUILD):
         vectors = load_array(path, np.float32, (expected.rows, expected.dim))
-        present_path = folder / f"{name}-present.npy"
-        present = np.array(load_array(present_path, bool, (expected.rows,)))
+        present = _present(folder, name, expected)
         check_units(np.asarray(vectors), present)
     path = folder / f"{name}-groups.npy"
     with reading("The file of groups", path, REBUILD):
@@ -175,6 +205,20 @@ def open_space(folder: Path, name: str, expected: Expected, graph: bool = True) 
     with reading("The HNSW file", path, REBUILD):
         index.load_index(str(path), max_elements=count)
     return Space(vectors, present, index, groups)
+
+
+def open_present(folder: Path, name: str, expected: Expected) -> np.ndarray:
+    """bool (n,): the rows that have a vector in the space `name`, of which other files are not
+    read. Raises Corrupt like `open_space`."""
+    with reading("The file of vectors", folder / f"{name}-present.npy", REBUILD):
+        present = _present(folder, name, expected)
+        if (present.view(np.uint8) > 1).any():
+            raise ValueError("a value of the presence column is neither true nor false")
+        return present
+
+
+def _present(folder: Path, name: str, expected: Expected) -> np.ndarray:
+    return np.array(load_array(folder / f"{name}-present.npy", bool, (expected.rows,)))
 
 
 def check_units(vectors: np.ndarray, present: np.ndarray) -> None:

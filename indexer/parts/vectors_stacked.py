@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from omnisearch.indexer.parts.layout import Layout
-from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors import SegmentSpace
 
 
 class StackedVectors:
     """The vectors by row, as an array (n, d) that is read in parts; not copied."""
 
-    def __init__(self, spaces: Sequence[Space], layout: Layout) -> None:
+    def __init__(self, spaces: Sequence[SegmentSpace], layout: Layout) -> None:
         self._spaces, self._layout = spaces, layout
         self.shape, self.dtype = (len(layout), spaces[0].dim), np.dtype(np.float32)
 
@@ -42,7 +42,7 @@ class StackedSpace:
     Attributes: as of `Space`.
     """
 
-    def __init__(self, spaces: Sequence[Space], layout: Layout) -> None:
+    def __init__(self, spaces: Sequence[SegmentSpace], layout: Layout) -> None:
         self._spaces, self._layout = spaces, layout
         self.vectors = StackedVectors(spaces, layout)
         self.present = layout.gathered([space.present for space in spaces])
@@ -60,11 +60,33 @@ class StackedSpace:
         """The vectors of rows int64 (m,), float32 (m, d)."""
         return self.vectors.take(rows)
 
+    def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """See `Space.cosines`."""
+        found = np.empty(len(rows), np.float32)
+        for segment, which, places in self._layout.split(rows):
+            found[which] = self._spaces[segment].cosines(places, query)
+        return found
+
     def search(
         self, query: np.ndarray, k: int, ef: int = 150, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Space.search`."""
         return _first([self._in(at, query, k, ef, allowed) for at in range(len(self._spaces))], k)
+
+    def search_above(
+        self,
+        first: tuple[np.ndarray, np.ndarray],
+        query: np.ndarray,
+        k: int,
+        ef: int,
+        allowed: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Like `search`, with what was found in the first segment: places and scores."""
+        places, scores = first
+        rows = self._layout.rows[0][places]
+        alive = rows >= 0
+        above = [self._in(at, query, k, ef, allowed) for at in range(1, len(self._spaces))]
+        return _first([(rows[alive], scores[alive]), *above], k)
 
     def exact(
         self, query: np.ndarray, k: int, allowed: np.ndarray | None = None

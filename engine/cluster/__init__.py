@@ -1,0 +1,1 @@
+"""Searching a generation whose build is in a Qdrant cluster (`indexer.cluster`)."""

@@ -1,0 +1,162 @@
+"""The index of a generation whose build is in a cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.engine.cluster.conditions import Conditions
+from omnisearch.engine.filters import Filters
+from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
+from omnisearch.engine.local_index import LocalIndex
+from omnisearch.engine.query import Query
+from omnisearch.indexer.cluster.nodes import Unreachable
+from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens, in_order
+from omnisearch.indexer.cluster.trips import Asked, Ranked
+from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.token_index import empty_result
+from omnisearch.indexer.parts.tokens_stacked import StackedTokens, scored
+from omnisearch.indexer.parts.vectors import EXACT_ROWS
+from omnisearch.indexer.parts.vectors_stacked import StackedSpace
+
+
+class ClusterIndex(LocalIndex):
+    """`engine.index.Index` over a generation whose build is in a cluster.
+
+    A search makes two round trips: for the rankings of all sources, and for the exact cosines of
+    what they found. What lies above the build is searched here, and so are the columns.
+    """
+
+    def __init__(self, generation: Generation, kinds: Mapping[str, str] | None = None) -> None:
+        super().__init__(generation, kinds)
+        self._build = generation.segments[0]
+        assert self._build.collections is not None
+        self._collections = self._build.collections
+        self._conditions = {
+            entity: Conditions(self.attributes, self._build.tables[entity].attributes)
+            for entity in ITEM_ENTITIES
+        }
+        self._last = threading.local()
+
+    def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
+        wanted = list(requests)
+        asked = [self._asked(each) for each in wanted]
+        try:
+            found = iter(self._collections.ranked([each for each in asked if each is not None]))
+        except Unreachable:
+            for request in wanted:
+                yield replace(self._joined(request, empty_result()), left_out=True)
+            return
+        for request, there in zip(wanted, asked, strict=True):
+            yield self._joined(request, empty_result() if there is None else next(found))
+
+    def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
+        last = getattr(self._last, "of", None)
+        if last is None or last[0] is not items or last[1] is not query.vector:
+            # All spaces in one trip: whoever asks for one asks for the others next.
+            self._last.of = (items, query.vector, self._cosines(query, items))
+        columns: dict[str, np.ndarray] = self._last.of[2]
+        return columns.get(space, np.full(len(items), np.nan, np.float32))
+
+    def _asked(self, request: SourceRequest) -> Asked | None:
+        """What to ask the cluster for a request; None if nothing can be found there."""
+        entity, depth = request.entity, request.depth
+        allowed = self.allowed(request.filters, entity)
+        if not depth or (allowed is not None and not allowed.any()):
+            return None
+        found = self._plain(request, depth + self._in_vain(entity, depth, request.hidden))
+        if found is None or entity not in self._conditions:
+            return found
+        within = None
+        if request.filters is not None and request.filters != Filters():
+            within = self._conditions[entity].of(request.filters)
+        few = allowed is not None and int(np.count_nonzero(allowed)) <= EXACT_ROWS
+        return replace(found, within=within, exact=few and request.space != TOKENS)
+
+    def _plain(self, request: SourceRequest, depth: int) -> Asked | None:
+        """What to ask without filters."""
+        entity = request.entity
+        if request.space == TOKENS:
+            tokens = self._build.tokens.get(entity)
+            every = self._generation.tokens.get(entity)
+            if not isinstance(tokens, RemoteTokens) or not isinstance(every, StackedTokens):
+                return None
+            return tokens.asked(request.query.terms, scored(depth), every.among)
+        space, vector = self._build.spaces.get((entity, request.space)), request.query.vector
+        if not isinstance(space, RemoteSpace) or vector is None or not space.count:
+            return None
+        depth = min(depth, space.count)
+        return Asked(entity, request.space, vector, depth, max(request.ef, depth))
+
+    def _in_vain(self, entity: str, depth: int, hidden: np.ndarray | None) -> int:
+        """How many more to ask for, since some that are found no longer count or are hidden."""
+        layout = self._generation.tables[entity].layout
+        assert layout is not None
+        gone = int(np.count_nonzero(layout.rows[0] < 0))
+        gone += 0 if hidden is None else int(np.count_nonzero(hidden))
+        return min(gone, depth)
+
+    def _joined(self, request: SourceRequest, first: Ranked) -> SourceResult:
+        """What the cluster found and what lies above the build, best first."""
+        entity, query, depth = request.entity, request.query, request.depth
+        allowed, hidden = self.allowed(request.filters, entity), request.hidden
+        if hidden is not None:
+            allowed = ~hidden if allowed is None else allowed & ~hidden
+        layout = self._generation.tables[entity].layout
+        assert layout is not None
+        places, scores = first
+        kept = layout.rows[0][places] >= 0
+        if allowed is not None:
+            kept &= allowed[layout.rows[0][places]]
+        places, scores = places[kept], scores[kept]
+        rows, found = empty_result()
+        if request.space == TOKENS:
+            tokens = self._generation.tokens.get(entity)
+            if isinstance(tokens, StackedTokens):
+                rows, found = tokens.search(query.terms, depth, allowed, first=places)
+        else:
+            space = self._generation.spaces.get((entity, request.space))
+            if isinstance(space, StackedSpace) and query.vector is not None:
+                ef = max(request.ef, depth)
+                above = (places, scores), query.vector, depth, ef, allowed
+                rows, found = space.search_above(*above)
+        return SourceResult(entity, np.asarray(rows, np.int64), np.asarray(found, np.float32))
+
+    def _cosines(self, query: Query, items: Items) -> dict[str, np.ndarray]:
+        """Space → float32 (n,) cosines, NaN where an item has no such vector."""
+        columns: dict[str, np.ndarray] = {}
+        asked: list[Asked] = []
+        wheres: list[tuple[str, np.ndarray, np.ndarray]] = []
+        for (entity, name), stacked in self._generation.spaces.items():
+            if entity not in ITEM_ENTITIES or query.vector is None:
+                continue
+            column = columns.setdefault(name, np.full(len(items), np.nan, np.float32))
+            part = items.part(entity)
+            rows = items.row[part]
+            for segment, which, places in self._split(entity, rows):
+                space = segment.space(entity, name, stacked.dim)
+                there = space.present[places]
+                which, places = part.start + which[there], places[there]
+                if isinstance(space, RemoteSpace) and len(places):
+                    asked.append(space.asked_cosines(places, query.vector))
+                    wheres.append((name, which, places))
+                else:
+                    column[which] = space.cosines(places, query.vector)
+        for (name, which, places), found in zip(
+            wheres, self._collections.ranked(asked), strict=True
+        ):
+            columns[name][which] = in_order(places, found)
+        return columns
+
+    def _split(self, entity: str, rows: np.ndarray) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """The segments that have some of the rows, which of these, and their places there."""
+        layout = self._generation.tables[entity].layout
+        assert layout is not None
+        having = [each for each in self._generation.segments if entity in each.tables]
+        for segment, which, places in layout.split(rows):
+            yield having[segment], which, places
