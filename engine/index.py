@@ -77,7 +77,13 @@ class SourceResult:
 
 
 class Index(Protocol):
-    """One published state of the indexes, here or in a cluster. Safe for several threads."""
+    """One published state of the indexes, here or in a cluster. Safe for several threads.
+
+    Attributes:
+        one_trip: whether all requests of a `search` cost about as much time as one.
+    """
+
+    one_trip: bool
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
         """One result per request, in order.

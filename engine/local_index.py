@@ -28,6 +28,8 @@ Masks = dict[str, np.ndarray | None]
 class LocalIndex:
     """`engine.index.Index` over a generation."""
 
+    one_trip = False
+
     def __init__(self, generation: Generation, kinds: Mapping[str, str] | None = None) -> None:
         self._generation, self._tables = generation, generation.tables
         self.attributes = Attributes(generation.tables, kinds)

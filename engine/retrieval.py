@@ -67,6 +67,7 @@ def retrieve(
     context: SearchContext,
     acting: Acting | None = None,
     also: Mapping[str, SourceResult] | None = None,
+    beside: Sequence[Source] = (),
 ) -> Candidates:
     """The merged candidates of the sources, without those that the context does not let begin.
 
@@ -74,6 +75,7 @@ def retrieve(
     is as deep as any other. Sources whose results the context already has are not searched again.
     Items that the acting rules hide are not returned, and those that they pin are among the
     candidates if filters allow them. The results in `also` are merged as those of a source are.
+    Those of the sources `beside` are left in the context for whoever asks for them later.
     """
     index, hidden = snapshot.index, _hidden(acting)
     asked: list[Source] = []
@@ -87,6 +89,10 @@ def retrieve(
                     *(source.entity, source.space, query, depth, config.ef, filters),
                     hidden.get(source.entity),
                 )
+        for source in beside:
+            if source.name not in context.results and query.vector is not None:
+                asked.append(source)
+                yield request_of(source, query, config)
 
     for at, result in enumerate(index.search(requests())):
         context.results[asked[at].name] = result
@@ -103,6 +109,11 @@ def retrieve(
     context.retrieved = True
     found = {s.name: context.results[s.name] for s in sources if s.name in context.results}
     return merge(found | dict(also or {}) | _pinned(index, filters, acting, hidden))
+
+
+def request_of(source: Source, query: Query, config: EngineConfig) -> SourceRequest:
+    """What a source is asked without filters and rules."""
+    return SourceRequest(source.entity, source.space, query, config.depth(source), config.ef)
 
 
 def pinned_alone(index: Index, filters: Filters | None, acting: Acting | None) -> Candidates:

@@ -21,7 +21,7 @@ from omnisearch.engine.facets import Facet, facet_names, facets_of
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
-from omnisearch.engine.index import Items, SourceRequest, SourceResult
+from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.matching import Rows, meeting, size, with_all_words
 from omnisearch.engine.placing import placed, shares_of
 from omnisearch.engine.query import Query
@@ -35,7 +35,13 @@ from omnisearch.engine.ranking import (
 )
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
-from omnisearch.engine.retrieval import needs_vector, pinned_alone, retrieve, sources_in
+from omnisearch.engine.retrieval import (
+    needs_vector,
+    pinned_alone,
+    request_of,
+    retrieve,
+    sources_in,
+)
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
@@ -112,7 +118,7 @@ class Searcher:
         stages.lap("matching")
         ranking, near = self._rank(
             *(read, chosen, filters, page * k, context, stages, acting, sort, first),
-            campaigns=True,
+            shown=True,
             country=user_country,
         )
         notes = list(read.notes)
@@ -194,12 +200,11 @@ class Searcher:
         """At most `most` queries near this one; none without its vector or time left."""
         if query.vector is None or not most:
             return []
-        if context is not None and not context.may_begin(RELATED.name):
-            return []
-        request = SourceRequest(
-            RELATED.entity, RELATED.space, query, self.config.depth(RELATED), self.config.ef
-        )
-        (found,) = self.snapshot.index.search((request,))
+        found = None if context is None else context.results.get(RELATED.name)
+        if found is None:
+            if context is not None and not context.may_begin(RELATED.name):
+                return []
+            (found,) = self.snapshot.index.search((request_of(RELATED, query, self.config),))
         if not len(found.rows):
             return []
         ids = self.snapshot.generation.tables["query"].ids
@@ -230,24 +235,28 @@ class Searcher:
         acting: Acting | None,
         sort: str | None = None,
         matches: Mapping[str, SourceResult] | None = None,
-        campaigns: bool = False,
+        shown: bool = False,
         country: str | None = None,
     ) -> tuple[Ranking, float | None]:
         """The ranking, and where nothing fits the query the highest cosine of any item.
 
         Args:
             matches: the `sorted_matches`, if the results are sorted.
-            campaigns: whether their ads may be among the results. country: of the user.
+            shown: whether this is for a page, with the ads of campaigns and what stands beside.
+            country: of the user.
         """
         snapshot, config = self.snapshot, self.config
         sources = sources_in(snapshot, system)
         blends = system.order == "full" and sort is None
         ads, also = None, dict(matches or {})
-        if blends and campaigns:
+        if blends and shown:
             ads = find_ads(snapshot, query, config, filters, acting, country, context)
             also |= ads.results if ads else {}
             stages.lap("ads")
-        candidates = retrieve(snapshot, query, sources, config, filters, context, acting, also)
+        beside = (RELATED,) if shown and config.related and snapshot.index.one_trip else ()
+        candidates = retrieve(
+            *(snapshot, query, sources, config, filters, context, acting, also, beside)
+        )
         floor, near = snapshot.generation.floor, None
         by_meaning = any(source.space == LEARNED for source in sources)
         if floor is not None and query.vector is not None and by_meaning and not context.left_out:

@@ -32,6 +32,8 @@ class ClusterIndex(LocalIndex):
     what they found. What lies above the build is searched here, and so are the columns.
     """
 
+    one_trip = True
+
     def __init__(self, generation: Generation, kinds: Mapping[str, str] | None = None) -> None:
         super().__init__(generation, kinds)
         self._build = generation.segments[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -38,7 +37,7 @@ class Nodes:
                 how="Set it to the nodes' addresses, such as 'http://127.0.0.1:6333'.",
             )
         try:
-            from qdrant_client import QdrantClient
+            from qdrant_client import QdrantClient, grpc
         except ImportError as error:
             raise InputError(
                 "A cluster needs the package qdrant-client.",
@@ -48,7 +47,7 @@ class Nodes:
         self.clients: list[QdrantClient] = [
             QdrantClient(
                 url=url,
-                grpc_port=int(urlsplit(url).port or 0) + 1,
+                grpc_port=_grpc_port(url),
                 prefer_grpc=True,
                 api_key=config.api_key or None,
                 timeout=int(config.load_timeout) or 1,
@@ -56,6 +55,8 @@ class Nodes:
             )
             for url in config.nodes
         ]
+        # For searches: the client's own calls wait for each other.
+        self._points = [grpc.PointsStub(_channel(url)) for url in config.nodes]
         self._lock, self._next = threading.Lock(), 0
         self._avoided = [0.0] * len(self.clients)
         self.failures = 0  # calls that a node did not answer
@@ -75,31 +76,50 @@ class Nodes:
                     raise
                 last = error
                 self._failed(at)
-        raise Unreachable(
+        raise self._unreachable(last) from last
+
+    def together(self, method: str, requests: Sequence[Any]) -> list[Any]:
+        """The answers of the points service to requests, all sent at once to one node; what this
+        one does not answer in `[cluster] timeout`, another is asked.
+
+        Args:
+            method: such as 'QueryBatch'.
+
+        Raises:
+            Unreachable: neither answered.
+        """
+        import grpc
+
+        headers = (("api-key", self.config.api_key),) if self.config.api_key else ()
+        answers: dict[int, Any] = {}
+        last: Exception | None = None
+        for at in self._order()[:_TRIES]:
+            call = getattr(self._points[at], method)
+            given = {"timeout": self.config.timeout, "metadata": headers}
+            left = [number for number in range(len(requests)) if number not in answers]
+            waiting = {number: call.future(requests[number], **given) for number in left[:-1]}
+            # A future has a thread of its own: the last is called in this one.
+            for number in reversed(left):
+                try:
+                    if number in waiting:
+                        answers[number] = waiting[number].result()
+                    else:
+                        answers[number] = call(requests[number], **given)
+                except grpc.RpcError as error:
+                    if not _of_the_node(error):
+                        raise
+                    last = error
+            if len(answers) == len(requests):
+                return [answers[number] for number in range(len(requests))]
+            self._failed(at)
+        raise self._unreachable(last) from last
+
+    def _unreachable(self, last: Exception | None) -> Unreachable:
+        return Unreachable(
             f"No node of the cluster answered ({said(last)}).",
             where=", ".join(self.config.nodes),
             how="Check that the nodes run, and `[cluster] urls` and `timeout`.",
-        ) from last
-
-    def together(self, calls: Sequence[Callable[[QdrantClient], Any]]) -> list[Any]:
-        """What each call's future gives, all begun at once on one node; what this one does not
-        answer, another is asked.
-
-        Raises:
-            Unreachable: neither did.
-        """
-        at = self._order()[0]
-        begun = [call(self.clients[at]) for call in calls]
-        answers = []
-        for call, future in zip(calls, begun, strict=True):
-            try:
-                answers.append(future.result())
-            except _failures() as error:
-                if not _of_the_node(error):
-                    raise
-                self._failed(at)
-                answers.append(self.ask(partial(_result, call)))
-        return answers
+        )
 
     def _failed(self, at: int) -> None:
         with self._lock:
@@ -122,8 +142,18 @@ class Nodes:
             client.close()
 
 
-def _result(call: Callable[[QdrantClient], Any], client: QdrantClient) -> Any:
-    return call(client).result()
+def _grpc_port(url: str) -> int:
+    return int(urlsplit(url).port or 0) + 1
+
+
+def _channel(url: str) -> Any:
+    import grpc
+
+    at = f"{urlsplit(url).hostname}:{_grpc_port(url)}"
+    options = [("grpc.max_receive_message_length", -1)]
+    if urlsplit(url).scheme == "https":
+        return grpc.secure_channel(at, grpc.ssl_channel_credentials(), options)
+    return grpc.insecure_channel(at, options)
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from omnisearch.indexer.cluster.names import WORDS, collection
 from omnisearch.indexer.cluster.nodes import Nodes
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient, grpc
+    from qdrant_client import grpc
 
 Ranked = tuple[np.ndarray, np.ndarray]
 _OVERSAMPLING = 2.0  # of vectors in 8 bits, before they are scored exactly
@@ -66,9 +65,7 @@ class Collections:
             )
             for entity, batch in zip(entities, batches, strict=True)
         ]
-        answers = self.nodes.together(
-            [partial(self._begun, "QueryBatch", each) for each in requests]
-        )
+        answers = self.nodes.together("QueryBatch", requests)
         found = {
             id(each): _ranking(result.result)
             for batch, answer in zip(batches, answers, strict=True)
@@ -92,7 +89,7 @@ class Collections:
             with_payload=grpc.WithPayloadSelector(enable=False),
             with_vectors=grpc.WithVectorsSelector(include=grpc.VectorsSelector(names=[space])),
         )
-        (answer,) = self.nodes.together([partial(self._begun, "Get", request)])
+        (answer,) = self.nodes.together("Get", [request])
         found = {
             point.id.num: _dense(point.vectors.vectors.vectors[space]) for point in answer.result
         }
@@ -100,10 +97,6 @@ class Collections:
 
     def _collection(self, entity: str) -> str:
         return collection(self.nodes.config.name, self.number, entity)
-
-    def _begun(self, call: str, request: Any, client: QdrantClient) -> Any:
-        started = getattr(client.grpc_points, call).future
-        return started(request, timeout=self.nodes.config.timeout)
 
     def _query(self, asked: Asked) -> grpc.QueryPoints:
         from qdrant_client import grpc
