@@ -23,6 +23,7 @@ from omnisearch.engine.rules.acting import Pin
 from omnisearch.engine.rules.rule import MOST_PLACES
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES, Source
+from omnisearch.indexer.cluster.nodes import Unreachable
 from omnisearch.ranker.features import QueryInfo, columns_read, feature_matrix
 from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import Rankers
@@ -119,7 +120,7 @@ def rank_candidates(
     """Order the candidates of a system's sources by its `order`.
 
     Without trained rankers 'l1' and 'full' order by the starter ranker (`ranker.starter`), and
-    without the query's vector by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates, and
+    without the query's vector, or a cluster that answers, by reciprocal rank fusion. L1 keeps `config.l1_keep` candidates, and
     the first HEADS of each source; 'full' orders them by L2, and the first `config.rerank` of these
     again by the exported teacher, if there is time for it. Both put the items first whose name or
     code is typed: no ranker has learned what it has not seen. The blend comes later.
@@ -133,7 +134,7 @@ def rank_candidates(
     candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
     if ONLY_AD in candidates.columns:
         candidates.columns["named"][candidates.columns[ONLY_AD]] = 0
-    ranking = _learned(snapshot, candidates, query, order, sources, config, stages)
+    ranking = _learned(snapshot, candidates, query, order, sources, config, context, stages)
     if "l2" in candidates.columns and snapshot.reranker and context.may_begin("rerank"):
         ranking = _reranked(snapshot.reranker, snapshot.index, query, ranking, config.rerank)
         stages.lap("rerank")
@@ -151,17 +152,24 @@ def _learned(
     order: str,
     sources: Sequence[Source],
     config: EngineConfig,
+    context: SearchContext,
     stages: Stages,
 ) -> Ranking:
     """The order by L1 ('l1') or by L2 ('full'), by scores alone."""
     columns, rankers = candidates.columns, snapshot.rankers
     kept = (candidates.best_of(sources, "rank") <= HEADS) | (columns["named"] > 0)
-    if query.vector is None and snapshot.embeds:  # the encoder was late
+    late = query.vector is None and snapshot.embeds  # the encoder was
+    if not late:
+        try:
+            add_cosines(snapshot, candidates, query)
+        except Unreachable:
+            context.left_out.append("cosines")
+            late = True
+    if late:
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         ranking = _by(candidates, columns["rrf"], config.l1_keep, kept)
         stages.lap("l1")
         return ranking
-    add_cosines(snapshot, candidates, query)
     if ONLY_AD in columns:
         as_the_best(candidates)
     stages.lap("cosines")

@@ -9,7 +9,7 @@ The workspace's `CURRENT` names the live one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.files import sha256_file
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.cluster.config import cluster_config
 from omnisearch.indexer.cluster.nodes import Nodes
+from omnisearch.indexer.cluster.stamps import check_loaded
 from omnisearch.indexer.cluster.trips import Collections
-from omnisearch.indexer.parts.layout import Layout, layout_of
-from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
+from omnisearch.indexer.parts.spelling import Spelling
 from omnisearch.indexer.parts.suggest import Entries
 from omnisearch.indexer.parts.suggest_open import (
     QUERIES_FILE,
@@ -34,19 +35,15 @@ from omnisearch.indexer.parts.suggest_open import (
     open_queries,
     stacked_suggestions,
 )
-from omnisearch.indexer.parts.table import ItemTable, stacked_table
+from omnisearch.indexer.parts.table import ItemTable
 from omnisearch.indexer.parts.token_index import TokenIndex
-from omnisearch.indexer.parts.tokens import check_backend, read_tokens
-from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index
-from omnisearch.indexer.parts.tokens_stacked import StackedTokens
+from omnisearch.indexer.parts.tokens import check_backend
 from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER
-from omnisearch.indexer.parts.vectors import SegmentSpace
-from omnisearch.indexer.parts.vectors_stacked import StackedSpace
-from omnisearch.indexer.parts.words import Texts, stacked_texts
+from omnisearch.indexer.parts.words import Texts
 from omnisearch.indexer.segment import GENERATION, Segment, described, open_segment
+from omnisearch.indexer.stacking import Dead, Spaces, stack, suggestions_of
 
 DEAD_FILE = "dead.safetensors"
-Dead = dict[tuple[int, str], np.ndarray]
 ENCODER = "encoder"  # the query encoder of these vectors, kept with them
 QDRANT = "qdrant"  # the backend of a build that is searched in a cluster
 _OF_SPACES = (".npy", ".hnsw")  # the ends of their files' names
@@ -78,7 +75,7 @@ class Generation:
     checkpoint_name: str
     manifest: dict[str, Any]
     segments: tuple[Segment, ...]
-    spaces: dict[tuple[str, str], SegmentSpace | StackedSpace]
+    spaces: Spaces
     tokens: dict[str, TokenIndex]
     texts: dict[str, Texts]
     tables: dict[str, ItemTable]
@@ -220,12 +217,29 @@ def _open(
         there = None
         if says.get("backend") == QDRANT and not no_spaces:
             there = Collections(_nodes(workspace, like), each)
+            stamp = sha256_file(where / GENERATION.manifest)
+            check_loaded(there.nodes, each, list(ENTITIES), stamp)
         segments.append(open_segment(where, says, not no_spaces, not no_suggestions, there))
     queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
-        dead = read_dead(folder, segments)
-        return _stacked(number, manifest, tuple(segments), dead, backend, queries)
+        dead, rows = read_dead(folder, segments), manifest["entities"]
+        parts = stack(
+            tuple(segments), dead, {each: rows[each]["rows"] for each in ENTITIES}, backend
+        )
+        return Generation(
+            number=number,
+            checkpoint=manifest["checkpoint"],
+            checkpoint_name=manifest["checkpoint_name"],
+            manifest=manifest,
+            segments=tuple(segments),
+            spaces=parts.spaces,
+            tokens=parts.tokens,
+            texts=parts.texts,
+            tables=parts.tables,
+            spelling=parts.spelling,
+            suggestions=queries and (*queries, *suggestions_of(tuple(segments), dead)),
+        )
 
 
 def is_remote(name: str) -> bool:
@@ -276,117 +290,3 @@ def read_dead(folder: Path, segments: list[Segment]) -> Dead:
     if stored:
         raise ValueError(f"{DEAD_FILE} names {sorted(stored)[0]}")
     return dead
-
-
-def _stacked(
-    number: int,
-    manifest: dict[str, Any],
-    segments: tuple[Segment, ...],
-    dead: Dead,
-    backend: str,
-    queries: tuple[Entries, ...],
-) -> Generation:
-    having = {e: [each for each in segments if e in each.tables] for e in ENTITIES}
-    layouts: dict[str, Layout | None] = {}
-    tables: dict[str, ItemTable] = {}
-    for entity, parts in having.items():
-        gone = [dead[each.number, entity] for each in parts]
-        own = [each.tables[entity] for each in parts]
-        if len(parts) == 1 and not len(gone[0]) and parts[0].collections is None:
-            layouts[entity], tables[entity] = None, own[0]
-        else:
-            layout = layout_of([table.ids for table in own], gone)
-            layouts[entity], tables[entity] = layout, stacked_table(own, layout)
-        if len(tables[entity]) != manifest["entities"][entity]["rows"]:
-            raise ValueError(f"it has {len(tables[entity])} {entity} items")
-    texts = {entity: _texts_of(having[entity], entity, layouts[entity]) for entity in ITEM_ENTITIES}
-    tokens = {
-        entity: _tokens_of(having[entity], entity, layouts[entity], backend)
-        for entity in ITEM_ENTITIES
-    }
-    return Generation(
-        number=number,
-        checkpoint=manifest["checkpoint"],
-        checkpoint_name=manifest["checkpoint_name"],
-        manifest=manifest,
-        segments=segments,
-        spaces=_spaces_of(having, layouts),
-        tokens=tokens,
-        texts=texts,
-        tables=tables,
-        spelling=_spelling_of(segments, dead, texts, tuple(tokens.values())),
-        suggestions=queries and (*queries, *_suggestions_of(segments, dead)),
-    )
-
-
-def _suggestions_of(segments: tuple[Segment, ...], dead: Dead) -> tuple[Entries, ...]:
-    gone = [
-        {entity: dead[each.number, entity] for entity in each.tables if entity in ITEM_ENTITIES}
-        for each in segments
-    ]
-    return stacked_suggestions([each.suggested for each in segments if each.suggested], gone)
-
-
-def _texts_of(parts: list[Segment], entity: str, layout: Layout | None) -> Texts:
-    texts = [each.texts[entity] for each in parts]
-    return texts[0] if layout is None else stacked_texts(texts, layout)
-
-
-def _tokens_of(
-    parts: list[Segment], entity: str, layout: Layout | None, backend: str
-) -> TokenIndex:
-    if backend == "rank-bm25":
-        return RankBM25Index([line.split() for line in lines_of(parts, entity, layout)])
-    indexes = [each.tokens[entity] for each in parts]
-    if layout is None:
-        return indexes[0]
-    return StackedTokens(indexes, [each.terms[entity] for each in parts], layout)
-
-
-def lines_of(parts: list[Segment], entity: str, layout: Layout | None) -> list[str]:
-    """The tokens of each row, as `read_tokens` has those of a segment."""
-    lines = [read_tokens(each.folder / entity, len(each.tables[entity])) for each in parts]
-    if layout is None:
-        return lines[0]
-    where = zip(layout.segment.tolist(), layout.place.tolist(), strict=True)
-    return [lines[segment][place] for segment, place in where]
-
-
-def _spaces_of(
-    having: dict[str, list[Segment]], layouts: dict[str, Layout | None]
-) -> dict[tuple[str, str], SegmentSpace | StackedSpace]:
-    spaces: dict[tuple[str, str], SegmentSpace | StackedSpace] = {}
-    for entity, parts in having.items():
-        dims = {
-            name: space.dim
-            for each in parts
-            for (kind, name), space in each.spaces.items()
-            if kind == entity
-        }
-        for name, dim in dims.items():
-            found = [each.space(entity, name, dim) for each in parts]
-            layout = layouts[entity]
-            spaces[entity, name] = found[0] if layout is None else StackedSpace(found, layout)
-    return spaces
-
-
-def _spelling_of(
-    segments: tuple[Segment, ...],
-    dead: Dead,
-    texts: dict[str, Texts],
-    indexes: tuple[TokenIndex, ...],
-) -> Spelling:
-    none = np.zeros(0, np.int64)
-    places, keys = [], [none]
-    for each in segments:
-        gone = {entity: dead[each.number, entity] for entity in each.spelled}
-        places.append(
-            np.concatenate([none, *(each.spelled[e].of(rows)[0] for e, rows in gone.items())])
-        )
-        keys += [each.texts[entity].of(rows)[0] for entity, rows in gone.items()]
-    forgotten = np.unique(np.concatenate(keys)).astype(np.uint32)
-    for text in texts.values():
-        forgotten = forgotten[text.frequency(forgotten) == 0]
-    if len(segments) == 1 and not len(places[0]):
-        return replace(segments[0].spelling, indexes=indexes)
-    return stacked_spelling([each.spelling for each in segments], places, forgotten, indexes)

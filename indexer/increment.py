@@ -22,11 +22,12 @@ from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_verified
 from omnisearch.data.workspace.reading import load_lines, reading
-from omnisearch.indexer.generation import DEAD_FILE, Dead, folder_of
+from omnisearch.indexer.generation import DEAD_FILE, folder_of
 from omnisearch.indexer.parts.table import IDS_FILE
 from omnisearch.indexer.publish import Below, Job, facts_of, publish
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import encode_items, related_queries
+from omnisearch.indexer.stacking import Dead
 
 # More items than this share of the build's, and this number, that are in other segments or no
 # longer count: then a build serves better than another update.

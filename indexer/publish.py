@@ -26,7 +26,7 @@ from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.floor import floor_of
-from omnisearch.indexer.generation import DEAD_FILE, ENCODER, Dead
+from omnisearch.indexer.generation import DEAD_FILE, ENCODER
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling import NO_KEYS, keys_of, write_spelled, write_spelling
 from omnisearch.indexer.parts.suggest_open import QUERIES_FILE
@@ -40,6 +40,7 @@ from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
+from omnisearch.indexer.stacking import Dead
 from omnisearch.indexer.suggested_log import log_stamp, suggested_queries
 
 # Fewer vectors of an update are searched exactly: that takes under half a millisecond.

@@ -14,8 +14,9 @@ from omnisearch.data.workspace.artefacts import (
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock, publish_lock
-from omnisearch.indexer.generation import Generation, folder_of, lines_of, live_number
+from omnisearch.indexer.generation import Generation, folder_of, live_number
 from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.stacking import lines_of
 
 
 def status(workspace: Workspace) -> dict[str, Any]:

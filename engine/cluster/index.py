@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
+from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.cluster.conditions import Conditions
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
@@ -19,6 +20,7 @@ from omnisearch.indexer.cluster.nodes import Unreachable
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens, in_order
 from omnisearch.indexer.cluster.trips import Asked, Ranked
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.layout import Layout
 from omnisearch.indexer.parts.token_index import empty_result
 from omnisearch.indexer.parts.tokens_stacked import StackedTokens, scored
 from omnisearch.indexer.parts.vectors import EXACT_ROWS
@@ -97,8 +99,7 @@ class ClusterIndex(LocalIndex):
 
     def _in_vain(self, entity: str, depth: int, hidden: np.ndarray | None) -> int:
         """How many more to ask for, since some that are found no longer count or are hidden."""
-        layout = self._generation.tables[entity].layout
-        assert layout is not None
+        layout = self._layout(entity)
         gone = int(np.count_nonzero(layout.rows[0] < 0))
         gone += 0 if hidden is None else int(np.count_nonzero(hidden))
         return min(gone, depth)
@@ -109,8 +110,7 @@ class ClusterIndex(LocalIndex):
         allowed, hidden = self.allowed(request.filters, entity), request.hidden
         if hidden is not None:
             allowed = ~hidden if allowed is None else allowed & ~hidden
-        layout = self._generation.tables[entity].layout
-        assert layout is not None
+        layout = self._layout(entity)
         places, scores = first
         kept = layout.rows[0][places] >= 0
         if allowed is not None:
@@ -155,10 +155,18 @@ class ClusterIndex(LocalIndex):
             columns[name][which] = in_order(places, found)
         return columns
 
+    def _layout(self, entity: str) -> Layout:
+        """How an entity type's segments are laid out."""
+        tokens = self._generation.tokens.get(entity)
+        if isinstance(tokens, StackedTokens):
+            return tokens.layout
+        space = self._generation.spaces[entity, LEARNED]
+        assert isinstance(space, StackedSpace)
+        return space.layout
+
     def _split(self, entity: str, rows: np.ndarray) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         """The segments that have some of the rows, which of these, and their places there."""
-        layout = self._generation.tables[entity].layout
-        assert layout is not None
+        layout = self._layout(entity)
         having = [each for each in self._generation.segments if entity in each.tables]
         for segment, which, places in layout.split(rows):
             yield having[segment], which, places

@@ -37,13 +37,13 @@ class StackedTokens:
     """A `TokenIndex` over segments: each finds candidates, all are scored alike.
 
     Attributes:
-        among: the statistics of all items that count.
+        among: the statistics of all items that count. layout: of the segments.
     """
 
     def __init__(
         self, indexes: Sequence[SegmentTokens], terms: Sequence[TermsOf], layout: Layout
     ) -> None:
-        self._indexes, self._terms, self._layout = indexes, terms, layout
+        self._indexes, self._terms, self.layout = indexes, terms, layout
         self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
         gone = [part.frequencies(dead) for part, dead in zip(terms, self._dead, strict=True)]
         keys, counts = (np.concatenate(column) for column in zip(*gone, strict=True))
@@ -84,7 +84,7 @@ class StackedTokens:
         Args:
             first: int64 (m,), places of the first segment that somebody found there already.
         """
-        k = min(k, len(self._layout))
+        k = min(k, len(self.layout))
         if not terms or k <= 0:
             return empty_result()
         weights = weights_of(terms, self.among)
@@ -93,9 +93,9 @@ class StackedTokens:
         above = range(0 if first is None else 1, len(self._indexes))
         found = [self._in(at, terms, weights, k, allowed) for at in above]
         if first is not None:
-            places = first[self._layout.rows[0][first] >= 0]
+            places = first[self.layout.rows[0][first] >= 0]
             scores = self._scores(0, places, terms, weights)
-            found.append((self._layout.rows[0][places], scores))
+            found.append((self.layout.rows[0][places], scores))
         rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
@@ -110,10 +110,10 @@ class StackedTokens:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The rows of one segment that may be among the best, and their scores."""
         places = self._places(at, terms, scored(k), allowed)
-        return self._layout.rows[at][places], self._scores(at, places, terms, weights)
+        return self.layout.rows[at][places], self._scores(at, places, terms, weights)
 
     def _places(self, at: int, terms: Terms, depth: int, allowed: np.ndarray | None) -> np.ndarray:
-        index, row_of = self._indexes[at], self._layout.rows[at]
+        index, row_of = self._indexes[at], self.layout.rows[at]
         if allowed is None:
             # Asking for a few more is cheaper than a filter.
             wanted = depth + min(len(self._dead[at]), depth)
@@ -121,7 +121,7 @@ class StackedTokens:
             alive = places[row_of[places] >= 0]
             if len(alive) >= depth or len(places) < wanted:
                 return alive[:depth]
-        return index.search(terms, depth, self._layout.alive(at, allowed), self.among)[0]
+        return index.search(terms, depth, self.layout.alive(at, allowed), self.among)[0]
 
     def _scores(
         self, at: int, places: np.ndarray, terms: Terms, weights: dict[str, float]
@@ -134,9 +134,9 @@ class StackedTokens:
             times = np.bincount(item[keys == key], minlength=len(places))
             there = self.among.frequency(term)
             if term.startswith(STEM):
-                found[term] = (times > 0) * stem_score(weight, len(self._layout), there)
+                found[term] = (times > 0) * stem_score(weight, len(self.layout), there)
             else:
-                factor = weight * idf(len(self._layout), there) * (1 + K1)
+                factor = weight * idf(len(self.layout), there) * (1 + K1)
                 found[term] = factor * times / (times + norm)
         for word, stem in stems_of(terms, weights).items():
             found[word] = np.maximum(found[word], found.pop(stem))

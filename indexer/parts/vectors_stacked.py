@@ -39,11 +39,11 @@ class StackedVectors:
 class StackedSpace:
     """A `Space` over segments: the graphs of large ones, and exact search in the small ones.
 
-    Attributes: as of `Space`.
+    Attributes: as of `Space`, and the layout of the segments.
     """
 
     def __init__(self, spaces: Sequence[SegmentSpace], layout: Layout) -> None:
-        self._spaces, self._layout = spaces, layout
+        self._spaces, self.layout = spaces, layout
         self.vectors = StackedVectors(spaces, layout)
         self.present = layout.gathered([space.present for space in spaces])
         self.count = int(np.count_nonzero(self.present))
@@ -63,7 +63,7 @@ class StackedSpace:
     def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
         """See `Space.cosines`."""
         found = np.empty(len(rows), np.float32)
-        for segment, which, places in self._layout.split(rows):
+        for segment, which, places in self.layout.split(rows):
             found[which] = self._spaces[segment].cosines(places, query)
         return found
 
@@ -83,7 +83,7 @@ class StackedSpace:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Like `search`, with what was found in the first segment: places and scores."""
         places, scores = first
-        rows = self._layout.rows[0][places]
+        rows = self.layout.rows[0][places]
         alive = rows >= 0
         above = [self._in(at, query, k, ef, allowed) for at in range(1, len(self._spaces))]
         return _first([(rows[alive], scores[alive]), *above], k)
@@ -95,14 +95,14 @@ class StackedSpace:
         found = []
         for at, space in enumerate(self._spaces):
             places, scores = space.exact(query, k, self._counting(at, allowed))
-            found.append((self._layout.rows[at][places], scores))
+            found.append((self.layout.rows[at][places], scores))
         return _first(found, k)
 
     def _in(
         self, at: int, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows in one segment."""
-        space, row_of, dead = self._spaces[at], self._layout.rows[at], self._dead[at]
+        space, row_of, dead = self._spaces[at], self.layout.rows[at], self._dead[at]
         if allowed is None:
             # Asking for a few more is cheaper than a filter that the graph calls for each vector.
             places, scores = space.search(query, k + min(dead, k), ef)
@@ -113,7 +113,7 @@ class StackedSpace:
         return row_of[places], scores
 
     def _counting(self, at: int, allowed: np.ndarray | None) -> np.ndarray:
-        return self._layout.alive(at, allowed) & self._spaces[at].present
+        return self.layout.alive(at, allowed) & self._spaces[at].present
 
 
 def _first(found: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
