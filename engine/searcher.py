@@ -47,6 +47,7 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
+from omnisearch.indexer.cluster.nodes import Unreachable
 
 WORDS_ALONE = "There are no embeddings yet: the results are found by their words alone."
 
@@ -183,12 +184,16 @@ class Searcher:
         """The first k results as (entity, id, score), in the order of `search`: without texts, and
         without the ads of campaigns, which are not what a search is measured by.
 
-        Raises InputError and NoEmbeddings like `search`.
+        Raises InputError and NoEmbeddings like `search`, and Unreachable if a cluster leaves
+        something out: what is measured must not depend on that.
         """
         chosen = SYSTEMS.named(system, "system")
         read, _ = self._read(query, chosen)
         filters, acting = self._with_stock(filters), self.snapshot.acting(read)
-        ranking, _ = self._rank(read, chosen, filters, k, NoDeadline(), Stages(), acting)
+        context = NoDeadline()
+        ranking, _ = self._rank(read, chosen, filters, k, context, Stages(), acting)
+        if context.left_out:
+            raise Unreachable(f"The cluster did not answer for {', '.join(context.left_out)}.")
         items, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
         places = zip(items.entity.tolist(), items.row.tolist(), scores.tolist(), strict=True)

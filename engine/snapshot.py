@@ -34,6 +34,7 @@ from omnisearch.engine.query_language import SpokenLanguages, checked_language, 
 from omnisearch.engine.rules.acting import Acting, RulesOfItems
 from omnisearch.engine.rules.published import Rules, live_rules, load_rules
 from omnisearch.engine.suggest import Suggester
+from omnisearch.indexer.cluster.nodes import Unreachable
 from omnisearch.indexer.generation import ENCODER, Generation, folder_of
 from omnisearch.ranker.published import load_rankers
 from omnisearch.ranker.starter import starter
@@ -164,7 +165,10 @@ class Snapshot:
             known, source = checked_language(language), "caller"
         detected, likely = (known, known) if known else self.spoken.detect(typed)
         own = (self.spoken.has, detected) if detected else ()
-        searched = self.generation.spelling.respelled(typed, *own)
+        try:
+            searched = self.generation.spelling.respelled(typed, *own)
+        except Unreachable:  # a cluster has the words beside which others are chosen
+            searched = typed
         now = time.time()
         if searched != typed and self.ruling and any(self.ruling.synonyms(typed, now)):
             searched = typed  # what the shop has a synonym for is no mistake
