@@ -122,9 +122,9 @@ def rank_candidates(
     Without trained rankers 'l1' and 'full' order by the starter ranker (`ranker.starter`), and
     without the query's vector, or a cluster that answers, by reciprocal rank fusion. L1 keeps
     `config.l1_keep` candidates, and the first HEADS of each source; 'full' orders them by L2, and
-    the first `config.rerank` of these again by the exported teacher, if there is time for it. Both put the items
-    first whose name or code is typed: no ranker has learned what it has not seen. The blend comes
-    later.
+    the first `config.rerank` of these again by the exported teacher, if there is time for it. Both
+    put the items first whose name or code is typed: no ranker has learned what it has not seen. The
+    blend comes later.
     """
     if order == "score":
         return _by(candidates, candidates.best_of(sources, "score"), len(candidates))

@@ -17,8 +17,9 @@ WORDS = "words"  # the sparse vectors of BM25
 LANGUAGE, COUNTRY, BRAND = "language", "country", "brand"  # normalised; a list of `within`, texts
 PRICE, IS_AD, BOARDS = "price", "is_ad", "boards"  # a float, a bool, a list of `signed` keys
 
-# In the metadata of a collection that is complete: the sha256 of its build's manifest.
-MANIFEST = "manifest"
+# In the metadata of collections: whose they are, as the manifest of the build says too; and, once
+# they are complete, the sha256 of that manifest, and the recall that was measured.
+OWNER, MANIFEST, RECALL = "workspace", "manifest", "recall"
 
 
 def collection(name: str, number: int, entity: str) -> str:

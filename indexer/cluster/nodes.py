@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.errors import InputError, NotReady, OmniError
 from omnisearch.indexer.cluster.config import ClusterConfig
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _AVOIDED = 5.0  # seconds for which a node that failed is asked only if no other is left
 _TRIES = 2
+_LOOK = 0.1  # seconds between two looks at what the nodes do
 
 
-class Unreachable(OmniError):
+class Unreachable(NotReady):
     """No node of the cluster answered. Exit status 3."""
 
     exit_code = 3
+
+
+class Refused(OmniError):
+    """A node did not do what it was asked to. Exit status 1."""
 
 
 class Nodes:
@@ -154,6 +160,36 @@ def _channel(url: str) -> Any:
     if urlsplit(url).scheme == "https":
         return grpc.secure_channel(at, grpc.ssl_channel_credentials(), options)
     return grpc.insecure_channel(at, options)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """What nodes answer instead of doing something, as an error for the user: Refused."""
+    try:
+        yield
+    except _failures() as error:
+        raise Refused(
+            f"A node of the cluster refused: {said(error)}.",
+            where="[cluster]",
+            how="Check the settings, and the node's log.",
+        ) from error
+
+
+def wait_until(config: ClusterConfig, what: str, ready: Callable[[], bool]) -> None:
+    """Wait until the nodes have completed a step.
+
+    Raises:
+        NotReady: they have not within `[cluster] load_timeout`.
+    """
+    until = time.monotonic() + config.load_timeout
+    while not ready():
+        if time.monotonic() > until:
+            raise NotReady(
+                f"The cluster did not complete {what} within {config.load_timeout:.0f} seconds.",
+                where="[cluster] load_timeout",
+                how="Raise it, or look at the nodes' logs.",
+            )
+        time.sleep(_LOOK)
 
 
 def _failures() -> tuple[type[Exception], ...]:
