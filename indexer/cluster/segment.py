@@ -127,7 +127,7 @@ class RemoteTokens:
         among: Statistics | None = None,
     ) -> Ranked:
         """See `SegmentTokens.search`."""
-        asked = self.asked(terms, min(k, self._rows), among or self._own)
+        asked = self.asked(terms, min(k, self._rows), among or self.statistics)
         if asked is None:
             return empty_result()
         return _sifted(self._collections, asked, allowed, self._rows)
@@ -154,7 +154,8 @@ class RemoteTokens:
         return self._terms.frequencies(np.arange(self._rows))
 
     @cached_property
-    def _own(self) -> Statistics:
+    def statistics(self) -> Statistics:
+        """Of its own items."""
         return Statistics(self._rows, self.frequency)
 
 
