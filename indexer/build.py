@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlite_utils
 
@@ -12,9 +11,12 @@ from omnisearch.data.catalogue.changes import settle
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
 from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.files import remove_folder
 from omnisearch.data.workspace.leftovers import temporary
 from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.indexer.cluster.builds import bring, owner_of, prepare
+from omnisearch.indexer.cluster.names import OWNER
 from omnisearch.indexer.generation import live_number
 from omnisearch.indexer.increment import increment
 from omnisearch.indexer.publish import (
@@ -25,8 +27,8 @@ from omnisearch.indexer.publish import (
     name_build,
     write_build,
 )
-from omnisearch.indexer.retention import retain_signals
-from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.retention import remove_unloaded, retain_signals
+from omnisearch.indexer.segment import GENERATION, LOADING_FILE, QDRANT
 from omnisearch.indexer.signals import (
     EntitySignals,
     ItemsAndQueries,
@@ -72,17 +74,44 @@ def _build(job: Job, fresh: bool) -> int:
     Updates that are published meanwhile are not lost: their changes come on top.
     """
     workspace, unfinished = job.workspace, job.workspace.generations / "build"
+    clustered = job.options.backend == QDRANT
     with build_lock(workspace), temporary(unfinished, folder=True) as folder:
+        remove_unloaded(workspace)
+        facts = {"backend": job.options.backend}
+        if clustered:
+            facts[OWNER] = owner_of(job.db)
+            prepare(workspace, facts[OWNER])
         with snapshot(job.db):
             written = write_build(job, folder, _encoded(job, fresh))
+        written.facts.update(facts)
         with publish_lock(workspace):
-            number = _publish(job, folder, written)
+            number = name_build(job, folder, written)
+            if not clustered:
+                number = _go_live(job, number, written)
+        if clustered:  # which may take long: updates go on meanwhile
+            _load(job, number)
+            with publish_lock(workspace):
+                number = _go_live(job, number, written)
         retain_signals(workspace)
         return number
 
 
-def _publish(job: Job, folder: Path, written: Written) -> int:
-    number = name_build(job, folder, written)
+def _load(job: Job, number: int) -> None:
+    folder, done = job.workspace.generation(number), job.done
+
+    def further(points: int, _: int) -> None:
+        job.done = done
+        job.step(points)
+
+    try:
+        bring(job.workspace, number, further)
+        (folder / LOADING_FILE).unlink()
+    except BaseException:
+        remove_folder(folder)
+        raise
+
+
+def _go_live(job: Job, number: int, written: Written) -> int:
     if _live_change(job.workspace) > written.facts["change"]:
         with snapshot(job.db):
             newer = increment(job, number, may_build=False)
@@ -112,7 +141,8 @@ def _encoded(job: Job, fresh: bool) -> dict[str, EntitySignals]:
     signals = read_signals(stats.folder)
     items = sum(len(found.ids) for found in signals.values())
     vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
-    job.done, job.total = items, 2 * items + vectors
+    loaded = items if job.options.backend == QDRANT else 0
+    job.done, job.total = items, 2 * items + vectors + loaded
     return signals
 
 

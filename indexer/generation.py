@@ -40,12 +40,11 @@ from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import check_backend
 from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER
 from omnisearch.indexer.parts.words import Texts
-from omnisearch.indexer.segment import GENERATION, Segment, described, open_segment
+from omnisearch.indexer.segment import GENERATION, QDRANT, Segment, described, open_segment
 from omnisearch.indexer.stacking import Dead, Spaces, stack, suggestions_of
 
 DEAD_FILE = "dead.safetensors"
 ENCODER = "encoder"  # the query encoder of these vectors, kept with them
-QDRANT = "qdrant"  # the backend of a build that is searched in a cluster
 _OF_SPACES = (".npy", ".hnsw")  # the ends of their files' names
 _OPEN_TRIES = 3
 

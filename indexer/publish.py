@@ -22,6 +22,7 @@ from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.tokens import CODE, TOKENS_VERSION, spelled_words
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, write_manifest, write_pointer
+from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
@@ -38,7 +39,7 @@ from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
-from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 from omnisearch.indexer.stacking import Dead
 from omnisearch.indexer.suggested_log import log_stamp, suggested_queries
@@ -57,6 +58,7 @@ class BuildOptions:
         retention: how many generations are kept, including the live one, and how many builds.
         recall_ef: breadth of the search with which recall is measured.
         suggest_people: how many must have asked a query before others see it as a suggestion.
+        backend: where builds are searched: 'local', in files; or 'qdrant', in a cluster.
     """
 
     m: int = 16
@@ -64,6 +66,7 @@ class BuildOptions:
     retention: int = 3
     recall_ef: int = 150
     suggest_people: int = 3
+    backend: str = LOCAL
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -74,6 +77,12 @@ class BuildOptions:
             "suggest_people": (1, 1_000_000),
         }
         check_ranges("index", vars(self), ranges)
+        if self.backend not in (LOCAL, QDRANT):
+            raise InputError(
+                f"Unknown backend {self.backend!r}.",
+                where="[index] backend",
+                how=f"Known ones: {LOCAL}, {QDRANT}.",
+            )
 
 
 @dataclass
@@ -166,10 +175,12 @@ def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Wr
 def name_build(job: Job, folder: Path, written: Written) -> int:
     """Make a generation of what `write_build` wrote, not live yet; returns its number.
 
-    Call it under the publish lock.
+    One that is to be loaded into a cluster is marked until it is. Call it under the publish lock.
     """
     number = next_number(job.workspace)
     _describe(folder, number, written.facts, written.spaces, written.signals, None)
+    if job.options.backend != LOCAL:
+        (folder / LOADING_FILE).touch()
     put_in_place(folder, job.workspace.generation(number))
     return number
 

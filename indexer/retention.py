@@ -11,7 +11,9 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in, read_manifest, read_number, sweep
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import remove_folder
-from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.cluster.builds import forget
+from omnisearch.indexer.cluster.names import OWNER
+from omnisearch.indexer.segment import GENERATION, LOADING_FILE, QDRANT
 
 
 def next_number(workspace: Workspace) -> int:
@@ -34,9 +36,29 @@ def retain(workspace: Workspace, keep: int, live: int) -> None:
     kept = {live, *_last(facts, keep, live), *_last(builds, keep, live)}
     kept |= _of_experiments(workspace)
     kept |= {each for number in kept for each in facts.get(number, {}).get("segments", ())}
-    for number in facts:
-        if number not in kept:
+    kept |= {number for number in facts if _is_unloaded(workspace, number)}
+    gone = {number: says for number, says in facts.items() if number not in kept}
+    for number in gone:
+        remove_folder(workspace.generation(number))
+    loaded = {
+        number: says.get(OWNER) for number, says in gone.items() if says.get("backend") == QDRANT
+    }
+    if loaded:
+        forget(workspace, loaded)
+
+
+def remove_unloaded(workspace: Workspace) -> None:
+    """Remove the builds that a killed process was loading into a cluster.
+
+    Call it under the build lock, since a running build may have such a one.
+    """
+    for number in numbers_in(workspace.generations):
+        if _is_unloaded(workspace, number):
             remove_folder(workspace.generation(number))
+
+
+def _is_unloaded(workspace: Workspace, number: int) -> bool:
+    return (workspace.generation(number) / LOADING_FILE).exists()
 
 
 def retain_signals(workspace: Workspace) -> None:

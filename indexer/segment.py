@@ -35,6 +35,12 @@ GENERATION = Kind(
     "or `omnisearch index build`.",
 )
 
+# Where a build is searched: in its files, or its vectors and words in a cluster.
+LOCAL, QDRANT = "local", "qdrant"
+# In the folder of a build that is not in the cluster yet. It can be no part of a generation, since
+# the file is not in the manifest.
+LOADING_FILE = "loading"
+
 _NUMBER = (int, type(None))
 _SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
 _MEASURED = (dict, type(None))

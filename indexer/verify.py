@@ -14,8 +14,9 @@ from omnisearch.data.workspace.artefacts import (
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock, publish_lock
+from omnisearch.indexer.cluster.builds import problems_of_build
 from omnisearch.indexer.generation import Generation, folder_of, live_number
-from omnisearch.indexer.segment import GENERATION
+from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
 from omnisearch.indexer.stacking import lines_of
 
 
@@ -26,7 +27,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     engaged_until, bytes, segments (numbers), entities (rows, and how many of them are in its own
     segment), spaces (of that segment: vectors, measured recall of queries and of items); for a
     damaged one only number, live and problem. Folders of which only the segment is needed by a
-    newer generation are left out.
+    newer generation, and those that are being loaded into a cluster, are left out.
     """
     try:
         live, problem = read_number(workspace.current, GENERATION), None
@@ -37,15 +38,24 @@ def status(workspace: Workspace) -> dict[str, Any]:
         found["problem"] = problem
     there = numbers_in(workspace.generations)
     for number in reversed(there):
+        if (workspace.generation(number) / LOADING_FILE).exists():
+            continue
         summary: dict[str, Any] = {"number": number, "live": number == live}
         try:
             summary |= _summary(read_manifest(workspace.generation(number), GENERATION))
             if not set(summary["segments"]) <= set(there):
                 continue
+            summary["backend"] = backend_of(workspace, summary["segments"][0])
         except (Corrupt, KeyError, TypeError, AttributeError) as error:
             summary["problem"] = str(error)
         found["generations"].append(summary)
     return found
+
+
+def backend_of(workspace: Workspace, build: int) -> str:
+    """Where the build of a generation is searched."""
+    says = read_manifest(workspace.generation(build), GENERATION)
+    return str(says.get("backend", LOCAL))
 
 
 def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +92,8 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
         for each in sorted({chosen, *segments}):
             where = folder_of(workspace, each)
             problems += problems_of(where, GENERATION, read_manifest(where, GENERATION))
+        if not problems and backend_of(workspace, segments[0]) == QDRANT:
+            problems = problems_of_build(workspace, segments[0], whole=False)
         if not problems:
             read_whole(Generation.open(workspace, chosen, verify=False))
     except (Corrupt, KeyError, TypeError) as error:

@@ -92,7 +92,8 @@ def _fields(table: ItemTable) -> Iterator[Field]:
     yield LANGUAGE, _coded(table.language, within)
     yield COUNTRY, _coded(table.country, normalise)
     yield BRAND, _coded(table.brand, normalise)
-    price, is_ad = table.price, table.is_ad
+    # As decimals of few digits: a node reads numbers of many from JSON, and not to the last bit.
+    price, is_ad = table.price.astype(str).astype(np.float64), table.is_ad
     yield PRICE, lambda place: None if np.isnan(price[place]) else float(price[place])
     yield IS_AD, lambda place: bool(is_ad[place])
     boards = table.boards.parts[0]
