@@ -57,7 +57,10 @@ class ClusterIndex(LocalIndex):
                 yield replace(self._joined(request, empty_result()), left_out=True)
             return
         for request, there in zip(wanted, asked, strict=True):
-            yield self._joined(request, empty_result() if there is None else next(found))
+            result = self._joined(request, empty_result() if there is None else next(found))
+            if request.space != TOKENS and not self._collections.nodes.config.int8:
+                self._known(request.query)[request.entity, request.space] = result
+            yield result
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         last = getattr(self._last, "of", None)
@@ -140,10 +143,12 @@ class ClusterIndex(LocalIndex):
             column = columns.setdefault(name, np.full(len(items), np.nan, np.float32))
             part = items.part(entity)
             rows = items.row[part]
+            if (known := self._known(query).get((entity, name))) is not None:
+                column[part] = _scores_of(rows, known)
             for segment, which, places in self._split(entity, rows):
-                space = segment.space(entity, name, stacked.dim)
-                there = space.present[places]
-                which, places = part.start + which[there], places[there]
+                space, which = segment.space(entity, name, stacked.dim), part.start + which
+                asks = space.present[places] & np.isnan(column[which])
+                which, places = which[asks], places[asks]
                 if isinstance(space, RemoteSpace) and len(places):
                     asked.append(space.asked_cosines(places, query.vector))
                     wheres.append((name, which, places))
@@ -154,6 +159,14 @@ class ClusterIndex(LocalIndex):
         ):
             columns[name][which] = in_order(places, found)
         return columns
+
+    def _known(self, query: Query) -> dict[tuple[str, str], SourceResult]:
+        """The rankings by this vector that this thread was last given: their scores are cosines."""
+        last = getattr(self._last, "known", None)
+        if last is None or last[0] is not query.vector:
+            last = self._last.known = (query.vector, {})
+        found: dict[tuple[str, str], SourceResult] = last[1]
+        return found
 
     def _layout(self, entity: str) -> Layout:
         """How an entity type's segments are laid out."""
@@ -170,3 +183,13 @@ class ClusterIndex(LocalIndex):
         having = [each for each in self._generation.segments if entity in each.tables]
         for segment, which, places in layout.split(rows):
             yield having[segment], which, places
+
+
+def _scores_of(rows: np.ndarray, known: SourceResult) -> np.ndarray:
+    """float32 (n,): what a ranking gave rows int64 (n,); NaN where they are not in it."""
+    order = np.argsort(known.rows)
+    sought = known.rows[order]
+    at = np.minimum(np.searchsorted(sought, rows), max(len(sought) - 1, 0))
+    if not len(sought):
+        return np.full(len(rows), np.nan, np.float32)
+    return np.where(sought[at] == rows, known.scores[order[at]], np.float32(np.nan))
