@@ -1,0 +1,120 @@
+"""Nodes that are killed, hang or are gone: no wrong answer, and what is left out is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_nodes import copied, need_program, running, settle_in
+
+from omnisearch import pipeline
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import NotReady
+from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.response import Response
+from omnisearch.engine.search import SearchEngine
+from omnisearch.indexer.cluster.nodes import Unreachable
+
+sys.path.append(str(Path(__file__).parents[1] / "service"))
+from server_process import Server
+
+BROAD = EngineConfig(ef=2_000)
+
+
+def process_of(url: str) -> int:
+    """The process of a node."""
+    peer = f"http://127.0.0.1:{int(url.rpartition(':')[2]) + 2}".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:3] == [b"--uri", peer]:
+            return int(path.parent.name)
+    raise LookupError(url)
+
+
+def ids(response: Response) -> list[tuple[str, str]]:
+    return [(hit.entity, hit.id) for hit in response.hits]
+
+
+def test_without_any_node_the_answer_says_what_is_missing(
+    trained: Workspace, tmp_path: Path
+) -> None:
+    need_program()
+    with running(tmp_path / "nodes", 1) as urls:
+        workspace = copied(trained, tmp_path / "workspace", urls, "gone")
+        engine = SearchEngine.open(workspace, BROAD)
+        assert not engine.search("lamp").degraded
+        os.kill(process_of(urls[0]), signal.SIGKILL)
+        answer = engine.search("lamp")
+        assert answer.hits == []
+        assert {"token_pins", "token_products", "learned_pins"} <= set(answer.degraded)
+        assert not answer.nothing_fits
+        with pytest.raises(Unreachable, match="did not answer"):
+            engine.rank("lamp")  # an evaluation must not measure this
+        with pytest.raises(NotReady, match="No node of the cluster answered"):
+            SearchEngine.open(workspace)
+        # The generation before it is in files.
+        assert SearchEngine.open(workspace, number=1).search("lamp").hits
+
+
+@pytest.mark.slow
+def test_a_node_killed_or_hanging_changes_no_answer(trained: Workspace, tmp_path: Path) -> None:
+    need_program()
+    with running(tmp_path / "nodes", 3) as urls:
+        workspace = Workspace(tmp_path / "workspace")
+        shutil.copytree(trained.root, workspace.root)
+        settle_in(workspace, urls, "faults")
+        with workspace.settings.open("a") as settings:
+            settings.write("replicas = 2\n")
+        assert pipeline.build_index(workspace) == 2
+        engine = SearchEngine.open(workspace, BROAD)
+        known = engine.snapshot.generation.tables["query"].ids
+        chosen = [known[at] for at in np.random.default_rng(1).choice(len(known), 40, False)]
+        local = SearchEngine.open(workspace, BROAD, number=1)
+        expected = {query: ids(local.search(query)) for query in chosen}
+
+        def ask() -> float:
+            """Ask all; returns the median of the seconds."""
+            taken = []
+            for query in chosen:
+                start = time.perf_counter()
+                answer = engine.search(query)
+                taken.append(time.perf_counter() - start)
+                assert not answer.degraded and ids(answer) == expected[query]
+            return float(np.median(taken))
+
+        ask()
+        hanging = process_of(urls[2])
+        os.kill(hanging, signal.SIGSTOP)
+        assert ask() < 0.9  # the others are asked at once
+        os.kill(hanging, signal.SIGCONT)
+        os.kill(hanging, signal.SIGKILL)
+        ask()
+        collections = engine.snapshot.generation.segments[0].collections
+        assert collections is not None and collections.nodes.failures > 0
+
+
+@pytest.mark.slow
+def test_a_service_goes_on_from_a_cluster(trained: Workspace, tmp_path: Path) -> None:
+    need_program()
+    with running(tmp_path / "nodes", 1) as urls:
+        workspace = copied(trained, tmp_path / "workspace", urls, "served")
+        engine = SearchEngine.open(workspace)
+        with Server(workspace.root) as server:
+            answer = json.loads(server.get("/v1/search?q=lamp&k=20")[2])
+            assert [(hit["entity"], hit["id"]) for hit in answer["hits"]] == ids(
+                engine.search("lamp", 20)
+            )
+            assert answer["degraded"] == []
+            os.kill(process_of(urls[0]), signal.SIGKILL)
+            status, _, body = server.get("/v1/search?q=lamp&k=20")
+            assert status == 200 and "token_pins" in json.loads(body)["degraded"]
