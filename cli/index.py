@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -115,7 +115,9 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         return emit_json("index status", found)
     rows = []
     for each in found["generations"]:
-        number = f"{each['number']}{' (live)' if each['live'] else ''}"
+        marks = ["live"] if each["live"] else []
+        marks += ["qdrant"] if each.get("backend") == "qdrant" else []
+        number = f"{each['number']} ({', '.join(marks)})" if marks else str(each["number"])
         if "problem" in each:
             rows.append([number, None, each["problem"], None, None, None])
             continue
@@ -139,6 +141,20 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         "its worst space; of items, by their own vectors.",
         soft_wrap=True,
     )
+    if "cluster" in found:
+        _show_cluster(found["cluster"])
+
+
+def _show_cluster(found: dict[str, Any]) -> None:
+    names = ("name", "points", "state", "shards", "copies", "recall")
+    rows = [[each[name] for name in names] for each in found["collections"]]
+    if rows:
+        table("Collections in the cluster", ["collection", *names[1:5], "least recall"], rows)
+    for node in found["nodes"]:
+        says = f"Qdrant {node['version']}" if "version" in node else node["problem"]
+        out.print(f"{node['url']}: {says}", markup=False, highlight=False, soft_wrap=True)
+    if "problem" in found:
+        out.print(found["problem"], markup=False, soft_wrap=True)
 
 
 @app.command(epilog=example("omnisearch index verify"))

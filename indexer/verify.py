@@ -15,6 +15,7 @@ from omnisearch.data.workspace.artefacts import (
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.indexer.cluster.builds import problems_of_build
+from omnisearch.indexer.cluster.status import cluster_status
 from omnisearch.indexer.generation import Generation, folder_of, live_number
 from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
 from omnisearch.indexer.stacking import lines_of
@@ -26,7 +27,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
     A summary, newest first, has number, live (bool), created_at, checkpoint, checkpoint_name,
     engaged_until, bytes, segments (numbers), entities (rows, and how many of them are in its own
     segment), spaces (of that segment: vectors, measured recall of queries and of items); for a
-    damaged one only number, live and problem. Folders of which only the segment is needed by a
+    damaged one only number, live and problem. `cluster` is there if any build is in one (see
+    `indexer.cluster.status`). Folders of which only the segment is needed by a
     newer generation, and those that are being loaded into a cluster, are left out.
     """
     try:
@@ -49,6 +51,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
         except (Corrupt, KeyError, TypeError, AttributeError) as error:
             summary["problem"] = str(error)
         found["generations"].append(summary)
+    if any(each.get("backend") == QDRANT for each in found["generations"]):
+        found["cluster"] = cluster_status(workspace)
     return found
 
 

@@ -453,8 +453,9 @@ def _publish(
     from omnisearch.data.workspace.artefacts import read_manifest
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.indexer.build import BuildOptions
+    from omnisearch.indexer.cluster.status import in_cluster
     from omnisearch.indexer.parts.recall import recall_sentences
-    from omnisearch.indexer.segment import GENERATION
+    from omnisearch.indexer.segment import GENERATION, QDRANT
     from omnisearch.pipeline.encoder import encoder_for
     from omnisearch.pipeline.exporting import export_if_needed
     from omnisearch.pipeline.stale import mend
@@ -471,6 +472,8 @@ def _publish(
             tell("The catalogue has no items, so nothing is found. Run `omnisearch import FILES`.")
         for sentence in recall_sentences(manifest["spaces"]):
             tell(sentence)
+        if chosen.backend == QDRANT:
+            tell(in_cluster(space, manifest["segments"][0]))
         if exported := export_if_needed(space, db):
             tell(exported)
         return number

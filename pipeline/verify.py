@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.soft_labels import TEACHER
 from omnisearch.data.catalogue.vectors import check_item_vectors
 from omnisearch.data.catalogue.verify import catalogue_notes, check_catalogue, check_sqlite
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import pointed, verified
+from omnisearch.data.workspace.artefacts import pointed, read_manifest, verified
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, load_state
 from omnisearch.encoders.checkpoint import verify as verify_checkpoint
@@ -32,9 +32,11 @@ from omnisearch.evaluation.classification.classifier_file import read_classifier
 from omnisearch.evaluation.experiments.store import every, key_of
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging
-from omnisearch.indexer.generation import Generation, folder_of
+from omnisearch.indexer.cluster.builds import problems_of_build
+from omnisearch.indexer.generation import Generation, folder_of, live_number
+from omnisearch.indexer.segment import GENERATION, QDRANT
 from omnisearch.indexer.signals import SIGNALS, read_signals
-from omnisearch.indexer.verify import read_whole
+from omnisearch.indexer.verify import backend_of, read_whole
 from omnisearch.ranker.published import load_rankers
 from omnisearch.world.truth import Truth
 
@@ -115,6 +117,8 @@ def _checks(workspace: Workspace, number: int | None) -> Iterator[tuple[str, Che
         yield f"signals of {name}", partial(_signals, workspace.current_signals(name))
     if number is not None or workspace.current.exists():
         yield "generation", partial(_generation, workspace, number)
+        if _is_clustered(workspace, number):
+            yield "cluster", partial(_cluster, workspace, number)
     if workspace.current_rankers.exists():
         yield "rankers", partial(load_rankers, workspace)
     for name in _names(workspace.rules):
@@ -183,6 +187,23 @@ def _generation(workspace: Workspace, number: int | None) -> None:
     read_whole(generation)
     if generation.checkpoint != NONE:
         trained_encoder(workspace, generation)
+
+
+def _is_clustered(workspace: Workspace, number: int | None) -> bool:
+    try:
+        return backend_of(workspace, _build(workspace, number)) == QDRANT
+    except (OmniError, LookupError, TypeError):  # damaged: the check of the generation says so
+        return False
+
+
+def _build(workspace: Workspace, number: int | None) -> int:
+    """The build of a generation, the live one by default."""
+    chosen = live_number(workspace) if number is None else number
+    return int(read_manifest(folder_of(workspace, chosen), GENERATION)["segments"][0])
+
+
+def _cluster(workspace: Workspace, number: int | None) -> list[str]:
+    return problems_of_build(workspace, _build(workspace, number), whole=True)
 
 
 def _judging(workspace: Workspace, name: str) -> None:

@@ -35,6 +35,11 @@ def metadata_of(client: QdrantClient, name: str) -> dict[str, Any]:
     return client.get_collection(name).config.metadata or {}
 
 
+def is_green(info: Any) -> bool:
+    """Whether a node has nothing more to do for a collection, of what it says of it."""
+    return bool(info.status.value == "green")
+
+
 def owned(nodes: Nodes, config: ClusterConfig, owner: str | None) -> dict[str, int]:
     """The collections that builds of a workspace made → the number of the build.
 

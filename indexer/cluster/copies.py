@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from omnisearch.indexer.cluster.collections import is_green
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes, wait_until
 
@@ -49,7 +50,8 @@ def replicate(nodes: Nodes, config: ClusterConfig, names: Iterable[str]) -> None
                 _copy(client, name, shard, having[0], rest[(shard + step) % len(rest)])
 
     def whole() -> bool:
-        return all(
+        infos = (client.get_collection(name) for client in nodes.clients for name in names)
+        return all(map(is_green, infos)) and all(
             len(having) == wanted for name in names for having in copies_of(client, name).values()
         )
 

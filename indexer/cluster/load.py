@@ -14,7 +14,7 @@ import numpy as np
 
 from omnisearch.data.workspace.files import sha256_file
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.indexer.cluster.collections import create, drop, owned
+from omnisearch.indexer.cluster.collections import create, drop, is_green, owned
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.copies import replicate
 from omnisearch.indexer.cluster.names import MANIFEST, OWNER, WORDS, collection
@@ -70,19 +70,20 @@ def load(
         drop(nodes, there.keys() & collections.keys())
         create(nodes, config, collections, segment.manifest)
         for name, points in collections.items():
-            _upload(nodes, name, points, step)
-        _index(nodes, config, list(collections))
+            upload(nodes, name, points, step)
+        build_graphs(nodes, config, list(collections))
         replicate(nodes, config, list(collections))
         for name in collections:
-            note(nodes, name, {OWNER: segment.manifest.get(OWNER), MANIFEST: stamp_of(segment)})
+            note(nodes, name, {MANIFEST: stamp_of(segment)})
 
 
 def note(nodes: Nodes, name: str, metadata: dict[str, object]) -> None:
-    """Have a collection say something of itself."""
+    """Have a collection say something more of itself."""
     nodes.ask(lambda client: client.update_collection(name, metadata=metadata))
 
 
-def _upload(nodes: Nodes, name: str, points: EntityPoints, step: Callable[[int], None]) -> None:
+def upload(nodes: Nodes, name: str, points: EntityPoints, step: Callable[[int], None]) -> None:
+    """Write the points of a collection; `step` is told how many more are there."""
     from qdrant_client import grpc
 
     def send(batch: list[grpc.PointStruct]) -> int:
@@ -128,8 +129,8 @@ def _batches(points: EntityPoints) -> Iterator[list[grpc.PointStruct]]:
         ]
 
 
-def _index(nodes: Nodes, config: ClusterConfig, names: list[str]) -> None:
-    """Have the graphs built."""
+def build_graphs(nodes: Nodes, config: ClusterConfig, names: list[str]) -> None:
+    """Have the nodes build the graphs, and wait until they are there."""
     from qdrant_client import models
 
     optimizers = models.OptimizersConfigDiff(indexing_threshold=_THRESHOLD)
@@ -140,9 +141,9 @@ def _index(nodes: Nodes, config: ClusterConfig, names: list[str]) -> None:
 
     def green() -> bool:
         return all(
-            client.get_collection(name).status is models.CollectionStatus.GREEN
+            info.config.optimizer_config.indexing_threshold == _THRESHOLD and is_green(info)
             for client in nodes.clients
-            for name in names
+            for info in map(client.get_collection, names)
         )
 
     wait_until(config, "the graphs", green)

@@ -77,7 +77,7 @@ class Nodes:
         for at in self._order()[:_TRIES]:
             try:
                 return call(self.clients[at])
-            except _failures() as error:
+            except failures() as error:
                 if not _of_the_node(error):
                     raise
                 last = error
@@ -167,7 +167,7 @@ def plainly() -> Iterator[None]:
     """What nodes answer instead of doing something, as an error for the user: Refused."""
     try:
         yield
-    except _failures() as error:
+    except failures() as error:
         raise Refused(
             f"A node of the cluster refused: {said(error)}.",
             where="[cluster]",
@@ -192,7 +192,8 @@ def wait_until(config: ClusterConfig, what: str, ready: Callable[[], bool]) -> N
         time.sleep(_LOOK)
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
+    """What a client raises if its node does not do what it is asked."""
     import grpc
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 

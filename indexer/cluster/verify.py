@@ -169,7 +169,7 @@ def _differences(nodes: Nodes, name: str, points: EntityPoints) -> Iterator[str]
             if not np.array_equal(given, held.vectors[place] if has else given[:0]):
                 wrong.append(f"vector {space!r}")
         if sparse and not _same_terms(vectors.get(WORDS), *sparse[place]):
-            wrong.append("words")
+            wrong.append("vector of words")
         if wrong:
             what = " and ".join(wrong)
             yield f"The point {place} of the collection {name} has another {what}."

@@ -42,6 +42,7 @@ QUICK = {
     "first_result": "--products 20",
     "experiments": "--tests 3 --users 3000 --searchers 300 --queries 10 --repeats 3",
     "replay": "--repeats 1 --queries 20 --pins 300",
+    "cluster_load": "",  # says that there is no node
     "suggest": "--entries 3000 --pins 300 --asked 20",
 }
 LONGER = {

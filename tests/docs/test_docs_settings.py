@@ -15,6 +15,7 @@ from omnisearch.engine.config import CacheConfig, EngineConfig, default_depths
 from omnisearch.engine.ranking_data import RankingOptions
 from omnisearch.enrichment.fetching import EnrichConfig
 from omnisearch.indexer.build import BuildOptions
+from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.service.config import ServiceConfig
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text("utf-8")
@@ -23,6 +24,7 @@ SECTIONS: dict[str, Any] = {
     "cache": CacheConfig(),
     "rank": RankingOptions(),
     "index": BuildOptions(),
+    "cluster": ClusterConfig(),
     "enrich": EnrichConfig(),
     "service": ServiceConfig(),
 }
@@ -51,7 +53,7 @@ def test_settings_have_the_documented_defaults(section: str) -> None:
     }
 
 
-@pytest.mark.parametrize("section", ["engine", "index", "service"])
+@pytest.mark.parametrize("section", ["engine", "index", "cluster", "service"])
 def test_values_beside_the_documented_range_are_refused(section: str) -> None:
     for name, (_, bounds, _) in table(section).items():
         if bounds:
