@@ -24,11 +24,11 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.cluster import load as loading
-from omnisearch.indexer.cluster.collections import drop
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes
-from omnisearch.indexer.cluster.verify import verify
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.loading.collections import drop
+from omnisearch.indexer.loading.verify import verify
 from omnisearch.indexer.segment import Segment
 
 NAME = "benchmark-of-loading"

@@ -15,10 +15,10 @@ from omnisearch.data.workspace.files import remove_folder
 from omnisearch.data.workspace.leftovers import temporary
 from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.indexer.cluster.builds import bring, owner_of, prepare
 from omnisearch.indexer.cluster.names import OWNER
 from omnisearch.indexer.generation import live_number
 from omnisearch.indexer.increment import increment
+from omnisearch.indexer.loading.builds import bring, owner_of, prepare
 from omnisearch.indexer.publish import (
     BuildOptions,
     Job,

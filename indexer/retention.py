@@ -11,8 +11,8 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in, read_manifest, read_number, sweep
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import remove_folder
-from omnisearch.indexer.cluster.builds import forget
 from omnisearch.indexer.cluster.names import OWNER
+from omnisearch.indexer.loading.builds import forget
 from omnisearch.indexer.segment import GENERATION, LOADING_FILE, QDRANT
 
 

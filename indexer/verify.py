@@ -14,9 +14,9 @@ from omnisearch.data.workspace.artefacts import (
 )
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock, publish_lock
-from omnisearch.indexer.cluster.builds import problems_of_build
-from omnisearch.indexer.cluster.status import cluster_status
 from omnisearch.indexer.generation import Generation, folder_of, live_number
+from omnisearch.indexer.loading.builds import problems_of_build
+from omnisearch.indexer.loading.status import cluster_status
 from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
 from omnisearch.indexer.stacking import lines_of
 
@@ -28,7 +28,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     engaged_until, bytes, segments (numbers), entities (rows, and how many of them are in its own
     segment), spaces (of that segment: vectors, measured recall of queries and of items); for a
     damaged one only number, live and problem. `cluster` is there if any build is in one (see
-    `indexer.cluster.status`). Folders of which only the segment is needed by a
+    `indexer.loading.status`). Folders of which only the segment is needed by a
     newer generation, and those that are being loaded into a cluster, are left out.
     """
     try:

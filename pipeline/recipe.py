@@ -453,7 +453,7 @@ def _publish(
     from omnisearch.data.workspace.artefacts import read_manifest
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.indexer.build import BuildOptions
-    from omnisearch.indexer.cluster.status import in_cluster
+    from omnisearch.indexer.loading.status import in_cluster
     from omnisearch.indexer.parts.recall import recall_sentences
     from omnisearch.indexer.segment import GENERATION, QDRANT
     from omnisearch.pipeline.encoder import encoder_for

@@ -32,8 +32,8 @@ from omnisearch.evaluation.classification.classifier_file import read_classifier
 from omnisearch.evaluation.experiments.store import every, key_of
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging
-from omnisearch.indexer.cluster.builds import problems_of_build
 from omnisearch.indexer.generation import Generation, folder_of, live_number
+from omnisearch.indexer.loading.builds import problems_of_build
 from omnisearch.indexer.segment import GENERATION, QDRANT
 from omnisearch.indexer.signals import SIGNALS, read_signals
 from omnisearch.indexer.verify import backend_of, read_whole

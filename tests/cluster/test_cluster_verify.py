@@ -11,12 +11,12 @@ import pytest
 from qdrant_nodes import asked, copied
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.cluster.copies import copies_of
-from omnisearch.indexer.cluster.load import load
 from omnisearch.indexer.cluster.names import WORDS
 from omnisearch.indexer.cluster.nodes import Nodes
-from omnisearch.indexer.cluster.verify import verify
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.loading.copies import copies_of
+from omnisearch.indexer.loading.load import load
+from omnisearch.indexer.loading.verify import verify
 from omnisearch.indexer.segment import Segment
 from omnisearch.pipeline.verify import verify_workspace
 

@@ -22,7 +22,7 @@ from omnisearch.indexer.cluster.names import (
     number_of,
 )
 from omnisearch.indexer.cluster.nodes import Nodes, wait_until
-from omnisearch.indexer.cluster.points import EntityPoints
+from omnisearch.indexer.loading.points import EntityPoints
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

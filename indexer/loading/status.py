@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.indexer.cluster.config import cluster_config
-from omnisearch.indexer.cluster.copies import copies_of
 from omnisearch.indexer.cluster.names import RECALL, number_of
 from omnisearch.indexer.cluster.nodes import Nodes, failures, plainly, said
+from omnisearch.indexer.loading.copies import copies_of
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

@@ -14,12 +14,12 @@ import numpy as np
 
 from omnisearch.data.workspace.files import sha256_file
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.indexer.cluster.collections import create, drop, is_green, owned
 from omnisearch.indexer.cluster.config import ClusterConfig
-from omnisearch.indexer.cluster.copies import replicate
 from omnisearch.indexer.cluster.names import MANIFEST, OWNER, WORDS, collection
 from omnisearch.indexer.cluster.nodes import Nodes, plainly, wait_until
-from omnisearch.indexer.cluster.points import EntityPoints, sparse_of
+from omnisearch.indexer.loading.collections import create, drop, is_green, owned
+from omnisearch.indexer.loading.copies import replicate
+from omnisearch.indexer.loading.points import EntityPoints, sparse_of
 from omnisearch.indexer.segment import GENERATION, Segment
 
 if TYPE_CHECKING:

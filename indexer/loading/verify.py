@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnisearch.data.catalogue.spaces import LEARNED
-from omnisearch.indexer.cluster.collections import metadata_of
 from omnisearch.indexer.cluster.config import ClusterConfig
-from omnisearch.indexer.cluster.copies import copies_of, wanted_copies
-from omnisearch.indexer.cluster.load import collections_of, stamp_of
 from omnisearch.indexer.cluster.names import MANIFEST, WORDS
 from omnisearch.indexer.cluster.nodes import Nodes, plainly
-from omnisearch.indexer.cluster.points import EntityPoints, sparse_of
+from omnisearch.indexer.loading.collections import metadata_of
+from omnisearch.indexer.loading.copies import copies_of, wanted_copies
+from omnisearch.indexer.loading.load import collections_of, stamp_of
+from omnisearch.indexer.loading.points import EntityPoints, sparse_of
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.segment import Segment

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from omnisearch.indexer.cluster.collections import is_green
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes, wait_until
+from omnisearch.indexer.loading.collections import is_green
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

@@ -14,12 +14,12 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import numbers_in, read_manifest
 from omnisearch.data.workspace.errors import Corrupt, OmniError
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.indexer.cluster.collections import drop, owned
 from omnisearch.indexer.cluster.config import ClusterConfig, cluster_config
-from omnisearch.indexer.cluster.load import collections_of, load, note
 from omnisearch.indexer.cluster.names import OWNER, RECALL
 from omnisearch.indexer.cluster.nodes import Nodes, plainly
-from omnisearch.indexer.cluster.verify import missing, verify
+from omnisearch.indexer.loading.collections import drop, owned
+from omnisearch.indexer.loading.load import collections_of, load, note
+from omnisearch.indexer.loading.verify import missing, verify
 from omnisearch.indexer.segment import GENERATION, Segment, open_segment
 
 _PATIENCE = 10.0  # seconds that what may be left undone waits for a node
