@@ -20,7 +20,8 @@ class ClusterConfig:
         name: what the names of this workspace's collections begin with.
         api_key: of the nodes, if they ask for one; better given by the environment variable
             OMNISEARCH_CLUSTER_API_KEY.
-        shards: of each collection; 0 for one on each node.
+        shards: of each collection; 0 for one on each node, if there are half a million items for
+            each, and fewer otherwise.
         replicas: how many nodes have each shard.
         int8: search vectors in 8 bits, and score what is found with the exact ones.
         timeout: seconds that a search waits for a node, and then once more for another.

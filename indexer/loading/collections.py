@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.workspace.errors import InputError
@@ -27,6 +28,7 @@ from omnisearch.indexer.loading.points import EntityPoints
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+_OF_A_SHARD = 500_000  # points, at least
 _FIELDS_AT_ONCE = 16  # the nodes agree on each, which takes them a while
 
 
@@ -65,7 +67,7 @@ def owned(nodes: Nodes, config: ClusterConfig, owner: str | None) -> dict[str, i
 def drop(nodes: Nodes, names: Collection[str]) -> None:
     """Delete collections; those that do not exist are passed over."""
     for name in names:
-        nodes.ask(lambda client, name=name: client.delete_collection(name))
+        nodes.ask(methodcaller("delete_collection", name))
 
 
 def create(
@@ -77,14 +79,11 @@ def create(
         points: by the collection's name. says: the build's manifest.
     """
     with ThreadPoolExecutor(_FIELDS_AT_ONCE) as pool:
-        list(pool.map(lambda item: _create(nodes, config, *item, says), points.items()))
+        list(pool.map(lambda name: _create(nodes, config, name, points[name], says), points))
         schemas = {name: schema_of(each) for name, each in points.items()}
         fields = [(name, *field) for name, schema in schemas.items() for field in schema.items()]
-        list(
-            pool.map(
-                lambda one: nodes.ask(lambda client: client.create_payload_index(*one)), fields
-            )
-        )
+        indexed = [methodcaller("create_payload_index", *field) for field in fields]
+        list(pool.map(nodes.ask, indexed))
 
     def known() -> bool:
         return all(
@@ -121,11 +120,16 @@ def _create(
             hnsw_config=graphs,
             quantization_config=int8 if config.int8 else None,
             optimizers_config=models.OptimizersConfigDiff(indexing_threshold=0),
-            shard_number=config.shards or len(config.nodes),
+            shard_number=config.shards or _shards(len(points), len(config.nodes)),
             replication_factor=1,
             metadata={OWNER: says.get(OWNER)},
         )
     )
+
+
+def _shards(points: int, nodes: int) -> int:
+    """A shard more costs every search of it: one on each node, where there is enough for all."""
+    return min(max(1, points // _OF_A_SHARD), nodes)
 
 
 def schema_of(points: EntityPoints) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from omnisearch.indexer.cluster.names import (
 from omnisearch.indexer.parts.table import Codes, ItemTable
 from omnisearch.indexer.parts.terms import TermsOf
 from omnisearch.indexer.parts.token_index import K1, B
-from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors import SegmentSpace
 from omnisearch.indexer.segment import Segment
 
 Field = tuple[str, Callable[[int], Any]]  # a field's name, and its value for a place or None
@@ -39,7 +39,7 @@ class EntityPoints:
     """
 
     table: ItemTable
-    spaces: dict[str, Space]
+    spaces: dict[str, SegmentSpace]
     terms: TermsOf | None
 
     @classmethod
