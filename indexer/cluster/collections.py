@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from omnisearch.data.workspace.errors import InputError
@@ -65,7 +66,7 @@ def owned(nodes: Nodes, config: ClusterConfig, owner: str | None) -> dict[str, i
 def drop(nodes: Nodes, names: Collection[str]) -> None:
     """Delete collections; those that do not exist are passed over."""
     for name in names:
-        nodes.ask(lambda client, name=name: client.delete_collection(name))
+        nodes.ask(methodcaller("delete_collection", name))
 
 
 def create(
@@ -76,24 +77,26 @@ def create(
     Args:
         points: by the collection's name. says: the build's manifest.
     """
-    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as pool:
-        list(pool.map(lambda item: _create(nodes, config, *item, says), points.items()))
-        schemas = {name: schema_of(each) for name, each in points.items()}
-        fields = [(name, *field) for name, schema in schemas.items() for field in schema.items()]
-        list(
-            pool.map(
-                lambda one: nodes.ask(lambda client: client.create_payload_index(*one)), fields
-            )
-        )
+    schemas = {name: schema_of(each) for name, each in points.items()}
+    fields = [(name, *field) for name, schema in schemas.items() for field in schema.items()]
 
-    def known() -> bool:
+    def there() -> bool:
+        return all(client.collection_exists(name) for client in nodes.clients for name in points)
+
+    def indexed() -> bool:
         return all(
             len(client.get_collection(name).payload_schema) == len(schema)
             for client in nodes.clients
             for name, schema in schemas.items()
         )
 
-    wait_until(config, "the collections on all nodes", known)
+    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as pool:
+        list(pool.map(lambda name: _create(nodes, config, name, points[name], says), points))
+        wait_until(config, "the collections on all nodes", there)
+        list(
+            pool.map(lambda field: nodes.ask(methodcaller("create_payload_index", *field)), fields)
+        )
+        wait_until(config, "the fields of the collections on all nodes", indexed)
 
 
 def _create(

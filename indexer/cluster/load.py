@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,9 +136,7 @@ def build_graphs(nodes: Nodes, config: ClusterConfig, names: list[str]) -> None:
 
     optimizers = models.OptimizersConfigDiff(indexing_threshold=_THRESHOLD)
     for name in names:
-        nodes.ask(
-            lambda client, name=name: client.update_collection(name, optimizers_config=optimizers)
-        )
+        nodes.ask(methodcaller("update_collection", name, optimizers_config=optimizers))
 
     def green() -> bool:
         return all(

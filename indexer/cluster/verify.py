@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,11 +80,9 @@ def missing(nodes: Nodes, config: ClusterConfig, segment: Segment) -> list[str]:
     stamp = stamp_of(segment)
     with plainly():
         for name in collections_of(config, segment):
-            if not nodes.ask(lambda client, name=name: client.collection_exists(name)):
+            if not nodes.ask(methodcaller("collection_exists", name)):
                 problems.append(f"The cluster has no collection {name}.")
-            elif nodes.ask(lambda client, name=name: metadata_of(client, name)).get(
-                MANIFEST
-            ) not in (stamp,):
+            elif nodes.ask(partial(metadata_of, name=name)).get(MANIFEST) != stamp:
                 problems.append(f"The collection {name} in the cluster is of another build.")
     return problems
 
