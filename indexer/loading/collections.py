@@ -78,21 +78,26 @@ def create(
     Args:
         points: by the collection's name. says: the build's manifest.
     """
-    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as pool:
-        list(pool.map(lambda name: _create(nodes, config, name, points[name], says), points))
-        schemas = {name: schema_of(each) for name, each in points.items()}
-        fields = [(name, *field) for name, schema in schemas.items() for field in schema.items()]
-        indexed = [methodcaller("create_payload_index", *field) for field in fields]
-        list(pool.map(nodes.ask, indexed))
+    schemas = {name: schema_of(each) for name, each in points.items()}
+    fields = [(name, *field) for name, schema in schemas.items() for field in schema.items()]
 
-    def known() -> bool:
+    def there() -> bool:
+        return all(client.collection_exists(name) for client in nodes.clients for name in points)
+
+    def indexed() -> bool:
         return all(
             len(client.get_collection(name).payload_schema) == len(schema)
             for client in nodes.clients
             for name, schema in schemas.items()
         )
 
-    wait_until(config, "the collections on all nodes", known)
+    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as pool:
+        list(pool.map(lambda name: _create(nodes, config, name, points[name], says), points))
+        wait_until(config, "the collections on all nodes", there)
+        list(
+            pool.map(lambda field: nodes.ask(methodcaller("create_payload_index", *field)), fields)
+        )
+        wait_until(config, "the fields of the collections on all nodes", indexed)
 
 
 def _create(

@@ -20,7 +20,7 @@ from omnisearch.indexer.loading.copies import copies_of, wanted_copies
 from omnisearch.indexer.loading.load import collections_of, stamp_of
 from omnisearch.indexer.loading.points import EntityPoints, sparse_of
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
-from omnisearch.indexer.parts.vectors import Space
+from omnisearch.indexer.parts.vectors import SegmentSpace
 from omnisearch.indexer.segment import Segment
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Checked:
 class _Searched:
     """A space that is searched in the cluster."""
 
-    def __init__(self, nodes: Nodes, collection: str, name: str, space: Space) -> None:
+    def __init__(self, nodes: Nodes, collection: str, name: str, space: SegmentSpace) -> None:
         self._nodes, self._collection, self._name = nodes, collection, name
         self.vectors, self.present, self.count = space.vectors, space.present, space.count
 
