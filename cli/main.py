@@ -12,6 +12,7 @@ from omnisearch.cli import (
     ads,
     backup,
     cache,
+    catalogue,
     classify,
     compare,
     demo,
@@ -85,6 +86,7 @@ app.add_typer(rules.app, name="rules")
 experiment_replay.register(experiment.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(ads.app, name="ads")
+app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
 app.add_typer(keys.app, name="keys")
