@@ -16,6 +16,7 @@ from omnisearch.cli import (
     classify,
     compare,
     demo,
+    encode,
     enrich,
     evaluate,
     experiment,
@@ -74,7 +75,7 @@ def options(
 
 ONE_COMMAND = (
     *(world, importing, train, search, suggest, compare, evaluate, reproduce, serve, refresh),
-    *(watch, status, demo, backup),
+    *(watch, status, demo, backup, encode),
 )
 for module in ONE_COMMAND:
     module.register(app)

@@ -133,9 +133,8 @@ def _load(workspace: Workspace, reader: _Reader) -> None:
                 sql = f"INSERT INTO {name} ({', '.join(table.columns)}) VALUES ({marks})"
                 connection.executemany(sql, reader.table(name))
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'changes'")
-        connection.execute(
-            "INSERT INTO sqlite_sequence VALUES ('changes', ?)", [reader.manifest.last_change]
-        )
+        if last := reader.manifest.last_change:
+            connection.execute("INSERT INTO sqlite_sequence VALUES ('changes', ?)", [last])
         connection.commit()
         connection.executescript("".join(_triggers(scripts)))
     _load_feedback(workspace, reader)
