@@ -195,7 +195,7 @@ def _encoded(
             }
             vectors = encoder.items(bucket.items[part], features)
         learned[part] = checked(encoder, entity, vectors, bucket.ids[part], LEARNED)
-    found = {LEARNED: (learned, learned.any(axis=1))}
+    found = {LEARNED: (learned, np.asarray(learned.any(axis=1)))}
     for name, of in sorted(encoder.compat_spaces.items()):
         if of == entity and name in bucket.vectors:
             rows, has = bucket.vectors[name]
@@ -203,7 +203,7 @@ def _encoded(
             if has.any():
                 keys = [key for key, there in zip(bucket.ids, has.tolist(), strict=True) if there]
                 mapped[has] = checked(encoder, entity, encoder.compat(name, rows[has]), keys, name)
-            found[name] = mapped, mapped.any(axis=1)
+            found[name] = mapped, np.asarray(mapped.any(axis=1))
     return found
 
 

@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from omnisearch.data.workspace.errors import MissingExtra, Unavailable
@@ -38,7 +39,9 @@ def run_local(tasks: list[Task]) -> Iterator[tuple[Task, Done]]:
     """
     left, lost = {task.folder: task for task in tasks}, 0
     while left:
-        pool = ProcessPoolExecutor(min(cores(), len(left)), mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(
+            min(cores(), len(left)), mp_context=get_context("spawn"), initializer=_end_with_parent
+        )
         try:
             futures = {pool.submit(encode_task, task): task for task in left.values()}
             for future in as_completed(futures):
@@ -52,6 +55,18 @@ def run_local(tasks: list[Task]) -> Iterator[tuple[Task, Done]]:
                 raise Unavailable(what, where="--runner local", how=_ENDED) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def run_ray(tasks: list[Task]) -> Iterator[tuple[Task, Done]]:

@@ -224,7 +224,7 @@ def test_killed_commands_and_workers_change_nothing(
     while len(files(out)) < 2 and first.poll() is None:
         time.sleep(0.005)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first.communicate(timeout=60)  # its workers, which hold its output open, end too
     assert 2 <= len(files(out)) < len(encoded) and not (out / "manifest.json").exists()
     ended(started(trained, dataset, "--out", out))
     assert files(out) == encoded
