@@ -1,11 +1,16 @@
 """Item encoding speed, with all text fields, against a plain implementation.
 
     python benchmarks/encode.py [--workspace DIR] [--items N]
+    python benchmarks/encode.py [--workspace DIR] --runner ray [--buckets N]
 
 Without a workspace it makes the sample world's `demo` (25,000 items) in a temporary folder and
 trains for two steps: speed does not depend on the weights. Each timed pass starts with an encoder
 whose string cache is empty. The plain implementation tokenises every string of every item and sums
 the embeddings of its tokens, with the same weights.
+
+With --runner it encodes the whole catalogue as a data set instead, as `omnisearch encode` does, in
+turns by that runner and by the plain process pool, and compares what they wrote. Times are of whole
+runs: workers start, load the encoder, and encode.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ from omnisearch import pipeline
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
 from omnisearch.data.catalogue.vectors import open_all_vectors
+from omnisearch.data.dataset.export import export_catalogue
+from omnisearch.data.dataset.place import place_at
 from omnisearch.data.workspace import Workspace
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
+from omnisearch.pipeline.encoding import encode_dataset
 
 PASSES = 3
 BATCH = 4096
@@ -93,11 +101,36 @@ def plain(encoder: Encoder, items: list[dict], features: dict[str, np.ndarray]) 
     return np.concatenate(vectors)
 
 
+def runners(workspace: Workspace, name: str, runner: str, buckets: int, folder: Path) -> None:
+    """Time a runner and the process pool in turns."""
+    source = place_at(str(folder / "dataset"))
+    export_catalogue(workspace, source, buckets)
+    seconds: dict[str, list[float]] = {"local": [], runner: []}
+    written: list[dict[str, bytes]] = []
+    for number in range(PASSES):
+        for each in seconds:
+            target = folder / f"{each}-{number}"
+            began = time.perf_counter()
+            done = encode_dataset(workspace, source, place_at(str(target)), name, each)
+            seconds[each].append(time.perf_counter() - began)
+            paths = [path for path in target.rglob("*") if path.is_file()]
+            written.append({str(path.relative_to(target)): path.read_bytes() for path in paths})
+    rows = sum(done.rows.values())
+    print(f"{rows:,} items and queries in {done.files} files, {os.cpu_count()} cores")
+    print(f"the same bytes: {all(each == written[0] for each in written)}")
+    for each, taken in seconds.items():
+        print(f"{each:8} {rows / statistics.median(taken):>10,.0f} /s (median of {PASSES} runs)")
+    ratios = [one / other for one, other in zip(seconds["local"], seconds[runner], strict=True)]
+    print(f"ratio    {statistics.median(ratios):>10.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--name", default="default")
     parser.add_argument("--items", type=int, help="a random sample of so many")
+    parser.add_argument("--runner", choices=("ray",), help="encode a data set by it")
+    parser.add_argument("--buckets", type=int, default=16, help="of that data set")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         workspace = (
@@ -105,6 +138,9 @@ def main() -> None:
             if options.workspace
             else sample_workspace(Path(folder))
         )
+        if options.runner:
+            runners(workspace, options.name, options.runner, options.buckets, Path(folder))
+            return
         items, features = read(workspace, options.items)
         strings = [field_texts(item) for item in items]
         characters = sum(len(text) for texts in strings for text in texts)

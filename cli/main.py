@@ -12,9 +12,11 @@ from omnisearch.cli import (
     ads,
     backup,
     cache,
+    catalogue,
     classify,
     compare,
     demo,
+    encode,
     enrich,
     evaluate,
     experiment,
@@ -73,7 +75,7 @@ def options(
 
 ONE_COMMAND = (
     *(world, importing, train, search, suggest, compare, evaluate, reproduce, serve, refresh),
-    *(watch, status, demo, backup),
+    *(watch, status, demo, backup, encode),
 )
 for module in ONE_COMMAND:
     module.register(app)
@@ -85,6 +87,7 @@ app.add_typer(rules.app, name="rules")
 experiment_replay.register(experiment.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(ads.app, name="ads")
+app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(cache.app, name="cache")
 app.add_typer(judge.app, name="judge")
 app.add_typer(keys.app, name="keys")

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import orjson
 import sqlite_utils
 
 from omnisearch.data.catalogue.items import count, read_items
-from omnisearch.data.catalogue.schema import CODE_FIELDS, ENTITIES, TEXT_FIELDS
+from omnisearch.data.catalogue.schema import ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.catalogue.splits import counted_until
 from omnisearch.data.catalogue.vector_files import unusable
@@ -34,35 +33,22 @@ from omnisearch.data.workspace.artefacts import (
     write_manifest,
     write_pointer,
 )
-from omnisearch.data.workspace.errors import Corrupt, InputError
+from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import new_folder, remove_folder
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.reading import check_array, load_array, load_lines, reading
+from omnisearch.indexer.encoding import (
+    HASH_BYTES,
+    ItemsAndQueries,
+    check_feature,
+    checked,
+    digests,
+    text_of,
+)
 from omnisearch.indexer.parts.vectors import check_units
 
 SIGNALS = Kind("signals", 3, again="Run `omnisearch index rebuild`.")
-HASH_BYTES = 16
-
 _ENCODE_AT_ONCE = 4096
-
-
-class ItemsAndQueries(Protocol):
-    """The part of `omnisearch.encoders.encoder.Encoder` that is used here."""
-
-    checkpoint: str
-    name: str
-    dim: int
-    feature_dims: dict[str, int]
-    compat_spaces: dict[str, str]
-    feature_models: dict[str, str]
-
-    def copy_to(self, target: Path) -> None: ...
-    def words(self) -> list[str]: ...
-    def queries(self, texts: list[str]) -> np.ndarray: ...
-    def items(
-        self, items: list[dict[str, Any]], features: Mapping[str, np.ndarray]
-    ) -> np.ndarray: ...
-    def compat(self, space: str, vectors: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -248,10 +234,8 @@ class _Run:
             part = slice(len(ids), len(ids) + len(batch))
             ids.extend(item["id"] for item in batch)
             given = {name: feature.rows(ids[part])[0] for name, feature in features.items()}
-            read = zip(
-                (_text_of(self.entity, item) for item in batch), *given.values(), strict=True
-            )
-            hashes[part] = _digests(
+            read = zip((text_of(self.entity, item) for item in batch), *given.values(), strict=True)
+            hashes[part] = digests(
                 text + b"".join(vector.tobytes() for vector in vectors) for text, *vectors in read
             )
             if spaces:
@@ -263,7 +247,7 @@ class _Run:
                     keys = [
                         key for key, there in zip(ids[part], has.tolist(), strict=True) if there
                     ]
-                    spaces[name][part][has] = self._checked(mapped, keys, name)
+                    spaces[name][part][has] = checked(self.encoder, self.entity, mapped, keys, name)
             step(len(batch))
         return EntitySignals(ids, hashes, spaces)
 
@@ -290,30 +274,8 @@ class _Run:
                 [batch[row] for row in fresh], {name: rows[fresh] for name, rows in given.items()}
             )
         keys = [batch[row]["id"] for row in fresh]
-        target[part.start + fresh] = self._checked(vectors, keys, LEARNED)
+        target[part.start + fresh] = checked(self.encoder, self.entity, vectors, keys, LEARNED)
         return len(fresh)
-
-    def _checked(self, vectors: np.ndarray, ids: list[str], space: str) -> np.ndarray:
-        """The encoder's vectors of these items; zeros for those too short to have a direction.
-
-        Raises:
-            Corrupt: a vector is not finite, or they have a wrong shape; nothing is published then.
-        """
-        said = f"The checkpoint's vectors of space {space!r}"
-        where = f"checkpoint {self.encoder.checkpoint}"
-        how = "`omnisearch index verify` names damaged files. Then run `omnisearch train` again."
-        if vectors.shape != (len(ids), self.encoder.dim):
-            shape = f"{vectors.shape}, not {(len(ids), self.encoder.dim)}"
-            raise Corrupt(f"{said} have the shape {shape}.", where=where, how=how)
-        bad = unusable(vectors)
-        if bad.size:
-            raise Corrupt(
-                f"{said} hold NaN or infinity, the first that of {self.entity} {ids[bad[0]]!r}.",
-                where=where,
-                how=how,
-            )
-        lengths = np.linalg.norm(vectors, axis=1)
-        return np.where(np.abs(lengths - 1)[:, None] < 0.004, vectors, np.float32(0))
 
     def _known(self, ids: list[str], hashes: np.ndarray) -> np.ndarray:
         """Int64 (m,): the old row of each item with unchanged content, else -1."""
@@ -337,25 +299,11 @@ class _Run:
         if self.entity == "query":
             return {}
         found = {}
-        for name, dim in sorted(self.encoder.feature_dims.items()):
+        for name in sorted(self.encoder.feature_dims):
             feature = open_vectors(self.workspace, self.db, name, self.entity)
             if feature is None:
                 continue
-            if feature.dim != dim:
-                raise InputError(
-                    f"The feature {name!r} of {self.entity} items has {feature.dim} dimensions, "
-                    f"but the checkpoint was trained with {dim}.",
-                    where=f"checkpoint {self.encoder.checkpoint}",
-                    how="Run `omnisearch train` again, or import the vectors it was trained with.",
-                )
-            trained_with = self.encoder.feature_models.get(f"{self.entity}/{name}")
-            if None not in (trained_with, feature.made_by) and feature.made_by != trained_with:
-                raise InputError(
-                    f"The vectors {name!r} of {self.entity} items were made by another model than "
-                    "those the encoder was trained with.",
-                    where=f"checkpoint {self.encoder.checkpoint}",
-                    how="Run `omnisearch train`, then `omnisearch index build`.",
-                )
+            check_feature(self.encoder, self.entity, name, feature.dim, feature.made_by)
             found[name] = feature
         return found
 
@@ -373,18 +321,3 @@ class _Run:
             ([{"id": key} for key in ids[start : start + _ENCODE_AT_ONCE]] for start in parts),
             len(ids),
         )
-
-
-def _text_of(entity: str, item: dict[str, Any]) -> bytes:
-    """Everything that the encoder reads of an item's text, as bytes."""
-    if entity == "query":
-        return item["id"].encode()
-    engaged = [entry[0] for entry in item.get("engaged_queries") or ()]
-    values = [engaged if name == "engaged_queries" else item.get(name) for name in TEXT_FIELDS]
-    codes = [item.get(name) for name in CODE_FIELDS]
-    return orjson.dumps(values + codes if any(codes) else values)
-
-
-def _digests(contents: Iterator[bytes]) -> np.ndarray:
-    joined = b"".join(blake2b(content, digest_size=HASH_BYTES).digest() for content in contents)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, HASH_BYTES)

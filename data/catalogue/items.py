@@ -35,7 +35,7 @@ def read_items(
         cursor = db.conn.execute(f"SELECT {selected} FROM {table} ORDER BY id")
         names = [column[0] for column in cursor.description]
         while rows := cursor.fetchmany(batch_size):
-            yield [_decode(dict(zip(names, row, strict=True))) for row in rows]
+            yield [decoded(dict(zip(names, row, strict=True))) for row in rows]
         return
     wanted = list(ids)
     for start in range(0, len(wanted), 500):
@@ -43,11 +43,12 @@ def read_items(
         marks = ",".join("?" * len(part))
         cursor = db.conn.execute(f"SELECT {selected} FROM {table} WHERE id IN ({marks})", part)
         names = [column[0] for column in cursor.description]
-        found = {row[0]: _decode(dict(zip(names, row, strict=True))) for row in cursor}
+        found = {row[0]: decoded(dict(zip(names, row, strict=True))) for row in cursor}
         yield [found[key] for key in part if key in found]
 
 
-def _decode(item: dict[str, Any]) -> dict[str, Any]:
+def decoded(item: dict[str, Any]) -> dict[str, Any]:
+    """A row of the catalogue with its columns of JSON as values; changes it."""
     for field in (*LIST_FIELDS, "engaged_queries", "attributes"):
         value = item.get(field)
         if value is not None:

@@ -32,10 +32,10 @@ from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 
 _ROWS = 4096
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+VECTORS_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PREFIXES = ("vectors", "features")  # the second is the former name
 _FILE = re.compile(
-    rf"({'|'.join(_PREFIXES)})-({_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)"
+    rf"({'|'.join(_PREFIXES)})-({VECTORS_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)"
 )
 
 # (row number of the first, ids, one vector per row, None if missing)
@@ -69,7 +69,7 @@ def import_vectors(
             vectors, or `strict` is set and a row was refused.
     """
     path = Path(path)
-    if not _NAME.fullmatch(name):
+    if not VECTORS_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} is not a valid name for vectors.",
             where=str(path),

@@ -1,0 +1,1 @@
+"""The catalogue as a data set: Parquet files in buckets, on this machine or under a URL."""
