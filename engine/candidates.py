@@ -58,7 +58,7 @@ def merge(results: Mapping[str, SourceResult]) -> Candidates:
     source = np.repeat(np.arange(len(sizes)), sizes)
     scores, ranks = np.full((2, len(sizes), len(unique)), np.nan, np.float32)
     columns: dict[str, np.ndarray] = {}
-    for at, (name, result) in enumerate(results.items()):
+    for at, name in enumerate(results):
         columns |= {f"{name}_score": scores[at], f"{name}_rank": ranks[at]}
     if results:
         scores[source, where] = np.concatenate([result.scores for result in results.values()])

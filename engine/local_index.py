@@ -66,8 +66,10 @@ class LocalIndex:
                     ef = max(request.ef, depth)
                     rows, scores = space.search(query.vector, depth, ef, allowed)
         rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
-        order = np.lexsort((rows, -scores))
-        return SourceResult(request.entity, rows[order], scores[order])
+        if not (scores[1:] < scores[:-1]).all():
+            order = np.lexsort((rows, -scores))
+            rows, scores = rows[order], scores[order]
+        return SourceResult(request.entity, rows, scores)
 
     def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
         if filters is None or filters == Filters():

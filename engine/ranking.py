@@ -199,8 +199,9 @@ def blended(
     if ads is None:
         ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
     found = [(pin.place, at) for pin in pins if (at := candidates.find(pin.entity, pin.row)) >= 0]
-    order = ranking.order[~np.isin(ranking.order, [at for _, at in found])]
-    placed = ranking.ads
+    order, placed = ranking.order, ranking.ads
+    if found:
+        order = order[~np.isin(order, [at for _, at in found])]
     if len(placed.order):
         sold = np.zeros(len(candidates), bool)
         sold[placed.order] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,34 +70,33 @@ class WordsAt:
             row's words that are in the query; NaN if either has no words.
         """
         has = self._having(query)
-        met = self._met(query, np.ones(len(query)), has)
-        covered = sum(has.values(), np.where(np.isnan(met), np.nan, 0))
+        met = self._known(sum(_words_of(query, has), np.zeros(len(self.rows))), query)
+        covered = self._known(sum(has.values(), np.zeros(len(self.rows))), query)
         return _over(met, max(len(query), 1)), _over(covered, np.maximum(self._found[1], 1))
 
     def share(self, query: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The first result of `match`, with each word of the query weighted."""
-        met = self._met(query, weights, self._having(query))
-        return _over(met, max(float(weights.sum()), 1e-9))
+        met = np.zeros(len(self.rows))
+        for has, weight in zip(
+            _words_of(query, self._having(query)), weights.tolist(), strict=True
+        ):
+            met += has * weight
+        return _over(self._known(met, query), max(float(weights.sum()), 1e-9))
 
-    def _met(
-        self, query: np.ndarray, weights: np.ndarray, has: dict[int, np.ndarray]
-    ) -> np.ndarray:
-        """(m,) the weight of the shared words, NaN for rows without words."""
-        met = np.where((self._found[1] > 0) & (len(query) > 0), 0.0, np.nan)
-        for either, weight in zip(_either(query).tolist(), weights.tolist(), strict=True):
-            met += weight * np.logical_or.reduce([has[key] for key in set(either)])
-        return met
+    def _known(self, met: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """The same, NaN for rows without words and for a query without words."""
+        return np.where((self._found[1] > 0) & (len(query) > 0), met, np.nan)
 
     def _having(self, query: np.ndarray) -> dict[int, np.ndarray]:
         """Which rows have each key of a query, bool (m,)."""
         keys, lengths = self._found
-        found = {}
-        # A comparison for each is several times faster than a binary search.
-        for key in set(query.ravel().tolist()):
-            found[key] = np.zeros(len(lengths), bool)
-            places = np.flatnonzero(keys == key)
-            found[key][np.searchsorted(self._ends, places, side="right")] = True
-        return found
+        wanted = list(dict.fromkeys(query.ravel().tolist()))
+        # A comparison with each is several times faster than a binary search.
+        same = np.flatnonzero(keys == np.array(wanted, np.uint32)[:, None])
+        which, places = np.divmod(same, max(len(keys), 1))
+        has = np.zeros((len(wanted), len(lengths)), bool)
+        has[which, np.searchsorted(self._ends, places, side="right")] = True
+        return dict(zip(wanted, has, strict=True))
 
     @cached_property
     def _found(self) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +105,15 @@ class WordsAt:
     @cached_property
     def _ends(self) -> np.ndarray:
         return np.cumsum(self._found[1])
+
+
+def _words_of(query: np.ndarray, has: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+    """Which rows have each word of a query, bool (m,), given which have each key."""
+    for first, *others in _either(query).tolist():
+        found = has[first]
+        for key in set(others) - {first}:
+            found = found | has[key]
+        yield found
 
 
 def _either(query: np.ndarray) -> np.ndarray:
