@@ -12,7 +12,7 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.language import primary
 from omnisearch.engine.attributes import Attributes
-from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.engine.filters import NO_FILTERS, Filters, allowed_rows
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.indexer.generation import Generation
@@ -72,7 +72,7 @@ class LocalIndex:
         return SourceResult(request.entity, rows, scores)
 
     def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
-        if filters is None or filters == Filters():
+        if filters is None or filters == NO_FILTERS:
             return None
         with self._lock:
             if filters in self._masks:

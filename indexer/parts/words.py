@@ -36,7 +36,8 @@ class Words:
         lengths = self.lengths[rows]
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
-        where = np.repeat(self.starts[rows] - ends + lengths, lengths) + np.arange(total)
+        where = np.repeat(self.starts[rows] - ends + lengths, lengths)
+        where += np.arange(total)
         return self.keys[where], lengths
 
     def at(self, rows: np.ndarray) -> WordsAt:
