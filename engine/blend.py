@@ -60,7 +60,9 @@ def blend(
     places = min(places, len(order) + len(pinned) + len(placed))
     group = 2 * entity[order] + is_ad[order]  # 0 pin, 1 pin ad, 2 product, 3 product ad
     none_left, ranked = len(order), order.tolist()
-    queues = [[*np.flatnonzero(group == number).tolist(), none_left] for number in range(4)]
+    queues = [
+        [*np.flatnonzero(group == number)[:places].tolist(), none_left] for number in range(4)
+    ]
     heads, taken, ads = [0, 0, 0, 0], [0, 0], 0
     feed, bounded, sold = [], [], 0
     for place in range(1, places + 1):

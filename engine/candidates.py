@@ -54,15 +54,15 @@ def merge(results: Mapping[str, SourceResult]) -> Candidates:
     ]
     every = np.concatenate(keys) if keys else np.zeros(0, np.int64)
     unique, where = np.unique(every, return_inverse=True)
+    sizes = [len(result.rows) for result in results.values()]
+    source = np.repeat(np.arange(len(sizes)), sizes)
+    scores, ranks = np.full((2, len(sizes), len(unique)), np.nan, np.float32)
     columns: dict[str, np.ndarray] = {}
-    start = 0
-    for name, result in results.items():
-        stop = start + len(result.rows)
-        scores, ranks = (np.full(len(unique), np.nan, np.float32) for _ in range(2))
-        scores[where[start:stop]] = result.scores
-        ranks[where[start:stop]] = np.arange(1, stop - start + 1, dtype=np.float32)
-        columns |= {f"{name}_score": scores, f"{name}_rank": ranks}
-        start = stop
+    for at, name in enumerate(results):
+        columns |= {f"{name}_score": scores[at], f"{name}_rank": ranks[at]}
+    if results:
+        scores[source, where] = np.concatenate([result.scores for result in results.values()])
+        ranks[source, where] = np.concatenate([np.arange(1, size + 1) for size in sizes])
     return Candidates(
         entity=(unique >> _ENTITY_SHIFT).astype(np.uint8),
         row=unique & ((1 << _ENTITY_SHIFT) - 1),

@@ -103,6 +103,7 @@ class Filters:
         return ITEM_ENTITIES
 
 
+NO_FILTERS = Filters()
 OUT_OF_STOCK = Filters(where=("availability=out_of_stock",))
 _OF_ATTRIBUTES = {"language", "country", "brand", "price_min", "price_max"}
 

@@ -36,7 +36,7 @@ def hits_of(
             entity=ITEM_ENTITIES[code],
             id=fields["id"],
             score=score,
-            title=name_of(fields),
+            title=name,
             image=fields.get("image"),
             link=_link(fields.get("link")),
             price=fields.get("price"),
@@ -44,10 +44,10 @@ def hits_of(
             brand=fields.get("brand"),
             is_ad=fields["is_ad"],
             campaign=fields.get("campaign"),
-            highlights=highlights(name_of(fields), wanted, language) if wanted else [],
+            highlights=highlights(name, wanted, language) if wanted else [],
         )
-        for place, (code, score, fields) in enumerate(
-            zip(codes, scores.tolist(), shown, strict=True)
+        for place, (code, score, fields, name) in enumerate(
+            zip(codes, scores.tolist(), shown, map(name_of, shown), strict=True)
         )
     ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,8 +37,12 @@ class Items:
 
     def part(self, entity: str) -> slice:
         """The positions of an entity type's items, which must be in (entity, row) order."""
+        return self._parts[entity]
+
+    @cached_property
+    def _parts(self) -> dict[str, slice]:
         pins = int(np.searchsorted(self.entity, 1))
-        return slice(0, pins) if entity == ITEM_ENTITIES[0] else slice(pins, len(self))
+        return dict(zip(ITEM_ENTITIES, (slice(0, pins), slice(pins, len(self))), strict=True))
 
 
 @dataclass(frozen=True)

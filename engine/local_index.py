@@ -12,12 +12,12 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.language import primary
 from omnisearch.engine.attributes import Attributes
-from omnisearch.engine.filters import Filters, allowed_rows
+from omnisearch.engine.filters import NO_FILTERS, Filters, allowed_rows
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts.table import Codes, ItemTable
-from omnisearch.indexer.parts.words import Texts, idf
+from omnisearch.indexer.parts.words import WordsAt, idf
 
 _MASKS_KEPT = 32
 _LEFT = 0.75  # of what a source found that are not hidden; with fewer it searches among the others
@@ -66,11 +66,13 @@ class LocalIndex:
                     ef = max(request.ef, depth)
                     rows, scores = space.search(query.vector, depth, ef, allowed)
         rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
-        order = np.lexsort((rows, -scores))
-        return SourceResult(request.entity, rows[order], scores[order])
+        if not (scores[1:] < scores[:-1]).all():
+            order = np.lexsort((rows, -scores))
+            rows, scores = rows[order], scores[order]
+        return SourceResult(request.entity, rows, scores)
 
     def allowed(self, filters: Filters | None, entity: str) -> np.ndarray | None:
-        if filters is None or filters == Filters():
+        if filters is None or filters == NO_FILTERS:
             return None
         with self._lock:
             if filters in self._masks:
@@ -130,12 +132,13 @@ class LocalIndex:
             part = items.part(entity)
             if part.start != part.stop:
                 table, rows = self._tables[entity], items.row[part]
-                parts.append(_of_query(table, rows, query, wanted) | _of_table(table, rows, wanted))
-                text = self._generation.texts[entity]
+                names, texts = table.names.at(rows), self._generation.texts[entity].at(rows)
+                parts.append(_of_table(table, rows, wanted))
+                parts[-1] |= _of_query(table, rows, query, wanted, names)
                 if weights is not None:
-                    parts[-1]["text_share"] = text.share(query.wanted, rows, weights)
+                    parts[-1]["text_share"] = texts.share(query.wanted, weights)
                 if "named" in wanted:
-                    parts[-1]["named"] = _named(table, text, rows, query)
+                    parts[-1]["named"] = _named(table, rows, query, names, texts)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -161,7 +164,7 @@ def _of_table(table: ItemTable, rows: np.ndarray, wanted: set[str]) -> dict[str,
 
 
 def _of_query(
-    table: ItemTable, rows: np.ndarray, query: Query, wanted: set[str]
+    table: ItemTable, rows: np.ndarray, query: Query, wanted: set[str], names: WordsAt
 ) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {}
     if "engaged_match" in wanted:
@@ -170,24 +173,26 @@ def _of_query(
             [table.engaged.match(text, rows) for text in texts]
         )
     if wanted & {"name_share", "name_cover"}:
-        columns["name_share"], columns["name_cover"] = table.names.match(query.wanted, rows)
+        columns["name_share"], columns["name_cover"] = names.match(query.wanted)
     if "excluded" in wanted:
-        columns["excluded"] = excluded_share(table, rows, query)
+        columns["excluded"] = excluded_share(table, rows, query, names)
     if "language_match" in wanted:
         columns["language_match"] = _in_language(table.language, rows, query.language)
     return columns
 
 
-def _named(table: ItemTable, text: Texts, rows: np.ndarray, query: Query) -> np.ndarray:
+def _named(
+    table: ItemTable, rows: np.ndarray, query: Query, names: WordsAt, texts: WordsAt
+) -> np.ndarray:
     exact = (table.full_name[rows] == query.name) & (query.name > 0)
-    exact |= text.match(query.code, rows)[0] > 0
+    exact |= texts.match(query.code)[0] > 0
     if query.length < LONG_NAME:
         return np.where(exact, 2, 0)
-    share, cover = table.names.match(query.said, rows)
+    share, cover = names.match(query.said)
     return np.where(exact, 2, (share == 1) & (cover == 1))
 
 
-def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarray:
+def excluded_share(table: ItemTable, rows: np.ndarray, query: Query, names: WordsAt) -> np.ndarray:
     """Float32 (m,): the share of the excluded words that is in the rows' names.
 
     Negative if the name says that the item is without them; NaN if the query excludes nothing or
@@ -195,7 +200,7 @@ def excluded_share(table: ItemTable, rows: np.ndarray, query: Query) -> np.ndarr
     """
     if not len(query.excluded):
         return np.full(len(rows), np.nan, np.float32)
-    share, _ = table.names.match(query.excluded, rows)
+    share, _ = names.match(query.excluded)
     lacked, _ = table.lacks.match(query.excluded, rows)
     return np.where(lacked > 0, -lacked, share)
 

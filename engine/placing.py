@@ -32,7 +32,8 @@ def placed(
     upper = replace(ranking, order=first, bounded=np.zeros(len(first), bool), total=len(first))
     if shares is not None:
         upper = blended(snapshot, query, upper, shares, places, pins)
-    last = last[~np.isin(last, upper.order)]
+    if len(last):
+        last = last[~np.isin(last, upper.order)]
     left = places - len(upper.order)
     if not len(last) or left <= 0:
         return replace(upper, total=upper.total + len(last))

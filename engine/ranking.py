@@ -100,7 +100,8 @@ def features(
     columns: dict[str, np.ndarray] = {"entity": candidates.entity, **candidates.columns}
     for signal, sources in by_signal(SOURCES.values()).items():
         columns[f"{signal}_rank"] = candidates.best_of(sources, "rank")
-        columns.setdefault(signal, candidates.best_of(sources, "score"))
+        if signal not in columns:
+            columns[signal] = candidates.best_of(sources, "score")
     columns |= snapshot.index.columns(query, candidates, columns_read() - columns.keys())
     if as_new:
         columns["engaged_match"] = np.zeros(len(candidates), np.float32)
@@ -132,7 +133,8 @@ def rank_candidates(
         candidates.columns["rrf"] = rrf(candidates, sources, config.rrf_k)
         return _by(candidates, candidates.columns["rrf"], len(candidates))
     candidates.columns["named"] = np.zeros(len(candidates), int)
-    candidates.columns |= snapshot.index.columns(query, candidates, ("named",))
+    # Those of the features too: all are read from the same words.
+    candidates.columns |= snapshot.index.columns(query, candidates, {"named", *columns_read()})
     if ONLY_AD in candidates.columns:
         candidates.columns["named"][candidates.columns[ONLY_AD]] = 0
     ranking = _learned(snapshot, candidates, query, order, sources, config, context, stages)
@@ -202,10 +204,13 @@ def blended(
     candidates = ranking.candidates
     if not len(candidates):
         return ranking
-    ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
+    ads = candidates.columns.get("is_ad")
+    if ads is None:
+        ads = snapshot.index.columns(query, candidates, ("is_ad",))["is_ad"]
     found = [(pin.place, at) for pin in pins if (at := candidates.find(pin.entity, pin.row)) >= 0]
-    order = ranking.order[~np.isin(ranking.order, [at for _, at in found])]
-    placed = ranking.ads
+    order, placed = ranking.order, ranking.ads
+    if found:
+        order = order[~np.isin(order, [at for _, at in found])]
     if len(placed.order):
         sold = np.zeros(len(candidates), bool)
         sold[placed.order] = True

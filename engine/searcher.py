@@ -18,7 +18,7 @@ from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline, SearchContext
 from omnisearch.engine.explain import explain_hit
 from omnisearch.engine.facets import Facet, facet_names, facets_of
-from omnisearch.engine.filters import Filters
+from omnisearch.engine.filters import NO_FILTERS, Filters
 from omnisearch.engine.fitting import NOTHING_FITS, tried, unfit
 from omnisearch.engine.hits import hits_of
 from omnisearch.engine.index import Items, SourceResult
@@ -291,7 +291,7 @@ class Searcher:
 
     def _with_stock(self, filters: Filters | None) -> Filters:
         """The filters, with the setting's treatment of what is out of stock if they name none."""
-        given = filters or Filters()
+        given = filters or NO_FILTERS
         if given.out_of_stock is not None:
             return given
         return replace(given, out_of_stock=self.config.out_of_stock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Set
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from omnisearch.data.text.tokens import stem_tokens, tokens
 _RUN = re.compile(r"\S+")
 
 
-def highlights(text: str, wanted: Collection[int], language: str | None = None) -> list[list[int]]:
+def highlights(text: str, wanted: Set[int], language: str | None = None) -> list[list[int]]:
     """The ranges of a text's matching words: [start, end) in Unicode code points, ascending.
 
     Args:
@@ -23,6 +23,8 @@ def highlights(text: str, wanted: Collection[int], language: str | None = None) 
     """
     found: list[tuple[int, int]] = []
     for run in _RUN.finditer(text):
+        if wanted.isdisjoint(_all_keys(run[0], language)):
+            continue
         places = word_places(run[0])
         own = [place for place in places if _has(run[0][slice(*place)], language, wanted)]
         for one, other in pairwise(places):  # of scripts without spaces, pairs are searched
@@ -34,7 +36,7 @@ def highlights(text: str, wanted: Collection[int], language: str | None = None) 
     return _merged(sorted(set(found)))
 
 
-def _has(word: str, language: str | None, wanted: Collection[int]) -> bool:
+def _has(word: str, language: str | None, wanted: Set[int]) -> bool:
     return any(key in wanted for key in _keys(word, language))
 
 
@@ -43,7 +45,20 @@ def _keys(word: str, language: str | None) -> tuple[int, ...]:
     return tuple(word_keys([*tokens(word), *stem_tokens(word, language)]).tolist())
 
 
-def _pair(two: str, wanted: Collection[int]) -> bool:
+@lru_cache(maxsize=200_000)
+def _all_keys(run: str, language: str | None) -> tuple[int, ...]:
+    """What any part of a run may be found by."""
+    places = word_places(run)
+    parts = [run, *(run[slice(*place)] for place in places)]
+    pairs = [
+        folded(run[one[0] : other[1]]) for one, other in pairwise(places) if one[1] == other[0]
+    ]
+    return tuple(
+        {*(key for part in parts for key in _keys(part, language)), *word_keys(pairs).tolist()}
+    )
+
+
+def _pair(two: str, wanted: Set[int]) -> bool:
     """Whether two neighbouring characters of a script without spaces are searched together."""
     pair = folded(two)
     return is_unspaced(pair[:1]) and int(word_keys([pair])[0]) in wanted

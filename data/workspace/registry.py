@@ -10,7 +10,7 @@ Another package adds an entry by calling `register`, or by an entry point of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
 from typing import Any, Generic, Protocol, TypeVar
@@ -68,6 +68,10 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+    def values(self) -> ValuesView[Entry]:
+        """The entries; a search asks often, and a mapping's own would look each of them up."""
+        return self._all().values()
 
     def _all(self) -> dict[str, Entry]:
         if not self._complete:

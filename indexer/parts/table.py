@@ -46,6 +46,7 @@ DISPLAYED = (
     "campaign",
     "availability",
 )
+_VALUES = {str, float, int}  # of what is displayed
 NAMES = ("title", "caption", "description")  # the first that an item has is its name
 COLUMNS_FILE = "columns.safetensors"
 IDS_FILE = "ids.jsonl"
@@ -191,7 +192,9 @@ class Shown:
         with reading("What is displayed of items", self.path, REBUILD):
             for place, end in zip(places, ends, strict=True):
                 found.append(orjson.loads(text[int(self.ends[place - 1]) if place else 0 : end]))
-            check_shape(found, [{str: (str, float)}])
+            for line in found:
+                if type(line) is not dict or not _VALUES.issuperset(map(type, line.values())):
+                    check_shape(found, [{str: (str, float)}])  # which names the place
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,43 +36,85 @@ class Words:
         lengths = self.lengths[rows]
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
-        where = np.repeat(self.starts[rows] - ends + lengths, lengths) + np.arange(total)
+        where = np.repeat(self.starts[rows] - ends + lengths, lengths)
+        where += np.arange(total)
         return self.keys[where], lengths
 
+    def at(self, rows: np.ndarray) -> WordsAt:
+        """The words of rows int64 (m,), to compare them with several queries."""
+        return WordsAt(self, rows)
+
     def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How far a query's words and the words of rows overlap.
+        """See `WordsAt.match`."""
+        return self.at(rows).match(query)
+
+    def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """See `WordsAt.share`."""
+        return self.at(rows).share(query, weights)
+
+
+@dataclass(frozen=True)
+class WordsAt:
+    """The distinct words of rows int64 (m,), read for the first query that is compared."""
+
+    words: Words
+    rows: np.ndarray
+
+    def match(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far a query's words and the words of the rows overlap.
 
         Args:
             query: uint32 (q,) or (q, 2 or 4), `word_keys` or `either_keys` of the query's words.
-            rows: int64 (m,).
 
         Returns:
             float32 (m,): the share of the query's words that the row has, and the share of the
             row's words that are in the query; NaN if either has no words.
         """
-        own = np.unique(query)
-        met, _ = self._met(query, rows, np.ones(len(query)))
-        covered, lengths = self._met(own, rows, np.ones(len(own)))
-        return _over(met, max(len(query), 1)), _over(covered, np.maximum(lengths, 1))
+        has = self._having(query)
+        met = self._known(sum(_words_of(query, has), np.zeros(len(self.rows))), query)
+        covered = self._known(sum(has.values(), np.zeros(len(self.rows))), query)
+        return _over(met, max(len(query), 1)), _over(covered, np.maximum(self._found[1], 1))
 
-    def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def share(self, query: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The first result of `match`, with each word of the query weighted."""
-        return _over(self._met(query, rows, weights)[0], max(float(weights.sum()), 1e-9))
-
-    def _met(
-        self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) the weight of the shared words, NaN for rows without words, and the rows' words."""
-        keys, lengths = self.of(rows)
-        row = np.repeat(np.arange(len(rows)), lengths)
-        met = np.zeros(len(rows))
-        # A comparison for each word of a query is several times faster than a binary search.
-        for either, weight in zip(_either(query), weights.tolist(), strict=True):
-            has = np.zeros(len(rows), bool)
-            for key in np.unique(either):
-                has[row[keys == key]] = True
+        met = np.zeros(len(self.rows))
+        for has, weight in zip(
+            _words_of(query, self._having(query)), weights.tolist(), strict=True
+        ):
             met += has * weight
-        return np.where((lengths > 0) & (len(query) > 0), met, np.nan), lengths
+        return _over(self._known(met, query), max(float(weights.sum()), 1e-9))
+
+    def _known(self, met: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """The same, NaN for rows without words and for a query without words."""
+        return np.where((self._found[1] > 0) & (len(query) > 0), met, np.nan)
+
+    def _having(self, query: np.ndarray) -> dict[int, np.ndarray]:
+        """Which rows have each key of a query, bool (m,)."""
+        keys, lengths = self._found
+        wanted = list(dict.fromkeys(query.ravel().tolist()))
+        # A comparison with each is several times faster than a binary search.
+        same = np.flatnonzero(keys == np.array(wanted, np.uint32)[:, None])
+        which, places = np.divmod(same, max(len(keys), 1))
+        has = np.zeros((len(wanted), len(lengths)), bool)
+        has[which, np.searchsorted(self._ends, places, side="right")] = True
+        return dict(zip(wanted, has, strict=True))
+
+    @cached_property
+    def _found(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.words.of(self.rows)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self._found[1])
+
+
+def _words_of(query: np.ndarray, has: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+    """Which rows have each word of a query, bool (m,), given which have each key."""
+    for first, *others in _either(query).tolist():
+        found = has[first]
+        for key in set(others) - {first}:
+            found = found | has[key]
+        yield found
 
 
 def _either(query: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ NO_PROGRAMS = {
     "faults_service",
     "simulated_users",
     "interleaved_users",
+    "peer_engines",
+    "peer_items",
 }  # what others start
 
 QUICK = {
@@ -64,6 +66,7 @@ SLOW = {
     "rank": "--folds 2",
     "ranker_labels": "--seeds 0",
     "network_share": "--seeds 1",
+    "peers": "--items 600 --queries 5 --rounds 1",  # of others, those that are installed
 }
 SERVED = {
     "serve": "--seconds 0.3 --workers 1 --size 50 --connections 4 --batch 20",
