@@ -35,5 +35,6 @@ def examined_until(db: sqlite_utils.Database, until: int) -> np.ndarray:
         f"WHERE {known} GROUP BY pair, place",
         (*window, *window),
     )
-    cells = np.array(rows.fetchall(), np.int64).reshape(-1, 4)  # pair, place, views, choices
-    return examination(*cells[:, :2].T, *cells[:, 2:].T.astype(np.float64), MAX_POSITION)
+    cells = np.array(rows.fetchall(), np.int64).reshape(-1, 4)
+    pair, place, views, choices = cells.T
+    return examination(pair, place, views * 1.0, choices * 1.0, MAX_POSITION)
