@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.evaluation.experiments.counterfactual import (
     METHODS,
     NEVER,
@@ -30,7 +29,6 @@ from omnisearch.evaluation.experiments.counterfactual import (
 )
 from omnisearch.evaluation.experiments.replay import FULFILMENT, why_not
 from omnisearch.evaluation.experiments.shown import GROUPS, Shown
-from omnisearch.ranker.labels import PairLog, examination
 from omnisearch.world.lexicon import load_lexicon
 from omnisearch.world.population import DAY, END
 from omnisearch.world.production import Production, Results
@@ -176,38 +174,24 @@ def repetition(
     world: World, log: tuple[str, bool, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of one log: estimates (variants, methods), those without each group, whether the replay says
-    that the log answers (variants,), and how probable the second place is to be looked at, by the
-    replay and by the labels of rankers."""
+    that the log answers (variants,), and how probable each place is to be looked at."""
     shown = drawn(world, *log, rng)
     targets, counts = targets_of(world, shown), counts_of(shown)
     replayed, looked = np.ones(len(world.share), bool), looked_at_in(counts)
     whole, parts = jackknifed(shown, targets, replayed)
     sure = [trust(shown, counts, looked, target, replayed) for target in targets]
-    second = np.array([looked[1], examination(_pairs(shown))[1]])
-    return whole, parts, np.array([not list(why_not(each)) for each in sure]), second
-
-
-def _pairs(shown: Shown) -> PairLog:
-    """The log as rankers' labels read it."""
-    chosen, place = shown.chosen, shown.place + 1.0
-    action = [ACTIONS.index("impression"), ACTIONS.index("save")]
-    return PairLog(
-        pair=np.concatenate([shown.pair, shown.pair[chosen]]),
-        action=np.repeat(action, [len(chosen), int(chosen.sum())]),
-        position=np.concatenate([place, place[chosen]]),
-        count=np.ones(len(chosen) + int(chosen.sum())),
-    )
+    return whole, parts, np.array([not list(why_not(each)) for each in sure]), looked
 
 
 def lines(world: World, log: tuple[str, bool, int], repeats: int, seed: int) -> Iterator[str]:
     found = [
         repetition(world, log, np.random.default_rng([seed, number])) for number in range(repeats)
     ]
-    second, by_labels = np.mean([each[3] for each in found], axis=0)
+    looked = np.mean([each[3] for each in found], axis=0)[:FIRST]
     true = {name: true_values(world, name, log[1]) for name in world.orders}
     leave = ", users leave when they have found something" if log[1] else ""
     yield f"\n{log[0]} pages, {log[2]:,} searches{leave}"
-    yield f"second place looked at: {second:.3f}, by the labels of rankers {by_labels:.3f}"
+    yield "places looked at: " + ", ".join(f"{chance:.3f}" for chance in looked)
     yield f"{'':18}{'answers':>8}{'':3}" + "".join(f"{name:>40}" for name in SHOWN_METHODS)
     heading = f"{'off':>9}{'holds':>7}{'apart, off':>14}{'holds':>10}"
     yield f"{'':29}" + len(SHOWN_METHODS) * heading

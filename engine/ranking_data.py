@@ -35,6 +35,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.candidates import Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline
+from omnisearch.engine.examined import examined_until
 from omnisearch.engine.ranking import add_cosines, features
 from omnisearch.engine.retrieval import retrieve
 from omnisearch.engine.search import SearchEngine
@@ -206,7 +207,7 @@ def _logged(
     )
     if not pair_of:
         return {}
-    gains, weights = graded_labels(log, len(pair_of))
+    gains, weights = graded_labels(log, len(pair_of), examined_until(db, window[1]))
     return {
         item: (float(gains[at]), float(weights[at]))
         for item, at in pair_of.items()

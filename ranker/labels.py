@@ -2,9 +2,9 @@
 
 People look at the first results more than at later ones, so a lack of engagement says little about
 a result far down. The position-based click model assumes that an engaged result was examined, which
-depends only on its position, and liked, which depends only on the query and the item. Examination
-probabilities are estimated from the log by expectation-maximisation. A pair's label is its
-engagement per examined view; its weight grows with the probability that it was examined.
+depends only on its position (`examination`), and liked, which depends only on the query and the
+item. A pair's label is its engagement per examined view; its weight grows with the probability that
+it was examined.
 """
 
 from __future__ import annotations
@@ -26,11 +26,6 @@ ACTION_GAIN = {
 PRIOR_VIEWS = 2.0  # views without engagement added to each pair, so that one click counts little
 UNSEEN_WEIGHT = 0.3  # of candidates that were retrieved but never shown for the query
 MAX_POSITION = 50  # examination is the same from here on
-
-# The prior of examination is 1 / position ** DECAY, and counts as PRIOR_SHOWN views.
-DECAY = 0.7
-PRIOR_SHOWN = 50.0
-
 _GAINS = np.array([ACTION_GAIN[action] for action in ACTIONS])
 _IMPRESSION = ACTIONS.index("impression")
 
@@ -52,7 +47,7 @@ class PairLog:
     count: np.ndarray
 
 
-def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
+def graded_labels(log: PairLog, pairs: int, examined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gain and weight of each of `pairs` pairs.
 
     gain = sum(ACTION_GAIN * count) / (examined views + PRIOR_VIEWS). An impression at an unknown
@@ -61,10 +56,12 @@ def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     weight = 1 for engaged pairs. For others it is UNSEEN_WEIGHT if no impression was examined, and
     rises to 1 with the probability that one was.
 
+    Args:
+        examined: float64 (MAX_POSITION,) the probability that a result is examined, by position.
+
     Returns:
         float32 (pairs,) gain, 0 if not engaged, and float32 (pairs,) weight.
     """
-    examined = examination(log)
     shown = log.action == _IMPRESSION
     chance = np.where(np.isnan(log.position), 1.0, examined[_place(log.position)])
     chance = np.minimum(chance, 0.999)
@@ -81,39 +78,6 @@ def graded_labels(log: PairLog, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     return gain.astype(np.float32), weight.astype(np.float32)
 
 
-def examination(log: PairLog, rounds: int = 50) -> np.ndarray:
-    """(MAX_POSITION,) probability that a result is examined, by position; the first is 1.
-
-    Expectation-maximisation for the position-based model (Richardson et al. 2007; Wang et al.
-    2018). The log's mean is the prior of each pair's attractiveness.
-    """
-    theta = np.arange(1, MAX_POSITION + 1) ** -DECAY
-    known = ~np.isnan(log.position)
-    shown = log.action == _IMPRESSION
-    if not (known & shown).any():
-        return theta
-    # One cell for each (pair, position): n impressions, c of them with an engagement.
-    key = log.pair[known] * MAX_POSITION + _place(log.position[known])
-    cells, cell = np.unique(key, return_inverse=True)
-    n = np.bincount(cell, (log.count * shown)[known])
-    c = np.minimum(np.bincount(cell, (log.count * ~shown)[known]), n)
-    pair = np.unique(cells // MAX_POSITION, return_inverse=True)[1]
-    place = cells % MAX_POSITION
-    per_pair, per_place = np.bincount(pair, n), np.bincount(place, n, MAX_POSITION)
-    mean = c.sum() / n.sum()
-    prior = theta.copy()
-    gamma = np.full(len(per_pair), mean)
-    for _ in range(rounds):
-        both = theta[place] * gamma[pair]
-        missed = (n - c) / np.maximum(1 - both, 1e-9)
-        seen = np.bincount(place, c + missed * (theta[place] - both), MAX_POSITION)
-        liked = np.bincount(pair, c + missed * (gamma[pair] - both))
-        theta = (seen + PRIOR_SHOWN * prior) / (per_place + PRIOR_SHOWN)
-        gamma = (liked + mean) / (per_pair + 1)
-        theta, gamma = theta / theta[0], np.minimum(gamma * theta[0], 1)
-    return np.clip(theta, 0.01, 1)
-
-
 def _place(position: np.ndarray) -> np.ndarray:
-    """Positions as indices of `examination`; the caller must handle unknown ones, which are 0."""
+    """Positions as indices of `examined`; the caller must handle unknown ones, which are 0."""
     return np.clip(np.nan_to_num(position, nan=1), 1, MAX_POSITION).astype(np.int64) - 1

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnisearch.evaluation.experiments.places import looked_at
 from omnisearch.evaluation.experiments.ratio import Estimate, critical_value, estimate
 from omnisearch.evaluation.experiments.shown import GROUPS, PLACES, Shown
+from omnisearch.ranker.examination import examination
 from omnisearch.ranker.labels import PRIOR_VIEWS
 
 CLIP = 10.0
@@ -132,7 +132,7 @@ def estimates(
     The latter takes the doubly robust probability of each item, and items for independent.
 
     Args:
-        looked: float64 (PLACES,), by `looked_at`.
+        looked: float64 (PLACES,), by `looked_at_in`.
         target: int64 (q, k) pairs of a variant's pages, k at most PLACES; or NEVER, or NOTHING.
         replayed: bool (q,) the queries that count; the pages of the others are NOTHING.
     """
@@ -231,9 +231,10 @@ def jackknifed(
 
 
 def looked_at_in(counts: Counts, start: np.ndarray | None = None) -> np.ndarray:
-    """`looked_at` of all pairs that were chosen at least once; the others say nothing of it."""
-    chosen = counts.choices.any(axis=1)
-    return looked_at(counts.views[chosen], counts.choices[chosen], start)
+    """float64 (PLACES,) the probability that a place is looked at: `examination` of the counts."""
+    pair, place = np.nonzero(counts.views)
+    views, choices = counts.views[pair, place], counts.choices[pair, place]
+    return examination(pair, place, views, choices, PLACES, start)
 
 
 def interval(value: float, parts: np.ndarray) -> Estimate:

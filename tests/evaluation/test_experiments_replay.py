@@ -27,7 +27,6 @@ from omnisearch.evaluation.experiments.counterfactual import (
     trust,
 )
 from omnisearch.evaluation.experiments.definition import experiment_of
-from omnisearch.evaluation.experiments.places import looked_at
 from omnisearch.evaluation.experiments.replay import replay
 from omnisearch.evaluation.experiments.shown import GROUPS, PLACES, Shown, shown_in, shown_of
 
@@ -63,25 +62,6 @@ BEST = np.array([[0, 1, 2, 3], [7, 9, 6, 5]])  # pairs, by how much they are lik
 def truth(target: np.ndarray) -> float:
     liked = LIKED[np.arange(2)[:, None], target % 5]
     return float((LOOKED * liked).sum(axis=1).mean())
-
-
-def test_places_are_told_apart_from_what_is_good() -> None:
-    """The best items are shown first, and most pairs once or twice."""
-    rng = np.random.default_rng(2)
-    liked = rng.beta(1, 3, (30_000, 1))
-    place = np.where(rng.random((30_000, 2)) < 0.5, 0, rng.integers(4, size=(30_000, 2)))
-    place = np.where(liked > 0.3, np.minimum(place, 1), place)
-    chosen = rng.random(place.shape) < LOOKED[place] * liked
-    pair = np.repeat(np.arange(30_000), 2)
-    views, choices = np.zeros((2, 30_000, 4))
-    np.add.at(views, (pair, place.ravel()), 1)
-    np.add.at(choices, (pair, place.ravel()), chosen.ravel())
-    np.testing.assert_allclose(looked_at(views, choices), LOOKED, atol=0.04)
-
-
-def test_without_moves_the_prior_remains() -> None:
-    views, choices = np.diag([100.0, 100, 100]), np.diag([50.0, 5, 1])
-    np.testing.assert_allclose(looked_at(views, choices), np.arange(1, 4) ** -0.7, rtol=1e-3)
 
 
 def test_estimates_are_what_a_plain_loop_finds() -> None:
