@@ -132,13 +132,13 @@ class LocalIndex:
             part = items.part(entity)
             if part.start != part.stop:
                 table, rows = self._tables[entity], items.row[part]
-                names, texts = table.names.at(rows), self._generation.texts[entity].at(rows)
+                words, texts = table.names.at(rows), self._generation.texts[entity].at(rows)
                 parts.append(_of_table(table, rows, wanted))
-                parts[-1] |= _of_query(table, rows, query, wanted, names)
+                parts[-1] |= _of_query(table, rows, query, wanted, words)
                 if weights is not None:
                     parts[-1]["text_share"] = texts.share(query.wanted, weights)
                 if "named" in wanted:
-                    parts[-1]["named"] = _named(table, rows, query, names, texts)
+                    parts[-1]["named"] = _named(table, rows, query, words, texts)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
