@@ -5,7 +5,8 @@
 Trains on what `omnisearch rank train` collects. Each model then orders all candidates of the
 queries of the evaluation window, which it has not seen; true nDCG@10 and fulfilment@8 are the means
 over queries, and over seeds of what is collected, ± the half-width of a 95% interval of the
-difference from L1, paired by query. Engagement labels are corrected for position in all of them.
+difference from L1, paired by query. Engagement labels are corrected for position in all of them;
+first it prints how probable each place is to be looked at, by the log and by the truth.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, open_catalogue
+from omnisearch.data.catalogue.splits import known_until, ranker_window, time_split
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.candidates import best_first
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.context import NoDeadline
+from omnisearch.engine.examined import examined_until
 from omnisearch.engine.index import Items
 from omnisearch.engine.ranking import add_cosines, features
 from omnisearch.engine.ranking_data import RankingOptions, collect
@@ -39,11 +42,13 @@ from omnisearch.ranker.lists import Lists, RankingData, informative_lists
 from omnisearch.ranker.network import Network, NetworkOptions
 from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import RankerConfig
+from omnisearch.world.sessions import EXAMINATION
 from omnisearch.world.truth import Truth
 
 Score = Callable[[np.ndarray], np.ndarray]
 CLIP = 0.1  # the lowest propensity
 SHOWN = 20  # results of a ranking that are measured
+PLACES = 10  # of the world's longest page
 
 
 def linear(lists: Lists) -> Score:
@@ -137,6 +142,11 @@ def main() -> None:
     engine, db = SearchEngine.open(workspace), open_catalogue(workspace.catalogue)
     truth = Truth.read(workspace.truth)
     queries = sorted(query for query in held_out_gains(db) if query in truth.query_of)
+    known = known_until(engine.snapshot.generation.manifest)
+    window = ranker_window(time_split(db), known, RankingOptions().window_days)
+    looked = examined_until(db, window[1])[:PLACES]
+    for name, chances in (("log", looked), ("truth", np.arange(1, PLACES + 1) ** -EXAMINATION)):
+        print(f"places looked at, by the {name}: " + ", ".join(f"{each:.3f}" for each in chances))
     found = candidates_of(engine, queries)
     values: list[np.ndarray] = []
     for seed in options.seeds:
