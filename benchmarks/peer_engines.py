@@ -17,8 +17,8 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.search import SearchEngine
-from omnisearch.indexer.cluster.points import sparse_of
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.loading.points import sparse_of
 
 DEPTH, K, RRF_K = 150, 20, 60
 WORDS, COLLECTION = "bm25", "items"

@@ -91,13 +91,15 @@ def _build(job: Job, fresh: bool) -> int:
         if clustered:  # which may take long: updates go on meanwhile
             _load(job, number)
             with publish_lock(workspace):
+                (workspace.generation(number) / LOADING_FILE).unlink()
                 number = _go_live(job, number, written)
         retain_signals(workspace)
         return number
 
 
 def _load(job: Job, number: int) -> None:
-    folder, done = job.workspace.generation(number), job.done
+    """Bring a build into the cluster; if that fails, its folder is removed."""
+    done = job.done
 
     def further(points: int, _: int) -> None:
         job.done = done
@@ -105,9 +107,8 @@ def _load(job: Job, number: int) -> None:
 
     try:
         bring(job.workspace, number, further)
-        (folder / LOADING_FILE).unlink()
     except BaseException:
-        remove_folder(folder)
+        remove_folder(job.workspace.generation(number))
         raise
 
 

@@ -6,6 +6,7 @@ and at last the shards are copied to further nodes, graphs and all, so that all 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from operator import methodcaller
@@ -17,7 +18,7 @@ from omnisearch.data.workspace.files import sha256_file
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.names import MANIFEST, OWNER, WORDS, collection
-from omnisearch.indexer.cluster.nodes import Nodes, plainly, wait_until
+from omnisearch.indexer.cluster.nodes import Nodes, Unreachable, plainly, wait_until
 from omnisearch.indexer.loading.collections import create, drop, is_green, owned
 from omnisearch.indexer.loading.copies import replicate
 from omnisearch.indexer.loading.points import EntityPoints, sparse_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # points of one call
 _AT_ONCE = 4  # calls that are on their way
+_TRIES, _PAUSE = 3, 2.0  # how often they are tried, seconds in between
 _THRESHOLD = 10_000  # kB of vectors from which a node builds a graph, as by its default
 
 
@@ -90,7 +92,14 @@ def upload(nodes: Nodes, name: str, points: EntityPoints, step: Callable[[int], 
     def send(batch: list[grpc.PointStruct]) -> int:
         request = grpc.UpsertPoints(collection_name=name, points=batch, wait=True)
         seconds = nodes.config.load_timeout
-        nodes.ask(lambda client: client.grpc_points.Upsert(request, timeout=seconds))
+        for left in reversed(range(_TRIES)):  # the same points again do no harm
+            try:
+                nodes.ask(lambda client: client.grpc_points.Upsert(request, timeout=seconds))
+                break
+            except Unreachable:
+                if not left:
+                    raise
+                time.sleep(_PAUSE)
         return len(batch)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:

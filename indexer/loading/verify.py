@@ -69,6 +69,7 @@ class _Searched:
             )
         ).points
         rows = np.array([int(each.id) for each in found], np.int64)
+        rows = rows[rows < len(self.vectors)]
         scores = self.vectors[rows] @ query
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
@@ -223,8 +224,10 @@ def _terms(keys: np.ndarray) -> Any:
 
 
 def _listed(client: QdrantClient, name: str, using: str, query: Any) -> tuple[Any, ...]:
+    """The scores, and the points above the last score: of equal ones any may be the last."""
     found = client.query_points(name, query=query, using=using, limit=_K, with_payload=False)
-    return tuple((each.id, each.score) for each in found.points)
+    scores = tuple(each.score for each in found.points)
+    return scores, frozenset(each.id for each in found.points if each.score > scores[-1])
 
 
 def _low(name: str, space: str, recall: dict[str, Any]) -> Iterator[str]:
