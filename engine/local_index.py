@@ -132,13 +132,13 @@ class LocalIndex:
             part = items.part(entity)
             if part.start != part.stop:
                 table, rows = self._tables[entity], items.row[part]
-                names, texts = table.names.at(rows), self._generation.texts[entity].at(rows)
+                named, texts = table.names.at(rows), self._generation.texts[entity].at(rows)
                 parts.append(_of_table(table, rows, wanted))
-                parts[-1] |= _of_query(table, rows, query, wanted, names)
+                parts[-1] |= _of_query(table, rows, query, wanted, named)
                 if weights is not None:
                     parts[-1]["text_share"] = texts.share(query.wanted, weights)
                 if "named" in wanted:
-                    parts[-1]["named"] = _named(table, rows, query, names, texts)
+                    parts[-1]["named"] = _named(table, rows, query, named, texts)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -201,7 +201,7 @@ def excluded_share(table: ItemTable, rows: np.ndarray, query: Query, names: Word
     if not len(query.excluded):
         return np.full(len(rows), np.nan, np.float32)
     share, _ = names.match(query.excluded)
-    lacked, _ = table.lacks.match(query.excluded, rows)
+    lacked, _ = table.lacks.at(rows).match(query.excluded)
     return np.where(lacked > 0, -lacked, share)
 
 

@@ -78,6 +78,7 @@ class FakeGeneration:
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
     floor: float | None = None
+    collections: Any = None  # it is in no cluster
 
     @property
     def segments(self) -> tuple[Any, ...]:
