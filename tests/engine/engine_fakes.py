@@ -51,6 +51,10 @@ class FakeSpace:
     def take(self, rows: np.ndarray) -> np.ndarray:
         return self.vectors[rows]
 
+    def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.take(rows) @ query
+        return found
+
     def search(
         self, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
