@@ -120,7 +120,8 @@ class QdrantServer:
 
     def fill(self, generation: Generation) -> None:
         """One collection of all items: their learned vectors, values of BM25 and texts."""
-        from qdrant_client import models
+        from qdrant_client import grpc, models
+        from qdrant_client.conversions.conversion import RestToGrpc
 
         (segment,) = generation.segments
         graph = segment.manifest["options"]
@@ -140,14 +141,25 @@ class QdrantServer:
         )
         for batch in _batches(generation):
             points = [
-                models.PointStruct(
-                    id=place,
-                    vector={LEARNED: vector, WORDS: models.SparseVector(indices=k, values=v)},
-                    payload=payload,
+                grpc.PointStruct(
+                    id=grpc.PointId(num=place),
+                    payload=RestToGrpc.convert_payload(payload),
+                    vectors=grpc.Vectors(
+                        vectors=grpc.NamedVectors(
+                            vectors={
+                                LEARNED: grpc.Vector(data=vector),
+                                WORDS: grpc.Vector(
+                                    data=values, indices=grpc.SparseIndices(data=keys)
+                                ),
+                            }
+                        )
+                    ),
                 )
-                for place, vector, k, v, payload in batch
+                for place, vector, keys, values, payload in batch
             ]
-            self.client.upsert(COLLECTION, points, wait=True)
+            self.client.grpc_points.Upsert(
+                grpc.UpsertPoints(collection_name=COLLECTION, points=points, wait=True)
+            )
         while True:  # until the graph is built
             time.sleep(2)
             if self.client.get_collection(COLLECTION).status == models.CollectionStatus.GREEN:

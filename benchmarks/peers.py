@@ -70,7 +70,7 @@ class Peer:
     process: BaseProcess
     pipe: Connection
     kinds: list[str]
-    disk: int
+    folders: list[Path]
     server: int | None = None
     taken: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
     found: dict[int, list[int]] = field(default_factory=dict)  # query → the dense ranking
@@ -91,13 +91,13 @@ class Peer:
             self.taken.setdefault(kind, []).append((wall, processor, served))
 
 
-def started(name: str, disk: int, server: int | None, *given: Any) -> Peer:
+def started(name: str, folders: list[Path], server: int | None, *given: Any) -> Peer:
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(there, *given), daemon=True)
     process.start()
     there.close()
-    return Peer(name, process, here, here.recv(), disk, server)
+    return Peer(name, process, here, here.recv(), folders, server)
 
 
 def processor_of(pid: int | None) -> float:
@@ -119,11 +119,15 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def on_disk(*folders: Path) -> int:
+def on_disk(folders: list[Path]) -> int:
     """Bytes of the blocks of files and of all files in folders."""
-    every = [path for folder in folders for path in (folder, *folder.rglob("*"))]
-    files = [path for path in every if path.is_file()]
-    return sum(path.stat().st_blocks * 512 for path in files)
+    total = 0
+    for path in (path for folder in folders for path in (folder, *folder.rglob("*"))):
+        try:
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+        except FileNotFoundError:  # a server removes what it has merged
+            continue
+    return total
 
 
 def asked_of(workspace: Path, count: int) -> list[Asked]:
@@ -148,7 +152,7 @@ def opened(
     generation = Generation.open(Workspace.open(workspace))
     folder = folder_of(Workspace.open(workspace), generation.number)
     parts = [path for path in folder.iterdir() if path.name != ENCODER]
-    yield started("ours", on_disk(*parts), None, ours, workspace, queries)
+    yield started("ours", parts, None, ours, workspace, queries)
     program = os.environ.get("OMNISEARCH_QDRANT", "")
     if not program or importlib.util.find_spec("qdrant_client") is None:
         print("Qdrant is skipped: OMNISEARCH_QDRANT names no program, or qdrant-client is missing.")
@@ -159,13 +163,13 @@ def opened(
         stack.callback(server.close)
         server.fill(generation)
         pid = server.process.pid
-        yield started("Qdrant", on_disk(home), pid, qdrant, server.port, queries)
+        yield started("Qdrant", [home], pid, qdrant, server.port, queries)
     if importlib.util.find_spec("lancedb") is None:
         print("LanceDB is skipped: the package lancedb is not installed.")
     else:
         home = scratch / "lance"
         fill_lance(home, generation)
-        yield started("LanceDB", on_disk(home), None, lance, home, queries)
+        yield started("LanceDB", [home], None, lance, home, queries)
 
 
 def recall(workspace: Path, queries: list[Asked], found: dict[int, list[int]]) -> float:
@@ -200,7 +204,7 @@ def report(peers: list[Peer], items: int, workspace: Path, queries: list[Asked])
         memory, share = resident(peer.pid), recall(workspace, queries, peer.found)
         print(
             f"{peer.name:20}{memory / 1e6:12,.0f}{memory / items:15,.0f}"
-            f"{peer.disk / items:15,.0f}{share:11.4f}"
+            f"{on_disk(peer.folders) / items:15,.0f}{share:11.4f}"
         )
 
 

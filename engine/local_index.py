@@ -201,7 +201,7 @@ def excluded_share(table: ItemTable, rows: np.ndarray, query: Query, names: Word
     if not len(query.excluded):
         return np.full(len(rows), np.nan, np.float32)
     share, _ = names.match(query.excluded)
-    lacked, _ = table.lacks.match(query.excluded, rows)
+    lacked, _ = table.lacks.at(rows).match(query.excluded)
     return np.where(lacked > 0, -lacked, share)
 
 

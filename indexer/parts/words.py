@@ -44,14 +44,6 @@ class Words:
         """The words of rows int64 (m,), to compare them with several queries."""
         return WordsAt(self, rows)
 
-    def match(self, query: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `WordsAt.match`."""
-        return self.at(rows).match(query)
-
-    def share(self, query: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """See `WordsAt.share`."""
-        return self.at(rows).share(query, weights)
-
 
 @dataclass(frozen=True)
 class WordsAt:

@@ -57,7 +57,7 @@ def test_the_first_have_the_largest_share_of_the_words(
     wrong = {}
     for case in kind["queries"]:
         asked = either_keys(query_words(case["query"]))
-        share, _ = texts.match(asked, np.arange(len(titles)))
+        share, _ = texts.at(np.arange(len(titles))).match(asked)
         best = {title for title, value in zip(titles, share, strict=True) if value == share.max()}
         if not set(case["first"]) & best:
             wrong[case["query"]] = best

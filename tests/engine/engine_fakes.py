@@ -51,6 +51,10 @@ class FakeSpace:
     def take(self, rows: np.ndarray) -> np.ndarray:
         return self.vectors[rows]
 
+    def cosines(self, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.take(rows) @ query
+        return found
+
     def search(
         self, query: np.ndarray, k: int, ef: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +82,7 @@ class FakeGeneration:
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
     floor: float | None = None
+    collections: Any = None  # it is in no cluster
 
     @property
     def segments(self) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ def assert_same(updated: Generation, built: Generation, encoder: FakeEncoder) ->
                 np.testing.assert_array_equal(found, same)
         wanted = word_keys(WORDS[:5])
         np.testing.assert_array_equal(
-            one.names.match(wanted, rows), other.names.match(wanted, rows)
+            one.names.at(rows).match(wanted), other.names.at(rows).match(wanted)
         )
         vectors = updated.spaces[entity, "learned"].vectors[rows]
         np.testing.assert_allclose(vectors, built.spaces[entity, "learned"].vectors[:], atol=1e-6)

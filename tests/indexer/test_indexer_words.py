@@ -25,7 +25,7 @@ def test_shares_are_those_of_plain_sets(names: list[list[str]], asked: list[str]
     ends = np.cumsum([len(part) for part in keys])
     table = Words(np.concatenate(keys), *spans(ends))
     rows = data.draw(st.lists(st.integers(0, len(names) - 1), max_size=12))
-    share, cover = table.match(word_keys(asked), np.array(rows, dtype=np.int64))
+    share, cover = table.at(np.array(rows, dtype=np.int64)).match(word_keys(asked))
     for place, row in enumerate(rows):
         name, query = set(names[row]), set(asked)
         if not name or not query:
@@ -39,7 +39,7 @@ def test_words_meet_in_their_stems_and_a_name_is_the_first_there_is() -> None:
     item = {"title": None, "caption": "Two copper sinks", "description": "something else"}
     keys = word_keys(tokens(name_of(item)))
     table = Words(keys, *spans(np.array([len(keys)])))
-    share, cover = table.match(either_keys(query_words("a copper sink")), np.array([0]))
+    share, cover = table.at(np.array([0])).match(either_keys(query_words("a copper sink")))
     assert share[0] == 1  # the stop word was left out of the query
     np.testing.assert_allclose(cover[0], 2 / 3)
     assert name_of({}) == ""
@@ -56,7 +56,7 @@ def test_a_rare_word_counts_for_more(tmp_path: Path) -> None:
     for word, rows in (("copper", 1), ("sink", 4), ("nowhere", 0)):  # of four rows with words
         expected = math.log(1 + (4 - rows + 0.5) / (rows + 0.5))
         np.testing.assert_allclose(of_word[word_keys([word])[0]], expected)
-    share = pins.share(asked, np.array([3, 2, 0]), weights)
+    share = pins.at(np.array([3, 2, 0])).share(asked, weights)
     sink, copper = (of_word[word_keys([word])[0]] for word in ("sink", "copper"))
     assert np.isnan(share[1])
     np.testing.assert_allclose(share[[0, 2]], np.array([sink, sink + copper]) / weights.sum(), 1e-6)
