@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from qdrant_nodes import Node
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
@@ -70,53 +69,21 @@ def ours(workspace: Path, queries: Sequence[Asked]) -> Answers:
 
 
 class QdrantServer:
-    """A Qdrant server on loopback with its files in `folder`."""
+    """A Qdrant node with all items in one collection."""
 
-    def __init__(self, program: str, folder: Path) -> None:
-        self.folder = folder
-        http, self.port = _free_port(), _free_port()
-        settings = {
-            "SERVICE__HOST": "127.0.0.1",
-            "SERVICE__HTTP_PORT": str(http),
-            "SERVICE__GRPC_PORT": str(self.port),
-            "STORAGE__STORAGE_PATH": str(folder / "storage"),
-            "STORAGE__SNAPSHOTS_PATH": str(folder / "snapshots"),
-            "TELEMETRY_DISABLED": "true",
-            "LOG_LEVEL": "WARN",
-        }
-        named = {f"QDRANT__{name}": value for name, value in settings.items()}
-        self.process = subprocess.Popen(
-            [program, "--disable-telemetry"],
-            cwd=folder,
-            env={**os.environ, **named},
-            stdout=subprocess.DEVNULL,
-        )
+    def __init__(self, folder: Path) -> None:
         from qdrant_client import QdrantClient
 
+        self.node = Node(folder)
+        self.port = self.node.port + 1
         # Its own calls are slow: it only makes the collection, and searches use the stubs.
         self.client = QdrantClient(
-            host="127.0.0.1",
-            port=http,
+            url=self.node.url,
             grpc_port=self.port,
             prefer_grpc=True,
             timeout=600,
             check_compatibility=False,
         )
-        until = time.monotonic() + 60
-        while True:
-            try:
-                self.client.get_collections()
-                return
-            except Exception:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    self.close()
-                    raise
-                time.sleep(0.2)
-
-    def close(self) -> None:
-        """Stop the server."""
-        self.process.terminate()
-        self.process.wait(60)
 
     def fill(self, generation: Generation) -> None:
         """One collection of all items: their learned vectors, values of BM25 and texts."""
@@ -290,10 +257,3 @@ def lance(folder: Path, queries: Sequence[Asked]) -> Answers:
         return found
 
     return {"hybrid: two sources, RRF, ids": hybrid, "dense": nearest}
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port

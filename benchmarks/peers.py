@@ -46,6 +46,7 @@ from peer_engines import (
     serve,
 )
 from peer_items import grown
+from qdrant_nodes import processor_of
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
@@ -80,14 +81,17 @@ class Peer:
         """The process that has the items."""
         return self.server or self.process.pid or 0
 
+    def _served(self) -> float:
+        return processor_of(self.server) if self.server else 0.0
+
     def ask(self, kind: str, number: int, counted: bool) -> None:
-        before = processor_of(self.server)
+        before = self._served()
         self.pipe.send((kind, number))
         wall, processor, found = self.pipe.recv()
         if kind == "dense":
             self.found[number] = found
         if counted:
-            served = processor_of(self.server) - before
+            served = self._served() - before
             self.taken.setdefault(kind, []).append((wall, processor, served))
 
 
@@ -98,19 +102,6 @@ def started(name: str, folders: list[Path], server: int | None, *given: Any) -> 
     process.start()
     there.close()
     return Peer(name, process, here, here.recv(), folders, server)
-
-
-def processor_of(pid: int | None) -> float:
-    """The processor seconds of a process, of all its threads; finer than its clock ticks."""
-    if pid is None:
-        return 0.0
-    total = 0
-    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        try:
-            total += int(path.read_text().split()[0])
-        except OSError:  # the thread has ended
-            continue
-    return total / 1e9
 
 
 def resident(pid: int) -> int:
@@ -153,16 +144,14 @@ def opened(
     folder = folder_of(Workspace.open(workspace), generation.number)
     parts = [path for path in folder.iterdir() if path.name != ENCODER]
     yield started("ours", parts, None, ours, workspace, queries)
-    program = os.environ.get("OMNISEARCH_QDRANT", "")
-    if not program or importlib.util.find_spec("qdrant_client") is None:
+    if not os.environ.get("OMNISEARCH_QDRANT") or importlib.util.find_spec("qdrant_client") is None:
         print("Qdrant is skipped: OMNISEARCH_QDRANT names no program, or qdrant-client is missing.")
     else:
         home = scratch / "qdrant"
-        home.mkdir()
-        server = QdrantServer(program, home)
-        stack.callback(server.close)
+        server = QdrantServer(home)
+        stack.callback(server.node.stop)
         server.fill(generation)
-        pid = server.process.pid
+        pid = server.node.pid
         yield started("Qdrant", [home], pid, qdrant, server.port, queries)
     if importlib.util.find_spec("lancedb") is None:
         print("LanceDB is skipped: the package lancedb is not installed.")

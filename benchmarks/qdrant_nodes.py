@@ -5,31 +5,37 @@ The program is named by the environment variable OMNISEARCH_QDRANT.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+_START_SECONDS = 60.0
 
-@dataclass
+
 class Node:
-    """One node, whose gRPC port follows its HTTP port."""
+    """One node on loopback, whose gRPC port follows its HTTP port; it is started."""
 
-    port: int
-    folder: Path
-    process: subprocess.Popen[bytes]
+    def __init__(self, folder: Path, first: Node | None = None) -> None:
+        """`first`: a node of the cluster to join."""
+        folder.mkdir(parents=True)
+        self.folder, self.port = folder, _three_free()
+        self._joins = [] if first is None else ["--bootstrap", first.peer]
+        self.start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def peer(self) -> str:
+        """Where the other nodes find it."""
+        return f"http://127.0.0.1:{self.port + 2}"
 
     @property
     def pid(self) -> int:
@@ -41,61 +47,61 @@ class Node:
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         return sum(path.stat().st_blocks * 512 for path in files)
 
+    def start(self) -> None:
+        """Start it, also again with the files that it has, and wait until it answers."""
+        settings = {
+            "SERVICE__HOST": "127.0.0.1",
+            "SERVICE__HTTP_PORT": str(self.port),
+            "SERVICE__GRPC_PORT": str(self.port + 1),
+            "CLUSTER__ENABLED": "true",
+            "CLUSTER__P2P__PORT": str(self.port + 2),
+            "STORAGE__STORAGE_PATH": str(self.folder / "storage"),
+            "STORAGE__SNAPSHOTS_PATH": str(self.folder / "snapshots"),
+            "TELEMETRY_DISABLED": "true",
+            "LOG_LEVEL": "WARN",
+        }
+        self.process = subprocess.Popen(
+            [program(), "--disable-telemetry", "--uri", self.peer, *self._joins],
+            cwd=self.folder,
+            env={**os.environ, **{f"QDRANT__{name}": value for name, value in settings.items()}},
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):  # noqa: S310
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    self.stop()
+                    raise
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+
+def program() -> str:
+    """Qdrant's program; ends this one if none is named."""
+    found = os.environ.get("OMNISEARCH_QDRANT")
+    if not found:
+        sys.exit("No Qdrant: set OMNISEARCH_QDRANT to its program.")
+    return found
+
 
 @contextmanager
 def started(folder: Path, count: int) -> Iterator[list[Node]]:
     """So many nodes of one cluster, with their files in `folder`."""
-    program = os.environ.get("OMNISEARCH_QDRANT")
-    if not program:
-        sys.exit("No Qdrant: set OMNISEARCH_QDRANT to its program.")
     nodes: list[Node] = []
     try:
         for number in range(count):
-            first = nodes[0].port + 2 if nodes else None
-            nodes.append(_start(program, folder / f"node{number}", first))
-            _wait(nodes[-1], number + 1)
+            nodes.append(Node(folder / f"node{number}", nodes[0] if nodes else None))
         yield nodes
     finally:
         for node in nodes:
-            node.process.kill()
-            node.process.wait()
-
-
-def _start(program: str, folder: Path, bootstrap: int | None) -> Node:
-    folder.mkdir(parents=True)
-    port = _three_free()
-    settings = {
-        "SERVICE__HOST": "127.0.0.1",
-        "SERVICE__HTTP_PORT": str(port),
-        "SERVICE__GRPC_PORT": str(port + 1),
-        "CLUSTER__ENABLED": "true",
-        "CLUSTER__P2P__PORT": str(port + 2),
-        "STORAGE__STORAGE_PATH": str(folder / "storage"),
-        "STORAGE__SNAPSHOTS_PATH": str(folder / "snapshots"),
-        "TELEMETRY_DISABLED": "true",
-        "LOG_LEVEL": "WARN",
-    }
-    command = [program, "--disable-telemetry", "--uri", f"http://127.0.0.1:{port + 2}"]
-    if bootstrap is not None:
-        command += ["--bootstrap", f"http://127.0.0.1:{bootstrap}"]
-    env = {**os.environ, **{f"QDRANT__{name}": value for name, value in settings.items()}}
-    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
-    return Node(port, folder, process)
-
-
-def _wait(node: Node, peers: int) -> None:
-    """Until a node answers, and knows so many."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"{node.url}/cluster", timeout=5) as answer:  # noqa: S310
-                if len(json.load(answer)["result"]["peers"]) >= peers:
-                    return
-        except (urllib.error.URLError, OSError, KeyError):
-            pass
-        if node.process.poll() is not None or time.monotonic() > until:
-            raise RuntimeError(f"The node in {node.folder} does not start.")
-        time.sleep(0.1)
+            node.stop()
 
 
 def _three_free() -> int:

@@ -157,9 +157,13 @@ def _load_vectors(
     name, entity = kind
     rows, dim = shape
     path = workspace.root / "fetched.npy"
-    vectors = new_array(path, np.float32, (rows, dim))
-    ids: list[str | None] = [None] * rows
-    hashes = None if made is None else np.zeros((rows, MADE_BYTES), np.uint8)
+    try:
+        vectors = new_array(path, np.float32, (rows, dim))
+        ids: list[str | None] = [None] * rows
+        hashes = None if made is None else np.zeros((rows, MADE_BYTES), np.uint8)
+    except (MemoryError, OverflowError, ValueError) as error:
+        what = f"{rows:,} {name} vectors of {dim:,} numbers are more than can be held"
+        raise reader.damaged(what) from error
     for batch in reader.vectors(name, entity, vectors_schema(dim, made is not None)):
         where = batch["row"].to_numpy()
         if len(where) and not 0 <= where.min() <= where.max() < rows:

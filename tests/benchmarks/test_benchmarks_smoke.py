@@ -31,6 +31,7 @@ NO_PROGRAMS = {
     "faults_service",
     "simulated_users",
     "interleaved_users",
+    "qdrant_nodes",
     "peer_engines",
     "peer_items",
 }  # what others start
@@ -75,6 +76,10 @@ SERVED = {
     "live_items": "--rate 10 --searches 5 --seconds 2 --workers 1",
     "soak": "--minutes 0.25 --rate 40 --swap-seconds 4 --kill-seconds 5 --queries 12",
 }
+CLUSTERED = {
+    "cluster": "--nodes 2 --queries 6 --rounds 1",
+    "cluster_services": "--queries 6 --seconds 3 --clients 1",
+}
 # Tried by test_benchmarks_labelled:
 LABELLED = {
     *{"classification", "inflections", "languages", "query_language", "starter_rankers"},
@@ -104,6 +109,7 @@ def test_every_program_is_tried() -> None:
         *WITH_WORKSPACE,
         *SLOW,
         *SERVED,
+        *CLUSTERED,
         *LABELLED,
         "judging",
         "teacher",
@@ -130,6 +136,19 @@ def test_longer_programs_on_synthetic_data_run(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_WORKSPACE)
 def test_programs_over_a_workspace_run(name: str, trained: Workspace) -> None:
     assert ran(name, WITH_WORKSPACE[name], "--workspace", trained.root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLUSTERED)
+def test_programs_over_qdrant_nodes_run(
+    name: str, trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = os.environ.get("OMNISEARCH_QDRANT") or ROOT / ".cache/qdrant/package/bin/qdrant"
+    if not Path(program).is_file():
+        pytest.skip(f"no Qdrant at {program}")
+    monkeypatch.setenv("OMNISEARCH_QDRANT", str(program))
+    printed = ran(name, CLUSTERED[name], "--workspace", trained.root)
+    assert "the same" in printed
 
 
 @pytest.mark.slow
