@@ -25,12 +25,11 @@ from omnisearch.data.catalogue.splits import known_until, ranker_window, time_sp
 from omnisearch.data.workspace import Workspace
 from omnisearch.engine.candidates import best_first
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.examined import examined_until
 from omnisearch.engine.index import Items
 from omnisearch.engine.ranking import add_cosines, features
 from omnisearch.engine.ranking_data import RankingOptions, collect
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import retrieve_whole
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.sources import SOURCES
 from omnisearch.evaluation.evaluate import held_out_gains
@@ -127,7 +126,7 @@ def candidates_of(engine: SearchEngine, queries: list[str]) -> list[tuple[Items,
     for query, vector in zip(asked, vectors, strict=True):
         read = query.with_vector(vector)
         sources = list(SOURCES.values())
-        items = retrieve(snapshot, read, sources, EngineConfig(), None, NoDeadline())
+        items = retrieve_whole(snapshot, read, sources, EngineConfig())
         add_cosines(snapshot, items, read)
         found.append((items, features(snapshot, items, read)))
     return found

@@ -36,12 +36,11 @@ from omnisearch.data.catalogue.splits import (
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.ads.models import POSITION, AdModels
 from omnisearch.engine.auction import only_ads
-from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import ONLY_AD, add_cosines, as_the_best, features
 from omnisearch.engine.ranking_data import RankingOptions
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import retrieve_whole
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.sources import SOURCES
 from omnisearch.ranker.calibrated import Calibrated, calibration_error, reliability
@@ -253,7 +252,7 @@ def _looked_at(
         if here:
             found = np.array(sorted(here), np.int64)
             also[f"shown_{entity}"] = SourceResult(entity, found, np.zeros(len(found), np.float32))
-    candidates = retrieve(snapshot, query, sources, engine.config, None, NoDeadline(), also=also)
+    candidates = retrieve_whole(snapshot, query, sources, engine.config, also)
     candidates.columns[ONLY_AD] = only_ads(candidates, sources)
     if query.vector is not None:
         add_cosines(snapshot, candidates, query)

@@ -34,10 +34,9 @@ from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.candidates import Candidates, best_first, rrf
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.examined import examined_until
 from omnisearch.engine.ranking import add_cosines, features
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import retrieve_whole
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES
@@ -102,7 +101,7 @@ def collect(
     parts: list[tuple[np.ndarray, ...]] = []
     for number, query in enumerate(queries):
         read = asked[number]
-        candidates = retrieve(snapshot, read, sources, config, None, NoDeadline())
+        candidates = retrieve_whole(snapshot, read, sources, config)
         add_cosines(snapshot, candidates, read)
         as_new = _hash(query, options.seed + 1) / 2**64 < options.as_new
         X = features(snapshot, candidates, read, as_new)

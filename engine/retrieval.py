@@ -10,7 +10,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.context import SearchContext
+from omnisearch.engine.context import NoDeadline, SearchContext
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS, Index, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
@@ -18,6 +18,7 @@ from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import Source, sources_of
 from omnisearch.engine.systems import SYSTEMS, System
+from omnisearch.indexer.cluster.nodes import Unreachable
 
 
 def sources_in(snapshot: Snapshot, system: System) -> list[Source]:
@@ -96,8 +97,6 @@ def retrieve(
 
     for at, result in enumerate(index.search(requests())):
         context.results[asked[at].name] = result
-        if result.left_out:
-            context.left_out.append(asked[at].name)
     for source in sources:
         if source.search is not None and _begins(source, query, context):
             allowed = index.allowed(filters, source.entity)
@@ -107,8 +106,38 @@ def retrieve(
                 snapshot, query, config.depth(source), allowed
             )
     context.retrieved = True
+    context.left_out += [n for n in unanswered(context) if n not in context.left_out]
     found = {s.name: context.results[s.name] for s in sources if s.name in context.results}
     return merge(found | dict(also or {}) | _pinned(index, filters, acting, hidden))
+
+
+def retrieve_whole(
+    snapshot: Snapshot,
+    query: Query,
+    sources: Sequence[Source],
+    config: EngineConfig,
+    also: Mapping[str, SourceResult] | None = None,
+) -> Candidates:
+    """`retrieve` for what is learned or measured, without filters and rules.
+
+    Raises:
+        Unreachable: a cluster did not answer.
+    """
+    context = NoDeadline()
+    candidates = retrieve(snapshot, query, sources, config, None, context, also=also)
+    check_whole(context)
+    return candidates
+
+
+def check_whole(context: SearchContext) -> None:
+    """Raise Unreachable if a cluster did not answer for a source."""
+    if missing := unanswered(context):
+        raise Unreachable(f"The cluster did not answer for {', '.join(missing)}.")
+
+
+def unanswered(context: SearchContext) -> list[str]:
+    """The sources that a cluster was not there to search."""
+    return [name for name, result in context.results.items() if result.left_out]
 
 
 def request_of(source: Source, query: Query, config: EngineConfig) -> SourceRequest:

@@ -36,6 +36,7 @@ from omnisearch.engine.ranking import (
 from omnisearch.engine.related import choose_related
 from omnisearch.engine.response import Related, Response
 from omnisearch.engine.retrieval import (
+    check_whole,
     needs_vector,
     pinned_alone,
     request_of,
@@ -47,7 +48,6 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
-from omnisearch.indexer.cluster.nodes import Unreachable
 
 WORDS_ALONE = "There are no embeddings yet: the results are found by their words alone."
 
@@ -192,8 +192,7 @@ class Searcher:
         filters, acting = self._with_stock(filters), self.snapshot.acting(read)
         context = NoDeadline()
         ranking, _ = self._rank(read, chosen, filters, k, context, Stages(), acting)
-        if context.left_out:
-            raise Unreachable(f"The cluster did not answer for {', '.join(context.left_out)}.")
+        check_whole(context)
         items, scores = ranking.first(range(min(k, len(ranking.order))))
         ids = [self.snapshot.generation.tables[entity].ids for entity in ITEM_ENTITIES]
         places = zip(items.entity.tolist(), items.row.tolist(), scores.tolist(), strict=True)

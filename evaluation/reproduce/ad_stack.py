@@ -24,13 +24,12 @@ from omnisearch.engine.ads.models import AdModels
 from omnisearch.engine.ads.running import AdsOfItems, Running
 from omnisearch.engine.auction import auction, only_ads
 from omnisearch.engine.candidates import Candidates
-from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS, Items
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import ONLY_AD, add_cosines, as_the_best, features
 from omnisearch.engine.ranking_data import RankingOptions
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import retrieve_whole
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.sources import AD_SOURCES, SOURCES
 from omnisearch.evaluation.reproduce.stack import Embedding, ids_of, stacked
@@ -153,6 +152,6 @@ class AdStacks:
         depths = {source.name: config.depth(source) for source in AD_SOURCES}
         # No floor: cosines of different embeddings are not alike, and the gate comes.
         also = retrieve_ads(of.index, query, ads, depths, Filters(), None, floor=-1.0)
-        candidates = retrieve(of, query, self._sources, config, None, NoDeadline(), also=also)
+        candidates = retrieve_whole(of, query, self._sources, config, also)
         candidates.columns[ONLY_AD] = only_ads(candidates, self._sources)
         return candidates

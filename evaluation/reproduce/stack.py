@@ -20,13 +20,12 @@ from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.encoder import Encoder
 from omnisearch.engine.blend import Shares
 from omnisearch.engine.candidates import Candidates, best_first
-from omnisearch.engine.context import NoDeadline
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import HEADS, Ranking, add_cosines, blended, features
 from omnisearch.engine.ranking_data import RankingOptions, collect
-from omnisearch.engine.retrieval import retrieve
+from omnisearch.engine.retrieval import retrieve_whole
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sources import SOURCES
@@ -156,9 +155,7 @@ class Stacks:
             """The features of what one embedding retrieves, as rankers of another see it."""
             of = self._snapshots[retrieves, ranks]
             if retrieves not in merged:
-                merged[retrieves] = retrieve(
-                    of, query, self._sources, self._config, None, NoDeadline()
-                )
+                merged[retrieves] = retrieve_whole(of, query, self._sources, self._config)
             if (retrieves, ranks) not in seen:
                 candidates = replace(merged[retrieves], columns={**merged[retrieves].columns})
                 add_cosines(of, candidates, query)

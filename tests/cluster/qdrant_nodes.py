@@ -112,9 +112,12 @@ def asked(urls: list[str], name: str, **settings: object) -> Iterator[Nodes]:
         nodes.close()
 
 
-def settle_in(workspace: Workspace, urls: list[str], name: str, more: str = "") -> None:
+def settle_in(
+    workspace: Workspace, urls: list[str], name: str, more: str = "", timeout: float = 20.0
+) -> None:
     """Write the settings with which builds are loaded into nodes."""
-    there = f'[cluster]\nurls = "{" ".join(urls)}"\nname = "{name}"\n'
+    # A busy machine must not leave anything out.
+    there = f'[cluster]\nurls = "{" ".join(urls)}"\nname = "{name}"\ntimeout = {timeout}\n'
     workspace.settings.write_text(f'[index]\nbackend = "qdrant"\n{more}\n{there}')
 
 
