@@ -23,10 +23,10 @@ from index import Vectors, fill
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.indexer.build import BuildOptions, build
-from omnisearch.indexer.cluster import load as loading
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.loading import load as loading
 from omnisearch.indexer.loading.collections import drop
 from omnisearch.indexer.loading.verify import verify
 from omnisearch.indexer.segment import Segment

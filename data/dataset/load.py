@@ -156,7 +156,7 @@ def _load_vectors(
 ) -> None:
     name, entity = kind
     rows, dim = shape
-    path = workspace.root / "fetched.npy"
+    path = reader.copy.with_suffix(".npy")
     try:
         vectors = new_array(path, np.float32, (rows, dim))
         ids: list[str | None] = [None] * rows

@@ -16,10 +16,10 @@ from qdrant_nodes import asked, settle_in
 from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
-from omnisearch.indexer.cluster import builds
 from omnisearch.indexer.cluster.names import number_of
 from omnisearch.indexer.cluster.nodes import Nodes, Unreachable
 from omnisearch.indexer.generation import live_number
+from omnisearch.indexer.loading import builds
 from omnisearch.indexer.verify import rollback, status
 
 ENTITIES = ("pin", "product", "query")
