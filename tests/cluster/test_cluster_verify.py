@@ -93,7 +93,7 @@ def test_index_verify_asks_the_cluster(trained: Workspace, node: list[str], tmp_
 
 @pytest.mark.slow
 def test_all_copies_answer_alike(three_nodes: list[str], segment: Segment) -> None:
-    with asked(three_nodes, "three", replicas=2) as nodes:
+    with asked(three_nodes, "three", replicas=2, shards=3) as nodes:
         load(nodes, nodes.config, segment)
         assert verify(nodes, nodes.config, segment).problems == []
         for entity, table in segment.tables.items():
