@@ -12,7 +12,7 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.cluster.conditions import Conditions
-from omnisearch.engine.filters import Filters
+from omnisearch.engine.filters import NO_FILTERS
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.query import Query
@@ -45,6 +45,7 @@ class ClusterIndex(LocalIndex):
             entity: Conditions(self.attributes, self._build.tables[entity].attributes)
             for entity in ITEM_ENTITIES
         }
+        self._gone: dict[str, int] = {}  # places of the build that no longer count
         self._last = threading.local()
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
@@ -80,7 +81,7 @@ class ClusterIndex(LocalIndex):
         if found is None or entity not in self._conditions:
             return found
         within = None
-        if request.filters is not None and request.filters != Filters():
+        if request.filters is not None and request.filters != NO_FILTERS:
             within = self._conditions[entity].of(request.filters)
         few = allowed is not None and int(np.count_nonzero(allowed)) <= EXACT_ROWS
         return replace(found, within=within, exact=few and request.space != TOKENS)
@@ -102,9 +103,9 @@ class ClusterIndex(LocalIndex):
 
     def _in_vain(self, entity: str, depth: int, hidden: np.ndarray | None) -> int:
         """How many more to ask for, since some that are found no longer count or are hidden."""
-        layout = self._layout(entity)
-        gone = int(np.count_nonzero(layout.rows[0] < 0))
-        gone += 0 if hidden is None else int(np.count_nonzero(hidden))
+        if entity not in self._gone:
+            self._gone[entity] = int(np.count_nonzero(self._layout(entity).rows[0] < 0))
+        gone = self._gone[entity] + (0 if hidden is None else int(np.count_nonzero(hidden)))
         return min(gone, depth)
 
     def _joined(self, request: SourceRequest, first: Ranked) -> SourceResult:

@@ -112,8 +112,8 @@ class Nodes:
                     else:
                         answers[number] = call(requests[number], **given)
                 except grpc.RpcError as error:
-                    if not _of_the_node(error):
-                        raise
+                    if not _of_the_node(error):  # no other would do it
+                        raise self._unreachable(error) from error
                     last = error
             if len(answers) == len(requests):
                 return [answers[number] for number in range(len(requests))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.indexer.cluster.names import MANIFEST, collection
-from omnisearch.indexer.cluster.nodes import Nodes
+from omnisearch.indexer.cluster.nodes import Nodes, plainly
 
 
 def check_loaded(nodes: Nodes, number: int, entities: Sequence[str], stamp: str) -> None:
@@ -16,20 +16,21 @@ def check_loaded(nodes: Nodes, number: int, entities: Sequence[str], stamp: str)
         stamp: the sha256 of the build's manifest.
     """
     for entity in entities:
-        name = collection(nodes.config.name, number, entity)
-        found = _stamp(nodes, name)
-        if found != stamp:
-            what = "is missing" if found is None else "is of another build"
+        with plainly():
+            problem = problem_of(nodes, collection(nodes.config.name, number, entity), stamp)
+        if problem is not None:
             raise NotReady(
-                f"The cluster's collection {name} {what}.",
+                problem,
                 where=", ".join(nodes.config.nodes),
                 how="Run `omnisearch index build`, or check `[cluster] name`.",
             )
 
 
-def _stamp(nodes: Nodes, name: str) -> str | None:
-    """The stamp of a complete collection; None if it is not there or was not completed."""
+def problem_of(nodes: Nodes, name: str, stamp: str) -> str | None:
+    """A sentence, unless the collection is there, was completed and has this stamp."""
     if not nodes.ask(lambda client: client.collection_exists(name)):
-        return None
+        return f"The cluster has no collection {name}."
     info = nodes.ask(lambda client: client.get_collection(name))
-    return (info.config.metadata or {}).get(MANIFEST)
+    if (info.config.metadata or {}).get(MANIFEST) == stamp:
+        return None
+    return f"The collection {name} in the cluster is of another build."

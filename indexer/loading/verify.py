@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.indexer.cluster.config import ClusterConfig
-from omnisearch.indexer.cluster.names import MANIFEST, WORDS
+from omnisearch.indexer.cluster.names import WORDS
 from omnisearch.indexer.cluster.nodes import Nodes, plainly
-from omnisearch.indexer.loading.collections import metadata_of
+from omnisearch.indexer.cluster.stamps import problem_of
 from omnisearch.indexer.loading.copies import copies_of, wanted_copies
 from omnisearch.indexer.loading.load import collections_of, stamp_of
 from omnisearch.indexer.loading.points import EntityPoints, sparse_of
@@ -77,15 +75,10 @@ class _Searched:
 
 def missing(nodes: Nodes, config: ClusterConfig, segment: Segment) -> list[str]:
     """The collections of a build that are not there, or not of this build, as sentences."""
-    problems = []
     stamp = stamp_of(segment)
     with plainly():
-        for name in collections_of(config, segment):
-            if not nodes.ask(methodcaller("collection_exists", name)):
-                problems.append(f"The cluster has no collection {name}.")
-            elif nodes.ask(partial(metadata_of, name=name)).get(MANIFEST) != stamp:
-                problems.append(f"The collection {name} in the cluster is of another build.")
-    return problems
+        found = [problem_of(nodes, name, stamp) for name in collections_of(config, segment)]
+    return [problem for problem in found if problem is not None]
 
 
 def verify(nodes: Nodes, config: ClusterConfig, segment: Segment) -> Checked:
