@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_without_any_node_the_answer_says_what_is_missing(
         workspace = copied(trained, tmp_path / "workspace", urls, "gone")
         engine = SearchEngine.open(workspace, BROAD)
         assert not engine.search("lamp").degraded
+        collections = engine.snapshot.generation.segments[0].collections
+        assert collections is not None
+        collections.nodes.ask(methodcaller("delete_collection", "gone_2_pin"))
+        assert "token_pins" in engine.search("lamp").degraded
+        with pytest.raises(NotReady, match="has no collection gone_2_pin"):
+            SearchEngine.open(workspace)
         os.kill(process_of(urls[0]), signal.SIGKILL)
         answer = engine.search("lamp")
         assert answer.hits == []
