@@ -1,9 +1,10 @@
 """The HTTP server of a worker: uvicorn with limits on connections.
 
 uvicorn has no time limit for the head of a request or for a client that does not read its answer,
-and no limit on the size of a head or on pipelined requests, all of which it reads before the first
-answer. It accepts all waiting connections at once, so that one worker
-may get all of them. `Guarded` and `FairServer` add these limits and share out connections.
+and no limit on the size of a head. It parses all requests that a client sends without waiting for
+answers (pipelining) before it answers the first, and accepts all waiting connections at once, so
+that one worker may get all of them. `Guarded` and `FairServer` add these limits and share out
+connections.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from omnisearch.service.serving.counters import Counters
 logger = logging.getLogger("omnisearch.service")
 
 MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
-PIPELINED = 2  # requests of a connection that may wait for the answer to an earlier one
+_HEAD_END = b"\r\n\r\n"
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
 _HEARD = 0.1  # seconds for what has arrived to be read, once a client's time is over
 _FULL = (
@@ -38,12 +39,18 @@ _LARGE_HEAD = (
 )
 
 
-class TooManyPipelined(Exception):
+class BehindChunks(Exception):
     """Ends the reading of a connection; its client has to send the other requests again."""
 
 
 class Guarded(HttpToolsProtocol):
-    """uvicorn's protocol with limits: time for heads and answers, size of heads, pipelining."""
+    """uvicorn's protocol with limits: time for heads and answers, size of heads.
+
+    One request is parsed at a time. What a client sends before it has the answer waits unparsed,
+    and nothing more is read from it meanwhile. Where a body of unknown length (chunked) ends is not
+    known before it is parsed: if there is another request right behind it, the connection ends
+    after the first one's answer.
+    """
 
     service: ServiceConfig  # set by `serve`
     counters: Counters
@@ -52,9 +59,11 @@ class Guarded(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._body_left = 0
         self._in_head = True
-        self._full = False
+        self._behind_chunks = False
+        self._last = b""  # the end of what has been parsed of a head
+        self._unread, self._at = b"", 0  # what has come, and how much of it has been parsed
         if len(self.connections) >= self.service.connections:
             self.counters.add("connections_refused")
             self.transport = transport
@@ -78,14 +87,42 @@ class Guarded(HttpToolsProtocol):
             self.counters.put("connections", len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        if self.flow is None or self._full:  # refused
+        if self.flow is None or self._behind_chunks:  # refused
             return
+        self._unread, self._at = self._unread[self._at :] + data, 0
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has come, up to the end of a request that has to be answered first."""
+        while self._at < len(self._unread) and not self.transport.is_closing():
+            if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+                self.flow.pause_reading()
+                return
+            part = self._unread[self._at : self._end()]
+            self._at += len(part)
+            self._feed(part)
+
+    def _end(self) -> int:
+        """Where in `_unread` the head or the body ends that is being parsed."""
+        if not self._in_head:
+            return self._at + self._body_left if self._body_left else len(self._unread)
+        # A head's end may have begun in what came before.
+        begun = self._last + self._unread[self._at : self._at + len(_HEAD_END) - 1]
+        if _HEAD_END in begun:
+            return self._at + begun.index(_HEAD_END) + len(_HEAD_END) - len(self._last)
+        found = self._unread.find(_HEAD_END, self._at)
+        return len(self._unread) if found < 0 else found + len(_HEAD_END)
+
+    def _feed(self, part: bytes) -> None:
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += len(part)
+            self._last = (self._last + part)[1 - len(_HEAD_END) :]
             if self._head_timer is None:
                 self._wait_for_head()
+        else:
+            self._body_left = max(0, self._body_left - len(part))
         try:
-            super().data_received(data)
+            super().data_received(part)
         except UnicodeDecodeError:  # bytes that an address may not contain
             self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
@@ -93,14 +130,18 @@ class Guarded(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= PIPELINED:
-            self._full = True
-            self.pipeline[0][0].keep_alive = False  # the last one: the connection ends after it
-            raise TooManyPipelined
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._behind_chunks = True
+            self.cycle.keep_alive = False
+            raise BehindChunks
         super().on_message_begin()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._parse()
+
     def send_400_response(self, msg: str) -> None:
-        if not self._full:
+        if not self._behind_chunks:
             super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
@@ -108,10 +149,12 @@ class Guarded(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
         self._in_head = False
+        length = dict(self.headers).get(b"content-length", b"0")
+        self._body_left = int(length) if length.isdigit() else 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._last = True, 0, b""
         super().on_message_complete()
 
     def pause_writing(self) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
+import re
 import socket
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from server_process import Server
@@ -141,18 +145,55 @@ def test_large_feedback_is_checked_row_by_row(server: Server) -> None:
     assert status == 422 and "events 400 event_id" in json.loads(body)["error"]["where"]
 
 
-def test_pipelined_requests_are_few(server: Server) -> None:
-    """Those within the limit are answered in order; then the connection is closed."""
-    request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
-        client.sendall(request * 500)
+_BODY = b'{"queries":\r\n\r\n["lamp"]}'
+_POST = b"POST /v1/embed HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+_POSTED = _POST + b"Content-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+
+
+def _answers(port: int, parts: Iterable[bytes]) -> bytes:
+    """All that comes back for what is sent on one connection, until the server closes it."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            client.sendall(part)
+            time.sleep(0.002)
         answers = b""
-        try:
+        with suppress(ConnectionResetError):
             while part := client.recv(65536):
                 answers += part
-        except ConnectionResetError:
-            pass
-    assert 1 <= answers.count(b"HTTP/1.1 200 OK") < 500
+    return answers
+
+
+def _get(path: str, close: bool = False) -> bytes:
+    end = "Connection: close\r\n" if close else ""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{end}\r\n".encode()
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    words = [f"lamp{number}" for number in range(500)]
+    asked = b"".join(_get(f"/v1/suggest?q={word}") + _POSTED for word in words[:20])
+    asked += b"".join(_get(f"/v1/suggest?q={word}") for word in words[20:])
+    answers = _answers(server.port, [asked + _get("/healthz", close=True)])
+    assert answers.count(b"HTTP/1.1 200 OK") == 521
+    found = re.findall(rb'"query":"(lamp[0-9]+)"|(embeddings)', answers)
+    wanted = [each for word in words[:20] for each in (word, "embeddings")] + words[20:]
+    assert [(query or embeddings).decode() for query, embeddings in found] == wanted
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_requests_may_be_cut_anywhere(server: Server, cuts: list[int]) -> None:
+    asked = _get("/healthz") + _POSTED + _get("/v1/suggest?q=lamp") + _get("/healthz", close=True)
+    ends = [0, *sorted(min(cut, len(asked)) for cut in cuts), len(asked)]
+    answers = _answers(server.port, [asked[a:b] for a, b in itertools.pairwise(ends) if a < b])
+    assert answers.count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_what_follows_a_chunked_body_is_not_answered(server: Server) -> None:
+    """The connection ends, and says so in its last answer."""
+    asked = _POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(_BODY), _BODY)
+    answers = _answers(server.port, [asked + _get("/healthz") * 500])
+    assert answers.count(b"HTTP/1.1 200 OK") == 1 and b"connection: close" in answers
     assert server.get("/healthz")[0] == 200
 
 
