@@ -21,6 +21,7 @@ import argparse
 import gc
 import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -28,8 +29,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+import typer.main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -40,19 +44,17 @@ from faults_files import table as file_table
 from faults_kills import kills
 from faults_service import FAULTS, service_faults
 
-# What the commands import is imported before any fork, which then need not import it again.
+import omnisearch as package
+from omnisearch.cli.main import app
+
+# What other libraries import when they are first used.
 PRELOADED = (
-    "omnisearch.data.importers.importer",
-    "omnisearch.encoders.onnx.export",
-    "omnisearch.encoders.onnx.query_tower",
-    "omnisearch.engine.ranking_data",
-    "omnisearch.engine.search",
-    "omnisearch.evaluation.evaluate",
-    "omnisearch.indexer.update",
-    "omnisearch.pipeline.verify",
     "onnx",
-    "onnxruntime",
+    "onnxruntime.quantization",
+    "py3langid",
     "rich.progress",
+    "rich.table",
+    "scipy.stats",
     "transformers.models.distilbert.modeling_distilbert",
     "typer._adapters",
 )
@@ -75,9 +77,7 @@ def main() -> int:
         folder = Path(scratch)
         base = folder / "base"
         make_base(base)
-        for name in PRELOADED:
-            importlib.import_module(name)
-        gc.freeze()  # or every fork copies what its garbage collector looks at
+        preload()
         tables, wrong = [], []
         for part in (_files, _kills, _service):
             table, found = part(base, folder, options)
@@ -88,6 +88,17 @@ def main() -> int:
     if options.out:
         options.out.write_text(text, "utf-8")
     return 1 if wrong else 0
+
+
+def preload() -> None:
+    """Do what each command would do first, so that forks need not do it again."""
+    omnisearch = (found.name for found in pkgutil.walk_packages(package.__path__, "omnisearch."))
+    for name in (*PRELOADED, *omnisearch):
+        with suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    typer.main.get_command = cache(typer.main.get_command)  # builds all commands
+    typer.main.get_command(app)
+    gc.freeze()  # or every fork copies what its garbage collector looks at
 
 
 def _files(base: Path, folder: Path, options: argparse.Namespace) -> tuple[Table, list[str]]:
