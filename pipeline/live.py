@@ -10,13 +10,13 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from omnisearch.data.catalogue.changes import changed_since, latest_change
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, open_catalogue
+from omnisearch.data.catalogue.changes import latest_change
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
-from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.errors import OmniError
 from omnisearch.data.workspace.settings import load_section
 from omnisearch.encoders.light import LightEncoder
 from omnisearch.encoders.no_encoder import NONE, NoEncoder
@@ -27,10 +27,6 @@ from omnisearch.indexer.publish import ENCODER
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import ItemsAndQueries
 from omnisearch.indexer.update import update
-
-if TYPE_CHECKING:
-    from omnisearch.encoders.text_encoder import TextTower
-
 
 _BUILD_SECONDS = 60.0  # at least between the beginnings of two builds
 _BUILD = "import sys; from omnisearch.pipeline.live import build_anew; build_anew(sys.argv[1])"
@@ -63,9 +59,6 @@ class LiveIndex:
         self.options = load_section("index", BuildOptions(), workspace.settings)
         self.db = open_catalogue(workspace.catalogue)
         self._encoder: LightEncoder | None = None
-        self._tower: TextTower | None = None
-        self._note: dict[str, Any] | None = None  # of the tower: what it says of its encoder
-        self._embedded = -1  # the last change whose text is embedded
         self._live: tuple[int, int] = (-1, -1)  # a generation, and the last change that it has
         self._building: subprocess.Popen[bytes] | None = None
         self._build_at = 0.0
@@ -98,31 +91,6 @@ class LiveIndex:
         command = [sys.executable, "-c", _BUILD, str(self.workspace.root)]
         with suppress(OSError):  # no memory or no processes: later again
             self._building = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-
-    def embed_texts(self) -> None:
-        """Embed the texts that are new or have changed since the last call, for `publish`.
-
-        Nothing happens where the encoder of the others is not on this machine. It has a connection
-        of its own: another thread may publish meanwhile.
-
-        Raises:
-            Unavailable: another process keeps the catalogue locked.
-        """
-        if self._embedded < 0:  # `index build` embeds all texts
-            self._embedded = self._manifest(self._manifest()["segments"][0])["change"]
-        db = open_catalogue(self.workspace.catalogue)
-        with closing(db.conn), suppress(InputError):
-            until = latest_change(db)
-            changed = changed_since(db, self._embedded)
-            among = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
-            if any(among.values()):
-                from omnisearch.enrichment.text import NOTE, open_tower, refresh_texts
-
-                note = get_meta(db, NOTE)
-                if self._tower is None or note != self._note:  # `enrich text` with another encoder
-                    self._tower, self._note = open_tower(self.workspace, db), note
-                refresh_texts(self.workspace, db, among=among, tower=self._tower)
-        self._embedded = until
 
     def _manifest(self, number: int | None = None) -> dict[str, Any]:
         """That of a generation, the live one by default."""

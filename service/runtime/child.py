@@ -19,10 +19,11 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass
 class Child:
-    """A worker, or the updater.
+    """A worker, the updater or the embedder.
 
     Attributes:
-        kind: 'worker' or 'updater': its module in `service.runtime`, and what the log calls it.
+        kind: 'worker', 'updater' or 'embedder': its module in `service.runtime`, and what the log
+            calls it.
         named: what tells it from others of its kind in the log, such as {'worker': 0}.
         avoid: generations that ended it when it opened them.
     """

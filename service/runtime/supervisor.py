@@ -1,6 +1,7 @@
 """Starts the workers, which share one listening socket, and replaces those that die or hang.
 
-While there are keys that may write, one more process publishes the changes of items (`updater`).
+While there are keys that may write, two more processes publish the changes of items (`updater`) and
+embed their texts (`embedder`).
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Supervisor:
         workers = range(config.workers)
         self._workers = [Child("worker", self.log.line, {"worker": slot}) for slot in workers]
         self._updater = Child("updater", self.log.line)
+        self._embedder = Child("embedder", self.log.line)
         self._stopping = self._served = False
         self._polled = self._resumed = time.monotonic()
 
@@ -79,7 +81,7 @@ class Supervisor:
                 for worker in self._workers:
                     self._look_after(worker)
                 if self._served:
-                    self._look_after_updater(self._updater)
+                    self._look_after_updating()
                 ready = [facts["ready"] for facts in self._counters.facts()]
                 self._served = self._served or any(ready)
                 if not said and all(ready):
@@ -122,15 +124,17 @@ class Supervisor:
         worker.wait(now, young=not facts["ready"])
         self._counters.put_of(slot, "restarts", facts["restarts"] + 1)
 
-    def _look_after_updater(self, updater: Child) -> None:
-        if updater.process is None:
-            self._keys.look()
-            if self._keys.writable:
-                updater.begin(self._polled, self._settings(), self._shared)
-        elif updater.ended() is not None:
-            updater.wait(self._polled, young=False)
-            self._counters.put("updater_pid", 0)
-            self._counters.add("updater_restarts")
+    def _look_after_updating(self) -> None:
+        for child in (self._updater, self._embedder):
+            if child.process is None:
+                self._keys.look()
+                if self._keys.writable:
+                    child.begin(self._polled, self._settings(), self._shared)
+            elif child.ended() is not None:
+                child.wait(self._polled, young=False)
+                if child is self._updater:
+                    self._counters.put("updater_pid", 0)
+                    self._counters.add("updater_restarts")
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -147,7 +151,7 @@ class Supervisor:
     def _end(self) -> None:
         """Let the workers finish running requests; kill those that take too long."""
         self._listening.close()
-        children = [*self._workers, self._updater]
+        children = [*self._workers, self._updater, self._embedder]
         alive = [child.process for child in children if child.process is not None]
         for process in alive:
             process.terminate()

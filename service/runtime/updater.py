@@ -30,8 +30,7 @@ _POLL_SECONDS = 0.02
 # From the beginning of a publication to that of the next: what comes meanwhile goes together, so
 # that searches have the processor too, and each is found within a second.
 _EVERY_SECONDS = 0.4
-_TEXTS_SECONDS = 30.0  # between two times that texts are embedded: all vectors are written anew
-_NICE = 5  # where there are too few cores, searches come first
+_NICE = 10  # where there are too few cores, searches come first
 _BUSY_SECONDS = 0.5  # between two tries while another process builds
 _LONGEST_PAUSE = 30.0  # after failures one after another
 
@@ -64,48 +63,21 @@ class Publishing:
 
     def __init__(self, index: Any, counters: Counters, log: JsonLog) -> None:
         self._index, self._counters, self._log = index, counters, log
-        self._pause = self._texts_at = 0.0
-        self._texts_behind = True  # of what was published before this process began
-        self._embedding = threading.Thread()
-        self._said = self._not_embedded = ""
+        self._pause, self._said = 0.0, ""
 
     def run(self) -> None:
         """Publish each change. Returns never; raises what is no OmniError."""
         while True:
             begun = _milliseconds()
-            self._embed_if_due()
             if self._try(self._index.behind):
                 if not self._counters.fact("pending_since"):
                     self._counters.put("pending_since", begun)
                 number = self._try(self._index.publish)
                 if number is not None:
                     self._note(number, begun)
-                    self._texts_behind = True
                     self._try(self._index.build_if_due)
                     time.sleep(max(0.0, _EVERY_SECONDS - (_milliseconds() - begun) / 1000))
             time.sleep(self._pause or _POLL_SECONDS)
-
-    def _embed_if_due(self) -> None:
-        """Embed texts in a thread: what is published meanwhile does not wait for them."""
-        due = self._texts_behind and time.monotonic() >= self._texts_at
-        if due and not self._embedding.is_alive():
-            self._texts_behind, self._texts_at = False, time.monotonic() + _TEXTS_SECONDS
-            self._embedding = threading.Thread(target=self._embed, daemon=True)
-            self._embedding.start()
-
-    def _embed(self) -> None:
-        """Embed texts; later again if it fails, which is logged once."""
-        said: dict[str, str] = {}
-        try:
-            self._index.embed_texts()
-        except OmniError as error:
-            said = {"what": error.what, "where": error.where, "how": error.how}
-        except Exception as error:
-            said = {"error": repr(error), "traceback": traceback.format_exc()}
-        self._texts_behind = self._texts_behind or bool(said)
-        if said and str(said) != self._not_embedded:
-            self._log.line("not_embedded", **said)
-        self._not_embedded = str(said)
 
     def _note(self, number: int, begun: int) -> None:
         """Count a publication, of what was committed when it began."""
