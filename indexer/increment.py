@@ -36,7 +36,7 @@ BUILD_ITEMS = 1_000
 # A segment is written anew if it is not so many times as large as what comes on top of it, or if
 # all together is no more than this: the number of segments grows with the logarithm of the items.
 _TIMES = 4
-_SMALL = 256
+_SMALL = 64
 
 
 @dataclass(frozen=True)

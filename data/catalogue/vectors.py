@@ -32,6 +32,8 @@ from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady, Omni
 
 MADE_BYTES = 16  # of the hash of what a row was made of
 _SUFFIXES = (".npy", ".ids", ".made")
+# (name, entity) → what was opened last, and the catalogue's row of it; None keeps nothing.
+_kept: dict[tuple[str, str], tuple[tuple[object, ...], ItemVectors]] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ def check_vectors(vectors: np.ndarray, where: str) -> np.ndarray:
     return vectors
 
 
+def keep_vectors() -> None:
+    """Keep what is opened from now on: this process will open it again and again."""
+    global _kept
+    _kept = {}
+
+
 def open_vectors(
     workspace: Workspace, db: sqlite_utils.Database, name: str, entity: str
 ) -> ItemVectors | None:
@@ -131,6 +139,8 @@ def _opened(path: Path, name: str, entity: str, row: tuple) -> ItemVectors:
         file = path.with_suffix(suffix)
         if not (digest is None and suffix == ".made") and digest_of(file) != digest:
             raise damaged("The file does not match its hash in the catalogue.", file, name)
+    if _kept is not None and _kept.get((name, entity), ((), None))[0] == (path, *row):
+        return _kept[name, entity][1]
     vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     ids = [orjson.loads(line) for line in path.with_suffix(".ids").read_bytes().splitlines()]
     made = None
@@ -146,7 +156,10 @@ def _opened(path: Path, name: str, entity: str, row: tuple) -> ItemVectors:
     ):
         raise damaged("The file's rows and dimensions are not those in the catalogue.", path, name)
     check_values(path, vectors, name, ids)
-    return ItemVectors(name, entity, ids, vectors, made, made_by, path.name)
+    found = ItemVectors(name, entity, ids, vectors, made, made_by, path.name)
+    if _kept is not None:
+        _kept[name, entity] = (path, *row), found
+    return found
 
 
 def open_all_vectors(

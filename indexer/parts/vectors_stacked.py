@@ -9,6 +9,8 @@ import numpy as np
 from omnisearch.indexer.parts.layout import Layout
 from omnisearch.indexer.parts.vectors import SegmentSpace
 
+_FEW = 8  # more than k that the first search of a segment asks for, if so many are dead
+
 
 class StackedVectors:
     """The vectors by row, as an array (n, d) that is read in parts; not copied."""
@@ -104,11 +106,14 @@ class StackedSpace:
         """The nearest rows in one segment."""
         space, row_of, dead = self._spaces[at], self.layout.rows[at], self._dead[at]
         if allowed is None:
-            # Asking for a few more is cheaper than a filter that the graph calls for each vector.
-            places, scores = space.search(query, k + min(dead, k), ef)
-            alive = np.flatnonzero(row_of[places] >= 0)[:k]
-            if len(alive) >= min(k, space.count - dead):
-                return row_of[places[alive]], scores[alive]
+            # Asking for more is cheaper than a filter that the graph calls for each vector: for
+            # twice as many as there would be if the dead lay anywhere, then for all that may be.
+            few = _FEW + 2 * k * dead // max(1, space.count)
+            for more in sorted({min(dead, few), min(dead, max(few, k))}):
+                places, scores = space.search(query, k + more, ef)
+                alive = np.flatnonzero(row_of[places] >= 0)[:k]
+                if len(alive) >= min(k, space.count - dead):
+                    return row_of[places[alive]], scores[alive]
         places, scores = space.search(query, k, ef, self._counting(at, allowed))
         return row_of[places], scores
 

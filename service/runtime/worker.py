@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -41,12 +42,14 @@ def main(settings: dict[str, Any]) -> int:
     try:
         # Here, because it loads plug-ins, one of which may be broken.
         from omnisearch.service.app import create_app
-        from omnisearch.service.serving.serving import settle
 
         workspace, avoid = Workspace(Path(settings["workspace"])), frozenset(settings["avoid"])
         app = create_app(workspace, config, counters, log, avoid)
+        # What is imported by now stays. A full collection that looks through all of it would stop
+        # every request for some 100 ms; what a generation adds are few objects.
+        gc.collect()
+        gc.freeze()
         app.serving.open()
-        settle()
     except OmniError as error:
         log.line("cannot_start", what=error.what, where=error.where, how=error.how)
         log.drain()

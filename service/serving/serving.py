@@ -288,14 +288,8 @@ class Serving:
 
 
 def settle() -> None:
-    """Give memory back, and take what stays out of the sight of the garbage collector.
-
-    A full collection looks through all objects, those of PyTorch too: it would stop every request
-    of the worker for some 100 ms, again and again.
-    """
-    gc.unfreeze()
+    """Give back the memory of what is no longer served."""
     gc.collect()
-    gc.freeze()
     trim_memory()
 
 
