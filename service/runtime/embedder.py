@@ -23,7 +23,6 @@ from omnisearch.service.runtime.worker import follow
 from omnisearch.service.serving.log import JsonLog, take_over
 
 _EVERY_SECONDS = 30.0  # all vectors are written anew each time
-_NICE = 19  # an item is found by its words meanwhile
 
 
 def main(settings: dict[str, Any]) -> int:
@@ -31,7 +30,7 @@ def main(settings: dict[str, Any]) -> int:
     log = JsonLog(settings["log"])
     take_over(log)
     threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
-    os.nice(_NICE)
+    give_way()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for searches
     try:
         from omnisearch.pipeline.live_texts import LiveTexts
@@ -41,6 +40,13 @@ def main(settings: dict[str, Any]) -> int:
         log.line("embedder_failed", error=repr(error), traceback=traceback.format_exc())
     log.drain()
     return 1
+
+
+def give_way() -> None:
+    """Use only what processors nothing else wants: an item is found by its words meanwhile."""
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def run(texts: Any, log: JsonLog) -> None:

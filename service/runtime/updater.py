@@ -44,6 +44,8 @@ def main(settings: dict[str, Any]) -> int:
     threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
     counters.put("updater_pid", os.getpid())
     os.nice(_NICE)
+    if hasattr(os, "SCHED_BATCH"):  # it does not interrupt a search
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         from omnisearch.pipeline.live import LiveIndex
 
