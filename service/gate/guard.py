@@ -91,31 +91,33 @@ class Bodies:
             raise _too_large(most)
         content = bytearray()
         now = asyncio.get_running_loop().time
-        until, late, more = now() + self._seconds, False, True
+        until = now() + self._seconds
         try:
-            while more:
+            for wait in (0.0, _HEARD):
                 try:
-                    async with asyncio.timeout_at(until):
-                        message = await receive()
+                    async with asyncio.timeout_at(until + wait):
+                        return await self._whole(content, receive, most)
                 except TimeoutError:
-                    if late:
-                        raise Refusal(
-                            408, "The body of the request did not arrive in time.", close=True
-                        ) from None
-                    until, late = now() + _HEARD, True
-                    continue
-                if message["type"] == "http.disconnect":
-                    return None
-                part = message.get("body", b"")
-                content += part
-                self._held += len(part)
-                more = message.get("more_body", False)
-                if len(content) > most:
-                    raise _too_large(most)
-                if self._held > _ALL_BODIES:
-                    raise busy("Too many large requests at a time.")
+                    until = now()
+            raise Refusal(408, "The body of the request did not arrive in time.", close=True)
         finally:
             self._held -= len(content)
+
+    async def _whole(self, content: bytearray, receive: Any, most: int) -> bytes | None:
+        """Read into `content` until it is whole; returns it."""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            content += part
+            self._held += len(part)
+            more = message.get("more_body", False)
+            if len(content) > most:
+                raise _too_large(most)
+            if self._held > _ALL_BODIES:
+                raise busy("Too many large requests at a time.")
         return bytes(content)
 
 
