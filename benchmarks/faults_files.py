@@ -16,6 +16,8 @@ from pathlib import Path
 import orjson
 from faults_base import QUERIES, Outcome, answers, command, copy_of
 
+from omnisearch.data.workspace.artefacts import sealed
+
 DAMAGES = ("bits", "zeros", "truncated", "extended", "swapped", "gone", "folder", "rehashed")
 WRITING = (
     ("index", "update"),
@@ -162,7 +164,7 @@ def harm(root: Path, base: Path, file: str, damage: str, draw: random.Random) ->
 
 
 def rehash(root: Path, path: Path) -> None:
-    """Write the damaged file's size and hash into the manifests above it."""
+    """Write the damaged file's size and hash into the manifests above it, and theirs."""
     for folder in path.parents:
         manifest = folder / "manifest.json"
         if folder == root:
@@ -174,7 +176,7 @@ def rehash(root: Path, path: Path) -> None:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 said["files"][name] = {"bytes": path.stat().st_size, "sha256": digest}
                 manifest.unlink()
-                manifest.write_bytes(orjson.dumps(said))
+                manifest.write_bytes(sealed(said))
                 path = manifest
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from omnisearch.data.catalogue.schema import SCHEMA_VERSION
 from omnisearch.data.dataset.layout import table_in
 from omnisearch.data.dataset.place import Place
-from omnisearch.data.workspace.artefacts import Kind, manifest_of
+from omnisearch.data.workspace.artefacts import Kind, is_intact, manifest_of
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.reading import load_json
 
@@ -120,6 +120,9 @@ def _parsed(content: bytes, place: Place) -> dict[str, Any]:
             where=place.url,
             how=how,
         )
+    if not is_intact(said):
+        what = "The manifest of the data set was changed."
+        raise Corrupt(what, where=f"{place.url}/{MANIFEST}", how=AGAIN)
     try:
         return load_json(content, _SHAPE)  # type: ignore[no-any-return]
     except ValueError as error:

@@ -24,6 +24,7 @@ import orjson
 from omnisearch.data.workspace.errors import Corrupt, OtherFormat
 from omnisearch.data.workspace.files import remove_folder, sha256_file, write_atomic
 
+_SEAL = "manifest_sha256"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -68,8 +69,23 @@ def manifest_of(
     kind: Kind, facts: dict[str, Any] | None, files: dict[str, dict[str, Any]]
 ) -> bytes:
     """The content of a manifest; `files` is as in the manifest."""
-    content = {**(facts or {}), "format": kind.format, "files": files}
+    return sealed({**(facts or {}), "format": kind.format, "files": files})
+
+
+def sealed(manifest: dict[str, Any]) -> bytes:
+    """The content of a manifest, with a hash of what else it says."""
+    content = manifest | {_SEAL: _seal_of(manifest)}
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def is_intact(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest says what it said when it was sealed; those of before have no hash."""
+    return manifest.get(_SEAL) in (None, _seal_of(manifest))
+
+
+def _seal_of(manifest: dict[str, Any]) -> str:
+    facts = {name: value for name, value in manifest.items() if name != _SEAL}
+    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def entry_of(content: bytes) -> dict[str, Any]:
@@ -83,6 +99,8 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
     try:
         content = orjson.loads(path.read_bytes())
         found = content["format"]
+        intact = is_intact(content)
+        content.pop(_SEAL, None)
         # Rankers were first written with a hash and no size for each file.
         files = content.setdefault("files", {})
         files |= {name: {"sha256": digest} for name, digest in content.get("sha256", {}).items()}
@@ -97,6 +115,8 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
             where=str(path),
             how=kind.again,
         )
+    if not intact:
+        raise kind.corrupt(f"The manifest of the {kind.name} was changed.", path)
     if not whole:
         raise kind.corrupt(f"The manifest of the {kind.name} lists no files.", path)
     return content

@@ -10,6 +10,7 @@ from pathlib import Path
 from commandline import omnisearch
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 
 
 def labels_file(folder: Path) -> Path:
@@ -44,7 +45,7 @@ def test_train_predict_and_a_checkpoint_that_changed(trained: Workspace, tmp_pat
     # Another list of files is another checkpoint.
     manifest["files"]["empty"] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
     card.with_name("empty").touch()
-    card.write_text(json.dumps(manifest))
+    card.write_bytes(sealed(manifest))
     failed = omnisearch("classify", "predict", "sofa", "-w", space, check=False)
     assert failed.returncode == 3
     assert "another checkpoint" in " ".join(failed.stderr.split())

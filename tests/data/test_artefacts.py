@@ -16,6 +16,7 @@ from omnisearch.data.workspace.artefacts import (
     read_manifest,
     read_number,
     read_verified,
+    sealed,
     sweep,
     verified,
     write_manifest,
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, **changes: object) -> None:
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
-    (folder / "manifest.json").write_bytes(orjson.dumps(manifest | changes))
+    (folder / "manifest.json").write_bytes(sealed(manifest | changes))
 
 
 def test_a_whole_folder_is_opened(folder: Path) -> None:
@@ -66,6 +67,23 @@ def test_every_difference_is_named_with_what_to_do(folder: Path, damage, says: s
     damage(folder)
     with pytest.raises(Corrupt, match=rf"{folder}.*{says}.*Put back a copy\."):
         verified(folder, KIND)
+
+
+def test_a_manifest_that_says_something_else_is_noticed(folder: Path) -> None:
+    path = folder / "manifest.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"today", b"todax"))
+    with pytest.raises(Corrupt, match="The manifest of the index was changed"):
+        verified(folder, KIND)
+    path.write_bytes(whole)
+    assert verified(folder, KIND)["made"] == "today"
+
+
+def test_a_manifest_of_before_seals_is_read(folder: Path) -> None:
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    del manifest["manifest_sha256"]
+    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    assert verified(folder, KIND) == manifest
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from omnisearch.data.dataset.export import export_catalogue
 from omnisearch.data.dataset.load import import_catalogue
 from omnisearch.data.dataset.place import place_at
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError, Unavailable
 
 MAIN = "from omnisearch.cli.main import main; main()"
@@ -317,7 +318,7 @@ def rewritten(folder: Path, **changes: Any) -> None:
             for name, held in files(folder).items()
             if name != "manifest.json"
         }
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(sealed(manifest))
 
 
 @pytest.mark.parametrize(

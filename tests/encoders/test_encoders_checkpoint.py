@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.vectors import open_all_vectors
-from omnisearch.data.workspace.artefacts import write_manifest
+from omnisearch.data.workspace.artefacts import sealed, write_manifest
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders.checkpoint import CHECKPOINT, load_encoder, load_parts, verify
 
@@ -185,7 +185,7 @@ def test_a_manifest_cannot_point_outside_its_folder(copied) -> None:
     workspace, folder = copied
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
     manifest["files"]["../../../secret"] = {"sha256": "0", "bytes": 0}
-    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (folder / "manifest.json").write_bytes(sealed(manifest))
     with pytest.raises(Corrupt):
         load_encoder(workspace)
 

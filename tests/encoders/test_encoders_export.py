@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, RobertaConfig
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.encoder import Encoder
@@ -233,7 +234,7 @@ def test_a_description_that_is_not_whole_is_refused(
 ) -> None:
     folder = copy.export(encoder.checkpoint)
     facts = orjson.loads((folder / MANIFEST).read_bytes())
-    (folder / MANIFEST).write_bytes(orjson.dumps(facts | change))
+    (folder / MANIFEST).write_bytes(sealed(facts | change))
     with pytest.raises(Corrupt):
         OnnxQueries(folder, 1)
 
@@ -245,7 +246,7 @@ def test_int8_that_rounds_otherwise_on_this_processor_gives_way_to_float32(
     assert OnnxQueries(folder, 1).precision == "int8"
     facts = orjson.loads((folder / MANIFEST).read_bytes())
     facts["int8"]["cosine"] = 1.1
-    (folder / MANIFEST).write_bytes(orjson.dumps(facts))
+    (folder / MANIFEST).write_bytes(sealed(facts))
     tower = OnnxQueries(folder, 1)
     assert tower.precision == "float32" and "on this processor" in caplog.text
     assert (tower.queries(QUERIES) * encoder.queries(QUERIES)).sum(1).min() > 0.99999

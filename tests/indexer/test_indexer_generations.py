@@ -18,6 +18,7 @@ from indexer_fakes import FakeEncoder, put
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock
 from omnisearch.indexer.build import BuildOptions, build
@@ -169,7 +170,7 @@ def test_files_that_agree_with_a_forged_manifest_are_still_checked(small: Small)
         manifest | {"spaces": [{"entity": "pin"}]},
         manifest | {"spaces": 3},
     ):
-        (folder / "manifest.json").write_bytes(orjson.dumps(forged))
+        (folder / "manifest.json").write_bytes(sealed(forged))
         with pytest.raises(Corrupt):
             Generation.open(workspace)
 

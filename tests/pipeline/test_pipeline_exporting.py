@@ -12,6 +12,7 @@ import pytest
 from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.onnx import export
 from omnisearch.encoders.onnx.query_tower import FLOAT32, INT8, open_export
@@ -93,7 +94,7 @@ def test_exports_go_with_the_last_generation_of_their_checkpoint(shop: Workspace
     shutil.copytree(shop.generation(1), shop.generation(2))
     for number, other in ((1, {"checkpoint": earlier}), (2, {"number": 2, "segments": [2]})):
         path = shop.generation(number) / "manifest.json"
-        path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | other))
+        path.write_bytes(sealed(orjson.loads(path.read_bytes()) | other))
     for checkpoint in (earlier, "fedcba9876543210"):
         shop.export(checkpoint).mkdir()
     retain(shop, 2, 2)

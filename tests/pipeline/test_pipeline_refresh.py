@@ -17,6 +17,7 @@ from shops import DAY, put
 from omnisearch import SearchEngine, Workspace, pipeline
 from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Busy, NotReady
 from omnisearch.data.workspace.locks import build_lock, locked, publish_lock
 from omnisearch.encoders.training.step_report import StepReport
@@ -137,7 +138,7 @@ def test_each_change_is_answered_by_its_steps_alone(
 
 def test_after_an_upgrade_what_has_another_form_is_made_anew(shop: Workspace) -> None:
     def changed(path: Path, **facts: Any) -> bytes:
-        path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **facts}))
+        path.write_bytes(sealed({**orjson.loads(path.read_bytes()), **facts}))
         return path.read_bytes()
 
     number = int(shop.current.read_text())

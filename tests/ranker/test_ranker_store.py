@@ -16,6 +16,7 @@ import pytest
 from ranking_samples import FAST, ranking_data
 
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.ranker.published import load_rankers, save_rankers
 from omnisearch.ranker.training import Rankers, train_rankers
@@ -122,7 +123,7 @@ def test_rankers_of_the_first_edition_are_read(place: Workspace, rankers: Ranker
 
 def _replace_manifest(place: Workspace, folder: Path, manifest: dict[str, object]) -> Path:
     """Give rankers another manifest and the name and pointer that go with it."""
-    content = orjson.dumps(manifest)
+    content = sealed(manifest)
     renamed = folder.with_name(hashlib.sha256(content).hexdigest()[:16])
     folder.rename(renamed)
     (renamed / "manifest.json").write_bytes(content)

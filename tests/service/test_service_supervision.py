@@ -16,14 +16,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from server_process import MAIN, PATIENT, Server
 from test_service_workers import wait_for
 
 from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import entry_of
+from omnisearch.data.workspace.artefacts import entry_of, sealed
 from omnisearch.indexer.verify import rollback
 
 BEHIND = "What was published last cannot be opened; generation 1 is served."
@@ -103,7 +102,7 @@ def test_the_watch_for_generations_outlives_content_that_nobody_expected(
         victim = folder / entity / "display.jsonl"
         victim.write_bytes(re.sub(rb"[^\n]", b"x", victim.read_bytes()))
         manifest["files"][f"{entity}/display.jsonl"] = entry_of(victim.read_bytes())
-    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (folder / "manifest.json").write_bytes(sealed(manifest))
     rollback(served, 1)
     with Server(served.root) as server:
         served.current.write_text(f"{bad}\n")
