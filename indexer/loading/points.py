@@ -68,7 +68,7 @@ def sparse_of(terms: TermsOf, places: np.ndarray) -> Iterator[tuple[np.ndarray, 
     Yields for each item its distinct terms uint32 (t,), ascending, and float32 (t,).
     """
     average = int(terms.words.sum()) / max(len(terms.words), 1)
-    coded = TermsOf(terms.keys, terms.starts, terms.lengths, terms.words[places]).coded()
+    coded = TermsOf(terms.keys, terms.starts, terms.lengths, terms.words[places]).coded
     norms = K1 * (1 - B + B * coded / max(average, 1e-9))
     keys, lengths = terms.of(places)
     item = np.repeat(np.arange(len(places)), lengths)

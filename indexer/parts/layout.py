@@ -86,22 +86,29 @@ def layout_of(ids: Sequence[list[str]], dead: Sequence[np.ndarray]) -> Layout:
     for number in range(len(ids)):
         mine = np.flatnonzero(segment == number)
         rows[number][place[mine]] = mine
-    return Layout(
-        _merged(first, alive[0], [key for key, _, _ in added], new, n), segment, place, rows
+    keys = _merged(first, dead[0].tolist(), [key for key, _, _ in added], at.tolist())
+    return Layout(keys, segment, place, rows)
+
+
+def _merged(first: list[str], dead: list[int], added: list[str], at: list[int]) -> list[str]:
+    """The ids by row, copied in slices: there may be millions, and few changes.
+
+    Args:
+        dead: places of `first` that are left out. at: the place before which each of `added` comes.
+    """
+    changes = sorted(
+        [(place, False, key) for place, key in zip(at, added, strict=True)]
+        + [(place, True, "") for place in dead]
     )
-
-
-def _merged(
-    first: list[str], alive: np.ndarray, added: list[str], new: np.ndarray, n: int
-) -> list[str]:
-    kept = first if alive.all() else [first[place] for place in np.flatnonzero(alive).tolist()]
-    if not added:
-        return kept
+    if not changes:
+        return first
     merged: list[str] = []
-    taken = 0
-    for key, row in zip(added, new.tolist(), strict=True):
-        step = row - len(merged)
-        merged += kept[taken : taken + step]
-        taken += step
-        merged.append(key)
-    return merged + kept[taken : taken + n - len(merged)]
+    done = 0
+    for place, is_dead, key in changes:
+        merged += first[done:place]
+        done = max(done, place)
+        if is_dead:
+            done = place + 1
+        else:
+            merged.append(key)
+    return merged + first[done:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class TermsOf(Words):
 
     words: np.ndarray
 
+    @cached_property
     def coded(self) -> np.ndarray:
         """int64 (n,): the lengths as a token index has them."""
         known, which = np.unique(self.words, return_inverse=True)

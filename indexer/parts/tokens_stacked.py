@@ -55,7 +55,7 @@ class StackedTokens:
         )
         average = words / max(len(layout), 1)
         # What a term's frequency in an item is added to: it grows with the item's length.
-        self._norms = [K1 * (1 - B + B * part.coded() / max(average, 1e-9)) for part in terms]
+        self._norms = [K1 * (1 - B + B * part.coded / max(average, 1e-9)) for part in terms]
         self._frequency = lru_cache(maxsize=65_536)(self._counted)
         self.among = Statistics(len(layout), self._frequency)
 
