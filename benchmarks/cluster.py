@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qdrant_nodes import Node, processor_of, started
+from qdrant_process import Node, processor_of, program, started
 
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace import Workspace
@@ -138,7 +138,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, started(Path(folder), options.nodes) as nodes:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(Path(folder), options.nodes, program()) as nodes,
+    ):
         local = SearchEngine.open(options.workspace)
         shutil.copytree(options.workspace, Path(folder) / "workspace", symlinks=True)
         workspace = Workspace(Path(folder) / "workspace")

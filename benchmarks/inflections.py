@@ -35,7 +35,8 @@ from omnisearch.engine.compounds import Compounds
 from omnisearch.engine.query import Query, query_of
 from omnisearch.engine.query_language import SpokenLanguages
 from omnisearch.evaluation.significance import bootstrap_interval
-from omnisearch.indexer.parts.spelling import Spelling, keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.spelling import Spelling
+from omnisearch.indexer.parts.spelling_file import keys_of, open_spelling, write_spelling
 from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import item_line, open_tokens, write_tokens
 

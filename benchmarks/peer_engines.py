@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qdrant_nodes import Node
+from qdrant_process import Node, program
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
@@ -74,7 +74,7 @@ class QdrantServer:
     def __init__(self, folder: Path) -> None:
         from qdrant_client import QdrantClient
 
-        self.node = Node(folder)
+        self.node = Node(folder, program())
         self.port = self.node.port + 1
         # Its own calls are slow: it only makes the collection, and searches use the stubs.
         self.client = QdrantClient(

@@ -46,7 +46,7 @@ from peer_engines import (
     serve,
 )
 from peer_items import grown
-from qdrant_nodes import processor_of
+from qdrant_process import processor_of
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED

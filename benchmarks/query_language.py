@@ -26,7 +26,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.datasets.iconclass import keyword_files, read_keywords
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.engine.query_language import KNOWN, SpokenLanguages, spoken_languages
-from omnisearch.indexer.parts.table import open_table
+from omnisearch.indexer.parts.table_open import open_table
 from omnisearch.indexer.parts.table_write import write_table
 
 QUERIES = 600  # of each language, both halves together

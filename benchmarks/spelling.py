@@ -17,7 +17,12 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from omnisearch.indexer.parts.spelling import SPELLING_FILE, keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.spelling_file import (
+    SPELLING_FILE,
+    keys_of,
+    open_spelling,
+    write_spelling,
+)
 
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 

@@ -29,7 +29,7 @@ from omnisearch.data.workspace.settings import check_ranges
 from omnisearch.indexer.floor import floor_of
 from omnisearch.indexer.generation import DEAD_FILE, ENCODER
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
-from omnisearch.indexer.parts.spelling import NO_KEYS, keys_of, write_spelled, write_spelling
+from omnisearch.indexer.parts.spelling_file import NO_KEYS, keys_of, write_spelled, write_spelling
 from omnisearch.indexer.parts.suggest_open import QUERIES_FILE
 from omnisearch.indexer.parts.suggest_write import SuggestedTexts, write_queries
 from omnisearch.indexer.parts.table_write import write_table

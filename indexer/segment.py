@@ -18,9 +18,11 @@ from omnisearch.encoders.no_encoder import NONE
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
 from omnisearch.indexer.cluster.trips import Collections
 from omnisearch.indexer.parts.hnsw_file import Expected
-from omnisearch.indexer.parts.spelling import Spelling, open_spelled, open_spelling
+from omnisearch.indexer.parts.spelling import Spelling
+from omnisearch.indexer.parts.spelling_file import open_spelled, open_spelling
 from omnisearch.indexer.parts.suggest_open import SuggestedItems, open_suggested
-from omnisearch.indexer.parts.table import ItemTable, open_table
+from omnisearch.indexer.parts.table import ItemTable
+from omnisearch.indexer.parts.table_open import open_table
 from omnisearch.indexer.parts.terms import TermsOf, open_terms
 from omnisearch.indexer.parts.token_index import SegmentTokens
 from omnisearch.indexer.parts.tokens_tantivy import TantivyIndex

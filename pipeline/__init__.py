@@ -11,13 +11,13 @@ pipeline.train_rankers(workspace)
 SearchEngine.open(workspace).search("boho bedroom")
 """
 
+from omnisearch.pipeline.importing import import_files
 from omnisearch.pipeline.recipe import (
     build_index,
     default_enrichers,
     enrich,
     evaluate,
     export_teacher,
-    import_files,
     rebuild_index,
     teach,
     train,

@@ -8,20 +8,14 @@ PyTorch) is imported when the stage runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError, NothingToLearn
+from omnisearch.data.workspace.errors import NothingToLearn
+from omnisearch.pipeline.opened import WorkspaceLike, opened
 
 if TYPE_CHECKING:
-    import sqlite_utils
-
-    from omnisearch.data.importers.files import ImportOptions
-    from omnisearch.data.importers.importer import Feed
-    from omnisearch.data.importers.transaction import Report
     from omnisearch.data.workspace.progress import Progress
     from omnisearch.encoders.training.run import OnStep, TellLeftOut
     from omnisearch.engine.ads.models import AdModels
@@ -29,96 +23,7 @@ if TYPE_CHECKING:
     from omnisearch.indexer.signals import ItemsAndQueries
     from omnisearch.ranker.training import Rankers
 
-WorkspaceLike = Workspace | Path | str
 Tell = Callable[[str], None]
-FEEDBACK = Path("feedback")  # the word, unless a file has this name
-
-
-def import_files(
-    workspace: WorkspaceLike,
-    paths: Sequence[Path | str],
-    *,
-    kind: str | None = None,
-    format: str | None = None,
-    mapping: Mapping[str, str] | None = None,
-    vectors: str | None = None,
-    entity: str = "pin",
-    ids: Path | None = None,
-    strict: bool = False,
-    constants: Mapping[str, str] | None = None,
-    delimiter: str | None = None,
-    progress: Progress | None = None,
-) -> list[Report]:
-    """Import files, folders of conventional names, or 'feedback'; creates the workspace if needed.
-
-    'feedback' means the events and judgments that `omnisearch serve` has collected.
-
-    Args:
-        kind: of the rows, such as 'pins'; by default from the file's name.
-        format: of the paths: of a data set or a shop system, such as 'esci' or 'shopify', or of a
-            plain file, such as 'csv'; by default a shop system's is known by its columns.
-        mapping: our field → the file's column, such as {"title": "product_title"}.
-        vectors: the paths are item vectors with this name, such as 'pinsage', of the `entity`.
-        ids: the id list of an `.npy` file of vectors; by default the file beside it.
-        strict: refuse the whole file if any row or value is bad.
-        constants: our field → its value in every row, such as {"entity": "product"}.
-        delimiter: what separates the columns of tables; by default it is found in each file.
-
-    Returns:
-        A report for each file: rows taken, changed, and refused with the reasons.
-
-    Raises:
-        InputError: a path does not exist (nothing was imported), a file as a whole is unusable, or
-            `strict` is set and a row was refused (nothing was imported from that file).
-    """
-    from omnisearch.data.importers.feedback import import_feedback
-    from omnisearch.data.importers.files import ImportOptions, import_file
-    from omnisearch.data.importers.folders import import_folder
-    from omnisearch.data.importers.formats import format_named
-    from omnisearch.data.importers.readers import FORMATS
-    from omnisearch.data.importers.vectors import import_vectors
-
-    plain = format in FORMATS
-    importer = None if format is None or plain else format_named(format)
-    options = ImportOptions(
-        mapping=dict(mapping or {}),
-        strict=strict,
-        format=format if plain else None,
-        constants=dict(constants or {}),
-        delimiter=delimiter,
-    )
-    files = [Path(path) for path in paths]
-    for path in files:
-        if not path.exists() and path != FEEDBACK:
-            raise InputError("There is no such file or folder.", where=str(path))
-    space = Workspace.create(_root(workspace))
-    reports: list[Report] = []
-    for path in files:
-        if importer is not None:
-            reports += importer.read(space, path, progress, options)
-        elif vectors is not None:
-            reports.append(import_vectors(space, path, vectors, entity, ids, strict, progress))
-        elif path == FEEDBACK and not path.exists():
-            reports += import_feedback(space, progress)
-        elif path.is_dir():
-            reports += import_folder(space, path, options, progress)
-        elif feed := _feed(path, kind, options):
-            reports += feed.read(space, path, progress, options)
-        else:
-            reports.append(import_file(space, path, kind, options, progress))
-    return reports
-
-
-def _feed(path: Path, kind: str | None, options: ImportOptions) -> Feed | None:
-    """The feed that a file is by its columns, unless it was said how to read it."""
-    from omnisearch.data.importers.detect import found_feed
-    from omnisearch.data.importers.files import kind_of
-
-    said = kind or kind_of(path)
-    if options.mapping or options.format or said not in (None, "products", "engagements"):
-        return None
-    feed = found_feed(path, options.delimiter)
-    return feed if feed and said in (None, feed.kind) else None
 
 
 def default_enrichers(workspace: WorkspaceLike) -> list[str]:
@@ -128,7 +33,7 @@ def default_enrichers(workspace: WorkspaceLike) -> list[str]:
     """
     from omnisearch.enrichment import ENRICHERS
 
-    with _opened(workspace) as (_, db):
+    with opened(workspace) as (_, db):
         return [
             name for name, enricher in ENRICHERS.items() if enricher.default_options(db) is not None
         ]
@@ -157,7 +62,7 @@ def enrich(
     from omnisearch.enrichment import ENRICHERS
 
     enrichers = [ENRICHERS.named(name) for name in names or default_enrichers(workspace)]
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         return {
             each.name: each.run(space, db, progress, **(options or each.default_options(db) or {}))
             for each in enrichers
@@ -196,7 +101,7 @@ def train(
     from omnisearch.encoders.config import preset_config
     from omnisearch.encoders.training.run import train as train_encoders
 
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         config = load_section("train", preset_config(preset), space.settings, options)
         return train_encoders(space, db, config, name, resume, progress, on_step, tell)
 
@@ -264,7 +169,7 @@ def update_index(
     from omnisearch.pipeline.exporting import export_if_needed
     from omnisearch.pipeline.stale import mend
 
-    with _opened(workspace) as (space, db):
+    with opened(workspace) as (space, db):
         chosen = load_section("index", BuildOptions(), space.settings, options)
         tell = tell or (lambda _: None)
         encoder: ItemsAndQueries
@@ -301,7 +206,7 @@ def train_ads(
     from omnisearch.engine.search import SearchEngine
     from omnisearch.engine.snapshot import open_snapshot
 
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
         # Models of ads that are there may be damaged; this training replaces them.
         snapshot = open_snapshot(space, "tantivy", with_rankers=False, with_ads=False)
@@ -346,7 +251,7 @@ def train_rankers(
     from omnisearch.engine.snapshot import open_snapshot
     from omnisearch.ranker import published, training
 
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
         learned_from = rankers_learn_from(db)  # first: what comes in meanwhile is new
         # Existing rankers may be damaged; this training replaces them.
@@ -396,7 +301,7 @@ def teach(
     """
     from omnisearch.pipeline.teaching import run
 
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         return run(space, db, backbone, progress)
 
 
@@ -409,7 +314,7 @@ def export_teacher(workspace: WorkspaceLike) -> tuple[dict[str, Any], Path]:
     """
     from omnisearch.pipeline.teaching import export
 
-    with _opened(workspace, writing=True) as (space, db):
+    with opened(workspace, writing=True) as (space, db):
         return export(space, db)
 
 
@@ -432,7 +337,7 @@ def evaluate(
     from omnisearch.evaluation.evaluate import evaluate as measure
     from omnisearch.world.truth import Truth
 
-    with _opened(workspace) as (space, db):
+    with opened(workspace) as (space, db):
         engine = SearchEngine.open(space)
         try:
             truth = Truth.read(space.truth) if space.truth.exists() else None
@@ -460,7 +365,7 @@ def _publish(
     from omnisearch.pipeline.exporting import export_if_needed
     from omnisearch.pipeline.stale import mend
 
-    with _opened(workspace) as (space, db):
+    with opened(workspace) as (space, db):
         chosen = load_section("index", BuildOptions(), space.settings, options)
         tell = tell or (lambda _: None)
         encoder = encoder_for(space, db, name, progress, tell)
@@ -477,22 +382,3 @@ def _publish(
         if exported := export_if_needed(space, db):
             tell(exported)
         return number
-
-
-def _root(workspace: WorkspaceLike) -> Path:
-    return workspace.root if isinstance(workspace, Workspace) else Path(workspace)
-
-
-@contextmanager
-def _opened(
-    workspace: WorkspaceLike, writing: bool = False
-) -> Iterator[tuple[Workspace, sqlite_utils.Database]]:
-    """The workspace and its open catalogue, closed at the end."""
-    from omnisearch.data.catalogue.schema import open_catalogue
-
-    space = Workspace.open(_root(workspace), writing=writing)
-    db = open_catalogue(space.catalogue)
-    try:
-        yield space, db
-    finally:
-        db.conn.close()

@@ -39,7 +39,7 @@ from omnisearch.data.catalogue.splits import NO_LIMIT, whole_log
 from omnisearch.data.workspace.errors import Busy, Corrupt, InputError, NothingToLearn
 from omnisearch.data.workspace.locks import locked
 from omnisearch.enrichment.told import sentences
-from omnisearch.pipeline import recipe
+from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline import refresh_rules as rules
 from omnisearch.pipeline.refresh_rules import Run, catalogue
 
@@ -78,7 +78,7 @@ class Step:
 
 
 def _feedback(run: Run) -> Result:
-    reports = recipe.import_files(run.space, [recipe.FEEDBACK], progress=run.progress)
+    reports = importing.import_files(run.space, [importing.FEEDBACK], progress=run.progress)
     changed = sum(each.changed for each in reports)
     refused = sum(each.refused for each in reports)
     return True, [f"{changed:,} new events and judgments, {refused:,} rows refused."]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Busy, NothingToLearn
+from omnisearch.pipeline.opened import WorkspaceLike, root_of
 
 if TYPE_CHECKING:
     from omnisearch.data.workspace.progress import Progress
@@ -71,7 +71,7 @@ class Refreshed:
 
 
 def refresh(
-    workspace: Workspace | Path | str,
+    workspace: WorkspaceLike,
     *,
     train: bool = False,
     progress: Progress | None = None,
@@ -92,8 +92,7 @@ def refresh(
     from omnisearch.pipeline.refresh_rules import Run, seen_now
     from omnisearch.pipeline.refresh_steps import STEPS
 
-    root = workspace.root if isinstance(workspace, Workspace) else workspace
-    space = Workspace.open(root, writing=True)
+    space = Workspace.open(root_of(workspace), writing=True)
     busy = Busy(
         "Another refresh of this workspace is running.",
         where=str(space.root),

@@ -26,7 +26,7 @@ from omnisearch.data.workspace.causes import explained
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, InputError
 from omnisearch.data.workspace.files import sha256_file
-from omnisearch.pipeline import recipe
+from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline.refresh_rules import encoder_name
 
 POLL = 0.5  # seconds between two looks at the folder
@@ -180,8 +180,8 @@ class Watch:
         named = vectors_of(path)
         if named:
             name, entity = named
-            return recipe.import_files(self.space, [path], vectors=name, entity=entity)[0]
-        return recipe.import_files(self.space, [path], kind=self._kind(path))[0]
+            return importing.import_files(self.space, [path], vectors=name, entity=entity)[0]
+        return importing.import_files(self.space, [path], kind=self._kind(path))[0]
 
     def _imported(self, path: Path) -> bool:
         if not self.space.catalogue.exists():

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
-from omnisearch.data.workspace import Workspace
+from omnisearch.pipeline.opened import WorkspaceLike, root_of
 
 
 def watch(
-    workspace: Workspace | Path | str,
+    workspace: WorkspaceLike,
     folder: Path | str,
     *,
     kind: str | None = None,
@@ -36,5 +36,4 @@ def watch(
     """
     from omnisearch.pipeline.watched_folder import Watch
 
-    root = workspace.root if isinstance(workspace, Workspace) else Path(workspace)
-    Watch.of(root, Path(folder), kind, tell, stop).run()
+    Watch.of(root_of(workspace), Path(folder), kind, tell, stop).run()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.causes import damaged_log, log_error
+from omnisearch.data.workspace.causes import damaged_log, log_errors
 from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
 
 KINDS = ("engagements", "judgments")
@@ -73,23 +73,21 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
         path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if version != _VERSION and (version or tables):
-            raise Corrupt(
-                f"The feedback log has version {version}, this program reads {_VERSION}.",
-                where=str(path),
-                how="Update OmniSearch, or put back a copy of the file.",
-            )
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-        elif not tables >= _TABLES:
-            raise damaged_log(_LOG, "it lacks a table", path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise log_error(_LOG, error, path) from error
+        with log_errors(_LOG, path):
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if version != _VERSION and (version or tables):
+                raise Corrupt(
+                    f"The feedback log has version {version}, this program reads {_VERSION}.",
+                    where=str(path),
+                    how="Update OmniSearch, or put back a copy of the file.",
+                )
+            if version == 0:
+                connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+            elif not tables >= _TABLES:
+                raise damaged_log(_LOG, "it lacks a table", path)
     except OmniError:
         connection.close()
         raise
@@ -99,15 +97,11 @@ def open_feedback(path: Path, *, create: bool = False) -> sqlite3.Connection:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The log for reading; what is damaged in it is named as such."""
-    connection = open_feedback(path)
-    try:
-        yield connection
-    except sqlite3.Error as error:
-        raise log_error(_LOG, error, path) from error
-    except (ValueError, TypeError) as error:
-        raise damaged_log(_LOG, error, path) from error
-    finally:
-        connection.close()
+    with closing(open_feedback(path)) as connection, log_errors(_LOG, path):
+        try:
+            yield connection
+        except (ValueError, TypeError) as error:
+            raise damaged_log(_LOG, error, path) from error
 
 
 def add_events(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from omnisearch.data.workspace.causes import damaged_log, log_error
+from omnisearch.data.workspace.causes import damaged_log, log_errors
 from omnisearch.data.workspace.errors import InputError, OmniError
 
 _LOG = "The log of searches"
@@ -78,18 +78,16 @@ def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
         path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
-            why = f"it has version {version}, this program reads {_VERSION}"
-            raise damaged_log(_LOG, why, path)
-        if version == 0:
-            connection.executescript(_SCHEMA)
-        connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        connection.close()
-        raise log_error(_LOG, error, path) from error
+        with log_errors(_LOG, path):
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                why = f"it has version {version}, this program reads {_VERSION}"
+                raise damaged_log(_LOG, why, path)
+            if version == 0:
+                connection.executescript(_SCHEMA)
+            connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
     except OmniError:
         connection.close()
         raise
@@ -99,13 +97,8 @@ def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
 @contextmanager
 def reading_searches(path: Path) -> Iterator[sqlite3.Connection]:
     """The log for reading; what is damaged in it is named as such. Raises as `open_searches`."""
-    connection = open_searches(path)
-    try:
+    with closing(open_searches(path)) as connection, log_errors(_LOG, path):
         yield connection
-    except sqlite3.Error as error:
-        raise log_error(_LOG, error, path) from error
-    finally:
-        connection.close()
 
 
 def add_searches(connection: sqlite3.Connection, rows: Iterable[Logged]) -> int:

@@ -39,7 +39,7 @@ from omnisearch.data.dataset.layout import (
 from omnisearch.data.dataset.manifest import Manifest
 from omnisearch.data.dataset.place import Place, using
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.causes import log_error
+from omnisearch.data.workspace.causes import log_errors
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.leftovers import remove_leftovers_of
@@ -153,15 +153,13 @@ def _write_table(
 def _write_feedback(writing: _Writing, workspace: Workspace) -> None:
     if not workspace.feedback.exists():
         return
-    with closing(open_feedback(workspace.feedback)) as log:
-        try:
-            log.execute("BEGIN")
-            for name, table in FEEDBACK_TABLES.items():
-                columns = ", ".join(table.columns)
-                rows = log.execute(f"SELECT {columns} FROM {FEEDBACK[name]} ORDER BY seq")
-                writing.table(name, table, rows, lambda row: "")
-        except sqlite3.Error as error:
-            raise log_error("The feedback log", error, workspace.feedback) from error
+    path = workspace.feedback
+    with closing(open_feedback(path)) as log, log_errors("The feedback log", path):
+        log.execute("BEGIN")
+        for name, table in FEEDBACK_TABLES.items():
+            columns = ", ".join(table.columns)
+            rows = log.execute(f"SELECT {columns} FROM {FEEDBACK[name]} ORDER BY seq")
+            writing.table(name, table, rows, lambda row: "")
 
 
 @dataclass

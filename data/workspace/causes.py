@@ -11,6 +11,8 @@ import os
 import re
 import sqlite3
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omnisearch.data.workspace.errors import Corrupt, OmniError, Unavailable
@@ -118,9 +120,17 @@ def cause_of(error: BaseException, where: str | Path = "") -> OmniError | None:
     return Unavailable(what, where=where, how=how) if what else None
 
 
-def log_error(log: str, error: sqlite3.Error, path: Path) -> OmniError:
-    """The error for what SQLite says of a log that a service writes, such as 'The feedback log'."""
-    return (None if is_damage(error) else cause_of(error, path)) or damaged_log(log, error, path)
+@contextmanager
+def log_errors(log: str, path: Path) -> Iterator[None]:
+    """Turns what SQLite says of a log that a service writes into an error for the user.
+
+    `log` names it, such as 'The feedback log'.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        known = None if is_damage(error) else cause_of(error, path)
+        raise known or damaged_log(log, error, path) from error
 
 
 def damaged_log(log: str, why: object, path: Path) -> Corrupt:

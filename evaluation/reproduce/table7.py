@@ -15,27 +15,29 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.data.workspace.errors import InputError
-from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.experiments.definition import SIGNIFICANT
 from omnisearch.evaluation.experiments.several import corrected
-from omnisearch.evaluation.reproduce.base import base_workspace
+from omnisearch.evaluation.reproduce.replaced import (
+    ALL,
+    CONTROL,
+    NEW,
+    OLD,
+    Searches,
+    Values,
+    users_truth,
+    values_of_seeds,
+)
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
-from omnisearch.evaluation.reproduce.runs import MEASURED, keep, kept, key_of
 from omnisearch.evaluation.reproduce.sample import Sample
 from omnisearch.evaluation.reproduce.spec import Study
 from omnisearch.evaluation.reproduce.stack import Embedding, Stack, Stacks
-from omnisearch.evaluation.reproduce.studies import Made, trained, written
-from omnisearch.evaluation.reproduce.table_report import CONFIRMED, CONTRADICTED, OPEN
-from omnisearch.evaluation.reproduce.worlds import truth_of
-from omnisearch.world.population import DAY, END
-from omnisearch.world.sessions import acts, draw_queries
+from omnisearch.evaluation.reproduce.studies import Made, written
+from omnisearch.evaluation.reproduce.table_report import judgment, verdict_of
+from omnisearch.world.sessions import acts
 from omnisearch.world.truth import Truth
 
-OLD, NEW = "SearchSage", "OmniSearchSage"
-CONTROL, ALL = "control", "all three"
 STACKS = {
     CONTROL: Stack(OLD, OLD, OLD),
     "retrieval": Stack(NEW, OLD, OLD),
@@ -43,8 +45,6 @@ STACKS = {
     "L2 and relevance": Stack(OLD, OLD, NEW),
     ALL: Stack(NEW, NEW, NEW),
 }
-# As in Table 2: a query tower against PinSage and ItemSage alone.
-TRAIN = {OLD: {"weight_learned": 0.0, "mix_query": 0.0, "mix_pseudo": 0.0}, NEW: {}}
 FULFILMENT, RELEVANCE = "fulfilment", "relevance"
 # Table 7, and what §6 sums up for all replacements.
 PAPER = {
@@ -55,27 +55,7 @@ PAPER = {
 }
 DECIDING = [f"{name} {FULFILMENT}" for name in ("retrieval", "L1", "L2 and relevance")]
 SHOWN, JUDGED = 10, 8  # results of a page, and those whose relevance counts (§5.2)
-MEAN_SEARCHES = 4  # of a user
 _SIGNIFICANT = [ACTIONS.index(action) for action in SIGNIFICANT]
-
-Values = dict[str, dict[str, np.ndarray]]  # stack → measure → (searches,)
-
-
-@dataclass(frozen=True)
-class Searches:
-    """What users ask: (s,) times ascending, users' numbers, and numbers of the world's queries."""
-
-    time: np.ndarray
-    user: np.ndarray
-    query: np.ndarray
-
-    @classmethod
-    def drawn(cls, truth: Truth, count: int) -> Searches:
-        """In the fortnight after the log, by the world's own distribution of queries."""
-        rng = np.random.default_rng(0)
-        time = np.sort(rng.integers(END, END + 14 * DAY, count))
-        user = rng.integers(0, max(1, count // MEAN_SEARCHES), count)
-        return cls(time, user, draw_queries(truth.queries, time, rng))
 
 
 @dataclass(frozen=True)
@@ -106,25 +86,13 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     Raises:
         InputError: a workspace was given, which has no simulated users.
     """
-    if options.source is not None:
-        raise InputError(
-            "Only the sample world has simulated users.",
-            where=str(options.source.root),
-            how="Try two systems on your own users: `omnisearch experiment`.",
-        )
-    base = base_workspace(options.folder, None, study.pins)
-    truth = truth_of(base)
-    assert truth is not None
+    truth = users_truth(study, options)
     searches = Searches.drawn(truth, study.searches)
-    found = []
-    for seed in range(options.seeds):
-        key = key_of([MEASURED, "table7", asdict(study), options.steps, seed])
-        place = options.folder / "runs" / key
-        if not place.exists():
-            engine, embeddings = embeddings_of(study, options, seed, on_run)
-            stacks = Stacks(engine, embeddings, OLD)
-            keep(place, flat(values_of(truth, searches, stacks)), {"table7": asdict(study)})
-        found.append(deep(kept(place)))
+
+    def measure(engine: SearchEngine, embeddings: dict[str, Embedding]) -> Values:
+        return values_of(truth, searches, Stacks(engine, embeddings, OLD))
+
+    found = values_of_seeds("table7", study, options, on_run, measure)
     made = changes(found, searches.user)
     config = preset_config(study.preset, **options.changes(study.train))
     about = (
@@ -141,41 +109,6 @@ def reproduce_table7(study: Study, options: Reproduce, on_run: OnRun | None = No
     rows = [asdict(each) for each in made]
     values = {"about": about, "control": levels, "ceiling": best, "changes": rows}
     return written(options.folder, "table7", text, values)
-
-
-def flat(values: Values) -> dict[str, np.ndarray]:
-    """The values side by side, to be kept in one file."""
-    return {
-        f"{name}:{measure}": each for name, of in values.items() for measure, each in of.items()
-    }
-
-
-def deep(stored: dict[str, np.ndarray]) -> Values:
-    """The values that `flat` laid side by side."""
-    values: Values = {}
-    for key, each in stored.items():
-        name, measure = key.split(":")
-        values.setdefault(name, {})[measure] = each
-    return values
-
-
-def embeddings_of(
-    study: Study, options: Reproduce, seed: int, on_run: OnRun | None
-) -> tuple[SearchEngine, dict[str, Embedding]]:
-    """Both models of a seed, trained if need be, and an engine over the index of the new one."""
-    base = base_workspace(options.folder, None, study.pins)
-    total = 2 * options.seeds
-    embeddings = {}
-    for number, name in enumerate((NEW, OLD)):
-        on_step = on_run(2 * seed + number + 1, total, f"{name}, seed {seed}") if on_run else None
-        workspace = trained(
-            base, study, options, seed, on_step, index=name == NEW, train=TRAIN[name]
-        )
-        if name == NEW:
-            engine = SearchEngine.open(workspace, with_rankers=False, with_rules=False)
-        encoder = load_encoder(workspace)
-        embeddings[name] = Embedding(workspace, encoder, engine.snapshot.generation)
-    return engine, embeddings
 
 
 def values_of(truth: Truth, searches: Searches, stacks: Stacks) -> Values:
@@ -228,13 +161,10 @@ def changes(found: list[Values], user: np.ndarray) -> list[Change]:
     for (name, measure), (key, p) in zip(tests, corrected(p_values, DECIDING).items(), strict=True):
         low, high = sample.interval([more[key].mean(axis=0)])
         seeds, usual = more[key].mean(axis=1), level[key].mean()
-        verdict = OPEN
-        if p < 0.05 and (np.all(seeds > 0) or np.all(seeds < 0)):
-            verdict = CONFIRMED if seeds[0] > 0 else CONTRADICTED
         made.append(
             Change(
                 *(name, measure, float(seeds.mean() / usual), low / usual, high / usual),
-                *((seeds / level[key]).tolist(), p, key in DECIDING, verdict),
+                *((seeds / level[key]).tolist(), p, key in DECIDING, verdict_of(p, seeds)),
                 PAPER[name][measure],
             )
         )
@@ -254,8 +184,7 @@ def markdown(
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     for each in made:
         seeds = ", ".join(f"{gain:+.1%}" for gain in each.seeds)
-        p = "<0.001" if each.p < 0.001 else f"{each.p:.3f}"
-        said = f"**{each.verdict}**" if each.decides else f"({each.verdict})"
+        p, said = judgment(each.p, each.verdict, each.decides)
         interval = f"{each.low:+.1%} to {each.high:+.1%}"
         row = (each.replaced, each.measure, f"{each.gain:+.1%}", interval, seeds, p)
         lines.append(f"| {' | '.join(row)} | {each.paper:+.1%} | {said} |")

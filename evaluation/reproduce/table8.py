@@ -16,28 +16,27 @@ import numpy as np
 from scipy import stats
 
 from omnisearch.data.catalogue.campaigns import Campaign
-from omnisearch.data.workspace.errors import InputError, NotReady
+from omnisearch.data.workspace.errors import NotReady
 from omnisearch.encoders.config import preset_config
+from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.reproduce.ad_stack import AdStack, AdStacks
-from omnisearch.evaluation.reproduce.base import WORLD_SEED, base_workspace
-from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
-from omnisearch.evaluation.reproduce.runs import MEASURED, keep, kept, key_of
-from omnisearch.evaluation.reproduce.spec import Study
-from omnisearch.evaluation.reproduce.studies import Made, written
-from omnisearch.evaluation.reproduce.table7 import (
+from omnisearch.evaluation.reproduce.base import WORLD_SEED
+from omnisearch.evaluation.reproduce.replaced import (
     ALL,
     CONTROL,
     NEW,
     OLD,
     Searches,
     Values,
-    deep,
-    embeddings_of,
-    flat,
+    users_truth,
+    values_of_seeds,
 )
-from omnisearch.evaluation.reproduce.table_report import CONFIRMED, CONTRADICTED, OPEN
-from omnisearch.evaluation.reproduce.worlds import truth_of
+from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
+from omnisearch.evaluation.reproduce.spec import Study
+from omnisearch.evaluation.reproduce.stack import Embedding
+from omnisearch.evaluation.reproduce.studies import Made, written
+from omnisearch.evaluation.reproduce.table_report import judgment, verdict_of
 from omnisearch.world.advertisers import campaign_records
 from omnisearch.world.lexicon import LANGUAGES
 from omnisearch.world.population import END
@@ -94,28 +93,14 @@ def reproduce_table8(study: Study, options: Reproduce, on_run: OnRun | None = No
         InputError: a workspace was given, which has no simulated users.
         NotReady: the world is too small to train the models of ads, or no ad passes them.
     """
-    if options.source is not None:
-        raise InputError(
-            "Only the sample world has simulated users.",
-            where=str(options.source.root),
-            how="Try two systems on your own users: `omnisearch experiment`.",
-        )
-    truth = truth_of(base_workspace(options.folder, None, study.pins))
-    assert truth is not None
+    truth = users_truth(study, options)
     searches, campaigns = Searches.drawn(truth, study.searches), list(campaigns_of(truth))
-    found = []
-    for seed in range(options.seeds):
-        place = (
-            options.folder
-            / "runs"
-            / key_of([MEASURED, "table8", asdict(study), options.steps, seed])
-        )
-        if not place.exists():
-            engine, embeddings = embeddings_of(study, options, seed, on_run)
-            stacks = AdStacks(engine, embeddings, OLD, campaigns, END + 1)
-            keep(place, flat(values_of(truth, searches, stacks)), {"table8": asdict(study)})
-            engine.close()
-        found.append(deep(kept(place)))
+
+    def measure(engine: SearchEngine, embeddings: dict[str, Embedding]) -> Values:
+        stacks = AdStacks(engine, embeddings, OLD, campaigns, END + 1)
+        return values_of(truth, searches, stacks)
+
+    found = values_of_seeds("table8", study, options, on_run, measure)
     made = changes(found, searches.user)
     config = preset_config(study.preset, **options.changes(study.train))
     about = (
@@ -222,9 +207,7 @@ def changes(found: list[Values], user: np.ndarray) -> list[Change]:
     made = []
     for name, p in corrected(p_values, DECIDING).items():
         each, error = rows[name]
-        mean, verdict = each.mean(), OPEN
-        if p < 0.05 and (np.all(each > 0) or np.all(each < 0)):
-            verdict = CONFIRMED if mean > 0 else CONTRADICTED
+        mean, verdict = each.mean(), verdict_of(p, each)
         low, high = np.expm1([mean - 1.96 * error, mean + 1.96 * error]).tolist()
         ads = float(np.mean([of[name][SHOWN].sum() / of[CONTROL][SHOWN].sum() for of in found]))
         relevance = np.mean([_relevance(of[name]) / _relevance(of[CONTROL]) for of in found])
@@ -248,9 +231,7 @@ def markdown(title: str, about: str, level: dict[str, float], made: list[Change]
     lines += ["| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |"]
     for each in made:
         seeds = ", ".join(f"{gain:+.1%}" for gain in each.seeds)
-        p = "<0.001" if each.p < 0.001 else f"{each.p:.3f}"
-        decides = each.replaced in DECIDING
-        said = f"**{each.verdict}**" if decides else f"({each.verdict})"
+        p, said = judgment(each.p, each.verdict, each.replaced in DECIDING)
         paper = "" if each.paper is None else f"{each.paper:+.2%}"
         interval = f"{each.low:+.1%} to {each.high:+.1%}"
         row = (each.replaced, f"{each.gain:+.1%}", interval, seeds, p, paper, said)

@@ -168,6 +168,7 @@ def _verdicts(
     verdicts = []
     for (name, p), (finding, column), more in zip(adjusted.items(), tests, excess, strict=True):
         low, high = samples[column].interval([each.mean(0) for each in more])
+        means = np.concatenate([each.mean(axis=1) for each in more])
         model, than = (
             float(np.mean([each.mean() for each in found[of][column]]))
             for of in (finding.model, finding.than)
@@ -176,13 +177,13 @@ def _verdicts(
         if finding.model in paper and finding.than in paper:
             theirs = paper[finding.model] / paper[finding.than] - 1
         gain = model / than - 1 if than else float("inf")
-        known = (p, name in deciding, _verdict(p, more), theirs)
+        known = (p, name in deciding, verdict_of(p, means), theirs)
         verdicts.append(Verdict(finding.claim, column, gain, low, high, *known))
     return verdicts
 
 
-def _verdict(p: float, excess: Values) -> str:
-    means = np.concatenate([each.mean(axis=1) for each in excess])
+def verdict_of(p: float, means: np.ndarray) -> str:
+    """The verdict on something that should be above 0, by its p and its mean with each seed."""
     if p < 0.05 and (means > 0).all():
         return CONFIRMED
     return CONTRADICTED if p < 0.05 and (means < 0).all() else OPEN
@@ -212,18 +213,23 @@ def markdown(made: Reproduction) -> str:
     if made.verdicts:
         lines += _row(["finding", "on", "gain", "paper's", "95% interval", "p", "verdict"])
         lines += _row(["---", "---", "---:", "---:", "---:", "---:", "---"])
-        lines += [line for verdict in made.verdicts for line in _row(_judgment(verdict))]
+        lines += [line for verdict in made.verdicts for line in _row(_judged(verdict))]
         lines += ["", VERDICTS]
     return "\n".join(lines) + "\n"
 
 
-def _judgment(verdict: Verdict) -> list[str]:
+def _judged(verdict: Verdict) -> list[str]:
     theirs = "" if verdict.paper is None else f"{verdict.paper:+.0%}"
     interval = f"{verdict.low:+.3f} to {verdict.high:+.3f}"
     gain = f"{verdict.gain:+.1%}" if isfinite(verdict.gain) else "from 0"
-    p = "<0.001" if verdict.p < 0.001 else f"{verdict.p:.3f}"
-    said = f"**{verdict.verdict}**" if verdict.decides else f"({verdict.verdict})"
-    return [verdict.claim, verdict.column, gain, theirs, interval, p, said]
+    told = judgment(verdict.p, verdict.verdict, verdict.decides)
+    return [verdict.claim, verdict.column, gain, theirs, interval, *told]
+
+
+def judgment(p: float, verdict: str, decides: bool) -> tuple[str, str]:
+    """The p and the verdict as tables show them: in brackets if it does not decide."""
+    shown = "<0.001" if p < 0.001 else f"{p:.3f}"
+    return shown, f"**{verdict}**" if decides else f"({verdict})"
 
 
 def _row(cells: Sequence[str]) -> list[str]:

@@ -10,30 +10,22 @@ several that are as near, the one is chosen that stands beside the query's other
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from unicodedata import normalize
 from zlib import crc32
 
 import numpy as np
 from rapidfuzz.distance import OSA
-from safetensors.numpy import load_file, save_file
 
 from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import is_unspaced, replace_words
 from omnisearch.data.text.tokens import STOP_WORDS, Use, code_token, query_tokens, tokens
-from omnisearch.data.workspace.reading import check_array, reading
-from omnisearch.indexer.parts import REBUILD
 from omnisearch.indexer.parts.token_index import TokenIndex
-from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans
 
 Has = Callable[[list[str], str], list[bool]]  # whether a language has words
-SPELLING_FILE = "spelling.safetensors"
-SPELLED_FILE = "spelled.safetensors"
-NO_KEYS = np.zeros(0, np.uint32)
 
 SHORTEST = 4  # shorter words are one edit from too many others: the query's other words must tell
 SHORTEST_KOREAN = 3  # syllables
@@ -41,7 +33,6 @@ LONGEST = 32
 MOST_NEAR = 32  # words that are compared by the query's other words, the most frequent ones
 LONG = 8  # one edit in so many letters is an error, whatever the other words of the query are
 HALF = 3  # minimum letters of each half of a divided word
-MOST = 500_000  # suggested words, the most frequent ones
 MOST_REPLACED = 8  # words of one query, to bound the time of a search
 
 _UNITS = (
@@ -50,7 +41,7 @@ _UNITS = (
     "metre metres metri metros mile miles ounce ounces pint pixel pouces pound pounds pulgadas "
     "quart stone volt volts watt watts yard yards zoll gbit mbit gbps mbps"
 )
-_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
+SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _DEPTH = 1000  # items that have most of the query's other words, and items that have a near word
 _SHARP = 4  # how much less an item tells that has fewer of them; 1 to 16 are level on Home Depot
@@ -169,9 +160,9 @@ class Spelling:
             others: the other words of the query, those that items have.
             has, language: as of `respelled`.
         """
-        if word in _LEFT_ALONE or not _is_spelled(word) or self._found(word):
+        if word in _LEFT_ALONE or not is_spelled(word) or self._found(word):
             return word
-        if not 1 < len(_typed(word)) <= LONGEST:
+        if not 1 < len(as_typed(word)) <= LONGEST:
             return word
         shortest = SHORTEST_KOREAN if _HANGUL.search(word) else SHORTEST
         least = 0.0 if len(word) >= LONG else _LEAST
@@ -204,11 +195,11 @@ class Spelling:
 
     def _nearest(self, word: str) -> list[str]:
         """The words one edit away, frequent ones first, or the one that is the same spelled out."""
-        typed, out, found = _typed(word), word.translate(_SPELLED_OUT), []
-        for candidate in self._near([*_without_one(typed), out]):
-            if candidate.translate(_SPELLED_OUT) == out:
+        typed, out, found = as_typed(word), word.translate(SPELLED_OUT), []
+        for candidate in self._near([*without_one(typed), out]):
+            if candidate.translate(SPELLED_OUT) == out:
                 return [candidate]
-            other = _typed(candidate)
+            other = as_typed(candidate)
             if len(other) > 1 and OSA.distance(typed, other, score_cutoff=1) == 1:
                 found.append(candidate)
                 if len(found) == MOST_NEAR:
@@ -264,114 +255,19 @@ class Spelling:
         return found
 
 
-def _is_spelled(word: str) -> bool:
+def is_spelled(word: str) -> bool:
     """Whether a word consists of letters and marks, of a script that has spaces."""
     return word[0].isalpha() and not is_unspaced(word)
 
 
-def _typed(word: str) -> str:
+def as_typed(word: str) -> str:
     """The letters as they are typed: Korean syllables in their parts."""
     return normalize("NFD", word) if _HANGUL.search(word) else word
 
 
-def _variants(word: str) -> set[str]:
-    """What a word is found by."""
-    return {word, *_without_one(_typed(word)), word.translate(_SPELLED_OUT)}
-
-
-def _without_one(word: str) -> list[str]:
+def without_one(word: str) -> list[str]:
     """The word, and its forms with one letter left out."""
     return [word, *(word[:at] + word[at + 1 :] for at in range(len(word)))]
-
-
-def keys_of(texts: Iterable[str]) -> np.ndarray:
-    """The distinct `word_keys` of the tokens of texts, uint32, ascending."""
-    return word_keys(token for text in texts for token in tokens(text))
-
-
-def write_spelling(
-    folder: Path, counts: Mapping[str, int], known: np.ndarray, lasting: np.ndarray = NO_KEYS
-) -> dict[str, int]:
-    """Store the words of items with the number of items that have each.
-
-    Args:
-        known: `keys_of` further words that are not replaced; lasting: those whatever the items.
-
-    Returns:
-        The position of each suggested word.
-    """
-    ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    chosen = [word for word in ordered if _is_spelled(word) and len(word) <= LONGEST][:MOST]
-    letters = [word.encode() for word in chosen]
-    variants = list(map(_variants, chosen))
-    left_out = np.array([crc32(text.encode()) for part in variants for text in part], np.uint32)
-    owners = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(part) for part in variants])
-    order = np.lexsort((owners, left_out))
-    save_file(
-        {
-            "letters": np.frombuffer(b"".join(letters), np.uint8),
-            "ends": np.cumsum([len(word) for word in letters], dtype=np.int64),
-            "counts": np.array([counts[word] for word in chosen], np.int64),
-            "known": np.union1d(np.union1d(known, lasting), keys_of(ordered)),
-            "lasting": lasting,
-            "left_out": left_out[order],
-            "owners": owners[order],
-        },
-        folder / SPELLING_FILE,
-    )
-    return {word: place for place, word in enumerate(chosen)}
-
-
-def open_spelling(folder: Path, indexes: tuple[TokenIndex, ...] = ()) -> Spelling:
-    """Open what `write_spelling` wrote into `folder`.
-
-    Args:
-        indexes: the token indexes of the items.
-
-    Raises:
-        Corrupt: the file is missing, or its columns do not fit together.
-    """
-    path = folder / SPELLING_FILE
-    with reading("The words for spelling", path, REBUILD):
-        columns = load_file(path)
-        known, lasting = columns.pop("known"), columns.pop("lasting")
-        words = Vocabulary(**columns)
-        letters, ends, owners = words.letters, words.ends, words.owners
-        check_array("letters", letters, np.uint8, (None,))
-        check_array("ends", ends, np.int64, (None,))
-        check_array("counts", words.counts, np.int64, (len(ends),))
-        check_array("known", known, np.uint32, (None,))
-        check_array("lasting", lasting, np.uint32, (None,))
-        check_array("left_out", words.left_out, np.uint32, (None,))
-        check_array("owners", owners, np.int32, (len(words.left_out),))
-        check_ends("the index of words", ends, len(letters))
-        if owners.min(initial=0) < 0 or owners.max(initial=-1) >= len(ends):
-            raise ValueError("an owner is out of range")
-        if not all(map(ascends, (known, lasting, words.left_out))):
-            raise ValueError("known, lasting or left_out does not ascend")
-        letters.tobytes().decode()
-        if ((letters[ends[ends < len(letters)]] & 0xC0) == 0x80).any():
-            raise ValueError("a word ends inside a letter")
-        return Spelling((words,), (words.counts,), known, lasting, indexes)
-
-
-def write_spelled(folder: Path, places: np.ndarray, ends: np.ndarray) -> None:
-    """Store the suggested words of each item: int32 positions, and int64 (n,) their ends."""
-    save_file({"places": places, "ends": ends}, folder / SPELLED_FILE)
-
-
-def open_spelled(folder: Path, rows: int, words: int) -> Words:
-    """The suggested words of each of `rows` items, positions among `words`; raises Corrupt."""
-    path = folder / SPELLED_FILE
-    with reading("The words of items for spelling", path, REBUILD):
-        columns = load_file(path)
-        places, ends = columns["places"], columns["ends"]
-        check_array("places", places, np.int32, (None,))
-        check_array("ends", ends, np.int64, (rows,))
-        check_ends("the index of words", ends, len(places))
-        if places.min(initial=0) < 0 or places.max(initial=-1) >= words:
-            raise ValueError("a position is out of range")
-        return Words(places, *spans(ends))
 
 
 def stacked_spelling(

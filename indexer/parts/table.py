@@ -6,31 +6,22 @@ Row r is the same item in every column, every space and the token index.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import lt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-from safetensors.numpy import load_file
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
-from omnisearch.data.workspace.reading import (
-    check_array,
-    check_shape,
-    load_json,
-    load_lines,
-    reading,
-)
+from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.attributes import Column, open_attributes, stacked_attributes
+from omnisearch.indexer.parts.attributes import Column, stacked_attributes
 from omnisearch.indexer.parts.layout import Layout
-from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans, stacked_words
+from omnisearch.indexer.parts.words import Words, stacked_words
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -52,21 +43,6 @@ COLUMNS_FILE = "columns.safetensors"
 IDS_FILE = "ids.jsonl"
 VOCABULARY_FILE = "vocabulary.json"
 DISPLAY_FILE = "display.jsonl"
-
-# Column → type and shape; n is the number of rows, None any number.
-_ROWS, _ANY = -1, None
-_COLUMNS: dict[str, tuple[Any, tuple[int | None, ...]]] = {
-    "price": (np.float32, (_ROWS,)),
-    "created_at": (np.int64, (_ROWS,)),
-    "is_ad": (bool, (_ROWS,)),
-    "full_name": (np.uint64, (_ROWS,)),
-    **{name: (np.int32, (_ROWS,)) for name in CODED},
-    **{name: (np.int64, (_ROWS,)) for name in ("display_ends", "name_ends", "lack_ends")},
-    **{name: (np.uint32, (_ANY,)) for name in ("name_keys", "lack_keys")},
-    **{f"{name}_keys": (np.uint64, (_ANY,)) for name in ("boards", "engaged")},
-    **{f"{name}_rows": (np.int32, (_ANY,)) for name in ("boards", "engaged")},
-    **{f"{name}_weights": (np.float32, (_ANY,)) for name in ("boards", "engaged")},
-}
 
 
 def name_of(item: Mapping[str, Any]) -> str:
@@ -321,100 +297,3 @@ def _one(columns: Sequence[Codes], layout: Layout) -> Codes:
         for column in columns
     ]
     return Codes(layout.gathered(codes), list(vocabulary))
-
-
-def open_table(folder: Path, entity: str) -> ItemTable:
-    """Open the table that `omnisearch.indexer.parts.table_write.write_table` wrote.
-
-    Raises:
-        Corrupt: a file is missing or its shapes do not agree.
-    """
-    with reading(f"The table of {entity} items", folder, REBUILD):
-        ids = load_lines((folder / IDS_FILE).read_bytes(), str)
-        vocabulary = load_json(
-            (folder / VOCABULARY_FILE).read_bytes(), {name: [str] for name in CODED}
-        )
-        display = _bytes_of(folder / DISPLAY_FILE)
-        columns = load_file(folder / COLUMNS_FILE)
-        attributes = open_attributes(folder, len(ids)) if entity in ITEM_ENTITIES else {}
-        return _assemble(folder, entity, ids, columns, vocabulary, display, attributes)
-
-
-def _assemble(
-    folder: Path,
-    entity: str,
-    ids: list[str],
-    columns: dict[str, np.ndarray],
-    vocabulary: dict[str, list[str]],
-    display: np.ndarray,
-    attributes: dict[str, Column],
-) -> ItemTable:
-    n = len(ids)
-    _check(all(map(lt, ids, ids[1:])), "the ids do not ascend")
-    for name, (dtype, shape) in _COLUMNS.items():
-        sizes = tuple(n if size == _ROWS else size for size in shape)
-        check_array(f"column {name}", columns[name], dtype, sizes)
-    ends = columns["display_ends"]
-    check_ends("the index of what is displayed", ends, len(display))
-    codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
-    for name, code in codes.items():
-        low, high = code.codes.min(initial=-1), code.codes.max(initial=-1)
-        _check(low >= -1 and high < len(code.vocab), f"codes of {name} are out of range")
-    return ItemTable(
-        entity=entity,
-        ids=ids,
-        price=columns["price"],
-        created_at=columns["created_at"],
-        is_ad=columns["is_ad"],
-        full_name=columns["full_name"],
-        language=codes["language"],
-        country=codes["country"],
-        brand=codes["brand"],
-        boards=_postings("boards", columns, n),
-        engaged=_postings("engaged", columns, n),
-        names=_words("name", columns),
-        lacks=_words("lack", columns),
-        attributes=attributes,
-        shown=(Shown(display, ends, folder / DISPLAY_FILE),),
-    )
-
-
-def _words(name: str, columns: dict[str, np.ndarray]) -> Words:
-    keys, ends = columns[f"{name}_keys"], columns[f"{name}_ends"]
-    check_ends(f"the index of {name}s", ends, len(keys))
-    return Words(keys, *spans(ends))
-
-
-def _postings(name: str, columns: dict[str, np.ndarray], n: int) -> Postings:
-    keys, rows, weights = (columns[f"{name}_{part}"] for part in ("keys", "rows", "weights"))
-    _check(len(keys) == len(rows) == len(weights), f"the columns of {name} differ in length")
-    _check(rows.min(initial=0) >= 0 and rows.max(initial=-1) < n, f"rows of {name}")
-    _check(ascends(keys) and np.isfinite(weights).all(), f"keys or weights of {name}")
-    same = keys[1:] == keys[:-1]
-    _check((np.diff(rows) >= 0)[same].all(), f"rows of {name} do not ascend")
-    return Postings((Posting(keys, rows, weights),), n)
-
-
-def _check(holds: bool | np.bool_, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
-
-
-def _bytes_of(path: Path) -> np.ndarray:
-    if path.stat().st_size == 0:
-        return np.zeros(0, dtype=np.uint8)
-    return np.memmap(path, dtype=np.uint8, mode="r")
-
-
-def postings_columns(name: str, entries: Iterable[tuple[int, int, float]]) -> dict[str, np.ndarray]:
-    """The stored columns of Postings from (key, row, weight) entries in any order."""
-    found = list(entries)
-    keys = np.array([entry[0] for entry in found], dtype=np.uint64)
-    rows = np.array([entry[1] for entry in found], dtype=np.int32)
-    weights = np.array([entry[2] for entry in found], dtype=np.float32)
-    order = np.lexsort((rows, keys))
-    return {
-        f"{name}_keys": keys[order],
-        f"{name}_rows": rows[order],
-        f"{name}_weights": weights[order],
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from omnisearch.indexer.parts.table import (
     IDS_FILE,
     VOCABULARY_FILE,
     name_of,
-    postings_columns,
 )
 
 Visit = Callable[[int, dict[str, Any]], None]
@@ -122,3 +121,17 @@ def _boards(
         if board not in keys:
             keys[board] = key_of(board)
         yield keys[board], row_of[item_id], 1.0
+
+
+def postings_columns(name: str, entries: Iterable[tuple[int, int, float]]) -> dict[str, np.ndarray]:
+    """The stored columns of Postings from (key, row, weight) entries in any order."""
+    found = list(entries)
+    keys = np.array([entry[0] for entry in found], dtype=np.uint64)
+    rows = np.array([entry[1] for entry in found], dtype=np.int32)
+    weights = np.array([entry[2] for entry in found], dtype=np.float32)
+    order = np.lexsort((rows, keys))
+    return {
+        f"{name}_keys": keys[order],
+        f"{name}_rows": rows[order],
+        f"{name}_weights": weights[order],
+    }

@@ -31,7 +31,7 @@ NO_PROGRAMS = {
     "faults_service",
     "simulated_users",
     "interleaved_users",
-    "qdrant_nodes",
+    "qdrant_process",
     "peer_engines",
     "peer_items",
 }  # what others start

@@ -54,7 +54,7 @@ from omnisearch.enrichment.graph.itemsage import fit_itemsage
 from omnisearch.enrichment.graph.pinsage import fit_pinsage
 from omnisearch.evaluation.evaluate import held_out_gains, judged_sets
 from omnisearch.evaluation.judging.queries import traffic_of
-from omnisearch.indexer.parts.table import open_table
+from omnisearch.indexer.parts.table_open import open_table
 from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.signals import related_queries
 

@@ -13,7 +13,7 @@ import pytest
 from omnisearch.data.text.keys import either_keys
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.text.tokens import query_tokens, query_words, spelled_words, tokens
-from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.spelling_file import keys_of, open_spelling, write_spelling
 from omnisearch.indexer.parts.tokens import open_tokens, write_tokens
 from omnisearch.indexer.parts.words import open_texts, write_texts
 

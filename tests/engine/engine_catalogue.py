@@ -12,8 +12,8 @@ from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import set_meta
 from omnisearch.data.text.tokens import spelled_words
 from omnisearch.data.workspace import Workspace
-from omnisearch.indexer.parts.spelling import keys_of, open_spelling, write_spelling
-from omnisearch.indexer.parts.table import open_table
+from omnisearch.indexer.parts.spelling_file import keys_of, open_spelling, write_spelling
+from omnisearch.indexer.parts.table_open import open_table
 from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.parts.tokens import item_line, open_tokens, write_tokens
 from omnisearch.indexer.parts.words import open_texts, write_texts

@@ -20,7 +20,8 @@ from omnisearch.engine.query import query_of
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.indexer.parts.table import Posting, Postings, postings_columns
+from omnisearch.indexer.parts.table import Posting, Postings
+from omnisearch.indexer.parts.table_write import postings_columns
 
 TITLES = (
     "kitchen knife set with block",

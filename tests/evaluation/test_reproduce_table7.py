@@ -17,19 +17,15 @@ from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.engine.index import Items, SourceRequest
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.reproduce.base import base_workspace
+from omnisearch.evaluation.reproduce.replaced import CONTROL, NEW, OLD, TRAIN, Searches
 from omnisearch.evaluation.reproduce.reproduce import Reproduce
 from omnisearch.evaluation.reproduce.spec import Study
 from omnisearch.evaluation.reproduce.stack import Embedding, Stack, StackIndex, Stacks
 from omnisearch.evaluation.reproduce.studies import trained
 from omnisearch.evaluation.reproduce.table7 import (
-    CONTROL,
     FULFILMENT,
-    NEW,
-    OLD,
     RELEVANCE,
     STACKS,
-    TRAIN,
-    Searches,
     acted,
     ceiling,
     changes,

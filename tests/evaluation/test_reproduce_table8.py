@@ -16,9 +16,9 @@ from omnisearch.engine import ad_training
 from omnisearch.engine.auction import auction
 from omnisearch.evaluation.reproduce import ad_stack
 from omnisearch.evaluation.reproduce.ad_stack import AdStack, AdStacks
+from omnisearch.evaluation.reproduce.replaced import CONTROL, NEW, OLD, embeddings_of
 from omnisearch.evaluation.reproduce.reproduce import Reproduce
 from omnisearch.evaluation.reproduce.spec import Study
-from omnisearch.evaluation.reproduce.table7 import CONTROL, NEW, OLD, embeddings_of
 from omnisearch.evaluation.reproduce.table8 import (
     CLICKED,
     PLACES,

@@ -15,10 +15,9 @@ from omnisearch.data.text.tokens import tokens
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.indexer.build import build
 from omnisearch.indexer.generation import Generation
-from omnisearch.indexer.parts.spelling import (
-    MOST_REPLACED,
+from omnisearch.indexer.parts.spelling import MOST_REPLACED, Spelling
+from omnisearch.indexer.parts.spelling_file import (
     SPELLING_FILE,
-    Spelling,
     keys_of,
     open_spelling,
     write_spelling,

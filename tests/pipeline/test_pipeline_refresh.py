@@ -21,7 +21,7 @@ from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Busy, NotReady
 from omnisearch.data.workspace.locks import build_lock, locked, publish_lock
 from omnisearch.encoders.training.step_report import StepReport
-from omnisearch.pipeline import recipe
+from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline import refresh_rules as rules
 from omnisearch.pipeline.refreshing import Refreshed, last_refresh
 from omnisearch.pipeline.status import workspace_status
@@ -109,8 +109,9 @@ def test_nothing_changed_costs_nothing(shop: Workspace, monkeypatch: pytest.Monk
     def called(*_: object, **__: object) -> None:
         raise AssertionError("nothing is to be done")
 
-    for name in ("update_index", "enrich", "train", "train_rankers", "import_files"):
+    for name in ("update_index", "enrich", "train", "train_rankers"):
         monkeypatch.setattr(recipe, name, called)
+    monkeypatch.setattr(importing, "import_files", called)
     monkeypatch.setattr("omnisearch.pipeline.refresh_rules.stale", called)
     began = time.process_time()
     found = pipeline.refresh(shop, train=True)

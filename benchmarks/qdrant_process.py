@@ -1,11 +1,12 @@
-"""Real Qdrant nodes on loopback, for programs that measure with them.
+"""Real Qdrant nodes on loopback, for programs that measure with them and for tests.
 
-The program is named by the environment variable OMNISEARCH_QDRANT.
+For what measures, Qdrant's program is named by the environment variable OMNISEARCH_QDRANT.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,10 +22,12 @@ _START_SECONDS = 60.0
 class Node:
     """One node on loopback, whose gRPC port follows its HTTP port; it is started."""
 
-    def __init__(self, folder: Path, first: Node | None = None) -> None:
-        """`first`: a node of the cluster to join."""
+    def __init__(self, folder: Path, program: str, first: Node | None = None) -> None:
+        """`program`: Qdrant's. first: a node of the cluster to join."""
         folder.mkdir(parents=True)
         self.folder, self.port = folder, _three_free()
+        self.log = folder.with_name(f"{folder.name}.log")
+        self._program = program
         self._joins = [] if first is None else ["--bootstrap", first.peer]
         self.start()
 
@@ -48,7 +51,10 @@ class Node:
         return sum(path.stat().st_blocks * 512 for path in files)
 
     def start(self) -> None:
-        """Start it, also again with the files that it has, and wait until it answers."""
+        """Start it, also again with the files that it has, and wait until it answers.
+
+        Raises RuntimeError, with the log, if it does not.
+        """
         settings = {
             "SERVICE__HOST": "127.0.0.1",
             "SERVICE__HTTP_PORT": str(self.port),
@@ -60,21 +66,24 @@ class Node:
             "TELEMETRY_DISABLED": "true",
             "LOG_LEVEL": "WARN",
         }
-        self.process = subprocess.Popen(
-            [program(), "--disable-telemetry", "--uri", self.peer, *self._joins],
-            cwd=self.folder,
-            env={**os.environ, **{f"QDRANT__{name}": value for name, value in settings.items()}},
-            stdout=subprocess.DEVNULL,
-        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._program, "--uri", self.peer, *self._joins],
+                cwd=self.folder,
+                env=os.environ | {f"QDRANT__{name}": value for name, value in settings.items()},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         until = time.monotonic() + _START_SECONDS
         while True:
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):  # noqa: S310
                     return
-            except OSError:
+            except OSError as error:
                 if self.process.poll() is not None or time.monotonic() > until:
                     self.stop()
-                    raise
+                    said = self.log.read_text()
+                    raise RuntimeError(f"Qdrant does not answer. Its log:\n{said}") from error
                 time.sleep(0.1)
 
     def stop(self) -> None:
@@ -92,12 +101,13 @@ def program() -> str:
 
 
 @contextmanager
-def started(folder: Path, count: int) -> Iterator[list[Node]]:
-    """So many nodes of one cluster, with their files in `folder`."""
+def started(folder: Path, count: int, program: str) -> Iterator[list[Node]]:
+    """So many nodes of one cluster, of Qdrant's program, with their files in `folder`."""
     nodes: list[Node] = []
     try:
         for number in range(count):
-            nodes.append(Node(folder / f"node{number}", nodes[0] if nodes else None))
+            first = nodes[0] if nodes else None
+            nodes.append(Node(folder / f"node{number}", program, first))
         yield nodes
     finally:
         for node in nodes:
@@ -105,18 +115,16 @@ def started(folder: Path, count: int) -> Iterator[list[Node]]:
 
 
 def _three_free() -> int:
-    """A port that is free, and so are the next two."""
+    """The first of three free ports in a row, below those that the system gives to clients."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = random.randrange(15_000, 32_000)
         try:
-            for other in (port + 1, port + 2):
+            for each in range(port, port + 3):
                 with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", other))
-            return port
-        except (OSError, OverflowError):
+                    probe.bind(("127.0.0.1", each))
+        except OSError:
             continue
+        return port
 
 
 def processor_of(pid: int) -> float:
