@@ -87,7 +87,7 @@ def hanging(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_sources_that_are_late_are_named(hanging: Hanging) -> None:
     with hanging.before(1):
         found = hanging.ask("kitchen rug")
-    assert set(found.degraded) == {*FOUND, RELATED.name, "cosines"}
+    assert set(found.degraded) == {*FOUND, RELATED.name}
     assert not found.hits and not found.nothing_fits
     whole = hanging.ask("kitchen rug")
     assert whole.hits and not whole.degraded
