@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from omnisearch.cli.common import (
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.dates import moment
-from omnisearch.data.workspace.errors import Corrupt
+from omnisearch.data.workspace.errors import Corrupt, InputError
 
 app = typer.Typer(
     help="Build the indexes that searches read, update, check and roll them back.",
@@ -39,6 +40,21 @@ NumberOption = Annotated[int | None, typer.Option(help="The generation; by defau
 def build(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     name: NameOption = "default",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the build is searched, 'local' or 'qdrant', for this command in place of "
+            "the setting. For good it belongs in omnisearch.toml."
+        ),
+    ] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A node of the cluster, once for each, for this command in place of "
+            "the setting `urls`. Searches find the nodes by the settings, so for good they belong "
+            "in omnisearch.toml."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Build all indexes and put them live, as a new generation. Only what changed is encoded.
@@ -46,7 +62,42 @@ def build(
     Before any training, items are found by their words alone, and with a text encoder on this
     machine (the extra `minilm` or `multilingual`) by its embeddings too.
     """
+    nodes = _overridden(workspace, backend, url or [])
     _publish("build", pipeline.build_index, workspace, name, json)
+    if nodes and not json:
+        out.print(
+            f'Searches do not find these nodes yet: put `urls = "{nodes}"` under `[cluster]` in '
+            "omnisearch.toml.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _overridden(workspace: Path, backend: str | None, urls: list[str]) -> str:
+    """Set where this process builds; returns the nodes if the settings name others.
+
+    Raises InputError if nodes are given and the build is not to be in them.
+    """
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.data.workspace.settings import load_section
+    from omnisearch.indexer.cluster.config import ClusterConfig, cluster_config
+    from omnisearch.indexer.publish import BuildOptions
+    from omnisearch.indexer.segment import LOCAL
+
+    settings = Workspace(workspace).settings
+    chosen = load_section("index", BuildOptions(), settings, {"backend": backend}).backend
+    if urls and chosen == LOCAL:
+        raise InputError(
+            "The build is not to be in a cluster.", where="--url", how="Add `--backend qdrant`."
+        )
+    settled = cluster_config(Workspace(workspace)).nodes
+    given = ClusterConfig(urls=" ".join(urls)).nodes
+    # All that a build opens reads its settings itself, from here first.
+    if backend is not None:
+        os.environ["OMNISEARCH_INDEX_BACKEND"] = backend
+    if given:
+        os.environ["OMNISEARCH_CLUSTER_URLS"] = " ".join(given)
+    return " ".join(given) if given != settled else ""
 
 
 @app.command(epilog=example("omnisearch index rebuild"))

@@ -7,6 +7,10 @@ from typing import Protocol
 
 from omnisearch.engine.index import SourceResult
 
+# Stages that a cluster may be too late for, as they are named in `left_out`: the correction of a
+# query's words, whether anything fits it, and the exact cosines of what was found.
+SPELLING, NOTHING_FITS, COSINES = "spelling", "nothing_fits", "cosines"
+
 
 class SearchContext(Protocol):
     """The state of a request during its search; the service provides one with a deadline.

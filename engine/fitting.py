@@ -7,6 +7,8 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.candidates import Candidates
+from omnisearch.engine.context import NOTHING_FITS as STAGE
+from omnisearch.engine.context import SearchContext
 from omnisearch.engine.index import TOKENS, Index, SourceRequest
 from omnisearch.engine.query import Query
 from omnisearch.engine.sources import SOURCES
@@ -16,13 +18,18 @@ NOTHING_FITS = "Nothing in the catalogue fits this query."
 
 
 def unfit(
-    index: Index, query: Query, candidates: Candidates, floor: float, ef: int
+    index: Index,
+    query: Query,
+    candidates: Candidates,
+    floor: float,
+    ef: int,
+    context: SearchContext,
 ) -> float | None:
     """The highest cosine of any item, if nothing fits; None if something does.
 
     Something fits if an item has a word of the query, in any form that is searched, or if its
     cosine reaches the floor; also one that filters or rules leave out, since they decide what is
-    shown, not what fits.
+    shown, not what fits. Where a cluster does not say, something may, and the stage is left out.
     """
     for source in SOURCES.values():
         scores = candidates.columns.get(f"{source.name}_score", _NONE)
@@ -33,6 +40,9 @@ def unfit(
     for space in (TOKENS, LEARNED):
         requests = [SourceRequest(entity, space, query, 1, ef) for entity in ITEM_ENTITIES]
         for found in index.search(requests):
+            if found.left_out:
+                context.left_out.append(STAGE)
+                return None
             if len(found.rows) and (space == TOKENS or found.scores[0] >= floor):
                 return None
             best = max(best, float(found.scores.max(initial=-1)))

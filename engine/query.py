@@ -41,6 +41,7 @@ class Query:
         vector: float32 (d,), the unit embedding of `text`; None if it was not encoded.
         notes: what the user should know about how it was read.
         rules: the names of the rules that gave it synonyms.
+        unspelled: whether a cluster was not there, or too late, to correct its spelling.
     """
 
     typed: str
@@ -58,6 +59,7 @@ class Query:
     vector: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    unspelled: bool = False
 
     def with_vector(self, vector: np.ndarray | None) -> Query:
         """The same query with its embedding."""

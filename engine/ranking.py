@@ -16,7 +16,7 @@ from omnisearch.engine.ads.placed import NO_ADS, Placed
 from omnisearch.engine.blend import Shares, blend, most_ads
 from omnisearch.engine.candidates import Candidates, best_first, by_signal, rrf
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.context import SearchContext
+from omnisearch.engine.context import COSINES, SearchContext
 from omnisearch.engine.index import Index, Items
 from omnisearch.engine.query import Query
 from omnisearch.engine.rules.acting import Pin
@@ -166,7 +166,7 @@ def _learned(
         try:
             add_cosines(snapshot, candidates, query)
         except Unreachable:
-            context.left_out.append("cosines")
+            context.left_out.append(COSINES)
             late = True
     if late:
         columns["rrf"] = rrf(candidates, sources, config.rrf_k)

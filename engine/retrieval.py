@@ -10,7 +10,13 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.encoders.no_encoder import NoEmbeddings
 from omnisearch.engine.candidates import Candidates, merge
 from omnisearch.engine.config import EngineConfig
-from omnisearch.engine.context import NoDeadline, SearchContext
+from omnisearch.engine.context import (
+    COSINES,
+    NOTHING_FITS,
+    SPELLING,
+    NoDeadline,
+    SearchContext,
+)
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS, Index, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
@@ -80,6 +86,8 @@ def retrieve(
     """
     index, hidden = snapshot.index, _hidden(acting)
     asked: list[Source] = []
+    if query.unspelled:
+        context.left_out.append(SPELLING)
 
     def requests() -> Iterator[SourceRequest]:
         for source in sources:
@@ -130,8 +138,9 @@ def retrieve_whole(
 
 
 def check_whole(context: SearchContext) -> None:
-    """Raise Unreachable if a cluster did not answer for a source."""
-    if missing := unanswered(context):
+    """Raise Unreachable if a cluster did not answer for a source or a stage."""
+    stages = [name for name in (SPELLING, NOTHING_FITS, COSINES) if name in context.left_out]
+    if missing := unanswered(context) + stages:
         raise Unreachable(f"The cluster did not answer for {', '.join(missing)}.")
 
 

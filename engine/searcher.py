@@ -42,12 +42,14 @@ from omnisearch.engine.retrieval import (
     request_of,
     retrieve,
     sources_in,
+    unanswered,
 )
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
+from omnisearch.indexer.cluster.nodes import Unreachable
 
 WORDS_ALONE = "There are no embeddings yet: the results are found by their words alone."
 
@@ -209,6 +211,8 @@ class Searcher:
             if context is not None and not context.may_begin(RELATED.name):
                 return []
             (found,) = self.snapshot.index.search((request_of(RELATED, query, self.config),))
+            if found.left_out and context is not None:
+                context.left_out.append(RELATED.name)
         if not len(found.rows):
             return []
         ids = self.snapshot.generation.tables["query"].ids
@@ -264,7 +268,7 @@ class Searcher:
         floor, near = snapshot.generation.floor, None
         by_meaning = any(source.space == LEARNED for source in sources)
         if floor is not None and query.vector is not None and by_meaning and not context.left_out:
-            near = unfit(snapshot.index, query, candidates, floor, config.ef)
+            near = unfit(snapshot.index, query, candidates, floor, config.ef, context)
         if near is not None:
             candidates, ads = pinned_alone(snapshot.index, filters, acting), None
         if ads is not None:
@@ -312,12 +316,20 @@ class Searcher:
         sources = sources_in(snapshot, system)
 
         def again(others: Filters) -> Items:
-            return retrieve(snapshot, query, sources, config, others, NoDeadline(), acting)
+            alone = NoDeadline()
+            items = retrieve(snapshot, query, sources, config, others, alone, acting)
+            if missing := unanswered(alone):
+                raise Unreachable(f"The cluster did not answer for {', '.join(missing)}.")
+            return items
 
         found: Items = ranking.candidates
         if (only := ranking.candidates.columns.get(ONLY_AD)) is not None:
             found = Items(found.entity[~only], found.row[~only])
-        return facets_of(snapshot.index, having, found, names, filters, again)
+        try:
+            return facets_of(snapshot.index, having, found, names, filters, again)
+        except Unreachable:  # counts of what was found here alone would be wrong
+            context.left_out.append("facets")
+            return []
 
 
 def _named(query: Query, acting: Acting | None) -> list[str]:

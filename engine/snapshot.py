@@ -166,9 +166,9 @@ class Snapshot:
         detected, likely = (known, known) if known else self.spoken.detect(typed)
         own = (self.spoken.has, detected) if detected else ()
         try:
-            searched = self.generation.spelling.respelled(typed, *own)
+            searched, unspelled = self.generation.spelling.respelled(typed, *own), False
         except Unreachable:  # a cluster has the words beside which others are chosen
-            searched = typed
+            searched, unspelled = typed, True
         now = time.time()
         if searched != typed and self.ruling and any(self.ruling.synonyms(typed, now)):
             searched = typed  # what the shop has a synonym for is no mistake
@@ -178,6 +178,7 @@ class Snapshot:
         languages = languages_of([known]) if known else self.languages
         query = query_of(typed, searched, languages, notes, known or likely)
         query = replace(query, language=known, language_source=source if known else None)
+        query = replace(query, unspelled=unspelled)
         query = self.compounds.added(query)
         if self.ruling is None:
             return query

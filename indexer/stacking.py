@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
+from omnisearch.indexer.cluster.segment import search_together
 from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
 from omnisearch.indexer.parts.suggest import Entries
@@ -143,5 +145,11 @@ def _spelling_of(
     for text in texts.values():
         forgotten = forgotten[text.frequency(forgotten) == 0]
     if len(segments) == 1 and not len(places[0]):
-        return replace(segments[0].spelling, indexes=indexes)
-    return stacked_spelling([each.spelling for each in segments], places, forgotten, indexes)
+        spelling = replace(segments[0].spelling, indexes=indexes)
+    else:
+        parts = [each.spelling for each in segments]
+        spelling = stacked_spelling(parts, places, forgotten, indexes)
+    there = segments[0].collections
+    if there is None or not all(isinstance(each, StackedTokens) for each in indexes):
+        return spelling
+    return replace(spelling, searches=partial(search_together, there))

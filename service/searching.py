@@ -1,7 +1,8 @@
 """A search within a deadline: what is late is left out, and the answer says so.
 
-The model may take 60% of the time, and no source starts after 80%. At 90% the answer is made of
-what the sources have returned by then, even if one of them hangs.
+The model may take 60% of the time, and no source starts after 80%; by then what a cluster was asked
+is given up, and of a query's spelling after 30%. At 90% the answer is made of what the sources have
+returned by then, even if one of them hangs.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from omnisearch.engine.systems import SYSTEMS
 from omnisearch.evaluation.experiments.definition import INTERLEAVE
 from omnisearch.evaluation.experiments.interleaving import turns
 from omnisearch.evaluation.experiments.running import Arm
+from omnisearch.indexer.cluster.time_left import trips_until
 from omnisearch.service.errors import busy
 from omnisearch.service.serving.serving import Serving
 
-MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.6, 0.8, 0.9
+SPELLING_SHARE, MODEL_SHARE, SOURCES_SHARE, ANSWER_SHARE = 0.3, 0.6, 0.8, 0.9
 
 
 @dataclass
@@ -108,15 +110,20 @@ async def read_in_time(
     Args:
         snapshot: what it is answered from; None is the newest.
     """
-    context = Deadline(time.monotonic() + SOURCES_SHARE * deadline)
+    start = time.monotonic()
+    context = Deadline(start + SOURCES_SHARE * deadline)
     snapshot = snapshot or serving.snapshot
-    query = snapshot.query(text, language)
+    if snapshot.index.one_trip:  # a cluster may be asked for the spelling: not in the event loop
+        until = start + SPELLING_SHARE * deadline
+        query = await in_time(serving, deadline, before, until, snapshot.query, text, language)
+    else:
+        query = snapshot.query(text, language)
     if not (encode and snapshot.embeds):
         return Asked(snapshot, query, None, context)
     vector = serving.embedder.cached(query.text, snapshot.encoder)
     cached = vector is not None
     if vector is None:
-        budget = MODEL_SHARE * deadline
+        budget = max(0.001, start + MODEL_SHARE * deadline - time.monotonic())
         try:
             vector = (await serving.embedder.embed([query.text], budget, snapshot.encoder))[0]
         except (TimeoutError, Overloaded):
@@ -147,18 +154,19 @@ async def search(serving: Serving, wanted: Search, arm: Arm | None = None) -> Re
     searcher, context = Searcher(arm.snapshot, serving.engine.cache, arm.config), asked.context
 
     def run(context: Deadline) -> Response:
-        found = searcher.search(
-            asked.query,
-            wanted.k,
-            wanted.page,
-            wanted.filters,
-            wanted.explain,
-            system.name,
-            context,
-            sort=wanted.sort,
-            facets=wanted.facets,
-            user_country=wanted.user_country,
-        )
+        with trips_until(context.until):
+            found = searcher.search(
+                asked.query,
+                wanted.k,
+                wanted.page,
+                wanted.filters,
+                wanted.explain,
+                system.name,
+                context,
+                sort=wanted.sort,
+                facets=wanted.facets,
+                user_country=wanted.user_country,
+            )
         return replace(found, cached=asked.cached)
 
     future = serving.pool.run(run, context)
@@ -258,8 +266,14 @@ async def _interleaved(
 
 async def in_time(serving: Serving, deadline: float, call: Any, *args: Any) -> Any:
     """The result of a call of the engine; raises Refusal 503 if it takes too long."""
-    future = serving.pool.run(call, *args)
+    future = serving.pool.run(before, time.monotonic() + SOURCES_SHARE * deadline, call, *args)
     try:
         return await asyncio.wait_for(asyncio.shield(future), deadline)
     except TimeoutError:
         raise busy("The engine did not answer in time.") from None
+
+
+def before(until: float, call: Any, *args: Any) -> Any:
+    """The result of a call whose trips to a cluster end at a moment of `time.monotonic()`."""
+    with trips_until(until):
+        return call(*args)

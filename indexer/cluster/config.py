@@ -24,7 +24,8 @@ class ClusterConfig:
             each, and fewer otherwise.
         replicas: how many nodes have each shard.
         int8: search vectors in 8 bits, and score what is found with the exact ones.
-        timeout: seconds that a search waits for a node, and then once more for another.
+        timeout: seconds that a search waits for a node, and then once more for another, if the
+            request has so much time.
         load_timeout: seconds that a build waits for one step of a node.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from omnisearch.data.workspace.errors import InputError, NotReady, OmniError
 from omnisearch.indexer.cluster.config import ClusterConfig
+from omnisearch.indexer.cluster.time_left import seconds_left
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -65,6 +67,8 @@ class Nodes:
         self._points = [grpc.PointsStub(_channel(url)) for url in config.nodes]
         self._lock, self._next = threading.Lock(), 0
         self._avoided = [0.0] * len(self.clients)
+        # When the first call was sent of those that a node has not answered since its last answer.
+        self._silent = [math.inf] * len(self.clients)
         self.failures = 0  # calls that a node did not answer
 
     def ask(self, call: Callable[[QdrantClient], T]) -> T:
@@ -86,13 +90,14 @@ class Nodes:
 
     def together(self, method: str, requests: Sequence[Any]) -> list[Any]:
         """The answers of the points service to requests, all sent at once to one node; what this
-        one does not answer in `[cluster] timeout`, another is asked.
+        one does not answer in `[cluster] timeout`, another is asked. Where less is left of the
+        request's time (`trips_until`), no node is waited for any longer than that.
 
         Args:
             method: such as 'QueryBatch'.
 
         Raises:
-            Unreachable: neither answered.
+            Unreachable: neither answered in time.
         """
         import grpc
 
@@ -100,8 +105,12 @@ class Nodes:
         answers: dict[int, Any] = {}
         last: Exception | None = None
         for at in self._order()[:_TRIES]:
+            began, seconds = time.monotonic(), min(self.config.timeout, seconds_left())
+            if seconds <= 0:
+                last = last or TimeoutError("the time of the request is over")
+                break
             call = getattr(self._points[at], method)
-            given = {"timeout": self.config.timeout, "metadata": headers}
+            given = {"timeout": seconds, "metadata": headers}
             left = [number for number in range(len(requests)) if number not in answers]
             waiting = {number: call.future(requests[number], **given) for number in left[:-1]}
             # A future has a thread of its own: the last is called in this one.
@@ -116,8 +125,13 @@ class Nodes:
                         raise self._unreachable(error) from error
                     last = error
             if len(answers) == len(requests):
+                self._silent[at] = math.inf
                 return [answers[number] for number in range(len(requests))]
-            self._failed(at)
+            self._silent[at] = min(self._silent[at], began)
+            # A request that was short of time says nothing against a node, many in a row do.
+            cut = seconds < self.config.timeout and _is_late(last)
+            if not cut or time.monotonic() - self._silent[at] >= self.config.timeout:
+                self._failed(at)
         raise self._unreachable(last) from last
 
     def _unreachable(self, last: Exception | None) -> Unreachable:
@@ -215,6 +229,13 @@ def _of_the_node(error: Exception) -> bool:
         )
     status = getattr(error, "status_code", None)
     return status is None or status >= 500
+
+
+def _is_late(error: Exception | None) -> bool:
+    import grpc
+
+    code: Any = getattr(error, "code", lambda: None)()
+    return code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def said(error: Exception | None) -> str:

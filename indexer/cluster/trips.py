@@ -56,6 +56,8 @@ class Collections:
         """
         from qdrant_client import grpc
 
+        if not asked:
+            return []
         entities = list(dict.fromkeys(each.entity for each in asked))
         batches = [[each for each in asked if each.entity == entity] for entity in entities]
         requests = [

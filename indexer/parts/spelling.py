@@ -23,9 +23,11 @@ from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import is_unspaced, replace_words
 from omnisearch.data.text.tokens import STOP_WORDS, Use, code_token, query_tokens, tokens
-from omnisearch.indexer.parts.token_index import TokenIndex
+from omnisearch.indexer.parts.token_index import Terms, TokenIndex, search_each
 
 Has = Callable[[list[str], str], list[bool]]  # whether a language has words
+# The rows and scores that each index has for its terms, as many as the number says at most.
+Searches = Callable[[Sequence[tuple[TokenIndex, Terms]], int], list[tuple[np.ndarray, np.ndarray]]]
 
 SHORTEST = 4  # shorter words are one edit from too many others: the query's other words must tell
 SHORTEST_KOREAN = 3  # syllables
@@ -99,7 +101,8 @@ class Spelling:
             that the query tower knows: no item may have 'twig', yet it must not become 'twin'
             unless the other words of the query say so.
         lasting: uint32, ascending, those of `known` that do not depend on the items.
-        indexes: the token indexes of the items, which choose between words.
+        indexes: the token indexes of the items, which choose between words. searches: how several
+            searches of them are made.
     """
 
     vocabularies: tuple[Vocabulary, ...]
@@ -107,6 +110,7 @@ class Spelling:
     known: np.ndarray
     lasting: np.ndarray
     indexes: tuple[TokenIndex, ...] = ()
+    searches: Searches = search_each
 
     @cached_property
     def respelled(self) -> Callable[..., str]:
@@ -214,14 +218,19 @@ class Spelling:
         """
         terms = query_tokens(others)
         near = [word for word in near if tokens(word)[0] not in terms] or near
-        found = [index.search(terms, _DEPTH) for index in self.indexes]
-        best = max((float(scores.max(initial=0)) for _, scores in found), default=0.0)
+        if not near or not any(index.frequency(term) for index in self.indexes for term in terms):
+            return near if least < _SURE else []
+        # All at once: in a cluster a search alone costs as much as many.
+        asked = [terms, *({tokens(word)[0]: Use()} for word in near)]
+        every = [(index, each) for index in self.indexes for each in asked]
+        found = self.searches(every, _DEPTH)
+        by_index = [found[at : at + len(asked)] for at in range(0, len(found), len(asked))]
+        best = max(float(scores.max(initial=0)) for (_, scores), *_ in by_index)
         if not best:
             return near if least < _SURE else []
         weights, highest = np.zeros(len(near)), np.zeros(len(near))
-        for index, (rows, scores) in zip(self.indexes, found, strict=True):
-            for place, word in enumerate(near):
-                having, _ = index.search({tokens(word)[0]: Use()}, _DEPTH)
+        for (rows, scores), *others_found in by_index:
+            for place, (having, _) in enumerate(others_found):
                 beside = scores[np.isin(rows, having)] / best
                 weights[place] += (beside**_SHARP).sum()
                 highest[place] = max(highest[place], beside.max(initial=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,6 +123,13 @@ class SegmentTokens(TokenIndex, Protocol):
         """As of a `TokenIndex`; `among` has the rows and frequencies of a whole of which this is a
         part, so that terms count as they do there."""
         ...
+
+
+def search_each(
+    asked: Sequence[tuple[TokenIndex, Terms]], k: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The result of each index for its terms, one after the other."""
+    return [index.search(terms, k) for index, terms in asked]
 
 
 def empty_result() -> tuple[np.ndarray, np.ndarray]:

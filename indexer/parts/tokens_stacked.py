@@ -38,12 +38,14 @@ class StackedTokens:
 
     Attributes:
         among: the statistics of all items that count. layout: of the segments.
+        first: the index of the first segment.
     """
 
     def __init__(
         self, indexes: Sequence[SegmentTokens], terms: Sequence[TermsOf], layout: Layout
     ) -> None:
         self._indexes, self._terms, self.layout = indexes, terms, layout
+        self.first = indexes[0]
         self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
         gone = [part.frequencies(dead) for part, dead in zip(terms, self._dead, strict=True)]
         keys, counts = (np.concatenate(column) for column in zip(*gone, strict=True))
@@ -115,13 +117,17 @@ class StackedTokens:
     def _places(self, at: int, terms: Terms, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         index, row_of = self._indexes[at], self.layout.rows[at]
         if allowed is None:
-            # Asking for a few more is cheaper than a filter.
-            wanted = depth + min(len(self._dead[at]), depth)
+            wanted = self.wanted(at, depth)
             places, _ = index.search(terms, wanted, None, self.among)
             alive = places[row_of[places] >= 0]
             if len(alive) >= depth or len(places) < wanted:
                 return alive[:depth]
         return index.search(terms, depth, self.layout.alive(at, allowed), self.among)[0]
+
+    def wanted(self, at: int, depth: int) -> int:
+        """How many items of a segment to ask for, since some of them no longer count: a few more
+        are cheaper than a filter."""
+        return depth + min(len(self._dead[at]), depth)
 
     def _scores(
         self, at: int, places: np.ndarray, terms: Terms, weights: dict[str, float]

@@ -11,6 +11,7 @@ from fastapi import Query as Parameter
 from starlette.responses import Response
 
 from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.engine.context import SPELLING
 from omnisearch.engine.filter_syntax import LONGEST, MOST_FILTERS
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.response import Hit
@@ -26,7 +27,7 @@ from omnisearch.service.schemas import (
     SearchAnswer,
     SimilarAnswer,
 )
-from omnisearch.service.searching import Asked, Search, in_time, read_in_time, users_search
+from omnisearch.service.searching import Asked, Search, before, in_time, read_in_time, users_search
 from omnisearch.service.serving.serving import Serving
 
 router = APIRouter(prefix="/v1", tags=["search"], dependencies=[Depends(known_parameters)])
@@ -141,14 +142,19 @@ async def related(
     seconds = (deadline_ms or serving.config.deadline_ms) / 1000
     asked = await read_in_time(serving, q, seconds)
     related_to = serving.engine.at(asked.snapshot).related
-    found = await in_time(serving, seconds, related_to, asked.query, k, asked.context)
+    given = asked.query, k, asked.context
+    found = await in_time(serving, seconds, before, asked.context.until, related_to, *given)
     return answer(
         request,
         {
             "query": q,
             "generation": asked.snapshot.generation.number,
             "related": found,
-            "degraded": ["query_embedding"] * asked.missing + asked.context.left_out,
+            "degraded": [
+                *["query_embedding"] * asked.missing,
+                *[SPELLING] * asked.query.unspelled,
+                *asked.context.left_out,
+            ],
         },
     )
 

@@ -105,6 +105,27 @@ def test_a_build_that_is_not_whole_in_the_cluster_does_not_go_live(
     assert not there(nodes) and not workspace.generation(2).exists()
 
 
+def test_options_name_the_nodes_for_one_build(workspace: Workspace, nodes: Nodes) -> None:
+    (url,) = nodes.config.nodes
+    workspace.settings.write_text(f'[cluster]\nname = "{nodes.config.name}"\ntimeout = 20.0\n')
+
+    def built(*options: str) -> subprocess.CompletedProcess[str]:
+        main = "from omnisearch.cli.main import main; main()"
+        command = [sys.executable, "-c", main, "index", "build", *options]
+        command += ["--workspace", str(workspace.root)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    refused = built("--backend", "qdrant", "--url", "nowhere")
+    assert refused.returncode == 2 and "[cluster] urls" in refused.stderr
+    needless = built("--url", url)
+    assert needless.returncode == 2 and "Add `--backend qdrant`." in needless.stderr
+    made = built("--backend", "qdrant", "--url", url)
+    assert made.returncode == 0, made.stderr
+    assert f'put `urls = "{url}"` under `[cluster]`' in made.stdout
+    assert there(nodes).keys() == names(nodes, 2)
+    assert [each["backend"] for each in status(workspace)["generations"]] == ["qdrant", "local"]
+
+
 def test_two_workspaces_do_not_share_a_name(
     workspace: Workspace, clustered: Workspace, node: list[str], nodes: Nodes
 ) -> None:

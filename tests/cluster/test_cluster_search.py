@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.similar import similar_items
 from omnisearch.engine.systems import SYSTEMS
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
+from omnisearch.indexer.parts.spelling import Spelling
 
 BROAD = EngineConfig(ef=2_000)  # graph searches then find all
 Engines = tuple[SearchEngine, SearchEngine]
@@ -75,6 +77,45 @@ def test_bm25_is_that_of_the_token_index(engines: Engines, queries: list[str]) -
         assert [item[:2] for item in here] == [item[:2] for item in there]
         scores = [[score for *_, score in each] for each in (here, there)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def misspelled(queries: Iterable[str]) -> list[str]:
+    """Queries of several words, of each the longest with two letters in the wrong order."""
+    found = []
+    for query in queries:
+        word = max(query.split(), key=len)
+        if len(word) >= 5 and " " in query:
+            found.append(query.replace(word, f"{word[:2]}{word[3]}{word[2]}{word[4:]}"))
+    return found
+
+
+def test_spelling_is_corrected_alike_in_one_trip_for_each_word(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (each.snapshot for each in engines)
+    collections = there.generation.segments[0].collections
+    assert collections is not None
+    trips, near = list[str](), list[int]()
+    together, beside = collections.nodes.together, Spelling._beside
+
+    def counted(self: Spelling, words: list[str], *more: Any) -> list[str]:
+        near.append(len(words))
+        return beside(self, words, *more)
+
+    def sent(method: str, requests: Any) -> list[Any]:
+        trips.append(method)
+        return together(method, requests)
+
+    monkeypatch.setattr(Spelling, "_beside", counted)
+    monkeypatch.setattr(collections.nodes, "together", sent)
+    corrected, most = 0, 0
+    for typed in misspelled(here.generation.tables["query"].ids[::2]):
+        searched = here.query(typed).text
+        near.clear(), trips.clear()
+        assert there.query(typed).text == searched
+        assert len(trips) <= len(near)  # a trip for each word that is in question
+        corrected, most = corrected + (searched != typed), max([most, *near])
+    assert corrected > 50 and most > 1
 
 
 def filters_of(engine: SearchEngine) -> list[Filters]:
@@ -181,5 +222,8 @@ def test_updates_come_on_top(
     for query in (*queries, "quokka lantern"):
         for system in ("token", "embedding", "full"):
             same(*(each.search(query, 20, system=system, facets=["auto"]) for each in engines))
+    typed = misspelled(far.generation.tables["query"].ids[::5])
+    searched = [[each.snapshot.query(query).text for query in typed] for each in engines]
+    assert searched[0] == searched[1] != typed
     first, second = engines[1].search("quokka lantern", 2).hits
     assert {first.title, second.title} == {"quokka lantern of brass", "quokka lantern of glass"}
