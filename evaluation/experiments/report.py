@@ -105,7 +105,8 @@ class Report:
         unknown: searches that events name and the log lacks. mixed, robots: as in `Measured`.
         comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
         preference: of an interleaving, how users prefer the second variant.
-        segments: of all variants; exploratory.
+        segments: of all variants; exploratory. left_out: kind of segments → how many of them have
+            too few users.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Report:
     comparisons: list[Comparison]
     preference: Preference | None = None
     segments: list[Segment] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def split_as_planned(self) -> bool:
@@ -145,7 +147,8 @@ def report(workspace: Workspace, kept: Kept) -> Report:
     if kept.experiment.mode == INTERLEAVE:
         return _interleaved(workspace, kept, events)
     found = reported(kept, measure(workspace, kept, events), unlogged(workspace, events))
-    return replace(found, segments=segments(workspace, kept, events))
+    compared, left_out = segments(workspace, kept, events)
+    return replace(found, segments=compared, left_out=left_out)
 
 
 def _interleaved(workspace: Workspace, kept: Kept, events: Events) -> Report:

@@ -91,6 +91,21 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
     assert b"user-1" not in served.searches.read_bytes()
 
 
+def test_the_log_keeps_a_country_and_a_device_that_the_caller_names(served: Workspace) -> None:
+    started(served)
+    with Server(served.root) as server:
+        told = ("&user_country=de&device=phone", "&user_country=49.87,8.65", "")
+        names = [asked(server, "anna", more=more)["request_id"] for more in told]
+        for device in ("iPhone+14", "Phone", "x", "a" * 13, ""):
+            status, _, body = server.get(f"/v1/search?q=lamp&user=anna&device={device}")
+            assert status == 422 and b"device" in body
+        rows = {row.request_id: row for row in logged(served, len(told))}
+    kept = [(rows[name].country, rows[name].device) for name in names]
+    assert kept == [("DE", "phone"), ("", ""), ("", "")]
+    assert len(rows) == len(told)
+    assert b"49.87" not in served.searches.read_bytes()
+
+
 def test_it_starts_and_stops_in_all_workers_within_a_second(served: Workspace) -> None:
     with Server(served.root, "--workers", 2) as server:
         live = ids(server.json(f"/v1/search?q={quote(QUERY)}"))
