@@ -116,7 +116,7 @@ def p_value(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    return f"{value:.2%}"
+    return "" if isnan(value) else f"{value:.2%}"
 
 
 def number(value: float) -> str:

@@ -53,7 +53,7 @@ _TAKEN_BACK = (
 _OF_SEARCHES = (
     "SELECT json_extract(row, '$.request_id') AS search, json_extract(row, '$.action') AS action, "
     "json_extract(row, '$.entity'), json_extract(row, '$.item_id') "
-    "FROM events WHERE search IS NOT NULL AND action <> 'impression'"
+    "FROM events WHERE search IS NOT NULL AND action {which} 'impression'"
 )
 
 
@@ -170,9 +170,22 @@ def events_of_searches(workspace: Workspace) -> dict[str, set[tuple[str, str, st
     """
     found: dict[str, set[tuple[str, str, str]]] = {}
     with _reading(workspace.feedback) as connection:
-        for request_id, *event in connection.execute(_OF_SEARCHES):
+        for request_id, *event in connection.execute(_OF_SEARCHES.format(which="<>")):
             action, entity, item_id = map(str, event)
             found.setdefault(str(request_id), set()).add((action, entity, item_id))
+    return found
+
+
+def shown_by_searches(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
+    """Request id of a search → (entity, id) of the items whose impressions name it.
+
+    Raises Corrupt if the log is damaged.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    with _reading(workspace.feedback) as connection:
+        for request_id, _, *item in connection.execute(_OF_SEARCHES.format(which="=")):
+            entity, item_id = map(str, item)
+            found.setdefault(str(request_id), set()).add((entity, item_id))
     return found
 
 

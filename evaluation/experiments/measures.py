@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import orjson
 
-from omnisearch.data.catalogue.feedback import events_of_searches
+from omnisearch.data.catalogue.feedback import events_of_searches, shown_by_searches
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.searches import Logged, reading_searches
 from omnisearch.data.catalogue.splits import DAY
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.experiments.definition import Experiment
+from omnisearch.evaluation.experiments.new_items import NEW, Item, created_of, new_among
 from omnisearch.evaluation.experiments.store import Kept
 
 SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
@@ -66,7 +68,8 @@ class Measured:
         variant: int (n,) place of each user's variant.
         user, day: int (u,) of each search its user, and the day since the start.
         values: measure → float64 (u,): what each search adds to the measure, 0 or 1; to one that
-            begins with REVENUE, the prices of what was bought.
+            begins with REVENUE, the prices of what was bought; to NEW, the new items it showed.
+        known: float64 (u,) how many items it showed of which is known whether they are new.
         took_ms: float64 (u,).
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
         mixed: users of several variants, whose searches are left out. robots: and those with more
@@ -77,13 +80,15 @@ class Measured:
     user: np.ndarray
     day: np.ndarray
     values: Mapping[str, np.ndarray]
+    known: np.ndarray
     took_ms: np.ndarray
     before: np.ndarray
     mixed: int
     robots: int
 
     def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) sum of a measure of each user, and (n,) the user's searches.
+        """(n,) sum of a measure of each user, and (n,) what it is a share of: the user's
+        searches, or of NEW the items that were shown.
 
         Args:
             until: the last day that counts; None for all.
@@ -91,7 +96,8 @@ class Measured:
         taken = slice(None) if until is None else self.day <= until
         user, n = self.user[taken], len(self.variant)
         sums = np.bincount(user, self.values[measure][taken], minlength=n)
-        return sums, np.bincount(user, minlength=n).astype(np.float64)
+        counted = self.known[taken] if measure == NEW else None
+        return sums, np.bincount(user, counted, minlength=n).astype(np.float64)
 
 
 def measure(workspace: Workspace, kept: Kept, events: Events) -> Measured:
@@ -108,7 +114,10 @@ def measure(workspace: Workspace, kept: Kept, events: Events) -> Measured:
     rows = rows_of(workspace, "experiment = ?", experiment.name)
     theirs = "time < ? AND user IN (SELECT user FROM searches WHERE experiment = ?)"
     earlier = rows_of(workspace, theirs, begin, experiment.name)
-    return measured(experiment, rows, earlier, events, begin, prices_of(workspace, events))
+    shown = shown_by_searches(workspace) if workspace.feedback.exists() else {}
+    created = created_of(workspace, chain.from_iterable(shown.values()))
+    prices = prices_of(workspace, events)
+    return measured(experiment, rows, earlier, events, begin, prices, shown, created)
 
 
 def rows_of(workspace: Workspace, condition: str, *values: object) -> list[Logged]:
@@ -146,12 +155,14 @@ def measured(
     events: Events,
     begin: int,
     prices: Prices = NO_PRICES,
+    shown: Mapping[str, set[Item]] = MappingProxyType({}),
+    created: Mapping[Item, int] = MappingProxyType({}),
 ) -> Measured:
     """The measures of rows of the log, in the order of users and times.
 
     Args:
         earlier: rows before the start. events: of `events_of_searches`. begin: milliseconds.
-        prices: of what was bought.
+        prices: of what was bought. shown: request id → items. created: of `created_of`.
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
     users: dict[bytes, int] = {}
@@ -166,13 +177,23 @@ def measured(
     for search in searches_of(earlier, {}, dict(users)):
         if search.user < len(users):
             before[search.user] += has(search, events, experiment.actions), 1
+    new = [
+        new_among(
+            {item for name in search.ids for item in shown.get(name, ())}, created, search.began
+        )
+        for search in found
+    ]
+    values, known = _values(found, events, experiment, prices), np.zeros(len(found))
+    if any(of for _, of in new):
+        values[NEW], known = np.array(new, np.float64).T
     alone = sorted({search.user for search in found})
     number = {user: place for place, user in enumerate(alone)}
     return Measured(
         variant=np.array([of_user[user][0].variant for user in alone], np.int64),
         user=np.array([number[search.user] for search in found], np.int64),
         day=np.array([(search.began - begin) // DAY_MS for search in found], np.int64),
-        values=_values(found, events, experiment, prices),
+        values=values,
+        known=known,
         took_ms=np.array([search.took_ms for search in found], np.float64),
         before=before[alone] if alone else np.zeros((0, 2)),
         mixed=len(mixed),

@@ -57,7 +57,7 @@ class Line:
 
     @property
     def share(self) -> bool:
-        """Whether it is a share of the searches; otherwise milliseconds, or money a search."""
+        """Whether it is a share, of searches or of items; otherwise milliseconds, or money."""
         return not self.measure.startswith((_LATENCY, REVENUE))
 
 

@@ -141,7 +141,7 @@ function pText(p) {
 }
 
 function measured({ measure, effect: { control, treatment, relative }, p_value: p }) {
-  const shown = /^(latency|revenue)/.test(measure) ? (value) => value.toFixed(2) : percent;
+  const shown = /^(latency|revenue)/.test(measure) ? (value) => value.toFixed(2) : (value) => (value === null ? "–" : percent(value));
   const known = relative.low !== null && relative.high !== null;
   return [
     said(measure), shown(control.value), shown(treatment.value), lift(relative.value),
