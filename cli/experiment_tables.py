@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warnings(found: Report) -> Iterator[str]:
-    from omnisearch.evaluation.experiments.measures import MOST_A_DAY
+    from omnisearch.evaluation.experiments.searches import MOST_A_DAY
 
     if not found.split_as_planned:
         yield (

@@ -8,20 +8,19 @@ user by user, and of each segment only sums are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from omnisearch.data.catalogue.searches import Logged, reading_searches
 from omnisearch.data.workspace import Workspace
-from omnisearch.evaluation.experiments.measures import (
-    Events,
+from omnisearch.evaluation.experiments.ratio import Effect, Moments, difference
+from omnisearch.evaluation.experiments.scratch import Scratch
+from omnisearch.evaluation.experiments.searches import (
     has,
     is_mixed,
     is_robot,
+    rows_by_user,
     searches_of,
 )
-from omnisearch.evaluation.experiments.ratio import Effect, Moments, difference
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.experiments.store import Kept
 
@@ -49,7 +48,7 @@ class Segment:
 
 
 def segments(
-    workspace: Workspace, kept: Kept, events: Events
+    workspace: Workspace, kept: Kept, scratch: Scratch
 ) -> tuple[list[Segment], dict[str, int]]:
     """The segments of an experiment that was started, and kind → how many of its values are left
     out, since no variant had FEW users there beside FEW of the control. Of kinds of which there is
@@ -62,12 +61,13 @@ def segments(
     names = [variant.name for variant in kept.experiment.variants]
     places = {name: place for place, name in enumerate(names)}
     sums: dict[Key, list[Moments]] = {}
-    for rows in _by_user(workspace, kept.experiment.name, begin):
+    for rows in rows_by_user(workspace, kept.experiment.name, begin):
         returning = rows[0].time < begin
         theirs = [row for row in rows if row.experiment == kept.experiment.name]
-        searches = searches_of(theirs, places, {})
+        searches = searches_of(theirs, places)
         if is_mixed(searches) or is_robot(searches):
             continue
+        events = scratch.events(row.request_id for row in theirs)
         first = {row.request_id: row for row in theirs}
         of_user: dict[Key, list[int]] = {}
         for search in searches:
@@ -89,19 +89,6 @@ def _keys(row: Logged, frequent: dict[str, str], returning: bool) -> list[Key]:
         keys.append(("queries", frequent.get(row.query, _TAIL)))
     told = (("language", row.language), ("country", row.country), ("device", row.device))
     return [*keys, *((kind, value) for kind, value in told if value)]
-
-
-def _by_user(workspace: Workspace, name: str, begin: int) -> Iterator[list[Logged]]:
-    """The rows of each user of an experiment, with those before its start, by time."""
-    query = (
-        "SELECT * FROM searches WHERE (experiment = ? OR time < ?) "
-        "AND user IN (SELECT user FROM searches WHERE experiment = ?) "
-        "ORDER BY user, time, request_id"
-    )
-    with reading_searches(workspace.searches) as db:
-        rows = (Logged(*row) for row in db.execute(query, (name, begin, name)))
-        for _, theirs in groupby(rows, lambda row: row.user):
-            yield list(theirs)
 
 
 def _frequent(workspace: Workspace, begin: int) -> dict[str, str]:

@@ -18,9 +18,9 @@ from omnisearch.data.catalogue.searches import Logged, add_searches, open_search
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.definition import Experiment, Variant
-from omnisearch.evaluation.experiments.measures import DAY_MS
 from omnisearch.evaluation.experiments.ratio import Moments, Ratio, difference
 from omnisearch.evaluation.experiments.report import Report, report
+from omnisearch.evaluation.experiments.searches import DAY_MS
 
 TWO = Experiment("deeper", (Variant("control"), Variant("deeper")))
 VARIANTS = ("control", "deeper")

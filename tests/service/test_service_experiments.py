@@ -20,8 +20,9 @@ from omnisearch.engine.response import Response
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, experiment_of
-from omnisearch.evaluation.experiments.measures import FULFILLED, events_of, measure
+from omnisearch.evaluation.experiments.measures import FULFILLED, measure
 from omnisearch.evaluation.experiments.report import report
+from omnisearch.evaluation.experiments.scratch import opened
 from omnisearch.pipeline import import_files
 from omnisearch.service import searching
 
@@ -170,7 +171,8 @@ def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
         status, _, body = server.post("/v1/feedback", {"events": [*events, lost]})
         assert (status, json.loads(body)["accepted"]) == (200, len(events) + 1)
         logged(served, 2 + len(USERS))
-    found = measure(served, store.load(served, "words"), events_of(served))
+    with opened(served) as scratch:
+        found = measure(served, store.load(served, "words"), scratch)
     saves, searches = found.sums(FULFILLED)
     assert saves.sum() == len(events) == 10
     assert report(served, store.load(served, "words")).unknown == 1 and found.mixed == 0
