@@ -23,7 +23,7 @@ from scipy import stats
 from simulated_users import METRICS, NEW, as_before, draw_log, draw_users, ratio
 
 from omnisearch.evaluation.experiments.cuped import adjusted_difference
-from omnisearch.evaluation.experiments.percentiles import percentile_difference
+from omnisearch.evaluation.experiments.percentiles import ArrayTimes, percentile_difference
 from omnisearch.evaluation.experiments.ratio import Ratio, difference
 from omnisearch.evaluation.experiments.samples import (
     MISMATCH,
@@ -92,7 +92,7 @@ def add_latencies(
     who = np.repeat(np.arange(len(searches)), searches)
     slow = random.normal(0, 0.3, len(searches))[who]
     taken = 20 * np.exp(slow + random.normal(0, 0.5, len(who)))  # milliseconds
-    sides = [(taken[side], who[side]) for side in (~treated[who], treated[who])]
+    sides = [ArrayTimes(taken[side], who[side]) for side in (~treated[who], treated[who])]
     for share in (0.5, 0.99):
         effect = percentile_difference(sides[0], sides[1], share)
         found[f"latency p{100 * share:.0f}", "users"].append(effect.p_value)

@@ -129,8 +129,7 @@ def report(
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
         show(comparison)
-    if found.segments:
-        show_segments(found.segments)
+    show_segments(found.segments, found.left_out)
 
 
 @app.command(epilog=example("omnisearch experiment simulate deeper --users 5000"))

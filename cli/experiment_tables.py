@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warnings(found: Report) -> Iterator[str]:
-    from omnisearch.evaluation.experiments.measures import MOST_A_DAY
+    from omnisearch.evaluation.experiments.searches import MOST_A_DAY
 
     if not found.split_as_planned:
         yield (
@@ -33,7 +33,9 @@ def warnings(found: Report) -> Iterator[str]:
         yield f"{found.unknown:,} searches that events name are not in the log."
 
 
-def show_segments(found: list[Segment]) -> None:
+def show_segments(found: list[Segment], left_out: dict[str, int]) -> None:
+    from omnisearch.evaluation.experiments.segments import FEW
+
     rows: list[list[Any]] = []
     for each in found:
         relative = each.effect.relative
@@ -41,12 +43,19 @@ def show_segments(found: list[Segment]) -> None:
         shown = [lift(relative.value), between(relative), p_value(each.p_value)]
         rows.append([each.variant, f"{each.kind}: {each.value}", users, *shown])
     head = ["variant", "segment", "users", "fulfilment", "95% interval", "p"]
-    table("Segments", head, rows)
-    out.print(
-        "Segments are exploratory: p is corrected for their number, the intervals are not. What "
-        "one suggests needs an experiment of its own.",
-        highlight=False,
-    )
+    if rows:
+        table("Segments", head, rows)
+        out.print(
+            "Segments are exploratory: p is corrected for their number, the intervals are not. "
+            "What one suggests needs an experiment of its own.",
+            highlight=False,
+        )
+    if left_out:
+        counts = ", ".join(f"{count:,} by {kind}" for kind, count in left_out.items())
+        out.print(
+            f"Segments with fewer than {FEW} users in a variant are not shown: {counts}.",
+            highlight=False,
+        )
 
 
 def show(found: Comparison) -> None:
@@ -107,7 +116,7 @@ def p_value(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    return f"{value:.2%}"
+    return "" if isnan(value) else f"{value:.2%}"
 
 
 def number(value: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.catalogue.searches import Logged
+from omnisearch.data.catalogue.searches import Logged, country_code
 from omnisearch.data.catalogue.shown_ads import ShownAd
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import SourceResult
@@ -95,6 +95,7 @@ class Search:
     facets: tuple[str, ...] = ()
     user: str | None = None
     user_country: str | None = None
+    device: str | None = None
 
 
 async def read_in_time(
@@ -235,6 +236,8 @@ async def _of_variant(
             found.took_ms,
             found.generation,
             drafted,
+            country_code(wanted.user_country),
+            wanted.device or "",
         )
     )
     return found, arm

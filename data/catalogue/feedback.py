@@ -53,7 +53,7 @@ _TAKEN_BACK = (
 _OF_SEARCHES = (
     "SELECT json_extract(row, '$.request_id') AS search, json_extract(row, '$.action') AS action, "
     "json_extract(row, '$.entity'), json_extract(row, '$.item_id') "
-    "FROM events WHERE search IS NOT NULL AND action <> 'impression'"
+    "FROM events WHERE search IS NOT NULL"
 )
 
 
@@ -157,16 +157,26 @@ def feedback_rows(workspace: Workspace, kind: str) -> tuple[int, Iterator[tuple[
     return total, rows()
 
 
+def each_of_searches(workspace: Workspace) -> Iterator[tuple[str, str, str, str]]:
+    """(request id, action, entity, id) of each event that names a search.
+
+    Raises Corrupt if the log is damaged.
+    """
+    with _reading(workspace.feedback) as connection:
+        for request_id, action, entity, item_id in connection.execute(_OF_SEARCHES):
+            yield str(request_id), str(action), str(entity), str(item_id)
+
+
 def events_of_searches(workspace: Workspace) -> dict[str, set[tuple[str, str, str]]]:
     """Request id of a search → (action, entity, id) of the events that name it; no impressions.
 
     Raises Corrupt if the log is damaged.
     """
     found: dict[str, set[tuple[str, str, str]]] = {}
-    with _reading(workspace.feedback) as connection:
-        for request_id, *event in connection.execute(_OF_SEARCHES):
-            action, entity, item_id = map(str, event)
-            found.setdefault(str(request_id), set()).add((action, entity, item_id))
+    for request_id, *event in each_of_searches(workspace):
+        action, entity, item_id = event
+        if action != "impression":
+            found.setdefault(request_id, set()).add((action, entity, item_id))
     return found
 
 

@@ -7,6 +7,7 @@ that they follow by its request id.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from omnisearch.data.workspace.causes import damaged_log, log_errors
 from omnisearch.data.workspace.errors import InputError, OmniError
 
 _LOG = "The log of searches"
-_VERSION = 1
+_VERSION = 2
 _LOCK_SECONDS = 30.0  # waited for other writers
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -33,14 +34,21 @@ CREATE TABLE IF NOT EXISTS searches (
     total INTEGER NOT NULL,    -- results on all pages
     took_ms REAL NOT NULL,
     generation INTEGER NOT NULL,
-    drafted TEXT NOT NULL      -- JSON [[entity, id, of_b]] of an interleaved page; else empty
+    drafted TEXT NOT NULL,     -- JSON [[entity, id, of_b]] of an interleaved page; else empty
+    country TEXT NOT NULL,     -- of the user, such as 'US'; empty if the caller did not say
+    device TEXT NOT NULL       -- its class, such as 'phone'; the same
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS searches_by_experiment ON searches (experiment, time);
 CREATE INDEX IF NOT EXISTS searches_by_user ON searches (user, time);
 PRAGMA user_version={_VERSION};
 COMMIT;
 """
-_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 12)})"
+_TO_2 = tuple(
+    f"ALTER TABLE searches ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+    for column in ("country", "device")
+)
+_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 14)})"
+_COUNTRY = re.compile("[A-Z]{2}")
 
 
 class Logged(NamedTuple):
@@ -58,14 +66,23 @@ class Logged(NamedTuple):
     took_ms: float
     generation: int
     drafted: str = ""
+    country: str = ""
+    device: str = ""
+
+
+def country_code(given: str | None) -> str:
+    """What is logged of a user's country: 'US' for 'us'; nothing of what is no code of two letters,
+    which might tell more of somebody than a country does."""
+    code = (given or "").strip().upper()
+    return code if _COUNTRY.fullmatch(code) else ""
 
 
 def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """Open the log at `path` (the workspace's `searches`).
+    """Open the log at `path` (the workspace's `searches`), migrating an earlier version.
 
     Raises:
         InputError: there is no log and `create` is false.
-        Corrupt: the file is not a log of this version.
+        Corrupt: the file is not a log, or a newer OmniSearch made it.
         Unavailable: it is locked, or the disk is full or read-only.
     """
     if not create and not path.exists():
@@ -81,17 +98,38 @@ def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
         with log_errors(_LOG, path):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
+            version = _version(connection)
+            if version not in (0, 1, _VERSION):
                 why = f"it has version {version}, this program reads {_VERSION}"
                 raise damaged_log(_LOG, why, path)
             if version == 0:
                 connection.executescript(_SCHEMA)
+            elif version == 1:
+                _migrate(connection)
             connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
     except OmniError:
         connection.close()
         raise
     return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Add what version 1 lacks, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) == 1:  # another process may have migrated it meanwhile
+            for statement in _TO_2:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
 
 
 @contextmanager

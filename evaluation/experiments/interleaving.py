@@ -160,6 +160,14 @@ class Preference:
     searches: int
 
 
+def wins_of(credits_a: np.ndarray, credits_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (searches,) 1 where b won, 0.5 for a tie; and bool (searches,) which say anything."""
+    a, b = (np.asarray(sums, np.float64) for sums in (credits_a, credits_b))
+    apart = b - a
+    won = np.where(np.abs(apart) < 1e-9, 0.5, apart > 0)  # equal up to rounding is a tie
+    return won, (a > 0) | (b > 0)
+
+
 def preference(credits_a: np.ndarray, credits_b: np.ndarray, users: np.ndarray) -> Preference:
     """The `Preference` of interleaved searches; NaNs where there are too few users to tell.
 
@@ -167,12 +175,13 @@ def preference(credits_a: np.ndarray, credits_b: np.ndarray, users: np.ndarray) 
         credits_a, credits_b: float64 (searches,), by `credit`.
         users: (searches,), who searched; numbers or strings.
     """
-    a, b = (np.asarray(sums, np.float64) for sums in (credits_a, credits_b))
-    said = (a > 0) | (b > 0)
-    apart = (b - a)[said]
-    won = np.where(np.abs(apart) < 1e-9, 0.5, apart > 0)  # equal up to rounding is a tie
+    won, said = wins_of(credits_a, credits_b)
     _, user = np.unique(np.asarray(users)[said], return_inverse=True)
-    by_user = Ratio(np.bincount(user, won), np.bincount(user))
+    return preference_of(Ratio(np.bincount(user, won[said]), np.bincount(user)))
+
+
+def preference_of(by_user: Ratio) -> Preference:
+    """The `Preference` of users: their searches that b won, over those that say anything."""
     liking = by_user.numerator - by_user.denominator / 2
     wins, losses = int((liking > 0).sum()), int((liking < 0).sum())
     freedom, error = by_user.users - 1, by_user.error
@@ -184,5 +193,5 @@ def preference(credits_a: np.ndarray, credits_b: np.ndarray, users: np.ndarray) 
         wins=wins,
         ties=by_user.users - wins - losses,
         losses=losses,
-        searches=int(said.sum()),
+        searches=int(by_user.denominator.sum()),
     )

@@ -1,36 +1,45 @@
-"""What the logs of a service say of an experiment: searches, by user, and what came of each.
+"""What the logs of a service say of an experiment, in sums of each user.
 
-A search is what one user asked: the same query on further pages, or again within half an hour, is
-the same search. Events belong to it by the request id that its answers had.
+One user's rows are in memory at a time.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
-from typing import Any
+from operator import add
+from types import MappingProxyType
 
 import numpy as np
 import orjson
 
-from omnisearch.data.catalogue.feedback import events_of_searches
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.searches import Logged, reading_searches
-from omnisearch.data.catalogue.splits import DAY
+from omnisearch.data.catalogue.searches import Logged
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.experiments.definition import Experiment
+from omnisearch.evaluation.experiments.new_items import NEW, Item, created_of, new_among
+from omnisearch.evaluation.experiments.percentiles import Times
+from omnisearch.evaluation.experiments.scratch import Events, Scratch
+from omnisearch.evaluation.experiments.searches import (
+    DAY_MS,
+    Search,
+    has,
+    is_mixed,
+    is_robot,
+    rows_by_user,
+    searches_of,
+)
 from omnisearch.evaluation.experiments.store import Kept
 
-SAME_SEARCH_MS = 30 * 60 * 1000  # in which the same query of a user is the same search
 REFORMULATED_MS = 5 * 60 * 1000  # in which another query, after one in vain, is its new wording
-DAY_MS = 1000 * DAY
-MOST_A_DAY = 500  # searches of a user in a day: who makes more is a robot
-Events = Mapping[str, set[tuple[str, str, str]]]  # request id → (action, entity, id)
 REVENUE = "revenue"
 FULFILLED, GCTR, ZERO, REFORMULATED = "fulfilment", "gctr", "no results", "reformulated"
+ACTED = {name.replace("_", " "): name for name in ("click", "save", "add_to_cart", "checkout")}
 
 
 @dataclass(frozen=True)
@@ -44,88 +53,71 @@ class Prices:
 NO_PRICES = Prices("", {})
 
 
-@dataclass
-class Search:
-    """One search. `began`, `ended`: milliseconds since 1970. `ids`: of its requests."""
-
-    user: int
-    variant: int
-    query: str
-    began: int
-    ended: int
-    total: int
-    took_ms: float
-    ids: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The searches of an experiment since it was started, u of them, by n users.
+    """What n users did in an experiment since it was started.
 
     Attributes:
         variant: int (n,) place of each user's variant.
-        user, day: int (u,) of each search its user, and the day since the start.
-        values: measure → float64 (u,): what each search adds to the measure, 0 or 1; to one that
-            begins with REVENUE, the prices of what was bought.
-        took_ms: float64 (u,).
+        searches: float64 (n,).
+        values: measure → float64 (n,), the sum over each user's searches: of those in which it
+            happened; of one that begins with REVENUE, the prices of what was bought; of NEW, the
+            new items that were shown.
+        known: float64 (n,) how many items were shown of which is known whether they are new.
+        days: int (d, 4) of each user and day with a search: user, day since the start, fulfilled
+            searches, searches.
+        times: how long searches took, of each variant.
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
         mixed: users of several variants, whose searches are left out. robots: and those with more
             than MOST_A_DAY searches in a day.
     """
 
     variant: np.ndarray
-    user: np.ndarray
-    day: np.ndarray
+    searches: np.ndarray
     values: Mapping[str, np.ndarray]
-    took_ms: np.ndarray
+    known: np.ndarray
+    days: np.ndarray
+    times: Sequence[Times]
     before: np.ndarray
     mixed: int
     robots: int
 
-    def sums(self, measure: str, until: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) sum of a measure of each user, and (n,) the user's searches.
+    @property
+    def last_day(self) -> int:
+        """The last day with a search; -1 without any."""
+        return int(self.days[:, 1].max(initial=-1))
 
-        Args:
-            until: the last day that counts; None for all.
-        """
-        taken = slice(None) if until is None else self.day <= until
-        user, n = self.user[taken], len(self.variant)
-        sums = np.bincount(user, self.values[measure][taken], minlength=n)
-        return sums, np.bincount(user, minlength=n).astype(np.float64)
+    def sums(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) sum of a measure of each user, and (n,) what it is a share of: the user's
+        searches, or of NEW the items that were shown."""
+        return self.values[measure], self.known if measure == NEW else self.searches
+
+    def fulfilled(self, until: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) fulfilled searches of each user, and (n,) all, up to the end of a day."""
+        user, _, fulfilled, searches = self.days[self.days[:, 1] <= until].T
+        n = len(self.variant)
+        return np.bincount(user, fulfilled, n), np.bincount(user, searches, n)
 
 
-def measure(workspace: Workspace, kept: Kept, events: Events) -> Measured:
-    """Read the log of an experiment's searches.
+def measure(workspace: Workspace, kept: Kept, scratch: Scratch) -> Measured:
+    """Read the log of an experiment's searches, user by user.
 
     Args:
-        events: of `events_of`.
+        scratch: with the events; it takes the times of searches.
 
     Raises:
         InputError: no searches are logged. Corrupt: a log is damaged.
     """
     experiment = kept.experiment
     begin = 1000 * (kept.began or kept.history[0].time)
-    rows = rows_of(workspace, "experiment = ?", experiment.name)
-    theirs = "time < ? AND user IN (SELECT user FROM searches WHERE experiment = ?)"
-    earlier = rows_of(workspace, theirs, begin, experiment.name)
-    return measured(experiment, rows, earlier, events, begin, prices_of(workspace, events))
+    by_user = rows_by_user(workspace, experiment.name, begin)
+    created = created_of(workspace, scratch.items("impression"))
+    return measured(experiment, by_user, scratch, begin, prices_of(workspace, scratch), created)
 
 
-def rows_of(workspace: Workspace, condition: str, *values: object) -> list[Logged]:
-    """Rows of the log of searches, by user and time."""
-    query = f"SELECT * FROM searches WHERE {condition} ORDER BY user, time, request_id"
-    with reading_searches(workspace.searches) as db:
-        return [Logged(*row) for row in db.execute(query, values)]
-
-
-def events_of(workspace: Workspace) -> Events:
-    """The events of the feedback log that name a search."""
-    return events_of_searches(workspace) if workspace.feedback.exists() else {}
-
-
-def prices_of(workspace: Workspace, events: Events) -> Prices:
+def prices_of(workspace: Workspace, scratch: Scratch) -> Prices:
     """The catalogue's prices of what was bought, in the currency that most of it has."""
-    bought = {key for each in events.values() for key in _bought(each)}
+    bought = [key for entity, key in scratch.items("checkout") if entity == "product"]
     db = open_catalogue(workspace.catalogue)
     with closing(db.conn):
         rows = db.conn.execute(
@@ -141,140 +133,107 @@ def prices_of(workspace: Workspace, events: Events) -> Prices:
 
 def measured(
     experiment: Experiment,
-    rows: Iterable[Logged],
-    earlier: Iterable[Logged],
-    events: Events,
+    by_user: Iterable[Sequence[Logged]],
+    scratch: Scratch,
     begin: int,
     prices: Prices = NO_PRICES,
+    created: Mapping[Item, int] = MappingProxyType({}),
 ) -> Measured:
-    """The measures of rows of the log, in the order of users and times.
+    """The measures of the rows of users, each user's by time, those before the start with them.
 
     Args:
-        earlier: rows before the start. events: of `events_of_searches`. begin: milliseconds.
-        prices: of what was bought.
+        scratch: with the events; it takes the times of searches. begin: milliseconds.
+        prices: of what was bought. created: of `created_of`.
     """
     places = {variant.name: place for place, variant in enumerate(experiment.variants)}
-    users: dict[bytes, int] = {}
-    found = searches_of(rows, places, users)
-    of_user: list[list[Search]] = [[] for _ in users]
-    for search in found:
-        of_user[search.user].append(search)
-    mixed = {user for user, searches in enumerate(of_user) if is_mixed(searches)}
-    robots = {user for user, searches in enumerate(of_user) if is_robot(searches)} - mixed
-    found = [search for search in found if search.user not in mixed | robots]
-    before = np.zeros((len(users), 2))
-    for search in searches_of(earlier, {}, dict(users)):
-        if search.user < len(users):
-            before[search.user] += has(search, events, experiment.actions), 1
-    alone = sorted({search.user for search in found})
-    number = {user: place for place, user in enumerate(alone)}
+    variants, days, counts = array("q"), array("q"), array("d")
+    values: dict[str, array[float]] = {}
+    mixed = robots = 0
+    for rows in by_user:
+        searches = searches_of((row for row in rows if row.experiment == experiment.name), places)
+        if is_mixed(searches):
+            mixed += 1
+            continue
+        if is_robot(searches):
+            robots += 1
+            continue
+        events, user = scratch.events(row.request_id for row in rows), len(variants)
+        variants.append(searches[0].variant)
+        scratch.add_times(variants[-1], user, [search.took_ms for search in searches])
+        theirs = _values(searches, events, experiment, prices)
+        for name, each in theirs.items():
+            values.setdefault(name, array("d")).append(reduce(add, each, 0.0))
+        on = [(search.began - begin) // DAY_MS for search in searches]
+        done_on = Counter(day for day, done in zip(on, theirs[FULFILLED], strict=True) if done)
+        for day, every in Counter(on).items():
+            days.extend((user, day, done_on[day], every))
+        new = (new_among(_shown(search, events), created, search.began) for search in searches)
+        before = searches_of((row for row in rows if row.time < begin), {})
+        done = sum(has(search, events, experiment.actions) for search in before)
+        counts.extend((len(searches), *map(sum, zip(*new, strict=True)), done, len(before)))
+    # (n, 5) searches, new items shown, those known to be or not; before: fulfilled, searches
+    of_users = np.array(counts).reshape(-1, 5)
+    sums = {name: np.array(each) for name, each in values.items()}
+    sums = {name: each for name, each in sums.items() if name not in ACTED or each.any()}
+    if of_users[:, 2].any():
+        sums[NEW] = of_users[:, 1]
     return Measured(
-        variant=np.array([of_user[user][0].variant for user in alone], np.int64),
-        user=np.array([number[search.user] for search in found], np.int64),
-        day=np.array([(search.began - begin) // DAY_MS for search in found], np.int64),
-        values=_values(found, events, experiment, prices),
-        took_ms=np.array([search.took_ms for search in found], np.float64),
-        before=before[alone] if alone else np.zeros((0, 2)),
-        mixed=len(mixed),
-        robots=len(robots),
+        variant=np.array(variants),
+        searches=of_users[:, 0],
+        values=sums,
+        known=of_users[:, 2],
+        days=np.array(days).reshape(-1, 4),
+        times=[scratch.times(place) for place in range(len(places))],
+        before=of_users[:, 3:],
+        mixed=mixed,
+        robots=robots,
     )
-
-
-def is_mixed(searches: Sequence[Search]) -> bool:
-    """Whether a user's searches had several variants."""
-    return len({search.variant for search in searches}) > 1
-
-
-def is_robot(searches: Sequence[Search]) -> bool:
-    """Whether a user searches more than anybody would."""
-    return max(Counter(search.began // DAY_MS for search in searches).values()) > MOST_A_DAY
-
-
-def unlogged(workspace: Workspace, events: Events) -> int:
-    """How many of the searches that events name are not in the log."""
-    with reading_searches(workspace.searches) as db:
-        logged = {name for (name,) in db.execute("SELECT request_id FROM searches")}
-    return len(events.keys() - logged)
 
 
 def credits_of(
     rows: Iterable[Logged], events: Events, actions: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each interleaved page brought the variants: float64 (p,) of each, and (p,) users."""
-    credits, users = [], []
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each interleaved page brought the variants: float64 (p,) of each."""
+    credits = []
     for row in rows:
         drafted = {(entity, key): of_b for entity, key, of_b in orjson.loads(row.drafted or "[]")}
         acted = {event[1:] for event in events.get(row.request_id, ()) if event[0] in actions}
         shares = [drafted[key] for key in acted if key in drafted]
         credits.append((sum(1 - share for share in shares), sum(shares)))
-        users.append(row.user.hex())
     both = np.array(credits, np.float64).reshape(-1, 2)
-    return both[:, 0], both[:, 1], np.array(users)
+    return both[:, 0], both[:, 1]
 
 
-def searches_of(
-    rows: Iterable[Logged], places: Mapping[str, int], users: dict[bytes, int]
-) -> list[Search]:
-    """The searches of rows in the order of users and times; new `users` are added."""
-    found: list[Search] = []
-    for row in rows:
-        user = users.setdefault(row.user, len(users))
-        variant = places.get(row.variant, -1)
-        if found and _goes_on(found[-1], user, variant, row):
-            found[-1].ended = row.time
-            found[-1].ids.append(row.request_id)
-            continue
-        found.append(
-            Search(
-                *(user, variant, row.query, row.time, row.time, row.total, row.took_ms),
-                [row.request_id],
-            )
-        )
-    return found
-
-
-def _goes_on(search: Search, user: int, variant: int, row: Logged) -> bool:
-    """Whether a request is of a search that has begun."""
-    same = (search.user, search.variant, search.query) == (user, variant, row.query)
-    return same and row.time - search.ended <= SAME_SEARCH_MS
-
-
-def has(search: Search, events: Events, actions: Sequence[str]) -> bool:
-    return any(
-        action in actions for request_id in search.ids for action, *_ in events.get(request_id, ())
-    )
-
-
-def _bought(events: Iterable[tuple[str, str, str]]) -> set[str]:
-    """The products that events bought."""
-    return {key for action, entity, key in events if (action, entity) == ("checkout", "product")}
+def _shown(search: Search, events: Events) -> set[Item]:
+    """The items whose impressions name a search."""
+    every = (event for name in search.ids for event in events.get(name, ()))
+    return {(entity, key) for action, entity, key in every if action == "impression"}
 
 
 def _revenue(search: Search, events: Events, prices: Prices) -> float:
-    bought = _bought(event for name in search.ids for event in events.get(name, ()))
-    return sum(prices.of.get(key, 0.0) for key in bought)
+    every = (event for name in search.ids for event in events.get(name, ()))
+    bought = {key for action, entity, key in every if (action, entity) == ("checkout", "product")}
+    return sum(prices.of.get(key, 0.0) for key in sorted(bought))
 
 
 def _values(
-    found: list[Search], events: Events, experiment: Experiment, prices: Prices
-) -> dict[str, np.ndarray]:
-    """Measure → float64 (u,)."""
+    found: Sequence[Search], events: Events, experiment: Experiment, prices: Prices
+) -> dict[str, list[float]]:
+    """Measure → what each of a user's searches adds to it."""
 
-    def flags(actions: Sequence[str]) -> np.ndarray:
-        return np.array([has(search, events, actions) for search in found], np.float64)
+    def flags(actions: Sequence[str]) -> list[float]:
+        return [float(has(search, events, actions)) for search in found]
 
     fulfilled = flags(experiment.actions)
-    again = np.zeros(len(found))
+    again = [0.0] * len(found)
     for place, (search, after) in enumerate(pairwise(found)):
         soon = after.began - search.ended <= REFORMULATED_MS
-        again[place] = after.user == search.user and soon and not fulfilled[place]
-    values: dict[str, Any] = {FULFILLED: fulfilled, GCTR: flags(["long_click"])}
-    for action in ("click", "save", "add_to_cart", "checkout"):
-        if (had := flags([action])).any():
-            values[action.replace("_", " ")] = had
+        again[place] = float(soon and not fulfilled[place])
+    values = {FULFILLED: fulfilled, GCTR: flags(["long_click"])}
+    values |= {name: flags([action]) for name, action in ACTED.items()}
     if prices.of:
-        sums = [_revenue(search, events, prices) for search in found]
-        values[f"{REVENUE}, {prices.currency}"] = np.array(sums, np.float64)
-    values[ZERO] = np.array([search.total == 0 for search in found], np.float64)
+        revenue = [float(_revenue(search, events, prices)) for search in found]
+        values[f"{REVENUE}, {prices.currency}"] = revenue
+    values[ZERO] = [float(search.total == 0) for search in found]
     values[REFORMULATED] = again
     return values

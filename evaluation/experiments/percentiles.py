@@ -7,7 +7,9 @@ and Other Position Measures", 1952; for experiments: Deng, Knoblich and Lu, 2018
 
 from __future__ import annotations
 
-from math import inf, nan
+from dataclasses import dataclass
+from math import inf, isnan, nan
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
@@ -17,44 +19,73 @@ from omnisearch.evaluation.experiments.ratio import Effect, Estimate, Ratio, com
 _CRITICAL = float(stats.norm.ppf(0.975))
 
 
-def percentile(values: np.ndarray, users: np.ndarray, share: float) -> Estimate:
+class Times(Protocol):
+    """The searches of one variant, by users."""
+
+    def quantile(self, share: float) -> float:
+        """What `share` of the searches do not exceed, as `np.quantile`; NaN without searches."""
+        ...
+
+    def at_most(self, value: float) -> Ratio:
+        """Of each user the searches that do not exceed a value, and all."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayTimes:
+    """`Times` of arrays.
+
+    Attributes:
+        values: float64 (searches,), such as milliseconds.
+        users: (searches,), who searched; numbers or strings.
+    """
+
+    values: np.ndarray
+    users: np.ndarray
+
+    def quantile(self, share: float) -> float:
+        return float(np.quantile(self.values, share)) if len(self.values) else nan
+
+    def at_most(self, value: float) -> Ratio:
+        _, user = np.unique(self.users, return_inverse=True)
+        return Ratio(np.bincount(user, self.values <= value), np.bincount(user))
+
+
+def percentile(times: Times, share: float) -> Estimate:
     """The value that `share` of the searches do not exceed, in the unit of the values.
 
     The standard error is the half width of the interval / 1.96. Where there are too few searches
     for an end of the interval, that end is infinite and the error NaN.
 
     Args:
-        values: float64 (searches,), such as milliseconds.
-        users: (searches,), who searched; numbers or strings.
         share: 0.99 for p99.
     """
-    values = np.asarray(values, np.float64)
-    if len(values) == 0:
-        return Estimate(nan, nan, nan, nan)
-    found = float(np.quantile(values, share))
-    _, user = np.unique(users, return_inverse=True)
-    spread = _CRITICAL * Ratio(np.bincount(user, values <= found), np.bincount(user)).error
-    if np.isnan(spread):  # of one user
-        return Estimate(found, nan, nan, nan)
+    return _percentile(times, share)[0]
+
+
+def _percentile(times: Times, share: float) -> tuple[Estimate, int]:
+    """The percentile, and the number of users."""
+    found = times.quantile(share)
+    if isnan(found):
+        return Estimate(nan, nan, nan, nan), 0
+    by_user = times.at_most(found)
+    spread = _CRITICAL * by_user.error
+    if isnan(spread):  # of one user
+        return Estimate(found, nan, nan, nan), by_user.users
     low, high = share - spread, share + spread
     ends = (
-        float(np.quantile(values, low)) if low > 0 else -inf,
-        float(np.quantile(values, high)) if high < 1 else inf,
+        times.quantile(low) if low > 0 else -inf,
+        times.quantile(high) if high < 1 else inf,
     )
     error = (ends[1] - ends[0]) / (2 * _CRITICAL)
-    return Estimate(found, error if np.isfinite(error) else nan, *ends)
+    return Estimate(found, error if np.isfinite(error) else nan, *ends), by_user.users
 
 
-def percentile_difference(
-    control: tuple[np.ndarray, np.ndarray], treatment: tuple[np.ndarray, np.ndarray], share: float
-) -> Effect:
-    """The `Effect` on a percentile; each variant is its `values` and `users`, as for `percentile`.
+def percentile_difference(control: Times, treatment: Times, share: float) -> Effect:
+    """The `Effect` on a percentile.
 
     Control's and treatment's intervals are those of `percentile`, the others symmetric.
     """
-    found = [percentile(values, users, share) for values, users in (control, treatment)]
-    counts = (len(np.unique(control[1])), len(np.unique(treatment[1])))
-    effect = compare((found[0].value, found[1].value), (found[0].error, found[1].error), counts)
-    return Effect(
-        found[0], found[1], effect.absolute, effect.relative, effect.p_value, effect.users
-    )
+    (first, users), (second, others) = (_percentile(times, share) for times in (control, treatment))
+    effect = compare((first.value, second.value), (first.error, second.error), (users, others))
+    return Effect(first, second, effect.absolute, effect.relative, effect.p_value, effect.users)

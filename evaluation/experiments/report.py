@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,18 +13,17 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.experiments.cuped import adjusted_difference
 from omnisearch.evaluation.experiments.definition import INTERLEAVE
-from omnisearch.evaluation.experiments.interleaving import Preference, preference
+from omnisearch.evaluation.experiments.interleaving import (
+    Preference,
+    preference_of,
+    wins_of,
+)
 from omnisearch.evaluation.experiments.measures import (
-    DAY_MS,
     FULFILLED,
     REVENUE,
-    Events,
     Measured,
     credits_of,
-    events_of,
     measure,
-    rows_of,
-    unlogged,
 )
 from omnisearch.evaluation.experiments.percentiles import percentile_difference
 from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
@@ -33,6 +33,8 @@ from omnisearch.evaluation.experiments.samples import (
     mismatch,
     planned_error,
 )
+from omnisearch.evaluation.experiments.scratch import Scratch, opened, unlogged
+from omnisearch.evaluation.experiments.searches import DAY_MS, rows_by_user
 from omnisearch.evaluation.experiments.segments import Segment, segments
 from omnisearch.evaluation.experiments.sequential import always_valid, mixture_spread
 from omnisearch.evaluation.experiments.several import corrected
@@ -57,7 +59,7 @@ class Line:
 
     @property
     def share(self) -> bool:
-        """Whether it is a share of the searches; otherwise milliseconds, or money a search."""
+        """Whether it is a share, of searches or of items; otherwise milliseconds, or money."""
         return not self.measure.startswith((_LATENCY, REVENUE))
 
 
@@ -105,7 +107,8 @@ class Report:
         unknown: searches that events name and the log lacks. mixed, robots: as in `Measured`.
         comparisons: empty with fewer than FEW users in a variant, and for an interleaving.
         preference: of an interleaving, how users prefer the second variant.
-        segments: of all variants; exploratory.
+        segments: of all variants; exploratory. left_out: kind of segments → how many of them have
+            too few users.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Report:
     comparisons: list[Comparison]
     preference: Preference | None = None
     segments: list[Segment] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def split_as_planned(self) -> bool:
@@ -141,29 +145,37 @@ def report(workspace: Workspace, kept: Kept) -> Report:
             f"The experiment {name!r} has not been started.",
             how=f"Run `omnisearch experiment start {name}`.",
         )
-    events = events_of(workspace)
-    if kept.experiment.mode == INTERLEAVE:
-        return _interleaved(workspace, kept, events)
-    found = reported(kept, measure(workspace, kept, events), unlogged(workspace, events))
-    return replace(found, segments=segments(workspace, kept, events))
+    with opened(workspace) as scratch:
+        if kept.experiment.mode == INTERLEAVE:
+            return _interleaved(workspace, kept, scratch)
+        found = reported(kept, measure(workspace, kept, scratch), unlogged(workspace, scratch))
+        compared, left_out = segments(workspace, kept, scratch)
+    return replace(found, segments=compared, left_out=left_out)
 
 
-def _interleaved(workspace: Workspace, kept: Kept, events: Events) -> Report:
-    rows = rows_of(workspace, "experiment = ?", kept.experiment.name)
-    credits = credits_of(rows, events, kept.experiment.actions)
-    begin = 1000 * (kept.began or 0)
+def _interleaved(workspace: Workspace, kept: Kept, scratch: Scratch) -> Report:
+    name, begin = kept.experiment.name, 1000 * (kept.began or 0)
+    users, searches, days, wins = 0, 0, 0, array("d")
+    for every in rows_by_user(workspace, name, begin):
+        rows = [row for row in every if row.experiment == name]
+        events = scratch.events(row.request_id for row in rows)
+        won, said = wins_of(*credits_of(rows, events, kept.experiment.actions))
+        if said.any():
+            wins.extend((won[said].sum(), said.sum()))
+        users, searches = users + 1, searches + len(rows)
+        days = max(days, (rows[-1].time - begin) // DAY_MS + 1)
     return Report(
-        name=kept.experiment.name,
+        name=name,
         state=kept.state,
-        days=max(((row.time - begin) // DAY_MS + 1 for row in rows), default=0),
-        users={INTERLEAVE: len({row.user for row in rows})},
-        searches={INTERLEAVE: len(rows)},
+        days=days,
+        users={INTERLEAVE: users},
+        searches={INTERLEAVE: searches},
         split=1.0,
-        unknown=unlogged(workspace, events),
+        unknown=unlogged(workspace, scratch),
         mixed=0,
         robots=0,
         comparisons=[],
-        preference=preference(*credits),
+        preference=preference_of(Ratio(*np.array(wins).reshape(-1, 2).T)),
     )
 
 
@@ -172,12 +184,12 @@ def reported(kept: Kept, found: Measured, unknown: int) -> Report:
     variants = kept.experiment.variants
     places = range(len(variants))
     users = np.bincount(found.variant, minlength=len(variants))
-    searches = np.bincount(found.variant[found.user], minlength=len(variants))
+    searches = np.bincount(found.variant, found.searches, len(variants))
     few = min(users) < FEW
     return Report(
         name=kept.experiment.name,
         state=kept.state,
-        days=int(found.day.max(initial=-1)) + 1,
+        days=found.last_day + 1,
         users={variants[place].name: int(users[place]) for place in places},
         searches={variants[place].name: int(searches[place]) for place in places},
         split=float(mismatch(users, kept.experiment.shares())),
@@ -192,14 +204,14 @@ def _comparison(kept: Kept, found: Measured, place: int) -> Comparison:
     control, treatment = (found.variant == each for each in (0, place))
     before = found.before[control], found.before[treatment]
     sides = [Ratio(*each.T) for each in before]
-    ratios = _ratios(found, FULFILLED, control, treatment)
+    ratios = _ratios(found.sums(FULFILLED), control, treatment)
     adjusted = adjusted_difference(*ratios, *sides)
     both = Ratio(
         np.concatenate([each.numerator for each in ratios]),
         np.concatenate([each.denominator for each in ratios]),
     )
     spread = _spread(kept, both, place)
-    lines = list(_lines(found, control, treatment))
+    lines = list(_lines(found, place))
     p_values = corrected({line.measure: line.effect.p_value for line in lines}, [FULFILLED])
     smallest = detectable_effect(both, (ratios[0].users, ratios[1].users))
     return Comparison(
@@ -220,30 +232,25 @@ def _spread(kept: Kept, both: Ratio, place: int) -> float:
 
 
 def _ratios(
-    found: Measured,
-    name: str,
-    control: np.ndarray,
-    treatment: np.ndarray,
-    until: int | None = None,
+    sums: tuple[np.ndarray, np.ndarray], control: np.ndarray, treatment: np.ndarray
 ) -> tuple[Ratio, Ratio]:
-    sums, searches = found.sums(name, until)
-    return Ratio(sums[control], searches[control]), Ratio(sums[treatment], searches[treatment])
+    above, below = sums
+    return Ratio(above[control], below[control]), Ratio(above[treatment], below[treatment])
 
 
-def _lines(found: Measured, control: np.ndarray, treatment: np.ndarray) -> Iterator[Line]:
+def _lines(found: Measured, place: int) -> Iterator[Line]:
+    control, treatment = (found.variant == each for each in (0, place))
     for name in found.values:
-        effect = difference(*_ratios(found, name, control, treatment))
+        effect = difference(*_ratios(found.sums(name), control, treatment))
         yield Line(name, effect, effect.p_value)
-    by = [users[found.user] for users in (control, treatment)]
-    times, users = ([values[theirs] for theirs in by] for values in (found.took_ms, found.user))
-    effect = percentile_difference((times[0], users[0]), (times[1], users[1]), 0.99)
+    effect = percentile_difference(found.times[0], found.times[place], 0.99)
     yield Line(_LATENCY, effect, effect.p_value)
 
 
 def _course(
     found: Measured, control: np.ndarray, treatment: np.ndarray, spread: float
 ) -> Iterator[Day]:
-    for day in range(int(found.day.max(initial=-1)) + 1):
-        effect = difference(*_ratios(found, FULFILLED, control, treatment, day))
+    for day in range(found.last_day + 1):
+        effect = difference(*_ratios(found.fulfilled(day), control, treatment))
         lift = always_valid(effect, spread).relative
         yield Day(day, lift.value, lift.low, lift.high)

@@ -7,21 +7,20 @@ user by user, and of each segment only sums are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
 
 from omnisearch.data.catalogue.searches import Logged, reading_searches
 from omnisearch.data.workspace import Workspace
-from omnisearch.evaluation.experiments.measures import (
-    Events,
-    Search,
+from omnisearch.evaluation.experiments.ratio import Effect, Moments, difference
+from omnisearch.evaluation.experiments.scratch import Scratch
+from omnisearch.evaluation.experiments.searches import (
     has,
     is_mixed,
     is_robot,
+    rows_by_user,
     searches_of,
 )
-from omnisearch.evaluation.experiments.ratio import Effect, Moments, difference
 from omnisearch.evaluation.experiments.several import corrected
 from omnisearch.evaluation.experiments.store import Kept
 
@@ -36,7 +35,7 @@ class Segment:
     """A variant beside the control, in one segment.
 
     Attributes:
-        kind: 'queries', 'language' or 'users'. value: such as 'head'.
+        kind: 'queries', 'language', 'country', 'device' or 'users'. value: such as 'head'.
         effect: on fulfilment, its intervals those of one look.
         p_value: corrected for the number of segments and variants (Benjamini and Hochberg).
     """
@@ -48,9 +47,12 @@ class Segment:
     p_value: float
 
 
-def segments(workspace: Workspace, kept: Kept, events: Events) -> list[Segment]:
-    """The segments of an experiment that was started; those with FEW users are left out, and so
-    are kinds of which there is one alone.
+def segments(
+    workspace: Workspace, kept: Kept, scratch: Scratch
+) -> tuple[list[Segment], dict[str, int]]:
+    """The segments of an experiment that was started, and kind → how many of its values are left
+    out, since no variant had FEW users there beside FEW of the control. Of kinds of which there is
+    one value alone nothing is said.
 
     Raises InputError if no searches are logged, Corrupt if a log is damaged.
     """
@@ -59,17 +61,18 @@ def segments(workspace: Workspace, kept: Kept, events: Events) -> list[Segment]:
     names = [variant.name for variant in kept.experiment.variants]
     places = {name: place for place, name in enumerate(names)}
     sums: dict[Key, list[Moments]] = {}
-    for rows in _by_user(workspace, kept.experiment.name, begin):
+    for rows in rows_by_user(workspace, kept.experiment.name, begin):
         returning = rows[0].time < begin
         theirs = [row for row in rows if row.experiment == kept.experiment.name]
-        searches = searches_of(theirs, places, {})
+        searches = searches_of(theirs, places)
         if is_mixed(searches) or is_robot(searches):
             continue
-        language = {row.request_id: row.language for row in theirs}
+        events = scratch.events(row.request_id for row in theirs)
+        first = {row.request_id: row for row in theirs}
         of_user: dict[Key, list[int]] = {}
         for search in searches:
             fulfilled = has(search, events, kept.experiment.actions)
-            for key in _keys(search, frequent, language[search.ids[0]], returning):
+            for key in _keys(first[search.ids[0]], frequent, returning):
                 both = of_user.setdefault(key, [0, 0])
                 both[0] += fulfilled
                 both[1] += 1
@@ -79,24 +82,13 @@ def segments(workspace: Workspace, kept: Kept, events: Events) -> list[Segment]:
     return _compared(names, sums)
 
 
-def _keys(search: Search, frequent: dict[str, str], language: str, returning: bool) -> list[Key]:
+def _keys(row: Logged, frequent: dict[str, str], returning: bool) -> list[Key]:
+    """The segments of a search, by its first request."""
     keys = [("users", "returning" if returning else "new")]
     if frequent:
-        keys.append(("queries", frequent.get(search.query, _TAIL)))
-    return [*keys, ("language", language)] if language else keys
-
-
-def _by_user(workspace: Workspace, name: str, begin: int) -> Iterator[list[Logged]]:
-    """The rows of each user of an experiment, with those before its start, by time."""
-    query = (
-        "SELECT * FROM searches WHERE (experiment = ? OR time < ?) "
-        "AND user IN (SELECT user FROM searches WHERE experiment = ?) "
-        "ORDER BY user, time, request_id"
-    )
-    with reading_searches(workspace.searches) as db:
-        rows = (Logged(*row) for row in db.execute(query, (name, begin, name)))
-        for _, theirs in groupby(rows, lambda row: row.user):
-            yield list(theirs)
+        keys.append(("queries", frequent.get(row.query, _TAIL)))
+    told = (("language", row.language), ("country", row.country), ("device", row.device))
+    return [*keys, *((kind, value) for kind, value in told if value)]
 
 
 def _frequent(workspace: Workspace, begin: int) -> dict[str, str]:
@@ -118,18 +110,25 @@ def _frequent(workspace: Workspace, begin: int) -> dict[str, str]:
     return found
 
 
-def _compared(names: list[str], sums: dict[Key, list[Moments]]) -> list[Segment]:
+def _compared(
+    names: list[str], sums: dict[Key, list[Moments]]
+) -> tuple[list[Segment], dict[str, int]]:
     found: dict[tuple[str, Key], Effect] = {}
-    kinds = [kind for kind, _ in sums]
+    left_out: Counter[str] = Counter()
+    kinds = Counter(kind for kind, _ in sums)
     for key, variants in sorted(sums.items()):
-        if kinds.count(key[0]) < 2:
+        if kinds[key[0]] < 2:
             continue
-        for name, treatment in zip(names[1:], variants[1:], strict=True):
-            if min(variants[0].users, treatment.users) >= FEW:
+        enough = [each.users >= FEW for each in variants]
+        for name, treatment, many in zip(names[1:], variants[1:], enough[1:], strict=True):
+            if enough[0] and many:
                 found[name, key] = difference(variants[0], treatment)
+        if not (enough[0] and any(enough[1:])):
+            left_out[key[0]] += 1
     labels = {f"{name} {kind} {value}": (name, (kind, value)) for name, (kind, value) in found}
     p_values = corrected({label: found[at].p_value for label, at in labels.items()}, ())
-    return [
+    compared = [
         Segment(name, *key, found[name, key], p_values[label])
         for label, (name, key) in labels.items()
     ]
+    return compared, dict(left_out)

@@ -67,6 +67,8 @@ function showReport(found) {
   else if (!report.comparisons.length) parts.push(el("p", {}, "There are too few users to compare the variants."));
   const sections = report.comparisons.map((each) => comparison(each, found));
   if (report.segments.length) sections.push(segments(report.segments));
+  const few = Object.entries(report.left_out).map(([kind, number]) => `${count(number)} by ${kind}`);
+  if (few.length) sections.push(sentences([`Segments with fewer than 100 users in a variant are not shown: ${few.join(", ")}.`]));
   $("report").replaceChildren(el("section", {}, ...parts.filter(Boolean)), ...sections);
 }
 
@@ -139,7 +141,7 @@ function pText(p) {
 }
 
 function measured({ measure, effect: { control, treatment, relative }, p_value: p }) {
-  const shown = /^(latency|revenue)/.test(measure) ? (value) => value.toFixed(2) : percent;
+  const shown = /^(latency|revenue)/.test(measure) ? (value) => value.toFixed(2) : (value) => (value === null ? "–" : percent(value));
   const known = relative.low !== null && relative.high !== null;
   return [
     said(measure), shown(control.value), shown(treatment.value), lift(relative.value),

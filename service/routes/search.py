@@ -109,7 +109,18 @@ async def search_(
     ] = None,
     user_country: Annotated[
         str | None,
-        Parameter(max_length=35, description="Of the user, such as US: for ads of campaigns."),
+        Parameter(
+            max_length=35,
+            description="Of the user, such as US: for ads, and for reports of experiments.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        Parameter(
+            pattern="^[a-z]{2,12}$",
+            description="The class of the user's device, a word such as phone, tablet or desktop: "
+            "for reports of experiments.",
+        ),
     ] = None,
     deadline_ms: Deadline = None,
 ) -> Response:
@@ -125,6 +136,7 @@ async def search_(
     wanted = Search(
         *(q, seconds, k, page, system, chosen, explain, query_language, sort, names, user),
         user_country=user_country,
+        device=device,
     )
     request_id = request.scope.get("omnisearch.id", "")
     return _json(await search_answer(serving, wanted, request_id))

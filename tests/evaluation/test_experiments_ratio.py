@@ -9,7 +9,11 @@ import pytest
 from scipy import stats
 
 from omnisearch.evaluation.experiments.cuped import adjusted_difference
-from omnisearch.evaluation.experiments.percentiles import percentile, percentile_difference
+from omnisearch.evaluation.experiments.percentiles import (
+    ArrayTimes,
+    percentile,
+    percentile_difference,
+)
 from omnisearch.evaluation.experiments.ratio import Estimate, Ratio, difference, lift
 from omnisearch.evaluation.significance import bootstrap_interval
 
@@ -116,7 +120,7 @@ def latencies(random: np.random.Generator, users: int = 400) -> tuple[np.ndarray
 def test_a_percentiles_interval_is_that_of_users_drawn_again(share: float) -> None:
     random = np.random.default_rng(6)
     values, users = latencies(random)
-    found = percentile(values, users, share)
+    found = percentile(ArrayTimes(values, users), share)
     assert found.value == np.quantile(values, share)
     by_user = [values[users == user] for user in range(400)]
     again = [
@@ -131,16 +135,17 @@ def test_a_percentiles_interval_is_that_of_users_drawn_again(share: float) -> No
 def test_slower_searches_are_found() -> None:
     random = np.random.default_rng(7)
     (values, users), treatment = latencies(random), latencies(random)
-    effect = percentile_difference((values, users), (1.5 * treatment[0], treatment[1]), 0.5)
+    slower = ArrayTimes(1.5 * treatment[0], treatment[1])
+    effect = percentile_difference(ArrayTimes(values, users), slower, 0.5)
     assert effect.p_value < 0.001 and effect.relative.low < 0.5 < effect.relative.high
     assert effect.users == (400, 400)
 
 
 def test_percentiles_of_few_searches_have_open_ends() -> None:
-    found = percentile(np.arange(1.0, 11), np.arange(10), 0.99)
+    found = percentile(ArrayTimes(np.arange(1.0, 11), np.arange(10)), 0.99)
     assert found.high == math.inf and math.isnan(found.error)
-    assert math.isnan(percentile(np.array([]), np.array([]), 0.5).value)
-    assert math.isnan(percentile(np.ones(3), np.zeros(3), 0.5).low)  # of one user
+    assert math.isnan(percentile(ArrayTimes(np.array([]), np.array([])), 0.5).value)
+    assert math.isnan(percentile(ArrayTimes(np.ones(3), np.zeros(3)), 0.5).low)  # of one user
 
 
 def before_and_during(

@@ -18,9 +18,9 @@ from omnisearch.data.catalogue.searches import Logged, add_searches, open_search
 from omnisearch.data.workspace import Workspace
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.definition import Experiment, Variant
-from omnisearch.evaluation.experiments.measures import DAY_MS
 from omnisearch.evaluation.experiments.ratio import Moments, Ratio, difference
 from omnisearch.evaluation.experiments.report import Report, report
+from omnisearch.evaluation.experiments.searches import DAY_MS
 
 TWO = Experiment("deeper", (Variant("control"), Variant("deeper")))
 VARIANTS = ("control", "deeper")
@@ -135,6 +135,33 @@ def test_segments_of_few_users_or_of_one_kind_alone_are_left_out(shop: Workspace
         log.execute("DELETE FROM searches WHERE experiment = ''")
     found = {(each.kind, each.value) for each in reported(shop).segments}
     assert found == {("language", "en")}  # 'de' has too few, and nobody came before
+
+
+def test_segments_by_country_and_device_where_the_caller_names_them(shop: Workspace) -> None:
+    logged(shop, 1200)
+    places = "CASE WHEN language = 'de' THEN 'DE' WHEN user < x'000000c8' THEN 'FR' ELSE 'US' END"
+    device = "CASE WHEN substr(hex(user), 8) < '8' THEN 'phone' ELSE '' END"
+    with closing(open_searches(shop.searches)) as log:
+        log.execute(f"UPDATE searches SET country = {places}, device = {device}")
+        log.execute("UPDATE searches SET device = 'desktop' WHERE substr(hex(user), 8) > 'B'")
+        log.execute(
+            "UPDATE searches SET device = 'tablet' WHERE user < ?", [(9).to_bytes(4, "big")]
+        )
+    found = reported(shop)
+    segments = {(each.kind, each.value): each for each in found.segments}
+    assert {value for kind, value in segments if kind == "country"} == {"DE", "US"}
+    german, others = segments["country", "DE"], segments["country", "US"]
+    assert german.effect == segments["language", "de"].effect
+    assert german.effect.relative.low > 0.5 and others.effect.relative.low < 0
+    assert {value for kind, value in segments if kind == "device"} == {"phone", "desktop"}
+    assert sum(segments["device", "phone"].effect.users) == 600 - 8  # and half of the users unsaid
+    assert found.left_out == {"country": 1, "device": 1}
+    line = ["experiment", "report", "deeper", "--workspace", str(shop.root)]
+    said = " ".join(CliRunner().invoke(app, line).output.split())
+    assert "country: DE" in said and "device: phone" in said and "country: FR" not in said
+    assert "fewer than 100 users in a variant are not shown: 1 by country, 1 by device." in said
+    told = json.loads(CliRunner().invoke(app, [*line, "--json"]).stdout)["data"]
+    assert told["left_out"] == found.left_out
 
 
 def test_a_robot_is_left_out_and_said(shop: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,16 @@ from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, Variant, read_experiment
 from omnisearch.evaluation.experiments.measures import (
-    DAY_MS,
     NO_PRICES,
-    SAME_SEARCH_MS,
+    Measured,
     Prices,
     credits_of,
     measured,
     prices_of,
 )
 from omnisearch.evaluation.experiments.report import report
+from omnisearch.evaluation.experiments.scratch import Events, Scratch
+from omnisearch.evaluation.experiments.searches import DAY_MS, SAME_SEARCH_MS
 
 TWO = Experiment("deeper", (Variant("control"), Variant("deeper")))
 FILE = b"""
@@ -101,8 +103,20 @@ def row(request_id: str, user: int, variant: str, query: str, at: int, total: in
     return Logged(request_id, at, bytes([user]), name, variant, query, "en", 1, total, 2.0, 1)
 
 
+def scratch_of(events: Events) -> Scratch:
+    scratch = Scratch()
+    scratch.add_events((name, *event) for name, each in events.items() for event in each)
+    return scratch
+
+
+def measured_of(rows: list[Logged], events: Events, prices: Prices = NO_PRICES) -> Measured:
+    by_user = (list(each) for _, each in groupby(rows, lambda row: row.user))
+    return measured(TWO, by_user, scratch_of(events), 0, prices)
+
+
 def test_searches_are_told_apart_and_events_belong_to_them() -> None:
     rows = [
+        row("e1", 1, "", "vase", -500),
         row("a1", 1, "control", "lamp", 0),
         row("a2", 1, "control", "lamp", 1_000),  # page 2
         row("a3", 1, "control", "rug", 60_000, total=0),
@@ -112,21 +126,21 @@ def test_searches_are_told_apart_and_events_belong_to_them() -> None:
         row("c1", 3, "control", "lamp", 5),
         row("c2", 3, "deeper", "lamp", 9),  # had both
     ]
-    earlier = [row("e1", 1, "", "vase", -500), row("e2", 9, "", "vase", -400)]
     done = {"a2": "save", "b1": "click", "e1": "checkout", "gone": "save"}
     events = {name: {(action, "pin", "p1")} for name, action in done.items()}
-    found = measured(TWO, rows, earlier, events, 0)
+    found = measured_of(rows, events)
     assert found.variant.tolist() == [0, 1]
-    assert found.user.tolist() == [0, 0, 0, 0, 1]
-    assert found.day.tolist() == [0, 0, 0, 0, 1]
-    assert found.values["fulfilment"].tolist() == [1, 0, 0, 0, 0]
-    assert found.values["click"].tolist() == [0, 0, 0, 0, 1]
-    assert found.values["no results"].tolist() == [0, 1, 0, 0, 0]
-    assert found.values["reformulated"].tolist() == [0, 1, 0, 0, 0]
+    assert found.searches.tolist() == [4, 1]
+    assert found.days.tolist() == [[0, 0, 1, 4], [1, 1, 0, 1]]
+    sums = {name: each.tolist() for name, each in found.values.items()}
+    assert sums == {
+        **{"fulfilment": [1, 0], "gctr": [0, 0], "click": [0, 1], "save": [1, 0]},
+        **{"no results": [1, 0], "reformulated": [1, 0]},
+    }
     assert found.before.tolist() == [[1, 1], [0, 0]]
-    assert found.mixed == 1
-    sums, searches = found.sums("fulfilment", until=0)
-    assert (sums.tolist(), searches.tolist()) == ([1, 0], [4, 0])
+    assert (found.mixed, found.last_day) == (1, 1)
+    done_until, searches = found.fulfilled(until=0)
+    assert (done_until.tolist(), searches.tolist()) == ([1, 0], [4, 0])
 
 
 def test_revenue_is_what_was_bought_at_known_prices() -> None:
@@ -138,9 +152,9 @@ def test_revenue_is_what_was_bought_at_known_prices() -> None:
         "a2": {bought, ("checkout", "product", "unpriced")},  # the same search, once more
         "b1": {bought, ("checkout", "product", "p2")},
     }
-    found = measured(TWO, rows, [], events, 0, Prices("EUR", {"p1": 5.0, "p2": 7.5}))
+    found = measured_of(rows, events, Prices("EUR", {"p1": 5.0, "p2": 7.5}))
     assert found.values["revenue, EUR"].tolist() == [5.0, 12.5]
-    assert "revenue, EUR" not in measured(TWO, rows, [], events, 0).values
+    assert "revenue, EUR" not in measured_of(rows, events).values
 
 
 def test_prices_are_of_one_currency(shop: Workspace) -> None:
@@ -150,9 +164,9 @@ def test_prices_are_of_one_currency(shop: Workspace) -> None:
     db.conn.commit()
     db.conn.close()
     events = {"a": {("checkout", "product", f"p{number}") for number in range(6)}}
-    found = prices_of(shop, events)
+    found = prices_of(shop, scratch_of(events))
     assert (found.currency, dict(found.of)) == ("EUR", {"p1": 5.0, "p3": 7.0})
-    assert prices_of(shop, {"a": {("save", "product", "p1")}}) == NO_PRICES
+    assert prices_of(shop, scratch_of({"a": {("save", "product", "p1")}})) == NO_PRICES
 
 
 def test_credit_goes_to_who_brought_the_result() -> None:
@@ -162,8 +176,8 @@ def test_credit_goes_to_who_brought_the_result() -> None:
         "a": {("save", "pin", "p1"), ("click", "pin", "p2"), ("long_click", "pin", "p1")},
         "b": {("save", "pin", "p2"), ("save", "pin", "p3"), ("save", "pin", "elsewhere")},
     }
-    a, b, users = credits_of(rows, events, ("save", "long_click"))
-    assert a.tolist() == [1, 0.5, 0, 0] and b.tolist() == [0, 1.5, 0, 0] and len(set(users)) == 1
+    a, b = credits_of(rows, events, ("save", "long_click"))
+    assert a.tolist() == [1, 0.5, 0, 0] and b.tolist() == [0, 1.5, 0, 0]
 
 
 @pytest.fixture

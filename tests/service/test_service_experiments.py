@@ -20,8 +20,9 @@ from omnisearch.engine.response import Response
 from omnisearch.evaluation.experiments import store
 from omnisearch.evaluation.experiments.assignment import user_hash, variant_of
 from omnisearch.evaluation.experiments.definition import Experiment, experiment_of
-from omnisearch.evaluation.experiments.measures import FULFILLED, events_of, measure
+from omnisearch.evaluation.experiments.measures import FULFILLED, measure
 from omnisearch.evaluation.experiments.report import report
+from omnisearch.evaluation.experiments.scratch import opened
 from omnisearch.pipeline import import_files
 from omnisearch.service import searching
 
@@ -91,6 +92,21 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
     assert b"user-1" not in served.searches.read_bytes()
 
 
+def test_the_log_keeps_a_country_and_a_device_that_the_caller_names(served: Workspace) -> None:
+    started(served)
+    with Server(served.root) as server:
+        told = ("&user_country=de&device=phone", "&user_country=49.87,8.65", "")
+        names = [asked(server, "anna", more=more)["request_id"] for more in told]
+        for device in ("iPhone+14", "Phone", "x", "a" * 13, ""):
+            status, _, body = server.get(f"/v1/search?q=lamp&user=anna&device={device}")
+            assert status == 422 and b"device" in body
+        rows = {row.request_id: row for row in logged(served, len(told))}
+    kept = [(rows[name].country, rows[name].device) for name in names]
+    assert kept == [("DE", "phone"), ("", ""), ("", "")]
+    assert len(rows) == len(told)
+    assert b"49.87" not in served.searches.read_bytes()
+
+
 def test_it_starts_and_stops_in_all_workers_within_a_second(served: Workspace) -> None:
     with Server(served.root, "--workers", 2) as server:
         live = ids(server.json(f"/v1/search?q={quote(QUERY)}"))
@@ -155,7 +171,8 @@ def test_what_users_did_comes_back_to_their_variants(served: Workspace) -> None:
         status, _, body = server.post("/v1/feedback", {"events": [*events, lost]})
         assert (status, json.loads(body)["accepted"]) == (200, len(events) + 1)
         logged(served, 2 + len(USERS))
-    found = measure(served, store.load(served, "words"), events_of(served))
+    with opened(served) as scratch:
+        found = measure(served, store.load(served, "words"), scratch)
     saves, searches = found.sums(FULFILLED)
     assert saves.sum() == len(events) == 10
     assert report(served, store.load(served, "words")).unknown == 1 and found.mixed == 0

@@ -36,9 +36,11 @@ def logged(workspace: Workspace, name: str, users: int) -> None:
         user = user_hash(f"user {number}", key)
         variant = variant_of(kept.experiment, 100, user)
         assert variant is not None
+        told = ("", "FR" if number < 20 else ("DE", "US")[number % 2], "phone")
         for day in range(5):
             search, at = f"{number}-{day}", 1000 * kept.began + day * DAY_MS
-            rows.append(Logged(search, at, user, name, variant.name, "lamp", "en", 1, 5, 2.0, 1))
+            part = (user, name, variant.name, "lamp", "en", 1, 5, 2.0, 1, *told)
+            rows.append(Logged(search, at, *part))
             if rng.random() < (0.5 if variant.name == "deeper" else 0.3):
                 for action in ("save", "long_click", "click"):
                     event = {"request_id": search, "action": action}
@@ -86,11 +88,13 @@ def test_the_report_of_what_runs_is_shown(seen: Callable[..., Tab]) -> None:
     text = page.inner_text("#report")
     assert "deeper beside control" in text and "this is no chance" in text
     assert '<img src=x onerror="document.title=1">' in text and "\u202e" not in text
+    assert "country: DE" in text and "country: US" in text and "device" not in text
+    assert "fewer than 100 users in a variant are not shown: 1 by country." in text
     plots = page.locator(".forest svg")
-    assert plots.count() == 2
+    assert plots.count() == 3
     told = plots.first.get_attribute("aria-label")
     assert told.startswith("deeper beside control: fulfilment +")
-    assert "on day 5" in plots.last.get_attribute("aria-label")
+    assert "on day 5" in plots.nth(1).get_attribute("aria-label")
     first = page.locator(".forest").first
     assert first.locator(".range").count() == first.locator("circle").count() > 2
     assert first.locator(".range.sure").count() >= 1
