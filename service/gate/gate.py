@@ -46,6 +46,7 @@ _PATHS = {
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
 _URGENT = frozenset(("search", "suggest", "probes"))  # these do not wait for their turn
+_PAGES_GAP = 0.002  # seconds: 500 pages a second are enough, and leave the event loop to searches
 _COSTS = {"suggest": 0.1}  # of a client's requests per second; the others count 1
 _MOST_PARAMETERS = 64  # of a query: thousands would take long to read
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
@@ -64,7 +65,7 @@ class Gate:
     ) -> None:
         self.app, self.serving, self.lane, self.config = app, serving, lane, config
         self._turns = Turns()
-        self._turns_of_pages = Turns(lambda: serving.pool.under_way)
+        self._turns_of_pages = Turns(lambda: serving.pool.under_way, _PAGES_GAP)
         self._pages: dict[str, Page] = app.state.pages
         self._keys = keys
         self._hosts = Hosts(config.allowed_hosts)

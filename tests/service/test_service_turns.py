@@ -7,12 +7,12 @@ import asyncio
 from omnisearch.service.gate.turns import Turns
 
 
-def started(under_way: list[int], pages: int) -> list[float]:
+def started(under_way: list[int], pages: int, gap: float = 0.0) -> list[float]:
     """When each of some pages starts, in seconds, while searches are under way."""
 
     async def run() -> list[float]:
         loop, times = asyncio.get_running_loop(), []
-        turns, begun = Turns(lambda: under_way[0]), loop.time()
+        turns, begun = Turns(lambda: under_way[0], gap), loop.time()
 
         async def page() -> None:
             await turns.wait()
@@ -33,3 +33,22 @@ def test_pages_wait_for_searches_a_little_each() -> None:
     assert before[0] >= 0.004, "the first page did not give way"
     assert sum(time < 0.011 for time in before) <= 3, "pages came one after another"
     assert len(before) == len(quiet) == 50 and quiet[-1] < 0.1
+
+
+def test_pages_leave_the_event_loop_between_them() -> None:
+    times = started([0], 20, gap=0.005)
+    assert times[0] < 0.005, "a page alone waited"
+    assert times[-1] >= 19 * 0.005 * 0.9
+
+
+def test_one_page_after_another_keeps_the_gap_too() -> None:
+    """As on one connection, where each is asked for when the last is answered."""
+
+    async def run() -> float:
+        loop, turns = asyncio.get_running_loop(), Turns(gap=0.005)
+        begun = loop.time()
+        for _ in range(20):
+            await turns.wait()
+        return loop.time() - begun
+
+    assert asyncio.run(run()) >= 19 * 0.005 * 0.9
