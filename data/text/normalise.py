@@ -65,6 +65,7 @@ _WEIGHTS = {  # mark → how many marks it decomposes into, one or two
 # A letter decomposes into itself and at most three marks. Beyond 0xffff all characters up to the
 # last mark are looked at, because a set with many ranges there is slow.
 _LOW_MARKS = "".join(mark for mark in _WEIGHTS if ord(mark) < 0x10000)
+_NO_LOW_MARK = re.compile(f"[^{_LOW_MARKS}]")
 _MANY_MARKS = re.compile(rf"[{_LOW_MARKS}\U00010000-\U0001efff]{{{(_MOST_MARKS - 3) // 2 + 1},}}")
 
 # NFKC would glue some signs to what stands beside them: 10½ would be 101⁄2, and LEGO™ legotm. Signs
@@ -116,12 +117,16 @@ def encodable(text: str) -> str:
 def _first_marks(run: re.Match[str]) -> str:
     """The run of marks, without those that are too many for the letter before them."""
     marks = _marks_of(run.string[max(run.start() - 1, 0) : run.start()])
-    kept = []
-    for character in run[0]:
-        weight = _WEIGHTS.get(character)
-        marks = _marks_of(character) if weight is None else marks + weight
+    text, at, kept = run[0], 0, []
+    while at < len(text):
+        weight = _WEIGHTS.get(text[at])
+        marks = _marks_of(text[at]) if weight is None else marks + weight
         if marks <= _MOST_MARKS:
-            kept.append(character)
+            kept.append(text[at])
+            at += 1
+        else:  # to the next letter: there may be thousands of marks
+            letter = _NO_LOW_MARK.search(text, at + 1)
+            at = letter.start() if letter else len(text)
     return "".join(kept)
 
 
