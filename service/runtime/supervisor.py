@@ -125,9 +125,11 @@ class Supervisor:
         self._counters.put_of(slot, "restarts", facts["restarts"] + 1)
 
     def _look_after_updating(self) -> None:
-        for child in (self._updater, self._embedder):
+        children = (self._updater, self._embedder)
+        if any(child.process is None for child in children):
+            self._keys.look()
+        for child in children:
             if child.process is None:
-                self._keys.look()
                 if self._keys.writable:
                     child.begin(self._polled, self._settings(), self._shared)
             elif child.ended() is not None:
