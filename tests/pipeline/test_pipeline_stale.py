@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.encoders.text_encoder import TextTower
 from omnisearch.enrichment.text import embed_texts
 from omnisearch.pipeline.live import LiveIndex
+from omnisearch.pipeline.live_texts import LiveTexts
 from omnisearch.pipeline.stale import stale
 from omnisearch.pipeline.status import workspace_status
 
@@ -151,19 +156,42 @@ def test_imported_vectors_are_never_stale(shop: Workspace, tmp_path: Path) -> No
 
 def test_a_service_follows_to_another_encoder(shop: Workspace, tmp_path: Path) -> None:
     """What it embeds after `enrich text` is by the new encoder, and that command's rows stay."""
-    db, live = open_catalogue(shop.catalogue), LiveIndex(shop)
+    db, live = open_catalogue(shop.catalogue), LiveTexts(shop)
     put(shop, tmp_path, p00="velvet vase")
-    live.embed_texts()
+    live.embed()
     embed_texts(shop, db, str(tmp_path / "shop" / "bert"), pooling="cls")
     made_by, before = open_vectors(shop, db, "text", "pin").made_by, texts(shop)
     put(shop, tmp_path, p01="brass vase")
-    live.embed_texts()
+    live.embed()
     after = texts(shop)
     assert open_vectors(shop, db, "text", "pin").made_by == made_by
     np.testing.assert_array_equal(after["p00"], before["p00"])
     assert (after["p01"] != before["p01"]).any()
-    live.db.conn.close()
     db.conn.close()
+
+
+def test_what_a_service_embeds_is_published_by_another_process(
+    shop: Workspace, tmp_path: Path
+) -> None:
+    """That one keeps vectors open, and sees that they are others now."""
+    published = LiveIndex(shop)
+    put(shop, tmp_path, p00="velvet vase")
+    published.publish()
+    assert ranks(shop, "velvet vase")[0] == "p24"
+    settings = {"workspace": str(shop.root), "parent": os.getpid(), "log": 2}
+    command = [sys.executable, "-m", "omnisearch.service.runtime.embedder"]
+    process = subprocess.Popen([*command, orjson.dumps(settings).decode()])
+    try:
+        until = time.monotonic() + 120
+        while not published.behind():
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    published.publish()
+    assert set(ranks(shop, "velvet vase")[:2]) == {"p00", "p24"}
+    published.db.conn.close()
 
 
 def test_an_export_and_rankers_of_another_checkpoint_are_named(shop: Workspace) -> None:
