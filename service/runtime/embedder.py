@@ -19,6 +19,7 @@ import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.service.runtime.priority import give_way
 from omnisearch.service.runtime.worker import follow
 from omnisearch.service.serving.log import JsonLog, take_over
 
@@ -30,7 +31,7 @@ def main(settings: dict[str, Any]) -> int:
     log = JsonLog(settings["log"])
     take_over(log)
     threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
-    give_way()
+    give_way(19, "SCHED_IDLE")  # an item is found by its words meanwhile
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for searches
     try:
         from omnisearch.pipeline.live_texts import LiveTexts
@@ -40,13 +41,6 @@ def main(settings: dict[str, Any]) -> int:
         log.line("embedder_failed", error=repr(error), traceback=traceback.format_exc())
     log.drain()
     return 1
-
-
-def give_way() -> None:
-    """Use only what processors nothing else wants: an item is found by its words meanwhile."""
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def run(texts: Any, log: JsonLog) -> None:

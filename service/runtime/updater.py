@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady, OmniError
 from omnisearch.service.config import ServiceConfig
+from omnisearch.service.runtime.priority import give_way
 from omnisearch.service.runtime.worker import follow
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog, take_over
@@ -43,9 +44,7 @@ def main(settings: dict[str, Any]) -> int:
     counters = Counters(settings["counters"], config.workers)
     threading.Thread(target=follow, args=(settings["parent"],), daemon=True).start()
     counters.put("updater_pid", os.getpid())
-    os.nice(_NICE)
-    if hasattr(os, "SCHED_BATCH"):  # it does not interrupt a search
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    give_way(_NICE, "SCHED_BATCH")
     try:
         from omnisearch.pipeline.live import LiveIndex
 
