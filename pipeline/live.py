@@ -14,7 +14,6 @@ from typing import Any
 
 from omnisearch.data.catalogue.changes import latest_change
 from omnisearch.data.catalogue.schema import open_catalogue
-from omnisearch.data.catalogue.vectors import keep_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
 from omnisearch.data.workspace.errors import OmniError
@@ -56,7 +55,6 @@ class LiveIndex:
 
     def __init__(self, workspace: Workspace) -> None:
         """Raises NotReady, Corrupt or Unavailable if the catalogue cannot be opened."""
-        keep_vectors()
         self.workspace = workspace
         self.options = load_section("index", BuildOptions(), workspace.settings)
         self.db = open_catalogue(workspace.catalogue)

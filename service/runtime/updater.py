@@ -46,8 +46,10 @@ def main(settings: dict[str, Any]) -> int:
     counters.put("updater_pid", os.getpid())
     give_way(_NICE, "SCHED_BATCH")
     try:
+        from omnisearch.data.catalogue.vectors import keep_vectors
         from omnisearch.pipeline.live import LiveIndex
 
+        keep_vectors()
         # A few items at a time: more threads would take cores from searches.
         threadpool_limits(1, user_api="blas")
         Publishing(LiveIndex(Workspace(Path(settings["workspace"]))), counters, log).run()

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from omnisearch import SearchEngine, Workspace, pipeline
 from omnisearch.cli.main import app
+from omnisearch.data.catalogue import vectors
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.catalogue.vectors_write import write_vectors
@@ -171,9 +172,10 @@ def test_a_service_follows_to_another_encoder(shop: Workspace, tmp_path: Path) -
 
 
 def test_what_a_service_embeds_is_published_by_another_process(
-    shop: Workspace, tmp_path: Path
+    shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That one keeps vectors open, and sees that they are others now."""
+    monkeypatch.setattr(vectors, "_kept", {})  # as of `keep_vectors`, in this test alone
     published = LiveIndex(shop)
     put(shop, tmp_path, p00="velvet vase")
     published.publish()
