@@ -69,8 +69,7 @@ def encode_dataset(
     with using(source):
         manifest = read_manifest(source)
     _check_features(encoder, source, manifest)
-    if target.folder is not None:
-        remove_leftovers_in(*target.folder.glob("entity=*"))
+    _remove_leftovers(target)
     with using(target):
         known = _known(target)
     hashes = {name: entry["sha256"] for name, entry in manifest.files.items()}
@@ -93,6 +92,7 @@ def encode_dataset(
         done.rows[task.entity] += found.rows
         if progress is not None:
             progress(done.files, len(tasks))
+    _remove_leftovers(target)  # of workers that were killed meanwhile
     with using(target):
         for name in target.names():
             if _OURS.fullmatch(name) and name not in entries:  # of a bucket that is no more
@@ -100,6 +100,11 @@ def encode_dataset(
         facts = {"holds": _HOLDS, "checkpoint": encoder.checkpoint, "dim": encoder.dim}
         target.write(MANIFEST, manifest_of(_VECTORS, facts | {"rows": done.rows}, entries))
     return done
+
+
+def _remove_leftovers(target: Place) -> None:
+    if target.folder is not None:
+        remove_leftovers_in(*target.folder.glob("entity=*"))
 
 
 def _folders(manifest: Manifest) -> list[str]:

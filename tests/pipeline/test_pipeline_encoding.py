@@ -153,6 +153,25 @@ def test_what_was_damaged_since_is_encoded_again(
     assert encode(trained, dataset, out).encoded == 3 and files(out) == encoded
 
 
+def test_nothing_is_left_of_a_worker_that_was_killed_while_it_wrote(
+    trained: Workspace,
+    dataset: Path,
+    encoded: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+
+    def killed(tasks: list[Task]) -> Iterator[tuple[Task, Done]]:
+        for task, done in here(tasks):
+            (out / task.folder / ".encoded.parquet.0123abcd.tmp").write_bytes(b"half of a file")
+            yield task, done
+
+    monkeypatch.setitem(encoding.RUNNERS, "local", killed)
+    encode(trained, dataset, out)
+    assert files(out) == encoded
+
+
 def test_what_cannot_be_encoded_is_refused(
     trained: Workspace, dataset: Path, tmp_path: Path, in_process: None
 ) -> None:
