@@ -46,7 +46,9 @@ _PATHS = {
 }
 _OPEN = frozenset(("pages", "probes"))  # no key required
 _URGENT = frozenset(("search", "suggest", "probes"))  # these do not wait for their turn
-_PAGES_GAP = 0.002  # seconds: 500 pages a second are enough, and leave the event loop to searches
+# Seconds between two pages, or two parts of large bodies: 500 of them a second are enough, and
+# leave the event loop to searches.
+_GAP = 0.002
 _COSTS = {"suggest": 0.1}  # of a client's requests per second; the others count 1
 _MOST_PARAMETERS = 64  # of a query: thousands would take long to read
 _FORBIDDEN_ID = re.compile(rb"[^A-Za-z0-9._-]")
@@ -65,13 +67,13 @@ class Gate:
     ) -> None:
         self.app, self.serving, self.lane, self.config = app, serving, lane, config
         self._turns = Turns()
-        self._turns_of_pages = Turns(lambda: serving.pool.under_way, _PAGES_GAP)
+        self._turns_of_pages = Turns(lambda: serving.pool.under_way, _GAP)
         self._pages: dict[str, Page] = app.state.pages
         self._keys = keys
         self._hosts = Hosts(config.allowed_hosts)
         self._wrong_keys = Rates(WRONG_KEYS_RATE, WRONG_KEYS_BURST)
         self._rates = Rates(config.client_rate, config.burst) if config.client_rate else None
-        self._bodies = Bodies(config.body_seconds)
+        self._bodies = Bodies(config.body_seconds, Turns(lambda: serving.pool.under_way, _GAP))
         self._common = common_headers(config)
         self._origins = frozenset(origin.encode() for origin in config.cors.split())
         self._run, self._numbers = os.urandom(4).hex(), count(1)

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omnisearch.service.errors import Refusal, busy
+from omnisearch.service.gate.turns import Turns
+from omnisearch.service.serving.lane import SMALL
 
 # Requests without a known key that one address may make: per second, and at once. They are counted
 # apart, so that nobody who has a key is refused for the guesses of others at the same address.
@@ -74,10 +76,14 @@ class Rates:
 
 
 class Bodies:
-    """Reads whole bodies, within limits of size, time and memory."""
+    """Reads whole bodies, within limits of size, time and memory.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    The parts of large ones are read in turns, between which searches come, and put together in a
+    thread: to copy 8 MB takes longer than a search may wait.
+    """
+
+    def __init__(self, seconds: float, turns: Turns) -> None:
+        self._seconds, self._turns = seconds, turns
         self._held = 0
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Any, most: int) -> bytes | None:
@@ -89,36 +95,39 @@ class Bodies:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise _too_large(most)
-        content = bytearray()
+        parts: list[bytes] = []
         now = asyncio.get_running_loop().time
         until = now() + self._seconds
         try:
             for wait in (0.0, _HEARD):
                 try:
                     async with asyncio.timeout_at(until + wait):
-                        return await self._whole(content, receive, most)
+                        return await self._whole(parts, receive, most)
                 except TimeoutError:
                     until = now()
             raise Refusal(408, "The body of the request did not arrive in time.", close=True)
         finally:
-            self._held -= len(content)
+            self._held -= sum(map(len, parts))
 
-    async def _whole(self, content: bytearray, receive: Any, most: int) -> bytes | None:
-        """Read into `content` until it is whole; returns it."""
-        more = True
+    async def _whole(self, parts: list[bytes], receive: Any, most: int) -> bytes | None:
+        """Read the rest of a body, of which `parts` have come; returns all of it."""
+        more, size = True, sum(map(len, parts))
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             part = message.get("body", b"")
-            content += part
+            parts.append(part)
+            size += len(part)
             self._held += len(part)
             more = message.get("more_body", False)
-            if len(content) > most:
+            if size > most:
                 raise _too_large(most)
             if self._held > _ALL_BODIES:
                 raise busy("Too many large requests at a time.")
-        return bytes(content)
+            if size > SMALL:
+                await self._turns.wait()
+        return b"".join(parts) if size <= SMALL else await asyncio.to_thread(b"".join, parts)
 
 
 def _too_large(most: int) -> Refusal:

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["embed"], dependencies=[Depends(known_par
 
 BINARY = "application/octet-stream"
 _BATCH_SECONDS = 30.0
-_SLICE = 8  # queries that are looked up at a time
+_SLICE, _SLICE_BESIDE_SEARCHES = 8, 4  # queries that are looked up, and encoded, at a time
 _ROWS = {"application/json": 32, BINARY: 1024}  # that are written at a time
 _QUERY = TypeAdapter(Query)
 
@@ -144,7 +144,8 @@ async def _vectors_in_slices(
     vectors = np.empty((len(queries), tower.dim), np.float32)
     start = 0
     while start < len(queries):
-        part = queries[start : start + _SLICE]
+        size = _SLICE_BESIDE_SEARCHES if lane.beside_searches else _SLICE
+        part = queries[start : start + size]
         found, missing, keys = await lane.run(serving.embedder.remembered, part, tower)
         if len(missing) < len(part):
             vectors[start : start + len(part)] = found

@@ -22,6 +22,7 @@ SMALL = 32 * 1024  # bytes of a body that are read at once: that takes a few mil
 _BYTES = 400  # that cost as much as one query
 _PATIENCE = 0.02  # seconds that one slice waits for searches
 _NAP = 0.0005
+_LATELY = 1.0  # seconds
 
 
 class Lane:
@@ -80,6 +81,11 @@ class Lane:
         time.sleep(0)
         while self._pool and self._pool.under_way and time.monotonic() < until:
             time.sleep(_NAP)
+
+    @property
+    def beside_searches(self) -> bool:
+        """Whether a search began lately: the next slice should be small."""
+        return self._pool is not None and time.monotonic() - self._pool.last < _LATELY
 
     def close(self) -> None:
         """Stop without waiting for what is under way."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -16,7 +18,7 @@ class Pool:
     """Runs functions in threads; refuses with 503 where the queue is full.
 
     Attributes:
-        under_way: how many calls run or wait.
+        under_way: how many calls run or wait. last: the monotonic time of the last one's start.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
@@ -25,7 +27,7 @@ class Pool:
         # One more thread, to answer for a search that hangs. More of them would only contend for
         # the interpreter.
         self._spare = ThreadPoolExecutor(1, "spare")
-        self.under_way = 0
+        self.under_way, self.last = 0, -math.inf
 
     def run(self, call: Callable[..., T], *args: Any, urgent: bool = False) -> asyncio.Future[T]:
         """The future of a call; an `urgent` one is never refused and has a thread of its own.
@@ -35,7 +37,7 @@ class Pool:
         """
         if self.under_way >= self._most and not urgent:
             raise busy("Too many requests wait for the engine.")
-        self.under_way += 1
+        self.under_way, self.last = self.under_way + 1, time.monotonic()
         threads = self._spare if urgent else self._threads
         future = asyncio.get_running_loop().run_in_executor(threads, call, *args)
         future.add_done_callback(self._done)

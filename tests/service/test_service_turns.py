@@ -1,9 +1,10 @@
-"""The queue of pages gives way to searches, but not for ever."""
+"""The queues of pages and of large bodies give way to searches, but not for ever."""
 
 from __future__ import annotations
 
 import asyncio
 
+from omnisearch.service.gate.guard import Bodies
 from omnisearch.service.gate.turns import Turns
 
 
@@ -52,3 +53,31 @@ def test_one_page_after_another_keeps_the_gap_too() -> None:
         return loop.time() - begun
 
     assert asyncio.run(run()) >= 19 * 0.005 * 0.9
+
+
+def test_the_parts_of_large_bodies_leave_the_event_loop_to_searches() -> None:
+    large, other = [bytes([at]) * 40_000 for at in range(10)], [b"x" * 40_000] * 10
+    small = [b"a small one, ", b"in parts"]
+
+    ended: list[float] = []
+    reading = Bodies(10.0, Turns(gap=0.005))
+
+    async def read(parts: list[bytes]) -> bytes | None:
+        left = list(parts)
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+        found = await reading.read({}, receive, 1 << 20)
+        ended.append(asyncio.get_running_loop().time())
+        return found
+
+    async def run() -> tuple[list[bytes | None], float]:
+        begun = asyncio.get_running_loop().time()
+        return await asyncio.gather(read(large), read(other), read(small)), begun
+
+    found, begun = asyncio.run(run())
+    assert found == [b"".join(large), b"".join(other), b"".join(small)]
+    first, *_, last = (time - begun for time in ended)
+    assert first < 0.005, "a small body waited for large ones"
+    assert last >= 19 * 0.005 * 0.9, "nothing came between the parts"
