@@ -134,14 +134,14 @@ def _spelling_of(
     indexes: tuple[TokenIndex, ...],
 ) -> Spelling:
     none = np.zeros(0, np.int64)
-    places, keys = [], [none]
+    places, keys = [], [none.astype(np.uint32)]
     for each in segments:
         gone = {entity: dead[each.number, entity] for entity in each.spelled}
         places.append(
             np.concatenate([none, *(each.spelled[e].of(rows)[0] for e, rows in gone.items())])
         )
-        keys += [each.texts[entity].of(rows)[0] for entity, rows in gone.items()]
-    forgotten = np.unique(np.concatenate(keys)).astype(np.uint32)
+        keys += [each.texts[entity].gone(rows)[0] for entity, rows in gone.items()]
+    forgotten = np.unique(np.concatenate(keys))
     for text in texts.values():
         forgotten = forgotten[text.frequency(forgotten) == 0]
     if len(segments) == 1 and not len(places[0]):

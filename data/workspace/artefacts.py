@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,6 +26,10 @@ from omnisearch.data.workspace.files import remove_folder, sha256_file, write_at
 
 _SEAL = "manifest_sha256"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_SMALL = 2**22  # bytes that one thread hashes in some milliseconds
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ class Kind:
 def write_manifest(folder: Path, kind: Kind, facts: dict[str, Any] | None = None) -> None:
     """Write the manifest of a folder: `facts`, and the size and sha256 of every file in it."""
     paths = [folder / name for name in _names(folder, kind)]
-    with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(sha256_file, paths))
+    digests = _mapped(sha256_file, paths, sum(path.stat().st_size for path in paths))
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, digests, strict=True)
@@ -148,10 +151,12 @@ def problems_of(
     Of files that nobody will read, the size is compared and not the content.
     """
 
+    root = os.path.realpath(folder)
+
     def check(name: str) -> str | None:
         path, says = folder / name, manifest["files"][name]
         try:
-            if not _is_inside(folder, name):
+            if not _is_inside(root, name):
                 return f"{name} is outside the folder."
             if not path.is_file():
                 return f"{name} is missing."
@@ -169,10 +174,18 @@ def problems_of(
 
     # The largest first, so that no core is left with one big file at the end.
     names = sorted(manifest["files"], key=size, reverse=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [problem for problem in pool.map(check, names) if problem]
+    found = [problem for problem in _mapped(check, names, sum(map(size, names))) if problem]
     unknown = [name for name in _names(folder, kind) if name not in manifest["files"]]
     return found + [f"{name} is not in the manifest." for name in unknown]
+
+
+def _mapped(call: Callable[[T], U], files: Sequence[T], size: int) -> list[U]:
+    """What a call returns of each file, of so many bytes in all; in threads, unless they are few:
+    for those of an update threads would cost more."""
+    if size < _SMALL:
+        return list(map(call, files))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(call, files))
 
 
 def read_verified(folder: Path, kind: Kind, manifest: dict[str, Any], name: str) -> bytes:
@@ -191,9 +204,10 @@ def read_verified(folder: Path, kind: Kind, manifest: dict[str, Any], name: str)
     return content
 
 
-def _is_inside(folder: Path, name: str) -> bool:
-    root = folder.resolve()
-    return not Path(name).is_absolute() and (root / name).resolve() == root / name
+def _is_inside(root: str, name: str) -> bool:
+    """Whether a name leads to a place in a folder, of which the real path is given."""
+    path = f"{root}/{name}"
+    return not name.startswith("/") and os.path.realpath(path) == path
 
 
 def _names(folder: Path, kind: Kind) -> list[str]:

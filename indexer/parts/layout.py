@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,8 +35,13 @@ class Layout:
 
     def gathered(self, columns: Sequence[np.ndarray]) -> np.ndarray:
         """The column by row, of the segments' columns."""
-        starts = np.cumsum([0, *map(len, columns)])[:-1]
-        return np.concatenate(columns)[starts[self.segment] + self.place]
+        return np.take(np.concatenate(columns), self._places)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """int64 (n,): where each row is in the segments' columns, one after the other."""
+        starts = np.cumsum([0, *map(len, self.rows)])[:-1]
+        return starts[self.segment] + self.place
 
     def split(self, rows: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Of rows int64 (m,): each segment that has some, which of the m, and their places."""
@@ -94,11 +100,14 @@ def _merged(first: list[str], dead: list[int], added: list[str], at: list[int]) 
     """The ids by row, copied in slices: there may be millions, and few changes.
 
     Args:
-        dead: places of `first` that are left out. at: the place before which each of `added` comes.
+        dead: places of `first` that are left out, or are there again in `added`.
+        at: the place before which each of `added` comes.
     """
+    new = list(zip(at, added, strict=True))
+    again = {place for place, key in new if first[place : place + 1] == [key]}
     changes = sorted(
-        [(place, False, key) for place, key in zip(at, added, strict=True)]
-        + [(place, True, "") for place in dead]
+        [(place, False, key) for place, key in new if place not in again or first[place] != key]
+        + [(place, True, "") for place in dead if place not in again]
     )
     if not changes:
         return first

@@ -23,6 +23,7 @@ from omnisearch.indexer.parts.token_index import (
     stems_of,
     weights_of,
 )
+from omnisearch.indexer.parts.words import added_up
 
 # A segment's own order differs a little from that of all items: so many more of it are scored.
 _MORE = 32
@@ -47,10 +48,10 @@ class StackedTokens:
         self._indexes, self._terms, self.layout = indexes, terms, layout
         self.first = indexes[0]
         self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
-        gone = [part.frequencies(dead) for part, dead in zip(terms, self._dead, strict=True)]
-        keys, counts = (np.concatenate(column) for column in zip(*gone, strict=True))
-        self._gone, where = np.unique(keys, return_inverse=True)
-        self._gone_counts = np.bincount(where, counts, len(self._gone)).astype(np.int64)
+        gone = [part.gone(dead) for part, dead in zip(terms, self._dead, strict=True)]
+        self._gone, self._gone_counts = added_up(
+            *(np.concatenate(column) for column in zip(*gone, strict=True))
+        )
         words = sum(
             int(part.words.sum() - part.words[dead].sum())
             for part, dead in zip(terms, self._dead, strict=True)

@@ -163,12 +163,13 @@ class Space:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Like `search`, but scores every allowed vector; equal cosines are ordered by row."""
         rows = np.flatnonzero(self.present if allowed is None else allowed & self.present)
+        every = len(rows) == len(self._plain)
         scores = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), _GATHER_AT_ONCE):
             part = slice(start, start + _GATHER_AT_ONCE)
             # Not a matrix product: OpenBLAS would start its threads and wait for them.
-            gathered = np.take(self._plain, rows[part], axis=0)
-            scores[part] = np.einsum("nd,d->n", gathered, query)
+            some = self._plain[part] if every else np.take(self._plain, rows[part], axis=0)
+            scores[part] = np.einsum("nd,d->n", some, query)
         if k < len(rows):
             threshold = np.partition(scores, len(rows) - k)[len(rows) - k] if k > 0 else np.inf
             best = np.flatnonzero(scores >= threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class Words:
     Attributes:
         keys: uint32, the `word_keys` of all rows.
         starts, lengths: int64 (n,), where those of each row begin, and how many they are.
+        more: uint32, what follows `keys`, of later segments; to append it would copy all.
     """
 
     keys: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
+    more: np.ndarray | None = field(default=None, kw_only=True)
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The keys of rows int64 (m,), one row after the other, and how many each has."""
@@ -38,11 +40,48 @@ class Words:
         total = int(ends[-1]) if len(ends) else 0
         where = np.repeat(self.starts[rows] - ends + lengths, lengths)
         where += np.arange(total)
-        return self.keys[where], lengths
+        if self.more is None:
+            return self.keys[where], lengths
+        keys = np.take(self.keys, where, mode="clip")
+        later = np.flatnonzero(where >= len(self.keys))
+        keys[later] = self.more[where[later] - len(self.keys)]
+        return keys, lengths
+
+    def frequencies(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct keys of rows, ascending, and how many of the rows have each."""
+        return np.unique(self.of(rows)[0], return_counts=True)
+
+    def gone(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`frequencies` of the rows of a segment whose items no longer count, ascending.
+
+        Each generation has those of the one before, and a few more, which alone are counted.
+        """
+        known, keys, counts = self._gone[0]
+        new = np.setdiff1d(rows, known, assume_unique=True)
+        if len(known) + len(new) == len(rows):
+            more, times = self.frequencies(new)
+            keys, counts = added_up(np.concatenate([keys, more]), np.concatenate([counts, times]))
+        else:  # after a rollback
+            keys, counts = self.frequencies(rows)
+        self._gone[0] = rows, keys, counts
+        return keys, counts
+
+    @cached_property
+    def _gone(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        none = np.zeros(0, np.int64)
+        return [(none, self.keys[:0], none)]
 
     def at(self, rows: np.ndarray) -> WordsAt:
         """The words of rows int64 (m,), to compare them with several queries."""
         return WordsAt(self, rows)
+
+
+def added_up(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys, ascending, and int64 the sum of the counts of each."""
+    order = np.argsort(keys, kind="stable")  # which merges parts that ascend, and sorts nothing
+    keys, counts = keys[order], counts[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    return keys[first], np.add.reduceat(counts, first) if len(first) else counts
 
 
 @dataclass(frozen=True)
@@ -238,11 +277,14 @@ def spans(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def stacked_words(parts: Sequence[Words], layout: Layout) -> Words:
     """The words by row of a generation's segments."""
+    first, *rest = (part.keys for part in parts)
+    more = np.concatenate([first[:0], *rest])
     shifts = np.cumsum([0, *(len(part.keys) for part in parts)])[:-1]
     return Words(
-        np.concatenate([part.keys for part in parts]),
+        first if len(first) else more,
         layout.gathered([part.starts + shift for part, shift in zip(parts, shifts, strict=True)]),
         layout.gathered([part.lengths for part in parts]),
+        more=more if len(first) else None,
     )
 
 
@@ -250,11 +292,11 @@ def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
     """The texts by row of a generation's segments; words of items that no longer count, do not."""
     words = stacked_words(parts, layout)
     places = [np.flatnonzero(rows < 0) for rows in layout.rows]
-    gone = [part.of(dead)[0] for part, dead in zip(parts, places, strict=True)]
-    keys = np.concatenate([*(part.known for part in parts[1:]), *gone])
-    more = np.concatenate([*(part.counts for part in parts[1:]), -np.ones(sum(map(len, gone)))])
-    changed, where = np.unique(keys, return_inverse=True)
-    by = np.bincount(where, more, len(changed)).astype(np.int64)
+    gone = [part.gone(dead) for part, dead in zip(parts, places, strict=True)]
+    changed, by = added_up(
+        np.concatenate([*(part.known for part in parts[1:]), *(keys for keys, _ in gone)]),
+        np.concatenate([*(part.counts for part in parts[1:]), *(-times for _, times in gone)]),
+    )
     # Into the words of the first part, by far the most, without sorting them again.
     known, counts = parts[0].known, parts[0].counts.copy()
     at = np.searchsorted(known, changed)
@@ -264,7 +306,8 @@ def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
     known = np.insert(known, at[~has], changed[~has])
     counts = np.insert(counts, at[~has], by[~has])
     stay, none = counts > 0, np.zeros(0, np.int32)
-    return Texts(words.keys, words.starts, words.lengths, known[stay], counts[stay], none)
+    counted = (known[stay], counts[stay], none)
+    return Texts(words.keys, words.starts, words.lengths, *counted, more=words.more)
 
 
 def check_ends(what: str, ends: np.ndarray, total: int) -> None:

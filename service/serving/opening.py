@@ -7,6 +7,10 @@ neighbours, who have an earlier generation open, do.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from omnisearch.data.catalogue.campaigns import load_campaigns
 from omnisearch.data.workspace import Workspace
@@ -95,9 +99,16 @@ def _said(number: int, error: BaseException) -> OmniError:
     return Corrupt(what, how=GENERATION.mend)
 
 
+@lru_cache(maxsize=1)
+def _encoded(tower: Any, text: str) -> np.ndarray:
+    """float32 (dim,): the same for the generations of an encoder, which may come every second."""
+    return tower.queries([text])[0]
+
+
 def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
     """Search once, so that the first request does not pay for what is computed on first use."""
     query = snapshot.query("warm up")
     if snapshot.embeds:
-        query = query.with_vector(snapshot.encoder.queries([query.text])[0])
+        tower: Any = snapshot.encoder
+        query = query.with_vector(_encoded(tower, query.text))
     engine.at(snapshot).search(query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,17 @@ def test_words_of_other_rows_are_refused(tmp_path: Path) -> None:
     (tmp_path / "words.safetensors").write_bytes(b"no such thing")
     with pytest.raises(Corrupt, match="index rollback"):
         open_texts(tmp_path, 2)
+
+
+@given(st.lists(WORDS, max_size=12), st.data())
+def test_words_of_items_that_no_longer_count_are_counted_as_at_once(
+    names: list[list[str]], data
+) -> None:
+    rows = [word_keys(name) for name in names]
+    keys = np.concatenate([np.zeros(0, np.uint32), *rows])
+    table = Words(keys, *spans(np.cumsum([len(row) for row in rows], dtype=np.int64)))
+    places = st.sets(st.integers(0, len(names) - 1)) if names else st.just(set())
+    for dead in data.draw(st.lists(places, max_size=4)):  # more, fewer (a rollback), or others
+        found = table.gone(np.array(sorted(dead), np.int64))
+        expected = Counter(key for place in dead for key in rows[place].tolist())
+        assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == sorted(expected.items())
