@@ -5,12 +5,13 @@
 
 Runs `omnisearch serve --write-keys` over a copy of the workspace and measures, in turn,
 
-1. searches alone, in an open loop of the log's most frequent queries (warm cache);
-2. the same searches while prices of random products change, `rate` requests a second of one item
-   each. Meanwhile, again and again, a new item with a title of its own is written, searched for on
-   a connection to each worker every 50 ms until all show it, then deleted and searched for until
-   it is gone. The time counts from the acknowledgement to the last worker;
-3. searches alone again.
+1. searches without writes, in an open loop of the log's most frequent queries (warm cache), and
+   beside them every 50 ms one for a title that no item has;
+2. the same while prices of random products change, `rate` requests a second of one item each.
+   The searches for titles are now for those of new items: again and again one is written, searched
+   for on a connection to each worker until all show it, then deleted and searched for until it is
+   gone. The time counts from the acknowledgement to the last worker;
+3. as 1, again.
 
 The machine's speed changes from run to run: compare the p99 of searches within one.
 """
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,24 @@ async def one_to_each(port: int, workers: int) -> list[Asking]:
     raise RuntimeError("no connection to some worker")
 
 
+def title_of(key: str) -> str:
+    """A title of letters alone: none is taken for a misspelling of another."""
+    return "".join(chr(97 + value % 26) for value in hashlib.sha256(key.encode()).digest())
+
+
+def search_for(title: str) -> bytes:
+    return get(asked("/v1/search", title, k=5, system="token"))
+
+
+async def looking(port: int, workers: int, seconds: float) -> None:
+    """Search for what is never there as often as `Probes` search, on each worker in turn."""
+    connections = cycle(await one_to_each(port, workers))
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        await next(connections).ask(search_for(title_of("nothing")))
+        await asyncio.sleep(POLL_SECONDS)
+
+
 class Probes:
     """Items that are written, found, deleted and gone; seconds from each acknowledgement."""
 
@@ -120,9 +140,8 @@ class Probes:
         connections = await one_to_each(port, workers)
         until, number = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:
-            # Letters alone: none is taken for a misspelling of another.
             key = f"probe-{number}"
-            title = "".join(chr(97 + value % 26) for value in hashlib.sha256(key.encode()).digest())
+            title = title_of(key)
             item = {"entity": "product", "id": key, "title": title, "price": 1 + number}
             write = request("POST", "/v1/items", {"items": [item]})
             self.found.append(await self._until(connections, write, title, key, True))
@@ -136,7 +155,7 @@ class Probes:
         status, answer = await connections[0].ask(write)
         assert status == 200, answer
         start, left = time.perf_counter(), list(connections)
-        search = get(asked("/v1/search", title, k=5, system="token"))
+        search = search_for(title)
         while left and time.perf_counter() < start + PATIENCE:
             asking = left[0]
             _, answer = await asking.ask(search)
@@ -156,6 +175,14 @@ def show(what: str, found: Measured) -> None:
     quantiles = ", ".join(f"p{q} {found.quantile(q):8.1f} ms" for q in (50, 99))
     failed = f"; failed {found.failed}" if found.failed else ""
     print(f"  {what:32}{quantiles}, {found.rate:5.1f}/s{failed}", flush=True)
+
+
+async def without_writes(port: int, searches: list[bytes], options: argparse.Namespace) -> Measured:
+    found, _ = await asyncio.gather(
+        open_loop(port, searches, 32, options.seconds, options.searches),
+        looking(port, options.workers, options.seconds),
+    )
+    return found
 
 
 async def together(
@@ -205,15 +232,14 @@ def main() -> None:
                 f"{options.searches:g} searches and {options.rate:g} writes a second"
             )
             run(closed_loop(service.port, searches, 4, 10.0))  # warms the cache
-            alone = (service.port, searches, 32, options.seconds, options.searches)
-            before = run(open_loop(*alone))
-            show("searches alone", before)
+            before = run(without_writes(service.port, searches, options))
+            show("searches without writes", before)
             found, written, probes = run(together(service.port, searches, writes, options))
             updates = service.status()["updates"]
             show("searches while items change", found)
             show("writes until acknowledged", written)
-            after = run(open_loop(*alone))
-            show("searches alone again", after)
+            after = run(without_writes(service.port, searches, options))
+            show("searches without writes again", after)
             print(f"  a new item is found in all workers {percentiles(probes.found)}")
             print(f"  a deleted one is gone in all       {percentiles(probes.gone)}")
             p99 = np.mean([each.quantile(99) for each in (before, after)])
