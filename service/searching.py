@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,10 +126,8 @@ async def read_in_time(
     cached = vector is not None
     if vector is None:
         budget = max(0.001, start + MODEL_SHARE * deadline - time.monotonic())
-        try:
+        with suppress(TimeoutError, Overloaded):
             vector = (await serving.embedder.embed([query.text], budget, snapshot.encoder))[0]
-        except (TimeoutError, Overloaded):
-            serving.counters.add("degraded")
     return Asked(snapshot, query.with_vector(vector), cached, context)
 
 
@@ -180,7 +179,6 @@ async def search(serving: Serving, wanted: Search, arm: Arm | None = None) -> Re
     except TimeoutError:
         if context.retrieved:  # only the ranking is left to do
             return await future
-        serving.counters.add("degraded")
         if not context.results:  # it has not begun, or its first source hangs
             future.cancel()
             raise busy("No source answered in time.") from None
@@ -199,6 +197,7 @@ async def users_search(
         as `search`.
     """
     found, arm = await _of_variant(serving, wanted, request_id)
+    serving.counters.add("degraded", int(bool(found.degraded)))
     now = time.time_ns() // 1_000_000
     for hit in found.hits:
         if hit.campaign is not None:

@@ -156,17 +156,19 @@ async def related(
     related_to = serving.engine.at(asked.snapshot).related
     given = asked.query, k, asked.context
     found = await in_time(serving, seconds, before, asked.context.until, related_to, *given)
+    degraded = [
+        *["query_embedding"] * asked.missing,
+        *[SPELLING] * asked.query.unspelled,
+        *asked.context.left_out,
+    ]
+    serving.counters.add("degraded", int(bool(degraded)))
     return answer(
         request,
         {
             "query": q,
             "generation": asked.snapshot.generation.number,
             "related": found,
-            "degraded": [
-                *["query_embedding"] * asked.missing,
-                *[SPELLING] * asked.query.unspelled,
-                *asked.context.left_out,
-            ],
+            "degraded": degraded,
         },
     )
 

@@ -17,7 +17,7 @@ from omnisearch.engine.local_index import LocalIndex
 from omnisearch.engine.sources import SOURCES
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.errors import Refusal
-from omnisearch.service.searching import Search, search
+from omnisearch.service.searching import Search, search, users_search
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.serving import Serving
@@ -81,6 +81,22 @@ def test_a_late_model_leaves_the_token_sources(late_model: Serving) -> None:
         *("query_embedding", "learned_pins", "learned_products"),
         *("pinsage_pins", "itemsage_products"),
     }
+
+
+def test_each_degraded_answer_is_counted_once(
+    late_model: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(wanted: Search) -> int:
+        before = late_model.counters.fact("degraded")
+        asyncio.run(users_search(late_model, wanted, "a-1"))
+        return late_model.counters.fact("degraded") - before
+
+    assert counted(Search("bathroom rug", 1.0, system="token")) == 0
+    release = hang(monkeypatch, "token_products")
+    try:
+        assert counted(Search("bathroom rug", 2.0)) == 1
+    finally:
+        release.set()
 
 
 def test_a_late_model_is_503_where_a_system_cannot_do_without(late_model: Serving) -> None:
