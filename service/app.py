@@ -46,6 +46,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (421, "The host name is not one of the service's"),
         (422, "A parameter or field is invalid"),
         (429, "Too many requests"),
+        (431, "The address and the headers are too large"),
         (503, "Too busy; Retry-After says when to try again"),
     )
 }

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+)
 from starlette.responses import Response
 
 from omnisearch.data.importers.rows import Parser, QueryIds, parser_of
@@ -25,7 +33,8 @@ from omnisearch.service.serving.serving import Serving
 MAX_ROWS = 1_000  # per request
 _SLICE = 16  # rows that are checked at a time
 _AHEAD_SECONDS = 600  # by which the clock of a client may be fast
-Time = int | float | str | None
+# Strict: true is no number, nor is the text of one.
+Time = StrictInt | StrictFloat | StrictStr | None
 Entity = Literal["pin", "product", "query"]
 
 
@@ -37,7 +46,7 @@ class Event(BaseModel):
     id: Id
     action: Literal["save", "long_click", "click", "add_to_cart", "checkout", "impression"]
     time: Time = Field(None, description="ISO 8601 or seconds since 1970; the default is now.")
-    position: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    position: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
     session: Id | None = None
     request_id: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         None, description="Of the search that it follows, as its answer had it: for experiments."
@@ -52,7 +61,7 @@ class Judgment(BaseModel):
     query: Query
     entity: Entity
     id: Id
-    grade: Annotated[float, Field(ge=-1000, le=1000)] | None = Field(
+    grade: Annotated[float, Field(ge=-1000, le=1000, strict=True)] | None = Field(
         description="Higher is better, 0 and below is irrelevant; null takes the judgment back."
     )
     judge: Annotated[str, Field(min_length=1, max_length=512)] = "unnamed"

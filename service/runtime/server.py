@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -28,15 +29,25 @@ MAX_HEAD = 32 * 1024  # bytes of a request's line and headers
 _HEAD_END = b"\r\n\r\n"
 _TURN = 0.002  # seconds a worker waits before it accepts a connection where another has fewer
 _HEARD = 0.1  # seconds for what has arrived to be read, once a client's time is over
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-    b'connection: close\r\ncontent-length: 73\r\n\r\n{"error":{"what":"Too many connections.",'
-    b'"where":"","how":"Ask again."}}  '
+
+
+def _last_answer(status: str, what: str, how: str, more: str = "") -> bytes:
+    """An answer to what is not parsed, after which the connection ends."""
+    body = orjson.dumps({"error": {"what": what, "where": "", "how": how}})
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{more}connection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+_FULL = _last_answer(
+    *("503 Service Unavailable", "There are too many connections.", "Ask again."),
+    "retry-after: 1\r\n",
 )
-_LARGE_HEAD = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+_LARGE_HEAD = _last_answer(
+    "431 Request Header Fields Too Large",
+    f"The address and the headers of the request have more than {MAX_HEAD:,} bytes.",
+    "Send fewer or shorter parameters.",
 )
+_NO_REQUEST = _last_answer("400 Bad Request", "This is no HTTP request.", "See /docs.")
 
 
 class BehindChunks(Exception):
@@ -116,6 +127,10 @@ class Guarded(HttpToolsProtocol):
     def _feed(self, part: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(part)
+            if self._head_bytes > MAX_HEAD:
+                self.transport.write(_LARGE_HEAD)
+                self.transport.close()
+                return
             self._last = (self._last + part)[1 - len(_HEAD_END) :]
             if self._head_timer is None:
                 self._wait_for_head()
@@ -125,9 +140,6 @@ class Guarded(HttpToolsProtocol):
             super().data_received(part)
         except UnicodeDecodeError:  # bytes that an address may not contain
             self.send_400_response("Invalid HTTP request received.")
-        if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-            self.transport.write(_LARGE_HEAD)
-            self.transport.close()
 
     def on_message_begin(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -142,7 +154,8 @@ class Guarded(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if not self._behind_chunks:
-            super().send_400_response(msg)
+            self.transport.write(_NO_REQUEST)
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         if self._head_timer is not None:

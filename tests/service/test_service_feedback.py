@@ -81,6 +81,14 @@ def test_a_judgment_that_is_taken_back_leaves_the_catalogue(served: Workspace) -
         assert server.post("/v1/judgments", {"judgments": [judged]})[0] == 422
 
 
+@pytest.mark.parametrize("fields", [{"grade": True}, {"grade": "3"}, {"time": False}])
+def test_what_is_no_number_is_no_grade(server: Server, fields: dict[str, Any]) -> None:
+    judged = {"query": "lamp", "entity": "pin", "id": "p1", "grade": 1} | fields
+    status, _, answer = server.post("/v1/judgments", {"judgments": [judged]})
+    (name,) = fields
+    assert status == 422 and f"0 {name}" in answer.decode()
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -91,7 +99,10 @@ def test_a_judgment_that_is_taken_back_leaves_the_catalogue(served: Workspace) -
         {"query": "a\0"},
         {"time": "yesterday"},
         {"time": "2999-01-01"},
+        {"time": True},
         {"position": 0},
+        {"position": True},
+        {"position": "3"},
         {"language": "!!"},
         {"event_id": None},
         {"event_id": "\n"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -241,6 +242,7 @@ def test_who_does_not_read_is_let_go(guarded: Server) -> None:
     [
         b"GET / HTTP/1.1\r\n" + b"X-A: " + b"b" * 200_000 + b"\r\n\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /v1/search?q=" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /%ff%fe?q=%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -263,7 +265,22 @@ def test_what_is_no_request_does_no_harm(guarded: Server, data: bytes) -> None:
         connection.sendall(data)
     answer = read_all(connection)
     assert not answer or answer.startswith(b"HTTP/1.1 4"), answer[:200]
+    if answer:
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert error["what"].endswith(".")
     assert alive(guarded) and not guarded.events("fault")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_head_that_is_too_large_is_refused_as_one(guarded: Server, at_once: bool) -> None:
+    """Also below the size at which the parser gives up, and whether or not it is in one piece."""
+    head = b"GET /v1/search?q=" + b"a" * 33_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    connection = connect(guarded, head if at_once else head[:20_000])
+    if not at_once:
+        time.sleep(0.1)
+        connection.sendall(head[20_000:])
+    answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ") and b"32,768 bytes" in answer
 
 
 def test_too_many_connections_are_refused_and_idle_ones_let_go(guarded: Server) -> None:
