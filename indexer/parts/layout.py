@@ -67,6 +67,8 @@ def layout_of(ids: Sequence[list[str]], dead: Sequence[np.ndarray]) -> Layout:
     Args:
         ids: of each segment, ascending.
         dead: of each segment int64, the places of items that are replaced or deleted.
+
+    Raises ValueError if that does not fit; not always: the caller knows how many there must be.
     """
     alive = [np.ones(len(keys), bool) for keys in ids]
     for kept, places in zip(alive, dead, strict=True):
@@ -93,6 +95,8 @@ def layout_of(ids: Sequence[list[str]], dead: Sequence[np.ndarray]) -> Layout:
         mine = np.flatnonzero(segment == number)
         rows[number][place[mine]] = mine
     keys = _merged(first, dead[0].tolist(), [key for key, _, _ in added], at.tolist())
+    if len(keys) != n:
+        raise ValueError("an item counts in two segments")
     return Layout(keys, segment, place, rows)
 
 
@@ -103,8 +107,8 @@ def _merged(first: list[str], dead: list[int], added: list[str], at: list[int]) 
         dead: places of `first` that are left out, or are there again in `added`.
         at: the place before which each of `added` comes.
     """
-    new = list(zip(at, added, strict=True))
-    again = {place for place, key in new if first[place : place + 1] == [key]}
+    new, left_out = list(zip(at, added, strict=True)), set(dead)
+    again = {place for place, key in new if place in left_out and first[place] == key}
     changes = sorted(
         [(place, False, key) for place, key in new if place not in again or first[place] != key]
         + [(place, True, "") for place in dead if place not in again]

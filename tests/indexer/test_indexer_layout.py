@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,3 +36,12 @@ def test_rows_are_those_of_what_is_alive_by_id(
     for segment, rows in enumerate(layout.rows):
         where = {place: row for row, (_, of, place) in enumerate(wanted) if of == segment}
         assert rows.tolist() == [where.get(place, -1) for place in range(len(ids[segment]))]
+
+
+def test_an_item_that_counts_twice_is_seen() -> None:
+    """As by the number of rows, which the caller compares, or by an error."""
+    none, first = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    twice = layout_of([["a", "b"], ["a"]], [none, none])
+    assert twice.ids == ["a", "a", "b"] and len(twice.segment) == 3
+    with pytest.raises(ValueError, match="two segments"):
+        layout_of([["a", "b"], ["a"], ["a"]], [first, none, none])
