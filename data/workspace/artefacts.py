@@ -150,7 +150,6 @@ def problems_of(
 
     Of files that nobody will read, the size is compared and not the content.
     """
-
     root = os.path.realpath(folder)
 
     def check(name: str) -> str | None:

@@ -109,6 +109,6 @@ def warm(engine: SearchEngine, snapshot: Snapshot) -> None:
     """Search once, so that the first request does not pay for what is computed on first use."""
     query = snapshot.query("warm up")
     if snapshot.embeds:
-        tower: Any = snapshot.encoder
+        tower: Any = snapshot.encoder  # hashable, as all objects; a protocol does not say so
         query = query.with_vector(_encoded(tower, query.text))
     engine.at(snapshot).search(query)
