@@ -116,10 +116,10 @@ class Linear:
 def stored(values: dict[str, Any], key: str, sizes: tuple[int, ...]) -> np.ndarray:
     """The float32 array of these sizes under a key of JSON; raises KeyError or ValueError."""
     check_shape(values[key], [[float]] if len(sizes) == 2 else [float], key)
-    array = np.array(values[key], np.float32)
+    array = np.array(values[key], np.float64)
     if array.shape != sizes or not (np.abs(array) < _MOST).all():
         raise ValueError(f"{key} is not {sizes} numbers")
-    return array
+    return array.astype(np.float32)
 
 
 @lru_cache(maxsize=64)

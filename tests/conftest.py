@@ -35,6 +35,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the {budget:.0f} seconds for slow tests are over; `make slow` runs them all")
 
 
+@pytest.fixture(autouse=True)
+def same_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each user gets the same variant in each run, by a key of experiments that is not drawn.
+
+    Else a few users have one variant all together, or a difference is found, by chance.
+    """
+    monkeypatch.setattr("omnisearch.evaluation.experiments.store._drawn", lambda: bytes(range(32)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data sets beside the project; the test is skipped where they are absent."""

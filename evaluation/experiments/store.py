@@ -185,8 +185,12 @@ def key_of(workspace: Workspace) -> bytes | None:
 def _key(workspace: Workspace) -> None:
     path = workspace.experiments / "KEY"
     if not path.exists():
-        write_atomic(path, os.urandom(_KEY_BYTES))
+        write_atomic(path, _drawn())
         path.chmod(0o600)
+
+
+def _drawn() -> bytes:
+    return os.urandom(_KEY_BYTES)
 
 
 @contextmanager

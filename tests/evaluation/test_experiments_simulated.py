@@ -27,11 +27,7 @@ TWO: dict[str, Any] = {"control": {}, "meaning": {"system": "embedding"}}
 @pytest.fixture
 def shop(trained: Workspace, tmp_path: Path) -> Workspace:
     shutil.copytree(trained.root, tmp_path / "shop")
-    workspace = Workspace(tmp_path / "shop")
-    # The key decides who gets what: with one drawn anew, a difference would be found by chance.
-    workspace.experiments.mkdir()
-    (workspace.experiments / "KEY").write_bytes(bytes(range(32)))
-    return workspace
+    return Workspace(tmp_path / "shop")
 
 
 def tried(shop: Workspace, name: str, users: int = 900, **values: Any) -> Report:
