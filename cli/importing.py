@@ -106,6 +106,10 @@ def import_(
     feature: Annotated[str | None, typer.Option(hidden=True)] = None,
     entity: Annotated[str, typer.Option(help="The entity the vectors belong to.")] = "pin",
     ids: Annotated[Path | None, typer.Option(help="The id list of an .npy file.")] = None,
+    bits: Annotated[
+        bool,
+        typer.Option("--bits", help="The vectors are packed bits, as numpy.packbits writes them."),
+    ] = False,
     strict: Annotated[
         bool, typer.Option(help="Refuse the whole file if any row or value is bad.")
     ] = False,
@@ -136,6 +140,7 @@ def import_(
             vectors=vectors,
             entity=entity,
             ids=ids,
+            bits=bits,
             strict=strict,
             progress=advance,
         )

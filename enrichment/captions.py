@@ -67,12 +67,12 @@ def caption_images(
     _remove_stale(db)
     wanted = HAS_IMAGE if overwrite else f"{HAS_IMAGE} AND (caption IS NULL OR caption = '')"
     cache = Cache(workspace, digest)
-    job = Job(workspace, db, "captions", images, wanted, compute, cache, batch_size)
+    job = Job(workspace, db, "captions", images, wanted, False, compute, cache, batch_size)
     tally, captioned = Tally(), 0
     try:
         for batch in job.run(tally, progress):
             with db.conn:
-                for entity, item_id, image, caption in batch:
+                for entity, item_id, ((image, caption),) in batch:
                     if caption:
                         captioned += db.conn.execute(
                             f"UPDATE {table_of(entity)} SET caption = ? WHERE id = ?",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 import sqlite_utils
@@ -17,6 +17,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.fetching import Origins, private_origins
+from omnisearch.enrichment.inputs import pictures_of
 from omnisearch.enrichment.pictures import Picture, Refused, decode, read_bytes
 from omnisearch.enrichment.vision_models import Cache
 
@@ -40,7 +41,8 @@ class Job:
     Attributes:
         root: the folder that relative names are resolved in, or None.
         pending: SQL condition on an item; others are skipped.
-        skip: whether to skip an item, by its entity type, id and `image`.
+        several: whether the further pictures of an item are read, too.
+        skip: whether to skip an item, by its entity type, its id and what its pictures are named.
         compute: PIL images → one result each, as bytes.
     """
 
@@ -49,45 +51,38 @@ class Job:
     name: str
     root: Path | None
     pending: str
+    several: bool
     compute: Callable[[Sequence[Any]], list[bytes]]
     cache: Cache
     batch_size: int
-    skip: Callable[[str, str, str], bool] = lambda entity, item_id, reference: False
+    skip: Callable[[str, str, list[str]], bool] = lambda entity, item_id, references: False
 
     def run(
         self, tally: Tally, progress: Progress | None
-    ) -> Iterator[list[tuple[str, str, str, bytes]]]:
-        """Batches of (entity, item id, its `image`, result), each already in the cache.
+    ) -> Iterator[list[tuple[str, str, list[tuple[str, bytes]]]]]:
+        """Batches of (entity, item id, (what a picture is named, result) of each picture that could
+        be read), already in the cache.
 
-        Items whose picture is refused are counted and written to `rejects/<name>.jsonl`.
+        Pictures that are refused are counted and written to `rejects/<name>.jsonl`; items without
+        any other are left out.
         """
         total = sum(self._count(entity) for entity in ITEM_ENTITIES)
         done = 0
-        allowed = private_origins(self.workspace)
-        refusals = self.workspace.refused_pictures(self.name)
-        refusals.unlink(missing_ok=True)
+        self.workspace.refused_pictures(self.name).unlink(missing_ok=True)
         with ThreadPoolExecutor(_READERS) as readers:
             for entity in ITEM_ENTITIES:
-                for rows in self._items(entity):
-                    wanted = [row for row in rows if not self.skip(entity, *row)]
-                    references = [row[1] for row in wanted]
-                    read = list(readers.map(self._read, references, repeat(allowed)))
-                    pictures: dict[str, tuple[str, Picture]] = {}
-                    refused = []
-                    for (item_id, reference), picture in zip(wanted, read, strict=True):
-                        if isinstance(picture, Picture):
-                            pictures[item_id] = reference, picture
-                        else:
-                            refused.append((item_id, reference, picture))
-                    if refused:
-                        self._refuse(entity, refused, refusals, tally)
-                    results = self._results([each for _, each in pictures.values()], tally)
-                    if pictures:
-                        yield [
-                            (entity, item_id, reference, results[picture.sha256])
-                            for item_id, (reference, picture) in pictures.items()
-                        ]
-                    done += len(rows)
+                for items in self._items(entity):
+                    wanted = [item for item in items if not self.skip(entity, *item)]
+                    named = [(key, reference) for key, of_item in wanted for reference in of_item]
+                    found: dict[str, list[tuple[str, bytes]]] = {}
+                    # An item may have many pictures: only so many are in memory at once.
+                    for start in range(0, len(named), self.batch_size):
+                        part = named[start : start + self.batch_size]
+                        for key, reference, result in self._results(readers, entity, part, tally):
+                            found.setdefault(key, []).append((reference, result))
+                    if found:
+                        yield [(entity, key, results) for key, results in found.items()]
+                    done += len(items)
                     if progress:
                         progress(done, total)
 
@@ -95,24 +90,35 @@ class Job:
         sql = f"SELECT COUNT(*) FROM {table_of(entity)} WHERE {self.pending}"
         return self.db.conn.execute(sql).fetchone()[0]
 
-    def _items(self, entity: str) -> Iterator[list[tuple[str, str]]]:
-        """(id, image) in batches, each from its own query, so that writes may happen in between."""
+    def _items(self, entity: str) -> Iterator[list[tuple[str, list[str]]]]:
+        """(id, what its pictures are named) in batches, each from its own query, so that writes may
+        happen in between."""
         last = ""
         while rows := self.db.conn.execute(
-            f"SELECT id, image FROM {table_of(entity)} WHERE id > ? AND {self.pending} "
-            "ORDER BY id LIMIT ?",
+            f"SELECT id, image, more_images FROM {table_of(entity)} "
+            f"WHERE id > ? AND ({self.pending}) ORDER BY id LIMIT ?",
             [last, self.batch_size],
         ).fetchall():
-            yield rows
+            yield [(key, self._pictures(image, more)) for key, image, more in rows]
             last = rows[-1][0]
 
-    def _read(self, reference: str, allowed: Origins) -> Picture | str:
-        try:
-            return decode(read_bytes(reference, self.root, allowed))
-        except Refused as reason:
-            return str(reason)
+    def _pictures(self, image: str | None, more: str | None) -> list[str]:
+        further = orjson.loads(more) if more and self.several else None
+        return pictures_of({"image": image, "more_images": further})
 
-    def _results(self, pictures: list[Picture], tally: Tally) -> dict[str, bytes]:
+    def _results(
+        self, readers: Executor, entity: str, named: list[tuple[str, str]], tally: Tally
+    ) -> Iterator[tuple[str, str, bytes]]:
+        """(item id, what the picture is named, result) of those that can be read."""
+        allowed = private_origins(self.workspace)
+        references = [reference for _, reference in named]
+        read = list(readers.map(self._read, references, repeat(allowed)))
+        refused = [
+            (*at, picture) for at, picture in zip(named, read, strict=True) if type(picture) is str
+        ]
+        if refused:
+            self._refuse(entity, refused, tally)
+        pictures = [each for each in read if isinstance(each, Picture)]
         unique = {picture.sha256: picture.image for picture in pictures}
         results = self.cache.get(unique)
         fresh = [digest for digest in unique if digest not in results]
@@ -123,13 +129,19 @@ class Job:
             results |= made
         tally.computed += len(fresh)
         tally.from_cache += len(pictures) - len(fresh)
-        return results
+        for (key, reference), picture in zip(named, read, strict=True):
+            if isinstance(picture, Picture):
+                yield key, reference, results[picture.sha256]
 
-    def _refuse(
-        self, entity: str, refused: list[tuple[str, str, str]], path: Path, tally: Tally
-    ) -> None:
+    def _read(self, reference: str, allowed: Origins) -> Picture | str:
+        try:
+            return decode(read_bytes(reference, self.root, allowed))
+        except Refused as reason:
+            return str(reason)
+
+    def _refuse(self, entity: str, refused: list[tuple[str, str, str]], tally: Tally) -> None:
+        path = self.workspace.refused_pictures(self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file: IO[bytes]
         with path.open("ab") as file:
             for item_id, reference, reason in refused:
                 tally.refused += 1
@@ -139,6 +151,7 @@ class Job:
 
 
 HAS_IMAGE = "image IS NOT NULL AND image <> ''"
+HAS_PICTURES = f"{HAS_IMAGE} OR more_images IS NOT NULL"
 
 
 def summary(job: Job, tally: Tally, **counts: int) -> dict[str, Any]:

@@ -12,15 +12,16 @@ import sqlite_utils
 import torch
 from transformers import AutoModel
 
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
+from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.catalogue.vector_files import unusable
 from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
-from omnisearch.enrichment.image_jobs import HAS_IMAGE, Job, Tally, summary
-from omnisearch.enrichment.inputs import hash_rows, image_hash, is_current
+from omnisearch.enrichment.image_jobs import HAS_PICTURES, Job, Tally, summary
+from omnisearch.enrichment.inputs import hash_rows, is_current, pictures_hash, pictures_of
 from omnisearch.enrichment.pictures import require_pillow
 from omnisearch.enrichment.vision_models import Cache, load_model, pixels
 
@@ -39,6 +40,7 @@ def embed_images(
 ) -> dict[str, Any]:
     """Add a unit row to the feature 'image' for each item that has a picture and no row yet.
 
+    The row of an item with several pictures is the mean of those that can be read, of length 1.
     Existing rows, imported or made of the same picture, are kept unless `overwrite`, which replaces
     the whole feature; rows made of pictures that items no longer show are replaced or removed.
     Vectors are cached by the picture's sha256 and the feature is written once, at the end:
@@ -77,9 +79,9 @@ def embed_images(
 
     cache = Cache(workspace, digest)
     job = Job(
-        workspace, db, "images", images, HAS_IMAGE, compute, cache, batch_size,
-        skip=lambda entity, item_id, image: (
-            entity in there and is_current(there[entity], item_id, image_hash({"image": image}))
+        workspace, db, "images", images, HAS_PICTURES, True, compute, cache, batch_size,
+        skip=lambda entity, item_id, references: (
+            entity in there and is_current(there[entity], item_id, pictures_hash(references))
         ),
     )  # fmt: skip
     tally = Tally()
@@ -89,15 +91,16 @@ def embed_images(
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
             for batch in job.run(tally, progress):
-                for entity, item_id, image, vector in batch:
-                    dim = dim or len(vector) // 4
-                    if len(vector) != 4 * dim:
+                for entity, item_id, found in batch:
+                    dim = dim or len(found[0][1]) // 4
+                    if any(len(vector) != 4 * dim for _, vector in found):
                         raise Corrupt(
                             "The image cache has vectors of different sizes for one model.",
                             where=str(cache.path),
                             how="Delete it; its content is computed again.",
                         )
-                    if unusable(np.frombuffer(vector, "<f4")[None]).size:
+                    mean = np.mean([np.frombuffer(each, "<f4") for _, each in found], axis=0)
+                    if unusable(mean[None]).size:
                         raise InputError(
                             f"The model gives NaN or infinity for the picture of {entity} "
                             f"{item_id!r}.",
@@ -105,8 +108,9 @@ def embed_images(
                             how=f"Use another model, or delete {cache.path} if it is damaged.",
                         )
                     ids[entity].append(item_id)
-                    hashes[entity].append(image_hash({"image": image}))
-                    file.write(vector)
+                    hashes[entity].append(pictures_hash([reference for reference, _ in found]))
+                    row = mean if len(found) == 1 else mean / max(np.linalg.norm(mean), 1e-12)
+                    file.write(row.astype("<f4").tobytes())
             file.flush()
             start = 0
             for entity, of_entity in ids.items():
@@ -149,13 +153,12 @@ def _rows_there(
 
 
 def _gone(db: sqlite_utils.Database, feature: ItemVectors | None, fresh: set[str]) -> set[str]:
-    """The items with a row made here that no longer show its picture, but `fresh` ones."""
+    """The items with a row made here that no longer show its pictures, but `fresh` ones."""
     if feature is None or feature.made is None:
         return set()
-    table = table_of(feature.entity)
-    images = dict(db.conn.execute(f"SELECT id, image FROM {table} WHERE image <> ''"))
-    made = {key: image_hash({"image": images.get(key)}) for key in feature.ids}
-    return {key for key in feature.ids if not is_current(feature, key, made[key])} - fresh
+    batches = read_items(db, feature.entity, columns=("image", "more_images"))
+    made = {item["id"]: pictures_hash(pictures_of(item)) for batch in batches for item in batch}
+    return {key for key in feature.ids if not is_current(feature, key, made.get(key))} - fresh
 
 
 def _pool(network: Any, values: torch.Tensor) -> torch.Tensor:

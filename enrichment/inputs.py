@@ -6,7 +6,7 @@ PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -58,9 +58,16 @@ def text_hash(item: Item) -> bytes | None:
     return hash_of(texts) if texts else None
 
 
-def image_hash(item: Item) -> bytes | None:
-    """The hash of the name or address of an item's picture; None without one."""
-    return hash_of(item["image"]) if item.get("image") else None
+def pictures_of(item: Item) -> list[str]:
+    """The names or addresses of an item's pictures, the one shown first."""
+    return list(dict.fromkeys(filter(None, [item.get("image"), *(item.get("more_images") or ())])))
+
+
+def pictures_hash(references: Sequence[str]) -> bytes | None:
+    """The hash of what an item's image vector is made of; None without pictures."""
+    if len(references) == 1:  # as before items had several
+        return hash_of(references[0])
+    return hash_of(references) if references else None
 
 
 def graph_hash(item: Item, name: str, features: Mapping[str, ItemVectors]) -> bytes:

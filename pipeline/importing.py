@@ -29,6 +29,7 @@ def import_files(
     vectors: str | None = None,
     entity: str = "pin",
     ids: Path | None = None,
+    bits: bool = False,
     strict: bool = False,
     constants: Mapping[str, str] | None = None,
     delimiter: str | None = None,
@@ -45,6 +46,7 @@ def import_files(
         mapping: our field → the file's column, such as {"title": "product_title"}.
         vectors: the paths are item vectors with this name, such as 'pinsage', of the `entity`.
         ids: the id list of an `.npy` file of vectors; by default the file beside it.
+        bits: the vectors are packed bits, 8 dimensions of 0 or 1 a byte.
         strict: refuse the whole file if any row or value is bad.
         constants: our field → its value in every row, such as {"entity": "product"}.
         delimiter: what separates the columns of tables; by default it is found in each file.
@@ -82,7 +84,9 @@ def import_files(
         if importer is not None:
             reports += importer.read(space, path, progress, options)
         elif vectors is not None:
-            reports.append(import_vectors(space, path, vectors, entity, ids, strict, progress))
+            reports.append(
+                import_vectors(space, path, vectors, entity, ids, strict, progress, bits)
+            )
         elif path == FEEDBACK and not path.exists():
             reports += import_feedback(space, progress)
         elif path.is_dir():

@@ -28,8 +28,9 @@ from omnisearch.enrichment.inputs import (
     Item,
     graph_hash,
     graph_identity,
-    image_hash,
     is_current,
+    pictures_hash,
+    pictures_of,
     stale_captions,
     text_hash,
 )
@@ -205,14 +206,13 @@ def _vectors(
     for items in read_items(db, entity, ids=ids, columns=_columns(names)) if names else ():
         for item in items:
             for name in names:
-                made = _hash(item, name, features.get(name, {}))
+                made = _hash(item, name, features.get(name, {}), refused)
                 feature = opened.get(name)
                 if feature is not None and item["id"] in feature.index:
                     is_stale = not is_current(feature, item["id"], made)
                     changed[name] += is_stale
                 else:
-                    given_up = name == "image" and (item["id"], item["image"]) in refused
-                    is_stale = made not in (None, EMPTY) and not given_up
+                    is_stale = made not in (None, EMPTY)
                     missing[name] += is_stale
                 if is_stale and len(of[name]) <= _MOST_NOTED:
                     of[name].add(item["id"])
@@ -242,7 +242,7 @@ def _columns(names: list[str]) -> list[str]:
     """What vectors of these names are made of, the columns of items."""
     read = {
         "text": FIELDS,
-        "image": ("image",),
+        "image": ("image", "more_images"),
         **{
             name: tuple(field for fields in modalities.values() for field in fields)
             for name, modalities in MODALITIES.items()
@@ -251,10 +251,14 @@ def _columns(names: list[str]) -> list[str]:
     return sorted({field for name in names for field in read[name]})
 
 
-def _hash(item: Item, name: str, features: dict[str, ItemVectors]) -> bytes | None:
+def _hash(
+    item: Item, name: str, features: dict[str, ItemVectors], refused: set[tuple[str, str]]
+) -> bytes | None:
     if name == "text":
         return text_hash(item)
-    return image_hash(item) if name == "image" else graph_hash(item, name, features)
+    if name == "image":
+        return pictures_hash([p for p in pictures_of(item) if (item["id"], p) not in refused])
+    return graph_hash(item, name, features)
 
 
 def _read_by(vectors: ItemVectors, opened: dict[str, ItemVectors]) -> dict[str, ItemVectors]:

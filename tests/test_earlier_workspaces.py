@@ -62,8 +62,8 @@ def test_the_catalogue_is_migrated_in_place(first: Workspace) -> None:
         if action != "impression":
             first_seen[query] = min(time, first_seen.get(query, time))
     assert after.pop("engaged") == sorted(first_seen.items(), key=repr)
-    # Codes, and of all items availability and attributes.
-    for name, added in (("products", 5), ("pins", 2)):
+    # Codes, and of all items availability, attributes and further pictures.
+    for name, added in (("products", 6), ("pins", 3)):
         assert all(row[-added:] == (None,) * added for row in after[name])
         after[name] = [row[:-added] for row in after[name]]
     assert after == before and len(after["engagements"]) == 581

@@ -84,6 +84,12 @@ def to_7(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute(statement)
 
 
+def to_8(connection: sqlite3.Connection, folder: Path) -> None:
+    """Add further pictures of items."""
+    for table in ("pins", "products"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN more_images TEXT")
+
+
 def _statements(sql: str) -> Iterator[str]:
     """The statements of a script one by one: `executescript` would commit the transaction."""
     statement = ""
@@ -102,6 +108,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection, Path], None]] = {
     4: to_5,
     5: to_6,
     6: to_7,
+    7: to_8,
 }
 
 

@@ -22,7 +22,7 @@ from omnisearch.data.workspace.errors import Corrupt, NotReady, OmniError
 if TYPE_CHECKING:
     import sqlite_utils
 
-SCHEMA_VERSION = 7  # a change of the schema is a step in `migrations`
+SCHEMA_VERSION = 8  # a change of the schema is a step in `migrations`
 
 # What users do with a result. Rankers also learn from impressions without an action.
 ACTIONS = ("save", "long_click", "click", "add_to_cart", "checkout", "impression")
@@ -47,7 +47,10 @@ TEXT_FIELDS = (
 )
 # What identifies a product elsewhere; found whatever its hyphens and spaces, and like its text.
 CODE_FIELDS = ("sku", "gtin", "mpn")
-LIST_FIELDS = ("board_titles", "colours", "materials", "patterns", "product_types")
+LIST_FIELDS = (
+    *("board_titles", "colours", "materials", "patterns", "product_types"),
+    "more_images",
+)
 
 _ITEM_COLUMNS = """
     id TEXT PRIMARY KEY, title TEXT, description TEXT, caption TEXT,
@@ -61,7 +64,8 @@ _ITEM_COLUMNS = """
 """
 _SHOP_COLUMNS = """
     availability TEXT,      -- one of AVAILABILITY
-    attributes TEXT         -- JSON {name: str, number, bool or [str]}
+    attributes TEXT,        -- JSON {name: str, number, bool or [str]}
+    more_images TEXT        -- JSON [str], paths or URLs of further pictures
 """
 
 _SCHEMA = f"""

@@ -56,6 +56,7 @@ _ITEM_FIELDS: dict[str, Check] = {
     "domain": v.text,
     "link": v.text,
     "image": v.text,
+    "more_images": v.pictures,
     "language": v.code,
     "country": v.upper_code,
     "created_at": v.past_time,

@@ -6,6 +6,7 @@ All accept JSON values and their string forms in CSV files.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -20,6 +21,7 @@ from omnisearch.data.text.markup import plain_text
 MAX_TEXT = 100_000  # characters of one text field
 MAX_ID = 512  # characters
 MAX_LIST = 1_000  # entries of one list
+MAX_PICTURES = 20  # of an item, beside its first
 MAX_TIME = 10**11  # seconds; larger values are milliseconds
 MAX_NUMBER = 1e12
 
@@ -282,8 +284,15 @@ def _split(value: str, field: str) -> Any:
 
 def texts(value: Any, field: str) -> str | None:
     """A list of texts as JSON, without HTML and blank or repeated ones; None if none remain."""
-    entries = parts(value, field)
-    if not entries:
-        return None
-    kept = dict.fromkeys(entry.strip() for v in entries if (entry := prose(v, field)))
+    return _kept(parts(value, field), field, prose)
+
+
+def pictures(value: Any, field: str) -> str | None:
+    """A list of names or addresses of pictures as JSON, without blank or repeated ones; None if
+    none remain."""
+    return _kept(parts(value, field, MAX_PICTURES), field, text)
+
+
+def _kept(entries: list[Any] | None, field: str, check: Callable[..., str | None]) -> str | None:
+    kept = dict.fromkeys(each.strip() for v in entries or () if (each := check(v, field)))
     return orjson.dumps(list(kept)).decode() if kept else None

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue.schema import ENTITIES
@@ -16,30 +15,19 @@ from omnisearch.data.catalogue.vectors import ItemVectors, open_vectors
 from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.catalogue_writer import Known, table_of_any
-from omnisearch.data.importers.files import blocks
-from omnisearch.data.importers.parquet_rows import (
-    ParquetFile,
-    batches,
-    first_line,
-    parquet_file,
-    python_values,
-)
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.transaction import Counts, Report, check_strict, importing, record
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.importers.vector_rows import Block, npy_rows, parquet_rows
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.progress import Progress
 
-_ROWS = 4096
 VECTORS_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PREFIXES = ("vectors", "features")  # the second is the former name
 _FILE = re.compile(
     rf"({'|'.join(_PREFIXES)})-({VECTORS_NAME.pattern})-({'|'.join(ENTITIES)})\.(npy|parquet)"
 )
-
-# (row number of the first, ids, one vector per row, None if missing)
-Block = tuple[int, list, list[np.ndarray | None]]
 
 
 def vectors_of(path: Path) -> tuple[str, str] | None:
@@ -56,13 +44,18 @@ def import_vectors(
     ids: Path | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    bits: bool = False,
 ) -> Report:
     """Import vectors of this name; existing rows of the same ids are replaced, others added.
 
     `path` is an `.npy` (n, d) array with `ids`, a text file of n lines (by default the file of
     the same name that ends in `.ids`, else `.txt`), or a Parquet file with a column `id` and one
-    column of lists. Rows with NaN or infinity, of another dimension, or of an id that is not in the
-    catalogue are refused by row number, counted from 1.
+    column of lists, or of bytes. Rows with NaN or infinity, of another dimension, or of an id that
+    is not in the catalogue are refused by row number, counted from 1.
+
+    Args:
+        bits: each byte is 8 dimensions of 0 or 1, as `numpy.packbits` writes them; a Parquet
+            column of bytes always is. 1,024 bits are the paper's image embedding (§3.3).
 
     Raises:
         InputError: the file as a whole is unusable, its dimension is not that of the existing
@@ -89,7 +82,7 @@ def import_vectors(
         tempfile.TemporaryFile(dir=workspace.item_vectors) as kept_file,
     ):
         old = _intact(workspace, db, name, entity)
-        total, source = _parquet(path) if parquet else _npy(path, ids, old)
+        total, source = parquet_rows(path, bits) if parquet else npy_rows(path, ids, old, bits)
         kept = _Kept(db, entity, old, rejects)
         for block in source:
             for row in kept.add(block):
@@ -190,84 +183,3 @@ class _Kept:
     def _differs(self, key: str, row: np.ndarray) -> bool:
         where = None if self._old is None else self._old.index.get(key)
         return where is None or not np.array_equal(self._old.vectors[where], row)  # type: ignore[union-attr]
-
-
-def _npy(path: Path, ids: Path | None, old: ItemVectors | None) -> tuple[int, Iterator[Block]]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header fails in the tokenizer, the parser or mmap
-        raise InputError(
-            f"The file is not a numeric .npy array ({first_line(error)}).",
-            where=str(path),
-            how="Write it with numpy.save; object arrays are not read.",
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        shape = getattr(array, "shape", "")
-        raise InputError(
-            f"The array must be numeric and of shape (n, d), not {shape}.", where=str(path)
-        )
-    if array.shape[1] == 0 or array.shape[0] == 0:
-        raise InputError("The array is empty.", where=str(path))
-    if old is not None and old.dim != array.shape[1]:
-        raise InputError(
-            f"The vectors have {array.shape[1]} dimensions, the existing ones {old.dim}.",
-            where=str(path),
-            how="Import vectors of the same model, or use another name.",
-        )
-    beside = [path.with_suffix(suffix) for suffix in (".ids", ".txt")]
-    names = ids or next((p for p in beside if p.is_file()), None)
-    if names is None or not names.is_file():
-        raise InputError(
-            "The id list of the vectors is missing.",
-            where=str(names or path),
-            how="Give --ids, a text file with one id per line.",
-        )
-    with names.open("rb") as file:
-        lines = sum(1 for line in file)
-    if lines != len(array):
-        raise InputError(
-            f"There are {len(array)} vectors and {lines} ids.",
-            where=f"{path} and {names}",
-            how="Write one id per line, in the order of the rows.",
-        )
-    return len(array), _npy_blocks(array, names)
-
-
-def _npy_blocks(array: np.ndarray, names: Path) -> Iterator[Block]:
-    with names.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        done = 0
-        for part in blocks(file, _ROWS):
-            yield done + 1, [line.rstrip("\r\n") for line in part], list(array[done:][: len(part)])
-            done += len(part)
-
-
-def _parquet(path: Path) -> tuple[int, Iterator[Block]]:
-    file = parquet_file(path)
-    schema = file.plain.schema_arrow
-    lists = [column.name for column in schema if _is_vector(column.type)]
-    names = [name for name in ("id", "item_id") if name in schema.names]
-    if not names or len(lists) != 1:
-        raise InputError(
-            "The file must have a column id and one column of lists of numbers.",
-            where=str(path),
-            how=f"Its columns are {', '.join(schema.names)[:500]}.",
-        )
-    return file.plain.metadata.num_rows, _parquet_blocks(path, file, names[0], lists[0])
-
-
-def _is_vector(kind: pa.DataType) -> bool:
-    types = pa.types
-    listed = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return listed and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
-
-
-def _parquet_blocks(path: Path, file: ParquetFile, name: str, vector: str) -> Iterator[Block]:
-    done = 0
-    for batch in batches(path, file, [name, vector]):
-        vectors = [
-            # A null number within a list becomes NaN, which is refused.
-            None if cell.values is None else cell.values.to_numpy(zero_copy_only=False)
-            for cell in batch.column(vector)
-        ]
-        yield done + 1, python_values(batch.column(name)), vectors
-        done += batch.num_rows

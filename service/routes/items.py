@@ -41,6 +41,7 @@ class Item(BaseModel):
     description: str | None = None
     link: str | None = Field(None, description="An http or https address.")
     image: str | None = None
+    more_images: list[str] | None = None
     price: Annotated[float, Field(ge=0, le=1e12)] | None = None
     currency: str | None = None
     brand: str | None = None

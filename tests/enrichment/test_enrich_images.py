@@ -28,6 +28,7 @@ from omnisearch.enrichment import fetching, pictures
 from omnisearch.enrichment.captions import caption_images
 from omnisearch.enrichment.images import embed_images
 from omnisearch.enrichment.pictures import Refused, decode, read_bytes
+from omnisearch.enrichment.vision_models import Cache
 from omnisearch.pipeline.stale import stale
 
 
@@ -273,6 +274,73 @@ def test_image_embeddings_become_the_feature_image(workspace, db, images, kind, 
     products = open_vectors(workspace, db, "image", "product")
     assert np.array_equal(products.vectors[0], pins.vectors[2])
     assert embed_images(workspace, db, model, images)["embedded"] == 0
+
+
+def mean_of(rows):
+    mean = np.mean(rows, axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def further(db, key, *names):
+    with db.conn:
+        db.conn.execute("UPDATE pins SET more_images = ? WHERE id = ?", [json.dumps(names), key])
+
+
+def test_the_row_of_several_pictures_is_the_mean_of_those_that_can_be_read(
+    workspace, db, images, vit
+):
+    names = [picture(images / f"{n}.png", n) for n in range(4)]
+    items(db, *(("pins", f"p{n}", name, None) for n, name in enumerate(names)))
+    embed_images(workspace, db, vit, images)
+    alone = open_vectors(workspace, db, "image", "pin").rows([f"p{n}" for n in range(4)])[0]
+    items(db, ("pins", "none", None, None), ("pins", "broken", names[0], None))
+    further(db, "p0", names[1], names[0], names[2])  # a picture twice counts once
+    further(db, "none", names[3])
+    further(db, "broken", "no-such.png", names[1])
+    assert "1 of earlier pictures, 2 missing" in said(workspace, db)[0]
+    counts = embed_images(workspace, db, vit, images)
+    assert (counts["embedded"], counts["computed"], counts["refused"]) == (3, 0, 1)
+    found = open_vectors(workspace, db, "image", "pin")
+    rows = found.rows(["p0", "p1", "none", "broken"])[0]
+    expected = [mean_of(alone[:3]), alone[1], alone[3], mean_of(alone[:2])]
+    assert np.allclose(rows, expected, atol=1e-6)
+    assert said(workspace, db) == []  # what cannot be read is not missed
+    (images / "no-such.png").write_bytes((images / names[2]).read_bytes())
+    embed_images(workspace, db, vit, images)
+    row = open_vectors(workspace, db, "image", "pin").rows(["broken"])[0]
+    assert np.allclose(row, mean_of(alone[:3]), atol=1e-6)
+    further(db, "p0")
+    embed_images(workspace, db, vit, images)
+    row = open_vectors(workspace, db, "image", "pin").rows(["p0"])[0]
+    assert np.allclose(row, alone[0], atol=1e-6)
+
+
+def test_no_more_pictures_are_in_memory_than_a_batch_has(workspace, db, images, vit, monkeypatch):
+    names = [picture(images / f"{n}.png", n) for n in range(9)]
+    items(db, ("pins", "p0", names[0], None), ("pins", "p1", names[0], None))
+    further(db, "p0", *names)
+    further(db, "p1", *reversed(names))
+    asked = []
+
+    def get(cache, digests):
+        asked.append(len(digests))
+        return found(cache, digests)
+
+    found = Cache.get
+    monkeypatch.setattr(Cache, "get", get)
+    embed_images(workspace, db, vit, images, batch_size=4)
+    assert max(asked) == 4
+    rows = open_vectors(workspace, db, "image", "pin").rows(["p0", "p1"])[0]
+    assert np.allclose(rows[0], rows[1], atol=1e-6)
+
+
+def test_a_caption_is_of_the_picture_that_is_shown(workspace, db, images, blip):
+    names = [picture(images / f"{n}.png", n) for n in range(2)]
+    items(db, ("pins", "p0", names[0], None), ("pins", "p1", names[0], None))
+    further(db, "p0", names[1])
+    counts = caption_images(workspace, db, blip, images)
+    assert (counts["captioned"], counts["computed"]) == (2, 1)
+    assert captions(db)["p0"] == captions(db)["p1"]
 
 
 def test_imported_vectors_stay_unless_asked(workspace, db, images, vit):

@@ -18,6 +18,7 @@ from omnisearch.data.importers.feeds.products import (
     category,
     distinct,
     first,
+    pictures,
     product,
 )
 from omnisearch.data.importers.source import Row
@@ -30,12 +31,13 @@ _OWN = _NAMES.split()
 COLUMNS = {name.replace("_", ""): name for name in _OWN} | {
     "summary": "description",
     "imagelink": "image",
+    "additionalimagelink": "more_images",
     "colour": "color",
     "agegroup": "age_group",
     "sizesystem": "size_system",
     "sizetype": "size_type",
 }
-_UNUSED = """mobilelink additionalimagelink lifestyleimagelink virtualmodellink availabilitydate
+_UNUSED = """mobilelink lifestyleimagelink virtualmodellink availabilitydate
     costofgoodssold expirationdate unitpricingmeasure unitpricingbasemeasure installment
     subscriptioncost loyaltyprogram loyaltypoints identifierexists certification productdetail
     adsredirect promotionid shoppingadsexcludedcountry pause excludeddestination
@@ -43,7 +45,8 @@ _UNUSED = """mobilelink additionalimagelink lifestyleimagelink virtualmodellink 
     shippingheight tax taxcategory shipsfromcountry maxhandlingtime minhandlingtime
     transitionlabel freeshippingthreshold updated author guid pubdate"""
 SKIPPED = frozenset(_UNUSED.split())
-_KNOWN = frozenset((*_OWN, "image"))
+_KNOWN = frozenset((*_OWN, "image", "more_images"))
+_NEXT_LINK = re.compile(r",(?=\s*https?://)")  # a list in one cell; links may have commas
 _LISTS = {"color": "colours", "material": "materials", "pattern": "patterns"}
 
 
@@ -71,7 +74,8 @@ def _first_id(values: dict[str, Any]) -> str:
 
 def _product(file: FeedFile, group: list[Row]) -> Row:
     values: dict[str, Any] = {"id": _id(group[0].values or {})}
-    for name in ("title", "description", "image", "brand", "gtin", "mpn", "link"):
+    values |= pictures(_pictures(group))
+    for name in ("title", "description", "brand", "gtin", "mpn", "link"):
         found = first(group, "canonical_link") if name == "link" else None
         if (value := found or first(group, name)) is not None:
             values[name] = value[0] if type(value) is list else value
@@ -86,6 +90,13 @@ def _product(file: FeedFile, group: list[Row]) -> Row:
         for variant in variants:
             variant.code = None
     return product(file, group[0].line, values | {"attributes": attributes}, variants)
+
+
+def _pictures(group: list[Row]) -> Iterator[str]:
+    for row in group:
+        yield from values_of(row.values or {}, "image")
+        for text in values_of(row.values or {}, "more_images"):
+            yield from _NEXT_LINK.split(text)
 
 
 def _path(group: list[Row]) -> tuple[str | None, list[str]]:

@@ -10,7 +10,7 @@ from omnisearch.data.importers.attributes import MOST_VALUES, attribute_name
 from omnisearch.data.importers.feeds.feed_file import FeedFile
 from omnisearch.data.importers.rows import FIELDS
 from omnisearch.data.importers.source import Row
-from omnisearch.data.importers.value_checks import MAX_NUMBER, Refused
+from omnisearch.data.importers.value_checks import MAX_NUMBER, MAX_PICTURES, Refused
 
 # The first that any variant has is that of the product.
 _BEST = ("in_stock", "preorder", "backorder", "out_of_stock")
@@ -142,6 +142,12 @@ def category(text: str | None) -> tuple[str | None, list[str]]:
 def distinct(texts: Iterable[str | None]) -> list[str]:
     """The texts that are there, each once, in their order."""
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def pictures(found: Iterable[str | None]) -> dict[str, Any]:
+    """The columns of a product's pictures: the one shown, and MAX_PICTURES of the further ones."""
+    shown = distinct(each and each.strip() for each in found)
+    return {"image": shown[0], "more_images": shown[1 : MAX_PICTURES + 1] or None} if shown else {}
 
 
 def first(rows: Iterable[Row], name: str) -> Any:

@@ -18,6 +18,7 @@ from omnisearch.data.importers.feeds.products import (
     category,
     distinct,
     first,
+    pictures,
     product,
 )
 from omnisearch.data.importers.source import Row
@@ -91,7 +92,8 @@ def _handle(values: dict[str, Any]) -> str:
 
 def _product(file: FeedFile, group: list[Row]) -> Row:
     values: dict[str, Any] = {"id": _handle(group[0].values or {})}
-    for name in ("title", "description", "brand", "image", "created_at"):
+    values |= pictures((row.values or {}).get("image") for row in group)
+    for name in ("title", "description", "brand", "created_at"):
         if (value := first(group, name)) is not None:
             values[name] = value
     for name in ("gtin", "mpn"):

@@ -17,6 +17,7 @@ from omnisearch.data.importers.feeds.products import (
     add_option,
     category,
     distinct,
+    pictures,
     product,
 )
 from omnisearch.data.importers.source import Row
@@ -114,8 +115,7 @@ def _product(file: FeedFile, parent: Row, variations: list[Row]) -> Row:
     texts = [own[name].replace("\\n", "\n") for name in ("short", "description") if name in own]
     if texts:
         values["description"] = "\n".join(texts)
-    if images := _listed(own.get("images")):
-        values["image"] = images[0]
+    values |= pictures(_listed(own.get("images")))
     if brands := _listed(own.get("brands")):
         values["brand"] = brands[0].rpartition(">")[2].strip()
     attributes: dict[str, Any] = {}

@@ -144,6 +144,35 @@ def test_the_newer_columns_of_shopify_are_known(workspace, tmp_path):
     ]
 
 
+def test_further_pictures_are_kept(workspace, tmp_path):
+    at = "https://x/{}.jpg".format
+    (tmp_path / "p.csv").write_text(
+        "Handle,Title,Variant SKU,Variant Price,Image Src\n"
+        f"mug,Mug,1,9,{at(1)}\nmug,,2,9,{at(2)}\nmug,,,,{at(1)}\nmug,,,,{at(3)}\n"
+        f"cup,Cup,3,9,{at(4)}\nbowl,Bowl,4,9,\n"
+        + "".join(f"set,Set,5,9,{at(n)}\n" for n in range(40))
+    )
+    import_named(workspace, tmp_path / "p.csv", "shopify")
+    found = {key: rest for key, *rest in table(workspace, "products", "id, image, more_images")}
+    assert found["mug"] == [at(1), f'["{at(2)}","{at(3)}"]']
+    assert found["cup"] == [at(4), None] and found["bowl"] == [None, None]
+    assert json.loads(found["set"][1]) == [at(n) for n in range(1, 21)]
+    # A comma within an address is no end of it, and a feed without them has no further pictures.
+    odd = "https://x/a,b.jpg"
+    (tmp_path / "g.csv").write_text(
+        "id,item group id,title,price,availability,image link,additional image link\n"
+        f'1,mug,Mug,9 EUR,in stock,{at(1)},"{odd}, {at(2)}"\n2,mug,Mug,9 EUR,in stock,{at(5)},\n'
+        f"3,set,Set,9 EUR,in stock,{at(1)},\n"
+    )
+    import_named(workspace, tmp_path / "g.csv", "google-merchant")
+    (tmp_path / "w.csv").write_text(f'ID,Type,Name,Images\n7,simple,Mug,"{at(1)}, {at(2)}"\n')
+    import_named(workspace, tmp_path / "w.csv", "woocommerce")
+    found = {key: rest for key, *rest in table(workspace, "products", "id, image, more_images")}
+    assert found["mug"] == [at(1), f'["{odd}","{at(2)}","{at(5)}"]']
+    assert found["set"] == [at(1), None]
+    assert found["7"] == [at(1), f'["{at(2)}"]']
+
+
 def test_bodies_in_an_older_encoding_are_left_out_and_the_product_is_taken(workspace, tmp_path):
     path = shopify(tmp_path / "p.csv", shop(3))
     path.write_bytes(path.read_text("utf-8-sig").replace("Soft", "Süß").encode("latin-1"))

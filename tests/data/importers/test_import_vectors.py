@@ -44,6 +44,37 @@ def test_arrays_of_numbers(pins, tmp_path, kind):
     assert table(pins, "imports", "kind, format, taken")[-1] == ("pins", "jsonl", 5)
 
 
+def test_bits(pins, tmp_path):
+    flags = np.random.default_rng(3).random((5, 1024)) < 0.5
+    packed = np.packbits(flags, axis=1)
+    ids = [f"p{n}" for n in range(5)]
+    wanted = dict(zip(ids, flags.astype(float).tolist(), strict=True))
+    import_vectors(pins, npy(tmp_path / "b.npy", flags, ids), "flags", "pin")
+    assert stored(pins, "flags") == wanted
+    import_vectors(pins, npy(tmp_path / "p.npy", packed, ids), "image", "pin", bits=True)
+    assert stored(pins, "image") == wanted
+    rows = [row.tobytes() for row in packed]
+    for number, column in enumerate((pa.array(rows), pa.array(rows, pa.binary(128)))):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"id": ids, "bits": column}), path)
+        report = import_vectors(pins, path, "image", "pin")
+        assert (report.taken, report.changed, report.refused) == (5, 0, 0)
+    lists = [packed[0].tolist(), packed[1].tolist(), [*packed[2].tolist()[:-1], None], [1]]
+    column = pa.array(lists, pa.list_(pa.uint8()))
+    pq.write_table(pa.table({"id": ids[:4], "v": column}), tmp_path / "l.parquet")
+    report = import_vectors(pins, tmp_path / "l.parquet", "image", "pin", bits=True)
+    assert report.taken == 2
+    assert refusals(report) == [
+        (3, "vector", "is missing"),
+        (4, "vector", "does not have 1024 dimensions"),
+    ]
+    with pytest.raises(InputError, match="bytes, not float64"):
+        import_vectors(pins, npy(tmp_path / "f.npy", np.ones((5, 8)), ids), "x", "pin", bits=True)
+    with pytest.raises(InputError, match="have 8 dimensions, the existing ones 1024"):
+        one = npy(tmp_path / "s.npy", np.ones((5, 1), np.uint8), ids)
+        import_vectors(pins, one, "image", "pin", bits=True)
+
+
 @pytest.mark.parametrize(
     "column",
     [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.large_list(pa.float64())],
