@@ -1,4 +1,4 @@
-"""`omnisearch judge`: people judge the results of two systems blind."""
+"""`omnisearch judge`: people judge the results of two systems blind, or machine captions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Have people grade results (§5.1): draw results of two systems, mix them blind, collect "
-    "three judgments per pair, report.",
+    "three judgments per pair, report. Or have them rate machine captions (§3.2.1).",
     no_args_is_help=True,
 )
 NameArgument = Annotated[str, typer.Argument(help="The name of this judging.", show_default=False)]
@@ -56,7 +56,7 @@ def draw(
     queries: Annotated[
         Path | None, typer.Option(help="Judge all queries of this file instead.")
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
     """Draw queries over head and tail, and mix the first results of both systems blind."""
@@ -68,7 +68,6 @@ def draw(
     from omnisearch.evaluation.judging.draw import draw as draw_judging
     from omnisearch.evaluation.judging.folder import Judging
     from omnisearch.evaluation.judging.queries import STRATA, UNLOGGED
-    from omnisearch.evaluation.judging.scale import WANTED
 
     def open_engine() -> SearchEngine:
         from omnisearch.engine.search import SearchEngine
@@ -86,12 +85,52 @@ def draw(
         figures = {"queries": len(judging.queries), "strata": strata, "pairs": len(judging.pairs)}
         return emit_json("judge draw", {"folder": judging.folder, **figures})
     told = ", ".join(f"{count:,} {stratum}" for stratum, count in strata.items())
-    out.print(
+    _show_drawn(
+        judging,
         f"{counted(len(judging.queries), 'query', 'queries')} ({told}), "
-        f"{counted(len(judging.pairs), 'pair')} to judge, {WANTED} judgments each, in "
-        f"{judging.folder}.",
-        markup=False,
+        f"{counted(len(judging.pairs), 'pair')}",
     )
+
+
+@app.command(epilog=example("omnisearch judge captions autumn --number 500"))
+def captions(
+    name: NameArgument,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    number: Annotated[
+        int, typer.Option(min=1, help="Pictures to draw, equally from the broad categories.")
+    ] = 300,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Draw pictures with machine captions instead, for people to rate relevance and quality."""
+    from collections import Counter
+
+    from omnisearch.data.catalogue.schema import open_catalogue
+    from omnisearch.data.workspace import Workspace
+    from omnisearch.evaluation.judging.captions import draw_captions
+    from omnisearch.evaluation.judging.folder import Judging
+
+    space = Workspace.open(workspace, writing=True)
+    judging = Judging.new(space, name)
+    draw_captions(judging, open_catalogue(space.catalogue), number, seed)
+    counts = Counter(pair.category for pair in judging.pairs.values())
+    if json:
+        figures = {"pictures": len(judging.pairs), "categories": dict(sorted(counts.items()))}
+        return emit_json("judge captions", {"folder": judging.folder, **figures})
+    _show_drawn(
+        judging,
+        f"{counted(len(judging.pairs), 'picture')} of "
+        f"{counted(len(counts), 'category', 'categories')}",
+    )
+    for note in judging.design.notes:
+        out.print(note, markup=False)
+
+
+def _show_drawn(judging: Judging, what: str) -> None:
+    from omnisearch.evaluation.judging.scale import WANTED
+
+    out.print(f"{what} to judge, {WANTED} judgments each, in {judging.folder}.", markup=False)
+    name = judging.name
     out.print(
         f"Next: `omnisearch judge ask {name} --judge NAME`, or `omnisearch judge export` for a "
         "sheet.",
@@ -133,9 +172,13 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write the pairs that a judge has not judged yet as CSV, with a column to fill in."""
+    from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.sheets import export_sheet
+    from omnisearch.evaluation.pictures import picture_folders
 
-    pairs = export_sheet(_opened(workspace, name, writing=False)[1], judge, output)
+    space, judging = _opened(workspace, name, writing=False)
+    folders = picture_folders(open_catalogue(space.catalogue))
+    pairs = export_sheet(judging, judge, output, folders)
     if json:
         return emit_json("judge export", {"file": output, "pairs": pairs})
     out.print(f"{counted(pairs, 'pair')} for {judge} in {output}.", markup=False)
@@ -185,14 +228,23 @@ def _show_sheet(report: SheetReport) -> None:
 def report(
     name: NameArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False
 ) -> None:
-    """Agreement of the judges and relevance of both systems, as Markdown."""
+    """Agreement of the judges, and relevance of both systems or of the captions, as Markdown."""
+    from omnisearch.evaluation.judging.caption_findings import caption_report
+    from omnisearch.evaluation.judging.caption_markdown import caption_markdown
     from omnisearch.evaluation.judging.findings import report as make_report
     from omnisearch.evaluation.judging.markdown import markdown
+    from omnisearch.evaluation.judging.scale import CAPTIONS
 
-    found = make_report(_opened(workspace, name, writing=False)[1])
+    judging = _opened(workspace, name, writing=False)[1]
+    if judging.design.form == CAPTIONS:
+        rated = caption_report(judging)
+        values, text = rated.to_json(), caption_markdown(rated)
+    else:
+        found = make_report(judging)
+        values, text = found.to_json(), markdown(found)
     if json:
-        return emit_json("judge report", found.to_json())
-    sys.stdout.write(markdown(found))
+        return emit_json("judge report", values)
+    sys.stdout.write(text)
 
 
 @app.command(epilog=example("omnisearch judge apply spring"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+_Z = 1.959964  # 95%
 _EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the random resamples
 _BLOCK = 2_000_000  # random numbers drawn at once; bounds memory
 
@@ -103,6 +105,17 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def wilson_interval(hits: int, number: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share, hits / number, as if each case were independent.
+
+    (0, 1) if there is no case.
+    """
+    middle = hits + _Z**2 / 2
+    spread = _Z * sqrt(hits * (number - hits) / number + _Z**2 / 4) if number else middle
+    whole = number + _Z**2
+    return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

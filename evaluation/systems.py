@@ -33,7 +33,7 @@ JUDGED_METRICS = METRICS | {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over queries with its 95% bootstrap interval."""
+    """A mean, over queries or pictures, with its 95% interval."""
 
     mean: float
     low: float

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 from omnisearch.data.catalogue.feedback import events_of_searches
 from omnisearch.data.catalogue.searches import reading_searches
 from omnisearch.data.catalogue.shown_ads import shown_ads
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.evaluation.significance import wilson_interval
 
 CLICKS = frozenset(("click", "long_click", "add_to_cart", "checkout"))
-_Z = 1.959964  # 95%
 
 
 @dataclass
@@ -37,10 +36,7 @@ class CampaignReport:
 
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the rate, as if each showing were independent (Wilson)."""
-        n, c = self.shown, self.long_clicked
-        middle, spread = c + _Z**2 / 2, _Z * sqrt(c * (n - c) / n + _Z**2 / 4) if n else 0.0
-        whole = n + _Z**2
-        return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
+        return wilson_interval(self.long_clicked, self.shown)
 
 
 def report_ads(

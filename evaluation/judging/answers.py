@@ -1,6 +1,6 @@
 """The judges' answers: one file per judge, one line per answer, synced to disk after each answer.
 
-A line is {"pair", "grade", "time"}: the grade 1 to 5, or null for "cannot tell". The last line
+A line is {"pair", "grade", "time"}: a grade of the form, or null for "cannot tell". The last line
 about a pair counts; {"pair", "undone": true, "time"} takes the answer back. A last line truncated
 by a crash is ignored, and removed when the judge continues.
 """
@@ -20,7 +20,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import fsync_folder
 from omnisearch.data.workspace.locks import locked
 from omnisearch.evaluation.judging.folder import Judging, Pair, check_name
-from omnisearch.evaluation.judging.scale import VALUES, WANTED
+from omnisearch.evaluation.judging.scale import WANTED
 
 Answers = dict[str, int | None]  # pair → grade, None for "cannot tell"; the latest answer last
 
@@ -37,6 +37,7 @@ def answers_of(judging: Judging, judge: str) -> Answers:
     except FileNotFoundError:
         return {}
     answers: Answers = {}
+    values = judging.form.values
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             entry = orjson.loads(line)
@@ -44,7 +45,7 @@ def answers_of(judging: Judging, judge: str) -> Answers:
             grade = None if undone else entry["grade"]
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, number) from error
-        if pair not in judging.pairs or (grade is not None and grade not in VALUES):
+        if pair not in judging.pairs or (grade is not None and grade not in values):
             raise _damaged(path, number)
         answers.pop(pair, None)
         if not undone:

@@ -15,10 +15,8 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.judged import JUDGING, set_of, top_grades
 from omnisearch.evaluation.judging.answers import all_answers
 from omnisearch.evaluation.judging.folder import Judging, Pair
-from omnisearch.evaluation.judging.scale import GRADES
+from omnisearch.evaluation.judging.scale import GAINS, RESULTS
 from omnisearch.evaluation.judging.verdicts import verdicts_of
-
-_GAINS = {grade.value: grade.gain for grade in GRADES}
 
 Key = tuple[str, str, str, str]  # query, entity, item id, judge
 
@@ -51,8 +49,14 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
     no other judges.
 
     Raises:
-        InputError: another process is writing to the catalogue.
+        InputError: the judging is of captions, or another process is writing to the catalogue.
     """
+    if judging.design.form != RESULTS:
+        raise InputError(
+            "Judgments of captions are not for the catalogue: they are of no query.",
+            where=str(judging.folder),
+            how=f"Read them with `omnisearch judge report {judging.name}`.",
+        )
     answers = all_answers(judging)
     verdicts = verdicts_of(judging, answers)
     finished = [pair for key, pair in judging.pairs.items() if verdicts[key].settled]
@@ -66,7 +70,7 @@ def apply(judging: Judging, db: sqlite_utils.Database) -> Applied:
                 grade = given.get(pair.id)
                 if grade is not None:
                     key = (pair.query, pair.entity, pair.item_id, prefix + judge)
-                    rows[key] = _GAINS[grade] * tops.get(set_of(pair.item_id), 1.0)
+                    rows[key] = GAINS[grade] * tops.get(set_of(pair.item_id), 1.0)
         added, changed, removed = _replace(db, prefix, rows, judging.design.drawn_at)
         db.conn.executemany(
             "INSERT OR IGNORE INTO queries (id, text) VALUES (?, ?)",

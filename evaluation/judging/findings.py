@@ -28,7 +28,7 @@ METRICS = ("relevant", "grade")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement on the five grades, or on relevant versus irrelevant.
+    """Agreement on the grades, or on whether a grade is one of some.
 
     Attributes:
         pairs: number of pairs with two or more judgments, used for `raw` and `alpha`.
@@ -125,21 +125,27 @@ def report(judging: Judging, seed: int = 0) -> JudgingReport:
         lacking=int((judged < WANTED).sum()),
         more=int((judged > WANTED).sum()),
         undecided=sum(verdict.undecided for verdict in verdicts.values()),
-        grades=_agreement(counts, np.array(VALUES), LEVELS),
-        relevant=_agreement(_two_ways(counts), np.array([0, 1]), LEVELS[:1]),
+        grades=agreement_of(counts, np.array(VALUES), LEVELS),
+        relevant=agreement_whether(counts, np.array(VALUES) >= RELEVANT_FROM),
         judges=[_judge(judge, answers) for judge in answers],
         metrics={name: _groups(judging, values, name, seed) for name in METRICS},
         notes=design.notes,
     )
 
 
-def _two_ways(counts: np.ndarray) -> np.ndarray:
-    """(pairs, 2): irrelevant and relevant."""
-    relevant = np.array(VALUES) >= RELEVANT_FROM
-    return np.stack([counts[:, ~relevant].sum(axis=1), counts[:, relevant].sum(axis=1)], axis=1)
+def agreement_whether(counts: np.ndarray, chosen: np.ndarray) -> Agreement:
+    """Agreement on whether a grade is one of some.
+
+    Args:
+        counts: int64 (pairs, values), how many judges gave each grade. chosen: bool (values,).
+    """
+    others = counts[:, ~chosen].sum(axis=1)
+    two_ways = np.stack([others, counts[:, chosen].sum(axis=1)], axis=1)
+    return agreement_of(two_ways, np.array([0, 1]), LEVELS[:1])
 
 
-def _agreement(counts: np.ndarray, values: np.ndarray, levels: Sequence[str]) -> Agreement:
+def agreement_of(counts: np.ndarray, values: np.ndarray, levels: Sequence[str]) -> Agreement:
+    """Agreement on the grades, from `counts` int64 (pairs, values)."""
     judged = counts.sum(axis=1)
     return Agreement(
         pairs=int((judged > 1).sum()),
@@ -151,25 +157,36 @@ def _agreement(counts: np.ndarray, values: np.ndarray, levels: Sequence[str]) ->
 
 
 def _judge(judge: str, answers: Mapping[str, Answers]) -> JudgeRow:
-    own = {pair: grade for pair, grade in answers[judge].items() if grade is not None}
+    grades = grades_of(answers[judge])
+    return JudgeRow(
+        judge=judge,
+        judgments=len(grades),
+        cannot_tell=len(answers[judge]) - len(grades),
+        mean_grade=mean_of(grades),
+        relevant=mean_of(grades >= RELEVANT_FROM),
+        agrees=agrees_with_others(judge, answers),
+    )
+
+
+def grades_of(answers: Answers) -> np.ndarray:
+    """The grades among a judge's answers, float64 (judgments,)."""
+    return np.array([grade for grade in answers.values() if grade is not None], np.float64)
+
+
+def agrees_with_others(judge: str, answers: Mapping[str, Answers]) -> float:
+    """The share of other judges' judgments of the same pairs with the same grade; NaN if none."""
+    own = answers[judge]
     same = [
         own[pair] == grade
         for other, given in answers.items()
         for pair, grade in given.items()
-        if other != judge and pair in own and grade is not None
+        if other != judge and grade is not None and own.get(pair) is not None
     ]
-    grades = np.array(list(own.values()), np.float64)
-    return JudgeRow(
-        judge=judge,
-        judgments=len(own),
-        cannot_tell=len(answers[judge]) - len(own),
-        mean_grade=_mean(grades),
-        relevant=_mean(grades >= RELEVANT_FROM),
-        agrees=_mean(np.array(same, np.float64)),
-    )
+    return mean_of(np.array(same, np.float64))
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of(values: np.ndarray) -> float:
+    """The mean; NaN of none."""
     return float(values.mean()) if len(values) else float("nan")
 
 
@@ -201,7 +218,7 @@ def _group(
     total = table * share[:, None]
     estimates = {}
     for system, column in zip(systems, total.T, strict=True):
-        estimates[system] = Estimate(_mean(column), *bootstrap_interval(column, share, seed))
+        estimates[system] = Estimate(mean_of(column), *bootstrap_interval(column, share, seed))
     difference = compare_paired(total[:, 0], total[:, 1], seed)
     low, high = bootstrap_interval(total[:, 1] - total[:, 0], share, seed)
     first = estimates[systems[0]].mean

@@ -1,6 +1,6 @@
 """The folder of one judging, `judging/<name>/` in the workspace.
 
-    design.json     the systems, k, the seed, and what they answered from
+    design.json     the form, the systems, k, the seed, and what they answered from
     queries.jsonl   the queries with stratum and weight
     pairs.jsonl     the pairs to judge, in order, without systems or ranks
     shown.jsonl     kept separate: which system shows which pair at which rank
@@ -24,6 +24,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.evaluation.judging.queries import DrawnQuery
+from omnisearch.evaluation.judging.scale import FORMS, RESULTS, Form
 
 T = TypeVar("T")
 VERSION = 1
@@ -32,12 +33,13 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and an item as judges see them, as they were when drawn.
+    """A query, or a caption, and an item as judges see them, as they were when drawn.
 
     Attributes:
-        id: depends only on the query and the item; begins with a letter, so that spreadsheets do
+        id: depends only on the text and the item; begins with a letter, so that spreadsheets do
             not read it as a number.
-        query: the query's id. text: the query as first seen.
+        query: the query's id, empty for a caption. text: the query as first seen, or the caption.
+        category: of the item, if its caption is judged.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Pair:
     currency: str
     image: str
     link: str
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Design:
-    """How a judging was drawn; `notes` describe the data."""
+    """How a judging was drawn; `notes` describe the data.
+
+    `form` is one of FORMS. Captions are of no system: `systems` is empty, and `k` and `generation`
+    are 0.
+    """
 
     systems: list[str]
     k: int
@@ -75,6 +82,11 @@ class Design:
     drawn_at: int
     notes: list[str]
     version: int = VERSION
+    form: str = RESULTS
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"the form {self.form!r} is unknown")
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,10 @@ class Judging:
     @cached_property
     def design(self) -> Design:
         return self._read("design.json", lambda entry: Design(**entry), least=1)[0]
+
+    @property
+    def form(self) -> Form:
+        return FORMS[self.design.form]
 
     @cached_property
     def queries(self) -> list[DrawnQuery]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from omnisearch.evaluation.judging.findings import GroupRow, JudgingReport
+from omnisearch.evaluation.judging.findings import Agreement, GroupRow, JudgingReport
 from omnisearch.evaluation.judging.scale import RELEVANT_FROM, WANTED
 from omnisearch.evaluation.systems import Estimate
 from omnisearch.evaluation.wording import p_text, system_name
@@ -23,7 +23,12 @@ def markdown(report: JudgingReport) -> str:
         *(f"> {note}" for note in report.notes),
         _progress(report),
         "## Agreement",
-        _agreement(report),
+        agreement_table(
+            {
+                "five grades": report.grades,
+                f"relevant or not ({RELEVANT_FROM} and up)": report.relevant,
+            }
+        ),
         "## Judges",
         _judges(report),
     ]
@@ -50,22 +55,19 @@ def _progress(report: JudgingReport) -> str:
     return " ".join(lines)
 
 
-def _agreement(report: JudgingReport) -> str:
-    kappa = f"Fleiss' kappa ({report.grades.kappa_pairs:,} pairs with exactly {WANTED} judgments)"
-    alpha = f"({report.grades.pairs:,} pairs with 2 or more)"
+def agreement_table(found: Mapping[str, Agreement]) -> str:
+    """Agreement of the same judgments seen in several ways, the finest first, a column for each."""
+    ways = list(found.values())
+    kappa = f"Fleiss' kappa ({ways[0].kappa_pairs:,} pairs with exactly {WANTED} judgments)"
+    alpha = f"({ways[0].pairs:,} pairs with 2 or more)"
     rows = [
-        [
-            f"agreement of two judges {alpha}",
-            _number(report.grades.raw),
-            _number(report.relevant.raw),
-        ],
-        [kappa, _number(report.grades.kappa), _number(report.relevant.kappa)],
+        [f"agreement of two judges {alpha}", *(number(way.raw) for way in ways)],
+        [kappa, *(number(way.kappa) for way in ways)],
     ]
-    for level, figure in report.grades.alpha.items():
-        two_ways = report.relevant.alpha.get(level)
+    for level in ways[0].alpha:
         name = f"Krippendorff's alpha, {level} {alpha}"
-        rows.append([name, _number(figure), _number(two_ways)])
-    return _table(["measure", "five grades", f"relevant or not ({RELEVANT_FROM} and up)"], rows)
+        rows.append([name, *(number(way.alpha.get(level)) for way in ways)])
+    return table(["measure", *found], rows)
 
 
 def _judges(report: JudgingReport) -> str:
@@ -73,11 +75,11 @@ def _judges(report: JudgingReport) -> str:
     rows = [
         [
             *(row.judge, f"{row.judgments:,}", f"{row.cannot_tell:,}"),
-            *(_number(row.mean_grade), _number(row.relevant), _number(row.agrees)),
+            *(number(row.mean_grade), number(row.relevant), number(row.agrees)),
         ]
         for row in report.judges
     ]
-    return _table(head, rows) if rows else "Nobody has judged yet."
+    return table(head, rows) if rows else "Nobody has judged yet."
 
 
 def _groups(report: JudgingReport, metric: str) -> str:
@@ -85,7 +87,7 @@ def _groups(report: JudgingReport, metric: str) -> str:
         return "No query is finished: all of its pairs must be judged."
     names = [system_name(system) for system in report.systems]
     head = ["queries of", "number", *names, "difference", "gain", "p", "better / level / worse"]
-    return _table(head, [_group(row) for row in report.metrics[metric]])
+    return table(head, [_group(row) for row in report.metrics[metric]])
 
 
 def _group(row: GroupRow) -> list[str]:
@@ -93,7 +95,7 @@ def _group(row: GroupRow) -> list[str]:
     return [
         row.group,
         f"{row.queries:,}",
-        *(_interval(estimate) for estimate in row.systems.values()),
+        *(interval(estimate) for estimate in row.systems.values()),
         f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})",
         "–" if row.gain != row.gain else f"{row.gain:+.0%}",
         p_text(found.p_value),
@@ -101,15 +103,17 @@ def _group(row: GroupRow) -> list[str]:
     ]
 
 
-def _interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate) -> str:
+    """A mean with its interval."""
     return f"{estimate.mean:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three places; a dash for None and NaN."""
     return "–" if value is None or value != value else f"{value:.3f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table with aligned columns, figures right-aligned."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 

@@ -10,13 +10,11 @@ from rich.text import Text
 
 from omnisearch.evaluation.judging.answers import AnswerLog, answers_of, open_log, still_to_ask
 from omnisearch.evaluation.judging.folder import Judging, Pair
-from omnisearch.evaluation.judging.scale import CANNOT_TELL, GRADES
+from omnisearch.evaluation.judging.scale import CANNOT_TELL, CAPTIONS, Form
 from omnisearch.evaluation.wording import price_text
 
 UNDO, QUIT = "u", "q"
 _ENDS = ("", QUIT, "\x03", "\x04")  # end of input, q, Ctrl-C, Ctrl-D
-_GRADES: dict[str, int | None] = {str(grade.value): grade.value for grade in GRADES}
-_KEYS = _GRADES | {CANNOT_TELL: None}
 
 ReadKey = Callable[[], str]
 Show = Callable[[RenderableType], None]
@@ -38,7 +36,7 @@ def ask(
         InputError: the name is invalid, or the judge is judging in another window.
     """
     with open_log(judging, judge) as log:
-        show(_legend())
+        show(_legend(judging.form))
         while left := still_to_ask(judging, judge):
             show(question(judging, left[0], len(left), folders))
             if not _answered(judging, judge, log, left[0], read_key, show):
@@ -50,12 +48,14 @@ def _answered(
     judging: Judging, judge: str, log: AnswerLog, pair: Pair, read_key: ReadKey, show: Show
 ) -> bool:
     """Read keys until one is valid; returns False to quit."""
+    values = judging.form.values
+    keys: dict[str, int | None] = {**{str(value): value for value in values}, CANNOT_TELL: None}
     while True:
         key = read_key().lower()
         if key in _ENDS:
             return False
-        if key in _KEYS:
-            log.add({pair.id: _KEYS[key]})
+        if key in keys:
+            log.add({pair.id: keys[key]})
             return True
         if key == UNDO:
             given = answers_of(judging, judge)
@@ -65,21 +65,25 @@ def _answered(
                 return True
             show(Text("There is no answer to take back.", "yellow"))
         else:
-            show(Text(f"Press 1 to 5, {CANNOT_TELL}, {UNDO} or {QUIT}.", "yellow"))
+            show(Text(f"Press 1 to {values[-1]}, {CANNOT_TELL}, {UNDO} or {QUIT}.", "yellow"))
 
 
 def question(judging: Judging, pair: Pair, left: int, folders: Sequence[Path]) -> RenderableType:
     """A pair as the judge sees it, as plain text without markup."""
     total = len(judging.pairs)
+    done = Text(f"\n{total - left:,} of {total:,} pairs done", "dim")
+    place = picture_place(pair.image, folders)
+    if judging.design.form == CAPTIONS:
+        caption = Text.assemble("Caption ", (pair.text, "bold cyan"))
+        return Group(done, caption, Text.assemble("Picture ", (place, "bold")))
     lines = [
-        Text(f"\n{total - left:,} of {total:,} pairs done", "dim"),
+        done,
         Text.assemble("Query  ", (pair.text, "bold cyan")),
         Text.assemble("Result ", (pair.title or f"untitled {pair.entity}", "bold")),
     ]
     about = [pair.brand, price_text(pair.price, pair.currency)]
     lines += [Text(f"       {part}") for part in (pair.description, *about) if part]
-    places = [picture_place(pair.image, folders), pair.link]
-    lines += [Text(f"       {place}", "dim") for place in places if place]
+    lines += [Text(f"       {each}", "dim") for each in (place, pair.link) if each]
     return Group(*lines)
 
 
@@ -92,8 +96,9 @@ def picture_place(image: str, folders: Sequence[Path]) -> str:
         return image
 
 
-def _legend() -> RenderableType:
-    lines = [Text(f"{grade.value}  {grade.name}: {grade.meaning}") for grade in reversed(GRADES)]
+def _legend(form: Form) -> RenderableType:
+    grades = reversed(form.grades)
+    lines = [Text(f"{grade.value}  {grade.name}: {grade.meaning}") for grade in grades]
     lines.append(Text(f"{CANNOT_TELL}  cannot tell"))
     lines.append(Text(f"{UNDO}  take back the last answer"))
     lines.append(Text(f"{QUIT}  quit; continue at any time"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.evaluation.judging.scale import FORMS
 
 MAX_BYTES = 64 << 20
 _NEEDED = ("pair", "grade")
@@ -33,7 +34,7 @@ def read_rows(path: Path) -> Iterator[SheetRow]:
     """The rows below the header, without blank lines.
 
     Accepts UTF-8 and UTF-16 with or without a BOM, and comma, semicolon or tab. Other encodings
-    are read as Windows-1252 without the `query`, whose letters may be lost.
+    are read as Windows-1252 without the `query` or `caption`, whose letters may be lost.
 
     Raises:
         InputError: the file cannot be read, is over 64 MB, or its header lacks `pair` or `grade`.
@@ -53,7 +54,8 @@ def read_rows(path: Path) -> Iterator[SheetRow]:
             continue
         row = dict(zip(names, cells + [""] * len(names), strict=False))
         if not exact:
-            row.pop("query", None)
+            for form in FORMS.values():
+                row.pop(form.text, None)
         yield SheetRow(number, row)
 
 

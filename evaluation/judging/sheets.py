@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,13 +15,12 @@ from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic
 from omnisearch.evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
-from omnisearch.evaluation.judging.folder import Judging
-from omnisearch.evaluation.judging.scale import LEGEND, parse_grade
+from omnisearch.evaluation.judging.folder import Judging, Pair
+from omnisearch.evaluation.judging.scale import Form
+from omnisearch.evaluation.judging.session import picture_place
 from omnisearch.evaluation.judging.sheet_reader import SheetRow, read_rows
 from omnisearch.evaluation.wording import price_text
 
-COLUMNS = ("pair", "judge", "query", "title", "description", "brand", "price", "picture", "link")
-GRADE = f"grade ({LEGEND})"
 # Spreadsheets may run cells with these prefixes as formulas; the last four are full-width forms.
 # The apostrophe is escaped too, so that reading exactly reverses writing.
 _FORMULA = tuple("=+-@\t\r'＝＋－＠")
@@ -67,8 +67,11 @@ def unescape(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
-def export_sheet(judging: Judging, judge: str, path: Path) -> int:
+def export_sheet(judging: Judging, judge: str, path: Path, folders: Sequence[Path] = ()) -> int:
     """Write the pairs that this judge has yet to answer; returns how many.
+
+    Args:
+        folders: base folders for relative paths of pictures.
 
     Raises:
         InputError: the name is invalid, or the file cannot be written.
@@ -76,11 +79,11 @@ def export_sheet(judging: Judging, judge: str, path: Path) -> int:
     pairs = still_to_ask(judging, judge)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([*COLUMNS, GRADE])
+    form = judging.form
+    writer.writerow([*form.columns, f"grade ({form.legend})"])
     for pair in pairs:
-        price = price_text(pair.price, pair.currency)
-        cells = (pair.id, judge, pair.text, pair.title, pair.description, pair.brand, price)
-        writer.writerow([escape(cell) for cell in (*cells, pair.image, pair.link)] + [""])
+        cells = _cells(form, pair, folders) | {"judge": judge}
+        writer.writerow([escape(cells[column]) for column in form.columns] + [""])
     try:
         # Excel reads a file as UTF-8 only if it begins with a BOM.
         write_atomic(path, text.getvalue().encode("utf-8-sig", "replace"))
@@ -91,15 +94,28 @@ def export_sheet(judging: Judging, judge: str, path: Path) -> int:
     return len(pairs)
 
 
+def _cells(form: Form, pair: Pair, folders: Sequence[Path]) -> dict[str, str]:
+    return {
+        "pair": pair.id,
+        form.text: pair.text,
+        "title": pair.title,
+        "description": pair.description,
+        "brand": pair.brand,
+        "price": price_text(pair.price, pair.currency),
+        "picture": picture_place(pair.image, folders),
+        "link": pair.link,
+    }
+
+
 def import_sheet(
     judging: Judging, path: Path, judge: str | None = None, replace: bool = False
 ) -> SheetReport:
     """Import the grades of a sheet, rejecting invalid rows one by one.
 
     A row needs `pair` and `grade`. A `judge`, if given, must be the sheet's judge, and a `query`
-    must be the pair's, which detects sheets whose columns were sorted separately. A grade that
-    contradicts an earlier row or answer is rejected; with `replace` it replaces the earlier
-    answer.
+    or `caption` must be the pair's, which detects sheets whose columns were sorted separately. A
+    grade that contradicts an earlier row or answer is rejected; with `replace` it replaces the
+    earlier answer.
 
     Args:
         judge: None for the judge named by the first row with a `judge`.
@@ -159,10 +175,10 @@ def _answer(judging: Judging, judge: str, cells: dict[str, str]) -> tuple[str, i
     pair = judging.pairs.get(key)
     if pair is None:
         raise Refused("pair", "is not a pair of this judging" if key else "is missing", key)
-    query = cells.get("query")
-    if query is not None and normalise(unescape(query)) != normalise(pair.text):
-        raise Refused("query", "is not that of the pair", query)
-    return pair.id, parse_grade(unescape(cells["grade"].strip()))
+    text = cells.get(judging.form.text)
+    if text is not None and normalise(unescape(text)) != normalise(pair.text):
+        raise Refused(judging.form.text, "is not that of the pair", text)
+    return pair.id, judging.form.parse(unescape(cells["grade"].strip()))
 
 
 def _write_rejects(judging: Judging, judge: str, refused: list[RefusedRow]) -> Path | None:

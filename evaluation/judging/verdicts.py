@@ -17,7 +17,7 @@ class Verdict:
     """The answers about one pair.
 
     Attributes:
-        counts: number of judges who gave each of VALUES.
+        counts: number of judges who gave each grade of the form, the lowest first.
         cannot_tell: number of judges who could not tell.
     """
 
@@ -40,7 +40,8 @@ class Verdict:
 
     @property
     def relevant(self) -> bool:
-        """Whether more than half of the judgments are relevant; a tie is not a majority."""
+        """Whether more than half of the judgments of a result are relevant; a tie is not a
+        majority."""
         agreeing = sum(
             count
             for value, count in zip(VALUES, self.counts, strict=True)
@@ -50,7 +51,7 @@ class Verdict:
 
     @property
     def grade(self) -> float:
-        """The median grade; the mean of the middle two if their number is even."""
+        """The median grade of a result; the mean of the middle two if their number is even."""
         return float(np.median(np.repeat(VALUES, self.counts)))
 
 
@@ -60,8 +61,9 @@ def verdicts_of(judging: Judging, answers: Mapping[str, Answers]) -> dict[str, V
     for of_judge in answers.values():
         for pair, grade in of_judge.items():
             said[pair].append(grade)
+    values = judging.form.values
     return {
-        pair: Verdict(tuple(given.count(value) for value in VALUES), given.count(None))
+        pair: Verdict(tuple(given.count(value) for value in values), given.count(None))
         for pair, given in said.items()
     }
 

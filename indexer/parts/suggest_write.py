@@ -44,7 +44,7 @@ class SuggestedTexts:
         language = primary(item["language"]) if item.get("language") else ""
         found = {(_shown(item.get("title")), 3, language): 1 + int(engaged)}
         found[_shown(item.get("brand")), 2, ""] = 1
-        for path in _categories(item):
+        for path in categories_of(item):
             found |= {(_shown(node), 1, ""): 1 for node in _nodes(path)}
         of, weights = self._of[entity], self._weights[entity]
         for text, weight in found.items():
@@ -94,7 +94,7 @@ def _shown(text: str | None) -> str:
     return plain if whole_key(plain) else ""
 
 
-def _categories(item: Mapping[str, Any]) -> list[str]:
+def categories_of(item: Mapping[str, Any]) -> list[str]:
     """The paths of an item's attribute `category`, or else its product types."""
     value = (item.get("attributes") or {}).get(CATEGORY)
     if value is None:

@@ -199,6 +199,35 @@ def test_refused_rows_are_shown_with_line_and_field(workspace: Path, tmp_path: P
     assert "anna.csv:2: grade is not one of 1 to 5 or ? (9)" in shown
 
 
+def test_captions_from_the_draw_to_the_report(workspace: Path, tmp_path: Path) -> None:
+    where = ("-w", workspace)
+    done = omnisearch("judge", "captions", "autumn", *where, check=False)
+    assert done.returncode == 3 and "No item has a picture and a caption" in done.stderr
+    db = open_catalogue(Workspace(workspace).catalogue)
+    db.conn.execute("UPDATE pins SET image = id || '.jpg', caption = 'a sink'")
+    db.conn.commit()
+    db.conn.close()
+    drawn = envelope("captions", "autumn", "--number", 4, *where)
+    assert (drawn["pictures"], drawn["categories"]) == (4, {"other": 4})
+    told = omnisearch("judge", "captions", "winter", *where).stdout
+    assert "6 pictures of 1 category to judge, 3 judgments each" in told
+    assert "these were imported" in told and "omnisearch judge ask winter" in told
+    for judge, grade in (("anna", "4"), ("ben", "4"), ("cleo", "1")):
+        sheet = tmp_path / f"{judge}.csv"
+        assert envelope("export", "autumn", "--judge", judge, "-o", sheet, *where)["pairs"] == 4
+        fill_in(sheet, grade)
+        assert envelope("import", "autumn", sheet, *where)["taken"] == 4
+    found = envelope("report", "autumn", *where)
+    assert (found["measured"], found["lacking"], found["judgments"]) == (4, 0, 12)
+    good, *_, poor = found["grades"]
+    assert (good["pictures"]["mean"], poor["pictures"]["mean"]) == (1.0, 0.0)
+    assert good["judgments"]["mean"] == pytest.approx(2 / 3) and good["paper"] == 0.8784
+    text = omnisearch("judge", "report", "autumn", *where).stdout
+    assert "# Machine captions: relevance and quality" in text and "0.8784" in text
+    refused = omnisearch("judge", "apply", "autumn", *where, check=False)
+    assert refused.returncode == 2 and "not for the catalogue" in refused.stderr
+
+
 @pytest.mark.slow  # trains a small model
 def test_drawing_from_the_log_and_from_a_file(trained: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "ws"
@@ -222,6 +251,11 @@ def test_drawing_from_the_log_and_from_a_file(trained: Workspace, tmp_path: Path
         (("draw", "x", "--systems", "token"), 2, "two different"),
         (("draw", "x", "--systems", "token,magic"), 2, "magic"),
         (("draw", "x", "--queries", "no-such-file"), 2, "no-such-file"),
+        (("draw", "x", "--seed", "-1"), 2, "--seed"),
+        (("captions", "spring"), 2, "already"),
+        (("captions", "../out"), 2, "cannot be the name"),
+        (("captions", "x", "--number", "0"), 2, "--number"),
+        (("captions", "x", "--seed", "-1"), 2, "--seed"),
         (("ask", "spring", "--judge", "a/b"), 2, "cannot be the name of a judge"),
         (("import", "spring", "no-such-file", "--judge", "anna"), 2, "no-such-file"),
         (("export", "spring", "--judge", "anna", "-o", "/proc/x.csv"), 2, "/proc/x.csv"),

@@ -19,7 +19,7 @@ from omnisearch.evaluation.judged import RELEVANT
 from omnisearch.evaluation.judging.answers import all_answers, answers_of, open_log, still_to_ask
 from omnisearch.evaluation.judging.draw import pair_id
 from omnisearch.evaluation.judging.folder import Judging
-from omnisearch.evaluation.judging.scale import GRADES, RELEVANT_FROM, parse_grade
+from omnisearch.evaluation.judging.scale import FORMS, GAINS, RELEVANT_FROM, RESULTS
 from omnisearch.evaluation.judging.session import ask, question
 
 
@@ -51,7 +51,7 @@ def test_every_key_answers_the_pair_on_the_screen(judging: Judging) -> None:
     assert left == 0
     assert grades(judging) == {"a": 5, "b": 4, "c": None, "d": 2, "e": 1}
     assert [f"{n} of 5 pairs done" in seen for n in range(6)] == [True] * 5 + [False]
-    assert all(grade.name in seen for grade in GRADES)
+    assert all(grade.name in seen for grade in FORMS[RESULTS].grades)
     assert "token" not in seen and "full" not in seen
 
 
@@ -190,10 +190,11 @@ def test_texts_are_shown_as_they_are_and_pictures_with_their_place(
 
 
 def test_grades_fold_into_relevant_or_not_as_elsewhere_in_the_evaluation() -> None:
-    for grade in GRADES:
-        assert (grade.value >= RELEVANT_FROM) == (grade.gain >= RELEVANT)
-        assert parse_grade(str(grade.value)) == grade.value
-    gains = [grade.gain for grade in sorted(GRADES, key=lambda grade: grade.value)]
+    form = FORMS[RESULTS]
+    for value in form.values:
+        assert (value >= RELEVANT_FROM) == (GAINS[value] >= RELEVANT)
+        assert form.parse(str(value)) == value
+    gains = [GAINS[value] for value in form.values]
     assert gains == sorted(gains) and (gains[0], gains[-1]) == (0.0, 1.0)
 
 

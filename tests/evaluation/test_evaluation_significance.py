@@ -13,6 +13,7 @@ from omnisearch.evaluation.significance import (
     compare_paired,
     holm,
     randomisation_test,
+    wilson_interval,
 )
 
 
@@ -91,6 +92,13 @@ def test_no_queries_is_nan_not_a_crash() -> None:
     difference = compare_paired([], [])
     assert difference.queries == 0
     assert math.isnan(difference.p_value) and math.isnan(difference.low)
+
+
+@pytest.mark.parametrize(("hits", "number"), [(0, 7), (7, 7), (1, 3), (439, 500)])
+def test_wilson_interval_as_scipy(hits: int, number: int) -> None:
+    expected = stats.binomtest(hits, number).proportion_ci(method="wilson")
+    assert wilson_interval(hits, number) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_holm_by_hand() -> None:
