@@ -29,7 +29,7 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="table2 to table8, relevance or classification; any name with --config."
+            help="table1 to table8, relevance or classification; any name with --config."
         ),
     ],
     workspace: Annotated[
@@ -101,10 +101,12 @@ def _reproduce(
         reproduce_classification,
         reproduce_relevance,
     )
+    from omnisearch.evaluation.reproduce.table1 import reproduce_table1
     from omnisearch.evaluation.reproduce.table7 import reproduce_table7
     from omnisearch.evaluation.reproduce.table8 import reproduce_table8
 
     runs = {
+        "table1": reproduce_table1,
         "relevance": reproduce_relevance,
         "classification": reproduce_classification,
         "table7": reproduce_table7,

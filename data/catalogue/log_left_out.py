@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.catalogue.log_span import FEWEST, late_events
-from omnisearch.data.catalogue.pairs import DATASETS, Caps, above_caps
+from omnisearch.data.catalogue.pairs import DATASETS, Caps, counted_pairs
 from omnisearch.data.catalogue.splits import Split, Window, training_may_see
 from omnisearch.data.workspace.dates import day
 
@@ -43,7 +43,7 @@ def training_left_out(
     reasons = dict(db.conn.execute(counted, [split.train_until]).fetchall())
     strays = late_events(db, split.eval_until)
     apart = "the rankers and the evaluation need what encoders have not seen"
-    capped = sum(above_caps(db, split, caps).values())
+    capped = sum(each.pairs - each.kept for each in counted_pairs(db, split, caps).values())
     return some(
         [
             LeftOut(

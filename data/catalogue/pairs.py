@@ -1,8 +1,8 @@
 """Training and evaluation pairs from the engagement log (§4.1, §4.2).
 
-A pair is a unique (query, entity, action). The four data sets are those of Table 1: 'pin' and
-'product' (saves and long clicks of the query log), 'offsite' (products put into a cart or bought)
-and 'query' (clicks on related queries).
+A pair is a query and an item, with a row for each action. The four data sets are those of Table 1:
+'pin' and 'product' (saves and long clicks of the query log), 'offsite' (products put into a cart or
+bought) and 'query' (clicks on related queries).
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ PAIR_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Caps:
-    """How many pairs one item may be in, in each data set: against popularity bias (§4.1)."""
+    """How many pairs one item may be in, in each data set, whatever the number of actions: against
+    popularity bias (§4.1)."""
 
     pin: int = 50
     product: int = 200
@@ -66,7 +67,7 @@ def training_pairs(
     """The pairs of each data set from before `split.train_until` (§4.1, Table 1).
 
     Returns tables of PAIR_SCHEMA, one row for each unique (query, item, action), ordered by
-    (item, query, action); `count` sums the log's counts. If an item has more rows in a data set
+    (item, query, action); `count` sums the log's counts. If an item is in more pairs of a data set
     than the cap, those that come first in an order hashed from the seed and the pair are kept, so a
     longer log changes few of them. Queries held out by their data set, items not in the catalogue,
     and pairs of a query with itself are left out.
@@ -99,18 +100,33 @@ def training_pairs(
     return tables
 
 
-def above_caps(db: sqlite_utils.Database, split: Split, caps: Caps) -> dict[str, int]:
-    """Data set → the number of its pairs that `training_pairs` leaves out as above the cap."""
+@dataclass(frozen=True)
+class Counted:
+    """The size of a data set before `Split.train_until`.
+
+    Attributes:
+        engagements: how often users did something. pairs: of a query and an item.
+        kept: the pairs within the caps.
+    """
+
+    engagements: int
+    pairs: int
+    kept: int
+
+
+def counted_pairs(db: sqlite_utils.Database, split: Split, caps: Caps) -> dict[str, Counted]:
+    """Data set → its size (Table 1)."""
     found = {}
     for name, (entity, actions) in DATASETS.items():
         cap = {"pin": caps.pin, "product": caps.product}.get(entity)
-        if cap is not None:
-            pairs = _pairs_sql(entity, actions, train=True)
-            ((found[name],),) = db.conn.execute(
-                f"SELECT COALESCE(SUM(n - {cap}), 0) FROM "
-                f"(SELECT COUNT(*) AS n FROM ({pairs}) GROUP BY item_id) WHERE n > {cap}",
-                training_window(split),
-            )
+        kept = "n" if cap is None else f"MIN(n, {cap})"
+        ((*counts,),) = db.conn.execute(
+            f"SELECT COALESCE(SUM(events), 0), COALESCE(SUM(n), 0), COALESCE(SUM({kept}), 0) FROM "
+            "(SELECT SUM(count) AS events, COUNT(DISTINCT query) AS n FROM "
+            f"({_pairs_sql(entity, actions, train=True)}) GROUP BY item_id)",
+            training_window(split),
+        )
+        found[name] = Counted(*counts)
     return found
 
 
@@ -174,13 +190,13 @@ def _pairs_sql(entity: str, actions: Iterable[str], *, train: bool) -> str:
 
 
 def _capped_sql(pairs: str, cap: int | None) -> str:
-    """At most `cap` of the pairs of each item; only items above the cap are hashed."""
-    counted = f"SELECT *, COUNT(*) OVER (PARTITION BY item_id) AS of_item FROM ({pairs})"
+    """The rows of at most `cap` pairs of each item; only items above the cap are hashed."""
+    numbered = f"SELECT *, DENSE_RANK() OVER (PARTITION BY item_id ORDER BY query) n FROM ({pairs})"
+    counted = f"SELECT *, MAX(n) OVER (PARTITION BY item_id) AS of_item FROM ({numbered})"
     return f"""
         SELECT * FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY item_id ORDER BY
-                CASE WHEN of_item > {cap} THEN pair_order(query, item_id, action) END,
-                query, action) AS place
+            SELECT *, DENSE_RANK() OVER (PARTITION BY item_id ORDER BY
+                CASE WHEN of_item > {cap} THEN pair_order(query, item_id, '') END, query) AS place
             FROM ({counted}))
         WHERE place <= {cap}"""
 

@@ -175,14 +175,16 @@ def _prepared(connection: sqlite3.Connection, path: Path, create: bool) -> sqlit
     try:
         version = schema_version(connection)
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        ours = set(_TABLES) <= tables
-        if version < 0 or (version == 0 and tables) or (version > SCHEMA_VERSION and ours):
+        newer = version > SCHEMA_VERSION
+        # A newer program's schema differs in something; the number alone may be a flipped bit.
+        flipped = newer and catalogue_columns().items() <= _columns(connection).items()
+        if version < 0 or (version == 0 and tables) or flipped:
             raise corrupt_catalogue(
                 "The file is not a catalogue, or its beginning is damaged "
                 f"(it has version {version}).",
                 path,
             )
-        if version > SCHEMA_VERSION:
+        if newer:
             raise Corrupt(
                 f"The catalogue was made by a newer OmniSearch: its schema has version {version}, "
                 f"this program reads versions up to {SCHEMA_VERSION}.",
@@ -230,13 +232,17 @@ def catalogue_columns() -> dict[str, dict[str, str]]:
     """Table → column → its SQL type."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_SCHEMA)
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        )
-        return {
-            table: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
-            for (table,) in tables.fetchall()
-        }
+        return _columns(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    return {
+        table: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for (table,) in tables.fetchall()
+    }
 
 
 def table_of(entity: str) -> str:

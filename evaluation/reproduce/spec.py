@@ -13,7 +13,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
-STUDIES = ("relevance", "classification", "table7", "table8")
+STUDIES = ("table1", "relevance", "classification", "table7", "table8")
 SPACES = ("learned", "compat")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -85,7 +85,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """What is no recall table: judged relevance, classification, Table 7 or Table 8.
+    """What is no recall table: judged relevance, classification, Table 1, 7 or 8.
 
     Attributes:
         systems, queries, k: of the judging (`omnisearch.evaluation.judging`).

@@ -319,6 +319,19 @@ def test_a_newer_catalogue_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == content and (tmp_path / "features").exists()
 
 
+def test_a_newer_catalogue_may_differ_in_a_column_alone(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.db"
+    open_catalogue(path, create=True).conn.close()
+    for sql, said in (
+        (f"PRAGMA user_version={SCHEMA_VERSION + 1}", "is damaged"),
+        ("ALTER TABLE pins ADD COLUMN colour_space TEXT", "made by a newer OmniSearch.* Update"),
+    ):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(sql)
+        with pytest.raises(Corrupt, match=said):
+            open_catalogue(path)
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES = {
     "TEXT": texts,

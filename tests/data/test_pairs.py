@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from omnisearch.data.catalogue.pairs import (
     PAIR_SCHEMA,
     Caps,
+    Counted,
+    counted_pairs,
     evaluation_pairs,
     training_pairs,
 )
@@ -94,6 +96,19 @@ def test_no_item_is_in_more_pairs_than_its_cap(db):
     assert Counter(tables["product"]["item_id"].to_pylist()) == {"g1": 200}
     small = training_pairs(db, ALL, Caps(pin=3, product=2))
     assert Counter(small["pin"]["item_id"].to_pylist()) == {"p1": 3, "p2": 3}
+
+
+def test_a_cap_counts_pairs_and_not_what_users_did_with_them(db):
+    log(db, *((n, f"q{n}", "pin", "p1", ("save", "long_click")[n % 2]) for n in range(40)))
+    log(db, *((n, f"q{n}", "pin", "p1", ("long_click", "save")[n % 2]) for n in range(30)))
+    found = rows(training_pairs(db, ALL, Caps(pin=35))["pin"], "query", "action")
+    assert len({query for query, _ in found}) == 35 and len(found) > 55
+    every = set(rows(training_pairs(db, ALL)["pin"], "query", "action"))
+    assert len(every) == 70
+    kept = {query for query, _ in found}
+    assert set(found) == {row for row in every if row[0] in kept}
+    counted = counted_pairs(db, ALL, Caps(pin=35))["pin"]
+    assert counted == Counted(engagements=70, pairs=40, kept=35)
 
 
 def test_which_pairs_a_cap_keeps_is_fixed_by_the_seed(db):
@@ -234,6 +249,8 @@ def test_pairs_equal_a_plain_count(tmp_path_factory, events, cap, until):
     found = {tuple(row[:3]): row[3] for row in rows(table, "query", "item_id", "action", "count")}
     assert len(found) == table.num_rows
     assert all(expected[key] == count for key, count in found.items())
-    of_item = Counter(item for _, item, _ in expected)
-    assert Counter(item for _, item, _ in found) == {i: min(n, cap) for i, n in of_item.items()}
+    of_item = Counter(item for _, item in {key[:2] for key in expected})
+    kept = {key[:2] for key in found}
+    assert Counter(item for _, item in kept) == {i: min(n, cap) for i, n in of_item.items()}
+    assert set(found) == {key for key in expected if key[:2] in kept}
     db.conn.close()

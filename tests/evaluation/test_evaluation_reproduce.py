@@ -46,6 +46,7 @@ from omnisearch.evaluation.reproduce.studies import (
     reproduce_classification,
     reproduce_relevance,
 )
+from omnisearch.evaluation.reproduce.table1 import reproduce_table1
 from omnisearch.evaluation.reproduce.table_report import (
     CONFIRMED,
     CONTRADICTED,
@@ -346,6 +347,24 @@ def test_a_workspace_of_ones_own_has_people_as_judges_and_a_file_of_labels(folde
 def test_the_studies_of_the_paper_are_there(name) -> None:
     found = load_study(name)
     preset_config(found.preset, **found.train)
+
+
+def test_table_1_counts_the_pairs_of_a_log(trained, tmp_path) -> None:
+    text, made = reproduce_table1(load_study("table1"), Reproduce(tmp_path, trained))
+    with closing(open_catalogue(trained.catalogue).conn) as connection:
+        rows = connection.execute(
+            "SELECT query, item_id, count FROM engagements WHERE entity = 'pin' AND time < ? "
+            "AND action IN ('save', 'long_click') AND query NOT IN "
+            "(SELECT id FROM queries WHERE split IN ('valid', 'test'))",
+            [time_split(open_catalogue(trained.catalogue)).train_until],
+        ).fetchall()
+    pairs = {row[:2] for row in rows}
+    found = made["pairs"]["pin"]
+    assert found["pairs"] == len(pairs) > found["kept"] > 0 or found["kept"] == len(pairs)
+    assert found["engagements"] == sum(count for *_, count in rows)
+    assert f"| {len(pairs):,} | {found['kept']:,} | 1.5B |" in text
+    assert (tmp_path / "table1.md").read_text() == text
+    assert not (tmp_path / "base").exists()  # a log is read where it is
 
 
 def test_five_grades_keep_their_order_and_mark_another_language_down() -> None:
