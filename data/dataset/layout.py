@@ -18,13 +18,17 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
+from typing import TypeVar
 
 import pyarrow as pa
 
 from omnisearch.data.catalogue.schema import ENTITIES, catalogue_columns
 from omnisearch.data.catalogue.vectors import MADE_BYTES
 
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 MOST_BUCKETS = 1000  # their numbers have three digits
+OLDEST_SCHEMA = 7  # of a catalogue whose data sets are read
+_ADDED = frozenset(("more_images",))  # columns that it had not
 _DAY = 86_400
 _PARTS = (*ENTITIES, "board")
 _TYPES = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
@@ -53,6 +57,14 @@ class Table:
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([(name, _TYPES[kind]) for name, kind in self.columns.items()])
+
+
+def completed(rows: Rows, schema: pa.Schema) -> Rows:
+    """Rows with the columns of today's schema: those that an earlier one had not are null."""
+    for name in _ADDED.intersection(schema.names).difference(rows.schema.names):
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, schema.field(name).type))
+    same = sorted(rows.schema.names) == sorted(schema.names)
+    return rows.select(schema.names) if same else rows
 
 
 def _tables() -> dict[str, Table]:

@@ -35,6 +35,7 @@ from omnisearch.data.dataset.layout import (
     FEEDBACK,
     FEEDBACK_TABLES,
     TABLES,
+    completed,
     table_in,
     vectors_schema,
 )
@@ -243,7 +244,7 @@ class _Reader:
             raise Corrupt(what, where=f"{self.place.url}/{name}", how=AGAIN)
         with self._reading():
             file = parquet_file(self.copy)
-            if not file.plain.schema_arrow.equals(schema):
+            if not completed(file.plain.schema_arrow.empty_table(), schema).schema.equals(schema):
                 raise ValueError(f"it has the columns {file.plain.schema_arrow.names}")
             found = batches(self.copy, file)
         while True:
@@ -251,7 +252,7 @@ class _Reader:
                 batch = next(found, None)
                 if batch is None:
                     break
-                batch = batch.cast(schema)
+                batch = completed(batch, schema).cast(schema)
                 batch.validate(full=True)
             yield batch
         self.copy.unlink()

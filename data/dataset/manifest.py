@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnisearch.data.catalogue.schema import SCHEMA_VERSION
-from omnisearch.data.dataset.layout import table_in
+from omnisearch.data.dataset.layout import OLDEST_SCHEMA, table_in
 from omnisearch.data.dataset.place import Place
 from omnisearch.data.workspace.artefacts import Kind, is_intact, manifest_of
 from omnisearch.data.workspace.errors import Corrupt, InputError
@@ -105,7 +105,8 @@ def _parsed(content: bytes, place: Place) -> dict[str, Any]:
             how="Files of other programs are read by `omnisearch import`.",
         )
     schema = said.get("schema")
-    if said["format"] != CATALOGUE.format or schema != SCHEMA_VERSION:
+    known = type(schema) is int and OLDEST_SCHEMA <= schema <= SCHEMA_VERSION
+    if said["format"] != CATALOGUE.format or not known:
         newer = said["format"] > CATALOGUE.format or (
             type(schema) is int and schema > SCHEMA_VERSION
         )
@@ -116,7 +117,7 @@ def _parsed(content: bytes, place: Place) -> dict[str, Any]:
         )
         raise InputError(
             f"The data set has format {said['format']} and schema {schema}, this program reads "
-            f"format {CATALOGUE.format} and schema {SCHEMA_VERSION}.",
+            f"format {CATALOGUE.format} and schemas {OLDEST_SCHEMA} to {SCHEMA_VERSION}.",
             where=place.url,
             how=how,
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from omnisearch.data.dataset.layout import completed
 from omnisearch.data.dataset.place import Place, using
 from omnisearch.data.importers.parquet_rows import first_line
 from omnisearch.data.workspace.errors import Corrupt
@@ -34,6 +35,8 @@ def read_table(
         raise Corrupt(f"The file {what}.", where=where, how=_AGAIN)
     try:
         table = pq.read_table(pa.BufferReader(content))
+        if schema is not None:
+            table = completed(table, schema)
         if schema is not None and not table.schema.equals(schema):
             raise ValueError(f"it has the columns {table.schema.names}")
         table.validate(full=True)

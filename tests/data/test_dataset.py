@@ -26,7 +26,11 @@ from hypothesis import strategies as st
 from omnisearch import pipeline
 from omnisearch.data.catalogue.changes import changed_since
 from omnisearch.data.catalogue.feedback import add_events, add_judgments, open_feedback
-from omnisearch.data.catalogue.schema import catalogue_columns, open_catalogue
+from omnisearch.data.catalogue.schema import (
+    SCHEMA_VERSION,
+    catalogue_columns,
+    open_catalogue,
+)
 from omnisearch.data.catalogue.vectors_write import write_vectors
 from omnisearch.data.dataset.export import export_catalogue
 from omnisearch.data.dataset.load import import_catalogue
@@ -183,7 +187,7 @@ OTHER = {
     "value": st.lists(TEXTS).map(json.dumps),
     "engaged_queries": st.none() | st.just('[["lamp", 2.5, 7]]'),
     **dict.fromkeys(
-        ("board_titles", "colours", "materials", "patterns", "product_types"),
+        ("board_titles", "colours", "materials", "patterns", "product_types", "more_images"),
         st.none() | st.lists(TEXTS).map(json.dumps),
     ),
 }
@@ -321,13 +325,29 @@ def rewritten(folder: Path, **changes: Any) -> None:
     path.write_bytes(sealed(manifest))
 
 
+def test_a_data_set_of_an_earlier_schema_is_read(
+    shop: Workspace, exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(exported, folder)
+    for path in [*folder.rglob("pins.parquet"), *folder.rglob("products.parquet")]:
+        pq.write_table(pq.read_table(path).drop_columns(["more_images"]), path)
+    rewritten(folder, schema=7)
+    import_catalogue(tmp_path / "again", place_at(str(folder)))
+    same(shop, Workspace(tmp_path / "again"))
+    for path in folder.rglob("pins.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["title"]), path)
+    rewritten(folder, schema=7)
+    refused(folder, tmp_path, Corrupt, "it has the columns")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema": 8}, "schema 8.*Update OmniSearch"),
+        ({"schema": SCHEMA_VERSION + 1}, f"schema {SCHEMA_VERSION + 1}.*Update OmniSearch"),
         ({"format": 2}, "format 2.*Update OmniSearch"),
         ({"schema": 6}, "schema 6.*with the OmniSearch that made it"),
-        ({"schema": "7"}, "schema 7"),
+        ({"schema": "8"}, "schema 8"),
         ({"holds": "weather"}, "no catalogue that OmniSearch exported"),
         ({"files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}, "no file of a catalogue"),
         ({"files": {"secrets.parquet": {"bytes": 1, "sha256": "0"}}}, "no file of a catalogue"),
