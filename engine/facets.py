@@ -17,7 +17,7 @@ import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.engine.attributes import STEP, Attribute
+from omnisearch.engine.attribute import STEP, Attribute
 from omnisearch.engine.filter_syntax import filter_by
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import Index, Items

@@ -9,7 +9,8 @@ import numpy as np
 
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
-from omnisearch.engine.attributes import Attribute, Attributes
+from omnisearch.engine.attribute import Attribute
+from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filter_syntax import Condition
 from omnisearch.engine.filters import OUT_OF_STOCK, Filters
 from omnisearch.indexer.cluster.names import (
