@@ -1,4 +1,4 @@
-"""`import_folder`: the files of a folder that have conventional names."""
+"""`import_folder`: files of conventional names and exports of shop systems in a folder."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from omnisearch.data.workspace.files import write_atomic
 from omnisearch.data.workspace.paths import TRUTH
 from omnisearch.data.workspace.progress import Progress
 
+_OF_FEEDS = (None, "products", "engagements")  # kinds that a name gives, where columns say more
+
 
 def import_folder(
     workspace: Workspace,
@@ -27,7 +29,8 @@ def import_folder(
     options: ImportOptions | None = None,
     progress: Progress | None = None,
 ) -> list[Report]:
-    """Import the files of a folder that have conventional names, each as `import_file` does.
+    """Import the files of a folder that have conventional names, each as `import_file` does, and
+    exports of shop systems under any name.
 
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
@@ -48,21 +51,24 @@ def import_folder(
             how="Import the file by its own path.",
         )
     files = sorted(path for path in folder.iterdir() if path.is_file())
+    vectors = [(named, path) for path in files if (named := vectors_of(path))]
+    feeds = {path: found_feed(path) for path in files if kind_of(path) in _OF_FEEDS}
+    kinds = {path: feed.kind for path, feed in feeds.items() if feed and not kind_of(path)}
     rows = sorted(
-        ((kind, path) for path in files if (kind := kind_of(path))),
+        ((kind, path) for path in files if (kind := kind_of(path) or kinds.get(path))),
         key=lambda pair: (KINDS.index(pair[0]), pair[1].name),
     )
-    vectors = [(named, path) for path in files if (named := vectors_of(path))]
     if not rows and not vectors:
         raise InputError(
-            "The folder has no file with a conventional name, such as pins.jsonl.",
+            "The folder has no file with a conventional name, such as pins.jsonl, and no export of "
+            "a shop system.",
             where=str(folder),
             how="Name the files by their kind, or import them one by one with --kind.",
         )
     _mark_synthetic(workspace, folder)
     reports = []
     for kind, path in rows:
-        feed = found_feed(path) if kind in ("products", "engagements") else None
+        feed = feeds.get(path)
         if feed is not None and feed.kind == kind:
             reports += feed.read(workspace, path, progress, options)
         else:

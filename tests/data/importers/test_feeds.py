@@ -173,6 +173,24 @@ def test_further_pictures_are_kept(workspace, tmp_path):
     assert found["7"] == [at(1), f'["{at(2)}"]']
 
 
+def test_a_folder_of_exports_is_imported_whatever_their_names(workspace, tmp_path):
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    goods = shop(3)
+    shopify(folder / "export_2031-05-01.csv", goods)
+    google_table(folder / "feed.tsv", shop(5)[3:])
+    (folder / "boards.jsonl").write_text('{"id": "b", "title": "Things"}\n')
+    (folder / "notes.csv").write_text("who,what\nme,this\n")
+    (folder / "logo.png").write_bytes(b"\x89PNG")
+    reports = pipeline.import_files(workspace, [folder])
+    assert [report.kind for report in reports] == ["products", "products", "boards"]
+    assert "not imported: logo.png, notes.csv." in reports[0].notes[-1]
+    for name in ("boards.jsonl", "export_2031-05-01.csv", "feed.tsv"):
+        (folder / name).unlink()
+    with pytest.raises(InputError, match="and no export of a shop system"):
+        pipeline.import_files(workspace, [folder])
+
+
 def test_bodies_in_an_older_encoding_are_left_out_and_the_product_is_taken(workspace, tmp_path):
     path = shopify(tmp_path / "p.csv", shop(3))
     path.write_bytes(path.read_text("utf-8-sig").replace("Soft", "Süß").encode("latin-1"))
