@@ -14,7 +14,7 @@ from omnisearch.data.workspace.errors import (
     Unavailable,
 )
 from omnisearch.encoders.no_encoder import NoEmbeddings
-from omnisearch.engine.query_embeddings.embedder import Overloaded
+from omnisearch.engine.query_embeddings.jobs import Overloaded
 from omnisearch.engine.similar import NoSuchItem
 
 

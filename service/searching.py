@@ -20,7 +20,7 @@ from omnisearch.data.catalogue.shown_ads import ShownAd
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import SourceResult
 from omnisearch.engine.query import Query
-from omnisearch.engine.query_embeddings.embedder import Overloaded
+from omnisearch.engine.query_embeddings.jobs import Overloaded
 from omnisearch.engine.response import Response
 from omnisearch.engine.retrieval import needs_vector, sources_in
 from omnisearch.engine.searcher import Searcher

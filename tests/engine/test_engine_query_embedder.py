@@ -14,7 +14,8 @@ from test_engine_query_cache import CountingEncoder
 
 from omnisearch.data.workspace.errors import OmniError
 from omnisearch.engine.query_embeddings.cache import QueryCache
-from omnisearch.engine.query_embeddings.embedder import Overloaded, QueryEmbedder
+from omnisearch.engine.query_embeddings.embedder import QueryEmbedder
+from omnisearch.engine.query_embeddings.jobs import Overloaded
 
 
 class SlowTower(CountingEncoder):
