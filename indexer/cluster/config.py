@@ -24,8 +24,8 @@ class ClusterConfig:
             each, and fewer otherwise.
         replicas: how many nodes have each shard.
         int8: search vectors in 8 bits, and score what is found with the exact ones.
-        timeout: seconds that a search waits for a node, and then once more for another, if the
-            request has so much time.
+        timeout: seconds that a search waits for a node, if the request has so much time; after a
+            quarter of that another is asked as well.
         load_timeout: seconds that a build waits for one step of a node.
     """
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from omnisearch.data.workspace.errors import InputError, NotReady, OmniError
 from omnisearch.indexer.cluster.config import ClusterConfig
+from omnisearch.indexer.cluster.racing import Race
 from omnisearch.indexer.cluster.time_left import seconds_left
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _AVOIDED = 5.0  # seconds for which a node that failed is asked only if no other is left
 _TRIES = 2
+_RACERS = 3  # nodes that one trip may ask: the second may itself wait for the one that hangs
+# Of the time that there is, before another node is asked as well: usual trips take less.
+_SHARE = 0.25
 _LOOK = 0.1  # seconds between two looks at what the nodes do
 
 
@@ -70,6 +74,7 @@ class Nodes:
         # When the first call was sent of those that a node has not answered since its last answer.
         self._silent = [math.inf] * len(self.clients)
         self.failures = 0  # calls that a node did not answer
+        self.repeated = 0  # times that another node was asked as well, since one was late
 
     def ask(self, call: Callable[[QdrantClient], T]) -> T:
         """What the first node answers that does answer, of two at most.
@@ -89,50 +94,52 @@ class Nodes:
         raise self._unreachable(last) from last
 
     def together(self, method: str, requests: Sequence[Any]) -> list[Any]:
-        """The answers of the points service to requests, all sent at once to one node; what this
-        one does not answer in `[cluster] timeout`, another is asked. Where less is left of the
-        request's time (`trips_until`), no node is waited for any longer than that.
+        """The answers of the points service to requests, all sent at once to one node. What this
+        one leaves unanswered for a share of the time that there is, another is asked as well, and
+        then a third; the first answer counts. No node is waited for longer than `[cluster]
+        timeout`, nor than the request has time (`trips_until`).
 
         Args:
             method: such as 'QueryBatch'.
 
         Raises:
-            Unreachable: neither answered in time.
+            Unreachable: none of them answered in time.
         """
-        import grpc
-
         headers = (("api-key", self.config.api_key),) if self.config.api_key else ()
-        answers: dict[int, Any] = {}
-        last: Exception | None = None
-        for at in self._order()[:_TRIES]:
-            began, seconds = time.monotonic(), min(self.config.timeout, seconds_left())
+        race, order = Race(requests), self._order()[:_RACERS]
+        for at in order:
+            seconds = min(self.config.timeout, seconds_left())
             if seconds <= 0:
-                last = last or TimeoutError("the time of the request is over")
                 break
-            call = getattr(self._points[at], method)
-            given = {"timeout": seconds, "metadata": headers}
-            left = [number for number in range(len(requests)) if number not in answers]
-            waiting = {number: call.future(requests[number], **given) for number in left[:-1]}
-            # A future has a thread of its own: the last is called in this one.
-            for number in reversed(left):
-                try:
-                    if number in waiting:
-                        answers[number] = waiting[number].result()
-                    else:
-                        answers[number] = call(requests[number], **given)
-                except grpc.RpcError as error:
-                    if not _of_the_node(error):  # no other would do it
-                        raise self._unreachable(error) from error
-                    last = error
-            if len(answers) == len(requests):
+            if race.began:
+                with self._lock:
+                    self.repeated += 1
+            race.send(at, getattr(self._points[at], method), timeout=seconds, metadata=headers)
+            if at == order[-1]:
+                race.wait_for_all()
+            else:
+                race.wait(_SHARE * seconds)
+            if race.over or not all(map(_of_the_node, race.errors.values())):
+                break  # what is wrong with a request, no other node would mend
+        self._judge(race)
+        if race.over:
+            return [race.answers[number] for number in range(len(requests))]
+        last = next(reversed(race.errors.values()), None)
+        raise self._unreachable(last or TimeoutError("the time of the request is over")) from last
+
+    def _judge(self, race: Race) -> None:
+        """Leave nodes alone that failed, or have answered nobody for the timeout: that a request
+        was short of time, or another node faster, says nothing against a node."""
+        behind, now = race.end(), time.monotonic()
+        for at, began in race.began.items():
+            error = race.errors.get(at)
+            if at not in behind or (error is not None and not _of_the_node(error)):
                 self._silent[at] = math.inf
-                return [answers[number] for number in range(len(requests))]
+                continue
             self._silent[at] = min(self._silent[at], began)
-            # A request that was short of time says nothing against a node, many in a row do.
-            cut = seconds < self.config.timeout and _is_late(last)
-            if not cut or time.monotonic() - self._silent[at] >= self.config.timeout:
+            broken = error is not None and not _is_late(error)
+            if broken or now - self._silent[at] >= self.config.timeout:
                 self._failed(at)
-        raise self._unreachable(last) from last
 
     def _unreachable(self, last: Exception | None) -> Unreachable:
         return Unreachable(

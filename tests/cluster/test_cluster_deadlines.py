@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from qdrant_nodes import copied, need_program, running
+from qdrant_nodes import asked, copied, need_program, running
 from test_cluster_faults import process_of
 
 from omnisearch.engine.filters import Filters
@@ -156,15 +156,51 @@ def test_an_evaluation_does_not_measure_what_has_no_cosines(hanging: Hanging) ->
         engine.rank("kitchen rug")
 
 
+@contextmanager
+def silent() -> Iterator[str]:
+    """The URL of a node that takes connections, and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1] - 1}"
+
+
+def test_another_node_is_asked_before_the_time_of_a_request_is_over(
+    clustered: Any, node: list[str]
+) -> None:
+    from qdrant_client import grpc
+
+    request = grpc.GetPoints(
+        collection_name="clustered_2_pin", ids=[grpc.PointId(num=each) for each in (1, 2)]
+    )
+    seconds = 4.0
+    with silent() as mute, asked([mute, node[0]], "clustered", timeout=60.0) as nodes:
+        for _ in range(2):  # each of the two is the first to be asked once
+            start = time.monotonic()
+            with trips_until(start + seconds):
+                found = nodes.together("Get", [request, request])
+            assert [len(each.result) for each in found] == [2, 2]
+            assert time.monotonic() - start < seconds
+        assert nodes.repeated == 1
+        assert nodes.failures == 0
+
+
+def test_what_a_node_refuses_is_not_asked_of_another(node: list[str]) -> None:
+    from qdrant_client import grpc
+
+    request = grpc.GetPoints(collection_name="no_such_collection", ids=[grpc.PointId(num=1)])
+    with silent() as mute, asked([mute, node[0]], "none", timeout=60.0) as nodes:
+        with pytest.raises(Unreachable, match="no_such_collection"):
+            nodes.together("Get", [request])
+        assert nodes.repeated == nodes.failures == 0
+
+
 def test_a_node_is_left_alone_if_it_is_silent_and_not_if_a_request_is_short_of_time() -> None:
     pytest.importorskip("qdrant_client")
     from qdrant_client import grpc
 
     request = grpc.QueryBatchPoints(collection_name="any")
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()  # a node that takes connections, and says nothing
-        url = f"http://127.0.0.1:{silent.getsockname()[1] - 1}"
+    with silent() as url:
         nodes = Nodes(ClusterConfig(urls=url, timeout=0.6))
 
         def ask(seconds: float) -> float:
