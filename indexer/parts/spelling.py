@@ -137,8 +137,7 @@ class Spelling:
             return ""
 
         others = replace_words(query, without)
-        for word in list(found)[:MOST_REPLACED]:
-            found[word] = self.replaced(word, others, has, language)
+        found |= self._replaced(list(found)[:MOST_REPLACED], others, has, language)
         if all(word == other for word, other in found.items()):
             return query
         return replace_words(query, lambda word: found.get(word, word))
@@ -164,21 +163,35 @@ class Spelling:
             others: the other words of the query, those that items have.
             has, language: as of `respelled`.
         """
+        return self._replaced([word], others, has, language)[word]
+
+    def _replaced(
+        self, words: list[str], others: str, has: Has | None, language: str
+    ) -> dict[str, str]:
+        """The replacement of each word; all are searched for together."""
+        doubtful = [word for word in words if self._is_doubtful(word)]
+        near = [self._nearest(word, has, language) for word in doubtful]
+        least = [self._least(word) for word in doubtful]
+        found = {word: word for word in words}
+        beside = self._beside(near, least, others)
+        for word, its, need, chosen in zip(doubtful, near, least, beside, strict=True):
+            if its:
+                found[word] = next(iter(chosen), word)
+            elif need < _SURE and not self._searched(word):
+                found[word] = self._divided(word) or word
+        return found
+
+    def _is_doubtful(self, word: str) -> bool:
         if word in _LEFT_ALONE or not is_spelled(word) or self._found(word):
-            return word
-        if not 1 < len(as_typed(word)) <= LONGEST:
-            return word
+            return False
+        return 1 < len(as_typed(word)) <= LONGEST
+
+    def _least(self, word: str) -> float:
+        """What an item with another word must have of the best item's score."""
         shortest = SHORTEST_KOREAN if _HANGUL.search(word) else SHORTEST
-        least = 0.0 if len(word) >= LONG else _LEAST
         if len(word) < shortest or self._knows(word):
-            least = _SURE
-        near = self._nearest(word)
-        if has is not None:
-            own = [other for other, its in zip(near, has(near, language), strict=True) if its]
-            near = own or near
-        if near or least == _SURE:
-            return next(iter(self._beside(near, others, least)), word)
-        return word if self._searched(word) else self._divided(word) or word
+            return _SURE
+        return 0.0 if len(word) >= LONG else _LEAST
 
     def _found(self, word: str) -> bool:
         """Whether items have a word, not the query tower alone."""
@@ -197,7 +210,14 @@ class Spelling:
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         return bool(len(self.known)) and bool((self.known[at] == keys).all())
 
-    def _nearest(self, word: str) -> list[str]:
+    def _nearest(self, word: str, has: Has | None, language: str) -> list[str]:
+        """The words one edit away, those of the language alone if there are any."""
+        near = self._one_edit_away(word)
+        if has is None:
+            return near
+        return [other for other, its in zip(near, has(near, language), strict=True) if its] or near
+
+    def _one_edit_away(self, word: str) -> list[str]:
         """The words one edit away, frequent ones first, or the one that is the same spelled out."""
         typed, out, found = as_typed(word), word.translate(SPELLED_OUT), []
         for candidate in self._near([*without_one(typed), out]):
@@ -210,32 +230,37 @@ class Spelling:
                     break
         return found
 
-    def _beside(self, near: list[str], others: str, least: float) -> list[str]:
-        """The words, first the one whose items have most of the query's other words.
+    def _beside(self, near: list[list[str]], least: list[float], others: str) -> list[list[str]]:
+        """Each list of words, first the one whose items have most of the query's other words.
 
         Args:
-            least: only words of an item that has as large a part of them as the best item has.
+            least: of each list, only words of an item that has as large a part of them as the best
+                item has.
         """
         terms = query_tokens(others)
-        near = [word for word in near if tokens(word)[0] not in terms] or near
-        if not near or not any(index.frequency(term) for index in self.indexes for term in terms):
-            return near if least < _SURE else []
+        near = [[word for word in its if tokens(word)[0] not in terms] or its for its in near]
+        untold = [its if need < _SURE else [] for its, need in zip(near, least, strict=True)]
+        words = list(dict.fromkeys(word for its in near for word in its))
+        if not words or not any(index.frequency(term) for index in self.indexes for term in terms):
+            return untold
         # All at once: in a cluster a search alone costs as much as many.
-        asked = [terms, *({tokens(word)[0]: Use()} for word in near)]
+        asked = [terms, *({tokens(word)[0]: Use()} for word in words)]
         every = [(index, each) for index in self.indexes for each in asked]
         found = self.searches(every, _DEPTH)
         by_index = [found[at : at + len(asked)] for at in range(0, len(found), len(asked))]
         best = max(float(scores.max(initial=0)) for (_, scores), *_ in by_index)
         if not best:
-            return near if least < _SURE else []
-        weights, highest = np.zeros(len(near)), np.zeros(len(near))
-        for (rows, scores), *others_found in by_index:
-            for place, (having, _) in enumerate(others_found):
-                beside = scores[np.isin(rows, having)] / best
-                weights[place] += (beside**_SHARP).sum()
-                highest[place] = max(highest[place], beside.max(initial=0))
-        order = np.argsort(-weights, kind="stable").tolist()
-        return [near[place] for place in order if highest[place] >= least]
+            return untold
+        weights, highest = dict.fromkeys(words, 0.0), dict.fromkeys(words, 0.0)
+        for (rows, scores), *having in by_index:
+            for word, (with_it, _) in zip(words, having, strict=True):
+                beside = scores[np.isin(rows, with_it)] / best
+                weights[word] += float((beside**_SHARP).sum())
+                highest[word] = max(highest[word], float(beside.max(initial=0)))
+        return [
+            sorted((word for word in its if highest[word] >= need), key=lambda word: -weights[word])
+            for its, need in zip(near, least, strict=True)
+        ]
 
     def _divided(self, word: str) -> str | None:
         """The word split into two that several items have; maximises the rarer one's frequency."""

@@ -79,17 +79,20 @@ def test_bm25_is_that_of_the_token_index(engines: Engines, queries: list[str]) -
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
-def misspelled(queries: Iterable[str]) -> list[str]:
-    """Queries of several words, of each the longest with two letters in the wrong order."""
+def misspelled(queries: Iterable[str], words: int = 1) -> list[str]:
+    """Queries of several words, of each so many of the longest with two letters in the wrong
+    order."""
     found = []
     for query in queries:
-        word = max(query.split(), key=len)
-        if len(word) >= 5 and " " in query:
-            found.append(query.replace(word, f"{word[:2]}{word[3]}{word[2]}{word[4:]}"))
+        wrong = sorted(query.split(), key=len)[-words:]
+        if len(wrong[0]) >= 5 and len(wrong) < len(query.split()):
+            for word in wrong:
+                query = query.replace(word, f"{word[:2]}{word[3]}{word[2]}{word[4:]}")
+            found.append(query)
     return found
 
 
-def test_spelling_is_corrected_alike_in_one_trip_for_each_word(
+def test_spelling_is_corrected_alike_in_one_trip(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = (each.snapshot for each in engines)
@@ -98,9 +101,9 @@ def test_spelling_is_corrected_alike_in_one_trip_for_each_word(
     trips, near = list[str](), list[int]()
     together, beside = collections.nodes.together, Spelling._beside
 
-    def counted(self: Spelling, words: list[str], *more: Any) -> list[str]:
-        near.append(len(words))
-        return beside(self, words, *more)
+    def counted(self: Spelling, found: list[list[str]], *more: Any) -> list[list[str]]:
+        near.extend(map(len, found))
+        return beside(self, found, *more)
 
     def sent(method: str, requests: Any) -> list[Any]:
         trips.append(method)
@@ -108,14 +111,29 @@ def test_spelling_is_corrected_alike_in_one_trip_for_each_word(
 
     monkeypatch.setattr(Spelling, "_beside", counted)
     monkeypatch.setattr(collections.nodes, "together", sent)
-    corrected, most = 0, 0
-    for typed in misspelled(here.generation.tables["query"].ids[::2]):
-        searched = here.query(typed).text
+    typed, corrected, most = here.generation.tables["query"].ids[::2], 0, 0
+    for query in (*misspelled(typed), *misspelled(typed, 2)):
+        searched = here.query(query).text
         near.clear(), trips.clear()
-        assert there.query(typed).text == searched
-        assert len(trips) <= len(near)  # a trip for each word that is in question
-        corrected, most = corrected + (searched != typed), max([most, *near])
+        assert there.query(query).text == searched
+        assert len(trips) <= bool(near)  # one for all words that are in question
+        corrected, most = corrected + (searched != query), max([most, *near])
     assert corrected > 50 and most > 1
+
+
+def test_the_words_of_a_query_are_corrected_as_each_alone(engines: Engines) -> None:
+    """Beside the words that items have."""
+    spelling, several = engines[0].snapshot.generation.spelling, 0
+    typed = misspelled(engines[0].snapshot.generation.tables["query"].ids, 2)
+    for query in (each for each in typed if each.replace(" ", "").isalpha()):
+        wrong = [word for word in query.split() if not spelling._found(word)]
+        others = " ".join(word for word in query.split() if word not in wrong)
+        alone = {word: spelling.replaced(word, others) for word in wrong}
+        assert spelling.respelled(query) == " ".join(
+            alone.get(word, word) for word in query.split()
+        )
+        several += sum(word != other for word, other in alone.items()) > 1
+    assert several > 10
 
 
 def filters_of(engine: SearchEngine) -> list[Filters]:
