@@ -41,16 +41,8 @@ class LocalIndex:
 
     def _search(self, request: SourceRequest) -> SourceResult:
         allowed = self.allowed(request.filters, request.entity)
-        found, hidden = self._within(request, allowed), request.hidden
-        if hidden is None:
-            return found
-        # A mask of all but a few makes a search slower: leave these out of what was found.
-        shown = ~hidden[found.rows]
-        if shown.all():
-            return found
-        if np.count_nonzero(shown) < _LEFT * len(shown):
-            return self._within(request, ~hidden if allowed is None else allowed & ~hidden)
-        return SourceResult(found.entity, found.rows[shown], found.scores[shown])
+        found = without(request.hidden, self._within(request, allowed))
+        return found or self._within(request, unhidden(request.hidden, allowed))
 
     def _within(self, request: SourceRequest, allowed: np.ndarray | None) -> SourceResult:
         rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -152,6 +144,24 @@ class LocalIndex:
                 for at, row, fields in zip(where.tolist(), rows, table.display(rows), strict=True):
                     shown[at] = {**fields, "id": table.ids[row], "is_ad": bool(table.is_ad[row])}
         return shown
+
+
+def without(hidden: np.ndarray | None, found: SourceResult) -> SourceResult | None:
+    """What was found without the hidden rows; None if that leaves too little, so that the others
+    have to be searched for. A mask of all but a few makes a search slower than this."""
+    if hidden is None:
+        return found
+    shown = ~hidden[found.rows]
+    if np.count_nonzero(shown) < _LEFT * len(shown):
+        return None
+    return SourceResult(found.entity, found.rows[shown], found.scores[shown])
+
+
+def unhidden(hidden: np.ndarray | None, allowed: np.ndarray | None) -> np.ndarray | None:
+    """Bool (n,), the allowed rows that are not hidden; None for all."""
+    if hidden is None:
+        return allowed
+    return ~hidden if allowed is None else allowed & ~hidden
 
 
 def _of_table(table: ItemTable, rows: np.ndarray, wanted: set[str]) -> dict[str, np.ndarray]:

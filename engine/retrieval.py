@@ -19,6 +19,7 @@ from omnisearch.engine.context import (
 )
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import TOKENS, Index, SourceRequest, SourceResult
+from omnisearch.engine.local_index import unhidden
 from omnisearch.engine.query import Query
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
@@ -107,9 +108,7 @@ def retrieve(
         context.results[asked[at].name] = result
     for source in sources:
         if source.search is not None and _begins(source, query, context):
-            allowed = index.allowed(filters, source.entity)
-            if (unseen := hidden.get(source.entity)) is not None:
-                allowed = ~unseen if allowed is None else allowed & ~unseen
+            allowed = unhidden(hidden.get(source.entity), index.allowed(filters, source.entity))
             context.results[source.name] = source.search(
                 snapshot, query, config.depth(source), allowed
             )

@@ -14,10 +14,10 @@ from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.cluster.conditions import Conditions
 from omnisearch.engine.filters import NO_FILTERS
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
-from omnisearch.engine.local_index import LocalIndex
+from omnisearch.engine.local_index import LocalIndex, unhidden, without
 from omnisearch.engine.query import Query
 from omnisearch.indexer.cluster.nodes import Unreachable
-from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens, in_order
+from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens, in_order, sifted
 from omnisearch.indexer.cluster.trips import Asked, Ranked
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts.layout import Layout
@@ -31,7 +31,8 @@ class ClusterIndex(LocalIndex):
     """`engine.index.Index` over a generation whose build is in a cluster.
 
     A search makes two round trips: for the rankings of all sources, and for the exact cosines of
-    what they found. What lies above the build is searched here, and so are the columns.
+    what they found; and one between them if rules hide much of that. What lies above the build is
+    searched here, and so are the columns.
     """
 
     one_trip = True
@@ -50,18 +51,50 @@ class ClusterIndex(LocalIndex):
 
     def search(self, requests: Iterable[SourceRequest]) -> Iterator[SourceResult]:
         wanted = list(requests)
-        asked = [self._asked(each) for each in wanted]
+        allowed = [self.allowed(each.filters, each.entity) for each in wanted]
+        depths = [each.depth + self._in_vain(each.entity, each.depth) for each in wanted]
+        asked = list(map(self._asked, wanted, allowed, depths))
         try:
-            found = iter(self._collections.ranked([each for each in asked if each is not None]))
+            found = _each_of(asked, self._collections.ranked([each for each in asked if each]))
         except Unreachable:
-            for request in wanted:
-                yield replace(self._joined(request, empty_result()), left_out=True)
+            yield from self._left_out(wanted, [empty_result()] * len(wanted))
             return
-        for request, there in zip(wanted, asked, strict=True):
-            result = self._joined(request, empty_result() if there is None else next(found))
+        joined = map(self._joined, wanted, found, allowed)
+        results = [without(each.hidden, of) for each, of in zip(wanted, joined, strict=True)]
+        short = [at for at, result in enumerate(results) if result is None]
+        others = iter(self._unhidden([wanted[at] for at in short], [found[at] for at in short]))
+        for request, some in zip(wanted, results, strict=True):
+            result = some or next(others)
             if request.space != TOKENS and not self._collections.nodes.config.int8:
                 self._known(request.query)[request.entity, request.space] = result
             yield result
+
+    def _unhidden(self, wanted: list[SourceRequest], found: list[Ranked]) -> list[SourceResult]:
+        """What is to be found where rules hide much of what was `found`: one more trip, if the
+        items can be named in it."""
+        allowed = list(map(self._shown, wanted))
+        depths = [each.depth for each in wanted]
+        asked = list(map(self._asked, wanted, allowed, depths))
+        masks = [self._in_build(each) for each in wanted]
+        pairs = [(each, mask) for each, mask in zip(asked, masks, strict=True) if each]
+        try:
+            there = _each_of(asked, sifted(self._collections, pairs))
+        except Unreachable:
+            return self._left_out(wanted, found)
+        return list(map(self._joined, wanted, there, allowed))
+
+    def _left_out(self, wanted: list[SourceRequest], found: list[Ranked]) -> list[SourceResult]:
+        """What is known without the answer of the cluster."""
+        shown = map(self._shown, wanted)
+        return [replace(each, left_out=True) for each in map(self._joined, wanted, found, shown)]
+
+    def _shown(self, request: SourceRequest) -> np.ndarray | None:
+        """Bool (n,) over the rows of a table: which may be shown; None for all."""
+        return unhidden(request.hidden, self.allowed(request.filters, request.entity))
+
+    def _in_build(self, request: SourceRequest) -> np.ndarray:
+        """Bool (n,) over the points: which count and are not hidden, whatever the filters say."""
+        return self._layout(request.entity).alive(0, unhidden(request.hidden, None))
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         last = getattr(self._last, "of", None)
@@ -71,13 +104,14 @@ class ClusterIndex(LocalIndex):
         columns: dict[str, np.ndarray] = self._last.of[2]
         return columns.get(space, np.full(len(items), np.nan, np.float32))
 
-    def _asked(self, request: SourceRequest) -> Asked | None:
+    def _asked(
+        self, request: SourceRequest, allowed: np.ndarray | None, depth: int
+    ) -> Asked | None:
         """What to ask the cluster for a request; None if nothing can be found there."""
-        entity, depth = request.entity, request.depth
-        allowed = self.allowed(request.filters, entity)
+        entity = request.entity
         if not depth or (allowed is not None and not allowed.any()):
             return None
-        found = self._plain(request, depth + self._in_vain(entity, depth, request.hidden))
+        found = self._plain(request, depth)
         if found is None or entity not in self._conditions:
             return found
         within = None
@@ -101,19 +135,17 @@ class ClusterIndex(LocalIndex):
         depth = min(depth, space.count)
         return Asked(entity, request.space, vector, depth, max(request.ef, depth))
 
-    def _in_vain(self, entity: str, depth: int, hidden: np.ndarray | None) -> int:
-        """How many more to ask for, since some that are found no longer count or are hidden."""
+    def _in_vain(self, entity: str, depth: int) -> int:
+        """How many more to ask for, since some that are found no longer count."""
         if entity not in self._gone:
             self._gone[entity] = int(np.count_nonzero(self._layout(entity).rows[0] < 0))
-        gone = self._gone[entity] + (0 if hidden is None else int(np.count_nonzero(hidden)))
-        return min(gone, depth)
+        return min(self._gone[entity], depth)
 
-    def _joined(self, request: SourceRequest, first: Ranked) -> SourceResult:
-        """What the cluster found and what lies above the build, best first."""
+    def _joined(
+        self, request: SourceRequest, first: Ranked, allowed: np.ndarray | None
+    ) -> SourceResult:
+        """What the cluster found and what lies above the build, best first: allowed rows alone."""
         entity, query, depth = request.entity, request.query, request.depth
-        allowed, hidden = self.allowed(request.filters, entity), request.hidden
-        if hidden is not None:
-            allowed = ~hidden if allowed is None else allowed & ~hidden
         layout = self._layout(entity)
         places, scores = first
         kept = layout.rows[0][places] >= 0
@@ -184,6 +216,12 @@ class ClusterIndex(LocalIndex):
         having = [each for each in self._generation.segments if entity in each.tables]
         for segment, which, places in layout.split(rows):
             yield having[segment], which, places
+
+
+def _each_of(asked: list[Asked | None], found: list[Ranked]) -> list[Ranked]:
+    """The rankings, and an empty one where nothing was asked."""
+    there = iter(found)
+    return [empty_result() if each is None else next(there) for each in asked]
 
 
 def _scores_of(rows: np.ndarray, known: SourceResult) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from omnisearch.data.text.keys import term_keys
 from omnisearch.indexer.cluster.names import WORDS
-from omnisearch.indexer.cluster.trips import Asked, Collections, Ranked, among
+from omnisearch.indexer.cluster.trips import Asked, Collections, Ranked, among, not_among
 from omnisearch.indexer.parts.terms import TermsOf
 from omnisearch.indexer.parts.token_index import (
     Statistics,
@@ -65,8 +65,7 @@ class RemoteSpace:
         if not self.count:
             return empty_result()
         asked = Asked(self._entity, self._name, query, min(k, self.count), ef, exact=exact)
-        mask = None if allowed is None else allowed & self.present
-        return _sifted(self._collections, asked, mask, self.count)
+        return _found(self._collections, asked, allowed)
 
     def take(self, places: np.ndarray) -> np.ndarray:
         """The vectors of places int64 (m,), float32 (m, d); zeros where there is none."""
@@ -133,7 +132,7 @@ class RemoteTokens:
         asked = self.asked(terms, min(k, self._rows), among or self.statistics)
         if asked is None:
             return empty_result()
-        return _sifted(self._collections, asked, allowed, self._rows)
+        return _found(self._collections, asked, allowed)
 
     def asked(self, terms: Terms, k: int, among: Statistics) -> Asked | None:
         """What to ask for the terms of a query; None if no item has one."""
@@ -189,24 +188,43 @@ def in_order(points: np.ndarray, ranked: Ranked) -> np.ndarray:
     return scores[by[where]]
 
 
-def _sifted(collections: Collections, asked: Asked, allowed: np.ndarray | None, n: int) -> Ranked:
-    """A ranking of the allowed points among n, bool (n,), alone."""
+def _found(collections: Collections, asked: Asked, allowed: np.ndarray | None) -> Ranked:
+    """One ranking; `allowed` as of `sifted`, or None for all."""
     if asked.depth <= 0:
         return empty_result()
-    if allowed is None:
-        (found,) = collections.ranked([asked])
-        return found
-    points = np.flatnonzero(allowed)
+    (found,) = (
+        collections.ranked([asked]) if allowed is None else sifted(collections, [(asked, allowed)])
+    )
+    return found
+
+
+def sifted(collections: Collections, wanted: Sequence[tuple[Asked, np.ndarray]]) -> list[Ranked]:
+    """Rankings of the allowed points alone, bool (n,) over all. They take one trip if of each
+    either these or the others are few enough to be named; else more, to greater depths.
+
+    Raises:
+        Unreachable: no node answered.
+    """
+    depths = [min(each.depth, int(np.count_nonzero(allowed))) for each, allowed in wanted]
+    found = [empty_result() for _ in wanted]
+    asked = {at: _narrowed(*wanted[at], depth) for at, depth in enumerate(depths) if depth > 0}
+    while asked:
+        rankings = collections.ranked(list(asked.values()))
+        for (at, each), (some, scores) in zip(list(asked.items()), rankings, strict=True):
+            allowed = wanted[at][1]
+            inside = np.flatnonzero(allowed[some])[: depths[at]]
+            found[at] = some[inside], scores[inside]
+            asked[at] = replace(each, depth=min(8 * each.depth, len(allowed)))
+            if len(inside) == depths[at] or len(some) < each.depth or each.depth == len(allowed):
+                del asked[at]
+    return found
+
+
+def _narrowed(asked: Asked, allowed: np.ndarray, depth: int) -> Asked:
+    """What to ask for so many of the allowed points."""
+    points, others, n = np.flatnonzero(allowed), np.flatnonzero(~allowed), len(allowed)
     if len(points) <= max(_NAMED, _NAMED_SHARE * n):
-        if not len(points):
-            return empty_result()
-        depth = min(asked.depth, len(points))
-        (found,) = collections.ranked([replace(asked, depth=depth, within=among(points))])
-        return found
-    depth = min(n, 2 * asked.depth * n // len(points) + 64)
-    while True:
-        ((some, scores),) = collections.ranked([replace(asked, depth=depth)])
-        inside = np.flatnonzero(allowed[some])[: asked.depth]
-        if len(inside) == asked.depth or len(some) < depth or depth == n:
-            return some[inside], scores[inside]
-        depth = min(8 * depth, n)
+        return replace(asked, depth=depth, within=among(points, asked.within))
+    if len(others) <= _NAMED:
+        return replace(asked, depth=depth, within=not_among(others, asked.within))
+    return replace(asked, depth=min(n, 2 * depth * n // len(points) + 64))

@@ -125,12 +125,31 @@ class Collections:
         )
 
 
-def among(points: np.ndarray) -> grpc.Filter:
-    """Only these points, int64 (m,)."""
+def among(points: np.ndarray, within: grpc.Filter | None = None) -> grpc.Filter:
+    """Only these points, int64 (m,), and of them those that a filter lets through."""
+    from qdrant_client import grpc
+
+    return grpc.Filter(must=[_of(points), *_met(within)])
+
+
+def not_among(points: np.ndarray, within: grpc.Filter | None = None) -> grpc.Filter:
+    """All but these points, int64 (m,), that a filter lets through."""
+    from qdrant_client import grpc
+
+    return grpc.Filter(must=_met(within), must_not=[_of(points)])
+
+
+def _of(points: np.ndarray) -> grpc.Condition:
     from qdrant_client import grpc
 
     ids = [grpc.PointId(num=each) for each in points.tolist()]
-    return grpc.Filter(must=[grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))])
+    return grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))
+
+
+def _met(within: grpc.Filter | None) -> list[grpc.Condition]:
+    from qdrant_client import grpc
+
+    return [] if within is None else [grpc.Condition(filter=within)]
 
 
 def _ranking(points: Any) -> Ranked:
