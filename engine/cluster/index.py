@@ -31,8 +31,8 @@ class ClusterIndex(LocalIndex):
     """`engine.index.Index` over a generation whose build is in a cluster.
 
     A search makes two round trips: for the rankings of all sources, and for the exact cosines of
-    what they found; and one between them if rules hide much of that. What lies above the build is
-    searched here, and so are the columns.
+    what they found; and one between them if rules hide much of that, or updates have replaced it.
+    What lies above the build is searched here, and so are the columns.
     """
 
     one_trip = True
@@ -60,18 +60,27 @@ class ClusterIndex(LocalIndex):
             yield from self._left_out(wanted, [empty_result()] * len(wanted))
             return
         joined = map(self._joined, wanted, found, allowed)
-        results = [without(each.hidden, of) for each, of in zip(wanted, joined, strict=True)]
+        results = [
+            without(each.hidden, of) if self._is_whole(each, first, there) else None
+            for each, of, first, there in zip(wanted, joined, asked, found, strict=True)
+        ]
         short = [at for at, result in enumerate(results) if result is None]
-        others = iter(self._unhidden([wanted[at] for at in short], [found[at] for at in short]))
+        others = iter(self._counting([wanted[at] for at in short], [found[at] for at in short]))
         for request, some in zip(wanted, results, strict=True):
             result = some or next(others)
             if request.space != TOKENS and not self._collections.nodes.config.int8:
                 self._known(request.query)[request.entity, request.space] = result
             yield result
 
-    def _unhidden(self, wanted: list[SourceRequest], found: list[Ranked]) -> list[SourceResult]:
-        """What is to be found where rules hide much of what was `found`: one more trip, if the
-        items can be named in it."""
+    def _is_whole(self, request: SourceRequest, asked: Asked | None, found: Ranked) -> bool:
+        """Whether enough of what was found still counts, or there is no more."""
+        needed = scored(request.depth) if request.space == TOKENS else request.depth
+        alive = np.count_nonzero(self._layout(request.entity).rows[0][found[0]] >= 0)
+        return asked is None or len(found[0]) < asked.depth or bool(alive >= needed)
+
+    def _counting(self, wanted: list[SourceRequest], found: list[Ranked]) -> list[SourceResult]:
+        """What is to be found where much of what was `found` is hidden by rules, or no longer
+        counts: one more trip, if the items can be named in it."""
         allowed = list(map(self._shown, wanted))
         depths = [each.depth for each in wanted]
         asked = list(map(self._asked, wanted, allowed, depths))

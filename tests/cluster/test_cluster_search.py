@@ -15,7 +15,7 @@ from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.cluster.index import ClusterIndex
-from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.config import EngineConfig, default_depths
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.response import Response
 from omnisearch.engine.search import SearchEngine
@@ -224,6 +224,37 @@ def changed(workspace: Workspace, folder: Path) -> None:
     for report in pipeline.import_files(workspace, [path]):
         assert not report.refused
     pipeline.update_index(workspace)
+
+
+def test_many_of_the_first_results_were_deleted(
+    clustered: Workspace, trained: Workspace, tmp_path: Path
+) -> None:
+    """More than twice as many as a source finds."""
+    config = EngineConfig(ef=2_000, depths=dict.fromkeys(default_depths(), 15))
+    engine = SearchEngine.open(trained)
+    vector, _ = engine.cache.vector(engine.snapshot.encoder, "kitchen rug")
+    generation = engine.snapshot.generation
+    rows, _ = generation.spaces["product", "learned"].exact(vector, 50)
+    gone = [generation.tables["product"].ids[row] for row in rows.tolist()]
+    path = tmp_path / "deletions.jsonl"
+    path.write_text("".join(json.dumps({"entity": "product", "id": key}) + "\n" for key in gone))
+    engines = []
+    for name, origin in (("local", trained), ("far", clustered)):
+        workspace = Workspace(tmp_path / name)
+        shutil.copytree(origin.root, workspace.root)
+        pipeline.import_files(workspace, [path])
+        pipeline.update_index(workspace)
+        engines.append(SearchEngine.open(workspace, config))
+    far = engines[1].snapshot.generation
+    assert far.number == 3 and far.segments[0].number == 2  # the build in the cluster is the same
+    for query in ("kitchen rug", "blue lamp"):
+        for system in ("token", "embedding", "full"):
+            here, there = (
+                each.search(query, 15, system=system, filters=Filters(entity="product"))
+                for each in engines
+            )
+            same(here, there)
+            assert system == "token" or len(there.hits) == 15
 
 
 def test_updates_come_on_top(
