@@ -3,12 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit slow docs clean
+.PHONY: demo cluster test lint types unit slow docs clean
 
 # The demo's matrices are small: a second BLAS thread costs more than it brings.
 demo: export OMP_NUM_THREADS = 1
 demo: $(VENV)/.installed
 	$(BIN)/omnisearch demo --workspace demo
+
+# Three Qdrant nodes, two services and Ray on this machine: their answers beside the local engine's.
+cluster: export OMP_NUM_THREADS = 1
+cluster: export OMNISEARCH_QDRANT ?= .cache/qdrant/package/bin/qdrant
+cluster: demo $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/cluster_services.py
+	$(BIN)/python benchmarks/encode.py --workspace demo --runner ray
 
 test: lint types unit
 

@@ -11,7 +11,9 @@ alone.
 
 Prints p50 and p99 by the wall, processor milliseconds of this process and of the nodes, what each
 trip takes, the share of queries whose first 20 results are the same, the largest difference of
-scores, and bytes an item. Nodes and this process share the machine: compare lines of one run.
+scores, and bytes an item. Nodes and this process share the machine: compare lines of one run. Ends
+with 1 if fewer than 99% of the queries have the same first 20 results, or a score differs by more
+than 0.001.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -111,8 +114,8 @@ def measured(
     return {kind: (wall[kind], own[kind] * mean, theirs[kind] * mean) for kind in kinds}
 
 
-def compared(local: SearchEngine, far: SearchEngine, queries: list[str]) -> str:
-    """How alike the results are where graph searches find nearly all."""
+def compared(local: SearchEngine, far: SearchEngine, queries: list[str]) -> bool:
+    """Print how alike the results are where graph searches find nearly all; whether enough."""
     config = EngineConfig(ef=BROAD)
     here, there = (engine.at(engine.snapshot) for engine in (local, far))
     here.config = there.config = config
@@ -123,13 +126,14 @@ def compared(local: SearchEngine, far: SearchEngine, queries: list[str]) -> str:
         scores = {(hit.entity, hit.id): hit.score for hit in a}
         both = [hit for hit in b if (hit.entity, hit.id) in scores]
         worst = max([worst, *(abs(scores[hit.entity, hit.id] - hit.score) for hit in both)])
-    return (
+    print(
         f"first {K} the same, at ef {BROAD:,}: {same} of {len(queries)} queries; "
         f"largest difference of scores {worst:.1e}"
     )
+    return same >= 0.99 * len(queries) and worst <= 1e-3
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workspace", type=Path, default=Path("demo"))
     parser.add_argument("--nodes", type=int, default=3)
@@ -153,13 +157,13 @@ def main() -> None:
         build_index(workspace, backend=QDRANT)
         far = SearchEngine.open(workspace)
         print(f"built and loaded in {time.perf_counter() - start:.1f} s, {options.nodes} nodes")
-        report(local, far, nodes, options)
+        return 0 if report(local, far, nodes, options) else 1
 
 
 def report(
     local: SearchEngine, far: SearchEngine, nodes: list[Node], options: argparse.Namespace
-) -> None:
-    """Measure and print."""
+) -> bool:
+    """Measure and print; whether both engines' results are alike."""
     build = far.snapshot.generation.segments[0]
     assert build.collections is not None
     spoken = build.collections.nodes
@@ -171,7 +175,7 @@ def report(
     items = sum(len(table) for table in build.tables.values())
     stored = sum(node.bytes for node in nodes)
     print(f"{items:,} items and queries; {stored / items:,.0f} bytes each in the nodes' folders")
-    print(compared(local, far, queries))
+    alike = compared(local, far, queries)
     plain = hybrid(spoken, collection(spoken.config.name, build.number, "product"))
     timed = Timed(spoken)
     given: dict[str, Any] = {}
@@ -204,7 +208,8 @@ def report(
         each = [one[number] for one in trips if len(one) > number]
         name = ("rankings of all sources", "exact cosines")[number] if number < 2 else "a further"
         print(f"trip {number + 1}, {name}: p50 {statistics.median(each):.2f} ms of {len(each)}")
+    return alike
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

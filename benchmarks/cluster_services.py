@@ -10,7 +10,8 @@ each the other service if one does not answer, while a node is killed and comes 
 and a service is killed and comes back.
 
 Prints how many answers were the same; and under load, by what happened, how many there were, how
-many were wrong, lacked a source and said so, or did not come, with p50 and p99 by the wall.
+many were wrong, lacked a source and said so, or did not come, with p50 and p99 by the wall. Ends
+with 1 if one was wrong or did not come.
 """
 
 from __future__ import annotations
@@ -132,8 +133,9 @@ def under_load(
     again: Callable[[], OmniSearch],
     expected: dict[str, list[Item]],
     options: argparse.Namespace,
-) -> None:
-    """Let things happen one after another, and print what clients see of each."""
+) -> bool:
+    """Let things happen one after another, and print what clients see of each; whether every
+    answer came and was right."""
     clients = Clients([each.port for each in services], expected, options.clients)
     seconds = options.seconds / 6
     print(
@@ -153,16 +155,20 @@ def under_load(
         ("a service was killed", lambda: killed(services[0])),
         ("it is back", came_back),
     ]
+    right = True
     try:
         for name, happen in happens:
             happen()
-            print(clients.during(seconds).told(name), flush=True)
+            seen = clients.during(seconds)
+            right &= not (seen.wrong or seen.failed)
+            print(seen.told(name), flush=True)
     finally:
         os.kill(nodes[1].pid, signal.SIGCONT)
         clients.end()
+    return right
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workspace", type=Path, default=Path("demo"))
     parser.add_argument("--queries", type=int, default=300)
@@ -201,11 +207,11 @@ def main() -> None:
                 for answer, query in zip(found, expected, strict=True)
             )
             print(f"three nodes, two services: first {K} the same for {same} of {len(expected)}")
-            under_load(services, nodes, again, expected, options)
+            return 0 if under_load(services, nodes, again, expected, options) else 1
         finally:
             for service in services:
                 service.stop()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
