@@ -49,7 +49,9 @@ class Linear:
         For a query with gains y and scores s the loss is -sum(y / sum(y) * log softmax(s)): the
         pairwise logistic loss extended to a whole list. All queries have the same weight. A row's
         weight multiplies its term in the softmax's sum. `l2` is the strength of the penalty on the
-        squared distance from `prior`, or from 0, in standardised features.
+        squared distance from `prior`, or from 0, in standardised features. A feature that no row
+        has keeps the prior's weight, and its share of the scores if these become larger: of what
+        queries exclude, most logs say nothing.
         """
         from scipy.optimize import minimize  # a third of a second, and only a training needs it
 
@@ -85,6 +87,8 @@ class Linear:
             return value / len(sizes) + l2 / 2 * (more @ more), gradient / len(sizes) + l2 * more
 
         found = minimize(loss, usual, jac=True, method="L-BFGS-B").x
+        grown = spread(rows @ found, sizes) / spread(rows @ usual, sizes)
+        found[:m][~known.any(axis=0)] *= max(1.0, grown)
         return cls(
             tuple(names),
             (found[:m] / std).astype(np.float32),
@@ -111,6 +115,14 @@ class Linear:
         _columns(names, feature_names())
         sizes = (len(names),)
         return cls(names, *(stored(values, key, sizes) for key in ("weights", "flags", "fill")))
+
+
+def spread(scores: np.ndarray, sizes: np.ndarray) -> float:
+    """The standard deviation of scores (n,) within lists of these sizes; 1 if all are equal."""
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    mean = np.add.reduceat(scores, starts) / sizes
+    found = float(np.sqrt(np.mean((scores - np.repeat(mean, sizes)) ** 2)))
+    return found if found > 1e-6 else 1.0
 
 
 def stored(values: dict[str, Any], key: str, sizes: tuple[int, ...]) -> np.ndarray:

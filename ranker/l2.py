@@ -21,7 +21,7 @@ import numpy as np
 
 from omnisearch.data.workspace.reading import check_shape
 from omnisearch.ranker.features import feature_names
-from omnisearch.ranker.l1 import Linear
+from omnisearch.ranker.l1 import Linear, spread
 from omnisearch.ranker.lists import Lists
 from omnisearch.ranker.network import Network, NetworkOptions
 from omnisearch.ranker.starter import starter
@@ -47,11 +47,11 @@ class Head:
     def fit(cls, lists: Lists, judged: Lists | None, options: NetworkOptions) -> Head:
         """Train on lists of all candidates, of at least one query, and of the judged ones."""
         linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes), starter())
-        spread = _spread(lists, linear.score(lists.X))
+        scale = _spread(lists, linear.score(lists.X))
         if judged is None or not len(judged.sizes):
-            return cls(linear, None, (spread, 1.0))
+            return cls(linear, None, (scale, 1.0))
         network = Network.fit(judged, options)
-        return cls(linear, network, (spread, _spread(judged, network.score(judged.X))))
+        return cls(linear, network, (scale, _spread(judged, network.score(judged.X))))
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """(n,) float32 scores in spreads, of feature rows (n, F) float32."""
@@ -107,7 +107,4 @@ class L2:
 
 
 def _spread(lists: Lists, scores: np.ndarray) -> float:
-    scores = scores.astype(np.float64)
-    mean = np.add.reduceat(scores, lists.starts) / lists.sizes
-    spread = float(np.sqrt(np.mean((scores - np.repeat(mean, lists.sizes)) ** 2)))
-    return spread if spread > 1e-6 else 1.0
+    return spread(scores.astype(np.float64), lists.sizes)

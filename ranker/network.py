@@ -134,6 +134,7 @@ def _train_member(
         slope = (slope / len(sizes)).astype(np.float32)
         back = np.where(hidden > 0, slope[:, None] * v, 0)
         optimiser.step([x.T @ back, back.sum(axis=0), hidden.T @ slope])
+    W[~z.any(axis=0)] = 0  # nothing was learned of what no row has
     return W, b, v
 
 

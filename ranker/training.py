@@ -19,7 +19,7 @@ from omnisearch.ranker.network import NetworkOptions
 from omnisearch.ranker.starter import starter
 
 LABELS = ("engagement", "relevance")
-FEWEST = 20  # queries that orders are compared by
+FEWEST, FEW = 20, 100  # queries that orders are compared by, and what is few of them
 IMPORTANCE_QUERIES = 300  # enough to rank the features
 
 
@@ -254,7 +254,8 @@ def _features(lists: Lists) -> dict[str, float]:
 def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
     """'l2', else 'l1', else '' for neither: the first that loses to none of the simpler orders.
 
-    An order loses where its nDCG@10 is lower (`loses`) on the queries of one kind of label.
+    An order loses where its nDCG@10 is lower (`loses`) on the queries of one kind of label. Of few
+    queries (FEW) chance explains much: there it must not be lower than the starter ranker's at all.
 
     Args:
         values: for each kind of label, ordering → nDCG@10 of each query among its labelled
@@ -263,9 +264,14 @@ def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
     """
     simple = ("starter", "rrf", "token")
     for name, simpler in (("l2", ("l1", *simple)), ("l1", simple)):
-        if not any(loses(found[name], found[other]) for found in values for other in simpler):
+        lost = any(loses(found[name], found[other]) for found in values for other in simpler)
+        if not lost and not any(_below(found[name], found["starter"]) for found in values):
             return name
     return ""
+
+
+def _below(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return FEWEST <= len(ours) < FEW and bool(ours.mean() < theirs.mean())
 
 
 def loses(ours: np.ndarray, theirs: np.ndarray) -> bool:

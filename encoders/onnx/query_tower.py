@@ -128,7 +128,8 @@ class OnnxQueries:
             check_shape(check, _CHECK)
             wanted = np.array(check["vectors"], np.float32)
             check_array("check", wanted, np.float32, (len(check["texts"]), self.dim))
-            usual = self.facts["int8"]["cosine"] if self.precision == "int8" else 1.0
+            int8 = self.facts["int8"]
+            usual = int8.get("checked", int8["cosine"]) if self.precision == "int8" else 1.0
             cosines = (self.queries(check["texts"]) * wanted).sum(axis=1)
             return bool(cosines.min() >= usual - _DRIFT)
 

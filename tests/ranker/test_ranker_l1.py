@@ -40,6 +40,17 @@ def test_few_queries_lean_to_the_model_given() -> None:
     assert tight.flags[1] == pytest.approx(1)
 
 
+def test_what_no_row_has_keeps_its_share_of_the_scores() -> None:
+    """A log without queries that exclude anything must not teach that exclusions matter less."""
+    lists, names = one_feature_lists(12.0), ("learned", "excluded")
+    prior = Linear(names, *np.array([[2, -1.4], [0, 0], [0, 0]], np.float32))
+    fitted = Linear.fit([lists], names, 1e-6, prior)
+    assert fitted.weights[0] > 10
+    assert fitted.weights[1] / fitted.weights[0] == pytest.approx(-0.7, rel=0.05)
+    smaller = Linear.fit([one_feature_lists(0.5)], names, 1e-6, prior)
+    assert smaller.weights[1] == pytest.approx(-1.4)
+
+
 def test_it_orders_unseen_queries_better_than_any_single_feature() -> None:
     fitted = Linear.fit([informative_lists(ranking_data(150), "engagement")], l1_names())
     unseen = informative_lists(ranking_data(60, seed=1), "engagement")
