@@ -254,7 +254,7 @@ def test_an_order_that_is_worse_than_the_starter_rankers_does_not_go_live() -> N
 def test_of_few_queries_the_starter_ranker_has_the_benefit_of_the_doubt(
     queries: int, live: str
 ) -> None:
-    """A loss of 0.01 where single queries differ by 0.3: of 1,000 it could be told if it were so."""
+    """A loss of 0.01 where single queries differ by 0.3: of 1,000, too, chance explains it."""
     starter = np.full(queries, 0.7)
     worse = starter - 0.01 + np.where(np.arange(queries) % 2, 0.3, -0.3)
     others = {"starter": starter, "rrf": starter - 0.1, "token": starter - 0.1}
