@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.parent import follow
 from omnisearch.data.workspace.settings import load_section
 from omnisearch.encoders.light import LightEncoder
 from omnisearch.encoders.no_encoder import NONE, NoEncoder
@@ -29,12 +31,13 @@ from omnisearch.indexer.signals import ItemsAndQueries
 from omnisearch.indexer.update import update
 
 _BUILD_SECONDS = 60.0  # at least between the beginnings of two builds
-_BUILD = "import sys; from omnisearch.pipeline.live import build_anew; build_anew(sys.argv[1])"
+_BUILD = "import sys; from omnisearch.pipeline.live import build_anew; build_anew(*sys.argv[1:])"
 
 
-def build_anew(root: str) -> None:
+def build_anew(root: str, parent: str) -> None:
     """Build the live generation again, with its own encoder, at low priority; ends the process with
-    a sentence if it cannot."""
+    a sentence if it cannot, and with the process `parent`, which started it."""
+    threading.Thread(target=follow, args=(int(parent),), daemon=True).start()
     os.nice(10)
     workspace = Workspace(Path(root))
     try:
@@ -88,7 +91,7 @@ class LiveIndex:
         if time.monotonic() < self._build_at or not self._manifest()["build_due"]:
             return
         self._build_at = time.monotonic() + _BUILD_SECONDS
-        command = [sys.executable, "-c", _BUILD, str(self.workspace.root)]
+        command = [sys.executable, "-c", _BUILD, str(self.workspace.root), str(os.getpid())]
         with suppress(OSError):  # no memory or no processes: later again
             self._building = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 

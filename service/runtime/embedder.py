@@ -19,8 +19,8 @@ import orjson
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.parent import follow
 from omnisearch.service.runtime.priority import give_way
-from omnisearch.service.runtime.worker import follow
 from omnisearch.service.serving.log import JsonLog, take_over
 
 _EVERY_SECONDS = 30.0  # all vectors are written anew each time

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady, OmniError
+from omnisearch.data.workspace.parent import follow
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.runtime.priority import give_way
-from omnisearch.service.runtime.worker import follow
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog, take_over
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import resource
-import signal
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.parent import follow
 from omnisearch.service.config import ServiceConfig
 from omnisearch.service.runtime.server import serve
 from omnisearch.service.serving.counters import Counters
@@ -57,13 +55,6 @@ def main(settings: dict[str, Any]) -> int:
     serve(app, config, listening, counters)
     log.drain()
     return 0
-
-
-def follow(parent: int) -> None:
-    """Stop this process when the supervisor has ended, however that happened."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -48,3 +52,47 @@ def test_when_a_build_is_due_another_process_builds(
     assert not generation.manifest["build_due"] and not live.behind()
     ids = set(generation.tables["product"].ids)
     assert {"p0", "p19", "new1", "new4"} <= ids and any(key.startswith("mean") for key in ids)
+
+
+_STARTS_A_BUILD = """
+import sys
+from pathlib import Path
+from omnisearch.data.workspace import Workspace
+from omnisearch.pipeline.live import LiveIndex
+
+live = LiveIndex(Workspace(Path(sys.argv[1])))
+live._manifest = lambda number=None: {"build_due": True}
+live.build_if_due()
+print(live._building.pid, flush=True)
+input()
+"""
+
+
+def test_a_build_ends_with_the_process_that_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = "import omnisearch.indexer.build as b, time; b.build = lambda *a: time.sleep(60)"
+    (tmp_path / "sitecustomize.py").write_text(waiting, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr("omnisearch.pipeline.encoder.installed", lambda name: False)
+    workspace = Workspace.create(tmp_path / "shop")
+    (tmp_path / "products.csv").write_text("id,title\np1,zebra rug\n", "utf-8")
+    pipeline.import_files(workspace, [tmp_path / "products.csv"])
+    pipeline.build_index(workspace)
+    command = [sys.executable, "-c", _STARTS_A_BUILD, str(workspace.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        build = int(starter.stdout.readline())
+        os.kill(starter.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while is_running(build):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")")[-1].split()[0] != "Z"
+    except OSError:
+        return False
