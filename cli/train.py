@@ -100,12 +100,20 @@ def train(
     if not reports():
         return None
     if json:
+        from omnisearch.encoders.checkpoint_folder import nothing_learned
+
         told = {"checkpoint": str(folder), "name": name, "left_out": list(map(vars, left_out))}
-        return emit_json("train", told)
+        return emit_json("train", told | {"learned": not nothing_learned(folder)})
     for each in left_out:
         out.print(str(each), markup=False, highlight=False, soft_wrap=True)
     show(folder)
 
 
 def show(folder: Path) -> None:
-    out.print(f"Trained encoder in {folder}; its card is README.md there.", markup=False)
+    """Print where the encoder is, and whether anything was learned."""
+    from omnisearch.encoders.checkpoint_folder import nothing_learned
+
+    if unchanged := nothing_learned(folder):
+        out.print(unchanged, soft_wrap=True)
+    said = "Encoder" if unchanged else "Trained encoder"
+    out.print(f"{said} in {folder}; its card is README.md there.", markup=False)

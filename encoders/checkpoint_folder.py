@@ -36,6 +36,21 @@ def folder_of(workspace: Workspace, name: str) -> Path:
     return workspace.checkpoints / check_name(name, "checkpoint")
 
 
+def name_at(run: str, step: int) -> str:
+    """The name of a training's checkpoint at a step."""
+    return f"{run}-{step:07d}"
+
+
+def nothing_learned(folder: Path) -> str:
+    """A sentence if a training's best checkpoint is that of its start, else an empty string."""
+    if not folder.name.endswith(name_at("", 0)):
+        return ""
+    return (
+        "No step found more on the held-out pairs than the start, so the encoder is as it began; "
+        "with little data that is usual."
+    )
+
+
 def best_folder(workspace: Workspace, name: str) -> Path:
     """The folder of the best checkpoint of the last finished training of this name.
 

@@ -38,6 +38,7 @@ from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import NO_LIMIT, whole_log
 from omnisearch.data.workspace.errors import Busy, Corrupt, InputError, NothingToLearn
 from omnisearch.data.workspace.locks import locked
+from omnisearch.encoders.checkpoint_folder import nothing_learned
 from omnisearch.enrichment.told import sentences
 from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline import refresh_rules as rules
@@ -152,7 +153,7 @@ def _train(run: Run) -> Result:
     except NothingToLearn:
         run.tried["train"] = now
         raise
-    return True, [f"Trained encoder {folder.name}."]
+    return True, [nothing_learned(folder) or f"Trained encoder {folder.name}."]
 
 
 def _index(run: Run) -> Result:

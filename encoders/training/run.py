@@ -34,7 +34,7 @@ from omnisearch.encoders.checkpoint import (
     verify,
     write_checkpoint,
 )
-from omnisearch.encoders.checkpoint_folder import folder_of
+from omnisearch.encoders.checkpoint_folder import folder_of, name_at
 from omnisearch.encoders.config import Config
 from omnisearch.encoders.training.batches import BatchStream
 from omnisearch.encoders.training.card import write_card
@@ -234,7 +234,7 @@ class _Training:
         return recalls
 
     def _folder_name(self) -> str:
-        return f"{self.at.run}-{self.at.step:07d}"
+        return name_at(self.at.run, self.at.step)
 
     def _save(self) -> None:
         if not self.group.first:

@@ -15,6 +15,7 @@ import torch
 from small_catalogue import fill
 from transformers import AutoModel, AutoTokenizer
 
+from omnisearch.cli.train import show
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.vectors import open_vectors
@@ -396,3 +397,15 @@ def test_the_language_of_items_that_name_none_is_guessed(tmp_path) -> None:
     assert english_share(db) == pytest.approx(0.5, abs=0.05)
     db["pins"].insert_all({"id": f"f{n}", "title": "red sofa", "language": "fr"} for n in range(24))
     assert english_share(db) == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_training_that_finds_no_more_than_its_start_says_so(texts, config, capsys) -> None:
+    workspace, db = texts
+    still = replace(config, warmup_steps=10**9, steps=2, valid_every=1, backbone_lr=0.0)
+    show(train(workspace, db, still, name="still"))
+    said = capsys.readouterr().out
+    assert "No step found more on the held-out pairs than the start" in said
+    assert "Trained encoder" not in said
+    show(train(workspace, db, replace(still, warm_steps=0), name="first"))
+    said = capsys.readouterr().out
+    assert "No step found more" not in said and "Trained encoder" in said
