@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from omnisearch.data.catalogue.schema import get_meta
+from omnisearch.data.catalogue.items import field_texts, read_items
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, get_meta
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -40,6 +42,10 @@ _IMPORTED = (
     "Their vectors `text` were imported, and the encoder of queries that belongs to them is not "
     "known: for embeddings run `omnisearch train`, or `omnisearch enrich text` to replace them."
 )
+_NO_WORDS = (
+    "This index finds items by their ids and codes alone, because no item has text: import titles, "
+    "descriptions or captions (`omnisearch import FILE --map title=COLUMN`)."
+)
 
 
 def encoder_for(
@@ -64,7 +70,8 @@ def encoder_for(
     if name == DEFAULT and (is_untrained(workspace, name) if best else not _was_encoded(workspace)):
         missing = _write_untrained(workspace, db, progress, tell)
         if missing and not best:
-            tell(f"This index finds items by their words alone. {missing}")
+            alone = f"This index finds items by their words alone. {missing}"
+            tell(alone if _have_words(db) else _NO_WORDS)
             return NoEncoder()
     from omnisearch.encoders.checkpoint import load_encoder
 
@@ -72,6 +79,12 @@ def encoder_for(
     if is_untrained(workspace, name):
         tell(_untrained(workspace, db, encoder))
     return encoder
+
+
+def _have_words(db: sqlite_utils.Database) -> bool:
+    """Whether an item has any text."""
+    batches = (read_items(db, entity, columns=TEXT_FIELDS) for entity in ITEM_ENTITIES)
+    return any(field_texts(item) for items in chain.from_iterable(batches) for item in items)
 
 
 def _was_encoded(workspace: Workspace) -> bool:

@@ -39,6 +39,7 @@ from omnisearch.data.importers.transaction import (
     start_anew,
 )
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.importers.words import NO_WORDS, have_words
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -143,7 +144,10 @@ def import_rows(
     options = options or ImportOptions()
     counts = Counts(kind, source.format, notes=source.notes, ignored=source.ignored)
     with importing(workspace, path) as (db, rejects):
-        _Loading(db, source, counts, rejects, progress).run()
+        loading = _Loading(db, source, counts, rejects, progress)
+        loading.run()
+        if names is not None and counts.taken and not loading.worded:
+            counts.notes.append(NO_WORDS[kind])
         if names is not None and counts.rows:
             check_mapped(names, path)
         if options.strict and (rejects.refused or rejects.left_out):
@@ -164,6 +168,7 @@ class _Loading:
     progress: Progress | None
     names: AttributeNames = field(init=False)
     no_attributes: set[str] = field(default_factory=set)  # names that were told
+    worded: bool = False  # whether an item has words to be found by
 
     def run(self) -> None:
         kind = self.counts.kind
@@ -183,6 +188,7 @@ class _Loading:
             # Parsed as they are read, so that rows too long to be taken are not kept.
             records = self._parse(_some(self.source.rows, size), parse, items, bad)
             refused = self._write(writer, records)
+            self.worded = self.worded or have_words(self.db.conn, kind, records)
             if inline is not None:
                 self._write_items(inline, [item for item in items if item[0] not in refused])
             if self.progress:

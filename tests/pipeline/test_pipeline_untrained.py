@@ -140,7 +140,7 @@ def test_items_without_text_are_indexed_without_embeddings(shop: Workspace, tmp_
     pipeline.import_files(workspace, [tmp_path / "products.csv"])
     told: list[str] = []
     pipeline.build_index(workspace, tell=told.append)
-    assert "No item has text to embed" in told[0] and "words alone" in told[0]
+    assert "by their ids and codes alone, because no item has text" in told[0]
     assert not SearchEngine.open(workspace).snapshot.embeds
 
 

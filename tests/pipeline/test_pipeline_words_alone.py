@@ -160,3 +160,13 @@ def test_items_without_text_are_found_by_their_ids(tmp_path: Path) -> None:
     pipeline.build_index(workspace)
     assert first(workspace, "qx-4711") == ["QX-4711"]
     assert first(workspace, "lamp") == []
+
+
+def test_items_without_words_are_said_to_be_found_by_ids(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path / "bare")
+    (tmp_path / "products.csv").write_text("sku,Produktname\np1,Kupferlampe\n")
+    pipeline.import_files(workspace, [tmp_path / "products.csv"], mapping={"id": "sku"})
+    told: list[str] = []
+    pipeline.build_index(workspace, tell=told.append)
+    assert "no item has text" in told[0] and "install" not in told[0]
+    assert first(workspace, "p1") == ["p1"] and first(workspace, "kupferlampe") == []

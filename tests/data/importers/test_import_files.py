@@ -322,7 +322,7 @@ def test_a_folder_is_imported_in_the_order_of_its_references(workspace, tmp_path
     jsonl(folder / "engagements-2025.jsonl", event | {"time": 2})
     jsonl(folder / "board_items.jsonl", {"board_id": "b1", "item_id": "p1"})
     jsonl(folder / "boards.jsonl", {"id": "b1"})
-    jsonl(folder / "pins.jsonl", {"id": "p1"})
+    jsonl(folder / "pins.jsonl", {"id": "p1", "title": "One"})
     (folder / "meta.json").write_text('{"synthetic": true}')
     (folder / "notes.txt").write_text("not ours")
     reports = import_folder(workspace, folder)

@@ -11,6 +11,7 @@ from importing import jsonl, refusals, table
 from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.prices import Prices, decide
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.importers.words import NO_WORDS
 
 LOCALES = ["en_US", "de_DE", "de_CH", "fr_FR", "es_ES", "it_IT", "pl_PL", "hi_IN", "sv_SE", "pt_BR"]
 CURRENCIES = ["USD", "EUR", "GBP", "CHF", "PLN", "INR"]
@@ -118,6 +119,7 @@ def test_the_sign_is_decided_for_the_whole_file_and_told(workspace, tmp_path):
         "Prices: the decimal sign is a comma.",
         "1 prices have a decimal point, and were read by it.",
         "Currencies read from prices: EUR (2).",
+        NO_WORDS["products"],
     )
 
 
@@ -128,6 +130,7 @@ def test_a_file_that_does_not_tell_is_read_with_a_point_and_says_so(workspace, t
     assert report.notes == (
         "Prices: the decimal sign is a point, because no price tells.",
         "1 prices could be read in two ways, such as 1,299.",
+        NO_WORDS["products"],
     )
 
 

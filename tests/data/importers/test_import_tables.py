@@ -187,3 +187,18 @@ def test_the_lines_of_an_array_are_physical_ones():
     pieces = iter([text[i : i + 37] for i in range(0, len(text), 37)])
     found = list(json_rows.array_rows(Path("x.json"), lambda _: next(pieces, b"")))
     assert [row.line for row in found] == [2 + 4 * i for i in range(500)]
+
+
+def test_a_file_whose_items_have_no_words_says_so(workspace, tmp_path):
+    def notes(name, text):
+        (tmp_path / name).write_text(text)
+        return taken(workspace, tmp_path / name).notes
+
+    [said] = notes("products.csv", "id,Produktname\ns1,Kupferlampe\ns2,Sofa\n")
+    assert said == ("No product of this file has a title: name the column with --map title=COLUMN.")
+    assert notes("products-one.csv", "id,title\ns1,Kupferlampe\ns2,\n") == ()
+    assert notes("products-prices.csv", "id,stock\ns1,5\ns2,7\n") == ()  # s1 has one from before
+    [said] = notes("pins.csv", "id,text\np1,A lamp\n")
+    assert said.startswith("No pin of this file has a title, description or caption: ")
+    assert notes("pins-described.csv", "id,description\np2,A lamp\n") == ()
+    assert notes("deletions.csv", "entity,id\npin,p1\n") == ()
