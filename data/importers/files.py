@@ -18,7 +18,7 @@ from omnisearch.data.importers.campaigns import import_campaigns
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
 from omnisearch.data.importers.prices import priced
-from omnisearch.data.importers.readers import format_of, open_source
+from omnisearch.data.importers.readers import format_of, open_source, refuse_spreadsheet
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
@@ -96,6 +96,8 @@ def import_file(
     """
     options = options or ImportOptions()
     path = Path(path)
+    if options.format is None:
+        refuse_spreadsheet(path)
     kind = kind or kind_of(path)
     if kind not in KINDS:
         raise InputError(

@@ -38,12 +38,23 @@ _SUFFIXES = {
     ".txt": "txt",
     ".parquet": "parquet",
 }
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
 def format_of(path: Path) -> str | None:
     """The format by a file's name, or None; `.gz` may follow the suffix."""
     name = path.name.lower().removesuffix(".gz")
     return _SUFFIXES.get(Path(name).suffix)
+
+
+def refuse_spreadsheet(path: Path) -> None:
+    """Raise InputError for a file whose name is that of a spreadsheet."""
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise InputError(
+            "Excel and LibreOffice files are not read.",
+            where=str(path),
+            how="Save the sheet as CSV, and import that file.",
+        )
 
 
 def open_source(path: Path, format: str | None = None, delimiter: str | None = None) -> Source:

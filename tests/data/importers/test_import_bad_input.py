@@ -204,7 +204,10 @@ def test_queries_in_six_scripts_and_of_ten_thousand_characters(workspace, tmp_pa
         ("pins.jsonl", b"PAR1 nothing of the kind", "a Parquet file"),
         ("pins.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:-20], "truncated"),
         ("pins.jsonl.gz", b"\x1f\x8b nothing of the kind", "damaged"),
-        ("pins.xlsx", b"x", "does not say its kind"),
+        ("pins.xlsx", b"x", "are not read. .*as CSV"),
+        ("Unsere Artikel.XLS", b"x", "are not read. .*as CSV"),
+        ("products.ods", b"x", "are not read. .*as CSV"),
+        ("pins.doc", b"x", "does not say its kind"),
         ("cats.jsonl", b'{"id": "a"}\n', "does not say its kind"),
     ],
 )
