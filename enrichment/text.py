@@ -38,6 +38,7 @@ from omnisearch.encoders.text_encoder import (
     form_in,
     weights_digest,
 )
+from omnisearch.encoders.untrained import any_trained
 from omnisearch.enrichment.inputs import FIELDS, hash_rows, is_current, text_hash, texts_of
 
 _SAMPLED = 300  # items whose language is guessed
@@ -154,7 +155,7 @@ def embed_texts(
     note |= {"weights": weights_digest(tower.model)}
     with db.conn:
         set_meta(db, NOTE, note)
-    if before.get("weights", note["weights"]) != note["weights"] and workspace.checkpoints.exists():
+    if before.get("weights", note["weights"]) != note["weights"] and any_trained(workspace):
         counts["train_again"] = True
     return counts
 

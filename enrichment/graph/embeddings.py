@@ -12,6 +12,7 @@ from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.encoders.untrained import any_trained
 from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
 from omnisearch.enrichment.graph.pinsage import embed_pinsage, fit_pinsage
 from omnisearch.enrichment.vector_provenance import imported
@@ -42,12 +43,12 @@ def embed_graph(
 ) -> dict[str, Any]:
     """The enricher 'graph': `refresh` each of EMBEDDINGS.
 
-    Returns an Outcome for each name, and `train_again`: whether there are encoders, which have
-    learned to map queries to the previous network's vectors.
+    Returns an Outcome for each name, and `train_again`: whether there are trained encoders, which
+    have learned to map queries to the previous network's vectors.
     """
     made = {name: refresh(workspace, db, name, again, progress) for name in EMBEDDINGS}
     trained = any(outcome.how == "trained" for outcome in made.values())
-    return {**made, "train_again": trained and workspace.checkpoints.exists()}
+    return {**made, "train_again": trained and any_trained(workspace)}
 
 
 def refresh(

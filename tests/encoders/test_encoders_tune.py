@@ -144,7 +144,12 @@ def test_by_default_it_is_tuned_once(shop, backbone) -> None:
 def test_vectors_of_another_encoder_ask_for_a_training(shop, backbone) -> None:
     workspace, db = shop
     assert "train_again" not in embed_texts(workspace, db, str(backbone))
-    workspace.checkpoints.mkdir()  # as if encoders were trained with these vectors
+    best = workspace.best_checkpoint("default")
+    best.parent.mkdir(parents=True)
+    best.write_text("untrained-0\n")  # as before any training: nothing was trained with them
+    assert "train_again" not in tune_encoder(workspace, db)
+    assert "train_again" not in embed_texts(workspace, db, str(backbone))
+    best.write_text("run-1\n")  # as if encoders were trained with these vectors
     assert "train_again" not in embed_texts(workspace, db, str(backbone))
     assert tune_encoder(workspace, db)["train_again"]
     assert embed_texts(workspace, db, str(backbone))["train_again"]

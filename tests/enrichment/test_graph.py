@@ -195,7 +195,11 @@ def test_the_command_says_when_the_encoders_know_other_vectors(workspace, db, qu
         return "omnisearch train" in capsys.readouterr().out
 
     assert not says()  # there are no encoders
-    workspace.checkpoints.mkdir()
+    best = workspace.best_checkpoint("default")
+    best.parent.mkdir(parents=True)
+    best.write_text("untrained-0\n")
+    assert not says("--again")  # nothing was trained
+    best.write_text("run-1\n")
     assert not says()  # the saved network embeds
     assert says("--again")
 
