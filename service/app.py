@@ -39,7 +39,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}
     for status, what in (
         (400, "The request is malformed"),
-        (401, "An API key is required"),
+        (401, "An API key is required, or the one sent is not known"),
         (403, "The API key lacks the scope that this needs"),
         (404, "Not found"),
         (413, "The body is too large"),

@@ -24,7 +24,7 @@ from omnisearch.service.gate.guard import (
     Hosts,
     Rates,
 )
-from omnisearch.service.gate.keys import SCOPE_OF, Keys
+from omnisearch.service.gate.keys import SCOPE_OF, Keys, key_of
 from omnisearch.service.gate.quick import quick_answer
 from omnisearch.service.gate.turns import Turns
 from omnisearch.service.headers import PREFLIGHT, common_headers, cors_headers
@@ -158,12 +158,7 @@ class Gate:
             name = self._keys.admit(headers, scope_needed)
             if name is None:
                 self._wrong_keys.take(address)
-                raise Refusal(
-                    401,
-                    "An API key is required.",
-                    where="Authorization",
-                    how="Send the header: Authorization: Bearer KEY",
-                )
+                raise _no_key(key_of(headers, scope_needed))
         if self._rates and endpoint != "probes":
             self._rates.take(name or address, _COSTS.get(endpoint, 1.0))
         if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
@@ -260,6 +255,15 @@ def endpoint_of(path: str, method: str) -> str:
     if path.startswith("/assets/"):
         return "pages"
     return "probes" if path in ("/healthz", "/readyz") else "other"
+
+
+def _no_key(shown: bytes) -> Refusal:
+    """Why a request without a known key is refused; `shown` is the key that it carries."""
+    if shown:
+        what, how = "This API key is not known.", "Send a key that this service was given."
+    else:
+        what, how = "An API key is required.", "Send the header: Authorization: Bearer KEY"
+    return Refusal(401, what, where="Authorization", how=how)
 
 
 async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -90,8 +90,7 @@ class Keys:
                 where="Authorization",
                 how="Its operator can give some with --write-keys, or with the scope write.",
             )
-        # A cookie does not write: pages do not, so that nobody can make them.
-        found = self._find(_shown_key(headers) or (b"" if writes else _cookie(headers)))
+        found = self._find(key_of(headers, scope))
         if found is None:
             return None
         if scope is not None and scope not in found.scopes:
@@ -147,6 +146,14 @@ def add_security(
             operation["security"] = needed
             if scope:
                 operation["x-scope"] = scope
+
+
+def key_of(headers: Mapping[bytes, bytes], scope: str | None) -> bytes:
+    """The key that a request carries, known or not; empty if it carries none.
+
+    A cookie does not write: pages do not, so that nobody can make them.
+    """
+    return _shown_key(headers) or (b"" if scope == "write" else _cookie(headers))
 
 
 def _shown_key(headers: Mapping[bytes, bytes]) -> bytes:

@@ -84,8 +84,14 @@ def test_without_a_key_nothing_but_probes_and_pages(guarded: Server) -> None:
     ):
         status, headers, body = guarded.get(path)
         assert status == 401 and headers["www-authenticate"] == "Bearer", path
-        assert b"error" in body
-        assert guarded.get(path, Authorization="Bearer wrong")[0] == 401
+        assert b"An API key is required." in body
+        for wrong in (
+            {"Authorization": "Bearer wrong"},
+            {"X-API-Key": "wrong"},
+            {"Cookie": "omnisearch_key=wrong"},
+        ):
+            status, _, body = guarded.get(path, **wrong)
+            assert status == 401 and b"This API key is not known." in body
     assert guarded.post("/v1/feedback", {"events": []})[0] == 401
     for path in ("/healthz", "/readyz", "/", "/docs", "/assets/docs.css"):
         assert guarded.get(path)[0] == 200
