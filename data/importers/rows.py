@@ -232,9 +232,10 @@ def engaged_queries(value: Any, field: str) -> str | None:
         key = normalise_query(v.text(raw, field) or "")
         if not key:
             continue
-        found = 1.0 if weight is None else v.number(weight, field)
+        known = v.number(weight, field)
+        found = 1.0 if known is None else known
         # Whole weights stay whole, as enrichment writes them.
-        plain = int(found) if found is not None and found == int(found) else found
+        plain = int(found) if found == int(found) else found
         entries.setdefault(key, [key, plain, v.past_time(last, field) or 0])
     best_first = sorted(entries.values(), key=lambda entry: -entry[1])
     return orjson.dumps(best_first).decode() if best_first else None

@@ -17,6 +17,7 @@ from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.folders import import_folder
+from omnisearch.data.importers.rows import engaged_queries
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file
@@ -347,3 +348,10 @@ def test_progress_ends_at_the_total(workspace, tmp_path):
     assert seen[-1] == (path.stat().st_size, path.stat().st_size)
     assert len(seen) >= 3
     assert all(a[0] <= b[0] for a, b in pairwise(seen))
+
+
+def test_a_blank_weight_of_an_engaged_query_is_the_usual_one(workspace, tmp_path):
+    given = [["a", ""], ["b", float("nan")], ["c", 3]]
+    taken(workspace, jsonl(tmp_path / "pins.jsonl", {"id": "p1", "engaged_queries": given[::2]}))
+    assert item(workspace, "pin", "p1")["engaged_queries"] == [["c", 3, 0], ["a", 1, 0]]
+    assert engaged_queries(given[:2], "engaged_queries") == '[["a",1,0],["b",1,0]]'
