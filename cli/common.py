@@ -56,6 +56,15 @@ class SystemsCommand(TyperCommand):
         return params
 
 
+def systems_named(option: str | None) -> list[str] | None:
+    """The names in --systems, None without it; raises InputError for one that does not exist."""
+    from omnisearch.engine.systems import SYSTEMS
+
+    if not option:
+        return None
+    return [SYSTEMS.named(name.strip(), "--systems").name for name in option.split(",")]
+
+
 class Commands(TyperGroup):
     """All commands. Click would say only "Aborted." of an EOFError, such as of an empty file."""
 

@@ -16,6 +16,7 @@ from omnisearch.cli.common import (
     err,
     example,
     out,
+    systems_named,
 )
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
@@ -52,35 +53,35 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Show what each system finds, what they share, and which results judges found relevant."""
+    named = systems_named(systems)
+    _check_options(query, queries, html)
+    from omnisearch.evaluation.query_file import read_queries
+
+    asked = [] if queries is None else read_queries(queries)
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.data.workspace import Workspace
     from omnisearch.engine.retrieval import answered
     from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation import compare as one
-    from omnisearch.evaluation import compare_set, query_file
+    from omnisearch.evaluation import compare_set
     from omnisearch.evaluation import render_terminal as terminal
     from omnisearch.evaluation.pictures import picture_folders
     from omnisearch.evaluation.report_html import comparison_page
     from omnisearch.evaluation.report_set_html import set_page
 
-    if (query is None) == (queries is None):
-        raise InputError("Give either one query or --queries FILE.", where="compare")
     space = Workspace.open(workspace)
     db = open_catalogue(space.catalogue)
     engine = SearchEngine.open(space)
-    names = systems.split(",") if systems else answered(engine.snapshot, one.COMPARED)
+    names = named or answered(engine.snapshot, one.COMPARED)
     data: dict[str, Any]
     if query is not None:
         comparison = one.compare_query(engine, db, query, k, names)
         data, shown = comparison.to_json(), terminal.comparison_table(comparison)
         page = comparison_page(comparison, picture_folders(db), image_origins(space))
     else:
-        assert queries is not None
         options = compare_set.SetOptions(systems=names, k=k)
         with progress("queries") as advance:
-            found = compare_set.compare_queries(
-                engine, db, query_file.read_queries(queries), options, advance
-            )
+            found = compare_set.compare_queries(engine, db, asked, options, advance)
         data, shown = found.to_json(), terminal.set_tables(found)
         page = set_page(found)
     if html:
@@ -90,6 +91,26 @@ def compare(
     out.print(shown)
     if html:
         err.print(f"Wrote {html}.", markup=False)
+
+
+def _check_options(query: str | None, queries: Path | None, html: Path | None) -> None:
+    """Refuse what cannot be done before anything is opened."""
+    if query is not None and queries is not None:
+        raise InputError(
+            f"The query {query!r} and --queries {queries} are both given.",
+            where="compare",
+            how="Leave one of them out.",
+        )
+    if query is None and queries is None:
+        raise InputError(
+            "Neither a query nor --queries FILE is given.", where="compare", how="Give one of them."
+        )
+    if html is not None and not html.parent.is_dir():
+        raise InputError(
+            "The page cannot be written: there is no such folder.",
+            where=str(html.parent),
+            how="Make it, or name another.",
+        )
 
 
 def image_origins(workspace: Workspace) -> frozenset[str]:

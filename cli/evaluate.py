@@ -15,6 +15,7 @@ from omnisearch.cli.common import (
     emit_json,
     example,
     out,
+    systems_named,
 )
 from omnisearch.cli.progress import progress
 
@@ -56,8 +57,7 @@ def evaluate(
     well the first ten are ordered, at most 1. Each figure comes with its 95% interval.
     """
     options: dict[str, Any] = {"queries": queries, "corpus": corpus, "seed": seed}
-    if systems is not None:
-        options["systems"] = systems.split(",")
+    options["systems"] = systems_named(systems)
     with progress("queries") as advance:
         found = pipeline.evaluate(workspace, advance, **options)
     if json:

@@ -64,6 +64,7 @@ def reproduce(
 
     It says how many trainings there are, and after the first how long the others will take.
     """
+    _check_options(table, config, steps or [], worlds)
     from omnisearch.data.workspace import Workspace
     from omnisearch.evaluation.reproduce.reproduce import Reproduce
 
@@ -77,19 +78,27 @@ def reproduce(
     out.print(f"Wrote {table}.md and .json (for recalls also .svg) to {out_}.", markup=False)
 
 
+def _check_options(table: str, config: Path | None, budgets: Sequence[int], worlds: int) -> None:
+    """Refuse what cannot be done before anything heavy is imported."""
+    from omnisearch.data.workspace.errors import InputError
+    from omnisearch.evaluation.reproduce.spec import STUDIES, load_study, load_table
+
+    if table in STUDIES and (len(budgets) > 1 or worlds > 1):
+        raise InputError(
+            f"{table} has no curve, and one world.", how="Give --steps once, and no --worlds."
+        )
+    load = load_study if table in STUDIES else load_table
+    load(table, config)
+
+
 def _reproduce(
     table: str, config: Path | None, options: Reproduce, budgets: Sequence[int]
 ) -> tuple[str, Any]:
     """Markdown, and plain values."""
-    from omnisearch.data.workspace.errors import InputError
     from omnisearch.evaluation.reproduce.reproduce import reproduce_table
     from omnisearch.evaluation.reproduce.spec import STUDIES, load_study, load_table
     from omnisearch.evaluation.reproduce.table_report import markdown
 
-    if table in STUDIES and (len(budgets) > 1 or options.worlds > 1):
-        raise InputError(
-            f"{table} has no curve, and one world.", how="Give --steps once, and no --worlds."
-        )
     if len(budgets) > 1:
         from omnisearch.evaluation.reproduce.curve import reproduce_curve
 

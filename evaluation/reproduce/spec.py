@@ -13,7 +13,8 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
-STUDIES = ("table1", "relevance", "classification", "table7", "table8")
+STUDIES = ("table1", "table7", "table8", "relevance", "classification")
+NAMES = ("table1", *TABLES, *STUDIES[1:])  # in the paper's order
 SPACES = ("learned", "compat")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -117,9 +118,9 @@ def load_table(name: str, path: Path | None = None) -> Table:
         )
     if path is None:
         if name not in TABLES:
-            known = ", ".join((*TABLES, *STUDIES))
             raise InputError(
-                f"There is no table {name!r}.", how=f"Choose one of {known}, or give --config FILE."
+                f"There is no table {name!r}.",
+                how=f"Choose one of {', '.join(NAMES)}, or give --config FILE.",
             )
         path = _FOLDER / f"{name}.toml"
     values = _read(path)

@@ -103,3 +103,33 @@ def test_the_option_that_was_renamed_is_named(tmp_path: Path) -> None:
     done = omnisearch("import", tmp_path / "a.npy", "--feature", "pinsage", check=False)
     assert done.returncode == 2
     assert "--vectors pinsage" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("reproduce", "table99"), "table1, table2, table3, table4, table5, table6, table7"),
+        (("reproduce", "table1", "--worlds", 2), "one world"),
+        (("compare", "sofa", "--systems", "token,magic"), "'magic'"),
+        (("compare", "sofa", "--queries", "all.tsv"), "both given"),
+        (("compare",), "Neither a query nor --queries"),
+        (("compare", "--queries", "no-such.tsv"), "no-such.tsv"),
+        (("compare", "sofa", "--html", "no-such-folder/page.html"), "no-such-folder"),
+        (("evaluate", "--systems", "magic"), "'magic'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_heavy_is_imported(
+    words: tuple[object, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "import atexit, sys; from omnisearch.cli.main import main\n"
+        "heavy = {'torch', 'transformers', 'pyarrow', 'scipy', 'sqlite_utils'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules))))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert done.stdout.strip() == "[]"
