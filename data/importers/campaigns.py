@@ -32,7 +32,6 @@ from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.progress import Progress
 
 MOST_ITEMS = 100_000  # of one campaign
-_KNOWN = frozenset(ITEM_ENTITIES)
 _FIELDS = frozenset(("id", "bid", "items", "start", "end", "countries", "languages"))
 _AT_ONCE = 500  # ids of one question to the catalogue
 _SHOWN = 3  # unknown items of a campaign that are named
@@ -137,7 +136,7 @@ def _item(entry: Any) -> tuple[str, str]:
         entry = {"entity": entity, "id": key}
     if not isinstance(entry, dict):
         raise Refused("items", 'has an entry that is not {"entity", "id"} or product/ID')
-    entity = v.choice(entry.get("entity"), "items", _KNOWN, "entity")
+    entity = v.choice(entry.get("entity"), "items", ITEM_ENTITIES, "entity")
     return entity, v.identifier(entry.get("id", entry.get("item_id")), "items")
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omnisearch.data.importers.rows import FIELDS, REQUIRED
+from omnisearch.data.importers.rows import FIELDS, REQUIRED, SUCH_AS, QueryIds, parser_of
 from omnisearch.data.importers.source import Row, Source
+from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace.errors import InputError
 
 _MOST_PLANS = 1000  # of rows that differ in their columns
@@ -92,7 +93,8 @@ class Names:
 
 
 def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
-    """Refuse fields of --map and --set that the kind does not have."""
+    """Refuse fields of --map and --set that the kind does not have, and values of --set with which
+    every row would be refused."""
     for option, given in (("--map", mapping), ("--set", constants)):
         for ours in given:
             if ours not in FIELDS[kind]:
@@ -106,6 +108,16 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
         raise InputError(
             f"{both[0]!r} is given twice.", where="--map and --set", how="Leave one of them out."
         )
+    if not constants or kind == "campaigns":
+        return
+    try:
+        parser_of(kind, QueryIds(), lambda _: None)({**SUCH_AS, **constants})
+    except Refused as refused:
+        raise InputError(
+            f"{refused.field} {refused.reason}: {constants[refused.field]!r}.",
+            where="--set",
+            how="Every row would be refused.",
+        ) from None
 
 
 def check_columns(source: Source, path: Path, names: Names) -> None:

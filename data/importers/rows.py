@@ -81,13 +81,9 @@ _BOARD_FIELDS: dict[str, Check] = {
     "language": v.code,
 }
 
-_ACTIONS = frozenset(ACTIONS)
-_ENTITIES = frozenset(ENTITIES)
-_ITEM_ENTITIES = frozenset(ITEM_ENTITIES)
-_SURFACES = frozenset(("search", "offsite"))
-_SPLITS = frozenset(SPLITS)
+_SURFACES = ("search", "offsite")
 _OPTIONAL_OF_EVENTS = frozenset(("language", "country", "session", "position"))
-_DELETABLE = frozenset((*ENTITIES, "board"))
+_DELETABLE = (*ENTITIES, "board")
 
 # All fields of each kind. Other columns are attributes of pins and products (`read_attributes`); of
 # other kinds they are ignored and listed in the report.
@@ -126,6 +122,11 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "judgments": ("query", "entity", "item_id", "grade"),
     "campaigns": ("id", "bid", "items"),
     "deletions": ("entity", "id"),
+}
+# A value that is taken, of each required field of rows of the catalogue.
+SUCH_AS: Record = {
+    **dict.fromkeys(("id", "board_id", "item_id", "text", "query"), "x"),
+    **{"time": 1, "entity": "pin", "action": "click", "grade": 1},
 }
 
 
@@ -245,7 +246,7 @@ def board_item(values: dict[str, Any], drop: Drop | None = None) -> Record:
     entity = values.get("entity")
     record: Record = {
         "board_id": v.identifier(values.get("board_id"), "board_id"),
-        "entity": "pin" if entity is None else v.choice(entity, "entity", _ITEM_ENTITIES, "entity"),
+        "entity": "pin" if entity is None else v.choice(entity, "entity", ITEM_ENTITIES, "entity"),
         "item_id": v.identifier(values.get("item_id"), "item_id"),
     }
     return record | _optional(values, "added_at", v.past_time, drop)
@@ -269,7 +270,7 @@ def query(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -
     record |= _optional(values, "country", v.upper_code, drop)
     if "split" in values:
         split = values["split"]
-        record["split"] = v.choice(split, "split", _SPLITS, "split") if split else None
+        record["split"] = v.choice(split, "split", SPLITS, "split") if split else None
     return record
 
 
@@ -332,8 +333,8 @@ def _few_words(
 ) -> tuple[str, str, str | None, str | None, str]:
     """The fields of an event that take few values, checked together once."""
     return (
-        v.choice(entity, "entity", _ENTITIES, "entity"),
-        v.choice(action, "action", _ACTIONS, "action"),
+        v.choice(entity, "entity", ENTITIES, "entity"),
+        v.choice(action, "action", ACTIONS, "action"),
         v.code(language, "language"),
         v.upper_code(country, "country"),
         v.choice(surface or "search", "surface", _SURFACES, "surface"),
@@ -342,7 +343,7 @@ def _few_words(
 
 def judgment(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -> Record:
     text = queries.id_of(values.get("query"), "query")
-    entity = v.choice(values.get("entity"), "entity", _ENTITIES, "entity")
+    entity = v.choice(values.get("entity"), "entity", ENTITIES, "entity")
     named = queries.id_of if entity == "query" else v.identifier
     grade = v.number(values.get("grade"), "grade", -1000, 1000)
     if grade is None:

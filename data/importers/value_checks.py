@@ -126,13 +126,13 @@ def optional_identifier(value: Any, field: str) -> str | None:
     return identifier(value, field)
 
 
-def choice(value: Any, field: str, choices: frozenset[str], what: str) -> str:
+def choice(value: Any, field: str, choices: tuple[str, ...], what: str) -> str:
     """One of a fixed set of words."""
     if value in choices if type(value) is str else False:
         return value
     if value is None or value == "":
         raise Refused(field, "is missing")
-    raise Refused(field, f"is not a known {what}", value)
+    raise Refused(field, f"is not a known {what} (known: {', '.join(choices)})", value)
 
 
 def code(value: Any, field: str) -> str | None:

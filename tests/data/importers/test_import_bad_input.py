@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, small_catalogue, table
 
+from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.importers import readers
 from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.folders import import_folder
@@ -141,10 +142,10 @@ def test_a_bad_value_leaves_what_the_catalogue_holds(workspace, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("action", "like", "is not a known action"),
-        ("action", ["save"], "is not a known action"),
+        ("action", "like", f"is not a known action (known: {', '.join(ACTIONS)})"),
+        ("action", ["save"], f"is not a known action (known: {', '.join(ACTIONS)})"),
         ("action", None, "is missing"),
-        ("entity", "board", "is not a known entity"),
+        ("entity", "board", "is not a known entity (known: pin, product, query)"),
         ("item_id", "p9", "names a pin that does not exist"),
         ("query", " \u3000 ", "is missing"),
         ("query", 1.5, "is not text"),
@@ -156,7 +157,7 @@ def test_a_bad_value_leaves_what_the_catalogue_holds(workspace, tmp_path):
         ("time", "2099-01-01", "is more than a day in the future"),
         ("time", 20240231, "is neither ISO 8601 nor seconds"),
         ("position", 0, "is out of range"),
-        ("surface", "home", "is not a known surface"),
+        ("surface", "home", "is not a known surface (known: search, offsite)"),
         ("session", "a\nb", "contains a control character"),
         ("language", {}, "is not a code such as en or US"),
     ],

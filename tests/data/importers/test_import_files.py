@@ -237,7 +237,7 @@ def test_references_to_what_does_not_exist_are_refused(workspace, tmp_path):
     assert (report.rows, report.taken) == (5, 3)
     assert refusals(report) == [
         (1, "item_id", "names a pin that does not exist"),
-        (1, "items", "is not a known entity"),
+        (1, "items", "is not a known entity (known: pin, product)"),
     ]
     items = jsonl(
         tmp_path / "board_items.jsonl",
@@ -311,7 +311,8 @@ def test_deletions_drop_an_entity_with_all_that_names_it(workspace, tmp_path):
     assert table(workspace, "engagements", "query, entity, item_id") == [("b", "pin", "p2")]
     assert table(workspace, "judgments", "query, entity, item_id") == [("b", "pin", "p2")]
     boards = jsonl(tmp_path / "deletions.jsonl", {"entity": "board", "id": "b1"}, {"entity": "x"})
-    assert refusals(import_file(workspace, boards)) == [(2, "entity", "is not a known entity")]
+    reason = "is not a known entity (known: pin, product, query, board)"
+    assert refusals(import_file(workspace, boards)) == [(2, "entity", reason)]
     assert table(workspace, "boards") == [] == table(workspace, "board_items")
 
 
