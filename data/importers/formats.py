@@ -26,7 +26,11 @@ def format_named(name: str) -> Importer:
     known = formats()
     name = _FORMER.get(name, name) if name not in known else name
     if name not in known:
+        from omnisearch.data.importers.readers import FORMATS
+
         raise InputError(
-            f"Unknown format {name!r}.", where="--format", how=f"Use one of {', '.join(known)}."
+            f"Unknown format {name!r}.",
+            where="--format",
+            how=f"Use one of {', '.join((*known, *FORMATS))}.",
         )
     return known[name]

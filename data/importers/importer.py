@@ -62,7 +62,8 @@ class Feed(Importer):
     Attributes:
         function: "module:function"; it takes a `feeds.feed_file.FeedFile` and returns our rows.
         kind: the kind of these rows.
-        headers: names that the columns of such a file have, folded; `a|b` is one of the two.
+        headers: names that the columns of such a file have, as its publisher writes them; `a|b` is
+            one of the two.
     """
 
     kind: str = "products"
@@ -80,6 +81,8 @@ class Feed(Importer):
 
     def has(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns, folded, is one."""
+        from omnisearch.data.importers.columns import folded
+
         return bool(self.headers) and all(
-            any(name in columns for name in header.split("|")) for header in self.headers
+            any(folded(name) in columns for name in header.split("|")) for header in self.headers
         )

@@ -160,9 +160,9 @@ def _check_headers(feed: Feed, file: FeedFile) -> None:
     if columns is None or not feed.headers:
         return
     wanted = feed.headers[0].split("|")
-    if not any(folded(name) in wanted for name in columns):
+    if {folded(name) for name in wanted}.isdisjoint(map(folded, columns)):
         raise InputError(
-            f"The file has no column {wanted[0]!r}, which {feed.name} has.",
+            f"The file has no column {' or '.join(map(repr, wanted))}, which {feed.name} has.",
             where=str(file.path),
             how=f"Its columns are {', '.join(columns)[:500]}.",
         )

@@ -361,7 +361,9 @@ def test_how_a_feed_is_read_can_be_said(workspace, tmp_path):
     assert set(table(workspace, "products", "currency, country, language")) >= {("EUR", "DE", None)}
     with pytest.raises(InputError, match="columns of shopify are known"):
         pipeline.import_files(workspace, [path], format="shopify", mapping={"id": "Handle"})
-    with pytest.raises(InputError, match="no column 'handle'"):
+    with pytest.raises(InputError, match="no column 'event_name', which ga4 has"):
+        pipeline.import_files(workspace, [path], format="ga4")
+    with pytest.raises(InputError, match="no column 'Handle' or 'URL handle'"):
         pipeline.import_files(
             workspace, [google_table(tmp_path / "f.txt", shop(2))], format="shopify"
         )

@@ -83,7 +83,7 @@ def test_the_help_and_the_error_list_them(site, tmp_path):
     assert "museum: a museum's works" in shown and "lost: its code is gone" in shown
     done = omnisearch(site, "import", tmp_path, "--format", "acme", "-w", tmp_path / "w")
     assert done.returncode == 2
-    assert all(name in done.stderr for name in (*formats(), "museum", "lost"))
+    assert all(name in done.stderr for name in (*formats(), "museum", "lost", "csv, tsv"))
 
 
 def one_error(done: subprocess.CompletedProcess[str]) -> str:
