@@ -34,6 +34,7 @@ from omnisearch.service.serving.lane import Lane
 from omnisearch.service.serving.log import JsonLog
 from omnisearch.service.serving.reports import Reports
 from omnisearch.service.serving.serving import Serving
+from omnisearch.service.validation import sentences
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what}
@@ -126,14 +127,11 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     """Answer 422 with each invalid field, or 400 where the body is not JSON."""
     assert isinstance(error, RequestValidationError)
-    fields = [
-        {"where": " ".join(str(part) for part in found["loc"]), "what": str(found["msg"])}
-        for found in error.errors()[:50]
-    ]
+    fields = sentences(error.errors()[:50])
     unreadable = any(found["type"] == "json_invalid" for found in error.errors())
     first = fields[0] if fields else {"where": "", "what": "The request is invalid."}
     status = 400 if unreadable else 422
-    what = "The body is not JSON." if unreadable else f"{first['what']}."
+    what = "The body is not JSON." if unreadable else first["what"]
     refusal = Refusal(status, what, where=first["where"], how="See /docs.", fields=fields)
     return await _refused(request, refusal)
 

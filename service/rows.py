@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from omnisearch.service.errors import Refusal
 from omnisearch.service.schemas import MAX_TEXT
+from omnisearch.service.validation import sentences
 
 _MOST_BYTES = 128 * 1024  # of a row
 _MOST_FIELDS = 32  # of a row
@@ -124,13 +125,11 @@ def _valid(content: bytes, row: TypeAdapter[Any], where: str, name: str, at: int
     try:
         return row.validate_python(value)
     except ValidationError as error:
-        fields = [
-            {"where": " ".join([where, *map(str, each["loc"])]), "what": each["msg"]}
-            for each in error.errors(include_url=False, include_input=False)
-        ]
+        faults = error.errors(include_url=False, include_input=False)
+        fields = sentences({**each, "loc": (*where.split(), *each["loc"])} for each in faults)
         first = fields[0]
         raise Refusal(
-            422, f"{first['what']}.", where=first["where"], how="See /docs.", fields=fields
+            422, first["what"], where=first["where"], how="See /docs.", fields=fields
         ) from None
 
 

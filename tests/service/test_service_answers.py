@@ -140,6 +140,56 @@ def test_what_cannot_be_answered_says_what_where_and_how(
 
 
 @pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/v1/search", "The query is missing."),
+        ("/v1/search?q=", "The query is empty."),
+        ("/v1/search?q=%20", "The query is empty."),
+        ("/v1/search?q=lamp&k=zwei", "k must be a whole number."),
+        ("/v1/search?q=lamp&k=0", "k must be at least 1."),
+        ("/v1/search?q=lamp&page=10001", "page must be at most 10000."),
+        ("/v1/search?q=lamp&price_min=nan", "price_min must be a finite number."),
+        ("/v1/search?q=lamp&price_min=low", "price_min must be a number."),
+        ("/v1/search?q=lamp&ads=some", "ads must be true or false."),
+        ("/v1/search?q=lamp&entity=board", "entity must be 'pin' or 'product'."),
+        ("/v1/search?q=lamp&user=", "user is empty."),
+        ("/v1/search?q=lamp&device=X", "device must match ^[a-z]{2,12}$."),
+        (f"/v1/search?q={'a' * 4097}", "The query may have at most 4096 characters."),
+    ],
+)
+def test_what_is_wrong_with_a_parameter_is_said_in_a_sentence(
+    server: Server, path: str, what: str
+) -> None:
+    assert json.loads(server.get(path)[2])["error"]["what"] == what
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "what"),
+    [
+        ("embed", b"[]", "The body must be a JSON object."),
+        ("embed", b'{"queries": "lamp"}', "queries must be a list."),
+        ("embed", b'{"queries": []}', "queries is empty."),
+        ("embed", b'{"queries": ["a", ""]}', "queries 1 is empty."),
+        ("feedback", b'{"events": [], "x": 1}', "events is empty."),
+        ("feedback", b'{"events": [{}]}', "events 0 event_id is missing."),
+        ("judgments", b'{"judgments": [], "x": 1}', "judgments is empty."),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_in_a_sentence(
+    server: Server, path: str, body: bytes, what: str
+) -> None:
+    answer = server.post(f"/v1/{path}", body, **{"Content-Type": "application/json"})[2]
+    error = json.loads(answer)["error"]
+    assert error["what"] == error["fields"][0]["what"] == what
+
+
+def test_a_body_of_another_type_is_told_to_be_json(server: Server) -> None:
+    status, _, answer = server.post("/v1/feedback", b'{"events": []}', **{"Content-Type": "x/y"})
+    what = "The body must be a JSON object, sent with Content-Type: application/json."
+    assert status == 422 and json.loads(answer)["error"]["what"] == what
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
         (b"{", "application/json", 400),
