@@ -60,7 +60,7 @@ def draw_captions(judging: Judging, db: sqlite_utils.Database, number: int, seed
         raise NotReady(
             "No item has a picture and a caption.",
             where="catalogue",
-            how="Run `omnisearch enrich captions` first.",
+            how="Run `omnisearch enrich captions --model MODEL`, or import a column `caption`.",
         )
     pairs = [_pair(item, rows[item], category) for item, category in drawn.items()]
     design = Design(

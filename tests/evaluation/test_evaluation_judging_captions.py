@@ -145,7 +145,8 @@ def test_what_cannot_be_drawn_is_explained_and_leaves_nothing(space: Workspace, 
     put(shop, "bare", made=False, caption="")
     with pytest.raises(NotReady, match="No item has a picture and a caption") as caught:
         drawn(space, shop)
-    assert caught.value.where and "enrich captions" in caught.value.how
+    assert caught.value.where and "enrich captions --model" in caught.value.how
+    assert "import a column `caption`" in caught.value.how
     assert not space.judging.exists()
     put(shop, "a")
     before = (drawn(space, shop).folder / "pairs.jsonl").read_bytes()
