@@ -242,7 +242,8 @@ def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
     if snapshot.rankers is None:
         notes.append("No rankers are trained: the starter ranker orders 'l1' and 'full'.")
     if not tables:
-        notes.append("No held-out data: no evaluation window and no judgments of test queries.")
+        nothing = "No held-out data: no evaluation window and no judgments of test queries."
+        notes.append(f"{nothing} {_MORE}")
     elif not any(table.name.endswith(NEW) for table in tables):
         notes.append(
             "New items are not measured apart: none of the relevant ones, or all of them, are "

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from omnisearch.data.catalogue.pairs import DATASETS, Caps, Counted, counted_pairs
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import time_split
+from omnisearch.data.workspace.errors import NothingToLearn
 from omnisearch.evaluation.reproduce.base import base_workspace
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
 from omnisearch.evaluation.reproduce.spec import Study
@@ -24,13 +25,23 @@ _NAMES = {
 
 
 def reproduce_table1(study: Study, options: Reproduce, on_run: OnRun | None = None) -> Made:
-    """Count the pairs of a log, and write `table1.md` and `table1.json`; nothing is trained."""
+    """Count the pairs of a log, and write `table1.md` and `table1.json`; nothing is trained.
+
+    Raises:
+        NothingToLearn: the log has no pairs.
+    """
     workspace = options.source or base_workspace(options.folder, None, study.pins)
     caps = Caps()
     db = open_catalogue(workspace.catalogue)
     with closing(db.conn):
         split = time_split(db)
         counts = counted_pairs(db, split, caps)
+    if not any(each.pairs for each in counts.values()):
+        raise NothingToLearn(
+            "The log gives no pairs for training.",
+            where=str(workspace.catalogue),
+            how="Import engagements: saves, long clicks, carts, or clicks on related queries.",
+        )
     of = "a sample world, synthetic" if options.source is None else str(workspace.root)
     about = (
         f"The log of {of}; {split.training_days or 'it is empty'}. A pair is a query and an item, "

@@ -14,7 +14,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.catalogue.splits import check_leak, time_split
 from omnisearch.data.catalogue.vectors import open_all_vectors
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, NothingToLearn
 from omnisearch.encoders.config import preset_config
 from omnisearch.encoders.models.query import small_backbone
 from omnisearch.encoders.text_encoder import text_encoder
@@ -365,6 +365,14 @@ def test_table_1_counts_the_pairs_of_a_log(trained, tmp_path) -> None:
     assert f"| {len(pairs):,} | {found['kept']:,} | 1.5B |" in text
     assert (tmp_path / "table1.md").read_text() == text
     assert not (tmp_path / "base").exists()  # a log is read where it is
+
+
+def test_table_1_of_an_empty_log_says_what_to_import(tmp_path) -> None:
+    empty = Workspace.create(tmp_path / "empty")
+    open_catalogue(empty.catalogue, create=True).conn.close()
+    with pytest.raises(NothingToLearn, match="Import engagements"):
+        reproduce_table1(load_study("table1"), Reproduce(tmp_path / "out", empty))
+    assert not (tmp_path / "out").exists()
 
 
 def test_five_grades_keep_their_order_and_mark_another_language_down() -> None:
