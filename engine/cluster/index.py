@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -74,9 +74,14 @@ class ClusterIndex(LocalIndex):
 
     def _is_whole(self, request: SourceRequest, asked: Asked | None, found: Ranked) -> bool:
         """Whether enough of what was found still counts, or there is no more."""
-        needed = scored(request.depth) if request.space == TOKENS else request.depth
+        more = self._in_vain(request.entity, request.depth)
+        depth_of: Callable[[int], int] = scored if request.space == TOKENS else int
+        if asked is None or not more or len(found[0]) < asked.depth:
+            return True
+        if asked.depth < depth_of(request.depth + more):
+            return True  # all there are were asked for
         alive = np.count_nonzero(self._layout(request.entity).rows[0][found[0]] >= 0)
-        return asked is None or len(found[0]) < asked.depth or bool(alive >= needed)
+        return bool(alive >= depth_of(request.depth))
 
     def _counting(self, wanted: list[SourceRequest], found: list[Ranked]) -> list[SourceResult]:
         """What is to be found where much of what was `found` is hidden by rules, or no longer
