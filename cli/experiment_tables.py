@@ -25,7 +25,10 @@ def warnings(found: Report) -> Iterator[str]:
             "are not to be trusted."
         )
     if found.mixed:
-        yield f"{found.mixed:,} users had several variants; their searches are left out."
+        yield (
+            f"{found.mixed:,} users had several variants, or one that is not known; their searches "
+            "are left out."
+        )
     if found.robots:
         some = f"{found.robots:,} user{'s' * (found.robots != 1)}"
         yield f"{some} made over {MOST_A_DAY} searches in a day and are left out."

@@ -68,8 +68,8 @@ class Measured:
             searches, searches.
         times: how long searches took, of each variant.
         before: float64 (n, 2) of each user before the start: fulfilled searches, and searches.
-        mixed: users of several variants, whose searches are left out. robots: and those with more
-            than MOST_A_DAY searches in a day.
+        mixed: users of several variants, or of one that the experiment does not have, whose
+            searches are left out. robots: and those with more than MOST_A_DAY searches in a day.
     """
 
     variant: np.ndarray

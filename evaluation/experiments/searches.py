@@ -48,8 +48,10 @@ def rows_by_user(workspace: Workspace, name: str, begin: int) -> Iterator[list[L
 
 
 def is_mixed(searches: Sequence[Search]) -> bool:
-    """Whether a user's searches had several variants."""
-    return len({search.variant for search in searches}) > 1
+    """Whether a user's searches had several variants, or one that the experiment does not have: a
+    damaged log may say so."""
+    found = {search.variant for search in searches}
+    return len(found) > 1 or -1 in found
 
 
 def is_robot(searches: Sequence[Search]) -> bool:
@@ -58,7 +60,8 @@ def is_robot(searches: Sequence[Search]) -> bool:
 
 
 def searches_of(rows: Iterable[Logged], places: Mapping[str, int]) -> list[Search]:
-    """The searches of a user's rows, in the order of their times."""
+    """The searches of a user's rows, in the order of their times; -1 for a variant that is not in
+    `places`."""
     found: list[Search] = []
     for row in rows:
         variant = places.get(row.variant, -1)

@@ -75,7 +75,7 @@ function showReport(found) {
 function warnings(report) {
   const found = [];
   if (!report.split_as_planned) found.push("The variants do not have their planned shares of the users: users are lost or doubled in one of them, and the figures are not to be trusted.");
-  if (report.mixed) found.push(`${counted(report.mixed, "user")} had several variants; their searches are left out.`);
+  if (report.mixed) found.push(`${counted(report.mixed, "user")} had several variants, or one that is not known; their searches are left out.`);
   if (report.robots) found.push(`${counted(report.robots, "user")} searched more than anybody would and are left out.`);
   if (report.unknown) found.push(`${counted(report.unknown, "search", "searches")} that events name are not in the log.`);
   return found;

@@ -112,6 +112,23 @@ def reported(shop: Workspace) -> Report:
     return report(shop, store.load(shop, "deeper"))
 
 
+def test_a_variant_that_the_experiment_does_not_have_counts_for_none(shop: Workspace) -> None:
+    """A flipped bit in a log changes a letter of its name."""
+    logged(shop, 200)
+    before = reported(shop)
+    began = 1000 * (store.load(shop, "deeper").began or 0)
+    rows = [
+        Logged(f"x{n}", began + n, b"odd", "deeper", "deepes", "lamp", "de", 1, 5, 2.0, 1)
+        for n in range(3)
+    ]
+    with closing(open_searches(shop.searches)) as searches:
+        add_searches(searches, rows)
+    found = reported(shop)
+    assert found.mixed == before.mixed + 1
+    assert (found.users, found.searches) == (before.users, before.searches)
+    assert found.segments == before.segments
+
+
 def test_segments_tell_where_a_variant_helps(shop: Workspace) -> None:
     logged(shop, 2000)
     found = reported(shop)
