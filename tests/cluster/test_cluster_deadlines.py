@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,17 @@ SECONDS = 2.5  # a request's time; a node may take 20 s by the settings
 FOUND = {name for name, source in SOURCES.items() if source.search is None}
 
 
+def stop(process: int) -> None:
+    """Suspend a process; returns when none of its threads can answer any more."""
+    os.kill(process, signal.SIGSTOP)
+    threads = Path(f"/proc/{process}/task")
+    while any(
+        (each / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+        for each in threads.iterdir()
+    ):
+        time.sleep(0.001)
+
+
 class Hanging:
     """A service over one node that can be made to hang before any of a request's trips."""
 
@@ -48,7 +60,7 @@ class Hanging:
             nonlocal made
             made += 1
             if made == trip:
-                os.kill(self._process, signal.SIGSTOP)
+                stop(self._process)
             return real(method, requests)
 
         self._nodes.together = together  # type: ignore[method-assign]
