@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,7 @@ class Job:
         self, readers: Executor, entity: str, named: list[tuple[str, str]], tally: Tally
     ) -> Iterator[tuple[str, str, bytes]]:
         """(item id, what the picture is named, result) of those that can be read."""
-        allowed = private_origins(self.workspace)
-        references = [reference for _, reference in named]
-        read = list(readers.map(self._read, references, repeat(allowed)))
+        read = list(readers.map(self._read, (reference for _, reference in named)))
         refused = [
             (*at, picture) for at, picture in zip(named, read, strict=True) if type(picture) is str
         ]
@@ -133,9 +131,13 @@ class Job:
             if isinstance(picture, Picture):
                 yield key, reference, results[picture.sha256]
 
-    def _read(self, reference: str, allowed: Origins) -> Picture | str:
+    @cached_property
+    def _allowed(self) -> Origins:
+        return private_origins(self.workspace)
+
+    def _read(self, reference: str) -> Picture | str:
         try:
-            return decode(read_bytes(reference, self.root, allowed))
+            return decode(read_bytes(reference, self.root, self._allowed))
         except Refused as reason:
             return str(reason)
 
