@@ -34,6 +34,11 @@ class TermsOf(Words):
     words: np.ndarray
 
     @cached_property
+    def total(self) -> int:
+        """How many terms of all items are no stems."""
+        return int(self.words.sum())
+
+    @cached_property
     def coded(self) -> np.ndarray:
         """int64 (n,): the lengths as a token index has them."""
         known, which = np.unique(self.words, return_inverse=True)

@@ -53,12 +53,10 @@ class StackedTokens:
             *(np.concatenate(column) for column in zip(*gone, strict=True))
         )
         words = sum(
-            int(part.words.sum() - part.words[dead].sum())
+            part.total - int(part.words[dead].sum())
             for part, dead in zip(terms, self._dead, strict=True)
         )
-        average = words / max(len(layout), 1)
-        # What a term's frequency in an item is added to: it grows with the item's length.
-        self._norms = [K1 * (1 - B + B * part.coded / max(average, 1e-9)) for part in terms]
+        self._average = max(words / max(len(layout), 1), 1e-9)
         self._frequency = lru_cache(maxsize=65_536)(self._counted)
         self.among = Statistics(len(layout), self._frequency)
 
@@ -94,26 +92,13 @@ class StackedTokens:
         if not weights:
             return empty_result()
         above = range(0 if first is None else 1, len(self._indexes))
-        found = [self._in(at, terms, weights, k, allowed) for at in above]
+        places = [self._places(at, terms, scored(k), allowed) for at in above]
         if first is not None:
-            places = first[self.layout.rows[0][first] >= 0]
-            scores = self._scores(0, places, terms, weights)
-            found.append((self.layout.rows[0][places], scores))
-        rows, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+            places.insert(0, first[self.layout.rows[0][first] >= 0])
+        rows = np.concatenate([of[at] for of, at in zip(self.layout.rows, places, strict=True)])
+        scores = self._scores(places, terms, weights)
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
-
-    def _in(
-        self,
-        at: int,
-        terms: Terms,
-        weights: dict[str, float],
-        k: int,
-        allowed: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of one segment that may be among the best, and their scores."""
-        places = self._places(at, terms, scored(k), allowed)
-        return self.layout.rows[at][places], self._scores(at, places, terms, weights)
 
     def _places(self, at: int, terms: Terms, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         index, row_of = self._indexes[at], self.layout.rows[at]
@@ -131,14 +116,17 @@ class StackedTokens:
         return depth + min(len(self._dead[at]), depth)
 
     def _scores(
-        self, at: int, places: np.ndarray, terms: Terms, weights: dict[str, float]
+        self, places: Sequence[np.ndarray], terms: Terms, weights: dict[str, float]
     ) -> np.ndarray:
-        """float32 (m,): BM25 of a segment's items among all."""
-        keys, lengths = self._terms[at].of(places)
-        item = np.repeat(np.arange(len(places)), lengths)
-        norm, found = self._norms[at][places], {}
+        """float32 (m,): BM25 among all of the items at these places of each segment."""
+        read = [part.of(at) for part, at in zip(self._terms, places, strict=True)]
+        keys, lengths = (np.concatenate(column) for column in zip(*read, strict=True))
+        coded = [part.coded[at] for part, at in zip(self._terms, places, strict=True)]
+        # What a term's frequency in an item is added to: it grows with the item's length.
+        norm = K1 * (1 - B + B * np.concatenate(coded) / self._average)
+        item, found = np.repeat(np.arange(len(lengths)), lengths), {}
         for (term, weight), key in zip(weights.items(), term_keys(list(weights)), strict=True):
-            times = np.bincount(item[keys == key], minlength=len(places))
+            times = np.bincount(item[keys == key], minlength=len(lengths))
             there = self.among.frequency(term)
             if term.startswith(STEM):
                 found[term] = (times > 0) * stem_score(weight, len(self.layout), there)

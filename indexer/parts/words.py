@@ -57,7 +57,7 @@ class Words:
         Each generation has those of the one before, and a few more, which alone are counted.
         """
         known, keys, counts = self._gone[0]
-        new = np.setdiff1d(rows, known, assume_unique=True)
+        new = rows[~among(rows, known)]
         if len(known) + len(new) == len(rows):
             more, times = self.frequencies(new)
             keys, counts = added_up(np.concatenate([keys, more]), np.concatenate([counts, times]))
@@ -74,6 +74,14 @@ class Words:
     def at(self, rows: np.ndarray) -> WordsAt:
         """The words of rows int64 (m,), to compare them with several queries."""
         return WordsAt(self, rows)
+
+
+def among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """bool (m,): which values are in an array that ascends, which `np.isin` would sort again."""
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.asarray(ascending[at] == values)
 
 
 def added_up(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

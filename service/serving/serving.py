@@ -25,6 +25,7 @@ from omnisearch.engine.snapshot import Snapshot
 from omnisearch.evaluation.experiments.running import Running, open_running
 from omnisearch.indexer.generation import live_number
 from omnisearch.service.config import ServiceConfig
+from omnisearch.service.serving.aside import stepping_aside
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.feedback import FeedbackLog
 from omnisearch.service.serving.items import ItemLog
@@ -164,8 +165,9 @@ class Serving:
             raise Corrupt(f"Generation {number} ended the worker that opened it.")
         self.counters.put("opening", number)
         try:
-            snapshot = self.engine.open_next()
-            warm(self.engine, snapshot)
+            with stepping_aside(self.pool):
+                snapshot = self.engine.open_next()
+                warm(self.engine, snapshot)
         finally:
             self.counters.put("opening", 0)
         self.pictures.refresh()
