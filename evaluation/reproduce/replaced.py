@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy import stats
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.checkpoint import load_encoder
@@ -80,6 +81,20 @@ def values_of_seeds(
             engine.close()
         found.append(_deep(kept(place)))
     return found
+
+
+def over_trainings(gains: np.ndarray) -> tuple[float, float]:
+    """The 95% interval of the mean of gains (seeds,), by their spread (Student's t); NaN of one."""
+    if len(gains) < 2:
+        return float("nan"), float("nan")
+    mean, error = float(gains.mean()), float(stats.sem(gains))
+    away = float(stats.t.ppf(0.975, len(gains) - 1)) * error
+    return mean - away, mean + away
+
+
+def interval_text(low: float, high: float) -> str:
+    """An interval of gains as tables show it."""
+    return f"{low:+.1%} to {high:+.1%}" if low == low else "–"
 
 
 def _flat(values: Values) -> dict[str, np.ndarray]:

@@ -29,6 +29,8 @@ from omnisearch.evaluation.reproduce.replaced import (
     OLD,
     Searches,
     Values,
+    interval_text,
+    over_trainings,
     users_truth,
     values_of_seeds,
 )
@@ -70,7 +72,8 @@ class Change:
 
     Attributes:
         gain: of gCTR, relative to the control; low, high: its 95% interval, over users.
-        seeds: the gain with each seed. p: two-sided, corrected.
+        trainings: its 95% interval, over trainings.
+        seeds: the gain with each seed. p: over users, two-sided, corrected.
         ads, relevance: ads a search, and the mean true relevance of an ad, relative to the control.
     """
 
@@ -78,6 +81,7 @@ class Change:
     gain: float
     low: float
     high: float
+    trainings: tuple[float, float]
     seeds: list[float]
     p: float
     verdict: str
@@ -213,8 +217,17 @@ def changes(found: list[Values], user: np.ndarray) -> list[Change]:
         relevance = np.mean([_relevance(of[name]) / _relevance(of[CONTROL]) for of in found])
         made.append(
             Change(
-                *(name, float(np.expm1(mean)), low, high, np.expm1(each).tolist(), p, verdict),
-                *(PAPER[name], ads - 1, float(relevance) - 1),
+                name,
+                gain=float(np.expm1(mean)),
+                low=low,
+                high=high,
+                trainings=over_trainings(np.expm1(each)),
+                seeds=np.expm1(each).tolist(),
+                p=p,
+                verdict=verdict,
+                paper=PAPER[name],
+                ads=ads - 1,
+                relevance=float(relevance) - 1,
             )
         )
     return made
@@ -227,14 +240,15 @@ def _relevance(of: dict[str, np.ndarray]) -> float:
 def markdown(title: str, about: str, level: dict[str, float], made: list[Change]) -> str:
     """The table as Markdown."""
     lines = [f"# {title}", "", about, ""]
-    lines += ["| replaced in | gCTR | 95% interval | each seed | p | paper's | | ads | relevance |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |"]
+    heads = ["replaced in", "gCTR", "95% over users", "over trainings", "each seed", "p"]
+    lines += [f"| {' | '.join(heads)} | paper's | | ads | relevance |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |"]
     for each in made:
         seeds = ", ".join(f"{gain:+.1%}" for gain in each.seeds)
         p, said = judgment(each.p, each.verdict, each.replaced in DECIDING)
         paper = "" if each.paper is None else f"{each.paper:+.2%}"
-        interval = f"{each.low:+.1%} to {each.high:+.1%}"
-        row = (each.replaced, f"{each.gain:+.1%}", interval, seeds, p, paper, said)
+        intervals = interval_text(each.low, each.high), interval_text(*each.trainings)
+        row = (each.replaced, f"{each.gain:+.1%}", *intervals, seeds, p, paper, said)
         lines.append(f"| {' | '.join(row)} | {each.ads:+.1%} | {each.relevance:+.1%} |")
     lines += [
         "",
@@ -244,8 +258,8 @@ def markdown(title: str, about: str, level: dict[str, float], made: list[Change]
         "All changes are relative to that; *ads* is how many are shown: who shows fewer can choose "
         "better ones. Long clicks are those to be expected by the world's click model, at the "
         f"places {', '.join(map(str, PLACES.tolist()))}. All users make the same searches with "
-        "every stack; intervals are over users, of the mean over the seeds. p is corrected by Holm "
-        "over the three replacements, which decide. Confirmed: gCTR rises, p is below 0.05 and "
-        "every seed agrees.",
+        "every stack; one interval of the mean over the seeds is by the spread of users, the other "
+        "by that of the seeds. p is over users, corrected by Holm over the three replacements, "
+        "which decide. Confirmed: gCTR rises, p is below 0.05 and every seed agrees.",
     ]
     return "\n".join(lines) + "\n"

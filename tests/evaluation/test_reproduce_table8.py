@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
+from scipy import stats
 
 from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.workspace.errors import InputError, NotReady
@@ -16,7 +17,14 @@ from omnisearch.engine import ad_training
 from omnisearch.engine.auction import auction
 from omnisearch.evaluation.reproduce import ad_stack
 from omnisearch.evaluation.reproduce.ad_stack import AdStack, AdStacks
-from omnisearch.evaluation.reproduce.replaced import CONTROL, NEW, OLD, embeddings_of
+from omnisearch.evaluation.reproduce.replaced import (
+    CONTROL,
+    NEW,
+    OLD,
+    embeddings_of,
+    interval_text,
+    over_trainings,
+)
 from omnisearch.evaluation.reproduce.reproduce import Reproduce
 from omnisearch.evaluation.reproduce.spec import Study
 from omnisearch.evaluation.reproduce.table8 import (
@@ -111,6 +119,7 @@ def test_a_rise_is_confirmed_where_every_seed_agrees() -> None:
     rise = made["retrieval"]
     assert rise.verdict == "confirmed" and rise.gain == pytest.approx(0.1)
     assert rise.low < 0.1 < rise.high or rise.low == pytest.approx(rise.high)
+    assert rise.trainings == (pytest.approx(0.1), pytest.approx(0.1))
     assert rise.ads == 0 and rise.relevance == 0
     assert made["engagement model"].verdict == "not decided"
 
@@ -133,6 +142,13 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         change = changes([of], user)[0]
         holds += change.low <= 0 <= change.high
     assert 180 <= holds <= 198
+
+
+def test_the_interval_over_trainings_is_that_of_a_t_test() -> None:
+    gains = np.array([0.016, 0.038, 0.011, -0.005, 0.062])
+    expected = stats.ttest_1samp(gains, 0.0).confidence_interval()
+    assert over_trainings(gains) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert interval_text(*over_trainings(gains[:1])) == "–"
 
 
 @pytest.mark.slow
