@@ -109,6 +109,8 @@ class Study:
 def load_table(name: str, path: Path | None = None) -> Table:
     """The table of that name, or of the file `path`.
 
+    A file without models changes the table of that name: it has what the file does not say.
+
     Raises:
         InputError: there is no such table, or the file is invalid; the error names the entry.
     """
@@ -124,6 +126,8 @@ def load_table(name: str, path: Path | None = None) -> Table:
             )
         path = _FOLDER / f"{name}.toml"
     values = _read(path)
+    if name in TABLES and "models" not in values:
+        values = _read(_FOLDER / f"{name}.toml") | values
     models = tuple(_made(Model, row, path, "models") for row in _rows(values, "models", path))
     if not models:
         raise InputError("The table has no models.", where=str(path), how="Add a [[models]].")

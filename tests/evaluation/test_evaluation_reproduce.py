@@ -120,6 +120,26 @@ def test_a_table_that_cannot_be_says_what_is_wrong(tmp_path, text, said) -> None
     assert str(path) in (caught.value.where or "")
 
 
+def test_a_file_without_models_changes_a_table_of_the_paper(tmp_path) -> None:
+    path = tmp_path / "smaller.toml"
+    path.write_text('pins = 500\npreset = "tiny"\ntrain = { steps = 20 }\n')
+    usual, smaller = load_table("table4"), load_table("table4", path)
+    assert (smaller.pins, smaller.preset, smaller.train) == (500, "tiny", {"steps": 20})
+    assert (smaller.models, smaller.findings) == (usual.models, usual.findings)
+    assert (smaller.columns, smaller.decides) == (usual.columns, usual.decides)
+    with pytest.raises(InputError, match="no models"):
+        load_table("mine", path)
+
+
+def test_the_small_tables_are_all_tables_with_the_batches_that_their_models_name() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "small_tables.toml"
+    for name in TABLES:
+        table, usual = load_table(name, path), load_table(name)
+        assert table.pins < usual.pins and table.models == usual.models
+        # Table 5 gives models as many pairs of their task as a batch of the usual size has.
+        assert table.train["batch_pairs"] == preset_config(usual.preset).batch_pairs
+
+
 def test_an_unknown_table_is_named() -> None:
     with pytest.raises(InputError, match="table9"):
         load_table("table9")
