@@ -33,6 +33,7 @@ FACTS = (
     *("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches"),
     *("model_us", "queries_waiting", "events", "event_duplicates", "judgments", "degraded"),
     *("behind", "opening", "task_failures", "log_dropped", "items_changed"),
+    *("node_failures", "node_repeats"),  # of a cluster: calls unanswered, and asked again elsewhere
 )
 # Facts of the one process that publishes changes of items, in the first slot. `pending_since` is in
 # milliseconds of `time.monotonic()`; 0 where all is published.

@@ -113,8 +113,7 @@ class Serving:
         """Start to watch for new generations and keys, and to update this worker's counters."""
         self.counters.put("pid", os.getpid())
         self.counters.put("started", int(time.monotonic()))
-        summed = (*self._embedder_counts(), "log_dropped")
-        self._base = {name: self.counters.fact(name) for name in summed}
+        self._base = {name: self.counters.fact(name) for name in self._counts()}
         self._beat()
         self.ready = True
         self.counters.put("ready", 1)
@@ -188,20 +187,24 @@ class Serving:
             self.log.line("experiment_refused", error=str(error) or repr(error))
             return None, seen
 
-    def _embedder_counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, int]:
+        """What was counted elsewhere since this worker began."""
         stats = self.embedder.stats()
         names = ("memory_hits", "store_hits", "encoded", "joined", "refused", "failed", "batches")
-        return {name: int(stats[name]) for name in names} | {
-            "model_us": int(stats["model_seconds"] * 1e6)
-        }
+        counts = {name: int(stats[name]) for name in names}
+        counts |= {"model_us": int(stats["model_seconds"] * 1e6), "log_dropped": self.log.dropped}
+        there = self.snapshot.generation.segments[0].collections
+        if there is not None:
+            nodes = there.nodes
+            counts |= {"node_failures": nodes.failures, "node_repeats": nodes.repeated}
+        return counts
 
     def _beat(self) -> None:
-        for name, value in self._embedder_counts().items():
+        for name, value in self._counts().items():
             self.counters.put(name, self._base.get(name, 0) + value)
         for name, value in (
             ("beat", int(time.monotonic())),
             ("behind", int(bool(self.behind))),
-            ("log_dropped", self._base.get("log_dropped", 0) + self.log.dropped),
             ("generation", self.engine.generation),
             ("resident_kib", resident_kib()),
             ("searches_waiting", self.pool.under_way),

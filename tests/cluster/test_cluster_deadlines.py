@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from qdrant_nodes import asked, copied, need_program, running
@@ -22,6 +23,7 @@ from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes, Unreachable
 from omnisearch.indexer.cluster.time_left import trips_until
 from omnisearch.service.config import ServiceConfig
+from omnisearch.service.routes.operations import prometheus
 from omnisearch.service.searching import Search, read_in_time, search
 from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.log import JsonLog
@@ -156,6 +158,19 @@ def test_facets_are_not_counted_by_half(hanging: Hanging) -> None:
     with hanging.before(3):
         found = hanging.ask("xqzvw", **asked)
     assert found.facets == [] and "facets" in found.degraded
+
+
+def test_metrics_tell_how_often_nodes_failed_and_others_were_asked_as_well(
+    hanging: Hanging,
+) -> None:
+    serving, counters = hanging.serving, hanging.serving.counters
+    nodes = serving.snapshot.generation.segments[0].collections.nodes
+    counters.put("pid", 1)
+    with patch.object(nodes, "failures", 3), patch.object(nodes, "repeated", 5):
+        serving._beat()
+    told = prometheus(counters).splitlines()
+    assert 'omnisearch_worker_node_failures_total{worker="0"} 3' in told
+    assert 'omnisearch_worker_node_repeats_total{worker="0"} 5' in told
 
 
 def test_an_evaluation_does_not_measure_what_has_no_cosines(hanging: Hanging) -> None:
