@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import sqlite_utils
 
@@ -28,10 +28,18 @@ from omnisearch.evaluation.judging.queries import (
 from omnisearch.evaluation.query_file import read_queries
 from omnisearch.evaluation.wording import plain
 
-if TYPE_CHECKING:
-    from omnisearch.evaluation.evaluate import LiveEngine
-
 DESCRIPTION = 300  # characters of a description that judges see
+
+
+class Systems(Protocol):
+    """The part of `engine.SearchEngine` that a judging uses."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    def warm(self, queries: Sequence[str]) -> int: ...
+
+    def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class DrawOptions:
 def draw(
     judging: Judging,
     db: sqlite_utils.Database,
-    open_engine: Callable[[], LiveEngine],
+    open_engine: Callable[[], Systems],
     options: DrawOptions,
     progress: Progress | None = None,
 ) -> None:

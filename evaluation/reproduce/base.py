@@ -119,7 +119,7 @@ def with_fields(base: Workspace, folder: Path, fields: Iterable[str]) -> Workspa
     copy = copy_workspace(base, folder)
     with closing(open_catalogue(copy.catalogue)) as db:
         encoder = usual_encoder(db) if text_encoder(db) else None
-        _hide(db, fields)
+        hide_fields(db, fields)
         if encoder is not None and _has_text(db):
             # Runs of all seeds use the same texts.
             copy.text_cache.symlink_to(base.text_cache.resolve())
@@ -150,7 +150,7 @@ def textless(base: Workspace) -> Workspace:
             copy = copy_workspace(base, unfinished)
             with closing(open_catalogue(copy.catalogue)) as db:
                 until = feature_until(db)
-                _hide(db, ())
+                hide_fields(db, ())
                 with db.conn:
                     db.conn.execute("DELETE FROM engagements")
                     db.conn.execute(
@@ -160,7 +160,7 @@ def textless(base: Workspace) -> Workspace:
     return Workspace.open(folder)
 
 
-def _hide(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
+def hide_fields(db: sqlite_utils.Database, fields: Iterable[str]) -> None:
     """Empty all text fields of items but these, and drop the feature 'text', made from them."""
     hidden = set(TEXT_FIELDS) - set(fields)
     with db.conn:

@@ -7,29 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.catalogue.schema import TEXT_FIELDS, open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder, write_atomic
 from omnisearch.encoders.checkpoint import load_encoder
 from omnisearch.encoders.config import preset_config
+from omnisearch.encoders.no_encoder import NoEncoder
 from omnisearch.encoders.training.run import train as train_model
 from omnisearch.engine.search import SearchEngine
 from omnisearch.evaluation.classification.labels import Labels, labels_of, read_labels
 from omnisearch.evaluation.classification.render import markdown as classification_markdown
 from omnisearch.evaluation.classification.study import classification_report
 from omnisearch.evaluation.judging.answers import open_log
-from omnisearch.evaluation.judging.draw import DrawOptions, draw
+from omnisearch.evaluation.judging.draw import DrawOptions, Systems, draw
 from omnisearch.evaluation.judging.findings import JudgingReport, report
 from omnisearch.evaluation.judging.folder import Judging
 from omnisearch.evaluation.judging.markdown import markdown as judging_markdown
-from omnisearch.evaluation.reproduce.base import WORLD_SEED, base_workspace, copy_workspace
+from omnisearch.evaluation.reproduce.base import (
+    WORLD_SEED,
+    base_workspace,
+    copy_workspace,
+    hide_fields,
+)
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce
 from omnisearch.evaluation.reproduce.runs import Run
 from omnisearch.evaluation.reproduce.spec import Study
@@ -39,10 +46,40 @@ from omnisearch.world.truth import Truth
 
 Made = tuple[str, Any]  # Markdown, and plain values
 PAPER_RELEVANCE, PAPER_AGREEMENT = 0.10, 0.89  # §5.1: gain; agreement of three judges
+ENRICHED = ("caption", "board_titles", "engaged_queries")  # what token search may do without
+# What token search reads, and from which of the world's grades a result is relevant.
+ALL_TEXT, NATIVE = "all text", "native text"
+THRESHOLDS = {"all of the query": 3, "most of it": 2}
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """One way to ask what embedding search gains.
+
+    Attributes:
+        reads: what token search reads. meets: what of the query a relevant result meets.
+        reports: of each seed.
+    """
+
+    reads: str
+    meets: str
+    reports: list[JudgingReport]
+
+
+class _Words:
+    """An engine whose token search is that of another."""
+
+    def __init__(self, engine: SearchEngine, words: SearchEngine) -> None:
+        self._engine, self._words = engine, words
+        self.snapshot, self.warm = engine.snapshot, engine.warm
+
+    def rank(self, query: str, system: str, k: int) -> list[tuple[str, str, float]]:
+        return (self._words if system == "token" else self._engine).rank(query, system, k)
 
 
 def reproduce_relevance(study: Study, options: Reproduce, on_run: OnRun | None = None) -> Made:
-    """The judged relevance of two systems, once for each training seed, as Markdown.
+    """The judged relevance of two systems, once for each training seed, as Markdown: with token
+    search over all text and over native text alone, and by two thresholds of relevance.
 
     Writes `relevance.md` and `relevance.json` into the folder.
 
@@ -56,55 +93,89 @@ def reproduce_relevance(study: Study, options: Reproduce, on_run: OnRun | None =
             how="Let people judge: `omnisearch judge draw NAME`.",
         )
     base = base_workspace(options.folder, None, study.pins)
-    truth = Truth.of(study.pins, WORLD_SEED)
-    reports = []
+    truth, native = Truth.of(study.pins, WORLD_SEED), _of_native_text(base, options)
+    ways = [Relevance(reads, meets, []) for reads in (ALL_TEXT, NATIVE) for meets in THRESHOLDS]
     for seed in range(options.seeds):
         on_step = on_run(seed + 1, options.seeds, f"seed {seed}") if on_run else None
         workspace = trained(base, study, options, seed, on_step)
-        reports.append(_judged(workspace, study, truth, seed))
-    lines = [f"# {study.title}", "", *_relevance_lines(reports)]
-    for seed, made in enumerate(reports):
-        lines += ["", f"## Seed {seed}", "", judging_markdown(made).replace("\n#", "\n###")]
+        with (
+            closing(SearchEngine.open(workspace)) as engine,
+            closing(SearchEngine.open(native)) as words,
+        ):
+            for way in ways:
+                asked: Systems = engine if way.reads == ALL_TEXT else _Words(engine, words)
+                way.reports.append(_judged(workspace, study, truth, seed, way, asked))
+    lines = [f"# {study.title}", "", *_relevance_lines(ways)]
+    for way in ways:
+        for seed, made in enumerate(way.reports):
+            heading = f"## Token search over {way.reads}, relevant: {way.meets}, seed {seed}"
+            lines += ["", heading, "", judging_markdown(made).replace("\n#", "\n###")]
     text = "\n".join(lines) + "\n"
-    return written(options.folder, "relevance", text, [made.to_json() for made in reports])
+    return written(options.folder, "relevance", text, [asdict(way) for way in ways])
 
 
-def _relevance_lines(reports: list[JudgingReport]) -> list[str]:
-    lines = ["| | gain in relevant results | agreement of two judges |", "|---|---:|---:|"]
-    for seed, made in enumerate(reports):
-        row = next(row for row in made.metrics["relevant"] if row.group == "all queries")
-        interval = f"{row.difference.low:+.3f} to {row.difference.high:+.3f}"
-        lines.append(f"| seed {seed} | {row.gain:+.1%} ({interval}) | {made.relevant.raw:.2f} |")
-    return [*lines, f"| the paper | {PAPER_RELEVANCE:+.0%} | {PAPER_AGREEMENT} |"]
+def _of_native_text(base: Workspace, options: Reproduce) -> Workspace:
+    """A copy of the base, made once, whose token index lacks what enrichment adds."""
+    folder = options.folder / "studies" / "native-text"
+    if not folder.exists():
+        with new_folder(folder) as unfinished:
+            workspace = copy_workspace(base, unfinished)
+            with closing(open_catalogue(workspace.catalogue)) as db:
+                hide_fields(db, set(TEXT_FIELDS) - set(ENRICHED))
+                build(workspace, db, NoEncoder())
+    return Workspace.open(folder)
 
 
-def _judged(workspace: Workspace, study: Study, truth: Truth, seed: int) -> JudgingReport:
+def _relevance_lines(ways: list[Relevance]) -> list[str]:
+    lines = ["| token search reads | a relevant result meets | | gain in relevant results |"]
+    lines[0] += " agreement of two judges |"
+    lines.append("|---|---|---|---:|---:|")
+    for way in ways:
+        for seed, made in enumerate(way.reports):
+            row = next(row for row in made.metrics["relevant"] if row.group == "all queries")
+            interval = f"{row.difference.low:+.3f} to {row.difference.high:+.3f}"
+            figures = f"{row.gain:+.1%} ({interval}) | {made.relevant.raw:.2f}"
+            lines.append(f"| {way.reads} | {way.meets} | seed {seed} | {figures} |")
+    return [*lines, f"| | | the paper | {PAPER_RELEVANCE:+.0%} | {PAPER_AGREEMENT} |"]
+
+
+def _judged(
+    workspace: Workspace,
+    study: Study,
+    truth: Truth,
+    seed: int,
+    way: Relevance,
+    engine: Systems,
+) -> JudgingReport:
     """Draw, let the three simulated judges answer, report."""
     name = f"{'-'.join(study.systems)}-{study.queries}-{study.k}"
+    name += f"-{way.reads.split()[0]}-{THRESHOLDS[way.meets]}"
     judging = Judging(name, workspace.judging_of(name))
     if not judging.folder.exists():
-        engine = SearchEngine.open(workspace)
         drawn = DrawOptions(study.systems, study.k, study.queries, seed=seed)
         with closing(open_catalogue(workspace.catalogue)) as db:
             draw(judging, db, lambda: engine, drawn)
-        engine.close()
     pairs = list(judging.pairs.values())
     grade, foreign = truth.grades([(pair.query, pair.item_id) for pair in pairs])
     for number, (judge, habits) in enumerate(JUDGES.items()):
         random = np.random.default_rng([seed, number])
-        given = five_grades(grade_by(habits, grade, foreign, random), foreign).tolist()
+        found = grade_by(habits, grade, foreign, random)
+        given = five_grades(found, foreign, THRESHOLDS[way.meets]).tolist()
         with open_log(judging, judge) as log:
             log.add({pair.id: value for pair, value in zip(pairs, given, strict=True)})
     return report(judging)
 
 
-def five_grades(grade: np.ndarray, foreign: np.ndarray) -> np.ndarray:
-    """The sample world's grades 0..3 on the judging's scale of 1 to 5.
+def five_grades(grade: np.ndarray, foreign: np.ndarray, relevant_from: int = 3) -> np.ndarray:
+    """The sample world's grades 0..3 on the judging's scale of 1 to 5, relevant from 4.
 
     A fitting item in another language gets 4.
+
+    Args:
+        relevant_from: 2 takes also what meets most of the query for relevant.
     """
     best = grade == 3
-    return np.where(best & foreign, 4, np.array([1, 2, 3, 5])[grade])
+    return np.where(best & foreign, 4, np.array([1, 2, 3 if relevant_from == 3 else 4, 5])[grade])
 
 
 def reproduce_classification(study: Study, options: Reproduce, on_run: OnRun | None = None) -> Made:

@@ -335,8 +335,20 @@ def study() -> Study:
 
 
 def test_judged_relevance_with_simulated_judges(folder, study) -> None:
-    text, reports = reproduce_relevance(study, Reproduce(folder, seeds=1))
-    (made,) = reports
+    text, ways = reproduce_relevance(study, Reproduce(folder, seeds=1))
+    of = {(way["reads"], way["meets"]): way["reports"] for way in ways}
+    ((made,), (partly,), (native,), _) = of.values()
+    assert len(of) == 4
+
+    def relevant(report, system):
+        rows = {row["group"]: row for row in report["metrics"]["relevant"]}
+        return rows["all queries"]["systems"][system]["mean"]
+
+    for system in ("token", "embedding"):  # more results meet most of a query than all of it
+        assert relevant(partly, system) > relevant(made, system)
+    # Captions, board titles and engaged queries are what queries are found by in this world.
+    assert relevant(native, "token") < relevant(made, "token")
+    assert native["pairs"] != made["pairs"]
     assert made["systems"] == ["token", "embedding"] or made["systems"] == ("token", "embedding")
     assert made["lacking"] == 0 and made["measured"] == 12
     # The simulated judges err, but follow one truth.
