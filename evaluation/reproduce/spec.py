@@ -140,9 +140,10 @@ def load_table(name: str, path: Path | None = None) -> Table:
 
 
 def load_study(name: str, path: Path | None = None) -> Study:
-    """The study of that name (STUDIES), or that of the file `path`; raises InputError."""
-    path = path or _FOLDER / f"{name}.toml"
-    study: Study = _made(Study, _read(path), path, "")
+    """The study of that name (STUDIES), changed by the file `path`; raises InputError."""
+    usual = _FOLDER / f"{name}.toml"
+    values, path = _read(usual) | (_read(path) if path else {}), path or usual
+    study: Study = _made(Study, values, path, "")
     _check_train(study.preset, study.train, str(path))
     return study
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_a_file_without_models_changes_a_table_of_the_paper(tmp_path) -> None:
     assert (smaller.columns, smaller.decides) == (usual.columns, usual.decides)
     with pytest.raises(InputError, match="no models"):
         load_table("mine", path)
+    small, whole = load_study("relevance", path), load_study("relevance")
+    assert small == replace(whole, pins=500, preset="tiny", train={"steps": 20})
 
 
 def test_the_small_tables_are_all_tables_with_the_batches_that_their_models_name() -> None:
