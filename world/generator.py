@@ -37,11 +37,15 @@ def generate(
     seed: int = 7,
     pictures: bool = True,
     progress: Progress | None = None,
+    picture_noise: float = visual.NOISE,
 ) -> dict[str, Any]:
     """Write a world's files into `folder` (made if absent) and return their counts.
 
     The same preset and seed give the same files. All data is synthetic, as recorded in
     `meta.json`, which is written last; a folder without it is incomplete.
+
+    Args:
+        picture_noise: how little the image vectors say (`visual.write_vectors`).
 
     Raises:
         InputError: the preset is unknown, or the folder is not empty.
@@ -68,7 +72,7 @@ def generate(
     placed = boards_.place_items(lexicon, items, boards, draws[2])
     counts |= {"boards": len(boards)}
     counts |= engagement_files.write_board_items(folder, items, placed)
-    visual.write_vectors(folder, lexicon, items, draws[3])
+    visual.write_vectors(folder, lexicon, items, draws[3], picture_noise)
     steps.advance(size.items)
     queries = make_queries(lexicon, prior, size.queries, draws[4])
     write_lines(folder / "queries.jsonl", _query_records(queries, seed))

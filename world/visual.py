@@ -30,9 +30,17 @@ SEEN = {
 
 
 def write_vectors(
-    folder: Path, lexicon: Lexicon, items: Population, rng: np.random.Generator
+    folder: Path,
+    lexicon: Lexicon,
+    items: Population,
+    rng: np.random.Generator,
+    noise: float = NOISE,
 ) -> None:
-    """Write vectors-image-{pin,product}.npy, float32 (n, 128), with .ids files."""
+    """Write vectors-image-{pin,product}.npy, float32 (n, 128), with .ids files.
+
+    Args:
+        noise: the length of what says nothing of an item, beside FAMILY, CONCEPT and SEEN.
+    """
     themes = _directions(len(lexicon.themes), rng)
     values = _directions(len(lexicon.values) + 1, rng)
     values[-1] = 0.0
@@ -48,7 +56,7 @@ def write_vectors(
                 vector = FAMILY * themes[family[concept]] + CONCEPT * themes[concept]
                 for group in np.flatnonzero(weight):
                     vector += weight[group] * values[items.values[low:high, group]]
-                vector += NOISE * _directions(high - low, rng)
+                vector += noise * _directions(high - low, rng)
                 vector /= np.linalg.norm(vector, axis=1, keepdims=True)
                 out[low - start : high - start] = vector
                 ids.writelines(f"{item_id(items, row)}\n" for row in range(low, high))

@@ -34,6 +34,7 @@ from omnisearch.enrichment.inputs import texts_of
 from omnisearch.enrichment.text import embed_texts, usual_encoder
 from omnisearch.enrichment.vector_provenance import imported, note_fit
 from omnisearch.world import Size, generate
+from omnisearch.world.visual import NOISE
 
 WORLD_SEED = 7
 _GRAPH = (("pinsage", "pin"), ("itemsage", "product"))
@@ -45,16 +46,24 @@ def base_workspace(
     pins: int,
     progress: Progress | None = None,
     seed: int = WORLD_SEED,
+    picture_noise: float = NOISE,
 ) -> Workspace:
     """The workspace in `folder/base`: a copy of `source`, or a sample world of `pins` pins.
 
     It is made once; later runs in the folder use it, even if the source has changed. A world of
     another seed is in `folder/base-<seed>`.
 
+    Args:
+        picture_noise: how little the sample world's image vectors say (`world.visual`).
+
     Raises:
         InputError: the folder has runs on other data.
     """
-    made_of = {"workspace": str(source.root.resolve())} if source else {"sample_world": pins}
+    made_of: dict[str, Any] = {"sample_world": pins}
+    if picture_noise != NOISE:
+        made_of["picture_noise"] = picture_noise
+    if source is not None:
+        made_of = {"workspace": str(source.root.resolve())}
     base = folder / ("base" if seed == WORLD_SEED else f"base-{seed}")
     if base.exists():
         before = _made_of(base)
@@ -71,7 +80,7 @@ def base_workspace(
             if source.text_cache.exists():
                 _backup(source.text_cache, Workspace(unfinished).text_cache)
         else:
-            _sample_world(Workspace.create(unfinished), pins, seed, progress)
+            _sample_world(Workspace.create(unfinished), pins, seed, progress, picture_noise)
         Workspace(unfinished).made_of.write_bytes(orjson.dumps(made_of))
     return Workspace.open(base)
 
@@ -87,9 +96,11 @@ def _made_of(base: Path) -> dict[str, Any]:
         ) from error
 
 
-def _sample_world(workspace: Workspace, pins: int, seed: int, progress: Progress | None) -> None:
+def _sample_world(
+    workspace: Workspace, pins: int, seed: int, progress: Progress | None, picture_noise: float
+) -> None:
     with tempfile.TemporaryDirectory(dir=workspace.root) as files:
-        generate(Size(pins), Path(files), seed=seed, pictures=False, progress=progress)
+        generate(Size(pins), Path(files), seed, False, progress, picture_noise)
         import_folder(workspace, Path(files), ImportOptions())
     with closing(open_catalogue(workspace.catalogue)) as db:
         enrich_board_titles(db)

@@ -35,6 +35,7 @@ from omnisearch.evaluation.reproduce.worlds import (
     truth_of,
     week_of,
 )
+from omnisearch.world.visual import NOISE
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,14 @@ def reproduce_table(
     for number in range(options.worlds):
         found, notes = _measured(table, options, number, left_out, on_run)
         worlds.append(found)
+    data = f"sample world, {table.pins} pins"
+    if table.picture_noise != NOISE:
+        data += f" with picture noise {table.picture_noise:g} in place of {NOISE:g}"
     about = {
         "seeds": options.seeds,
         "worlds": options.worlds,
         "steps": _config(table, table.models[0], options, 0).steps,
-        "data": str(options.source.root) if options.source else f"sample world, {table.pins} pins",
+        "data": str(options.source.root) if options.source else data,
         "cores": os.cpu_count(),
     }
     notes += left_out.values()
@@ -121,7 +125,13 @@ def _measured(
     on_run: OnRun | None,
 ) -> tuple[Measured, list[str]]:
     """Train and measure all models on one world, and the notes on its data."""
-    base = base_workspace(options.folder, options.source, table.pins, seed=WORLD_SEED + world)
+    base = base_workspace(
+        options.folder,
+        options.source,
+        table.pins,
+        seed=WORLD_SEED + world,
+        picture_noise=table.picture_noise,
+    )
     truth = None if options.source else truth_of(base)
     columns: dict[str, AnyColumn]
     with closing(open_catalogue(base.catalogue)) as db:

@@ -11,6 +11,7 @@ from typing import Any
 from omnisearch.data.catalogue.schema import TEXT_FIELDS
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import preset_config
+from omnisearch.world.visual import NOISE
 
 TABLES = ("table2", "table3", "table4", "table5", "table6")
 STUDIES = ("table1", "table7", "table8", "relevance", "classification")
@@ -66,6 +67,7 @@ class Table:
 
     Attributes:
         pins: size of the sample world used if no workspace is given.
+        picture_noise: how little its image vectors say (`world.visual`).
         columns: what is measured (`pairs.all_columns`, `worlds.graded_columns`); those without
             held-out pairs are skipped.
         decides: the columns that decide, named before anything is measured; empty for all.
@@ -79,6 +81,7 @@ class Table:
     findings: tuple[Finding, ...] = ()
     decides: tuple[str, ...] = ()
     pins: int = 20_000
+    picture_noise: float = NOISE
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, dict[str, float]] = field(default_factory=dict)

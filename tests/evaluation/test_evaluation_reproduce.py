@@ -292,6 +292,8 @@ def test_a_killed_training_goes_on(folder) -> None:
 def test_runs_of_other_data_are_not_mixed_in(folder) -> None:
     with pytest.raises(InputError, match="other data"):
         base_workspace(folder, None, 301)
+    with pytest.raises(InputError, match="other data"):
+        base_workspace(folder, None, 300, picture_noise=2.0)
 
 
 def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 4000) -> str:

@@ -233,6 +233,24 @@ def test_visual_features_are_nearest_to_items_of_the_same_kind(tiny_world: Path)
     assert 3 * chance < hits < 1.0
 
 
+def test_noise_makes_image_vectors_say_less_and_changes_nothing_else(
+    tiny_world: Path, tmp_path: Path
+) -> None:
+    generate("tiny", tmp_path / "noisy", picture_noise=4.0)
+
+    def likeness(folder: Path) -> float:
+        """The mean cosine of products of a kind."""
+        vectors = np.load(folder / "vectors-image-product.npy", allow_pickle=False)
+        kinds = [p["product_types"][0] for p in lines(folder / "products.jsonl")]
+        same = np.array(kinds)[:, None] == np.array(kinds)[None, :]
+        np.fill_diagonal(same, False)
+        return float((vectors @ vectors.T)[same].mean())
+
+    assert likeness(tmp_path / "noisy") < likeness(tiny_world) / 4
+    for name in ("pins.jsonl", "products.jsonl", "queries.jsonl", "engagements.parquet"):
+        assert (tmp_path / "noisy" / name).read_bytes() == (tiny_world / name).read_bytes()
+
+
 def test_there_are_pairs_to_train_and_to_evaluate_on(tiny_workspace: Workspace) -> None:
     db = open_catalogue(tiny_workspace.catalogue)
     split = time_split(db)
