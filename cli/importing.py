@@ -85,7 +85,10 @@ def import_(
     ] = None,
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="OUR_FIELD=THEIR_COLUMN; may be repeated."),
+        typer.Option(
+            "--map",
+            help="OUR_FIELD=THEIR_COLUMN, or attributes.NAME=THEIR_COLUMN; may be repeated.",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,

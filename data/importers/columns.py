@@ -12,12 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omnisearch.data.importers.rows import FIELDS, REQUIRED, SUCH_AS, QueryIds, parser_of
+from omnisearch.data.importers.attributes import attribute_name
+from omnisearch.data.importers.rows import (
+    FIELDS,
+    ITEM_KINDS,
+    REQUIRED,
+    SUCH_AS,
+    QueryIds,
+    parser_of,
+)
 from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace.errors import InputError
 
 _MOST_PLANS = 1000  # of rows that differ in their columns
+_ATTRIBUTE = "attributes."  # of pins and products, in --map and --set: attributes.category
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -31,8 +40,8 @@ class Names:
     """The fields of a kind of rows, by the columns of a file.
 
     Attributes:
-        mapping: our field → the file's column, as `--map` gives it.
-        constants: our field → its value in every row, as `--set` gives it.
+        mapping: our field or `attributes.NAME` → the file's column, as `--map` gives it.
+        constants: our field or `attributes.NAME` → its value in every row, as `--set` gives it.
         mapped: our fields whose column of the mapping a row had.
     """
 
@@ -47,7 +56,7 @@ class Names:
 
     def rename(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The rows with our names for what we know, theirs for the rest."""
-        constants = dict(self.constants)
+        constants = with_attributes(self.constants)
         for row in rows:
             values = row.values
             if values is None:
@@ -74,14 +83,15 @@ class Names:
             alike = [name for name in columns if folded(name) == folded(theirs)]
             if alike:
                 self.mapped.add(ours)
-                plan[theirs if theirs in alike else alike[0]] = ours
+                plan[theirs if theirs in alike else alike[0]] = _plain(ours)
         taken = set(plan.values())
+        attributes = {_plain(ours) for ours in self.mapping if ours.startswith(_ATTRIBUTE)}
         exact = {name for name in columns if name in self._fields.values()}
         for name in columns:
             if name in plan:
                 continue
             ours = name if name in exact else self._fields.get(folded(name), name)
-            if name in exact and ours in taken:
+            if (name in exact and ours in taken) or attribute_name(name) in attributes:
                 continue  # replaced by --map
             plan[name] = name if name not in exact and ours in exact | taken else ours
             taken.add(plan[name])
@@ -92,16 +102,33 @@ class Names:
         return self._plans[columns]
 
 
+def with_attributes(constants: Mapping[str, str]) -> dict[str, str]:
+    """Constants by the names that rows have: `attributes.category` is the column `category`."""
+    return {_plain(ours): value for ours, value in constants.items()}
+
+
+def _plain(ours: str) -> str:
+    """A name of --map or --set as that of a column."""
+    if not ours.startswith(_ATTRIBUTE):
+        return ours
+    return attribute_name(ours.removeprefix(_ATTRIBUTE))
+
+
 def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
     """Refuse fields of --map and --set that the kind does not have, and values of --set with which
     every row would be refused."""
     for option, given in (("--map", mapping), ("--set", constants)):
-        for ours in given:
-            if ours not in FIELDS[kind]:
+        for ours, value in given.items():
+            if kind in ITEM_KINDS and ours.startswith(_ATTRIBUTE):
+                _check_attribute(ours, kind, option)
+            elif ours not in FIELDS[kind]:
+                known = f"Their fields are {', '.join(FIELDS[kind])}."
+                name = attribute_name(ours) if kind in ITEM_KINDS else ""
+                pair = f"{option} {_ATTRIBUTE}{name}={value}"
                 raise InputError(
                     f"{kind} have no field {ours!r}.",
                     where=option,
-                    how=f"Their fields are {', '.join(FIELDS[kind])}.",
+                    how=f"For an attribute write {pair}. {known}" if name else known,
                 )
     both = sorted(mapping.keys() & constants.keys())
     if both:
@@ -120,6 +147,18 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
             where="--set",
             how="Every row would be refused.",
         ) from None
+
+
+def _check_attribute(ours: str, kind: str, option: str) -> None:
+    name = _plain(ours)
+    if not name or name in FIELDS[kind]:
+        raise InputError(
+            f"{ours!r} names no attribute, but the field {name!r} of {kind}."
+            if name
+            else f"{ours!r} names no attribute.",
+            where=option,
+            how=f"Write {name} alone." if name else f"Write a name after {_ATTRIBUTE}",
+        )
 
 
 def check_columns(source: Source, path: Path, names: Names) -> None:

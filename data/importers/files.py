@@ -22,6 +22,7 @@ from omnisearch.data.importers.readers import format_of, open_source, refuse_spr
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.rows import (
     FIELDS,
+    ITEM_KINDS,
     KINDS,
     Parser,
     QueryIds,
@@ -49,7 +50,6 @@ BLOCK = 10_000  # rows checked and written together
 BLOCK_BYTES = 32 * 1024 * 1024
 SMALL_BLOCK = 1_000
 WIDE_KINDS = ("pins", "products", "boards")  # rows may be long
-ITEM_KINDS = ("pins", "products")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ KINDS = (
     "deletions",
 )
 
+ITEM_KINDS = ("pins", "products")  # rows that may have attributes
 MAX_ITEMS = 100_000  # of one board, inline
 _UNSAFE = "is not an http or https address, and was left out"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnisearch.data.importers.columns import check_names, folded
+from omnisearch.data.importers.columns import check_names, folded, with_attributes
 from omnisearch.data.importers.feeds.xml_rows import is_xml, open_xml
 from omnisearch.data.importers.files import ImportOptions, import_rows
 from omnisearch.data.importers.importer import Feed
@@ -146,7 +146,7 @@ def import_feed(
 
 def _with(rows: Iterable[Row], constants: Mapping[str, str], file: FeedFile) -> Iterator[Row]:
     """The rows with the constants; at the end the report's sentences are complete."""
-    given = dict(constants)
+    given = with_attributes(constants)
     for row in rows:
         yield row._replace(values=row.values | given) if given and row.values else row
     file.notes += file.prices.notes()

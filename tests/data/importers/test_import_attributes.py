@@ -12,7 +12,9 @@ from importing import jsonl, refusals, table, taken
 from omnisearch.data.catalogue.verify import check_catalogue
 from omnisearch.data.importers import attributes
 from omnisearch.data.importers.attributes import attribute_name, read_attributes
-from omnisearch.data.importers.files import import_file
+from omnisearch.data.importers.files import ImportOptions, import_file
+from omnisearch.data.importers.formats import format_named
+from omnisearch.data.workspace.errors import InputError
 
 KNOWN = frozenset({"id", "title", "attributes", "availability"})
 
@@ -37,6 +39,42 @@ def test_unknown_columns_of_a_csv_become_attributes(workspace, tmp_path):
         "s2": {"season": "Summer"},
     }
     assert check_catalogue(workspace.catalogue) == []
+
+
+def test_map_and_set_name_attributes_of_a_plain_file(workspace, tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text("id,Warengruppe,Category,Title\ns1,Bath,old,Sink\n")
+    options = {
+        "mapping": {"attributes.category": "warengruppe"},
+        "constants": {"attributes.Season": "Summer"},
+    }
+    report = taken(workspace, path, **options)
+    assert (report.attributes, report.left_out) == (("category", "season"), 0)
+    assert attributes_of(workspace) == {"s1": {"category": "Bath", "season": "Summer"}}
+
+
+def test_a_constant_attribute_is_given_to_the_products_of_a_feed(workspace, tmp_path):
+    path = tmp_path / "feed.csv"
+    path.write_text("Handle,Title,Variant Price,Status\nsink,Sink,5,active\n")
+    options = ImportOptions(constants={"attributes.shop": "north"})
+    format_named("shopify").read(workspace, path, None, options)
+    assert attributes_of(workspace)["sink"]["shop"] == "north"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("products", "category", "no field 'category'.* write --map attributes.category=Group"),
+        ("products", "attributes.price", "the field 'price' of products.* Write price alone"),
+        ("products", "attributes.", "Write a name after attributes."),
+        ("queries", "attributes.category", "no field 'attributes.category'.* fields are text"),
+    ],
+)
+def test_a_name_of_no_attribute_is_refused(workspace, tmp_path, kind, name, told):
+    path = tmp_path / "x.csv"
+    path.write_text("id,text,Group\n1,sink,Bath\n")
+    with pytest.raises(InputError, match=told):
+        import_file(workspace, path, kind, ImportOptions({name: "Group"}))
 
 
 def test_an_object_of_attributes_keeps_its_kinds_of_values(workspace, tmp_path):
