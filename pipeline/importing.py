@@ -78,7 +78,7 @@ def import_files(
     for path in files:
         if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
-    space = Workspace.create(root_of(workspace))
+    space = Workspace(root_of(workspace))  # a file that can be read makes the folder
     reports: list[Report] = []
     for path in files:
         if importer is not None:

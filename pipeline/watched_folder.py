@@ -77,7 +77,7 @@ class Watch:
         if kind is not None and kind not in KINDS:
             known = f"Use one of {', '.join(KINDS)}."
             raise InputError(f"Unknown kind of rows {kind!r}.", where="--kind", how=known)
-        return cls(Workspace.create(root), folder, kind, tell, stop)
+        return cls(Workspace(root), folder, kind, tell, stop)
 
     def run(self) -> None:
         """Watch until `stop` is set."""

@@ -51,3 +51,13 @@ def test_a_file_of_which_nothing_was_taken_fails(tmp_path):
     assert omnisearch("import", bad, "-w", tmp_path / "ws", check=False).returncode == 2
     done = omnisearch("import", good, "-w", tmp_path / "ws", "--map", "title", check=False)
     assert "'title' is not a pair" in said(done.stderr)
+
+
+def test_a_first_import_that_fails_leaves_no_folder(tmp_path):
+    path = tmp_path / "goods.csv"
+    path.write_text("id,title\n1,Sink\n")
+    for words in ((path,), (path, "--kind", "products", "--map", "title=name"), ("feedback",)):
+        done = omnisearch("import", *words, "-w", tmp_path / "ws", check=False)
+        assert done.returncode != 0 and not (tmp_path / "ws").exists(), done.stderr
+    omnisearch("import", path, "--kind", "products", "-w", tmp_path / "ws")
+    assert (tmp_path / "ws/catalogue.db").exists()
