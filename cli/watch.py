@@ -33,9 +33,9 @@ def watch(
     """Import files as they arrive in a folder, then update the index, until it is stopped.
 
     Exports of shop systems are known by their columns, as in `omnisearch import`. A file is read
-    when it has not changed for a second. Names that begin with `.` or end in `.tmp` or `.part` are
-    left alone: write under such a name, then rename. Ctrl-C and SIGTERM end it after the import
-    under way, with exit status 0.
+    when it has not changed for a second. Names that begin with `.` or `~$` or end in `.tmp` or
+    `.part` are left alone: write under such a name, then rename. Ctrl-C and SIGTERM end it after
+    the import under way, with exit status 0.
     """
     stop = threading.Event()
 

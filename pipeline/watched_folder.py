@@ -17,7 +17,7 @@ from pathlib import Path
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import kind_of
-from omnisearch.data.importers.readers import format_of
+from omnisearch.data.importers.readers import format_of, refuse_spreadsheet
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import vectors_of
@@ -119,7 +119,7 @@ class Watch:
         except OSError:  # removed, or a disk that is away: it may come back
             return
         for path in paths:
-            hidden = path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED)
+            hidden = path.name.startswith((".", "~$")) or path.name.lower().endswith(_UNFINISHED)
             if not hidden and path.is_file():
                 state = _state(path)
                 if state:
@@ -137,6 +137,10 @@ class Watch:
     def _leave(self, path: Path, state: State) -> None:
         """Leave a file alone until it changes."""
         self.done[path] = state
+        try:
+            refuse_spreadsheet(path)
+        except InputError as refused:
+            self.tell(f"{_shown(path)} was not imported: {refused}")
         if format_of(path) not in (None, "txt"):  # of pictures and notes nothing is expected
             self.tell(
                 f"{_shown(path)} was left alone: neither its name nor its columns tell what its "

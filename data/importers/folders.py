@@ -11,6 +11,7 @@ import orjson
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
+from omnisearch.data.importers.readers import refuse_spreadsheet
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import import_vectors, vectors_of
@@ -59,6 +60,8 @@ def import_folder(
         key=lambda pair: (KINDS.index(pair[0]), pair[1].name),
     )
     if not rows and not vectors:
+        for path in files:
+            refuse_spreadsheet(path)
         raise InputError(
             "The folder has no file with a conventional name, such as pins.jsonl, and no export of "
             "a shop system.",

@@ -208,14 +208,19 @@ def test_exports_of_shop_systems_may_have_any_name(folder: Path, workspace: Path
     woocommerce(folder / "wc-product-export.csv", goods)
     (folder / "stock.csv").write_text("id,title\ns,A sofa\n")
     (folder / "picture").write_bytes(b"\x89PNG")
+    for name in ("products.xlsx", "~$products.xlsx", "Prices.ODS"):
+        (folder / name).write_bytes(b"PK")
     with watching(folder, workspace) as run:
         run.wait_for("bq-results-1.jsonl: ", "rows")
         run.wait_for("stock.csv was left alone", "--kind")
+        run.wait_for("products.xlsx was not imported", "are not read. Save the sheet as CSV")
+        run.wait_for("Prices.ODS was not imported", "are not read. Save the sheet as CSV")
         said = run.end()
     names = {"export (1).csv", "feed", "feed.txt", "wc-product-export.csv", "bq-results-1.jsonl"}
     assert set(imports(workspace)[1:]) == names and imports(workspace)[-1] == "bq-results-1.jsonl"
     assert {good.key for good in goods} <= titles(workspace, "products").keys()
     assert said.count("stock.csv") == 1 and "picture" not in said
+    assert said.count("xlsx was not") == said.count("ODS was not") == 1 and "~$" not in said
     with watching(folder, workspace, "--kind", "pins") as run:  # what is known by columns is not
         run.wait_for("stock.csv: 1 row, 1 changed.")
         run.end()

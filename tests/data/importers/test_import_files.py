@@ -316,6 +316,12 @@ def test_deletions_drop_an_entity_with_all_that_names_it(workspace, tmp_path):
     assert table(workspace, "boards") == [] == table(workspace, "board_items")
 
 
+def test_a_folder_of_spreadsheets_is_told_how_to_save_them(workspace, tmp_path):
+    (tmp_path / "products.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"products.xlsx: .* are not read. Save the sheet as CSV"):
+        import_folder(workspace, tmp_path)
+
+
 def test_a_folder_is_imported_in_the_order_of_its_references(workspace, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
