@@ -115,8 +115,8 @@ def _plain(ours: str) -> str:
 
 
 def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
-    """Refuse fields of --map and --set that the kind does not have, and values of --set with which
-    every row would be refused."""
+    """Refuse fields of --map and --set that the kind does not have, and values of --set that
+    every row would be refused for, or taken without."""
     for option, given in (("--map", mapping), ("--set", constants)):
         for ours, value in given.items():
             if kind in ITEM_KINDS and ours.startswith(_ATTRIBUTE):
@@ -137,15 +137,16 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
         )
     if not constants or kind == "campaigns":
         return
+    values = {ours: value for ours, value in constants.items() if ours != "price"}  # a text yet
     try:
-        parser_of(kind, QueryIds(), lambda _: None)({**SUCH_AS, **constants})
+        parser_of(kind, QueryIds())({**SUCH_AS, **values})
     except Refused as refused:
         if refused.field not in constants:
             return  # it does not fit what a row may well have
         raise InputError(
             f"{refused.field} {refused.reason}: {constants[refused.field]!r}.",
             where="--set",
-            how="Every row would be refused.",
+            how="No row can be taken with this value.",
         ) from None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from omnisearch.data.importers.currencies import CODES
 from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused, Unread
 
@@ -71,7 +72,8 @@ class Prices:
         """
         if type(value) is not str:
             return value, None
-        if simple := _SIMPLE.fullmatch(value):  # most prices, in a fifth of the time
+        simple = _SIMPLE.fullmatch(value)  # most prices, in a fifth of the time
+        if simple and (simple[2] is None or simple[2] in CODES):
             amount, currency = simple.groups()
             self.seen["."] += "." in amount
             if currency:
@@ -115,8 +117,8 @@ class Prices:
         if not mark or mark in _UNKNOWN_SIGNS:
             self.seen["kr"] += mark != ""
             return None
-        currency = _SIGNS.get(mark, mark if len(mark) == 3 and mark.isalpha() else None)
-        if currency is None or not currency.isascii():
+        currency = _SIGNS.get(mark, mark)
+        if currency not in CODES:
             raise Refused(name, UNREAD, value)
         self.seen[mark] += mark in _SHARED
         self.currencies[currency] += 1

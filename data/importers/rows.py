@@ -22,6 +22,7 @@ from omnisearch.data.catalogue.schema import ACTIONS, CODE_FIELDS, ENTITIES, ITE
 from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.attributes import availability
+from omnisearch.data.importers.currencies import currency
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.links import safe_link
 from omnisearch.data.text.normalise import normalise_query
@@ -67,7 +68,7 @@ _ITEM_FIELDS: dict[str, Check] = {
 _PRODUCT_FIELDS = _ITEM_FIELDS | {
     "brand": v.prose,
     "price": v.number,
-    "currency": v.upper_code,
+    "currency": currency,
     "size": v.prose,
     "colours": v.texts,
     "materials": v.texts,

@@ -143,7 +143,7 @@ def code(value: Any, field: str) -> str | None:
 
 
 def upper_code(value: Any, field: str) -> str | None:
-    """A country or a currency as in 'US': upper case, as `code`."""
+    """A country as in 'US': upper case, as `code`."""
     found = code(value, field)
     return found and found.upper()
 

@@ -43,7 +43,7 @@ class Item(BaseModel):
     image: str | None = None
     more_images: list[str] | None = None
     price: Annotated[float, Field(ge=0, le=1e12)] | None = None
-    currency: str | None = None
+    currency: str | None = Field(None, description="Its ISO 4217 code, such as EUR.")
     brand: str | None = None
     availability: str | bool | None = Field(
         None, description="As feeds have it: 'in stock', 'out of stock', 'preorder', 'backorder'."

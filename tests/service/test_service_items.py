@@ -106,7 +106,7 @@ def test_a_bad_row_loses_no_good_ones_and_each_wrong_field_is_named(live: Server
     answer = write(
         live,
         product("good", title="a good one", price="3.50"),
-        product("bad", price="cheap", created_at="soon", title="x"),
+        product("bad", price="cheap", currency="EURO", created_at="soon", title="x"),
         product("link", title="y", link="javascript:alert(1)", colour="red", **{"??": 1}),
         product("good", title="another"),
         {"entity": "board", "id": "b"},
@@ -116,6 +116,7 @@ def test_a_bad_row_loses_no_good_ones_and_each_wrong_field_is_named(live: Server
     assert (answer["taken"], answer["changed"], answer["refused"]) == (2, 2, 5)
     assert {(fault["where"], fault["what"]) for fault in answer["fields"]} == {
         ("items 1 price", "is not a number"),
+        ("items 1 currency", "is not the ISO 4217 code of a currency, such as EUR"),
         ("items 1 created_at", "is neither ISO 8601 nor seconds"),
         ("items 2 link", "is not an http or https address, and was left out"),
         ("items 2 ??", "is no name of an attribute, and was left out"),

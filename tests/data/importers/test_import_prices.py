@@ -12,6 +12,7 @@ from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.prices import Prices, decide
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.importers.words import NO_WORDS
+from omnisearch.data.workspace.errors import InputError
 
 LOCALES = ["en_US", "de_DE", "de_CH", "fr_FR", "es_ES", "it_IT", "pl_PL", "hi_IN", "sv_SE", "pt_BR"]
 CURRENCIES = ["USD", "EUR", "GBP", "CHF", "PLN", "INR"]
@@ -95,11 +96,37 @@ def test_signs_of_currencies(text, read):
 
 
 @pytest.mark.parametrize(
-    "text", ["free", "5 - 7", "12 EUR/kg", "--5", "5-", "1,29,99", "5 XYZW", "."]
+    "text", ["free", "5 - 7", "12 EUR/kg", "--5", "5-", "1,29,99", "5 XYZW", "5 PCS", "5 pcs", "."]
 )
 def test_what_is_no_price(text):
     with pytest.raises(Refused, match="is not a price"):
         Prices().read(text, "price")
+
+
+def test_a_currency_is_a_known_code(workspace, tmp_path):
+    path = jsonl(
+        tmp_path / "products.jsonl",
+        {"id": "a", "title": "Sink", "currency": "eur"},
+        {"id": "b", "title": "Mop", "currency": "EURO"},
+        {"id": "c", "title": "Lamp", "currency": "XYZ", "price": 5},
+    )
+    report = import_file(workspace, path)
+    reason = "is not the ISO 4217 code of a currency, such as EUR"
+    assert refusals(report) == [(2, "currency", reason), (3, "currency", reason)]
+    assert table(workspace, "products", "id, price, currency") == [
+        ("a", None, "EUR"),
+        ("b", None, None),
+        ("c", 5.0, None),
+    ]
+    for value in ("EURO", "€"):
+        with pytest.raises(InputError, match=f"currency {reason}: '{value}'"):
+            import_file(workspace, path, options=ImportOptions(constants={"currency": value}))
+    with pytest.raises(InputError, match=r"created_at .*'soon'"):
+        import_file(workspace, path, options=ImportOptions(constants={"created_at": "soon"}))
+    assert (
+        import_file(workspace, path, options=ImportOptions(constants={"price": "12,50 €"})).taken
+        == 3
+    )
 
 
 def test_the_sign_is_decided_for_the_whole_file_and_told(workspace, tmp_path):

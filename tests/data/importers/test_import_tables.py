@@ -62,7 +62,7 @@ def test_a_constant_is_in_every_row(workspace, tmp_path):
             workspace, path, options=ImportOptions({"entity": "e"}, constants={"entity": "pin"})
         )
     for name, value in {"entity": "prod", "action": "like", "time": "2099-01-01"}.items():
-        with pytest.raises(InputError, match=f"{name} is .*{value}.*Every row would be refused"):
+        with pytest.raises(InputError, match=f"{name} is .*{value}.*No row can be taken"):
             import_file(workspace, path, options=ImportOptions(constants={name: value}))
     bare = tmp_path / "deletions.csv"
     bare.write_text("id\np2\n")
