@@ -18,6 +18,7 @@ import orjson
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.importers import value_checks as v
+from omnisearch.data.importers.flags import NO, YES
 from omnisearch.data.importers.value_checks import Refused, Unread
 
 MOST = 256  # names in a catalogue
@@ -31,12 +32,17 @@ _META = "attributes"
 
 # As feeds write it, in lower case and with spaces → as the catalogue has it.
 _AVAILABILITY = {
+    **dict.fromkeys(YES, "in_stock"),
+    **dict.fromkeys(NO, "out_of_stock"),
     "in stock": "in_stock",
     "instock": "in_stock",
     "available": "in_stock",
-    "true": "in_stock",
-    "yes": "in_stock",
-    "1": "in_stock",
+    "auf lager": "in_stock",
+    "lieferbar": "in_stock",
+    "en stock": "in_stock",
+    "disponible": "in_stock",
+    "disponibile": "in_stock",
+    "在庫あり": "in_stock",
     "limited availability": "in_stock",
     "limitedavailability": "in_stock",
     "out of stock": "out_of_stock",
@@ -44,10 +50,15 @@ _AVAILABILITY = {
     "unavailable": "out_of_stock",
     "sold out": "out_of_stock",
     "soldout": "out_of_stock",
+    "nicht auf lager": "out_of_stock",
+    "nicht lieferbar": "out_of_stock",
+    "ausverkauft": "out_of_stock",
+    "rupture de stock": "out_of_stock",
+    "en rupture de stock": "out_of_stock",
+    "agotado": "out_of_stock",
+    "esaurito": "out_of_stock",
+    "在庫なし": "out_of_stock",
     "discontinued": "out_of_stock",
-    "false": "out_of_stock",
-    "no": "out_of_stock",
-    "0": "out_of_stock",
     "preorder": "preorder",
     "pre order": "preorder",
     "presale": "preorder",

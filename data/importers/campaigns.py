@@ -17,6 +17,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.columns import Names, check_mapped
 from omnisearch.data.importers.source import Source
+from omnisearch.data.importers.times import time
 from omnisearch.data.importers.transaction import (
     Counts,
     Report,
@@ -102,7 +103,7 @@ def campaign_of(values: dict[str, Any], drop: Drop) -> Campaign:
         raise Refused("bid", "is missing")
     if bid <= 0:
         raise Refused("bid", "is not above 0", values["bid"])
-    start, end = (v.time(values.get(name), name) for name in ("start", "end"))
+    start, end = (time(values.get(name), name) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
         raise Refused("end", "is not after the start", values["end"])
     countries = _codes(values.get("countries"), "countries", v.upper_code)

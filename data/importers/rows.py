@@ -23,6 +23,7 @@ from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.attributes import availability
 from omnisearch.data.importers.currencies import currency
+from omnisearch.data.importers.times import past_time
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.links import safe_link
 from omnisearch.data.text.normalise import normalise_query
@@ -61,7 +62,7 @@ _ITEM_FIELDS: dict[str, Check] = {
     "more_images": v.pictures,
     "language": v.code,
     "country": v.upper_code,
-    "created_at": v.past_time,
+    "created_at": past_time,
     "campaign": v.prose,
     "availability": availability,
 }
@@ -239,7 +240,7 @@ def engaged_queries(value: Any, field: str) -> str | None:
         found = 1.0 if known is None else known
         # Whole weights stay whole, as enrichment writes them.
         plain = int(found) if found == int(found) else found
-        entries.setdefault(key, [key, plain, v.past_time(last, field) or 0])
+        entries.setdefault(key, [key, plain, past_time(last, field) or 0])
     best_first = sorted(entries.values(), key=lambda entry: -entry[1])
     return orjson.dumps(best_first).decode() if best_first else None
 
@@ -251,7 +252,7 @@ def board_item(values: dict[str, Any], drop: Drop | None = None) -> Record:
         "entity": "pin" if entity is None else v.choice(entity, "entity", ITEM_ENTITIES, "entity"),
         "item_id": v.identifier(values.get("item_id"), "item_id"),
     }
-    return record | _optional(values, "added_at", v.past_time, drop)
+    return record | _optional(values, "added_at", past_time, drop)
 
 
 def inline_items(board_id: str, value: Any) -> list[dict[str, Any]]:
@@ -288,7 +289,7 @@ def engagement(values: dict[str, Any], queries: QueryIds, drop: Drop | None = No
 
 def _engagement(values: dict[str, Any], queries: QueryIds) -> Record:
     get = values.get
-    moment = v.past_time(get("time"), "time")
+    moment = past_time(get("time"), "time")
     if moment is None:
         raise Refused("time", "is missing")
     text = queries.id_of(get("query"), "query")
@@ -357,7 +358,7 @@ def judgment(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None
         "judge": v.optional_identifier(values.get("judge"), "judge") or "unnamed",
         "grade": grade,
     }
-    return record | _optional(values, "time", v.past_time, drop)
+    return record | _optional(values, "time", past_time, drop)
 
 
 def deletion(values: dict[str, Any], queries: QueryIds) -> Record:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from functools import lru_cache
 from math import isfinite
-from time import time as now
 from typing import Any
 
 import orjson
@@ -22,15 +20,8 @@ MAX_TEXT = 100_000  # characters of one text field
 MAX_ID = 512  # characters
 MAX_LIST = 1_000  # entries of one list
 MAX_PICTURES = 20  # of an item, beside its first
-MAX_TIME = 10**11  # seconds; larger values are milliseconds
 MAX_NUMBER = 1e12
 
-FUTURE = "is more than a day in the future"
-DAY = 86_400
-
-_LEAST_SECONDS = 100_000_000  # smaller numbers may be dates, 20240131 and 202401
-_DATE_LIKE = re.compile(r"\d{8}(?:\.0+)?|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?", re.ASCII)
-_ZONE = re.compile(r"\s+([+-]\d\d:?\d\d|UTC|GMT|Z)$")  # 10:30:00 -0500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -201,61 +192,6 @@ def whole(value: Any, field: str, low: int, high: int) -> int | None:
     if found != int(found):
         raise Refused(field, "is not a whole number", value)
     return int(found)
-
-
-def time(value: Any, field: str) -> int | None:
-    """Seconds since 1970 UTC from seconds or ISO 8601 text (UTC unless it names a zone)."""
-    if type(value) is int and _LEAST_SECONDS <= value < MAX_TIME:
-        return value
-    if value is None or value == "":
-        return None
-    if type(value) is str:
-        return _time(value, field)
-    if isinstance(value, date):  # Parquet dates
-        return _time(value.isoformat(), field)
-    found = number(value, field, float("-inf"), float("inf"))
-    return None if found is None else _time(repr(int(found)), field)
-
-
-def past_time(value: Any, field: str) -> int | None:
-    """As `time`; refused if it is more than a day later than this machine's clock."""
-    found = time(value, field)
-    if found is not None and found > now() + DAY:
-        raise Refused(field, FUTURE, value)
-    return found
-
-
-@lru_cache(maxsize=65_536)
-def _time(value: str, field: str) -> int | None:
-    stripped = value.strip()
-    if not stripped:
-        return None
-    # Eight digits are a date (20240131); as seconds they would be before 1974.
-    if _DATE_LIKE.fullmatch(stripped):
-        stripped = stripped.partition(".")[0]
-    else:
-        try:
-            seconds = float(stripped)
-            return None if seconds != seconds else _in_range(seconds, field, value)
-        except ValueError:
-            pass
-    try:
-        moment = datetime.fromisoformat(_ZONE.sub(_joined, stripped))
-    except ValueError:
-        raise Refused(field, "is neither ISO 8601 nor seconds", value) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return _in_range(moment.timestamp(), field, value)
-
-
-def _joined(zone: re.Match[str]) -> str:
-    return "+00:00" if zone[1] in ("UTC", "GMT", "Z") else zone[1]
-
-
-def _in_range(seconds: float, field: str, value: Any) -> int:
-    if not 0 <= seconds < MAX_TIME:
-        raise Refused(field, "is out of range (seconds since 1970 are expected)", str(value))
-    return int(seconds)
 
 
 def parts(value: Any, field: str, limit: int = MAX_LIST) -> list[Any] | None:

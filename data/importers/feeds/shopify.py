@@ -21,6 +21,7 @@ from omnisearch.data.importers.feeds.products import (
     pictures,
     product,
 )
+from omnisearch.data.importers.flags import NO, YES
 from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused
 
@@ -75,7 +76,7 @@ def products(file: FeedFile) -> Iterator[Row]:
         status = str(first(group, "status") or "active").strip().lower()
         if status in _HIDDEN:
             file.left_out[f"products that are {status}"] += 1
-        elif str(first(group, "published") or "true").strip().lower() == "false":
+        elif str(first(group, "published") or "true").strip().lower() in NO:
             file.left_out["products that are not published"] += 1
         else:
             merged += 1
@@ -157,7 +158,7 @@ def _availability(values: dict[str, Any]) -> str | None:
     if quantity > 0:
         return "in_stock"
     policy = str(values.get("policy", "deny")).strip().lower()
-    return "backorder" if policy in ("continue", "true") else "out_of_stock"
+    return "backorder" if policy in ("continue", *YES) else "out_of_stock"
 
 
 def _unprotected(code: Any) -> str:

@@ -106,6 +106,7 @@ def test_shopify_stock_of_variants(workspace, tmp_path):
         ("free", "D", "5", "", "", "deny", "x", "true"),
         ("unknown", "E", "5", "shopify", "", "deny", "x", "true"),
         ("hidden", "F", "5", "", "", "deny", "x", "FALSE"),
+        ("saved in Germany", "I", "5", "", "", "deny", "x", "FALSCH"),
         ("", "G", "5", "", "", "deny", "x", "true"),
         ("bad", "H", "5 pieces", "", "", "deny", "x", "true"),
         ("bad", "", "7", "", "", "deny", "y", ""),
@@ -123,10 +124,10 @@ def test_shopify_stock_of_variants(workspace, tmp_path):
         ("unknown", 5.0, None),
     ]
     assert refusals(report) == [
-        (9, "handle", "is missing"),
-        (10, "price", "is not a price such as 19.99 USD"),
+        (10, "handle", "is missing"),
+        (11, "price", "is not a price such as 19.99 USD"),
     ]
-    assert "Left out on purpose: 1 products that are not published." in report.notes
+    assert "Left out on purpose: 2 products that are not published." in report.notes
 
 
 def test_the_newer_columns_of_shopify_are_known(workspace, tmp_path):

@@ -16,6 +16,7 @@ from omnisearch.data.catalogue.schema import ACTIONS
 from omnisearch.data.importers import readers
 from omnisearch.data.importers.files import ImportOptions, import_file
 from omnisearch.data.importers.folders import import_folder
+from omnisearch.data.importers.times import UNCLEAR
 from omnisearch.data.workspace.errors import InputError, Unavailable
 
 EVENT = {"time": 1, "query": "q", "entity": "pin", "item_id": "p1", "action": "save"}
@@ -95,6 +96,10 @@ def test_bad_lines_of_csv(workspace, tmp_path):
         ("price", float("inf"), "is not a finite number"),
         ("created_at", "yesterday", "is neither ISO 8601 nor seconds"),
         ("created_at", "2024-02-30", "is neither ISO 8601 nor seconds"),
+        ("created_at", "31.02.2024", "is neither ISO 8601 nor seconds"),
+        ("created_at", "15.02.26", "is neither ISO 8601 nor seconds"),
+        ("created_at", "25/02/2024", UNCLEAR),
+        ("created_at", "3-2-2024 10:00", UNCLEAR),
         ("created_at", -5, "is out of range (seconds since 1970 are expected)"),
         ("created_at", 99999999, "is neither ISO 8601 nor seconds"),
         ("created_at", 202401, "is neither ISO 8601 nor seconds"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.readers import open_source
 from omnisearch.data.importers.rows import FIELDS, KINDS, QueryIds, inline_items, parser_of
+from omnisearch.data.importers.times import time
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.normalise import normalise_query
 
@@ -67,11 +68,11 @@ def test_inline_items_are_refused_or_rows(value):
 def test_times_of_any_zone(moment, minutes):
     zoned = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
     expected = math.floor(zoned.timestamp())
-    assert v.time(zoned.isoformat(), "time") == expected
+    assert time(zoned.isoformat(), "time") == expected
     if expected >= 100_000_000:  # eight digits are a date, six a month
-        assert v.time(str(expected), "time") == v.time(expected, "time") == expected
+        assert time(str(expected), "time") == time(expected, "time") == expected
     utc = zoned.astimezone(UTC).replace(tzinfo=None)
-    assert v.time(utc.isoformat(sep=" "), "time") == expected
+    assert time(utc.isoformat(sep=" "), "time") == expected
 
 
 @given(st.floats(0, 1e12))
