@@ -68,7 +68,7 @@ class Config:
     """
 
     preset: str = "paper"
-    backbone: str = "distilbert-base-multilingual-cased"
+    backbone: str = "distilbert/distilbert-base-multilingual-cased"
     pooling: str = "cls"
     query_prompt: str = ""
     query_layers: int = 6

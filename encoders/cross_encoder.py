@@ -21,7 +21,7 @@ from omnisearch.data.text.normalise import encodable, normalise_query
 from omnisearch.data.workspace.artefacts import verified, write_manifest
 from omnisearch.encoders.models.pruned import pruned
 from omnisearch.encoders.models.query import named_backbone, takes_bf16, write_backbone
-from omnisearch.encoders.packaged import local_folder
+from omnisearch.encoders.packaged import check_named, local_folder
 
 MAX_TOKENS = 96  # of a query and an item together; the item's text is cut
 _BATCH = 64
@@ -46,6 +46,7 @@ class CrossEncoder:
         Raises:
             InputError: the model does not exist. MissingExtra: its package is not installed.
         """
+        check_named(backbone)
         torch.manual_seed(0)
         level = logging.get_verbosity()
         logging.set_verbosity_error()  # it would report that the output layer is new

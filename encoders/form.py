@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.encoders.hub import from_files
 
 POOLINGS = ("mean", "cls", "last")
 _POOLING_FILE = "1_Pooling/config.json"
@@ -104,7 +105,10 @@ def _read(name: str, file: str, local: bool) -> dict[str, Any]:
 
     try:
         path = cached_file(
-            name, file, local_files_only=local, _raise_exceptions_for_missing_entries=False
+            name,
+            file,
+            local_files_only=local or from_files(name),
+            _raise_exceptions_for_missing_entries=False,
         )
         found = orjson.loads(Path(path).read_bytes()) if path else {}
     except ValueError as error:

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from omnisearch.data.workspace.artefacts import Kind
-from omnisearch.data.workspace.errors import MissingExtra, OmniError
+from omnisearch.data.workspace.errors import InputError, MissingExtra, OmniError
 from omnisearch.data.workspace.reading import reading
 from omnisearch.data.workspace.user_cache import made_once
+from omnisearch.encoders.hub import may_be_model
 
 MINILM, E5 = "minilm", "e5"
 _FOLDER = Kind("packaged encoder", 1, again="It is made again at the next use.")
@@ -47,6 +48,21 @@ def local_folder(name: str) -> str:
     if found is None or found.origin is None:
         raise MissingExtra(title, extra, where=name)
     return str(folder_in(Path(found.origin).parent))
+
+
+def check_named(name: str) -> None:
+    """Raise InputError for a name that no encoder can have, with those that are known."""
+    if name in _PACKAGES or may_be_model(name):
+        return
+    known = " and ".join(
+        f"{each} ({'installed' if installed(each) else f'needs the extra `{extra}`'})"
+        for each, (_, _, extra, _) in _PACKAGES.items()
+    )
+    raise InputError(
+        "There is no encoder of this name.",
+        where=name,
+        how=f"Known are {known}. Others are a folder, or OWNER/NAME of the Hugging Face hub.",
+    )
 
 
 def _e5_folder(package: Path) -> Path:

@@ -27,7 +27,7 @@ from omnisearch.encoders.models.query import (
     query_chunks,
     takes_bf16,
 )
-from omnisearch.encoders.packaged import local_folder
+from omnisearch.encoders.packaged import check_named, local_folder
 
 FEATURE = "text"
 TUNED = Kind("tuned text encoder", 1, again="Run `omnisearch enrich tune`.")
@@ -40,9 +40,11 @@ _BATCH = 64
 def encoder_folder(workspace: Workspace, backbone: str) -> str:
     """The folder of a packaged encoder, or of one tuned in this workspace; other names as they are.
 
-    Raises Corrupt if its files differ from their manifest.
+    Raises Corrupt if its files differ from their manifest, InputError if no encoder can have the
+    name.
     """
     if not backbone.startswith(TUNED_PREFIX):
+        check_named(backbone)
         return local_folder(backbone)
     folder = workspace.text_encoders / backbone
     verified(folder, TUNED)

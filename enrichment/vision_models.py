@@ -16,6 +16,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.cache_file import cache_errors, open_cache
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file
+from omnisearch.encoders.hub import from_files, may_be_model
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -35,9 +36,13 @@ def load_model(kind: Any, model: str | Path) -> tuple[Any, Any, str]:
     """
     source = str(model)
     local = Path(source).is_dir()
-    if not local and not _HUB_NAME.fullmatch(source):
-        raise InputError("There is no such model folder.", where=source)
-    options = {"local_files_only": local, "trust_remote_code": False}
+    if not (_HUB_NAME.fullmatch(source) or local) or not may_be_model(source):
+        raise InputError(
+            "There is no such model folder.",
+            where=source,
+            how="Name a folder, or a model of the Hugging Face hub as OWNER/NAME.",
+        )
+    options = {"local_files_only": from_files(source), "trust_remote_code": False}
     try:
         processor = AutoImageProcessor.from_pretrained(source, use_fast=False, **options)
         network = kind.from_pretrained(source, use_safetensors=True, **options)
@@ -58,7 +63,7 @@ def load_part(loader: Any, model: str | Path) -> Any:
     source = str(model)
     try:
         return loader.from_pretrained(
-            source, local_files_only=Path(source).is_dir(), trust_remote_code=False
+            source, local_files_only=from_files(source), trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

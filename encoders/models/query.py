@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from omnisearch.data.text.normalise import encodable, normalise_query
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.config import Config
+from omnisearch.encoders.hub import from_files
 from omnisearch.encoders.models.rotated import RotatedLinear
 
 disable_progress_bar()  # of loading weights: it would break ours
@@ -150,7 +151,7 @@ def named_backbone(
         InputError: the model does not exist, or has no safetensors weights.
     """
     try:
-        options = {"trust_remote_code": False, "local_files_only": local}
+        options = {"trust_remote_code": False, "local_files_only": local or from_files(name)}
         model = kind.from_pretrained(name, use_safetensors=True, **options, **shape)
         tokeniser = AutoTokenizer.from_pretrained(name, **options)
         # Where the vocabulary is missing, the library makes an empty tokeniser and says nothing.
