@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from omnisearch.engine.systems import SYSTEMS
@@ -25,6 +26,12 @@ def plain(text: str) -> str:
     """
     kept = (" " if unicodedata.category(char) in _ODD else char for char in text)
     return " ".join("".join(char for char in kept if char not in _TURNS).split())
+
+
+def table_cell(text: str) -> str:
+    """Text in a cell of a Markdown table: on one line, and nothing ends the cell or begins HTML."""
+    kept = re.sub(r"([\\|])", r"\\\1", plain(text))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", kept)  # not in <0.001
 
 
 # Controls, line and paragraph separators, and lone surrogates, which cannot be encoded.

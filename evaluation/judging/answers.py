@@ -45,7 +45,8 @@ def answers_of(judging: Judging, judge: str) -> Answers:
             grade = None if undone else entry["grade"]
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, number) from error
-        if pair not in judging.pairs or (grade is not None and grade not in values):
+        whole = type(grade) is int and grade in values  # true and 5.0 are equal to whole numbers
+        if pair not in judging.pairs or not (grade is None or whole):
             raise _damaged(path, number)
         answers.pop(pair, None)
         if not undone:

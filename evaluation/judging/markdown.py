@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from omnisearch.evaluation.judging.findings import Agreement, GroupRow, JudgingReport
 from omnisearch.evaluation.judging.scale import RELEVANT_FROM, WANTED
 from omnisearch.evaluation.systems import Estimate
-from omnisearch.evaluation.wording import p_text, system_name
+from omnisearch.evaluation.wording import p_text, system_name, table_cell
 
 _METRICS = {
     "relevant": "Share of relevant results in the first {k}",
@@ -93,7 +93,7 @@ def _groups(report: JudgingReport, metric: str) -> str:
 def _group(row: GroupRow) -> list[str]:
     found = row.difference
     return [
-        row.group,
+        table_cell(row.group),
         f"{row.queries:,}",
         *(interval(estimate) for estimate in row.systems.values()),
         f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})",

@@ -15,6 +15,7 @@ from omnisearch.evaluation.reproduce.plot import COLOURS
 from omnisearch.evaluation.reproduce.reproduce import OnRun, Reproduce, reproduce_table
 from omnisearch.evaluation.reproduce.spec import Table
 from omnisearch.evaluation.reproduce.table_report import Reproduction
+from omnisearch.evaluation.wording import table_cell
 
 Budgets = Mapping[int, Reproduction]  # steps, ascending → the table
 PER_ROW = 3  # plots beside each other
@@ -56,7 +57,7 @@ def curve_markdown(budgets: Budgets) -> str:
             cells = ["–" if each is None else f"{each.mean:.3f}" for each in figures]
             above = last.ceilings.get(column)
             cells.append("–" if above is None else f"{above:.3f}")
-            lines.append(f"| {column} | {model} | {' | '.join(cells)} |")
+            lines.append(f"| {table_cell(column)} | {table_cell(model)} | {' | '.join(cells)} |")
     lines += [
         "",
         f"| finding | on | {' | '.join(steps)} |",
@@ -71,7 +72,7 @@ def curve_markdown(budgets: Budgets) -> str:
             each = of.get((claim, column))
             gain = "" if each is None else f"{each.gain:+.1%}" if isfinite(each.gain) else "from 0"
             cells.append("–" if each is None else f"{gain}: {each.verdict}")
-        lines.append(f"| {claim} | {column} | {' | '.join(cells)} |")
+        lines.append(f"| {table_cell(claim)} | {table_cell(column)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from omnisearch.evaluation.reproduce.runs import Hits
 from omnisearch.evaluation.reproduce.sample import Sample, Values
 from omnisearch.evaluation.reproduce.spec import Table
 from omnisearch.evaluation.reproduce.worlds import AnyColumn
+from omnisearch.evaluation.wording import table_cell
 
 CONFIRMED, CONTRADICTED, OPEN = "confirmed", "contradicted", "not decided"
 CEILING = (
@@ -233,7 +234,7 @@ def judgment(p: float, verdict: str, decides: bool) -> tuple[str, str]:
 
 
 def _row(cells: Sequence[str]) -> list[str]:
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"]
+    return ["| " + " | ".join(map(table_cell, cells)) + " |"]
 
 
 def _cell(figure: Figure | None) -> str:

@@ -118,6 +118,8 @@ def test_a_line_cut_short_by_a_crash_is_no_answer_and_costs_no_other(judging: Ju
         '{"pair": PAIR}',
         '{"pair": PAIR, "grade": 6}',
         '{"pair": PAIR, "grade": "5"}',
+        '{"pair": PAIR, "grade": true}',
+        '{"pair": PAIR, "grade": 1.0}',
         '{"pair": PAIR, "grade": []}',
     ],
 )

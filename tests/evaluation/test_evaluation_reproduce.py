@@ -300,8 +300,9 @@ def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 40
     random = np.random.default_rng(0)
     column = Column("pin", [(f"q{n // 2}", str(n)) for n in range(pairs)])
     models = (Model("a"), Model("b"))
+    claim = "a is\nbetter\\|<b>"
     table = small_table(
-        columns=("c",), models=models, findings=(Finding("a is better", "a", "b", (), margin),)
+        columns=("c",), models=models, findings=(Finding(claim, "a", "b", (), margin),)
     )
     hits = {
         name: [{"learned:c": random.random(pairs) < rate} for _ in range(3)]
@@ -310,7 +311,8 @@ def verdict_of(better: float, worse: float, margin: float = 0.0, pairs: int = 40
     made = reproduction("t", table, [Measured({"c": column}, hits)], [])
     (verdict,) = made.verdicts
     assert verdict.gain == pytest.approx(better / worse - 1, abs=0.08)
-    assert "a is better" in markdown(made)
+    [row] = [line for line in markdown(made).splitlines() if line.startswith("| a is")]
+    assert row.startswith(r"| a is better\\\|&lt;b> | c | ")
     return verdict.verdict
 
 
