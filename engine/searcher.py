@@ -46,7 +46,14 @@ from omnisearch.engine.retrieval import (
 )
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sorting import check_sort, sinking, sorted_by, sorted_matches
+from omnisearch.engine.sorting import (
+    NAMED_SINKS,
+    check_sort,
+    named_sinks,
+    sinking,
+    sorted_by,
+    sorted_matches,
+)
 from omnisearch.engine.sources import RELATED
 from omnisearch.engine.systems import SYSTEMS, System
 from omnisearch.indexer.cluster.nodes import Unreachable
@@ -129,6 +136,8 @@ class Searcher:
             notes.append(WORDS_ALONE)
         if chosen.order in ("l1", "full") and snapshot.rankers is None:
             notes.append("No rankers are trained: the starter ranker orders the results.")
+        if sort is None and named_sinks(snapshot, read, ranking, filters):
+            notes.append(NAMED_SINKS)
         wanted = names if near is None else ()
         counted = self._facets(read, chosen, wanted, filters, having, ranking, context, acting)
         stages.lap("facets")

@@ -14,10 +14,11 @@ from omnisearch.engine.filters import OUT_OF_STOCK, Filters
 from omnisearch.engine.index import Items, SourceResult
 from omnisearch.engine.matching import Rows
 from omnisearch.engine.query import Query
-from omnisearch.engine.ranking import Ranking
+from omnisearch.engine.ranking import KIND_WORDS, NAMESAKES, Ranking
 from omnisearch.engine.snapshot import Snapshot
 
 NEWEST = "newest"
+NAMED_SINKS = "What has this name is out of stock, and comes after all that can be bought."
 MOST = 500  # items of each entity type that are sorted
 
 
@@ -116,3 +117,14 @@ def sunk(order: np.ndarray, sinks: np.ndarray | None) -> tuple[np.ndarray, np.nd
     if sinks is None:
         return order, order[:0]
     return order[~sinks[order]], order[sinks[order]]
+
+
+def named_sinks(snapshot: Snapshot, query: Query, ranking: Ranking, filters: Filters) -> bool:
+    """Whether the items whose name or code is typed all come after others, being out of stock."""
+    named = ranking.candidates.columns.get("named")
+    if named is None or not named.any():
+        return False
+    if query.length <= KIND_WORDS and np.count_nonzero(named) > NAMESAKES:
+        return False  # they are what somebody looks for, and not which item
+    sinks = sinking(snapshot, ranking.candidates, filters)
+    return sinks is not None and bool(sinks[named == named.max()].all() and not sinks.all())

@@ -20,6 +20,7 @@ from omnisearch.engine.filters import Filters
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
+from omnisearch.engine.sorting import NAMED_SINKS
 
 
 def product(number: int) -> dict[str, Any]:
@@ -104,6 +105,21 @@ def test_what_is_out_of_stock_is_hidden_or_sinks_or_stays(shop: Any) -> None:
         ]
         every = [hit.id for hit in shop().search("boho sofa", 28, system=system).hits]
         assert [key for page in pages for key in page] == every
+
+
+def test_a_note_tells_why_the_item_whose_name_is_typed_is_not_first(shop: Any) -> None:
+    out = [key for key, item in PRODUCTS.items() if item["availability"] == "out_of_stock"]
+    there = next(key for key, item in PRODUCTS.items() if item["availability"] == "in_stock")
+    for system in ("l1", "full"):
+        answer = shop().search(PRODUCTS[out[0]]["title"], 250, system=system)
+        assert NAMED_SINKS in answer.notes and answer.hits[0].id not in out
+        assert NAMED_SINKS in shop().search(out[0], 5, system=system).notes  # its code
+        for query, settings in (
+            (PRODUCTS[there]["title"], {}),
+            ("boho sofa", {}),
+            (PRODUCTS[out[0]]["title"], {"out_of_stock": "show"}),
+        ):
+            assert NAMED_SINKS not in shop(**settings).search(query, 5, system=system).notes
 
 
 def test_the_setting_says_it_where_the_request_does_not(shop: Any) -> None:
