@@ -142,11 +142,11 @@ class Searcher:
         counted = self._facets(read, chosen, wanted, filters, having, ranking, context, acting)
         stages.lap("facets")
         shown = range((page - 1) * k, min(page * k, len(ranking.order)))
+        floor = snapshot.generation.related_floor
         related = self.related(read, self.config.related, context)
+        related = [each for each in related if floor is None or each.score >= floor]
         if near is not None:
             notes.append(NOTHING_FITS)
-            floor = snapshot.generation.floor or 0.0
-            related = [each for each in related if each.score >= floor]
         stages.lap("related")
         hits = hits_of(snapshot, *ranking.first(shown), first_rank=shown.start + 1, query=read)
         if len(ranking.ads.order):

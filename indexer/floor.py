@@ -4,7 +4,9 @@ A nearest item there always is. How near it is to random letters, keys and forei
 between encoders and catalogues, so it is measured: a build embeds such nonsense and looks for the
 best item. So it does for queries of the log and for words of items' names, which the floor must not
 exclude: it is the smaller of what 5% of the nonsense reaches, and what 90% of these reach. Only a
-query of which no item has a word is compared with it (`engine.fitting`).
+query of which no item has a word is compared with it (`engine.fitting`). Related queries have a
+floor of their own, of the nearest query. None is better than a wrong one, so it must leave only the
+half of what is real.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 
 NONSENSE, REAL = 300, 300  # texts of each that are embedded
-_NONSENSE_SHARE, _REAL_SHARE = 0.05, 0.1
+_NONSENSE_SHARE, _REAL_SHARE, _RELATED_SHARE = 0.05, 0.1, 0.5
 _WORDS = 3  # of a name, that make a query
 
 # Words that are not alike in English, German, French and Spanish.
@@ -119,7 +121,14 @@ def floor_of(
     def best(vector: np.ndarray) -> float:
         return max(float(space.search(vector, 1, ef)[1].max(initial=-1)) for space in learned)
 
-    return measured(encoder.queries, best, real)
+    asked = spaces.get(("query", LEARNED))
+
+    def best_query(vector: np.ndarray) -> float:
+        assert asked is not None
+        return float(asked.search(vector, 1, ef)[1].max(initial=-1))
+
+    of_queries = best_query if asked is not None and asked.count else None
+    return measured(encoder.queries, best, real, of_queries)
 
 
 def translates(encode: Callable[[list[str]], np.ndarray]) -> float:
@@ -132,7 +141,10 @@ def translates(encode: Callable[[list[str]], np.ndarray]) -> float:
 
 
 def measured(
-    encode: Callable[[list[str]], np.ndarray], best: Best, real: Sequence[str]
+    encode: Callable[[list[str]], np.ndarray],
+    best: Best,
+    real: Sequence[str],
+    best_query: Best | None = None,
 ) -> dict[str, Any] | None:
     """The floor and its figures, for a manifest; None without anything to compare.
 
@@ -142,15 +154,28 @@ def measured(
     Args:
         encode: texts → float32 (n, d), unit rows. best: the highest cosine of any item.
         real: queries, and texts such as people may search for.
+        best_query: the highest cosine of any query, if there are some: `related` is their floor.
     """
     if not real or translates(encode) >= _KNOWS:
         return None
-    none = np.array([best(vector) for vector in encode(nonsense(NONSENSE))])
-    some = np.array([best(vector) for vector in encode(list(real))])
-    floor = min(np.quantile(none, 1 - _NONSENSE_SHARE), np.quantile(some, _REAL_SHARE))
+    vectors = encode(nonsense(NONSENSE)), encode(list(real))
+    none, some = (np.array([best(vector) for vector in each]) for each in vectors)
+    floor = _between(none, some, _REAL_SHARE)
+    related = {}
+    if best_query is not None:
+        none_near, some_near = (
+            np.array([best_query(vector) for vector in each]) for each in vectors
+        )
+        related = {"related": _between(none_near, some_near, _RELATED_SHARE)}
     return {
-        "cosine": float(floor),
+        "cosine": floor,
+        **related,
         "nonsense": {"median": float(np.median(none)), "below": float((none < floor).mean())},
         "real": {"median": float(np.median(some)), "below": float((some < floor).mean())},
         "of": len(real),
     }
+
+
+def _between(none: np.ndarray, some: np.ndarray, share: float) -> float:
+    """The floor by the best cosines of nonsense and of what is real; a share of these is below."""
+    return float(min(np.quantile(none, 1 - _NONSENSE_SHARE), np.quantile(some, share)))

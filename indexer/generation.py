@@ -88,6 +88,13 @@ class Generation:
         measured = self.segments[0].manifest.get("floor")
         return None if measured is None else measured["cosine"]
 
+    @property
+    def related_floor(self) -> float | None:
+        """The cosine below which a query is not related to another; that of items in a generation
+        of an earlier version."""
+        measured = self.segments[0].manifest.get("floor")
+        return None if measured is None else measured.get("related", measured["cosine"])
+
     def suggested_without(self, hidden: Mapping[str, np.ndarray]) -> tuple[Entries, ...]:
         """`suggestions` as if some items were not there.
 

@@ -179,6 +179,7 @@ def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str,
     }
     if manifest.get("floor") is not None:
         check_shape(manifest["floor"], _FLOOR)
+        check_shape(manifest["floor"].get("related", 0.0), float)  # earlier builds have none
     here = ENTITIES if manifest["based_on"] is None else [key for key in ENTITIES if rows[key]]
     without = manifest["checkpoint"] == NONE
     learned = {(entity, LEARNED) for entity in here}

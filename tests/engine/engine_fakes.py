@@ -82,6 +82,7 @@ class FakeGeneration:
     checkpoint_name: str = "default"
     manifest: dict[str, Any] = field(default_factory=dict)
     floor: float | None = None
+    related_floor: float | None = None
     collections: Any = None  # it is in no cluster
 
     @property

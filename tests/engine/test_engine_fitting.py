@@ -21,7 +21,10 @@ NOISE = "zzzxqv"
 def floored(make_engine: Any) -> SearchEngine:
     engine: SearchEngine = make_engine()
     engine.swap(
-        replace(engine.snapshot, generation=replace(engine.snapshot.generation, floor=FLOOR))
+        replace(
+            engine.snapshot,
+            generation=replace(engine.snapshot.generation, floor=FLOOR, related_floor=FLOOR),
+        )
     )
     return engine
 
@@ -60,6 +63,17 @@ def test_what_is_near_by_meaning_alone_is_shown(make_engine: Any) -> None:
         generation = replace(engine.snapshot.generation, floor=floor)
         engine.swap(replace(engine.snapshot, generation=generation))
         assert bool(engine.search(NOISE).hits) == shown
+
+
+def test_related_queries_below_their_floor_are_left_out_of_every_answer(make_engine: Any) -> None:
+    engine: SearchEngine = make_engine()
+    every = engine.search("boho").related
+    assert len(every) > 2
+    least = every[1].score
+    generation = replace(engine.snapshot.generation, related_floor=least)
+    engine.swap(replace(engine.snapshot, generation=generation))
+    found = engine.search("boho")
+    assert found.related == [each for each in every if each.score >= least] and found.hits
 
 
 def test_filters_decide_what_is_shown_and_not_what_fits(floored: SearchEngine) -> None:

@@ -59,6 +59,14 @@ def test_the_floor_is_above_noise_and_below_what_is_real(low: float, floor: floa
     assert measured(encode, lambda vector: 0.0, []) is None
 
 
+@pytest.mark.parametrize(("low", "floor"), [(0.8, 0.485), (0.0, 0.45)])
+def test_related_queries_have_a_floor_that_noise_rarely_reaches(low: float, floor: float) -> None:
+    near = iter([*np.linspace(0.2, 0.5, 300), *np.linspace(low, 0.9, 200)])
+    found = measured(encode, lambda vector: 0.1, ["a"] * 200, lambda vector: float(next(near)))
+    assert found is not None and found["related"] == pytest.approx(floor, abs=0.01)
+    assert "related" not in (measured(encode, lambda vector: 0.1, ["a"]) or {})
+
+
 def test_a_build_measures_it_and_updates_keep_it(small: Small) -> None:
     workspace, db = small
     build(workspace, db, FakeEncoder())
@@ -71,6 +79,7 @@ def test_a_build_measures_it_and_updates_keep_it(small: Small) -> None:
     update(workspace, db, FakeEncoder())
     after = Generation.open(workspace)
     assert len(after.segments) == 2 and after.floor == floor
+    assert after.related_floor == told["related"]
     assert build(workspace, db, FakeEncoder()) == 3
 
 
