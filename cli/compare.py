@@ -80,7 +80,7 @@ def compare(
         page = comparison_page(comparison, picture_folders(db), image_origins(space))
     else:
         options = compare_set.SetOptions(systems=names, k=k)
-        with progress("queries") as advance:
+        with progress("compare") as advance:
             found = compare_set.compare_queries(engine, db, asked, options, advance)
         data, shown = found.to_json(), terminal.set_tables(found)
         page = set_page(found)

@@ -86,7 +86,7 @@ def demo(
         compare.write_page(page, comparison_page(comparison, *pictures))
         out.print(comparison_table(comparison))
     with _timed("evaluate", seconds):
-        with progress("queries") as advance:
+        with progress("evaluate") as advance:
             found = pipeline.evaluate(space, advance, queries=500)
         evaluate.show(found)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -58,7 +58,7 @@ def evaluate(
     """
     options: dict[str, Any] = {"queries": queries, "corpus": corpus, "seed": seed}
     options["systems"] = systems_named(systems)
-    with progress("queries") as advance:
+    with progress("evaluate") as advance:
         found = pipeline.evaluate(workspace, advance, **options)
     if json:
         return emit_json("evaluate", found.to_json())

@@ -77,7 +77,7 @@ def draw(
     space = Workspace.open(workspace, writing=True)
     judging = Judging.new(space, name)
     options = DrawOptions(systems.split(","), k, number, queries, seed)
-    with progress("queries") as advance:
+    with progress("results drawn") as advance:
         draw_judging(judging, open_catalogue(space.catalogue), open_engine, options, advance)
     counts = Counter(entry.stratum for entry in judging.queries)
     strata = {name: counts[name] for name in (*STRATA, UNLOGGED) if name in counts}

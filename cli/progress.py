@@ -1,5 +1,6 @@
 """How far long work is: a bar in a terminal, a plain line every ten seconds elsewhere.
 
+What is counted differs (bytes of a file, items twice, steps of a training): people read percents.
 Both go to stderr, and tell how long the rest will take as soon as enough is done to measure it.
 """
 
@@ -9,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from omnisearch.cli.common import err
@@ -40,7 +40,7 @@ def progress(title: str, *then: str) -> Iterator[Callable[[int, int], None]]:
             left = pace.left(done, total)
             if err.is_terminal and not told and left > 60:
                 told = True
-                _say(f"{titles[0]}: {done:,} of {total:,}, {about(left)} left on {cores()}.")
+                _say(f"{titles[0]}: {part(done, total)}, {about(left)} left on {cores()}.")
             update(description=titles[0], completed=done, total=total or None, left=left)
 
         yield advance
@@ -66,7 +66,7 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Any],
                 _say(f"{step.steps:,} steps take {about(left)} on {of_cpu}.")
             speed = f"loss {step.loss:.3f}  {step.pairs_per_second:,.0f} pairs/s"
             update(
-                description="training",
+                description=f"training, step {step.step:,} of {step.steps:,}",
                 completed=step.step,
                 total=step.steps,
                 speed=speed,
@@ -93,6 +93,11 @@ class Pace:
         passed, since = time.monotonic() - self._began, done - self._first
         enough = since >= _ENOUGH and total and passed > _SOON
         return passed * (total - done) / since if enough else 0.0
+
+
+def part(done: int, total: int | None) -> str:
+    """How much is done, as a percentage; as a number where the total is not known."""
+    return f"{min(100 * done // total, 100)}%" if total else f"{done:,}"
 
 
 def about(seconds: float) -> str:
@@ -123,22 +128,21 @@ def _shown(title: str, figures: str = "", **fields: Any) -> Iterator[Update]:
 @contextmanager
 def _bar(title: str, figures: str, **fields: Any) -> Iterator[Update]:
     """A bar with the time that is left. It is cleared if the start fails."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     remaining = TimeRemainingColumn(elapsed_when_finished=True)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[part]}")]
     columns += [TextColumn(figures)] if figures else []
     with Progress(*columns, remaining, console=err) as bars:
-        task = bars.add_task(title, total=None, **fields)
-        update = partial(bars.update, task)
+        task = bars.add_task(title, total=None, part="", **fields)
+
+        def update(
+            *, completed: int, total: int | None = None, left: float = 0.0, **more: Any
+        ) -> None:
+            bars.update(task, completed=completed, total=total, part=part(completed, total), **more)
+
         try:
-            yield lambda left=0.0, **changes: update(**changes)
+            yield update
         except OmniError:
             bars.update(task, visible=bars.tasks[0].completed > 0)
             raise
@@ -159,12 +163,11 @@ def _lines(title: str) -> Iterator[Update]:
         left: float = 0.0,
     ) -> None:
         nonlocal said, line
-        of = f"{completed:,} of {total:,}" if total else f"{completed:,}"
-        line = f"{description}: {of}"
+        line = f"{description}: {part(completed, total)}"
         if time.monotonic() - said >= _EVERY:
             said = time.monotonic()
             rest = f"{about(left)} left on {cores()}" if left > 0 else ""
-            _say(", ".join(part for part in (line, speed, rest) if part))
+            _say(", ".join(each for each in (line, speed, rest) if each))
 
     yield update
     if line:

@@ -37,11 +37,11 @@ def test_redirected_a_plain_line_comes_every_ten_seconds(
             clock.now = second
             advance(second, 3600)
     assert told(capsys) == [
-        "embedding: 10 of 3,600, about 60 minutes left on 2 cores",
-        "embedding: 20 of 3,600, about 60 minutes left on 2 cores",
-        "embedding: 30 of 3,600, about 60 minutes left on 2 cores",
-        "embedding: 40 of 3,600, about 59 minutes left on 2 cores",
-        "embedding: 44 of 3,600, done in 44 s",
+        "embedding: 0%, about 60 minutes left on 2 cores",
+        "embedding: 0%, about 60 minutes left on 2 cores",
+        "embedding: 0%, about 60 minutes left on 2 cores",
+        "embedding: 1%, about 59 minutes left on 2 cores",
+        "embedding: 1%, done in 44 s",
     ]
 
 
@@ -49,7 +49,21 @@ def test_short_work_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]
     with shown.progress("import pins.csv") as advance:
         advance(0, 500)
         advance(500, 500)
-    assert told(capsys) == ["import pins.csv: 500 of 500, done in 0 s"]
+    assert told(capsys) == ["import pins.csv: 100%, done in 0 s"]
+
+
+def test_bytes_and_items_and_steps_are_all_told_as_percents(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown.progress("files restored") as advance:
+        advance(1234, 0)  # of nobody knows how many
+    terminal = Console(stderr=True, force_terminal=True, no_color=True, width=80)
+    monkeypatch.setattr(shown, "err", terminal)
+    with shown.progress("import") as advance:
+        advance(199, 10_000)
+    lines = told(capsys)
+    assert lines[0] == "files restored: 1,234, done in 0 s"
+    assert any(" 1%" in line for line in lines) and not any("10,000" in line for line in lines)
 
 
 def test_counting_anew_has_the_next_title(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,11 +77,11 @@ def test_counting_anew_has_the_next_title(clock: Clock, capsys: pytest.CaptureFi
     assert (
         told(capsys)[-4:]
         == [
-            "candidates: 40 of 40",
-            "models: 0 of 2",
-            "models: 1 of 2",
-            "models: 2 of 2",
-            "models: 2 of 2, done in 70 s",
+            "candidates: 100%",
+            "models: 0%",
+            "models: 50%",
+            "models: 100%",
+            "models: 100%, done in 70 s",
         ][-4:]
     )
 
@@ -95,7 +109,7 @@ def test_in_a_terminal_long_work_says_once_how_long_it_takes(
         advance(10, 20)
     lines = [line for line in told(capsys) if "about" in line]
     assert len(lines) == 1
-    assert "embedding: 100 of 10,000, about 11 minutes left on 2 cores." in lines[0]
+    assert "embedding: 1%, about 11 minutes left on 2 cores." in lines[0]
 
 
 @dataclass
@@ -118,6 +132,6 @@ def test_a_training_says_how_long_it_takes(
     lines = told(capsys)
     assert lines[0].startswith("1,000 steps take about 20 minutes on ")
     assert lines[1] == (
-        "training: 9 of 1,000, loss 4.500  800 pairs/s, about 20 minutes left on 2 cores"
+        "training, step 9 of 1,000: 0%, loss 4.500  800 pairs/s, about 20 minutes left on 2 cores"
     )
-    assert lines[-1] == "training: 29 of 1,000, done in 35 s"
+    assert lines[-1] == "training, step 29 of 1,000: 2%, done in 35 s"
