@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,18 +137,53 @@ def table(
 ) -> None:
     """Print a table on stdout; cells are text, never markup, and wrapped rather than cut.
 
+    Where not even the longest words fit beside one another, each row is a sentence of its own.
     `justify` is that of all columns but the first.
     """
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table()
-    for number, column in enumerate(columns):
-        grid.add_column(column, justify=justify if number else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(cell if isinstance(cell, str) else _number(cell)) for cell in row))
+    cells = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in rows]
     out.print(Text(title, "bold"), soft_wrap=True)
+    widths = _widths([columns, *cells], out.width - 3 * len(columns) - 1)
+    if widths is None:
+        for first, *others in cells:
+            named = zip(columns[1:], others, strict=True)
+            said = ", ".join(f"{name} {cell}" for name, cell in named if cell)
+            out.print(Text(f"{first}: {said}"))
+        return
+    grid = Table()
+    for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        side: JustifyMethod = justify if number else "left"
+        grid.add_column(column, justify=side, overflow="fold", width=width)
+    for row in cells:
+        grid.add_row(*map(Text, row))
     out.print(grid)
+
+
+def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """The widths of columns in so much room, without breaking a word; None if there is too little.
+
+    The column gives way that is the most above its longest word.
+    """
+    from rich.cells import cell_len
+
+    def widest(parts: Iterable[str]) -> int:
+        return max(map(cell_len, parts), default=0)
+
+    wide = [
+        widest(line for cell in cells for line in cell.split("\n"))
+        for cells in zip(*rows, strict=True)
+    ]
+    least = [
+        widest(word for cell in cells for word in cell.split()) for cells in zip(*rows, strict=True)
+    ]
+    while sum(wide) > room:
+        slack, at = max((wide[at] - least[at], at) for at in range(len(wide)))
+        if slack <= 0:
+            return None
+        wide[at] -= 1
+    return wide
 
 
 def _number(value: Any) -> str:

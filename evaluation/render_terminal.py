@@ -17,7 +17,7 @@ from omnisearch.evaluation.recall import Recall
 from omnisearch.evaluation.systems import Estimate, best_means
 from omnisearch.evaluation.wording import p_text, plain, price_text, system_name
 
-_ACROSS = 4  # metrics in 80 columns
+_ACROSS, _SPACES, _LANGUAGES = 4, 2, 3  # columns that 80 signs hold, of each table
 _MARK = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("·", "dim")}
 
 
@@ -164,7 +164,7 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     """Recall of the spaces, then each set's metrics with tests against the last system."""
     lines: list[RenderableType] = [Text(_measured(evaluation), "dim")]
     if evaluation.recall:
-        lines.append(_recall_table(evaluation.recall))
+        lines += _recall_tables(evaluation.recall)
     lines += _language_tables(evaluation.languages)
     for table in evaluation.tables:
         title = f"{table.name}: {table.queries:,} of {table.available:,} queries"
@@ -190,12 +190,17 @@ def _measured(evaluation: Evaluation) -> str:
     return f"Generation {evaluation.generation}; days that are kept back to measure by: {days}."
 
 
-def _recall_table(rows: list[Recall]) -> Table:
+def _recall_tables(rows: list[Recall]) -> list[RenderableType]:
     """Kinds of pairs as rows, spaces as columns; only the figures over all languages."""
     whole = [row for row in rows if not row.group]
     spaces = list(dict.fromkeys(row.space for row in whole))
     title = f"Recall@10 among {max(row.corpus for row in whole):,} entities at most"
-    grid = Table(title=Text(title, "bold"), title_justify="left")
+    parts = [spaces[at : at + _SPACES] for at in range(0, len(spaces), _SPACES)]
+    return [Text(title, "bold"), *(_recall_table(whole, part) for part in parts)]
+
+
+def _recall_table(whole: list[Recall], spaces: list[str]) -> Table:
+    grid = Table()
     for name in ("pairs of", "pairs", *spaces):
         grid.add_column(name, justify="left" if name == "pairs of" else "right")
     for kind in dict.fromkeys(row.pairs_of for row in whole):
@@ -226,19 +231,20 @@ def _language_tables(rows: list[Recall]) -> list[RenderableType]:
         asked = sorted({key[2] for key in cells if key[:2] == (entity, space)})
         answered = sorted({key[3] for key in cells if key[:2] == (entity, space)})
         title = f"Recall@10 by language, {entity}s, {space}: the query's down, the item's across"
-        grid = Table(title=Text(title, "bold"), title_justify="left")
-        for name in ("", *answered):
-            grid.add_column(Text(name), justify="right" if name else "left")
-        for one in asked:
-            found = [cells.get((entity, space, one, other)) for other in answered]
-            grid.add_row(
-                Text(one),
-                *(
-                    Text.assemble(f"{row.recall:.3f}", (f" {row.low:.3f}–{row.high:.3f}", "dim"))
-                    if row
-                    else Text("–")
-                    for row in found
-                ),
-            )
-        tables.append(grid)
+        tables.append(Text(title, "bold"))
+        for at in range(0, len(answered), _LANGUAGES):
+            across = answered[at : at + _LANGUAGES]
+            grid = Table()
+            for name in ("", *across):
+                grid.add_column(Text(name), justify="right" if name else "left")
+            for one in asked:
+                found = [cells.get((entity, space, one, other)) for other in across]
+                grid.add_row(Text(one), *map(_share, found))
+            tables.append(grid)
     return tables
+
+
+def _share(row: Recall | None) -> Text:
+    if row is None:
+        return Text("–")
+    return Text.assemble(f"{row.recall:.3f}", (f" {row.low:.3f}–{row.high:.3f}", "dim"))
