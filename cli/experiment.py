@@ -17,7 +17,13 @@ from omnisearch.cli.common import (
     out,
     table,
 )
-from omnisearch.cli.experiment_tables import show, show_preference, show_segments, warnings
+from omnisearch.cli.experiment_tables import (
+    show,
+    show_preference,
+    show_relevance,
+    show_segments,
+    warnings,
+)
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace.errors import InputError
 
@@ -129,6 +135,7 @@ def report(
         out.print(f"Each variant needs {FEW} users before they are compared.", highlight=False)
     for comparison in found.comparisons:
         show(comparison)
+    show_relevance(found.name, found.relevance)
     show_segments(found.segments, found.left_out)
 
 

@@ -11,6 +11,7 @@ from omnisearch.cli.common import out, table
 if TYPE_CHECKING:
     from omnisearch.evaluation.experiments.interleaving import Preference
     from omnisearch.evaluation.experiments.ratio import Estimate
+    from omnisearch.evaluation.experiments.relevance import Relevance, RelevanceLine
     from omnisearch.evaluation.experiments.report import Comparison, Report
     from omnisearch.evaluation.experiments.segments import Segment
 
@@ -89,6 +90,44 @@ def show(found: Comparison) -> None:
     )
 
 
+def show_relevance(name: str, found: Relevance | None) -> None:
+    if found is None:
+        return out.print(
+            f"Nobody has judged how relevant the first results are: `omnisearch judge experiment "
+            f"{name}` draws what the variants showed.",
+            highlight=False,
+        )
+    if found.lines:
+        head = ["variant", "measure", "queries", "control", "of the variant", "difference"]
+        rows = [_relevance_row(line) for line in found.lines]
+        table(f"Relevance of the first {found.k} results, by judges", [*head, "95% interval"], rows)
+    out.print(
+        f"{found.judged:,} of {found.queries:,} drawn queries are judged; {found.lacking:,} pairs "
+        + (
+            f"lack judgments: `omnisearch judge ask {name} --judge NAME`."
+            if found.lacking
+            else "lack judgments."
+        ),
+        highlight=False,
+    )
+
+
+def _relevance_row(line: RelevanceLine) -> list[Any]:
+    share = line.measure == "relevant"
+    shown, change = (percent, points) if share else (number, "{:+.2f}".format)
+    part = "" if line.share == 1 else f" ({line.share:.0%} of the searches)"
+    known = not isnan(line.difference.low)
+    judged = f"{line.judged[0]:,} / {line.judged[1]:,}, {line.both:,} of both"
+    figures = ["too few"] * 4
+    if known:
+        low, high = change(line.difference.low), change(line.difference.high)
+        figures = [
+            *(shown(line.control.value), shown(line.treatment.value)),
+            *(change(line.difference.value), f"{low} to {high}"),
+        ]
+    return [line.variant, f"{line.measure}, {line.segment}{part}", judged, *figures]
+
+
 def show_preference(found: Preference, name: str) -> None:
     share = found.share
     if not found.searches or isnan(share.low):
@@ -120,6 +159,10 @@ def p_value(value: float) -> str:
 
 def percent(value: float) -> str:
     return "" if isnan(value) else f"{value:.2%}"
+
+
+def points(value: float) -> str:
+    return f"{100 * value:+.1f} points"
 
 
 def number(value: float) -> str:

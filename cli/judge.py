@@ -17,12 +17,11 @@ from omnisearch.cli.common import (
     example,
     out,
 )
-from omnisearch.cli.progress import progress
+from omnisearch.cli.judge_draw import NameArgument, register
 from omnisearch.data.workspace.counts import counted
 
 if TYPE_CHECKING:
     from omnisearch.data.workspace import Workspace
-    from omnisearch.engine.search import SearchEngine
     from omnisearch.evaluation.judging.folder import Judging
     from omnisearch.evaluation.judging.sheets import SheetReport
 
@@ -31,112 +30,9 @@ app = typer.Typer(
     "three judgments per pair, report. Or have them rate machine captions (§3.2.1).",
     no_args_is_help=True,
 )
-NameArgument = Annotated[str, typer.Argument(help="The name of this judging.", show_default=False)]
 JudgeOption = Annotated[str, typer.Option("--judge", help="Who judges.", show_default=False)]
 _SHOWN = 20  # refused rows that are printed
-
-
-@app.command(
-    epilog=example(
-        "omnisearch judge draw spring --systems token,full",
-        "omnisearch judge draw spring --queries queries.txt",
-    )
-)
-def draw(
-    name: NameArgument,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    systems: Annotated[
-        str,
-        typer.Option(help="Two names, comma-separated; the second is measured against the first."),
-    ] = "token,full",
-    k: Annotated[int, typer.Option("-k", min=1, help="Results per system.")] = 8,
-    number: Annotated[
-        int, typer.Option(min=1, help="Queries to draw, equally from head, torso and tail.")
-    ] = 300,
-    queries: Annotated[
-        Path | None, typer.Option(help="Judge all queries of this file instead.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    json: JsonOption = False,
-) -> None:
-    """Draw queries over head and tail, and mix the first results of both systems blind."""
-    from collections import Counter
-
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.evaluation.judging.draw import DrawOptions
-    from omnisearch.evaluation.judging.draw import draw as draw_judging
-    from omnisearch.evaluation.judging.folder import Judging
-    from omnisearch.evaluation.judging.queries import STRATA, UNLOGGED
-
-    def open_engine() -> SearchEngine:
-        from omnisearch.engine.search import SearchEngine
-
-        return SearchEngine.open(space)
-
-    space = Workspace.open(workspace, writing=True)
-    judging = Judging.new(space, name)
-    options = DrawOptions(systems.split(","), k, number, queries, seed)
-    with progress("results drawn") as advance:
-        draw_judging(judging, open_catalogue(space.catalogue), open_engine, options, advance)
-    counts = Counter(entry.stratum for entry in judging.queries)
-    strata = {name: counts[name] for name in (*STRATA, UNLOGGED) if name in counts}
-    if json:
-        figures = {"queries": len(judging.queries), "strata": strata, "pairs": len(judging.pairs)}
-        return emit_json("judge draw", {"folder": judging.folder, **figures})
-    told = ", ".join(f"{count:,} {stratum}" for stratum, count in strata.items())
-    _show_drawn(
-        judging,
-        f"{counted(len(judging.queries), 'query', 'queries')} ({told}), "
-        f"{counted(len(judging.pairs), 'pair')}",
-    )
-
-
-@app.command(epilog=example("omnisearch judge captions autumn --number 500"))
-def captions(
-    name: NameArgument,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    number: Annotated[
-        int, typer.Option(min=1, help="Pictures to draw, equally from the broad categories.")
-    ] = 300,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    json: JsonOption = False,
-) -> None:
-    """Draw pictures with machine captions instead, for people to rate relevance and quality."""
-    from collections import Counter
-
-    from omnisearch.data.catalogue.schema import open_catalogue
-    from omnisearch.data.workspace import Workspace
-    from omnisearch.evaluation.judging.captions import draw_captions
-    from omnisearch.evaluation.judging.folder import Judging
-
-    space = Workspace.open(workspace, writing=True)
-    judging = Judging.new(space, name)
-    draw_captions(judging, open_catalogue(space.catalogue), number, seed)
-    counts = Counter(pair.category for pair in judging.pairs.values())
-    if json:
-        figures = {"pictures": len(judging.pairs), "categories": dict(sorted(counts.items()))}
-        return emit_json("judge captions", {"folder": judging.folder, **figures})
-    _show_drawn(
-        judging,
-        f"{counted(len(judging.pairs), 'picture')} of "
-        f"{counted(len(counts), 'category', 'categories')}",
-    )
-    for note in judging.design.notes:
-        out.print(note, markup=False)
-
-
-def _show_drawn(judging: Judging, what: str) -> None:
-    from omnisearch.evaluation.judging.scale import WANTED
-
-    out.print(f"{what} to judge, {WANTED} judgments each, in {judging.folder}.", markup=False)
-    name = judging.name
-    out.print(
-        f"Next: `omnisearch judge ask {name} --judge NAME`, or `omnisearch judge export` for a "
-        "sheet.",
-        markup=False,
-        soft_wrap=True,
-    )
+register(app)
 
 
 @app.command(epilog=example("omnisearch judge ask spring --judge anna"))

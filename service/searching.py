@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from omnisearch.data.catalogue.searches import Logged, country_code
+from omnisearch.data.catalogue.searches import FIRST, Logged, country_code
 from omnisearch.data.catalogue.shown_ads import ShownAd
 from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import SourceResult
@@ -213,9 +213,12 @@ async def _of_variant(
     if running is None or wanted.user is None or wanted.system != "full":
         return await search(serving, wanted), None
     user, arms = running.of(wanted.user)
-    arm, drafted = arms[0], ""
+    arm, drafted, shown = arms[0], "", ""
     if len(arms) == 1:
         found = await search(serving, wanted, arm)
+        if arm.experiment and _may_be_judged(wanted):
+            first = [(hit.entity, hit.id) for hit in found.hits[:FIRST]]
+            shown = orjson.dumps(first).decode()
     else:
         # An auction gives ads the places of one feed, not of two.
         plain = [replace(arm, config=replace(arm.config, campaigns=False)) for arm in arms]
@@ -237,9 +240,16 @@ async def _of_variant(
             drafted,
             country_code(wanted.user_country),
             wanted.device or "",
+            shown,
         )
     )
     return found, arm
+
+
+def _may_be_judged(wanted: Search) -> bool:
+    """Whether the query alone says what was wanted, so that judges can grade the results."""
+    plain = wanted.sort is None and wanted.filters == Filters()
+    return plain and wanted.page == 1 and wanted.k >= FIRST
 
 
 async def _interleaved(

@@ -18,8 +18,9 @@ from omnisearch.data.workspace.causes import damaged_log, log_errors
 from omnisearch.data.workspace.errors import InputError, OmniError
 
 _LOG = "The log of searches"
-_VERSION = 2
+_VERSION = 3
 _LOCK_SECONDS = 30.0  # waited for other writers
+FIRST = 8  # results of a page that are logged, for people to judge (§5.1)
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS searches (
@@ -36,18 +37,16 @@ CREATE TABLE IF NOT EXISTS searches (
     generation INTEGER NOT NULL,
     drafted TEXT NOT NULL,     -- JSON [[entity, id, of_b]] of an interleaved page; else empty
     country TEXT NOT NULL,     -- of the user, such as 'US'; empty if the caller did not say
-    device TEXT NOT NULL       -- its class, such as 'phone'; the same
+    device TEXT NOT NULL,      -- its class, such as 'phone'; the same
+    shown TEXT NOT NULL        -- JSON [[entity, id]] of a variant's first results; or empty
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS searches_by_experiment ON searches (experiment, time);
 CREATE INDEX IF NOT EXISTS searches_by_user ON searches (user, time);
 PRAGMA user_version={_VERSION};
 COMMIT;
 """
-_TO_2 = tuple(
-    f"ALTER TABLE searches ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
-    for column in ("country", "device")
-)
-_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 14)})"
+_ADDED = {1: ("country", "device", "shown"), 2: ("shown",)}  # version → columns that it lacks
+_INSERT = f"INSERT OR IGNORE INTO searches VALUES ({', '.join('?' * 15)})"
 _COUNTRY = re.compile("[A-Z]{2}")
 
 
@@ -68,6 +67,7 @@ class Logged(NamedTuple):
     drafted: str = ""
     country: str = ""
     device: str = ""
+    shown: str = ""
 
 
 def country_code(given: str | None) -> str:
@@ -99,12 +99,12 @@ def open_searches(path: Path, *, create: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             version = _version(connection)
-            if version not in (0, 1, _VERSION):
+            if version not in (0, *_ADDED, _VERSION):
                 why = f"it has version {version}, this program reads {_VERSION}"
                 raise damaged_log(_LOG, why, path)
             if version == 0:
                 connection.executescript(_SCHEMA)
-            elif version == 1:
+            elif version != _VERSION:
                 _migrate(connection)
             connection.execute("SELECT request_id FROM searches LIMIT 1").fetchone()
     except OmniError:
@@ -119,12 +119,15 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Add what version 1 lacks, in one transaction."""
+    """Add what an earlier version lacks, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) == 1:  # another process may have migrated it meanwhile
-            for statement in _TO_2:
-                connection.execute(statement)
+        # Another process may have migrated it meanwhile.
+        if missing := _ADDED.get(_version(connection), ()):
+            for column in missing:
+                connection.execute(
+                    f"ALTER TABLE searches ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+                )
             connection.execute(f"PRAGMA user_version={_VERSION}")
         connection.execute("COMMIT")
     except sqlite3.Error:

@@ -27,6 +27,7 @@ from omnisearch.evaluation.experiments.measures import (
 )
 from omnisearch.evaluation.experiments.percentiles import percentile_difference
 from omnisearch.evaluation.experiments.ratio import Effect, Ratio, difference
+from omnisearch.evaluation.experiments.relevance import Relevance, relevance_of
 from omnisearch.evaluation.experiments.samples import (
     MISMATCH,
     detectable_effect,
@@ -109,6 +110,7 @@ class Report:
         preference: of an interleaving, how users prefer the second variant.
         segments: of all variants; exploratory. left_out: kind of segments → how many of them have
             too few users.
+        relevance: of what the variants showed, by judges; None if nothing was drawn for them.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Report:
     preference: Preference | None = None
     segments: list[Segment] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+    relevance: Relevance | None = None
 
     @property
     def split_as_planned(self) -> bool:
@@ -150,7 +153,8 @@ def report(workspace: Workspace, kept: Kept) -> Report:
             return _interleaved(workspace, kept, scratch)
         found = reported(kept, measure(workspace, kept, scratch), unlogged(workspace, scratch))
         compared, left_out = segments(workspace, kept, scratch)
-    return replace(found, segments=compared, left_out=left_out)
+    relevance = relevance_of(workspace, kept)
+    return replace(found, segments=compared, left_out=left_out, relevance=relevance)
 
 
 def _interleaved(workspace: Workspace, kept: Kept, scratch: Scratch) -> Report:

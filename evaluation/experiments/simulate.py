@@ -17,7 +17,8 @@ import orjson
 
 from omnisearch.data.catalogue.feedback import add_events, open_feedback
 from omnisearch.data.catalogue.schema import ACTIONS
-from omnisearch.data.catalogue.searches import Logged, add_searches, open_searches
+from omnisearch.data.catalogue.searches import FIRST, Logged, add_searches, open_searches
+from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
@@ -178,11 +179,12 @@ def _written(
     for number in range(count):
         user, arms = running.of(_name(int(traffic.user[number])))
         query, arm, drafted = int(traffic.query[number]), arms[0], ""
-        text, variant = truth.queries.text[query], arm.variant
+        text, variant = normalise_query(truth.queries.text[query]), arm.variant
         page = pages.of(arm, query)
+        first = orjson.dumps([[_kind(truth, key), key] for key in page[:FIRST]]).decode()
         if len(arms) == 2:
             merged = turns(page, pages.of(arms[1], query), user, text, SHOWN[1] - 1)
-            page, variant = merged.keys, INTERLEAVE
+            page, variant, first = merged.keys, INTERLEAVE, ""
             of_b = merged.of_b.tolist()
             whose = [[_kind(truth, key), key, of_b[place]] for place, key in enumerate(page)]
             drafted = orjson.dumps(whose).decode()
@@ -202,6 +204,7 @@ def _written(
                 1.0,
                 arm.snapshot.generation.number,
                 drafted,
+                shown=first if arm.experiment else "",
             )
         )
         if progress:

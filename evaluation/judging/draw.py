@@ -82,7 +82,7 @@ def draw(
         Shown(query, system, [pair_id(query, item) for item in items])
         for (query, system), items in results.items()
     ]
-    pairs = _mixed(db, queries, results, options.seed)
+    pairs = mixed(db, queries, results, options.seed)
     write_judging(judging.folder, _design(engine.snapshot, db, options), queries, pairs, shown)
 
 
@@ -131,13 +131,17 @@ def _check_systems(systems: Sequence[str]) -> None:
         SYSTEMS.named(system, "systems")
 
 
-def _mixed(
+def mixed(
     db: sqlite_utils.Database,
     queries: Sequence[DrawnQuery],
     results: Mapping[tuple[str, str], list[Item]],
     seed: int,
 ) -> list[Pair]:
-    """Each query's distinct items from both systems, ordered by a hash of the seed and the pair."""
+    """Each query's distinct items from all systems, ordered by a hash of the seed and the pair.
+
+    Args:
+        results: (query, system) → what it shows.
+    """
     items: dict[str, set[Item]] = {entry.query: set() for entry in queries}
     for (query, _), found in results.items():
         items[query].update(found)

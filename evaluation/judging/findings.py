@@ -82,7 +82,8 @@ class JudgingReport:
         undecided: number of pairs for which WANTED or more judges all answered "cannot tell".
         judgments: grades given by all judges. more: pairs with more than WANTED judgments.
         metrics: 'relevant' (the share of the first k results that a majority found relevant) and
-            'grade' (the mean of their median grades).
+            'grade' (the mean of their median grades). Empty of an experiment, whose own report has
+            them.
     """
 
     name: str
@@ -100,6 +101,7 @@ class JudgingReport:
     judges: list[JudgeRow]
     metrics: dict[str, list[GroupRow]]
     notes: list[str]
+    experiment: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
@@ -113,13 +115,15 @@ def report(judging: Judging, seed: int = 0) -> JudgingReport:
     counts = np.array([verdicts[pair].counts for pair in judging.pairs], np.int64)
     counts = counts.reshape(-1, len(VALUES))
     judged = counts.sum(axis=1)
-    values = query_values(judging, verdicts)
+    values = {} if design.experiment else query_values(judging, verdicts)
+    metrics = () if design.experiment else METRICS
+    waiting = {pair.query for key, pair in judging.pairs.items() if not verdicts[key].settled}
     return JudgingReport(
         name=judging.name,
         systems=design.systems,
         k=design.k,
         queries=len(judging.queries),
-        measured=len(values),
+        measured=len(judging.queries) - len(waiting) if design.experiment else len(values),
         pairs=len(judging.pairs),
         judgments=int(judged.sum()),
         lacking=int((judged < WANTED).sum()),
@@ -128,8 +132,9 @@ def report(judging: Judging, seed: int = 0) -> JudgingReport:
         grades=agreement_of(counts, np.array(VALUES), LEVELS),
         relevant=agreement_whether(counts, np.array(VALUES) >= RELEVANT_FROM),
         judges=[_judge(judge, answers) for judge in answers],
-        metrics={name: _groups(judging, values, name, seed) for name in METRICS},
+        metrics={name: _groups(judging, values, name, seed) for name in metrics},
         notes=design.notes,
+        experiment=design.experiment,
     )
 
 

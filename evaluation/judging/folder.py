@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,11 +59,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Shown:
-    """The ids of the pairs that a system shows for a query, best first."""
+    """The ids of the pairs that a system shows for a query, best first.
+
+    Attributes:
+        weight: how many searches this stands for, if an experiment's variant showed it.
+    """
 
     query: str
     system: str
     pairs: list[str]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Design:
     """How a judging was drawn; `notes` describe the data.
 
     `form` is one of FORMS. Captions are of no system: `systems` is empty, and `k` and `generation`
-    are 0.
+    are 0. If an `experiment` is judged, `systems` are its variants, `searches` are those that it
+    had of each stratum, and `generation` is 0, since there may have been several.
     """
 
     systems: list[str]
@@ -83,6 +89,8 @@ class Design:
     notes: list[str]
     version: int = VERSION
     form: str = RESULTS
+    experiment: str = ""
+    searches: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

@@ -17,9 +17,9 @@ _METRICS = {
 
 def markdown(report: JudgingReport) -> str:
     """The whole report."""
-    a, b = (system_name(system) for system in report.systems)
+    names = " and ".join(system_name(system) for system in report.systems)
     parts = [
-        f"# Human relevance: {a} and {b}",
+        f"# Human relevance: {names}",
         *(f"> {note}" for note in report.notes),
         _progress(report),
         "## Agreement",
@@ -32,6 +32,9 @@ def markdown(report: JudgingReport) -> str:
         "## Judges",
         _judges(report),
     ]
+    if report.experiment:
+        parts.append(f"How relevant they are: `omnisearch experiment report {report.experiment}`.")
+        return "\n\n".join(parts) + "\n"
     for metric, title in _METRICS.items():
         parts += [f"## {title.format(k=report.k)}", _groups(report, metric)]
     return "\n\n".join(part for part in parts if part) + "\n"

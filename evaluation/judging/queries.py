@@ -65,15 +65,31 @@ def draw_queries(traffic: Mapping[str, int], number: int, seed: int) -> list[Dra
     members: dict[str, list[str]] = {}
     for query, stratum in strata_of(traffic).items():
         members.setdefault(stratum, []).append(query)
-    shares = equal_shares([len(members.get(stratum, ())) for stratum in STRATA], number)
+    return draw_apart({name: [queries] for name, queries in members.items()}, traffic, number, seed)
+
+
+def draw_apart(
+    groups: Mapping[str, Sequence[Sequence[str]]],
+    traffic: Mapping[str, int],
+    number: int,
+    seed: int,
+) -> list[DrawnQuery]:
+    """As `draw_queries`, of strata in groups: equally many per stratum, and of it per group.
+
+    Args:
+        groups: stratum → its queries in groups, each query once.
+    """
+    shares = equal_shares([sum(map(len, groups.get(name, ()))) for name in STRATA], number)
     random = np.random.default_rng(seed)
     drawn = []
     for stratum, share in zip(STRATA, shares, strict=True):
-        queries = members.get(stratum, [])
-        for row in random.choice(len(queries), share, replace=False).tolist() if share else ():
-            events = traffic[queries[row]]
-            stands_for = events * len(queries) / share
-            drawn.append(DrawnQuery(queries[row], stratum, events, stands_for))
+        of_stratum = groups.get(stratum, ())
+        parts = equal_shares([len(queries) for queries in of_stratum], share)
+        for queries, part in zip(of_stratum, parts, strict=True):
+            for row in random.choice(len(queries), part, replace=False).tolist() if part else ():
+                events = traffic[queries[row]]
+                stands_for = events * len(queries) / part
+                drawn.append(DrawnQuery(queries[row], stratum, events, stands_for))
     return [drawn[row] for row in random.permutation(len(drawn)).tolist()]
 
 

@@ -73,10 +73,8 @@ def query_values(
 ) -> dict[str, dict[str, np.ndarray]]:
     """query → metric → (2,), a value for each system in the design's order.
 
-    'relevant' is the share of the first k places with a relevant result, 'grade' the mean of
-    their median grades. An empty place counts as irrelevant with the lowest grade; one with an
-    undecided pair is left out. Queries with an unsettled pair, or with only undecided pairs, are
-    left out.
+    The metrics are 'relevant' and 'grade' (`means_of`). Queries with an unsettled pair, or with
+    only undecided pairs, are left out.
     """
     k, systems = judging.design.k, judging.design.systems
     places: dict[str, dict[str, list[str]]] = {}
@@ -87,13 +85,18 @@ def query_values(
         found = {s: [verdicts[pair] for pair in pairs] for s, pairs in by_system.items()}
         if not all(verdict.settled for row in found.values() for verdict in row):
             continue
-        means = np.array([_means(found[system], k) for system in systems])  # (2, 2)
+        means = np.array([means_of(found[system], k) for system in systems])  # (2, 2)
         if not np.isnan(means).any():
             values[query] = {"relevant": means[:, 0], "grade": means[:, 1]}
     return values
 
 
-def _means(shown: list[Verdict], k: int) -> tuple[float, float]:
+def means_of(shown: list[Verdict], k: int) -> tuple[float, float]:
+    """The share of the first k places with a relevant result, and the mean of their median grades.
+
+    An empty place counts as irrelevant with the lowest grade; one with an undecided pair is left
+    out. NaN if no place is left.
+    """
     decided = [verdict for verdict in shown if not verdict.undecided]
     places = k - len(shown) + len(decided)
     if not places:

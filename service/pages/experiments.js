@@ -66,6 +66,7 @@ function showReport(found) {
   if (report.preference) parts.push(preference(report.preference, found.variants));
   else if (!report.comparisons.length) parts.push(el("p", {}, "There are too few users to compare the variants."));
   const sections = report.comparisons.map((each) => comparison(each, found));
+  if (!report.preference) sections.push(relevance(report.name, report.relevance));
   if (report.segments.length) sections.push(segments(report.segments));
   const few = Object.entries(report.left_out).map(([kind, number]) => `${count(number)} by ${kind}`);
   if (few.length) sections.push(sentences([`Segments with fewer than 100 users in a variant are not shown: ${few.join(", ")}.`]));
@@ -116,6 +117,31 @@ function comparison(each, { name, variants: [control] }) {
     figure("Fulfilment’s change up to each day, with an interval that holds at any look.", dayPlot(`${title}, fulfilment by day`, each.course)),
     table(`Measures of ${plain(name)}`, ["Measure", control, each.variant, "Change", "95% interval", "p"].map(plain), each.lines.map(measured)),
   );
+}
+
+function relevance(name, judged) {
+  const parts = [el("h2", {}, "Relevance")];
+  if (!judged) {
+    parts.push(el("p", {}, "Nobody has judged how relevant the first results are: ", el("code", {}, `omnisearch judge experiment ${name}`), " draws what the variants showed."));
+  } else {
+    const ask = el("code", {}, `omnisearch judge ask ${name} --judge NAME`);
+    const lacking = `${count(judged.judged)} of ${counted(judged.queries, "drawn query", "drawn queries")} are judged; ${counted(judged.lacking, "pair")} ${judged.lacking === 1 ? "lacks" : "lack"} judgments`;
+    parts.push(el("p", {}, lacking, judged.lacking ? ": " : ".", judged.lacking ? ask : ""));
+    const head = ["Variant, measure", "Queries of the control", "Of the variant", "Of both", "Control", "Variant", "Difference", "95% interval"];
+    if (judged.lines.length) parts.push(table(`Relevance of the first ${judged.k} results, by judges`, head, judged.lines.map(judgedRow)));
+  }
+  return el("section", { "aria-label": "Relevance" }, parts);
+}
+
+function judgedRow({ variant, measure, segment, share, judged, both, control, treatment, difference }) {
+  const part = share === 1 ? "" : ` (${Math.round(100 * share)}% of the searches)`;
+  const name = said(`${plain(variant)}, ${measure}: ${segment}${part}`);
+  const counts = [...judged, both].map((number) => count(number));
+  if (difference.low === null) return [name, ...counts, "too few", "–", "–", "–"];
+  const isShare = measure === "relevant";
+  const shown = isShare ? percent : (value) => value.toFixed(2);
+  const change = (value) => `${value < 0 ? "−" : "+"}${isShare ? `${Math.abs(100 * value).toFixed(1)} points` : Math.abs(value).toFixed(2)}`;
+  return [name, ...counts, shown(control.value), shown(treatment.value), change(difference.value), `${change(difference.low)} to ${change(difference.high)}`];
 }
 
 function segments(all) {

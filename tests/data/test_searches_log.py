@@ -28,17 +28,26 @@ CREATE INDEX searches_by_experiment ON searches (experiment, time);
 CREATE INDEX searches_by_user ON searches (user, time);
 PRAGMA user_version=1;
 """
+VERSION_2 = """
+ALTER TABLE searches ADD COLUMN country TEXT NOT NULL DEFAULT '';
+ALTER TABLE searches ADD COLUMN device TEXT NOT NULL DEFAULT '';
+PRAGMA user_version=2;
+"""
+SHOWN = '[["pin","p1"]]'
 OLD = ("a-1", 5, b"anna", "deeper", "control", "lamp", "en", 1, 7, 2.5, 3, "")
-NEW = Logged("a-2", 6, b"anna", "deeper", "control", "rug", "en", 1, 7, 2.5, 3, "", "US", "phone")
+NEW = Logged(
+    "a-2", 6, b"anna", "deeper", "control", "rug", "en", 1, 7, 2.5, 3, "", "US", "phone", SHOWN
+)
 
 
-@pytest.fixture
-def earlier(tmp_path: Path) -> Path:
+@pytest.fixture(params=["", VERSION_2], ids=["version 1", "version 2"])
+def earlier(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     path = tmp_path / "searches.db"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1)
         db.execute(f"INSERT INTO searches VALUES ({', '.join('?' * len(OLD))})", OLD)
         db.commit()
+        db.executescript(request.param)
     return path
 
 
@@ -47,23 +56,23 @@ def rows(path: Path) -> list[Logged]:
         return [Logged(*row) for row in log.execute("SELECT * FROM searches ORDER BY time")]
 
 
-def test_an_earlier_log_keeps_its_searches_and_takes_countries(earlier: Path) -> None:
-    assert rows(earlier) == [Logged(*OLD, "", "")]
+def test_an_earlier_log_keeps_its_searches_and_takes_what_was_shown(earlier: Path) -> None:
+    assert rows(earlier) == [Logged(*OLD, "", "", "")]
     with closing(open_searches(earlier)) as log:
         assert add_searches(log, [NEW]) == 1
-    assert rows(earlier) == [Logged(*OLD, "", ""), NEW]
+    assert rows(earlier) == [Logged(*OLD, "", "", ""), NEW]
 
 
 def test_workers_that_open_an_earlier_log_at_once_migrate_it_once(earlier: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: rows(earlier), range(16)))
-    assert found == [[Logged(*OLD, "", "")]] * 16
+    assert found == [[Logged(*OLD, "", "", "")]] * 16
 
 
 def test_a_log_of_a_newer_program_is_refused(earlier: Path) -> None:
     with closing(sqlite3.connect(earlier)) as db:
-        db.execute("PRAGMA user_version=3")
-    with pytest.raises(Corrupt, match="version 3"):
+        db.execute("PRAGMA user_version=4")
+    with pytest.raises(Corrupt, match="version 4"):
         open_searches(earlier)
 
 

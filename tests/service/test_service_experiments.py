@@ -88,6 +88,19 @@ def test_each_user_gets_one_variant_and_the_log_says_which(served: Workspace) ->
     assert len(rows) == 3 * len(USERS)
     assert {row.user for row in rows} == {user_hash(user, key) for user in USERS}
     assert {row.query for row in rows} == {QUERY}
+    for row in rows:
+        hits = plain["token" if row.variant == "words" else "full"]["hits"]
+        assert json.loads(row.shown) == [[hit["entity"], hit["id"]] for hit in hits[:8]]
+
+
+def test_what_was_shown_is_logged_where_the_query_alone_was_asked(served: Workspace) -> None:
+    started(served)
+    others = ("&page=2", "&entity=pin", "&k=5", "&sort=newest")
+    with Server(served.root) as server:
+        for number, more in enumerate(("", *others)):
+            asked(server, f"user-{number}", more=more)
+        rows = logged(served, 1 + len(others))
+    assert sorted(bool(row.shown) for row in rows) == [False] * len(others) + [True]
     assert {row.total > 0 for row in rows} == {True}, rows[:6]
     assert b"user-1" not in served.searches.read_bytes()
 

@@ -129,6 +129,41 @@ def test_an_effect_outside_the_axis_and_one_without_numbers(seen: Callable[..., 
     assert plot.locator(".range").count() == 3  # of fulfilment, gctr, and save or click
 
 
+def test_relevance_by_judges_or_how_to_get_it(seen: Callable[..., Tab]) -> None:
+    tab = seen()
+    page = tab.open("/experiments", ".forest svg")
+    section = page.locator("section[aria-label=Relevance]")
+    assert "omnisearch judge experiment deeper draws what" in section.inner_text()
+
+    def answered(route: Any) -> None:
+        answer = route.fetch().json()
+        if answer.get("report"):
+            known = {"value": 0.5, "error": 0.1, "low": 0.3, "high": 0.7}
+            line = {"variant": "<b>deeper</b>", "measure": "relevant", "segment": "head"}
+            line |= {"share": 0.331, "judged": [12, 11], "both": 9}
+            line |= {"control": known, "treatment": known, "difference": {**known, "low": -0.023}}
+            nothing = {"value": None, "error": None, "low": None, "high": None}
+            grade = {**line, "measure": "grade", "share": 1.0}
+            few = dict.fromkeys(("control", "treatment", "difference"), nothing)
+            lines = [line, grade, {**line, "segment": "tail", **few}]
+            judged = {"k": 8, "queries": 30, "judged": 12, "lacking": 5, "lines": lines}
+            answer["report"]["relevance"] = judged
+        route.fulfill(json=answer)
+
+    tab.page.route("**/v1/experiments/*", answered)
+    page = tab.open("/experiments", ".forest svg")
+    section = page.locator("section[aria-label=Relevance]")
+    text = section.inner_text()
+    assert "12 of 30 drawn queries are judged; 5 pairs lack judgments: omnisearch judge ask" in text
+    rows = [row.inner_text().split("\t") for row in section.locator("tbody tr").all()]
+    assert rows[0] == [
+        *("<b>deeper</b>, relevant: head (33% of the searches)", "12", "11", "9"),
+        *("50.00%", "50.00%", "+50.0 points", "−2.3 points to +70.0 points"),
+    ]
+    assert rows[1][-2:] == ["+0.50", "−0.02 to +0.70"] and "too few" in rows[2]
+    assert violations(page) == ""
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
 def test_no_accessibility_violations(seen: Callable[..., Tab], scheme: str, width: int) -> None:
     looks = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
