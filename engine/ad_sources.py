@@ -45,16 +45,18 @@ def retrieve_ads(
     pins = items.part(ITEM_ENTITIES[0]).stop
     may = _may_be_shown(index, items, filters, acting)
     for space, values, least in (
-        (LEARNED, running.index.cosines(query), floor),
+        (LEARNED, running.index.cosines(query, floor), floor),
         (TOKENS, running.index.shares(query), LEAST_WORDS),
     ):
         if values is None:
             continue
         values = values[running.at]
         fits = values >= least  # false for NaN
-        places = np.flatnonzero(fits if may is None else fits & may)
-        split = int(np.searchsorted(places, pins))
+        places = (fits if may is None else fits & may).nonzero()[0]
+        split = int(places.searchsorted(pins))
         for entity, part in zip(ITEM_ENTITIES, (places[:split], places[split:]), strict=True):
+            if not len(part):
+                continue
             source = _BY_KIND[entity, space]
             scores = values[part]
             best = np.argsort(-scores, kind="stable")[: depths[source.name]]

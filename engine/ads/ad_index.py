@@ -1,7 +1,9 @@
 """The advertised items of a generation, searched exactly: their vectors and words side by side.
 
 They are few beside all items, and are looked at by every search: what they need is gathered once,
-when campaigns or generations change, and not from the large indexes each time.
+when campaigns or generations change, and not from the large indexes each time. Most of what that
+costs is to read vectors from memory, so a search reads a short form of all, and in full those that
+may be near enough.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.engine.index import Items
 from omnisearch.engine.query import Query
 from omnisearch.indexer.parts.words import idf
+
+_SHORT = 32  # numbers of a vector's short form
+_SLACK = 1e-5  # of a product, and _ROUNDED of a squared length: more than float32 rounds off
+_ROUNDED = 1e-6
 
 
 class AdIndex:
@@ -39,20 +45,35 @@ class AdIndex:
                 keys.append(words)
                 lengths.append(many)
         there = sum(map(len, vectors)) == len(items) > 0
-        self._vectors = np.ascontiguousarray(np.concatenate(vectors)) if there else None
-        self._missing = ~np.concatenate(present) if there else np.zeros(0, bool)
+        self._vectors = np.concatenate(vectors) if there else None
+        if self._vectors is not None:
+            missing = ~np.concatenate(present)
+            self._vectors[missing] = 0
+            self._basis, self._short = _shortened(self._vectors)
+            self._short[missing] = np.nan  # not near to anything
         every = np.concatenate(keys) if keys else np.zeros(0, np.uint32)
         counts = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
         order = np.argsort(every, kind="stable")
-        self._keys = every[order]
+        self._keys, starts = np.unique(every[order], return_index=True)
+        self._bounds = np.append(starts, len(every)).tolist()  # of each word's places
         self._places = np.repeat(np.arange(len(items)), counts)[order]
 
-    def cosines(self, query: Query) -> np.ndarray | None:
-        """Float32 (n,), NaN for items without a vector; None without vectors or the query's."""
-        if self._vectors is None or query.vector is None:
+    def cosines(self, query: Query, least: float) -> np.ndarray | None:
+        """Float32 (n,), NaN for items below `least` or without a vector; None without vectors or
+        the query's."""
+        vectors, vector = self._vectors, query.vector
+        if vectors is None or vector is None:
             return None
-        found = self._vectors @ query.vector
-        found[self._missing] = np.nan
+        short = vector @ self._basis
+        left = max(float(vector @ vector - short @ short), 0.0) + _ROUNDED
+        most = self._short @ np.append(short, np.float32(left**0.5))
+        may = most >= least - _SLACK  # false for NaN
+        if 4 * np.count_nonzero(may) > len(may):  # to read all where they are is quicker
+            found = np.where(may, vectors @ vector, np.float32(np.nan))
+        else:
+            found = np.full(len(vectors), np.nan, np.float32)
+            found[may] = vectors[may] @ vector
+        found[found < least] = np.nan
         return found
 
     def shares(self, query: Query) -> np.ndarray | None:
@@ -61,17 +82,34 @@ class AdIndex:
         if not len(query.wanted):
             return None
         weights = idf(self._texts, query.wanted)
-        begins = np.searchsorted(self._keys, query.wanted, "left").tolist()
-        ends = np.searchsorted(self._keys, query.wanted, "right").tolist()
         met = np.zeros(len(self.items), np.float32)
-        for starts, stops, weight in zip(begins, ends, weights.tolist(), strict=True):
-            forms = {a: b for a, b in zip(starts, stops, strict=True) if a < b}
-            if len(forms) == 1:
-                ((start, stop),) = forms.items()
-                met[self._places[start:stop]] += weight
-            elif forms:  # an item may have several forms of a word, which count once
-                has = np.zeros(len(met), bool)
-                for start, stop in forms.items():
-                    has[self._places[start:stop]] = True
-                met[has] += weight
+        if not len(self._keys):
+            return met
+        where = np.minimum(self._keys.searchsorted(query.wanted), len(self._keys) - 1)
+        known = self._keys[where] == query.wanted
+        for words, has, weight in zip(
+            where.tolist(), known.tolist(), weights.tolist(), strict=True
+        ):
+            forms = {word for word, there in zip(words, has, strict=True) if there}
+            parts = [self._places[self._bounds[word] : self._bounds[word + 1]] for word in forms]
+            if len(parts) > 1:  # an item may have several forms of a word, which count once
+                parts = [np.unique(np.concatenate(parts))]
+            for places in parts:
+                met[places] += weight
         return met / max(float(weights.sum()), 1e-9)
+
+
+def _shortened(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An orthonormal basis float32 (d, s) of where most of the vectors (n, d) lies, and their short
+    forms float32 (n, s + 1): their parts in it, and the length of what is left.
+
+    The product of two short forms is never below that of the vectors (Cauchy and Schwarz), whatever
+    the basis. A few rounds of the power method find one that leaves little.
+    """
+    many = min(_SHORT, vectors.shape[1])
+    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], many))
+    for _ in range(4):
+        basis, _ = np.linalg.qr(vectors.T @ (vectors @ basis))
+    parts = vectors @ basis
+    left = np.sqrt(np.square(vectors - parts @ basis.T).sum(axis=1, keepdims=True))
+    return basis.astype(np.float32), np.hstack((parts, left)).astype(np.float32)

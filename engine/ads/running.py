@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,15 @@ class Running:
 
     def places(self, items: Items) -> np.ndarray:
         """int64 (m,): where each of these items is here; -1 for none that is."""
-        ours, theirs = _keys(self.items), _keys(items)
+        ours, theirs = self._keys, _keys(items)
         at = np.minimum(np.searchsorted(ours, theirs), max(len(ours) - 1, 0))
         if not len(ours):
             return np.full(len(theirs), -1)
         return np.where(ours[at] == theirs, at, -1)
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        return _keys(self.items)
 
 
 class AdsOfItems:

@@ -43,7 +43,7 @@ class EmbeddedAds(AdIndex):
         super().__init__(of.items, generation)
         self._embedding = embedding
 
-    def cosines(self, query: Query) -> np.ndarray:
+    def cosines(self, query: Query, least: float) -> np.ndarray:
         items, found = self.items, np.full(len(self.items), np.nan, np.float32)
         for entity in ITEM_ENTITIES:
             part = items.part(entity)
