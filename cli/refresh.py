@@ -38,7 +38,8 @@ def refresh(
     train: Annotated[
         bool,
         typer.Option(
-            "--train", help="Also train encoders and rankers, if what they learn from changed."
+            "--train",
+            help="Also train encoders, rankers and models of ads, if what they learn from changed.",
         ),
     ] = False,
     json: JsonOption = False,

@@ -197,6 +197,7 @@ def train_ads(
         NotReady: no generation yet. Corrupt: a file of it is damaged.
         NothingToLearn: neither the log nor the judgments have enough.
     """
+    from omnisearch.data.catalogue.learned_from import rankers_learn_from
     from omnisearch.data.workspace.settings import load_section
     from omnisearch.engine.ad_training import train_ad_models
     from omnisearch.engine.ads.models import save_models
@@ -208,6 +209,7 @@ def train_ads(
 
     with opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
+        learned_from = rankers_learn_from(db)  # first: what comes in meanwhile is new
         # Models of ads that are there may be damaged; this training replaces them.
         snapshot = open_snapshot(space, "tantivy", with_rankers=False, with_ads=False)
         config = engine_config(space)
@@ -223,6 +225,8 @@ def train_ads(
             where=str(space.catalogue),
             how="Import a longer log or judgments. Without models ads are ordered by their bids.",
         )
+    models.report["checkpoint"] = snapshot.generation.checkpoint
+    models.report["learned_from"] = learned_from
     save_models(space, models)
     return models
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import sqlite_utils
 
+from omnisearch.data.catalogue.campaigns import load_campaigns
 from omnisearch.data.catalogue.changes import changed_since, latest_change
 from omnisearch.data.catalogue.feedback import last_feedback
 from omnisearch.data.catalogue.learned_from import encoders_learn_from, rankers_learn_from
@@ -23,7 +24,9 @@ from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.splits import whole_log
 from omnisearch.data.importers.feedback import READ
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.engine.ads.models import load_models
 from omnisearch.enrichment import ENRICHERS
 from omnisearch.enrichment.boards import outdated_boards
 from omnisearch.enrichment.engaged_queries import outdated_queries
@@ -183,6 +186,18 @@ def rankers_due(run: Run, db: sqlite_utils.Database) -> bool:
 def rankers_would_learn_from(run: Run, db: sqlite_utils.Database) -> list[Any]:
     """The checkpoint and the data that rankers would be made of now, as JSON."""
     return [live(run.space).get("checkpoint"), rankers_learn_from(db)]
+
+
+def ads_due(run: Run, db: sqlite_utils.Database) -> bool:
+    if not load_campaigns(run.space):
+        return False
+    try:
+        models = load_models(run.space)
+    except (Corrupt, NotReady):  # the training replaces them
+        models = None
+    report = models.report if models else {}
+    now = rankers_would_learn_from(run, db)
+    return now not in ([report.get("checkpoint"), report.get("learned_from")], run.tried.get("ads"))
 
 
 def encoder_name(space: Workspace) -> str:

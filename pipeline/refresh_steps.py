@@ -15,6 +15,8 @@
 |           | changed                                                  |                          |
 | rankers * | the log, judgments, the live checkpoint or the features  | the rankers' report      |
 |           | changed                                                  |                          |
+| ads *     | there are campaigns, and what their models learn from    | the models' report       |
+|           | changed, as for the rankers                              |                          |
 
 Steps with * are part of `refresh --train`. A new product changes nothing that is learned from: its
 text is embedded, and the index updated.
@@ -190,6 +192,18 @@ def _rankers(run: Run) -> Result:
     return True, [f"{refused} live; the present ones stay."]
 
 
+def _ads(run: Run) -> Result:
+    with catalogue(run.space) as db:
+        now = rules.rankers_would_learn_from(run, db)
+    try:
+        models = recipe.train_ads(run.space, run.progress)
+    except NothingToLearn:
+        run.tried["ads"] = now
+        raise
+    learned = [name for name in ("engagement", "relevance") if getattr(models, name)]
+    return True, [f"Trained the models of ads: {' and '.join(learned)}."]
+
+
 _ENRICH = "omnisearch enrich"
 STEPS = (
     Step("feedback", "omnisearch import feedback", rules.feedback_due, _feedback),
@@ -205,4 +219,5 @@ STEPS = (
         training=True,
         needs="index",
     ),
+    Step("ads", "omnisearch ads train", rules.ads_due, _ads, training=True, needs="index"),
 )

@@ -78,9 +78,9 @@ def refresh(
 ) -> Refreshed:
     """Import feedback, enrich, embed texts and update the index, each only if there is need.
 
-    With `train`, encoders and rankers are trained too if what they learn from has changed. A step
-    that fails is in the report, and the others are run all the same. The report is kept in the
-    workspace (`last_refresh`).
+    With `train`, encoders, rankers and models of ads are trained too if what they learn from has
+    changed. A step that fails is in the report, and the others are run all the same. The report is
+    kept in the workspace (`last_refresh`).
 
     Raises:
         NotReady: nothing was imported yet.

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from shops import DAY, put
@@ -21,13 +22,18 @@ from omnisearch.data.workspace.artefacts import sealed
 from omnisearch.data.workspace.errors import Busy, NotReady
 from omnisearch.data.workspace.locks import build_lock, locked, publish_lock
 from omnisearch.encoders.training.step_report import StepReport
+from omnisearch.engine.ads.models import AdModels, load_models
 from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline import refresh_rules as rules
 from omnisearch.pipeline.refreshing import Refreshed, last_refresh
 from omnisearch.pipeline.status import workspace_status
+from omnisearch.ranker.calibrated import Calibrated
 from omnisearch.ranker.features import feature_names
 
-ALL = ("feedback", "boards", "queries", "models", "text", "graph", "train", "index", "rankers")
+ALL = (
+    *("feedback", "boards", "queries", "models", "text", "graph", "train", "index", "rankers"),
+    "ads",
+)
 Change = Callable[[Workspace, Path], None]
 
 
@@ -120,7 +126,7 @@ def test_nothing_changed_costs_nothing(shop: Workspace, monkeypatch: pytest.Monk
     assert found.exit_code == 0
     plain = pipeline.refresh(shop)
     assert [each.step for each in plain.steps] == [
-        name for name in ALL if name not in ("models", "train", "rankers")
+        name for name in ALL if name not in ("models", "train", "rankers", "ads")
     ]
 
 
@@ -268,7 +274,54 @@ def test_rankers_that_came_to_nothing_are_tried_once(
     assert len(tried) == 1
     told(shop, grade=2.0)
     found = pipeline.refresh(shop, train=True)
-    assert len(tried) == 2 and "not live" in found.steps[-1].told[0]
+    [rankers] = [each for each in found.steps if each.step == "rankers"]
+    assert len(tried) == 2 and "not live" in rankers.told[0]
+
+
+def advertise(workspace: Workspace, folder: Path) -> None:
+    campaign = {"id": "spring", "bid": 1.0, "items": [{"entity": "pin", "id": "p01"}]}
+    (folder / "campaigns.jsonl").write_bytes(orjson.dumps(campaign))
+    pipeline.import_files(workspace, [folder / "campaigns.jsonl"])
+
+
+def test_models_of_ads_are_trained_where_there_are_campaigns_and_news(
+    shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, zeros = feature_names(), np.zeros(len(feature_names()), np.float32)
+    points = np.array([0, 1], np.float32)
+    model = Calibrated(names, zeros, zeros, zeros, 0.5, points, points)
+    monkeypatch.setattr(
+        "omnisearch.engine.ad_training.train_ad_models", lambda *_: AdModels(None, model, {})
+    )
+    monkeypatch.setattr(recipe, "train_rankers", lambda *_: (None, None))
+
+    def trained() -> bool:
+        found = pipeline.refresh(shop, train=True)
+        assert not found.failed
+        return "ads" in done(found)
+
+    told(shop, grade=1.0)
+    assert not trained() and not shop.ad_models.exists()
+    advertise(shop, tmp_path)
+    assert trained()
+    models = load_models(shop)
+    assert models is not None and models.relevance is not None
+    assert not trained()
+    told(shop, grade=2.0)
+    assert "ads" not in done(pipeline.refresh(shop)) and trained() and not trained()
+    shop.ad_models.write_bytes(b"damaged")
+    assert trained() and load_models(shop) is not None
+
+
+def test_models_of_ads_that_came_to_nothing_are_tried_once(
+    shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advertise(shop, tmp_path)
+    found = pipeline.refresh(shop, train=True)
+    assert found.steps[-1].outcome == "unchanged" and not found.failed
+    assert "too little to learn the models of ads" in found.steps[-1].told[0]
+    monkeypatch.setattr(recipe, "train_ads", lambda *_: pytest.fail("it was tried"))
+    assert not pipeline.refresh(shop, train=True).failed
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
