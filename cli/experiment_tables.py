@@ -97,10 +97,10 @@ def show_relevance(name: str, found: Relevance | None) -> None:
             f"{name}` draws what the variants showed.",
             highlight=False,
         )
-    if found.lines:
-        head = ["variant", "measure", "queries", "control", "of the variant", "difference"]
-        rows = [_relevance_row(line) for line in found.lines]
-        table(f"Relevance of the first {found.k} results, by judges", [*head, "95% interval"], rows)
+    for variant in dict.fromkeys(line.variant for line in found.lines):
+        rows = [_relevance_row(line) for line in found.lines if line.variant == variant]
+        head = ["measure", "searches", "queries", "control", variant, "difference", "95% interval"]
+        table(f"Relevance of the first {found.k} results of {variant}, by judges", head, rows)
     out.print(
         f"{found.judged:,} of {found.queries:,} drawn queries are judged; {found.lacking:,} pairs "
         + (
@@ -113,19 +113,18 @@ def show_relevance(name: str, found: Relevance | None) -> None:
 
 
 def _relevance_row(line: RelevanceLine) -> list[Any]:
-    share = line.measure == "relevant"
-    shown, change = (percent, points) if share else (number, "{:+.2f}".format)
-    part = "" if line.share == 1 else f" ({line.share:.0%} of the searches)"
-    known = not isnan(line.difference.low)
-    judged = f"{line.judged[0]:,} / {line.judged[1]:,}, {line.both:,} of both"
-    figures = ["too few"] * 4
-    if known:
-        low, high = change(line.difference.low), change(line.difference.high)
+    from omnisearch.evaluation.experiments.relevance import WEIGHTED
+
+    change = line.difference
+    judged = f"{line.judged[0]:,} / {line.judged[1]:,}"
+    figures = ["too few", "", "", ""]
+    if not isnan(change.low):
         figures = [
-            *(shown(line.control.value), shown(line.treatment.value)),
-            *(change(line.difference.value), f"{low} to {high}"),
+            *(f"{line.control.value:.3f}", f"{line.treatment.value:.3f}"),
+            *(f"{change.value:+.3f}", f"{change.low:+.3f} to {change.high:+.3f}"),
         ]
-    return [line.variant, f"{line.measure}, {line.segment}{part}", judged, *figures]
+    name = line.measure if line.segment == WEIGHTED else f"{line.measure}, {line.segment}"
+    return [name, f"{line.share:.0%}", judged, *figures]
 
 
 def show_preference(found: Preference, name: str) -> None:
@@ -159,10 +158,6 @@ def p_value(value: float) -> str:
 
 def percent(value: float) -> str:
     return "" if isnan(value) else f"{value:.2%}"
-
-
-def points(value: float) -> str:
-    return f"{100 * value:+.1f} points"
 
 
 def number(value: float) -> str:

@@ -28,7 +28,6 @@ from omnisearch.evaluation.experiments.searches import (
     rows_by_user,
     searches_of,
 )
-from omnisearch.evaluation.experiments.segments import TAIL, frequent_queries
 from omnisearch.evaluation.experiments.store import Kept
 from omnisearch.evaluation.judged import Item, data_notes
 from omnisearch.evaluation.judging.draw import mixed, pair_id
@@ -82,7 +81,8 @@ def draw_experiment(
             how=f"It keeps the first {FIRST} results of users' searches without filters, once "
             "`omnisearch experiment start` has run.",
         )
-    strata = _strata(workspace, kept, asked)
+    by_searches = sorted(asked, key=lambda query: (-asked[query].searches, query))
+    strata = strata_of({query: asked[query].searches for query in by_searches})
     queries = drawn_queries(asked, strata, number, seed)
     names = [variant.name for variant in experiment.variants]
     pages = _pages(workspace, experiment.name, queries, seed)
@@ -162,16 +162,6 @@ def drawn_queries(
 def chance(about: Asked, share: float) -> float:
     """The probability that a variant with this share of the users had one who asked for a query."""
     return float(1 - (1 - share) ** about.users)
-
-
-def _strata(workspace: Workspace, kept: Kept, asked: Mapping[str, Asked]) -> dict[str, str]:
-    """Query → stratum, as the report's segments have it; by the experiment's own searches if none
-    was logged before it."""
-    frequent = frequent_queries(workspace, 1000 * (kept.began or 0))
-    if frequent:
-        return {query: frequent.get(query, TAIL) for query in asked}
-    by_searches = sorted(asked, key=lambda query: (-asked[query].searches, query))
-    return strata_of({query: asked[query].searches for query in by_searches})
 
 
 def _pages(workspace: Workspace, name: str, queries: Iterable[DrawnQuery], seed: int) -> Pages:

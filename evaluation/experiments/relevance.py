@@ -114,7 +114,9 @@ def relevance_of(workspace: Workspace, kept: Kept) -> Relevance | None:
         queries=len(row),
         judged=int((~open_.any(axis=1)).sum()),
         lacking=sum(verdict.judgments < WANTED for verdict in verdicts.values()),
-        lines=lines_of(judged, design.systems, design.searches) if not open_.all() else [],
+        lines=lines_of(judged, design.systems, design.searches)
+        if (weight > 0)[~open_].any()
+        else [],
     )
 
 

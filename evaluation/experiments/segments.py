@@ -26,7 +26,7 @@ from omnisearch.evaluation.experiments.store import Kept
 
 FEW = 100  # users of a variant: with fewer, a segment is left out
 _PARTS = (("head", 1 / 3), ("torso", 2 / 3))  # queries of so much of the earlier searches
-TAIL = "tail"
+_TAIL = "tail"
 Key = tuple[str, str]  # kind and value of a segment
 
 
@@ -57,7 +57,7 @@ def segments(
     Raises InputError if no searches are logged, Corrupt if a log is damaged.
     """
     begin = 1000 * (kept.began or 0)
-    frequent = frequent_queries(workspace, begin)
+    frequent = _frequent(workspace, begin)
     names = [variant.name for variant in kept.experiment.variants]
     places = {name: place for place, name in enumerate(names)}
     sums: dict[Key, list[Moments]] = {}
@@ -86,14 +86,13 @@ def _keys(row: Logged, frequent: dict[str, str], returning: bool) -> list[Key]:
     """The segments of a search, by its first request."""
     keys = [("users", "returning" if returning else "new")]
     if frequent:
-        keys.append(("queries", frequent.get(row.query, TAIL)))
+        keys.append(("queries", frequent.get(row.query, _TAIL)))
     told = (("language", row.language), ("country", row.country), ("device", row.device))
     return [*keys, *((kind, value) for kind, value in told if value)]
 
 
-def frequent_queries(workspace: Workspace, begin: int) -> dict[str, str]:
-    """Query → 'head' or 'torso', by the searches before `begin` (milliseconds); empty if there were
-    none. All others are TAIL."""
+def _frequent(workspace: Workspace, begin: int) -> dict[str, str]:
+    """Query → 'head' or 'torso', by the searches before `begin`; empty if there were none."""
     query = (
         "SELECT query, COUNT(*) AS asked FROM searches WHERE time < ? "
         "GROUP BY query ORDER BY asked DESC, query"

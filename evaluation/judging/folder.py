@@ -203,7 +203,7 @@ def name_taken(folder: Path) -> InputError:
     return InputError(
         f"A judging {folder.name!r} already exists.",
         where=str(folder),
-        how="Choose another name, or delete the folder with all its answers.",
+        how="Delete the folder with all its answers, or choose another name.",
     )
 
 

@@ -138,10 +138,8 @@ function judgedRow({ variant, measure, segment, share, judged, both, control, tr
   const name = said(`${plain(variant)}, ${measure}: ${segment}${part}`);
   const counts = [...judged, both].map((number) => count(number));
   if (difference.low === null) return [name, ...counts, "too few", "–", "–", "–"];
-  const isShare = measure === "relevant";
-  const shown = isShare ? percent : (value) => value.toFixed(2);
-  const change = (value) => `${value < 0 ? "−" : "+"}${isShare ? `${Math.abs(100 * value).toFixed(1)} points` : Math.abs(value).toFixed(2)}`;
-  return [name, ...counts, shown(control.value), shown(treatment.value), change(difference.value), `${change(difference.low)} to ${change(difference.high)}`];
+  const change = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
+  return [name, ...counts, control.value.toFixed(3), treatment.value.toFixed(3), change(difference.value), `${change(difference.low)} to ${change(difference.high)}`];
 }
 
 function segments(all) {
