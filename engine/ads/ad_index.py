@@ -19,6 +19,7 @@ from omnisearch.engine.query import Query
 from omnisearch.indexer.parts.words import idf
 
 _SHORT = 32  # numbers of a vector's short form
+_SAMPLE = 1000  # vectors that tell which these are
 _SLACK = 1e-5  # of a product, and _ROUNDED of a squared length: more than float32 rounds off
 _ROUNDED = 1e-6
 
@@ -106,10 +107,11 @@ def _shortened(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The product of two short forms is never below that of the vectors (Cauchy and Schwarz), whatever
     the basis. A few rounds of the power method find one that leaves little.
     """
+    some = vectors[:: len(vectors) // _SAMPLE + 1]
     many = min(_SHORT, vectors.shape[1])
-    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], many))
-    for _ in range(4):
-        basis, _ = np.linalg.qr(vectors.T @ (vectors @ basis))
+    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], many), np.float32)
+    for _ in range(3):
+        basis, _ = np.linalg.qr(some.T @ (some @ basis))
     parts = vectors @ basis
-    left = np.sqrt(np.square(vectors - parts @ basis.T).sum(axis=1, keepdims=True))
-    return basis.astype(np.float32), np.hstack((parts, left)).astype(np.float32)
+    left = np.einsum("nd,nd->n", vectors, vectors) - np.einsum("ns,ns->n", parts, parts)
+    return basis, np.column_stack((parts, np.sqrt(np.maximum(left, 0) + _ROUNDED)))
