@@ -110,7 +110,7 @@ def fit_itemsage(
     net = ItemSage(len(vocabulary), len(MODALITIES[NAME]), source.dims, dim, seed)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     steps = steps_for(len(task.asked.item), task.pairs)
-    minimise(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
+    minimise(net, steps, lambda rng, _: _loss(net, task, rng), seed, progress)
     until = _knows_until(db, until)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))

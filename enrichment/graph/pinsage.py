@@ -1,17 +1,18 @@
 """PinSage (§3.3; Ying et al., KDD '18): training, and embedding all pins.
 
 Trained on pairs of pins that share a board and pairs that one query engaged, half and half, by
-in-batch softmax with logQ correction and uniform random negatives. A pair's pins are hidden from
-each other's neighbourhoods, so that the input does not reveal that they share a board.
+in-batch softmax with logQ correction, uniform random negatives and hard ones. A pair's pins are
+hidden from each other's neighbourhoods, so that the input does not reveal that they share a board.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sqlite_utils
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from omnisearch.data.catalogue.splits import feature_until, known_window
@@ -19,17 +20,26 @@ from omnisearch.data.catalogue.vectors import ItemVectors
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.ngrams import NgramVocabulary
+from omnisearch.encoders.models.ragged import Ragged
+from omnisearch.enrichment.graph.config import GraphConfig
 from omnisearch.enrichment.graph.cooccurrence import (
     PairSource,
     board_groups,
     hold_out_groups,
     query_groups,
 )
+from omnisearch.enrichment.graph.hard_negatives import LAST, hard_negatives
+from omnisearch.enrichment.graph.hard_negatives import drawn as drawn_hard
 from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments, write_graph
 from omnisearch.enrichment.graph.pinsage_network import HIDDEN, PinSage, pool
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
 from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
-from omnisearch.enrichment.graph.walks import Neighbours, neighbourhoods, pin_board_graph
+from omnisearch.enrichment.graph.walks import (
+    NEIGHBOURS,
+    Neighbours,
+    neighbourhoods,
+    pin_board_graph,
+)
 from omnisearch.enrichment.vector_provenance import note_fit
 
 NAME = "pinsage"
@@ -46,7 +56,8 @@ class Task:
 
     Attributes:
         pairs: pairs per step, of all sources together.
-        shares: (n,) log P of a pin in a step's targets.
+        shares: (n,) log P of a pin in a step's targets, hard negatives aside.
+        hard: the hard negatives of each pin; None to train without.
     """
 
     items: Items
@@ -54,6 +65,7 @@ class Task:
     sources: list[PairSource]
     pairs: int
     shares: Tensor
+    hard: Ragged | None
 
 
 def fit_pinsage(
@@ -73,17 +85,19 @@ def fit_pinsage(
     """
     until = feature_until(db, until)
     source = Source.open(workspace, db, "pin", NAME)
-    task = _task(source, until, seed)
+    config = GraphConfig.load(workspace)
+    task = _task(source, until, seed, config.hard_negatives)
     if task is None:
         return ItemVectors(NAME, "pin", [], np.zeros((0, dim), dtype=np.float32))
     vocabulary = task.items.index.vocabulary
-    net = PinSage(len(vocabulary), source.dims, dim, seed)
+    net = PinSage(len(vocabulary), source.dims, dim, seed, config.convolutions)
     net.tokens.standardise({name: moments(feature) for name, feature in source.features.items()})
     edges = sum(len(pairs.groups.item) for pairs in task.sources)
     steps = steps_for(edges, task.pairs)
-    minimise(net, steps, lambda rng: _loss(net, task, rng), seed, progress)
-    config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
-    save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
+    minimise(net, steps, lambda rng, epoch: _loss(net, task, epoch, rng), seed, progress)
+    facts = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
+    facts["convolutions"] = config.convolutions
+    save(workspace, NAME, Saved(facts, vocabulary, net.state_dict()))
     return _write(workspace, source, net, vocabulary, until)
 
 
@@ -107,10 +121,16 @@ def embed_pinsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVector
 def network(saved: Saved) -> PinSage:
     """The saved network, for inference; raises Corrupt."""
     config, words = saved.config, len(saved.vocabulary)
-    return saved.network(lambda: PinSage(words, config["dims"], config["dim"], config["seed"]))
+    given = words, config["dims"], config["dim"], config["seed"], config.get("convolutions", 1)
+    # Networks of earlier versions have one convolution, without a name of its own.
+    tensors = {
+        f"convolutions.0.{key}" if key.startswith(("neighbour.", "join.")) else key: tensor
+        for key, tensor in saved.tensors.items()
+    }
+    return replace(saved, tensors=tensors).network(lambda: PinSage(*given))
 
 
-def _task(source: Source, until: int, seed: int) -> Task | None:
+def _task(source: Source, until: int, seed: int, with_hard: bool) -> Task | None:
     """None if there are no pairs to learn from."""
     items = Items(source)
     db, ids = source.db, items.ids
@@ -120,21 +140,28 @@ def _task(source: Source, until: int, seed: int) -> Task | None:
     sources = [pairs for pairs in found if pairs is not None]
     if not sources:
         return None
-    neighbours = neighbourhoods(pin_board_graph(db, ids, until), ids, seed=seed)
+    visited = neighbourhoods(pin_board_graph(db, ids, until), ids, LAST, seed)
+    hard = hard_negatives(visited, [pairs.groups for pairs in sources]) if with_hard else None
     edges = sum(len(pairs.groups.item) for pairs in sources)
     count = min(PAIRS, max(FEWEST_PAIRS, edges // 8))
     paired = sum(np.exp(pairs.log_share) for pairs in sources) / len(sources)
     shares = torch.from_numpy(np.log((2 * paired + 1 / len(items)) / 3).astype(np.float32))
-    return Task(items, neighbours, sources, count, shares)
+    return Task(items, visited.nearest(NEIGHBOURS), sources, count, shares, hard)
 
 
-def _loss(net: PinSage, task: Task, rng: np.random.Generator) -> Tensor:
-    """The loss of one batch: pairs of each source, and random pins."""
+def _loss(net: PinSage, task: Task, epoch: int, rng: np.random.Generator) -> Tensor:
+    """The loss of one batch: pairs of each source, random pins, and `epoch` hard ones of a pair.
+
+    The logQ correction of a hard negative is that of any pin. By its true chance, which is large,
+    it would weigh next to nothing.
+    """
     each = task.pairs // len(task.sources)
     drawn = [pairs.draw(each, rng) for pairs in task.sources]
     first, second = (np.concatenate([pair[side] for pair in drawn]) for side in (0, 1))
     group = np.concatenate([pair[2] * len(drawn) + at for at, pair in enumerate(drawn)])
     random = rng.integers(len(task.items), size=len(first) // 2)
+    if task.hard is not None and epoch:
+        random = np.concatenate((random, drawn_hard(task.hard, first, epoch, rng)))
     targets = np.concatenate((second, random))
     vectors = _vectors(
         net,
@@ -158,20 +185,28 @@ def _vectors(
     net: PinSage, task: Task, rows: np.ndarray, hidden: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
     """(b, dim) unit rows of pins (b,), each without the pin `hidden` (b,) among its neighbours."""
-    near = task.neighbours.drawn(rows, SOME, rng)
-    weights = np.where(near.rows == hidden[:, None], 0.0, near.weights)
-    weights[rng.random(len(rows)) < ALONE] = 0.0
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    nodes = np.unique(np.concatenate((rows, near.rows[weights > 0])))
-    place = np.zeros(len(task.items), dtype=np.int64)
-    place[nodes] = np.arange(len(nodes))
+    reached, alone = rows, rng.random(len(rows)) < ALONE
+    shares = []  # (b, SOME) for each convolution, from the last, which only `rows` go through
+    for _ in net.layers:
+        near = task.neighbours.drawn(reached, SOME, rng)
+        unseen = (near.rows == hidden[:, None]) | alone[:, None]
+        weights = np.where(unseen, 0.0, near.weights)
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+        shares.append(torch.from_numpy(weights.astype(np.float32)))
+        beside = np.where(weights > 0, near.rows, reached[:, None]).ravel()
+        reached = np.concatenate((reached, beside))
+        hidden = np.concatenate((hidden, np.repeat(hidden, SOME)))
+        alone = np.concatenate((alone, np.zeros(len(beside), dtype=bool)))
+    nodes, places = np.unique(reached, return_inverse=True)
+    place = torch.from_numpy(places)
     selves = net.selves(net.tokens(task.items.batch(nodes))[0])
-    pooled = pool(
-        net.messages(selves),
-        torch.from_numpy(place[near.rows]),
-        torch.from_numpy(weights.astype(np.float32)),
-    )
-    return net(selves[torch.from_numpy(place[rows])], pooled)
+    own, states = selves[place[: len(rows)]], F.relu(selves)
+    for convolution, share in zip(net.layers, reversed(shares), strict=True):
+        b = len(share)
+        pooled = pool(convolution.messages(states), place[b:].view(b, SOME), share)
+        states = convolution(states[place[:b]], pooled)
+        place = torch.arange(b)
+    return net(own, states)
 
 
 @torch.inference_mode()
@@ -180,37 +215,48 @@ def _write(
 ) -> ItemVectors:
     """Embed all pins with any inputs, and write the feature.
 
-    The pins' own states and their messages are kept in half precision: 1 KB per pin.
+    The pins without their neighbours, their states and messages are kept in half precision: 1.5 KB
+    per pin.
     """
     total = source.count()
     ids: list[str] = []
     told = np.zeros(total, dtype=bool)
-    selves = np.empty((total, HIDDEN), dtype=np.float16)
-    messages = np.empty((total, HIDDEN), dtype=np.float16)
+    selves = torch.empty((total, HIDDEN), dtype=torch.float16)
     hashes: list[bytes] = []
     for keys, batch, made in blocks(source, vocabulary):
         part = slice(len(ids), len(ids) + len(keys))
         tokens, present = net.tokens(batch)
-        own = net.selves(tokens)
-        selves[part], messages[part] = own.numpy(), net.messages(own).numpy()
+        selves[part] = net.selves(tokens).half()
         told[part] = present.any(dim=1).numpy()
         ids += keys
         hashes += made
     seed = net.tokens.seed
     near = neighbourhoods(pin_board_graph(source.db, ids, until), ids, seed=seed)
+    states = F.relu(selves)
+    for convolution in net.layers:
+        messages = torch.empty_like(states)
+        for part in _parts(total):
+            messages[part] = convolution.messages(states[part].float()).half()
+        for part in _parts(total):
+            nodes, places = np.unique(near.rows[part], return_inverse=True)
+            pooled = pool(
+                messages[torch.from_numpy(nodes)].float(),
+                torch.from_numpy(places.reshape(-1, near.rows.shape[1])),
+                torch.from_numpy(near.weights[part]),
+            )
+            states[part] = convolution(states[part].float(), pooled).half()
     kept = np.flatnonzero(told | (near.weights.sum(axis=1) > 0))
     vectors = np.empty((len(kept), net.skip.out_features), dtype=np.float32)
-    for start in range(0, len(kept), _BLOCK):
-        rows = kept[start : start + _BLOCK]
-        nodes, places = np.unique(near.rows[rows], return_inverse=True)
-        pooled = pool(
-            torch.from_numpy(messages[nodes]).float(),
-            torch.from_numpy(places.reshape(len(rows), -1)),
-            torch.from_numpy(near.weights[rows]),
-        )
-        vectors[start : start + len(rows)] = net(torch.from_numpy(selves[rows]).float(), pooled)
+    for part in _parts(len(kept)):
+        rows = torch.from_numpy(kept[part])
+        vectors[part] = net(selves[rows].float(), states[rows].float()).numpy()
     keys = [ids[row] for row in kept.tolist()]
     made = [hashes[row] for row in kept.tolist()]
     feature = write_graph(workspace, source, keys, vectors, made)
     note_fit(source.db, feature, until)
     return feature
+
+
+def _parts(count: int) -> list[slice]:
+    """The rows of a matrix of `count` rows, _BLOCK at a time."""
+    return [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]

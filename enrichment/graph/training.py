@@ -45,14 +45,15 @@ def steps_for(edges: int, pairs: int) -> int:
 def minimise(
     net: nn.Module,
     steps: int,
-    loss: Callable[[np.random.Generator], Tensor],
+    loss: Callable[[np.random.Generator, int], Tensor],
     seed: int,
     progress: Progress | None,
 ) -> None:
     """Minimise the loss in `steps` steps: AdamW, and a lazy Adam for hash embeddings.
 
-    Each step has a generator seeded by the seed and the step. The network is left in evaluation
-    mode.
+    Each step has a generator seeded by the seed and the step. `loss` is also given the epoch, from
+    0: the number of steps is bounded, so an epoch is the EPOCHS-th part of them. The network is
+    left in evaluation mode.
     """
     sparse = [p for m in net.modules() if isinstance(m, HashEmbedding) for p in m.parameters()]
     known = {id(p) for p in sparse}
@@ -69,7 +70,7 @@ def minimise(
     for step in range(steps):
         set_rates(optimisers, min((step + 1) / warm, (steps - step) / max(steps - warm, 1.0)))
         net.zero_grad(set_to_none=True)
-        loss(np.random.default_rng([seed, step])).backward()
+        loss(np.random.default_rng([seed, step]), EPOCHS * step // steps).backward()
         clip_gradients(net.parameters(), _CLIP)
         for optimiser in optimisers:
             optimiser.step()

@@ -46,6 +46,11 @@ class Neighbours:
         weights = np.broadcast_to(ends[:, -1:] / count, places.shape).astype(np.float32)
         return Neighbours(self.rows[rows[:, None], places], weights)
 
+    def nearest(self, count: int) -> Neighbours:
+        """The `count` most visited of them."""
+        weights = self.weights[:, :count]
+        return Neighbours(self.rows[:, :count], weights / _sums(weights))
+
 
 def pin_board_graph(db: sqlite_utils.Database, ids: Sequence[str], until: int) -> sp.csr_matrix:
     """The 0/1 float32 matrix (pins, boards) of saves before `until`; saves without a time count.
@@ -91,8 +96,12 @@ def neighbourhoods(
         kept = rank < most
         rows[pins[source[kept]], rank[kept]] = visited[kept]
         weights[pins[source[kept]], rank[kept]] = counts[kept]
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    return Neighbours(rows, weights)
+    return Neighbours(rows, weights / _sums(weights))
+
+
+def _sums(weights: np.ndarray) -> np.ndarray:
+    """(n, 1) the sum of each row, or nearly 0 for a pin without neighbours."""
+    return np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
 
 
 def _visits(

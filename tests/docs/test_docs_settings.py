@@ -14,6 +14,7 @@ from omnisearch.encoders.config import Config, preset_config
 from omnisearch.engine.config import CacheConfig, EngineConfig, default_depths
 from omnisearch.engine.ranking_data import RankingOptions
 from omnisearch.enrichment.fetching import EnrichConfig
+from omnisearch.enrichment.graph.config import GraphConfig
 from omnisearch.indexer.build import BuildOptions
 from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.service.config import ServiceConfig
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Any] = {
     "index": BuildOptions(),
     "cluster": ClusterConfig(),
     "enrich": EnrichConfig(),
+    "graph": GraphConfig(),
     "service": ServiceConfig(),
 }
 
