@@ -16,10 +16,12 @@ class GraphConfig:
     Attributes:
         convolutions: of PinSage. With 2, the neighbours' states are convolved too.
         hard_negatives: whether PinSage learns from hard negatives, more in each epoch.
+        pinsage_of_products: whether ItemSage reads PinSage vectors of products.
     """
 
     convolutions: int = 1
     hard_negatives: bool = True
+    pinsage_of_products: bool = True
 
     def __post_init__(self) -> None:
         if self.convolutions not in (1, 2):

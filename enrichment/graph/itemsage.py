@@ -3,12 +3,13 @@
 Trained on three tasks at once, by softmax with logQ correction: a product is near the queries that
 engaged it (with a small query encoder; without a log, words of its own text), near the frozen
 PinSage vectors of pins that share a board or a query with it, and near other such products. The
-query of a pair is hidden among its products' engaged queries.
+query of a pair is hidden among its products' engaged queries. Among a product's inputs is its own
+PinSage vector.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,6 +26,7 @@ from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.models.hash_embedding import Levels
 from omnisearch.encoders.models.ngrams import NgramVocabulary
 from omnisearch.encoders.models.ragged import Ragged
+from omnisearch.enrichment.graph.config import GraphConfig
 from omnisearch.enrichment.graph.cooccurrence import (
     CrossSource,
     Groups,
@@ -36,6 +38,7 @@ from omnisearch.enrichment.graph.cooccurrence import (
 )
 from omnisearch.enrichment.graph.itemsage_network import ItemSage
 from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments, write_graph
+from omnisearch.enrichment.graph.pinsage import product_vectors
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
 from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
 from omnisearch.enrichment.inputs import MODALITIES
@@ -102,7 +105,9 @@ def fit_itemsage(
     trained or written, and an empty feature is returned.
     """
     until = feature_until(db, until)
-    source = Source.open(workspace, db, "product", NAME)
+    reads = GraphConfig.load(workspace).pinsage_of_products
+    pinsage = load(workspace, "pinsage") if reads else None
+    source = _source(workspace, db, pinsage, until)
     task = _task(source, open_vectors(workspace, db, "pinsage", "pin"), dim, until)
     if task is None:
         return ItemVectors(NAME, "product", [], np.zeros((0, dim), dtype=np.float32))
@@ -113,6 +118,7 @@ def fit_itemsage(
     minimise(net, steps, lambda rng, _: _loss(net, task, rng), seed, progress)
     until = _knows_until(db, until)
     config = {"dims": source.dims, "dim": dim, "seed": seed, "until": until, "steps": steps}
+    config["pinsage"] = _name(pinsage)
     save(workspace, NAME, Saved(config, vocabulary, net.state_dict()))
     return _write(workspace, source, net, vocabulary, until)
 
@@ -120,13 +126,15 @@ def fit_itemsage(
 def embed_itemsage(workspace: Workspace, db: sqlite_utils.Database) -> ItemVectors | None:
     """Write the feature 'itemsage' with the saved network; None if there is no usable one.
 
-    A network is unusable if a continuous feature that it reads is gone or has another size.
+    A network is unusable if a continuous feature that it reads is gone or has another size, or if
+    it reads PinSage vectors of products and PinSage was trained again.
     """
     saved = load(workspace, NAME)
     if saved is None:
         return None
-    source = Source.open(workspace, db, "product", NAME).narrowed(saved.config["dims"])
-    if source is None:
+    pinsage = load(workspace, "pinsage") if "pinsage" in saved.config["dims"] else None
+    source = _source(workspace, db, pinsage, feature_until(db)).narrowed(saved.config["dims"])
+    if source is None or (pinsage and _name(pinsage) != saved.config.get("pinsage")):
         return None
     until = _knows_until(db, saved.config["until"])
     return _write(workspace, source, network(saved), saved.vocabulary, until)
@@ -136,6 +144,20 @@ def network(saved: Saved) -> ItemSage:
     """The saved network, for inference; raises Corrupt."""
     config, sizes = saved.config, (len(saved.vocabulary), len(MODALITIES[NAME]))
     return saved.network(lambda: ItemSage(*sizes, config["dims"], config["dim"], config["seed"]))
+
+
+def _source(
+    workspace: Workspace, db: sqlite_utils.Database, pinsage: Saved | None, until: int
+) -> Source:
+    """The products, with PinSage vectors if there is a network that makes them."""
+    source = Source.open(workspace, db, "product", NAME)
+    made = product_vectors(workspace, db, pinsage, until) if pinsage else None
+    return replace(source, features=source.features | {"pinsage": made}) if made else source
+
+
+def _name(saved: Saved | None) -> str | None:
+    """The folder of a saved network, which has another name after each training."""
+    return saved.folder.name if saved and saved.folder else None
 
 
 def _knows_until(db: sqlite_utils.Database, until: int) -> int:
@@ -238,10 +260,10 @@ def _paired(
     log_temperature: Tensor,
 ) -> Tensor:
     """Loss of pairs, whose (first, second, group) numbers were `drawn`."""
-    _, seconds, group = drawn
+    firsts, seconds, group = drawn
     masked = (seconds[:, None] == seconds) | (group[:, None] == group)
     if isinstance(near.pairs, PairSource):
-        masked |= drawn[0][:, None] == seconds
+        masked |= firsts[:, None] == seconds
     shares = torch.from_numpy(near.pairs.log_share[seconds])
     return pair_loss(first, second, shares, torch.from_numpy(masked), log_temperature)
 

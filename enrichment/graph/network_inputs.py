@@ -22,7 +22,7 @@ from omnisearch.encoders.models.ngrams import NgramIndex, NgramVocabulary, build
 from omnisearch.encoders.models.ragged import Ragged
 from omnisearch.enrichment.inputs import MODALITIES, graph_hash, graph_identity, hash_rows
 
-FEATURES = ("image", "text")  # continuous features that are read if present
+FEATURES = ("image", "text")  # continuous features of the catalogue that are read if present
 _VOCABULARY = (50_000, 60_000, 20_000)  # maximum unigrams, bigrams, trigrams
 _BLOCK = 2048  # items read and embedded at a time
 
@@ -33,7 +33,8 @@ class Source:
 
     Attributes:
         network: 'pinsage' or 'itemsage', which reads its MODALITIES.
-        features: name → ItemVectors, those of FEATURES that the catalogue has for the entity.
+        features: name → ItemVectors, those of FEATURES that the catalogue has for the entity, and
+            what a network is given that the catalogue does not hold.
     """
 
     db: sqlite_utils.Database
@@ -58,6 +59,11 @@ class Source:
     @property
     def dims(self) -> dict[str, int]:
         return {name: feature.dim for name, feature in self.features.items()}
+
+    @property
+    def stored(self) -> dict[str, ItemVectors]:
+        """The features that the catalogue holds: by them alone it can tell what is stale."""
+        return {name: self.features[name] for name in FEATURES if name in self.features}
 
     @property
     def modalities(self) -> dict[str, tuple[str, ...]]:
@@ -153,7 +159,7 @@ def blocks(
         found = {name: feature.rows(ids) for name, feature in source.features.items()}
         features = {name: torch.from_numpy(rows) for name, (rows, _) in found.items()}
         present = _present([there for _, there in found.values()], len(ids))
-        hashes = [graph_hash(item, source.network, source.features) for item in items]
+        hashes = [graph_hash(item, source.network, source.stored) for item in items]
         yield ids, Batch(Levels(bags, backward=False), features, present), hashes
 
 
@@ -174,7 +180,7 @@ def write_graph(
         vectors,
         replace=True,
         made=hash_rows(hashes),
-        made_by=graph_identity(workspace, source.network, source.features),
+        made_by=graph_identity(workspace, source.network, source.stored),
     )
 
 

@@ -30,8 +30,9 @@ from omnisearch.enrichment.graph.cooccurrence import (
 )
 from omnisearch.enrichment.graph.hard_negatives import LAST, hard_negatives
 from omnisearch.enrichment.graph.hard_negatives import drawn as drawn_hard
-from omnisearch.enrichment.graph.network_inputs import Items, Source, blocks, moments, write_graph
-from omnisearch.enrichment.graph.pinsage_network import HIDDEN, PinSage, pool
+from omnisearch.enrichment.graph.network_inputs import Items, Source, moments, write_graph
+from omnisearch.enrichment.graph.pinsage_embedding import embedded, nodes_of
+from omnisearch.enrichment.graph.pinsage_network import PinSage, pool
 from omnisearch.enrichment.graph.saved_networks import Saved, load, save
 from omnisearch.enrichment.graph.training import minimise, pair_loss, steps_for
 from omnisearch.enrichment.graph.walks import (
@@ -47,7 +48,6 @@ NAME = "pinsage"
 PAIRS, FEWEST_PAIRS = 512, 64
 SOME = 4  # neighbours sampled for each pin of a batch
 ALONE = 0.1  # chance that a pin is shown without its neighbours
-_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -209,54 +209,43 @@ def _vectors(
     return net(own, states)
 
 
-@torch.inference_mode()
 def _write(
     workspace: Workspace, source: Source, net: PinSage, vocabulary: NgramVocabulary, until: int
 ) -> ItemVectors:
-    """Embed all pins with any inputs, and write the feature.
-
-    The pins without their neighbours, their states and messages are kept in half precision: 1.5 KB
-    per pin.
-    """
-    total = source.count()
-    ids: list[str] = []
-    told = np.zeros(total, dtype=bool)
-    selves = torch.empty((total, HIDDEN), dtype=torch.float16)
-    hashes: list[bytes] = []
-    for keys, batch, made in blocks(source, vocabulary):
-        part = slice(len(ids), len(ids) + len(keys))
-        tokens, present = net.tokens(batch)
-        selves[part] = net.selves(tokens).half()
-        told[part] = present.any(dim=1).numpy()
-        ids += keys
-        hashes += made
-    seed = net.tokens.seed
-    near = neighbourhoods(pin_board_graph(source.db, ids, until), ids, seed=seed)
-    states = F.relu(selves)
-    for convolution in net.layers:
-        messages = torch.empty_like(states)
-        for part in _parts(total):
-            messages[part] = convolution.messages(states[part].float()).half()
-        for part in _parts(total):
-            nodes, places = np.unique(near.rows[part], return_inverse=True)
-            pooled = pool(
-                messages[torch.from_numpy(nodes)].float(),
-                torch.from_numpy(places.reshape(-1, near.rows.shape[1])),
-                torch.from_numpy(near.weights[part]),
-            )
-            states[part] = convolution(states[part].float(), pooled).half()
-    kept = np.flatnonzero(told | (near.weights.sum(axis=1) > 0))
-    vectors = np.empty((len(kept), net.skip.out_features), dtype=np.float32)
-    for part in _parts(len(kept)):
-        rows = torch.from_numpy(kept[part])
-        vectors[part] = net(selves[rows].float(), states[rows].float()).numpy()
-    keys = [ids[row] for row in kept.tolist()]
-    made = [hashes[row] for row in kept.tolist()]
+    """Embed all pins with any inputs, and write the feature."""
+    nodes = nodes_of(source, net, vocabulary)
+    graph = pin_board_graph(source.db, nodes.ids, until)
+    near = neighbourhoods(graph, nodes.ids, seed=net.tokens.seed)
+    kept, vectors = embedded(net, nodes, near)
+    keys = [nodes.ids[row] for row in kept.tolist()]
+    made = [nodes.hashes[row] for row in kept.tolist()]
     feature = write_graph(workspace, source, keys, vectors, made)
     note_fit(source.db, feature, until)
     return feature
 
 
-def _parts(count: int) -> list[slice]:
-    """The rows of a matrix of `count` rows, _BLOCK at a time."""
-    return [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+def product_vectors(
+    workspace: Workspace, db: sqlite_utils.Database, saved: Saved, until: int
+) -> ItemVectors | None:
+    """PinSage vectors of products, which ItemSage reads: float32 (n, dim), unit rows; not stored.
+
+    A product is embedded as a pin is: from its own title, description, caption, picture and text
+    vector, and from the pins that walks from its boards visit. None if products lack an item vector
+    that the network reads, or have no inputs at all.
+    """
+    sources = [
+        Source.open(workspace, db, entity, NAME).narrowed(saved.config["dims"])
+        for entity in ("pin", "product")
+    ]
+    net = network(saved)
+    both = [nodes_of(source, net, saved.vocabulary) for source in sources if source is not None]
+    if len(both) < 2:
+        return None
+    pins, products = both
+    nodes = pins + products
+    graph = pin_board_graph(db, pins.ids, until, products.ids)
+    near = neighbourhoods(graph, nodes.ids, seed=net.tokens.seed, pins=len(pins.ids))
+    kept, vectors = embedded(net, nodes, near)
+    mine = kept >= len(pins.ids)
+    ids = [nodes.ids[row] for row in kept[mine].tolist()]
+    return ItemVectors(NAME, "product", ids, vectors[mine]) if ids else None

@@ -7,7 +7,6 @@ pin whose surroundings did not change keeps its neighbours.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -16,8 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 import sqlite_utils
 
-from omnisearch.data.catalogue.splits import SAVED_AT
+from omnisearch.data.catalogue.splits import known_window
 from omnisearch.encoders.training.logq import mix
+from omnisearch.enrichment.graph.cooccurrence import Groups, board_groups
 
 WALKERS, STEPS = 24, 8  # walks from each pin, and the boards that each visits
 RESTART = 0.5
@@ -52,50 +52,58 @@ class Neighbours:
         return Neighbours(self.rows[:, :count], weights / _sums(weights))
 
 
-def pin_board_graph(db: sqlite_utils.Database, ids: Sequence[str], until: int) -> sp.csr_matrix:
+def pin_board_graph(
+    db: sqlite_utils.Database, ids: Sequence[str], until: int, products: Sequence[str] = ()
+) -> sp.csr_matrix:
     """The 0/1 float32 matrix (pins, boards) of saves before `until`; saves without a time count.
 
-    Boards with one pin are left out, because walks reach no other pin through them.
+    Rows of `products` follow those of the pins `ids`. Boards that lead from no item to another pin
+    are left out.
     """
-    row_of = {pin: row for row, pin in enumerate(ids)}
-    cursor = db.conn.execute(
-        "SELECT item_id, board_id FROM board_items WHERE entity = 'pin' "
-        f"AND {SAVED_AT} < ? ORDER BY board_id, item_id",
-        [until],
+    window = known_window(until)
+    pins, others = (
+        board_groups(db, "pin", ids, window),
+        board_groups(db, "product", products, window),
     )
-    boards: dict[str, int] = {}
-    rows, columns = array("i"), array("i")
-    for pin, board in cursor:
-        row = row_of.get(pin)
-        if row is not None:
-            rows.append(row)
-            columns.append(boards.setdefault(board, len(boards)))
+    number = {name: at for at, name in enumerate(pins.names)}
+    columns = np.array([number.get(name, -1) for name in others.names], dtype=np.int64)
+    others = Groups(pins.names, columns[others.group], others.item)
+    others = others.keep(others.group >= 0)
+    rows = np.concatenate((pins.item, len(ids) + others.item))
+    columns = np.concatenate((pins.group, others.group))
     ones = np.ones(len(rows), dtype=np.float32)
-    where = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
-    graph = sp.csr_matrix((ones, where), shape=(len(ids), len(boards)))
+    shape = len(ids) + len(products), len(pins)
+    graph = sp.csr_matrix((ones, (rows, columns)), shape=shape)
     return graph[:, graph.getnnz(axis=0) > 1]
 
 
 def neighbourhoods(
-    graph: sp.csr_matrix, ids: Sequence[str], most: int = NEIGHBOURS, seed: int = 0
+    graph: sp.csr_matrix,
+    ids: Sequence[str],
+    most: int = NEIGHBOURS,
+    seed: int = 0,
+    pins: int | None = None,
 ) -> Neighbours:
-    """The `most` pins that walks from each pin visit most; ties go to the earlier row."""
+    """The `most` pins that walks from each row visit most; ties go to the earlier row.
+
+    Walks from all rows visit the first `pins` alone, by default all.
+    """
     keys = mix(np.array([crc32(pin.encode("utf-8", "surrogatepass")) for pin in ids]), seed + 1)
     rows = np.zeros((len(ids), most), dtype=np.int32)
     weights = np.zeros((len(ids), most), dtype=np.float32)
-    columns = graph.tocsc()
+    columns = graph[:pins].tocsc()
     walked = np.flatnonzero(graph.getnnz(axis=1))
     for start in range(0, len(walked), _BLOCK):
-        pins = walked[start : start + _BLOCK]
-        source, visited = _visits(graph, columns, pins, keys[pins])
+        begun = walked[start : start + _BLOCK]
+        source, visited = _visits(graph, columns, begun, keys[begun])
         places, counts = np.unique(source * graph.shape[0] + visited, return_counts=True)
         source, visited = np.divmod(places, graph.shape[0])
         order = np.lexsort((visited, -counts, source))
         source, visited, counts = source[order], visited[order], counts[order]
         rank = np.arange(len(source)) - np.searchsorted(source, source)
         kept = rank < most
-        rows[pins[source[kept]], rank[kept]] = visited[kept]
-        weights[pins[source[kept]], rank[kept]] = counts[kept]
+        rows[begun[source[kept]], rank[kept]] = visited[kept]
+        weights[begun[source[kept]], rank[kept]] = counts[kept]
     return Neighbours(rows, weights / _sums(weights))
 
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from omnisearch.data.catalogue.vectors_write import write_vectors
 
@@ -79,3 +80,26 @@ def same_theme(feature, k=10):
 
 def cosine(feature, a, b):
     return float(feature.vectors[feature.index[a]] @ feature.vectors[feature.index[b]])
+
+
+def configure(workspace, **settings):
+    """Write the section [graph]."""
+    lines = [f"{name} = {str(value).lower()}\n" for name, value in settings.items()]
+    workspace.settings.write_text("[graph]\n" + "".join(lines))
+
+
+def convolved(net, selves, near):
+    """(n, dim) unit rows by a loop over pins, for z (n, HIDDEN) and each pin's neighbours."""
+    states = [torch.relu(row) for row in selves]
+    for layer in net.layers:
+        after = []
+        for pin, state in enumerate(states):
+            pooled = torch.zeros_like(state)
+            for other, weight in zip(near.rows[pin], near.weights[pin], strict=True):
+                message = torch.relu(layer.neighbour.weight @ states[other] + layer.neighbour.bias)
+                pooled = pooled + float(weight) * message
+            joined = torch.relu(layer.join.weight @ torch.cat((state, pooled)) + layer.join.bias)
+            after.append(joined / joined.norm().clamp(min=1e-12))
+        states = after
+    vectors = torch.stack([net.out(state) for state in states]) + net.skip(selves)
+    return (vectors / vectors.norm(dim=1, keepdim=True)).numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graph_world import add_boards, items, themes
+from graph_world import add_boards, configure, convolved, items, themes
 
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.models.ragged import Ragged
@@ -16,28 +16,6 @@ from omnisearch.enrichment.graph.network_inputs import Items, Source
 from omnisearch.enrichment.graph.pinsage import NAME, embed_pinsage, fit_pinsage, network
 from omnisearch.enrichment.graph.saved_networks import load, save
 from omnisearch.enrichment.graph.walks import Neighbours, neighbourhoods, pin_board_graph
-
-
-def configure(workspace, **settings):
-    lines = [f"{name} = {str(value).lower()}\n" for name, value in settings.items()]
-    workspace.settings.write_text("[graph]\n" + "".join(lines))
-
-
-def convolved(net, selves, near, layers):
-    """(n, dim) unit rows by a loop over pins, for z (n, HIDDEN) and each pin's neighbours."""
-    states = [torch.relu(row) for row in selves]
-    for layer in layers:
-        after = []
-        for pin, state in enumerate(states):
-            pooled = torch.zeros_like(state)
-            for other, weight in zip(near.rows[pin], near.weights[pin], strict=True):
-                message = torch.relu(layer.neighbour.weight @ states[other] + layer.neighbour.bias)
-                pooled = pooled + float(weight) * message
-            joined = torch.relu(layer.join.weight @ torch.cat((state, pooled)) + layer.join.bias)
-            after.append(joined / joined.norm().clamp(min=1e-12))
-        states = after
-    vectors = torch.stack([net.out(state) for state in states]) + net.skip(selves)
-    return (vectors / vectors.norm(dim=1, keepdim=True)).numpy()
 
 
 @pytest.mark.parametrize("convolutions", [1, 2])
@@ -53,7 +31,7 @@ def test_vectors_are_those_of_a_loop_over_pins(workspace, db, quick, monkeypatch
     every = np.arange(len(shown))
     with torch.inference_mode():
         selves = net.selves(net.tokens(shown.batch(every))[0])
-        expected = convolved(net, selves, near, net.layers)
+        expected = convolved(net, selves, near)
     assert feature.ids == shown.ids
     assert np.abs(feature.vectors - expected).max() < 3e-3  # states are kept in half precision
     # Training computes the same if it draws all neighbours and hides none.
