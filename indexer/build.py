@@ -24,7 +24,7 @@ from omnisearch.indexer.publish import (
     Job,
     Written,
     make_live,
-    name_build,
+    name_written,
     write_build,
 )
 from omnisearch.indexer.retention import remove_unloaded, retain_signals
@@ -85,14 +85,14 @@ def _build(job: Job, fresh: bool) -> int:
             written = write_build(job, folder, _encoded(job, fresh))
         written.facts.update(facts)
         with publish_lock(workspace):
-            number = name_build(job, folder, written)
+            number = name_written(job, folder, written)
             if not clustered:
-                number = _go_live(job, number, written)
+                number = go_live(job, number, written)
         if clustered:  # which may take long: updates go on meanwhile
             _load(job, number)
             with publish_lock(workspace):
                 (workspace.generation(number) / LOADING_FILE).unlink()
-                number = _go_live(job, number, written)
+                number = go_live(job, number, written)
         retain_signals(workspace)
         return number
 
@@ -112,7 +112,9 @@ def _load(job: Job, number: int) -> None:
         raise
 
 
-def _go_live(job: Job, number: int, written: Written) -> int:
+def go_live(job: Job, number: int, written: Written) -> int:
+    """Make a generation live, with what was published since it was read on top of it; returns the
+    number that is live. Call it under the publish lock."""
     if _live_change(job.workspace) > written.facts["change"]:
         with snapshot(job.db):
             newer = increment(job, number, may_build=False)

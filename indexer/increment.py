@@ -26,7 +26,7 @@ from omnisearch.indexer.generation import DEAD_FILE, folder_of
 from omnisearch.indexer.parts.table import IDS_FILE
 from omnisearch.indexer.publish import Below, Job, facts_of, publish
 from omnisearch.indexer.segment import GENERATION
-from omnisearch.indexer.signals import encode_items, related_queries
+from omnisearch.indexer.signals import EntitySignals, encode_items, related_queries
 from omnisearch.indexer.stacking import Dead
 
 # More items than this share of the build's, and this number, that are in other segments or no
@@ -102,7 +102,37 @@ def _changed(
     return found | {"query": sorted((wanted ^ before) | renewed)}
 
 
-def increment(job: Job, number: int, may_build: bool = True) -> int | None:
+@dataclass(frozen=True)
+class Plan:
+    """What an update writes.
+
+    Attributes:
+        ids: entity type → the ids of the items in its own segment.
+        below: what lies under it.
+        merged: how many segments are written anew in it.
+        nothing: whether the generation has all changes already.
+    """
+
+    ids: dict[str, list[str]]
+    below: Below
+    merged: int
+    nothing: bool
+
+    def signals(self, job: Job) -> dict[str, EntitySignals]:
+        """The items' ids and vectors."""
+        job.total = 3 * sum(map(len, self.ids.values()))
+        found = {
+            entity: encode_items(job.workspace, job.db, job.encoder, entity, keys, job.step)
+            for entity, keys in self.ids.items()
+            if keys
+        }
+        items = sum(len(each.ids) for each in found.values())
+        vectors = sum(len(each.ids) * len(each.spaces) for each in found.values())
+        job.total = job.done + items + vectors
+        return found
+
+
+def increment(job: Job, number: int, may_build: bool = True, most: int | None = None) -> int | None:
     """Publish what changed since a generation, on top of it; returns the number that is live.
 
     Call it under the publish lock, reading one state of the catalogue. If nothing changed, nothing
@@ -111,9 +141,24 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
     Args:
         number: of the generation; its encoder is the job's.
         may_build: return None if so much has changed since its build that a build is due.
+        most: items of a segment that is written anew; None for any, which may take long.
 
     Raises:
         Corrupt: a file of the generation that is read here is damaged.
+    """
+    plan = planned(job, number, most)
+    if plan.nothing:
+        return number
+    if plan.below.due and may_build:
+        return None
+    return publish(job, plan.signals(job), plan.below)
+
+
+def planned(job: Job, number: int, most: int | None = None, merging: bool = False) -> Plan:
+    """What an update of a generation writes; other arguments and errors are those of `increment`.
+
+    Args:
+        merging: write the last segment anew if others go with it, and otherwise none.
     """
     db, folder = job.db, folder_of(job.workspace, number)
     manifest = read_manifest(folder, GENERATION)
@@ -122,8 +167,6 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
     changed = _changed(db, manifest, under, wanted)
     facts = facts_of(job)
     same = all(manifest.get(name) == value for name, value in facts.items())
-    if same and not any(changed.values()) and manifest["change"] == latest_change(db):
-        return number
     fresh = {
         entity: existing(db, entity, keys)
         if entity != "query"
@@ -131,7 +174,13 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
         for entity, keys in changed.items()
     }
     _bury(under, changed)
-    folded = _folded(under, sum(map(len, fresh.values())))
+    new = sum(map(len, fresh.values()))
+    if merging:
+        *lower, last = under
+        below_it = _folded(lower, new + last.size) if lower else []
+        folded = [*below_it, last] if below_it else []
+    else:
+        folded = _folded(under, new, most)
     for each in folded:
         for entity in each.ids:
             fresh[entity] = sorted({*fresh[entity], *each.alive(entity)})
@@ -139,17 +188,6 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
     beside = sum(map(len, fresh.values())) + sum(each.size for each in stay[1:])
     beside += sum(len(dead) for each in stay for dead in each.dead.values())
     due = beside > max(BUILD_ITEMS, BUILD_SHARE * under[0].size)
-    if due and may_build:
-        return None
-    job.total = 3 * sum(map(len, fresh.values()))
-    signals = {
-        entity: encode_items(job.workspace, db, job.encoder, entity, keys, job.step)
-        for entity, keys in fresh.items()
-        if keys
-    }
-    items = sum(len(found.ids) for found in signals.values())
-    vectors = sum(len(found.ids) * len(found.spaces) for found in signals.values())
-    job.total = job.done + items + vectors
     dead: Dead = {
         (each.number, entity): np.array(sorted(places), np.int64)
         for each in stay
@@ -157,8 +195,11 @@ def increment(job: Job, number: int, may_build: bool = True) -> int | None:
         if places
     }
     rows = {entity: sum(each.count(entity) for each in stay) for entity in ENTITIES}
-    below = Below(manifest["number"], [each.number for each in stay], dead, rows, due)
-    return publish(job, signals, below)
+    numbers = [each.number for each in stay]
+    merge_due = bool(_folded(stay, sum(map(len, fresh.values()))))
+    below = Below(manifest["number"], numbers, dead, rows, due, merge_due)
+    nothing = same and not any(changed.values()) and manifest["change"] == latest_change(db)
+    return Plan(fresh, below, len(folded), nothing)
 
 
 def _bury(under: list[_Under], changed: dict[str, list[str]]) -> None:
@@ -171,12 +212,15 @@ def _bury(under: list[_Under], changed: dict[str, list[str]]) -> None:
                     each.dead[entity].add(place)
 
 
-def _folded(under: list[_Under], new: int) -> list[_Under]:
-    """The last segments, those to write anew with what is new; never the build."""
+def _folded(under: list[_Under], new: int, most: int | None = None) -> list[_Under]:
+    """The last segments, those to write anew with what is new; never the build, nor, if `most` is
+    given, one of more items."""
     first = len(under)
     while first > 1:
         size = under[first - 1].size
         if new + size > _SMALL and size >= _TIMES * new:
+            break
+        if most is not None and size > most:
             break
         new += size
         first -= 1

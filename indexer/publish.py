@@ -117,6 +117,7 @@ class Below:
         segments: the numbers of the segments that stay, the oldest first.
         dead: their places that no longer count. rows: how many count, by entity type.
         due: whether so much has changed since the build that another one is due.
+        merge_due: whether there are segments that would better be one (`indexer.merging`).
     """
 
     number: int
@@ -124,11 +125,12 @@ class Below:
     dead: Dead
     rows: Mapping[str, int]
     due: bool
+    merge_due: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """A build's segment, written but not published: what its manifest says, and of what it is."""
+    """A segment, written but not published: what its manifest says, and of what it is."""
 
     facts: dict[str, Any]
     spaces: list[dict[str, Any]]
@@ -172,14 +174,28 @@ def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Wr
     return Written(facts, described, signals)
 
 
-def name_build(job: Job, folder: Path, written: Written) -> int:
-    """Make a generation of what `write_build` wrote, not live yet; returns its number.
+def write_merged(
+    job: Job, folder: Path, signals: dict[str, EntitySignals], below: Below
+) -> Written:
+    """Write the segment of a merge into a folder, reading one state of the catalogue."""
+    facts = _facts(job)
+    _write_queries(job, folder, facts, job.workspace.generation(below.number))
+    spaces, _ = _write_segment(job, folder, signals, build=False)
+    return Written(facts, spaces, signals)
 
-    One that is to be loaded into a cluster is marked until it is. Call it under the publish lock.
+
+def name_written(job: Job, folder: Path, written: Written, below: Below | None = None) -> int:
+    """Make a generation of what was written, not live yet; returns its number.
+
+    A build that is to be loaded into a cluster is marked until it is. Call it under the publish
+    lock.
+
+    Args:
+        below: what lies under a merge.
     """
     number = next_number(job.workspace)
-    _describe(folder, number, written.facts, written.spaces, written.signals, None)
-    if job.options.backend != LOCAL:
+    _describe(folder, number, written.facts, written.spaces, written.signals, below)
+    if job.options.backend != LOCAL and below is None:
         (folder / LOADING_FILE).touch()
     put_in_place(folder, job.workspace.generation(number))
     return number
@@ -234,6 +250,7 @@ def _describe(
             "created_at": int(time.time()),
             "based_on": below and below.number,
             "build_due": under.due,
+            "merge_due": under.merge_due,
             "segments": [*under.segments, *([number] if signals else [])],
             "entities": {
                 entity: {"rows": under.rows[entity] + own[entity], "own": own[entity]}

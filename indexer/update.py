@@ -28,6 +28,7 @@ def update(
     options: BuildOptions | None = None,
     progress: Progress | None = None,
     may_build: bool = True,
+    most: int | None = None,
 ) -> int:
     """Publish the catalogue's additions, changes and deletions; returns the number that is live.
 
@@ -38,6 +39,7 @@ def update(
 
     Args:
         may_build: False to go on with segments, however much has changed since the last build.
+        most: as of `increment`.
 
     Raises:
         NotReady: another process is building in this workspace, and so must this one.
@@ -48,7 +50,7 @@ def update(
         with publish_lock(workspace), snapshot(db):
             number = live_number(workspace)
             if _fits(job, workspace, number):
-                published = increment(job, number, may_build)
+                published = increment(job, number, may_build, most)
                 if published is not None:
                     return published
     return build(workspace, db, encoder, options, progress)

@@ -25,25 +25,37 @@ from omnisearch.encoders.no_encoder import NONE, NoEncoder
 from omnisearch.encoders.onnx.query_tower import open_export
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import folder_of, live_number
+from omnisearch.indexer.merging import merge
 from omnisearch.indexer.publish import ENCODER
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import ItemsAndQueries
 from omnisearch.indexer.update import update
 
-_BUILD_SECONDS = 60.0  # at least between the beginnings of two builds
-_BUILD = "import sys; from omnisearch.pipeline.live import build_anew; build_anew(*sys.argv[1:])"
+# At least between the beginnings of two builds, or two merges.
+_SECONDS = {"build": 60.0, "merge": 5.0}
+# Items of a segment that a publication writes anew: more would hold up whoever waits for it.
+_MOST = 256
+_APART = "import sys; from omnisearch.pipeline.live import write_anew; write_anew(*sys.argv[1:])"
 
 
-def build_anew(root: str, parent: str) -> None:
-    """Build the live generation again, with its own encoder, at low priority; ends the process with
-    a sentence if it cannot, and with the process `parent`, which started it."""
+def write_anew(what: str, root: str, parent: str) -> None:
+    """Build the live generation again, or merge its segments, with its own encoder and at low
+    priority; ends the process with a sentence if it cannot, and with the process `parent`, which
+    started it.
+
+    Args:
+        what: 'build' or 'merge'.
+    """
     threading.Thread(target=follow, args=(int(parent),), daemon=True).start()
     os.nice(10)
     workspace = Workspace(Path(root))
     try:
         index = LiveIndex(workspace)
         with closing(index.db.conn):
-            build(workspace, index.db, index.encoder(), index.options)
+            if what == "build":
+                build(workspace, index.db, index.encoder(), index.options)
+            else:
+                merge(workspace, index.db, index.encoder(), index.options_of_build())
     except OmniError as error:  # such as another build that is running
         sys.exit(str(error))
 
@@ -52,8 +64,8 @@ class LiveIndex:
     """The live generation and its catalogue, for one process that publishes.
 
     What it publishes is based on the generation that is live then, also after a build or a
-    rollback, with the encoder and the graphs' settings of that one. When a build is due, another
-    process builds, and this one goes on meanwhile.
+    rollback, with the encoder and the graphs' settings of that one. When a build or a merge is
+    due, another process does it, and this one goes on meanwhile.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -63,8 +75,8 @@ class LiveIndex:
         self.db = open_catalogue(workspace.catalogue)
         self._encoder: LightEncoder | None = None
         self._live: tuple[int, int] = (-1, -1)  # a generation, and the last change that it has
-        self._building: subprocess.Popen[bytes] | None = None
-        self._build_at = 0.0
+        self._apart: subprocess.Popen[bytes] | None = None
+        self._not_before = dict.fromkeys(_SECONDS, 0.0)
 
     def behind(self) -> bool:
         """Whether the catalogue has changes that the live generation has not."""
@@ -80,20 +92,30 @@ class LiveIndex:
             NotReady: there is no generation, or another process is building.
             Corrupt: a file is damaged.
         """
-        graphs = {name: self._manifest()["options"][name] for name in ("m", "ef_construction")}
-        options = replace(self.options, **graphs)
-        return update(self.workspace, self.db, self.encoder(), options, may_build=False)
+        options = self.options_of_build()
+        return update(self.workspace, self.db, self.encoder(), options, may_build=False, most=_MOST)
 
-    def build_if_due(self) -> None:
-        """Begin a build in a process of its own if the live generation says that one is due."""
-        if self._building is not None and self._building.poll() is None:
+    def options_of_build(self) -> BuildOptions:
+        """The settings, with those of graphs as the live generation's build had them."""
+        graphs = {name: self._manifest()["options"][name] for name in ("m", "ef_construction")}
+        return replace(self.options, **graphs)
+
+    def write_anew_if_due(self) -> None:
+        """Begin a build or a merge in a process of its own if the live generation says that one is
+        due."""
+        if self._apart is not None and self._apart.poll() is None:
             return
-        if time.monotonic() < self._build_at or not self._manifest()["build_due"]:
+        manifest = self._manifest()
+        for what, seconds in _SECONDS.items():
+            if not manifest.get(f"{what}_due") or time.monotonic() < self._not_before[what]:
+                continue
+            self._not_before[what] = time.monotonic() + seconds
+            command = [sys.executable, "-c", _APART, what, str(self.workspace.root)]
+            with suppress(OSError):  # no memory or no processes: later again
+                self._apart = subprocess.Popen(
+                    [*command, str(os.getpid())], stdin=subprocess.DEVNULL
+                )
             return
-        self._build_at = time.monotonic() + _BUILD_SECONDS
-        command = [sys.executable, "-c", _BUILD, str(self.workspace.root), str(os.getpid())]
-        with suppress(OSError):  # no memory or no processes: later again
-            self._building = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def _manifest(self, number: int | None = None) -> dict[str, Any]:
         """That of a generation, the live one by default."""

@@ -78,7 +78,7 @@ class Publishing:
                 number = self._try(self._index.publish)
                 if number is not None:
                     self._note(number, begun)
-                    self._try(self._index.build_if_due)
+                    self._try(self._index.write_anew_if_due)
                     time.sleep(max(0.0, _EVERY_SECONDS - (_milliseconds() - begun) / 1000))
             time.sleep(self._pause or _POLL_SECONDS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.attributes import kind_of
 from omnisearch.indexer import build as building
 from omnisearch.indexer import increment as updating
+from omnisearch.indexer import merging
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation, live_number
+from omnisearch.indexer.merging import merge
 from omnisearch.indexer.parts.attributes import Column
 from omnisearch.indexer.parts.suggest import Found, first_of
 from omnisearch.indexer.parts.table import ItemTable
@@ -408,9 +411,12 @@ def take(workspace: Workspace, db: sqlite_utils.Database, step: tuple) -> None:
 @given(
     st.lists(st.lists(STEP, min_size=1, max_size=10), min_size=1, max_size=5),
     st.sampled_from((0, 4, 256)),
+    st.sampled_from((None, 1, 6)),
     st.sampled_from(("tantivy", "rank-bm25")),
 )
-def test_updates_answer_as_a_build_would(rounds: list, small: int, backend: str) -> None:
+def test_updates_answer_as_a_build_would(
+    rounds: list, small: int, most: int | None, backend: str
+) -> None:
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(updating, "_SMALL", small)
         workspace, db = new_catalogue(Path(root) / "updated")
@@ -420,11 +426,87 @@ def test_updates_answer_as_a_build_would(rounds: list, small: int, backend: str)
         for steps in rounds:
             for step in steps:
                 take(workspace, db, step)
-            update(workspace, db, encoder)
+            update(workspace, db, encoder, most=most)
             last = Generation.open(workspace, token_backend=backend, like=last)
-            assert_same(last, built_anew(workspace, Path(root) / "anew", backend), encoder)
+            built = built_anew(workspace, Path(root) / "anew", backend)
+            assert_same(last, built, encoder)
             assert verify(workspace) == []
+            if most is not None and merge(workspace, db, encoder) is not None:
+                last = Generation.open(workspace, token_backend=backend, like=last)
+                assert_same(last, built, encoder)
+                assert verify(workspace) == []
         db.conn.close()
+
+
+def test_a_publication_leaves_large_segments_to_a_merge(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updating, "_SMALL", 2)
+    workspace, db = small
+    build(workspace, db, FakeEncoder())
+    sizes, due = [], []
+    for number in range(16):
+        put(db, "pin", id=f"new{number:02}", title="zebra")
+        update(workspace, db, FakeEncoder(), most=3)
+        manifest = Generation.open(workspace).manifest
+        sizes.append(manifest["entities"]["pin"]["own"])
+        due.append(manifest["merge_due"])
+    assert max(sizes) <= 4 and any(due)  # at most one that is new, and a segment of three
+    before = Generation.open(workspace).manifest
+    number = merge(workspace, db, FakeEncoder())
+    generation = Generation.open(workspace)
+    assert generation.number == number == before["number"] + 1
+    assert len(generation.manifest["segments"]) < len(before["segments"])
+    assert not generation.manifest["merge_due"]
+    assert found_by_tokens(generation, "zebra") == {f"new{number:02}" for number in range(16)}
+    assert update(workspace, db, FakeEncoder()) == number  # nothing is left to do
+    assert verify(workspace) == []
+
+
+def test_updates_go_on_while_segments_are_merged(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they published meanwhile is on top; after a rollback there is nothing to merge."""
+    workspace, db = small
+    encoder = FakeEncoder()
+    build(workspace, db, encoder)
+    for key in ("ccc", "ddd"):
+        put(db, "pin", id=key, title="zebra lamp")
+        update(workspace, db, encoder, most=0)
+    assert Generation.open(workspace).manifest["segments"] == [1, 2, 3]
+    written = merging.write_merged
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = written(*arguments)
+        other = open_catalogue(workspace.catalogue)
+        put(other, "pin", id="aaa", title="zebra stool")
+        drop(other, "pin", "ccc")
+        drop(other, "pin", "pin003")
+        assert update(workspace, other, FakeEncoder(), most=0) == 4
+        other.conn.close()
+        return found
+
+    monkeypatch.setattr(merging, "write_merged", meanwhile)
+    assert merge(workspace, db, encoder) == 6
+    generation = Generation.open(workspace)
+    assert generation.manifest["segments"] == [1, 6]  # so few are written anew again
+    assert found_by_tokens(generation, "zebra") == {"aaa", "ddd"}
+    assert "pin003" not in generation.tables["pin"].row_of
+    assert_same(generation, built_anew(workspace, workspace.root / "anew"), encoder)
+
+    def rolled_back(*arguments: Any) -> Any:
+        found = written(*arguments)
+        build(workspace, db, FakeEncoder())
+        return found
+
+    monkeypatch.setattr(merging, "write_merged", rolled_back)
+    monkeypatch.setattr(merging, "build_lock", lambda _: nullcontext())
+    put(db, "pin", id="eee", title="zebra lamp")
+    update(workspace, db, encoder, most=0)
+    before = live_number(workspace)
+    assert merge(workspace, db, encoder) is None
+    assert live_number(workspace) == before + 1
+    assert verify(workspace) == []
 
 
 def test_updates_go_on_while_all_is_built(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,11 +37,11 @@ def test_when_a_build_is_due_another_process_builds(
     put("new1", "new2")
     assert live.behind()
     live.publish()
-    live.build_if_due()
+    live.write_anew_if_due()
     assert Generation.open(workspace).manifest["segments"] == [1, 2]
     put("new3", "new4")
     live.publish()
-    live.build_if_due()
+    live.write_anew_if_due()
     deadline = time.monotonic() + 60
     while Generation.open(workspace).segments[0].number == 1:
         put(f"meanwhile{int(time.monotonic() * 10) % 1000}")
@@ -54,6 +54,36 @@ def test_when_a_build_is_due_another_process_builds(
     assert {"p0", "p19", "new1", "new4"} <= ids and any(key.startswith("mean") for key in ids)
 
 
+def test_when_a_merge_is_due_another_process_merges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omnisearch.pipeline.encoder.installed", lambda name: False)
+    monkeypatch.setattr(increment, "_SMALL", 2)
+    monkeypatch.setattr("omnisearch.pipeline.live._MOST", 4)
+    workspace = Workspace.create(tmp_path / "shop")
+    file = tmp_path / "products.csv"
+    numbers = iter(range(1000))
+
+    def put() -> None:
+        file.write_text(f"id,title\nlive{next(numbers):03},zebra rug\n", "utf-8")
+        pipeline.import_files(workspace, [file])
+
+    put()
+    pipeline.build_index(workspace)
+    live = LiveIndex(workspace)
+    deadline, ended, longest = time.monotonic() + 60, False, 0
+    while not ended:
+        put()
+        live.publish()
+        live.write_anew_if_due()
+        segments = Generation.open(workspace).segments
+        longest = max(longest, *(len(each.tables["product"]) for each in segments[1:]))
+        ended = longest > 12  # which no publication has written
+        assert time.monotonic() < deadline
+    generation = Generation.open(workspace)
+    assert generation.tables["product"].ids == [f"live{n:03}" for n in range(next(numbers))]
+
+
 _STARTS_A_BUILD = """
 import sys
 from pathlib import Path
@@ -62,8 +92,8 @@ from omnisearch.pipeline.live import LiveIndex
 
 live = LiveIndex(Workspace(Path(sys.argv[1])))
 live._manifest = lambda number=None: {"build_due": True}
-live.build_if_due()
-print(live._building.pid, flush=True)
+live.write_anew_if_due()
+print(live._apart.pid, flush=True)
 input()
 """
 
