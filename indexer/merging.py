@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import sqlite_utils
 
 from omnisearch.data.workspace import Workspace
@@ -11,7 +13,13 @@ from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.indexer.build import go_live, snapshot
 from omnisearch.indexer.generation import folder_of, live_number
 from omnisearch.indexer.increment import planned
-from omnisearch.indexer.publish import BuildOptions, Job, name_written, write_merged
+from omnisearch.indexer.publish import (
+    BuildOptions,
+    Job,
+    begin_merged,
+    name_written,
+    write_merged,
+)
 from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import ItemsAndQueries
 
@@ -33,11 +41,15 @@ def merge(
     """
     job, unfinished = Job(workspace, db, encoder, options or BuildOptions()), workspace.generations
     with build_lock(workspace), temporary(unfinished / "build", folder=True) as folder:
-        with snapshot(db):
-            plan = planned(job, live_number(workspace), merging=True)
-            if not plan.merged:
-                return None
-            written = write_merged(job, folder, plan.signals(job), plan.below)
+        with ExitStack() as reading:
+            # What it reads of the live generation may be gone after some publications.
+            with publish_lock(workspace):
+                reading.enter_context(snapshot(db))
+                plan = planned(job, live_number(workspace), merging=True)
+                if not plan.merged:
+                    return None
+                facts = begin_merged(job, folder, plan.below)
+            written = write_merged(job, folder, facts, plan.signals(job))
         with publish_lock(workspace):
             live = read_manifest(folder_of(workspace, live_number(workspace)), GENERATION)
             stay = plan.below.segments

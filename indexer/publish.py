@@ -174,12 +174,20 @@ def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Wr
     return Written(facts, described, signals)
 
 
-def write_merged(
-    job: Job, folder: Path, signals: dict[str, EntitySignals], below: Below
-) -> Written:
-    """Write the segment of a merge into a folder, reading one state of the catalogue."""
+def begin_merged(job: Job, folder: Path, below: Below) -> dict[str, Any]:
+    """Write into a folder what a merge has of the generation below, and return its facts.
+
+    Call it under the publish lock, reading one state of the catalogue.
+    """
     facts = _facts(job)
     _write_queries(job, folder, facts, job.workspace.generation(below.number))
+    return facts
+
+
+def write_merged(
+    job: Job, folder: Path, facts: dict[str, Any], signals: dict[str, EntitySignals]
+) -> Written:
+    """Write the segment of a merge into the folder, reading the same state of the catalogue."""
     spaces, _ = _write_segment(job, folder, signals, build=False)
     return Written(facts, spaces, signals)
 

@@ -509,6 +509,34 @@ def test_updates_go_on_while_segments_are_merged(
     assert verify(workspace) == []
 
 
+def test_a_merge_outlives_the_generation_that_it_began_with(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, db = small
+    encoder = FakeEncoder()
+    build(workspace, db, encoder)
+    for key in ("ccc", "ddd"):
+        put(db, "pin", id=key, title="zebra lamp")
+        update(workspace, db, encoder, most=0)
+    written, before = merging.write_merged, live_number(workspace)
+
+    def meanwhile(*arguments: Any) -> Any:
+        other = open_catalogue(workspace.catalogue)
+        for number in range(5):
+            put(other, "pin", id=f"new{number}", title="zebra stool")
+            update(workspace, other, FakeEncoder(), most=256)
+        other.conn.close()
+        assert not workspace.generation(before).exists()
+        return written(*arguments)
+
+    monkeypatch.setattr(merging, "write_merged", meanwhile)
+    merge(workspace, db, encoder)
+    generation = Generation.open(workspace)
+    found = {"ccc", "ddd", *(f"new{number}" for number in range(5))}
+    assert found_by_tokens(generation, "zebra") == found
+    assert verify(workspace) == []
+
+
 def test_updates_go_on_while_all_is_built(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they published meanwhile is on top of the build, and the build is of one state."""
     workspace, db = small
