@@ -130,11 +130,7 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
                     where=option,
                     how=f"For an attribute write {pair}. {known}" if name else known,
                 )
-    both = sorted(mapping.keys() & constants.keys())
-    if both:
-        raise InputError(
-            f"{both[0]!r} is given twice.", where="--map and --set", how="Leave one of them out."
-        )
+    _check_pairs(mapping, constants)
     if not constants or kind == "campaigns":
         return
     values = {ours: value for ours, value in constants.items() if ours != "price"}  # a text yet
@@ -148,6 +144,26 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
             where="--set",
             how="No row can be taken with this value.",
         ) from None
+
+
+def _check_pairs(mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
+    """Refuse a field that is given twice, and a column for two fields, of which one has none."""
+    fields: set[str] = set()
+    for ours in (*mapping, *constants):
+        if _plain(ours) in fields:
+            raise InputError(
+                f"{ours!r} is given twice.", where="--map and --set", how="Leave one of them out."
+            )
+        fields.add(_plain(ours))
+    of_column: dict[str, str] = {}
+    for ours, theirs in mapping.items():
+        other = of_column.setdefault(theirs, ours)
+        if other != ours:
+            raise InputError(
+                f"The column {theirs!r} is given to both {other} and {ours}.",
+                where="--map",
+                how="A column has one field: leave one of them out, or write the column twice.",
+            )
 
 
 def _check_attribute(ours: str, kind: str, option: str) -> None:

@@ -77,6 +77,23 @@ def test_a_name_of_no_attribute_is_refused(workspace, tmp_path, kind, name, told
         import_file(workspace, path, kind, ImportOptions({name: "Group"}))
 
 
+@pytest.mark.parametrize(
+    ("mapping", "constants", "told"),
+    [
+        ({"brand": "Group", "attributes.category": "Group"}, {}, "'Group' is given to both brand"),
+        ({"attributes.Room": "Group", "attributes.room": "Text"}, {}, "is given twice"),
+        ({"attributes.Room": "Group"}, {"attributes.room": "L"}, "'attributes.room' is given"),
+    ],
+)
+def test_of_two_pairs_of_map_none_is_silently_left_out(
+    workspace, tmp_path, mapping, constants, told
+):
+    path = tmp_path / "products.csv"
+    path.write_text("id,text,Group\n1,sink,Bath\n")
+    with pytest.raises(InputError, match=told):
+        import_file(workspace, path, "products", ImportOptions(mapping, constants=constants))
+
+
 def test_an_object_of_attributes_keeps_its_kinds_of_values(workspace, tmp_path):
     values = {
         "vegan": True,
