@@ -23,7 +23,9 @@ from omnisearch.evaluation.judging.queries import STRATA
 from omnisearch.evaluation.judging.scale import WANTED
 from omnisearch.evaluation.judging.verdicts import means_of, verdicts_of
 
-FEW = 10  # judged queries of a segment: with fewer, unless it has no more, nothing is compared
+# Judged queries of a variant in a segment: with fewer, unless no more were drawn of the segment for
+# any, nothing is compared. One query has no spread, and its interval would be far too narrow.
+FEW = 10
 WEIGHTED = "weighted to traffic"
 MEASURES = ("relevant", "grade")
 
@@ -170,8 +172,8 @@ def compared(
     freedom = 0
     for name, share in shares.items():
         rows = segment == name
-        drawn, known = weight[rows] > 0, ~np.isnan(values[rows])
-        if (known.sum(axis=0) < np.clip(drawn.sum(axis=0), 1, FEW)).any():
+        known = ~np.isnan(values[rows])
+        if (known.sum(axis=0) < np.clip(rows.sum(), 1, FEW)).any():
             return _UNKNOWN, _UNKNOWN, _UNKNOWN
         parts = np.where(known, weight[rows], 0)
         parts = share * parts / parts.sum(axis=0)

@@ -215,6 +215,14 @@ def test_too_few_queries_of_a_segment_are_not_compared() -> None:
     assert np.isnan(compared(segment, weight, values, shares)[2].value)
 
 
+def test_a_variant_with_one_query_of_a_segment_is_not_compared_in_it() -> None:
+    segment = np.repeat("tail", 20)
+    weight = np.ones((20, 2))
+    weight[1:, 1] = 0
+    values = np.where(weight > 0, np.linspace(0.4, 0.6, 20)[:, None], np.nan)
+    assert all(np.isnan(each.low) for each in compared(segment, weight, values, {"tail": 1.0}))
+
+
 def test_intervals_hold_what_is_true_as_often_as_they_say(tiny_workspace: Workspace) -> None:
     """A plain loop over 300 experiments: two variants alike, and one that is worse."""
     truth, rng = Truth.read(tiny_workspace.truth), np.random.default_rng(0)
