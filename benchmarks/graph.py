@@ -67,8 +67,8 @@ def plain(workspace: Workspace, db: Any, seed: int) -> None:
 
 # What is changed → the settings of [graph], what is trained again, and whose figures it can change.
 PARTS: dict[str, tuple[dict[str, str], Callable[..., Any], str]] = {
-    "without PinSage vectors of products": (
-        {"pinsage_of_products": "false"},
+    "with PinSage vectors of products": (
+        {"pinsage_of_products": "true"},
         fit_itemsage,
         "product",
     ),

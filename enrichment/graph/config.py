@@ -21,7 +21,7 @@ class GraphConfig:
 
     convolutions: int = 1
     hard_negatives: bool = True
-    pinsage_of_products: bool = True
+    pinsage_of_products: bool = False
 
     def __post_init__(self) -> None:
         if self.convolutions not in (1, 2):

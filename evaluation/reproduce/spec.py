@@ -67,12 +67,12 @@ class Table:
 
     Attributes:
         pins: size of the sample world used if no workspace is given.
-        picture_noise: how little its image vectors say (`world.visual`).
         columns: what is measured (`pairs.all_columns`, `worlds.graded_columns`); those without
             held-out pairs are skipped.
         decides: the columns that decide, named before anything is measured; empty for all.
         train: settings of every training, overriding the preset's.
         paper: column → model → the paper's figure.
+        picture_noise: how little the sample world's image vectors say (`world.visual`).
     """
 
     title: str
@@ -81,10 +81,10 @@ class Table:
     findings: tuple[Finding, ...] = ()
     decides: tuple[str, ...] = ()
     pins: int = 20_000
-    picture_noise: float = NOISE
     preset: str = "demo"
     train: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
+    picture_noise: float = NOISE
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ALL = 2**62
 
 def shop(workspace, db, **size):
     """Themes of pins; products with a title, or on the boards of a theme, or with neither."""
+    configure(workspace, pinsage_of_products=True)
     themes(workspace, db, **size)
     items(db, "products", {f"g{n}": f"theme{n % 2} thing {n}" for n in range(12)})
     items(db, "products", {"shelved": "", "silent": ""})
@@ -130,7 +131,7 @@ def test_an_itemsage_of_before_products_had_pinsage_vectors_is_read(workspace, d
     fit_pinsage(workspace, db, dim=16)
     configure(workspace, pinsage_of_products=False)
     before = np.array(fit_itemsage(workspace, db, dim=16).vectors)
-    configure(workspace)
+    configure(workspace, pinsage_of_products=True)
     saved = load(workspace, "itemsage")
     saved.config.pop("pinsage")
     save(workspace, "itemsage", saved)

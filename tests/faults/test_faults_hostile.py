@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     pipeline.train_rankers(workspace)
     encoder = load_encoder(workspace)
     vocabulary, dims = encoder.index.vocabulary, {"image": 4}
-    net = PinSage(len(vocabulary), dims, 16, 0)
+    net = PinSage(len(vocabulary), dims, 16, 0, 1)
     config = {"dims": dims, "dim": 16, "seed": 0, "until": 9, "steps": 1}
     save(workspace, "pinsage", Saved(config, vocabulary, net.state_dict()))
     classifier = Classifier(encoder.dim, 0, 4)
