@@ -25,8 +25,10 @@ from omnisearch.indexer.parts.table import name_of
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 
+_ITSELF = 0.9999  # a query of the log is in the index, and is not related to itself
 NONSENSE, REAL = 300, 300  # texts of each that are embedded
 _NONSENSE_SHARE, _REAL_SHARE, _RELATED_SHARE = 0.05, 0.1, 0.5
+_TELLS = 1.5  # times as much nonsense as queries is below the floor of related ones, or it is none
 _WORDS = 3  # of a name, that make a query
 
 # Words that are not alike in English, German, French and Spanish.
@@ -125,7 +127,8 @@ def floor_of(
 
     def best_query(vector: np.ndarray) -> float:
         assert asked is not None
-        return float(asked.search(vector, 1, ef)[1].max(initial=-1))
+        found = asked.search(vector, 2, ef)[1]
+        return float(found[found < _ITSELF].max(initial=-1))
 
     of_queries = best_query if asked is not None and asked.count else None
     return measured(encoder.queries, best, real, of_queries)
@@ -154,19 +157,22 @@ def measured(
     Args:
         encode: texts → float32 (n, d), unit rows. best: the highest cosine of any item.
         real: queries, and texts such as people may search for.
-        best_query: the highest cosine of any query, if there are some: `related` is their floor.
+        best_query: the highest cosine of any other query, if there are some: `related` is their
+            floor.
     """
     if not real or translates(encode) >= _KNOWS:
         return None
     vectors = encode(nonsense(NONSENSE)), encode(list(real))
     none, some = (np.array([best(vector) for vector in each]) for each in vectors)
     floor = _between(none, some, _REAL_SHARE)
-    related = {}
+    related: dict[str, float] = {}
     if best_query is not None:
         none_near, some_near = (
             np.array([best_query(vector) for vector in each]) for each in vectors
         )
-        related = {"related": _between(none_near, some_near, _RELATED_SHARE)}
+        least = _between(none_near, some_near, _RELATED_SHARE)
+        if (none_near < least).mean() >= _TELLS * (some_near < least).mean():
+            related = {"related": least}
     return {
         "cosine": floor,
         **related,

@@ -67,6 +67,12 @@ def test_related_queries_have_a_floor_that_noise_rarely_reaches(low: float, floo
     assert "related" not in (measured(encode, lambda vector: 0.1, ["a"]) or {})
 
 
+def test_an_encoder_to_which_nonsense_is_as_near_as_queries_has_no_floor_of_related_ones() -> None:
+    near = iter([*np.linspace(0.2, 0.9, 300), *np.linspace(0.3, 0.9, 200)])
+    found = measured(encode, lambda vector: 0.1, ["a"] * 200, lambda vector: float(next(near)))
+    assert found is not None and "related" not in found
+
+
 def test_a_build_measures_it_and_updates_keep_it(small: Small) -> None:
     workspace, db = small
     build(workspace, db, FakeEncoder())
@@ -79,7 +85,7 @@ def test_a_build_measures_it_and_updates_keep_it(small: Small) -> None:
     update(workspace, db, FakeEncoder())
     after = Generation.open(workspace)
     assert len(after.segments) == 2 and after.floor == floor
-    assert after.related_floor == told["related"]
+    assert after.related_floor == generation.related_floor == told.get("related")
     assert build(workspace, db, FakeEncoder()) == 3
 
 
