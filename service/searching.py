@@ -247,8 +247,11 @@ async def _of_variant(
 
 
 def _may_be_judged(wanted: Search) -> bool:
-    """Whether the query alone says what was wanted, so that judges can grade the results."""
-    plain = wanted.sort is None and wanted.filters == Filters()
+    """Whether the query alone says what was wanted, so that judges can grade the results.
+
+    A shop may always ask for products.
+    """
+    plain = wanted.sort is None and wanted.filters == Filters(entity=wanted.filters.entity)
     return plain and wanted.page == 1 and wanted.k >= FIRST
 
 
