@@ -55,24 +55,24 @@ def test_without_any_node_the_answer_says_what_is_missing(
     with running(tmp_path / "nodes", 1) as urls:
         workspace = copied(trained, tmp_path / "workspace", urls, "gone")
         engine = SearchEngine.open(workspace, BROAD)
-        assert not engine.search("lamp").degraded
+        assert not engine.search("dress").degraded
         collections = engine.snapshot.generation.segments[0].collections
         assert collections is not None
         collections.nodes.ask(methodcaller("delete_collection", "gone_2_pin"))
-        assert "token_pins" in engine.search("lamp").degraded
+        assert "token_pins" in engine.search("dress").degraded
         with pytest.raises(NotReady, match="has no collection gone_2_pin"):
             SearchEngine.open(workspace)
         os.kill(process_of(urls[0]), signal.SIGKILL)
-        answer = engine.search("lamp")
+        answer = engine.search("dress")
         assert answer.hits == []
         assert {"token_pins", "token_products", "learned_pins"} <= set(answer.degraded)
         assert not answer.nothing_fits
         with pytest.raises(Unreachable, match="did not answer"):
-            engine.rank("lamp")  # an evaluation must not measure this
+            engine.rank("dress")  # an evaluation must not measure this
         with pytest.raises(NotReady, match="No node of the cluster answered"):
             SearchEngine.open(workspace)
         # The generation before it is in files.
-        assert SearchEngine.open(workspace, number=1).search("lamp").hits
+        assert SearchEngine.open(workspace, number=1).search("dress").hits
 
 
 @pytest.mark.slow
@@ -123,11 +123,11 @@ def test_a_service_goes_on_from_a_cluster(trained: Workspace, tmp_path: Path) ->
         workspace = copied(trained, tmp_path / "workspace", urls, "served")
         engine = SearchEngine.open(workspace)
         with Server(workspace.root) as server:
-            answer = json.loads(server.get("/v1/search?q=lamp&k=20")[2])
+            answer = json.loads(server.get("/v1/search?q=dress&k=20")[2])
             assert [(hit["entity"], hit["id"]) for hit in answer["hits"]] == ids(
-                engine.search("lamp", 20)
+                engine.search("dress", 20)
             )
             assert answer["degraded"] == []
             os.kill(process_of(urls[0]), signal.SIGKILL)
-            status, _, body = server.get("/v1/search?q=lamp&k=20")
+            status, _, body = server.get("/v1/search?q=dress&k=20")
             assert status == 200 and "token_pins" in json.loads(body)["degraded"]

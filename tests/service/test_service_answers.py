@@ -30,13 +30,13 @@ def test_a_search_says_how_many_items_match_and_facets_count_these(server: Serve
 
 
 def test_pages_neither_repeat_nor_lose_results(server: Server) -> None:
-    whole = [hit["id"] for hit in server.json("/v1/search?q=lamp&k=20")["hits"]]
-    pages = [server.json(f"/v1/search?q=lamp&k=10&page={page}")["hits"] for page in (1, 2)]
+    whole = [hit["id"] for hit in server.json("/v1/search?q=dress&k=20")["hits"]]
+    pages = [server.json(f"/v1/search?q=dress&k=10&page={page}")["hits"] for page in (1, 2)]
     assert [hit["id"] for page in pages for hit in page] == whole
 
 
 def test_filters_reach_the_engine(server: Server) -> None:
-    found = server.json("/v1/search?q=lamp&entity=product&price_max=300&ads=false&explain=true")
+    found = server.json("/v1/search?q=dress&entity=product&price_max=300&ads=false&explain=true")
     assert found["hits"]
     for hit in found["hits"]:
         assert hit["entity"] == "product" and hit["price"] <= 300 and not hit["is_ad"]
@@ -44,11 +44,11 @@ def test_filters_reach_the_engine(server: Server) -> None:
 
 
 def test_a_caller_may_say_the_language_of_the_query(server: Server) -> None:
-    said = server.json("/v1/search?q=lamp&query_language=de-AT")
+    said = server.json("/v1/search?q=dress&query_language=de-AT")
     assert (said["language"], said["language_source"]) == ("de", "caller")
     unknown = server.json("/v1/search?q=xl")
     assert (unknown["language"], unknown["language_source"]) == (None, None)
-    status, _, body = server.get("/v1/search?q=lamp&query_language=german")
+    status, _, body = server.get("/v1/search?q=dress&query_language=german")
     assert status == 422 and json.loads(body)["error"]["where"] == "query_language"
 
 
@@ -83,7 +83,7 @@ def test_related_queries(server: Server) -> None:
 
 
 def test_items_like_an_item_leave_it_out(server: Server) -> None:
-    hit = server.json("/v1/search?q=lamp&k=1&entity=pin")["hits"][0]
+    hit = server.json("/v1/search?q=dress&k=1&entity=pin")["hits"][0]
     found = server.json(f"/v1/similar?entity=pin&id={quote(hit['id'])}&k=5")
     assert len(found["hits"]) == 5 and hit["id"] not in {like["id"] for like in found["hits"]}
     scores = [like["score"] for like in found["hits"]]
@@ -94,11 +94,11 @@ def test_two_systems_side_by_side(server: Server) -> None:
     found = server.json("/v1/compare?q=boho+bedroom&a=token&b=full&k=4")
     assert [column["system"] for column in found["columns"]] == ["token", "full"]
     assert all(len(column["hits"]) <= 4 for column in found["columns"])
-    assert server.json("/v1/compare?q=lamp&a=full&b=full")["columns"]
+    assert server.json("/v1/compare?q=dress&a=full&b=full")["columns"]
 
 
 def test_status_tells_what_is_served(server: Server) -> None:
-    server.json("/v1/search?q=lamp")
+    server.json("/v1/search?q=dress")
     found = server.json("/v1/status")
     assert found["generation"] == 1 and found["items"]["pin"] > 0
     assert found["latency"]["search"]["requests"] > 0 and found["workers"][0]["ready"]
@@ -106,7 +106,7 @@ def test_status_tells_what_is_served(server: Server) -> None:
 
 def test_probes_and_metrics(server: Server) -> None:
     assert server.get("/healthz")[0] == server.get("/readyz")[0] == 200
-    server.json("/v1/search?q=lamp")
+    server.json("/v1/search?q=dress")
     text = server.get("/metrics")[2].decode()
     assert 'omnisearch_requests_total{endpoint="search",status="200"}' in text
     assert 'omnisearch_request_seconds_bucket{endpoint="search",le="+Inf"}' in text
@@ -118,10 +118,10 @@ def test_probes_and_metrics(server: Server) -> None:
         ("/v1/search", 422),
         ("/v1/search?q=", 422),
         ("/v1/search?q=%20%20", 422),
-        ("/v1/search?q=lamp&k=0", 422),
-        ("/v1/search?q=lamp&system=none", 422),
-        ("/v1/search?q=lamp&price_min=9&price_max=1", 422),
-        ("/v1/search?q=lamp&price_min=nan", 422),
+        ("/v1/search?q=dress&k=0", 422),
+        ("/v1/search?q=dress&system=none", 422),
+        ("/v1/search?q=dress&price_min=9&price_max=1", 422),
+        ("/v1/search?q=dress&price_min=nan", 422),
         ("/v1/embed?q=", 422),
         ("/v1/embed?q=%00", 422),
         ("/v1/similar?entity=pin&id=nothing", 404),
@@ -145,15 +145,15 @@ def test_what_cannot_be_answered_says_what_where_and_how(
         ("/v1/search", "The query is missing."),
         ("/v1/search?q=", "The query is empty."),
         ("/v1/search?q=%20", "The query is empty."),
-        ("/v1/search?q=lamp&k=zwei", "k must be a whole number."),
-        ("/v1/search?q=lamp&k=0", "k must be at least 1."),
-        ("/v1/search?q=lamp&page=10001", "page must be at most 10000."),
-        ("/v1/search?q=lamp&price_min=nan", "price_min must be a finite number."),
-        ("/v1/search?q=lamp&price_min=low", "price_min must be a number."),
-        ("/v1/search?q=lamp&ads=some", "ads must be true or false."),
-        ("/v1/search?q=lamp&entity=board", "entity must be 'pin' or 'product'."),
-        ("/v1/search?q=lamp&user=", "user is empty."),
-        ("/v1/search?q=lamp&device=X", "device must match ^[a-z]{2,12}$."),
+        ("/v1/search?q=dress&k=zwei", "k must be a whole number."),
+        ("/v1/search?q=dress&k=0", "k must be at least 1."),
+        ("/v1/search?q=dress&page=10001", "page must be at most 10000."),
+        ("/v1/search?q=dress&price_min=nan", "price_min must be a finite number."),
+        ("/v1/search?q=dress&price_min=low", "price_min must be a number."),
+        ("/v1/search?q=dress&ads=some", "ads must be true or false."),
+        ("/v1/search?q=dress&entity=board", "entity must be 'pin' or 'product'."),
+        ("/v1/search?q=dress&user=", "user is empty."),
+        ("/v1/search?q=dress&device=X", "device must match ^[a-z]{2,12}$."),
         (f"/v1/search?q={'a' * 4097}", "The query may have at most 4096 characters."),
     ],
 )
@@ -216,7 +216,7 @@ def test_any_bytes_as_a_query_get_an_answer(server: Server, query: str) -> None:
 
 
 def test_every_answer_carries_the_security_headers_and_an_id(server: Server) -> None:
-    for path in ("/healthz", "/v1/search?q=lamp", "/v1/embed?q=lamp", "/v1/nothing"):
+    for path in ("/healthz", "/v1/search?q=dress", "/v1/embed?q=dress", "/v1/nothing"):
         headers = server.get(path)[1]
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -240,11 +240,11 @@ def test_a_misspelt_query_answers_as_the_one_that_items_have(server: Server) -> 
 @pytest.mark.parametrize(
     "path, named, helped",
     [
-        ("/v1/search?q=lamp&min_price=3", "min_price", "Did you mean price_min?"),
-        ("/v1/search?q=lamp&max_price=3", "max_price", "Did you mean price_max?"),
-        ("/v1/search?q=lamp&sytem=token", "sytem", "Did you mean system?"),
-        ("/v1/embed?q=lamp&k=3", "k", "The parameters are q."),
-        ("/v1/related?q=lamp&page=2", "page", "The parameters are q, k, deadline_ms."),
+        ("/v1/search?q=dress&min_price=3", "min_price", "Did you mean price_min?"),
+        ("/v1/search?q=dress&max_price=3", "max_price", "Did you mean price_max?"),
+        ("/v1/search?q=dress&sytem=token", "sytem", "Did you mean system?"),
+        ("/v1/embed?q=dress&k=3", "k", "The parameters are q."),
+        ("/v1/related?q=dress&page=2", "page", "The parameters are q, k, deadline_ms."),
         ("/v1/similar?entity=pin&id=x&explain=true", "explain", "The parameters are entity"),
         ("/v1/status?verbose=1", "verbose", "It takes none."),
     ],
@@ -259,7 +259,7 @@ def test_unknown_parameters_are_refused_by_name(
 
 
 def test_a_parameter_that_is_given_twice_is_refused(server: Server) -> None:
-    status, _, body = server.get("/v1/search?q=lamp&q=rug")
+    status, _, body = server.get("/v1/search?q=dress&q=rug")
     assert status == 422 and orjson.loads(body)["error"]["what"] == "q is given more than once."
 
 

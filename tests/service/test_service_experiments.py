@@ -112,7 +112,7 @@ def test_the_log_keeps_a_country_and_a_device_that_the_caller_names(served: Work
         told = ("&user_country=de&device=phone", "&user_country=49.87,8.65", "")
         names = [asked(server, "anna", more=more)["request_id"] for more in told]
         for device in ("iPhone+14", "Phone", "x", "a" * 13, ""):
-            status, _, body = server.get(f"/v1/search?q=lamp&user=anna&device={device}")
+            status, _, body = server.get(f"/v1/search?q=dress&user=anna&device={device}")
             assert status == 422 and b"device" in body
         rows = {row.request_id: row for row in logged(served, len(told))}
     kept = [(rows[name].country, rows[name].device) for name in names]

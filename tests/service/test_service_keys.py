@@ -27,7 +27,7 @@ JUDGMENT = {"query": "lamp", "entity": "pin", "id": "p", "grade": 1}
 ITEM = {"entity": "product", "id": "new", "title": "b"}
 # What needs each scope.
 ASKED: dict[str, tuple[str, Any]] = {
-    "search": ("/v1/search?q=lamp", None),
+    "search": ("/v1/search?q=dress", None),
     "feedback": ("/v1/feedback", {"events": [EVENT]}),
     "judge": ("/v1/judgments", {"judgments": [JUDGMENT]}),
     "write": ("/v1/items", {"items": [ITEM]}),
@@ -70,7 +70,7 @@ def test_a_key_may_what_its_scopes_say_and_nothing_else(keyed: Any) -> None:
                 assert status == 403 and f"lacks the scope {scope}" in body["error"]["what"]
                 assert body["error"]["how"].endswith(f"This one has {may}.")
         assert server.get("/v1/status", **bearer(key))[0] == 200
-    assert server.get("/v1/search?q=lamp")[0] == 401
+    assert server.get("/v1/search?q=dress")[0] == 401
     until = time.monotonic() + 20
     while not {line["key"] for line in server.events("request")} >= {"may-search", "may-judge"}:
         assert time.monotonic() < until
@@ -109,7 +109,7 @@ def test_new_and_revoked_keys_count_within_seconds_in_every_worker(keyed: Any) -
     late = new_key(path, "late", ["search"])
 
     def statuses() -> set[int]:  # each request is a connection of its own: any worker
-        return {server.get("/v1/search?q=lamp", **bearer(late))[0] for _ in range(8)}
+        return {server.get("/v1/search?q=dress", **bearer(late))[0] for _ in range(8)}
 
     def wait_for(status: int) -> None:
         until = time.monotonic() + 20

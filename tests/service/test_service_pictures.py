@@ -17,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
 
 
 def test_a_picture_is_served_in_a_sandbox(server: Server) -> None:
-    hit = next(h for h in server.json("/v1/search?q=lamp")["hits"] if h["image"])
+    hit = next(h for h in server.json("/v1/search?q=dress")["hits"] if h["image"])
     assert hit["image"].startswith("/pictures/")
     status, headers, body = server.get(hit["image"])
     assert status == 200 and headers["content-type"] == "image/svg+xml" and b"<svg" in body

@@ -29,7 +29,7 @@ def test_a_report_is_made_beside_the_service(served: Workspace) -> None:
         waiting = server.json("/v1/experiments/words")
         assert waiting["report"] is None and "not been started" in waiting["why_not"]
         store.start(served, "words")
-        wait_for(lambda: server.json("/v1/search?q=lamp&user=u1")["experiment"] is not None)
+        wait_for(lambda: server.json("/v1/search?q=dress&user=u1")["experiment"] is not None)
         time.sleep(1)  # the log is written every half second
         began = time.monotonic()
         first = server.json("/v1/experiments/words")

@@ -28,14 +28,14 @@ def test_rules_are_followed_and_damaged_ones_left_out(served: Workspace) -> None
     with Server(served.root) as server:
 
         def first() -> dict:
-            return server.json("/v1/search?q=lamp&k=20&explain=true")["hits"][0]
+            return server.json("/v1/search?q=dress&k=20&explain=true")["hits"][0]
 
-        last = server.json("/v1/search?q=lamp&k=20")["hits"][-1]
+        last = server.json("/v1/search?q=dress&k=20")["hits"][-1]
         assert server.json("/v1/status")["rules"] is None and first()["id"] != last["id"]
         apply(served, f"{last['entity']}/{last['id']}")
         wait_for(lambda: first()["id"] == last["id"])
         assert first()["explain"]["rules"] == ["pin of line 2"]
-        assert server.json("/v1/search?q=lamp&explain=true")["rules"] == ["pin of line 2"]
+        assert server.json("/v1/search?q=dress&explain=true")["rules"] == ["pin of line 2"]
         assert server.json("/v1/status")["rules"] == {"version": 1, "rules": 1, "missing": 0}
 
         number = apply(served, "product/none")
@@ -47,5 +47,5 @@ def test_rules_are_followed_and_damaged_ones_left_out(served: Workspace) -> None
         wait_for(lambda: first()["id"] == last["id"])
     (served.rules / "1/rules.json").write_text("[]")
     with Server(served.root) as server:
-        assert server.json("/v1/search?q=lamp&k=20")["hits"][0]["id"] != last["id"]
+        assert server.json("/v1/search?q=dress&k=20")["hits"][0]["id"] != last["id"]
         assert "without rules" in server.json("/v1/status")["behind"]

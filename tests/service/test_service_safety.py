@@ -71,13 +71,13 @@ def read_answer(stream: BinaryIO) -> tuple[int, bytes]:
 
 
 def alive(server: Server) -> bool:
-    return server.get("/v1/search?q=lamp", Authorization=f"Bearer {KEY}")[0] == 200
+    return server.get("/v1/search?q=dress", Authorization=f"Bearer {KEY}")[0] == 200
 
 
 def test_without_a_key_nothing_but_probes_and_pages(guarded: Server) -> None:
     for path in (
-        "/v1/search?q=lamp",
-        "/v1/embed?q=lamp",
+        "/v1/search?q=dress",
+        "/v1/embed?q=dress",
         "/v1/status",
         "/metrics",
         "/pictures/a/b",
@@ -103,7 +103,7 @@ def test_a_key_may_be_shown_in_three_ways(guarded: Server) -> None:
         {"X-API-Key": KEY},
         {"Cookie": f"a=b; omnisearch_key={KEY}"},
     ):
-        assert guarded.get("/v1/embed?q=lamp", **headers)[0] == 200
+        assert guarded.get("/v1/embed?q=dress", **headers)[0] == 200
     answer = guarded.post("/v1/session", b"", Authorization=f"Bearer {KEY}")
     cookie = answer[1]["set-cookie"]
     assert answer[0] == 204 and "HttpOnly" in cookie and "SameSite=strict" in cookie
@@ -118,7 +118,7 @@ def test_guessing_keys_is_limited_and_hinders_nobody_with_a_key(served: Workspac
             answers = connection.makefile("rb")
             for number in range(3_000):
                 shown = f"Authorization: Bearer guess-{number}\r\n" if number % 2 else ""
-                head = f"GET /v1/search?q=lamp HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n"
+                head = f"GET /v1/search?q=dress HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n"
                 connection.sendall(head.encode())
                 statuses.append(read_answer(answers)[0])
         assert set(statuses) == {401, 429}
@@ -128,7 +128,7 @@ def test_guessing_keys_is_limited_and_hinders_nobody_with_a_key(served: Workspac
         assert alive(server)
 
 
-@pytest.mark.parametrize("path", ["/v1/search?q=lamp", "/v1/status", "/", "/no/such/thing"])
+@pytest.mark.parametrize("path", ["/v1/search?q=dress", "/v1/status", "/", "/no/such/thing"])
 def test_a_name_that_leads_here_is_not_answered(server: Server, path: str) -> None:
     for host, answered in (
         ("rebound.example.com", False),
@@ -182,10 +182,10 @@ def test_a_name_with_more_than_a_name_is_refused(name: str) -> None:
 
 def test_only_named_origins_may_read_answers(guarded: Server) -> None:
     mine = {"Origin": "https://app.example.com", "Authorization": f"Bearer {KEY}"}
-    headers = guarded.get("/v1/embed?q=lamp", **mine)[1]
+    headers = guarded.get("/v1/embed?q=dress", **mine)[1]
     assert headers["access-control-allow-origin"] == "https://app.example.com"
     for origin in ("https://evil.example.com", "null", "https://app.example.com.evil"):
-        headers = guarded.get("/v1/embed?q=lamp", **mine | {"Origin": origin})[1]
+        headers = guarded.get("/v1/embed?q=dress", **mine | {"Origin": origin})[1]
         assert "access-control-allow-origin" not in headers
 
 
@@ -203,7 +203,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_itself(guarded:
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET /v1/search?q=lamp HTTP/1.1\r\nHost: a\r\n",
+        b"GET /v1/search?q=dress HTTP/1.1\r\nHost: a\r\n",
         b"",
         b"POST /v1/embed HTTP/1.1\r\nHost: a\r\nX-Api-Key: " + KEY.encode() + b"\r\n"
         b"Content-Length: 100\r\n\r\n{",
@@ -231,7 +231,7 @@ def test_who_does_not_read_is_let_go(guarded: Server) -> None:
     lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     lazy.connect(("127.0.0.1", guarded.port))
     ask = (
-        f"GET /v1/search?q=lamp&k=200&explain=true HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\n\r\n"
+        f"GET /v1/search?q=dress&k=200&explain=true HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\n\r\n"
     )
     lazy.settimeout(10)
     started = time.monotonic()
@@ -305,7 +305,7 @@ def test_too_many_connections_are_refused_and_idle_ones_let_go(guarded: Server) 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(served: Workspace) -> None:
     environment = {"OMNISEARCH_SERVICE_BURST": "20"}
     with Server(served.root, "--rate", 5, **environment) as server:
-        answers = [server.get("/v1/embed?q=lamp") for _ in range(60)]
+        answers = [server.get("/v1/embed?q=dress") for _ in range(60)]
         statuses = [status for status, _, _ in answers]
         assert statuses[:15] == [200] * 15 and 429 in statuses
         refused = next(headers for status, headers, _ in answers if status == 429)

@@ -67,7 +67,7 @@ def test_a_worker_that_cannot_open_the_live_generation_serves_an_older_one(
         wait_for(lambda: len(ready(server)) == 2)
         assert server.get("/readyz")[2].decode() == f"ready\n{BEHIND}\n"
         assert server.json("/v1/status")["behind"] == BEHIND
-        assert server.json("/v1/search?q=lamp")["hits"]
+        assert server.json("/v1/search?q=dress")["hits"]
         # What is published next is taken.
         assert pipeline.rebuild_index(served) == number + 1
         wait_for(lambda: {worker["generation"] for worker in ready(server)} == {number + 1})
@@ -79,7 +79,7 @@ def test_a_start_with_a_damaged_generation_serves_an_older_one(served: Workspace
     number = pipeline.build_index(served)
     flip(served.generations / str(number) / "pin" / "learned.npy")
     with Server(served.root) as server:
-        assert server.json("/v1/search?q=lamp")["generation"] == 1
+        assert server.json("/v1/search?q=dress")["generation"] == 1
         assert server.get("/readyz")[2].decode() == f"ready\n{BEHIND}\n"
 
 
@@ -107,9 +107,9 @@ def test_the_watch_for_generations_outlives_content_that_nobody_expected(
     with Server(served.root) as server:
         served.current.write_text(f"{bad}\n")
         wait_for(lambda: metric(server, "worker_swap_failures_total") == [1])
-        assert server.json("/v1/search?q=lamp")["generation"] == 1
+        assert server.json("/v1/search?q=dress")["generation"] == 1
         good = pipeline.rebuild_index(served)
-        wait_for(lambda: server.json("/v1/search?q=lamp")["generation"] == good)
+        wait_for(lambda: server.json("/v1/search?q=dress")["generation"] == good)
 
 
 def test_a_log_that_nobody_reads_stops_nothing(served: Workspace) -> None:
@@ -270,7 +270,7 @@ def test_without_rankers_that_open_there_are_results(served: Workspace, kind: st
     counters = Counters(Counters.make(1, served.root), 1)
     engine, whole = open_engine(served, JsonLog(), counters)
     assert engine.generation == 1 and not whole and engine.snapshot.rankers is None
-    assert engine.search("lamp").hits
+    assert engine.search("dress").hits
 
 
 def status_of_answer(client: socket.socket) -> int:
@@ -284,7 +284,7 @@ def status_of_answer(client: socket.socket) -> int:
 def test_what_arrives_while_all_is_suspended_is_answered(served: Workspace) -> None:
     """The time limits of clients pass meanwhile, and none of them could be heard."""
     limits = {f"OMNISEARCH_SERVICE_{name}_SECONDS": "1" for name in ("HEADER", "BODY", "IDLE")}
-    get = b"GET /v1/search?q=lamp HTTP/1.1\r\nHost: localhost\r\n"
+    get = b"GET /v1/search?q=dress HTTP/1.1\r\nHost: localhost\r\n"
     body = json.dumps({"queries": ["lamp"]}).encode()
     post = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     post += b"Content-Length: %d\r\n\r\n" % len(body)

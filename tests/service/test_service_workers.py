@@ -114,7 +114,7 @@ def test_a_damaged_generation_is_refused_and_the_old_one_serves_on(served: Works
         victim.write_bytes(content[:-10])
         served.current.write_text(f"{number}\n")
         wait_for(lambda: server.events("generation_refused"))
-        assert server.json("/v1/search?q=lamp")["generation"] == 1
+        assert server.json("/v1/search?q=dress")["generation"] == 1
         assert server.json("/v1/status")["workers"][0]["swap_failures"] == 1
 
 
