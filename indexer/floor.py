@@ -28,7 +28,7 @@ from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
 _ITSELF = 0.9999  # a query of the log is in the index, and is not related to itself
 NONSENSE, REAL = 300, 300  # texts of each that are embedded
 _NONSENSE_SHARE, _REAL_SHARE, _RELATED_SHARE = 0.05, 0.1, 0.5
-_TELLS = 1.5  # times as much nonsense as queries is below the floor of related ones, or it is none
+_TELLS = 1.5  # times as much nonsense as queries is below the floor of related ones, or none
 _WORDS = 3  # of a name, that make a query
 
 # Words that are not alike in English, German, French and Spanish.

@@ -90,8 +90,8 @@ class Generation:
 
     @property
     def related_floor(self) -> float | None:
-        """The cosine below which a query is not related to another; that of items in a generation
-        of an earlier version."""
+        """The cosine below which a query is not related to another; that of items where the build
+        has measured no other."""
         measured = self.segments[0].manifest.get("floor")
         return None if measured is None else measured.get("related", measured["cosine"])
 
