@@ -87,8 +87,8 @@ def measure(name: str, language: str, named: dict[str, list[str]], asked: Asked)
         write_tokens(Path(folder), lines)
         write_spelling(Path(folder), counts, keys_of([]))
         index = open_tokens(Path(folder), len(lines), "tantivy")
-        spelled = open_spelling(Path(folder)).respelled
-        compounds = Compounds(lambda: counts, EveryWord(language))
+        spelling = open_spelling(Path(folder))
+        spelled, compounds = spelling.respelled, Compounds(spelling, EveryWord(language))
 
         def read(text: str, known: str | None = None) -> Query:
             return query_of(text, spelled(text), frozenset(), inflected=known)
@@ -127,7 +127,7 @@ def mixed(keywords: Keywords, half: int) -> None:
         index = open_tokens(Path(folder), len(lines), "tantivy")
         spelling = open_spelling(Path(folder))
         misspelt(named, written, spelling, spoken)
-        spelled, compounds = spelling.respelled, Compounds(lambda: counts, spoken)
+        spelled, compounds = spelling.respelled, Compounds(spelling, spoken)
         ways: dict[str, Callable[[str], str | None]] = {
             "not known": lambda text: None,
             "detected": lambda text: spoken.detect(text)[1],

@@ -25,38 +25,70 @@ _FLAGS = {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "f
 
 
 @dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The values of an attribute, by which it is told what items have.
+
+    Attributes:
+        values: as shown: of values that differ only in their case, the first by the alphabet.
+        place: compared form → its place in `values`.
+        to: entity type → int32 (v,), the place of each value of its column, -1 for none.
+    """
+
+    values: list[str]
+    place: dict[str, int]
+    to: dict[str, np.ndarray]
+
+    @cached_property
+    def below(self) -> dict[str, list[int]]:
+        """The places of a path and of what lies below it, by its compared form."""
+        found: dict[str, list[int]] = {}
+        for text, place in self.place.items():
+            parts = text.split(STEP)
+            for end in range(1, len(parts) + 1):
+                found.setdefault(STEP.join(parts[:end]), []).append(place)
+        return found
+
+    @cached_property
+    def several(self) -> bool:
+        """Whether an item may have one value in two spellings."""
+        return any(len(np.unique(to)) < len(to) for to in self.to.values())
+
+
+@dataclass(frozen=True, eq=False)
 class Attribute:
     """One attribute over all items.
 
     Attributes:
         kind: one of KINDS.
-        values: what items have, as shown: of values that differ only in their case, the first by
-            the alphabet. Empty for a number.
-        place: compared form → its place in `values`.
+        vocabulary: of a number an empty one.
         entries: entity type → int32 (m,) rows and, for each, int32 (m,) a place in `values`, or
             of a number float64 (m,) the number itself.
     """
 
     name: str
     kind: str
-    values: list[str]
-    place: dict[str, int]
+    vocabulary: Vocabulary
     entries: dict[str, tuple[np.ndarray, np.ndarray]]
     _by_row: dict[str, np.ndarray] = field(default_factory=dict)
     _tallies: dict[str, Tally] = field(default_factory=dict)
     _nodes: dict[int, tuple[list[str], np.ndarray]] = field(default_factory=dict)
 
-    @cached_property
-    def having(self) -> dict[str, int]:
-        """How often items have each value, by its compared form; of a path also those above it,
-        which count what lies below them."""
-        found: dict[str, int] = {}
-        for text, place in self.place.items():
-            parts = text.split(STEP) if self.kind == "path" else [text]
-            for end in range(1, len(parts) + 1):
-                node = STEP.join(parts[:end])
-                found[node] = found.get(node, 0) + int(self.counts[place])
-        return found
+    @property
+    def values(self) -> list[str]:
+        """What items have, as shown."""
+        return self.vocabulary.values
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Compared form → its place in `values`."""
+        return self.vocabulary.place
+
+    def count(self, value: str) -> int:
+        """How many items have a value; of a path also what lies below it."""
+        text = self.folded(value)
+        if self.kind == "path":
+            return int(self.counts[self.vocabulary.below.get(text, [])].sum())
+        return int(self.counts[self.place[text]]) if text in self.place else 0
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -192,12 +224,7 @@ class Attribute:
 
     def folded(self, value: str) -> str:
         """The form in which values are compared."""
-        text = normalise(value)
-        if self.kind == "flag":
-            return _FLAGS.get(text, text)
-        if self.name == "availability":
-            return text.replace(" ", "_")
-        return _path(text) if self.kind == "path" else text
+        return _compared(self.name, self.kind, normalise(value))
 
     def _told(self, near: str = "") -> str:
         most = np.argsort(-self.counts, kind="stable")[:_SHOWN]
@@ -237,26 +264,45 @@ def attribute_of(name: str, columns: Mapping[str, Column], kind: str) -> Attribu
             numbers = column.numbers[column.codes]
             known = ~np.isnan(numbers)
             entries[entity] = (column.rows[known], numbers[known])
-        return Attribute(name, kind, [], {}, entries)
-    fold = Attribute(name, kind, [], {}, {}).folded
+        return Attribute(name, kind, Vocabulary([], {}, {}), entries)
+    kept = next(iter(columns.values())).kept
+    vocabulary = kept.of(columns, kind, lambda: _vocabulary(name, columns, kind))
+    for entity, column in columns.items():
+        codes = vocabulary.to[entity][column.codes]
+        rows, codes = column.rows[codes >= 0], codes[codes >= 0]
+        if vocabulary.several:
+            rows, codes = np.unique(np.stack((rows, codes)), axis=1)
+        entries[entity] = (rows, codes)
+    return Attribute(name, kind, vocabulary, entries)
+
+
+def _vocabulary(name: str, columns: Mapping[str, Column], kind: str) -> Vocabulary:
     shown: dict[str, str] = {}
-    for column, places in used(list(columns.values())):
+    for column, places in used(columns.values()):
         for at in places.tolist():
-            text = fold(column.folded[at])
+            text = _compared(name, kind, column.folded[at])
             value = text if kind == "flag" else column.values[at]
             shown[text] = min(shown.get(text, value), value)
     if kind == "flag":
         shown = {text: value for text, value in shown.items() if text in ("true", "false")}
     place = {text: at for at, text in enumerate(sorted(shown))}
-    for entity, column in columns.items():
-        to = np.array([place.get(fold(text), -1) for text in column.folded], np.int32)
-        codes = to[column.codes]
-        rows, codes = column.rows[codes >= 0], codes[codes >= 0]
-        if len(np.unique(to)) < len(to):  # an item may have one in two spellings
-            rows, codes = np.unique(np.stack((rows, codes)), axis=1)
-        entries[entity] = (rows, codes)
+    to = {
+        entity: np.array(
+            [place.get(_compared(name, kind, text), -1) for text in column.folded], np.int32
+        )
+        for entity, column in columns.items()
+    }
     values = [_shown_path(shown[text], text) if kind == "path" else shown[text] for text in place]
-    return Attribute(name, kind, values, place, entries)
+    return Vocabulary(values, place, to)
+
+
+def _compared(name: str, kind: str, text: str) -> str:
+    """The form in which a normalised text is compared."""
+    if kind == "flag":
+        return _FLAGS.get(text, text)
+    if name == "availability":
+        return text.replace(" ", "_")
+    return _path(text) if kind == "path" else text
 
 
 def _path(text: str) -> str:

@@ -51,23 +51,20 @@ class Attributes:
     def __init__(
         self, tables: Mapping[str, ItemTable], kinds: Mapping[str, str] | None = None
     ) -> None:
-        self._columns: dict[str, dict[str, Column]] = {}
-        for entity, table in tables.items():
-            for name, column in table.attributes.items():
-                self._columns.setdefault(name, {})[entity] = column
-        self.names = sorted(self._columns)
+        self._tables = tables
+        self.names = sorted({name for table in tables.values() for name in table.attributes})
         self._kinds = kinds or {}
         self._found: dict[str, Attribute] = {}
         self._lock = threading.Lock()
 
     def has(self, name: str) -> bool:
         """Whether any item has it, by this name or a usual one."""
-        return name in self._columns or _ALIASES.get(name) in self._columns
+        return name in self.names or _ALIASES.get(name) in self.names
 
     def named(self, name: str, where: str = "filter") -> Attribute:
         """An attribute by its name; raises InputError, with the names that there are."""
-        known = name if name in self._columns else _ALIASES.get(name, name)
-        if known not in self._columns:
+        known = name if name in self.names else _ALIASES.get(name, name)
+        if known not in self.names:
             near = process.extractOne(known, self.names, scorer=fuzz.ratio, score_cutoff=60)
             listed = ", ".join(self.names) or "none: no item has any"
             raise InputError(
@@ -77,9 +74,8 @@ class Attributes:
             )
         with self._lock:
             if known not in self._found:
-                columns = self._columns[known]
-                kind = self._kinds.get(known) or _FIELD_KINDS.get(known)
-                kind = kind or kind_of(list(columns.values()))
+                columns = self._columns(known)
+                kind = self._kinds.get(known) or _FIELD_KINDS.get(known) or kind_of(columns)
                 self._found[known] = attribute_of(known, columns, kind)
             return self._found[known]
 
@@ -88,8 +84,7 @@ class Attributes:
         below it; None if no item has it, or the filter would be too long."""
         best, most = "", 0
         for name in names:
-            attribute = self.named(name) if name in self._columns else None
-            count = attribute.having.get(attribute.folded(value), 0) if attribute else 0
+            count = self.named(name).count(value) if name in self.names else 0
             if count > most:
                 best, most = filter_by(name, value), count
         return best if 0 < len(best) <= LONGEST else None
@@ -104,24 +99,45 @@ class Attributes:
         """The attributes that most people will want counted, at most MOST_USUAL: those of which
         there are some values, not one for each item, by how many items have them."""
         having: dict[str, int] = {}
-        for name, columns in self._columns.items():
-            sizes = [len(column.values) for column in columns.values()]
+        for name in self.names:
+            columns = self._columns(name).values()
+            sizes = [len(column.values) for column in columns]
             if name in _NOT_USUAL or sum(sizes) < 2 or (max(sizes) > 500 and name != "price"):
                 continue
-            having[name] = sum(len(np.unique(column.rows)) for column in columns.values())
+            having[name] = sum(len(np.unique(column.rows)) for column in columns)
         return sorted(having, key=lambda name: (-having[name], name))[:MOST_USUAL]
+
+    def _columns(self, name: str) -> dict[str, Column]:
+        return {
+            entity: table.attributes[name]
+            for entity, table in self._tables.items()
+            if name in table.attributes
+        }
 
     def mask(self, condition: Condition, entity: str, n: int) -> np.ndarray:
         """Bool (n,): the rows that meet a condition; raises InputError like `Attribute.mask`."""
         return self.named(condition.name).mask(condition, entity, n)
 
 
-def kind_of(columns: list[Column]) -> str:
+def kind_of(columns: Mapping[str, Column]) -> str:
     """The kind of the values that items have: one of KINDS.
 
     Flags and numbers are such if all of them are; a category path is one if half of them have ' > '
     in them; a list, if an item has several values.
+
+    Args:
+        columns: entity type → column.
     """
+    kept = next(iter(columns.values())).kept
+    told = kept.of(columns, "kind of values", lambda: _kind_of_values(list(columns.values())))
+    if told:
+        return told
+    several = any(np.bincount(column.rows).max(initial=0) > 1 for column in columns.values())
+    return "list" if several else "text"
+
+
+def _kind_of_values(columns: list[Column]) -> str:
+    """The kind that the values tell; empty if they do not."""
     texts: set[str] = set()
     numbers = True
     for column, places in used(columns):
@@ -131,10 +147,7 @@ def kind_of(columns: list[Column]) -> str:
         return "flag"
     if numbers:
         return "number"
-    if 2 * sum(STEP in text for text in texts) >= len(texts):
-        return "path"
-    several = any(np.bincount(column.rows).max(initial=0) > 1 for column in columns)
-    return "list" if several else "text"
+    return "path" if 2 * sum(STEP in text for text in texts) >= len(texts) else ""
 
 
 def attribute_kinds(workspace: Workspace) -> dict[str, str]:

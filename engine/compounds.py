@@ -8,7 +8,7 @@ words count that an item of the query's language has in its name.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -16,6 +16,7 @@ from omnisearch.data.text.normalise import words
 from omnisearch.data.text.tokens import Use, tokens
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_language import SpokenLanguages
+from omnisearch.indexer.parts.spelling import Spelling
 
 # Languages in which this found more, and what was chosen for it (benchmarks/inflections.py).
 COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nl", "no", "sv"))
@@ -29,17 +30,15 @@ _AFTER_ALL = "\U0010ffff"
 class Compounds:
     """The words of a catalogue by their beginnings and ends; none without such a language."""
 
-    def __init__(self, counted: Callable[[], Mapping[str, int]], spoken: SpokenLanguages) -> None:
-        """`counted` gives each word, and how many items have it."""
-        self._spoken, self._counts = spoken, dict[str, int]()
-        if not COMPOUNDING.isdisjoint(spoken.codes):
-            self._counts = {word: count for word, count in counted().items() if len(word) >= _PART}
-        long = [word for word in self._counts if len(word) >= _PART + _REST]
-        self._forward, self._backward = sorted(long), sorted(word[::-1] for word in long)
+    def __init__(self, spelling: Spelling, spoken: SpokenLanguages) -> None:
+        self._spoken, self._spelling = spoken, spelling
+        self._any = not COMPOUNDING.isdisjoint(spoken.codes)
+        # Those of a build's many words are made once for all generations that have its segment.
+        self._ordered = [part.ordered for part in spelling.vocabularies if self._any]
 
     def added(self, query: Query) -> Query:
         """The query, in a language of COMPOUNDING also searched by compounds and their parts."""
-        if query.inflected not in COMPOUNDING or not self._counts:
+        if query.inflected not in COMPOUNDING or not self._any:
             return query
         terms = dict(query.terms)
         for word in dict.fromkeys(words(query.text)):
@@ -47,7 +46,7 @@ class Compounds:
             if len(word) < _PART or token not in query.terms:
                 continue
             # Of a word that no item has, another form or spelling counts fully, but not these.
-            usual = token if word in self._counts else ""
+            usual = token if self._spelling.count(word) else ""
             for other in self.related(word, query.inflected):
                 key = tokens(other)[0]
                 use = terms.get(key, Use(0.0, usual))
@@ -61,21 +60,25 @@ class Compounds:
         return lru_cache(maxsize=10_000)(self._related)
 
     def _related(self, word: str, language: str) -> list[str]:
-        ending = [end[::-1] for end in _beginning(self._backward, word[::-1])]
-        found = [self._frequent(_beginning(self._forward, word), language, _MOST)]
-        found += [self._frequent(ending, language, _MOST)]
+        begin, end = set[str](), set[str]()
+        for forward, backward in self._ordered:
+            begin.update(_beginning(forward, word))
+            end.update(other[::-1] for other in _beginning(backward, word[::-1]))
+        found = [self._frequent(begin, language, _MOST)]
+        found += [self._frequent(end, language, _MOST)]
         cuts = range(_REST, len(word) - _PART + 1)
         found += [self._frequent([word[cut:] for cut in cuts], language, 1, longest=True)]
         found += [self._frequent([word[:-cut] for cut in cuts], language, 1, longest=True)]
         return [other for part in found for other in part]
 
     def _frequent(
-        self, found: Sequence[str], language: str, most: int, longest: bool = False
+        self, found: Iterable[str], language: str, most: int, longest: bool = False
     ) -> list[str]:
         """The most frequent known words of a language, or the longest."""
-        known = [word for word in found if word in self._counts]
+        counts = {word: self._spelling.count(word) for word in found}
+        known = [word for word, count in counts.items() if count and len(word) >= _PART]
         if not longest:
-            known.sort(key=lambda word: (-self._counts[word], word))
+            known.sort(key=lambda word: (-counts[word], word))
         known = known[:_LOOKED_AT]
         has = self._spoken.has(known, language)
         return [word for word, spoken in zip(known, has, strict=True) if spoken][:most]

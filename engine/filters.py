@@ -11,6 +11,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filter_syntax import MOST_FILTERS, Condition, condition_of
+from omnisearch.indexer.parts.layout import whole
 from omnisearch.indexer.parts.table import ItemTable
 
 STOCK = ("hide", "sink", "show")
@@ -126,13 +127,13 @@ def allowed_rows(
         masks.append(table.brand.mask(filters.brand))
     # Comparisons with NaN (an unknown price) are false.
     if filters.price_min is not None:
-        masks.append(table.price >= filters.price_min)
+        masks.append(whole(table.price) >= filters.price_min)
     if filters.price_max is not None:
-        masks.append(table.price <= filters.price_max)
+        masks.append(whole(table.price) <= filters.price_max)
     if filters.board is not None:
         masks.append(table.boards.mask(filters.board))
     if filters.ads is not None:
-        masks.append(table.is_ad == filters.ads)
+        masks.append(whole(table.is_ad) == filters.ads)
     if filters.out_of_stock == "hide" and attributes.out_of_stock:
         masks += [~attributes.mask(each, entity, len(table)) for each in OUT_OF_STOCK.conditions]
     if not masks:

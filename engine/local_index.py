@@ -16,6 +16,7 @@ from omnisearch.engine.filters import NO_FILTERS, Filters, allowed_rows
 from omnisearch.engine.index import TOKENS, Items, SourceRequest, SourceResult
 from omnisearch.engine.query import Query
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.layout import Gathered
 from omnisearch.indexer.parts.table import Codes, ItemTable
 from omnisearch.indexer.parts.words import WordsAt, idf
 
@@ -167,9 +168,9 @@ def unhidden(hidden: np.ndarray | None, allowed: np.ndarray | None) -> np.ndarra
 def _of_table(table: ItemTable, rows: np.ndarray, wanted: set[str]) -> dict[str, np.ndarray]:
     found = {name: getattr(table, name, None) for name in wanted}
     return {
-        name: np.take(column, rows, axis=0)
+        name: column[rows]
         for name, column in found.items()
-        if isinstance(column, np.ndarray)
+        if isinstance(column, np.ndarray | Gathered)
     }
 
 

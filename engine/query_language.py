@@ -110,7 +110,7 @@ def spoken_languages(tables: Mapping[str, ItemTable]) -> SpokenLanguages:
     items = [tables[entity] for entity in ITEM_ENTITIES if entity in tables]
     sizes: Counter[str] = Counter()
     for table in items:
-        for code, size in zip(table.language.vocab, _sizes(table), strict=True):
+        for code, size in zip(table.language.vocab, table.language.sizes.tolist(), strict=True):
             sizes[primary(code)] += size
     least = _LEAST_SHARE * sizes.total()
     common = {code for code, size in sizes.most_common(_MOST_LANGUAGES) if size >= least}
@@ -121,12 +121,6 @@ def spoken_languages(tables: Mapping[str, ItemTable]) -> SpokenLanguages:
     if len(codes) > 1:
         identifier()
     return SpokenLanguages(codes, shares / shares.sum(), pairs, counts)
-
-
-def _sizes(table: ItemTable) -> list[int]:
-    """How many items have each code of the vocabulary."""
-    column = table.language
-    return np.bincount(column.codes + 1, minlength=len(column.vocab) + 1)[1:].tolist()
 
 
 def _words_of(table: ItemTable, codes: tuple[str, ...]) -> np.ndarray:

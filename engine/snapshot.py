@@ -36,6 +36,7 @@ from omnisearch.engine.rules.published import Rules, live_rules, load_rules
 from omnisearch.engine.suggest import Suggester
 from omnisearch.indexer.cluster.nodes import Unreachable
 from omnisearch.indexer.generation import ENCODER, Generation, folder_of
+from omnisearch.indexer.parts.layout import whole
 from omnisearch.ranker.published import load_rankers
 from omnisearch.ranker.starter import starter
 from omnisearch.ranker.training import Rankers
@@ -105,7 +106,7 @@ class Snapshot:
     @cached_property
     def compounds(self) -> Compounds:
         """The words of the catalogue that may be compounds, or parts of them."""
-        return Compounds(self.generation.spelling.counted, self.spoken)
+        return Compounds(self.generation.spelling, self.spoken)
 
     @cached_property
     def ruling(self) -> RulesOfItems | None:
@@ -334,5 +335,10 @@ def trained_encoder(workspace: Workspace, generation: Generation) -> Encoder:
 
 def data_time(generation: Generation) -> int:
     """The time of the generation's data: `known_until`, else its newest item's time."""
-    newest = [int(table.created_at.max(initial=0)) for table in generation.tables.values()]
-    return known_until(generation.manifest) or max(newest, default=0)
+    known = known_until(generation.manifest)
+    if known:
+        return known
+    return max(
+        (int(whole(each.created_at).max(initial=0)) for each in generation.tables.values()),
+        default=0,
+    )

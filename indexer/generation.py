@@ -230,9 +230,8 @@ def _open(
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
         dead, rows = read_dead(folder, segments), manifest["entities"]
-        parts = stack(
-            tuple(segments), dead, {each: rows[each]["rows"] for each in ENTITIES}, backend
-        )
+        counted = {each: rows[each]["rows"] for each in ENTITIES}
+        parts = stack(tuple(segments), dead, counted, backend, like.tables if like else None)
         return Generation(
             number=number,
             checkpoint=manifest["checkpoint"],

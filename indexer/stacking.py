@@ -41,12 +41,17 @@ class Stack:
 
 
 def stack(
-    segments: tuple[Segment, ...], dead: Dead, rows: Mapping[str, int], backend: str
+    segments: tuple[Segment, ...],
+    dead: Dead,
+    rows: Mapping[str, int],
+    backend: str,
+    like: Mapping[str, ItemTable] | None = None,
 ) -> Stack:
     """The parts over these segments, the build's first.
 
     Args:
         rows: how many items of each type there must be. backend: of the token indexes.
+        like: the tables of a generation that may have some of these segments.
 
     Raises ValueError if there are more or fewer.
     """
@@ -57,7 +62,10 @@ def stack(
         gone = [dead[each.number, entity] for each in parts]
         own = [each.tables[entity] for each in parts]
         alone = len(parts) == 1 and not len(gone[0])
-        layout = None if alone and parts[0].collections is None else _laid_out(own, gone)
+        layout = None
+        if not alone or parts[0].collections is not None:
+            known = like[entity].layout if like and entity in like else None
+            layout = layout_of([table.ids for table in own], gone, known)
         layouts[entity] = layout
         tables[entity] = own[0] if alone or layout is None else stacked_table(own, layout)
         if len(tables[entity]) != rows[entity]:
@@ -71,10 +79,6 @@ def stack(
     }
     spelling = _spelling_of(segments, dead, texts, tuple(tokens.values()))
     return Stack(tables, texts, tokens, _spaces_of(having, layouts), spelling)
-
-
-def _laid_out(tables: list[ItemTable], gone: list[np.ndarray]) -> Layout:
-    return layout_of([table.ids for table in tables], gone)
 
 
 def suggestions_of(segments: tuple[Segment, ...], dead: Dead) -> tuple[Entries, ...]:
@@ -107,8 +111,8 @@ def lines_of(parts: list[Segment], entity: str, layout: Layout | None) -> list[s
     lines = [read_tokens(each.folder / entity, len(each.tables[entity])) for each in parts]
     if layout is None:
         return lines[0]
-    where = zip(layout.segment.tolist(), layout.place.tolist(), strict=True)
-    return [lines[segment][place] for segment, place in where]
+    every = [line for part in lines for line in part]
+    return [every[at] for at in layout.at.tolist()]
 
 
 def _spaces_of(having: dict[str, list[Segment]], layouts: dict[str, Layout | None]) -> Spaces:

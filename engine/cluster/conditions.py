@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class Conditions:
     """The conditions of filters on the points of one entity type. Safe for several threads."""
 
-    def __init__(self, attributes: Attributes, columns: dict[str, Column]) -> None:
+    def __init__(self, attributes: Attributes, columns: Mapping[str, Column]) -> None:
         """`columns`: the attributes of the build's segment, whose codes the points have."""
         self._attributes, self._columns = attributes, columns
         self._codes, self._numbers = code_fields(columns), number_fields(columns)

@@ -21,6 +21,7 @@ from omnisearch.indexer.cluster.names import (
     signed,
     within,
 )
+from omnisearch.indexer.parts.layout import whole
 from omnisearch.indexer.parts.table import Codes, ItemTable
 from omnisearch.indexer.parts.terms import TermsOf
 from omnisearch.indexer.parts.token_index import K1, B
@@ -93,7 +94,7 @@ def _fields(table: ItemTable) -> Iterator[Field]:
     yield COUNTRY, _coded(table.country, normalise)
     yield BRAND, _coded(table.brand, normalise)
     # As decimals of few digits: a node reads numbers of many from JSON, and not to the last bit.
-    price, is_ad = table.price.astype(str).astype(np.float64), table.is_ad
+    price, is_ad = whole(table.price).astype(str).astype(np.float64), whole(table.is_ad)
     yield PRICE, lambda place: None if np.isnan(price[place]) else float(price[place])
     yield IS_AD, lambda place: bool(is_ad[place])
     boards = table.boards.parts[0]
@@ -112,7 +113,7 @@ def _fields(table: ItemTable) -> Iterator[Field]:
 
 def _coded(column: Codes, form: Callable[[str], Any]) -> Callable[[int], Any]:
     values = [*map(form, column.vocab), None]  # the last is for -1
-    codes = column.codes
+    codes = whole(column.codes)
     return lambda place: values[codes[place]]
 
 

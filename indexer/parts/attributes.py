@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -40,7 +40,10 @@ FIELDS = (
     "product_types",
     "size",
 )
+T = TypeVar("T")
+_Seen = dict[str, tuple[list[str], np.ndarray]]  # entity type → the values, and which are used
 # Not 007, which is a code.
+_LOOKED_AT = 4_096
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
@@ -72,6 +75,48 @@ class Column:
     def numbers(self) -> np.ndarray:
         """float64 (v,): the values as numbers, NaN for those that are none."""
         return np.array([_number(value) for value in self.values], np.float64)
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """Bool (v,): the values that items have."""
+        found = np.zeros(len(self.values), bool)
+        found[self.codes] = True
+        return found
+
+    @cached_property
+    def kept(self) -> Kept:
+        """That of the first segment's column, for all generations that have it."""
+        return Kept()
+
+
+class Kept:
+    """What was worked out of the values that items have, while they are the same: most updates
+    change none, and there may be a hundred thousand."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[_Seen, dict[str, Any]] = ({}, {})
+
+    def of(self, columns: Mapping[str, Column], what: str, made: Callable[[], T]) -> T:
+        """What was made of such values before, or is made now.
+
+        Args:
+            columns: entity type → column. what: names it.
+        """
+        seen = {entity: (column.values, column.used) for entity, column in columns.items()}
+        before, found = self._kept
+        if not _same(before, seen):
+            found = {}
+            self._kept = seen, found
+        if what not in found:
+            found[what] = made()
+        return cast(T, found[what])
+
+
+def _same(one: _Seen, other: _Seen) -> bool:
+    return one.keys() == other.keys() and all(
+        values == other[entity][0] and np.array_equal(used, other[entity][1])
+        for entity, (values, used) in one.items()
+    )
 
 
 def _number(value: str) -> float:
@@ -145,11 +190,37 @@ def _column(name: str, stored: Mapping[str, np.ndarray], n: int) -> Column:
     return Column(rows, codes, values)
 
 
-def stacked_attributes(parts: Sequence[Mapping[str, Column]], layout: Layout) -> dict[str, Column]:
-    """The columns by row of a generation's segments; names that no item has are left out."""
-    names = sorted({name for part in parts for name in part})
-    stacked = ((name, _stacked([part.get(name) for part in parts], layout)) for name in names)
-    return {name: column for name, column in stacked if len(column.rows)}
+class StackedAttributes(Mapping[str, Column]):
+    """The columns by row of a generation's segments, each put together when it is first read; names
+    that no item has are left out."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Column]], layout: Layout) -> None:
+        self._parts, self._layout = parts, layout
+        self._names = sorted(filter(self._is_there, {name for part in parts for name in part}))
+        self._made: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            self._made[name] = _stacked([part.get(name) for part in self._parts], self._layout)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether an item that counts has it; most often one of the first has."""
+        each = zip(self._parts, self._layout.rows, strict=True)
+        return any(
+            (row_of[part[name].rows[start : start + _LOOKED_AT]] >= 0).any()
+            for part, row_of in each
+            if name in part
+            for start in range(0, len(part[name].rows), _LOOKED_AT)
+        )
 
 
 def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
@@ -166,9 +237,11 @@ def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
             places = [_place(value, first, added) for value in part.values]
             codes[-1] = np.array([*places, -1], np.int32)[codes[-1]]
     new = Column(rows[0][:0], codes[0][:0], list(added))
-    column = Column(np.concatenate(rows), np.concatenate(codes), first.values + new.values)
+    values = first.values + new.values if added else first.values
+    column = Column(np.concatenate(rows), np.concatenate(codes), values)
     # What was worked out of the first segment's values, by far the most, is kept.
-    vars(column)["folded"] = first.folded + new.folded
+    vars(column)["folded"] = first.folded + new.folded if added else first.folded
+    vars(column)["kept"] = first.kept
     vars(column)["numbers"] = np.concatenate((first.numbers, new.numbers))
     return column
 
@@ -178,8 +251,7 @@ def _place(value: str, first: Column, added: dict[str, int]) -> int:
     return len(first.values) + added.setdefault(value, len(added)) if known is None else known
 
 
-def used(columns: Sequence[Column]) -> Iterator[tuple[Column, np.ndarray]]:
+def used(columns: Iterable[Column]) -> Iterator[tuple[Column, np.ndarray]]:
     """Each column and the places of the values that items have, ascending."""
     for column in columns:
-        counts = np.bincount(column.codes, minlength=len(column.values))
-        yield column, np.flatnonzero(counts)
+        yield column, np.flatnonzero(column.used)

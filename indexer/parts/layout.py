@@ -10,8 +10,25 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class _Above:
+    """Where the items of a later segment come among those of the first, by far the largest.
+
+    Attributes:
+        spots: int64 (m,), the place in `first` of each of `ids`, or that before which it would be.
+        again: bool (m,), which of them the first segment has too.
+    """
+
+    first: list[str]
+    ids: list[str]
+    spots: np.ndarray
+    again: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,32 +37,39 @@ class Layout:
 
     Attributes:
         ids: the n ids by row, ascending.
-        segment, place: int64 (n,), in which segment a row's item lies, and its place there.
+        at: int64 (n,), where each row's item is among the places of all segments, one segment after
+            the other.
         rows: of each segment int64 (m,), the row of each place; -1 if the item there is replaced
             or deleted.
+        above: of each segment but the first.
     """
 
     ids: list[str]
-    segment: np.ndarray
-    place: np.ndarray
+    at: np.ndarray
     rows: tuple[np.ndarray, ...]
+    above: tuple[_Above, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def gathered(self, columns: Sequence[np.ndarray]) -> np.ndarray:
-        """The column by row, of the segments' columns."""
-        return np.take(np.concatenate(columns), self._places)
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([len(rows) for rows in self.rows])
 
     @cached_property
-    def _places(self) -> np.ndarray:
-        """int64 (n,): where each row is in the segments' columns, one after the other."""
-        starts = np.cumsum([0, *map(len, self.rows)])[:-1]
-        return starts[self.segment] + self.place
+    def dead(self) -> tuple[np.ndarray, ...]:
+        """Of each segment int64: the places of items that are replaced or deleted, ascending."""
+        return tuple(np.flatnonzero(rows < 0) for rows in self.rows)
+
+    def where(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of rows int64 (m,): the segment of each, and its place there."""
+        at = self.at[rows]
+        segment = np.searchsorted(self._ends, at, side="right")
+        return segment, at - np.append(0, self._ends)[segment]
 
     def split(self, rows: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Of rows int64 (m,): each segment that has some, which of the m, and their places."""
-        of, place = self.segment[rows], self.place[rows]
+        of, place = self.where(rows)
         found = []
         for segment in range(len(self.rows)):
             which = np.flatnonzero(of == segment)
@@ -61,67 +85,125 @@ class Layout:
         return (rows >= 0) & allowed[rows]
 
 
-def layout_of(ids: Sequence[list[str]], dead: Sequence[np.ndarray]) -> Layout:
+class Gathered:
+    """A column by row, of the segments' columns, put together where it is read.
+
+    There may be millions of rows, and an update of a few is opened several times a second.
+    """
+
+    def __init__(self, columns: Sequence[np.ndarray], layout: Layout) -> None:
+        self._first, self._layout = columns[0], layout
+        self._more = np.concatenate([columns[0][:0], *columns[1:]])
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+    def __getitem__(self, rows: Any) -> Any:
+        """What the column has at a row, or at rows int64 (m,)."""
+        return picked(self._first, self._more, self._layout.at[rows])
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """All of it."""
+        return picked(self._first, self._more, self._layout.at)
+
+
+Rows = np.ndarray | Gathered
+
+
+def whole(column: Rows) -> np.ndarray:
+    """All of a column."""
+    return column.whole if isinstance(column, Gathered) else column
+
+
+def picked(first: np.ndarray, more: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The values at some places of two arrays, one after the other, which are not joined."""
+    if not len(first):
+        return more[at]
+    found = np.take(first, at, mode="clip")
+    if not found.ndim:
+        return found if at < len(first) else more[at - len(first)]
+    later = np.flatnonzero(at >= len(first))
+    if len(later):
+        found[later] = more[at[later] - len(first)]
+    return found
+
+
+def layout_of(
+    ids: Sequence[list[str]], dead: Sequence[np.ndarray], like: Layout | None = None
+) -> Layout:
     """Lay out segments; an id is alive in one of them at most.
 
     Args:
         ids: of each segment, ascending.
-        dead: of each segment int64, the places of items that are replaced or deleted.
+        dead: of each segment int64, ascending: the places of items that are replaced or deleted.
+        like: an earlier layout: what it knows of the same lists of ids is not worked out again.
 
-    Raises ValueError if that does not fit; not always: the caller knows how many there must be.
+    Raises ValueError if that does not fit.
     """
-    alive = [np.ones(len(keys), bool) for keys in ids]
-    for kept, places in zip(alive, dead, strict=True):
-        kept[places] = False
-    first, rest = ids[0], range(1, len(ids))
-    added = sorted(
-        (ids[segment][place], segment, place)
-        for segment in rest
-        for place in np.flatnonzero(alive[segment]).tolist()
+    first, starts = ids[0], np.cumsum([0, *map(len, ids)])
+    above = tuple(_above(first, keys, like) for keys in ids[1:])
+    alive = [
+        np.delete(np.arange(len(part.ids)), gone)
+        for part, gone in zip(above, dead[1:], strict=True)
+    ]
+    each, none = list(zip(above, alive, strict=True)), np.zeros(0, np.int64)
+    spots = np.concatenate([none, *(part.spots[kept] for part, kept in each)])
+    places = np.concatenate(
+        [none, *(start + kept for start, kept in zip(starts[1:-1], alive, strict=True))]
     )
-    # Where the others' items come between those of the first segment, by far the largest.
-    at = np.array([bisect_left(first, key) for key, _, _ in added], np.int64)
-    before = np.concatenate(([0], np.cumsum(alive[0])))
-    new = before[at] + np.arange(len(added))
-    n = int(before[-1]) + len(added)
-    segment, place = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    segment[new] = [number for _, number, _ in added]
-    place[new] = [spot for _, _, spot in added]
-    old = np.ones(n, bool)
-    old[new] = False
-    place[old] = np.flatnonzero(alive[0])
-    rows = tuple(np.full(len(keys), -1, np.int64) for keys in ids)
-    for number in range(len(ids)):
-        mine = np.flatnonzero(segment == number)
-        rows[number][place[mine]] = mine
-    keys = _merged(first, dead[0].tolist(), [key for key, _, _ in added], at.tolist())
-    if len(keys) != n:
+    again = np.concatenate([none > 0, *(part.again[kept] for part, kept in each)])
+    gone = np.zeros(len(first), bool)
+    gone[dead[0]] = True
+    if not gone[spots[again]].all() or len(np.unique(spots[again])) < np.count_nonzero(again):
         raise ValueError("an item counts in two segments")
-    return Layout(keys, segment, place, rows)
+    at = np.arange(len(first))
+    at[spots[again]] = places[again]
+    gone[spots[again]] = False
+    left_out, new = np.flatnonzero(gone), np.flatnonzero(~again)
+    merged = first
+    if len(new) or len(left_out):
+        every = list(chain.from_iterable(ids[1:]))
+        keys = [every[place - len(first)] for place in places[new].tolist()]
+        order = sorted(range(len(new)), key=keys.__getitem__)
+        new, keys = new[order], [keys[which] for which in order]
+        if any(one == other for one, other in pairwise(keys)):
+            raise ValueError("an item counts in two segments")
+        merged = _merged(first, left_out, spots[new], keys)
+        at = np.insert(at, spots[new], places[new])
+        at = np.delete(at, left_out + np.searchsorted(spots[new], left_out, side="right"))
+    rows = np.full(starts[-1], -1)
+    rows[at] = np.arange(len(at))
+    return Layout(merged, at, tuple(np.split(rows, starts[1:-1])), above)
 
 
-def _merged(first: list[str], dead: list[int], added: list[str], at: list[int]) -> list[str]:
+def _above(first: list[str], ids: list[str], like: Layout | None) -> _Above:
+    for known in like.above if like else ():
+        if known.first is first and known.ids is ids:
+            return known
+    spots = [bisect_left(first, key) for key in ids]
+    again = [spot < len(first) and first[spot] == key for spot, key in zip(spots, ids, strict=True)]
+    return _Above(first, ids, np.array(spots, np.int64), np.array(again, bool))
+
+
+def _merged(first: list[str], dead: np.ndarray, spots: np.ndarray, added: list[str]) -> list[str]:
     """The ids by row, copied in slices: there may be millions, and few changes.
 
     Args:
-        dead: places of `first` that are left out, or are there again in `added`.
-        at: the place before which each of `added` comes.
+        dead: places of `first` that are left out.
+        spots: the places before which the added ones come, ascending.
     """
-    new, left_out = list(zip(at, added, strict=True)), set(dead)
-    again = {place for place, key in new if place in left_out and first[place] == key}
     changes = sorted(
-        [(place, False, key) for place, key in new if place not in again or first[place] != key]
-        + [(place, True, "") for place in dead if place not in again]
+        [(spot, False, key) for spot, key in zip(spots.tolist(), added, strict=True)]
+        + [(place, True, "") for place in dead.tolist()]
     )
-    if not changes:
-        return first
     merged: list[str] = []
     done = 0
     for place, is_dead, key in changes:
         merged += first[done:place]
-        done = max(done, place)
+        done = place
         if is_dead:
-            done = place + 1
+            done += 1
         else:
             merged.append(key)
     return merged + first[done:]

@@ -82,6 +82,11 @@ class Vocabulary:
         """Each word and its position."""
         return {self.word(place): place for place in range(len(self.ends))}
 
+    @cached_property
+    def ordered(self) -> tuple[list[str], list[str]]:
+        """The words by the alphabet, and all of them backwards by the alphabet."""
+        return sorted(self.listed), sorted(word[::-1] for word in self.listed)
+
     def near(self, texts: list[str]) -> list[int]:
         """The positions, ascending, of the words that share a hash with any of the texts."""
         keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
@@ -142,17 +147,12 @@ class Spelling:
             return query
         return replace_words(query, lambda word: found.get(word, word))
 
-    def counted(self) -> dict[str, int]:
-        """Each word and how many items have it."""
-        found: dict[str, int] = {}
-        for part, counts in zip(self.vocabularies, self.counts, strict=True):
-            numbers = counts.tolist()
-            if not found:
-                found = dict(zip(part.listed, numbers, strict=True))
-                continue
-            for word, place in part.listed.items():
-                found[word] = found.get(word, 0) + numbers[place]
-        return {word: count for word, count in found.items() if count}
+    def count(self, word: str) -> int:
+        """How many items have a word."""
+        each = zip(self.vocabularies, self.counts, strict=True)
+        return sum(
+            int(counts[at]) for part, counts in each if (at := part.listed.get(word, -1)) >= 0
+        )
 
     def replaced(
         self, word: str, others: str = "", has: Has | None = None, language: str = ""

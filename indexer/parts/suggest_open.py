@@ -54,14 +54,11 @@ class SuggestedItems:
     of: dict[str, Words]
     weights: dict[str, np.ndarray]
 
-    def counts(self, entity: str, rows: np.ndarray) -> np.ndarray:
-        """int64 (n,): what rows of the segment add to the counts of the texts."""
+    def added(self, entity: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Texts, and what rows of the segment add to the count of each; one may come again."""
         words = self.of[entity]
-        places, _ = words.of(rows)
         weights, _ = Words(self.weights[entity], words.starts, words.lengths).of(rows)
-        counts = np.zeros(len(self.entries.counts), np.int64)
-        np.add.at(counts, places, weights)
-        return counts
+        return words.of(rows)[0], weights
 
 
 def open_queries(folder: Path) -> Entries:
@@ -135,10 +132,11 @@ def stacked_suggestions(
     Args:
         dead: of each segment, entity type → the places of items that no longer count.
     """
-    counts = [
-        part.entries.counts - sum(part.counts(entity, rows) for entity, rows in gone.items())
-        for part, gone in zip(parts, dead, strict=True)
-    ]
+    counts = [part.entries.counts.copy() for part in parts]
+    for part, gone, own in zip(parts, dead, counts, strict=True):
+        for entity, rows in gone.items():
+            texts, weights = part.added(entity, rows)
+            np.subtract.at(own, texts, weights)
     for newer in range(1, len(parts)):
         for older in range(newer):
             here, there = _shared(parts[newer].entries, parts[older].entries)
@@ -157,9 +155,12 @@ def _shared(one: Entries, other: Entries) -> tuple[np.ndarray, np.ndarray]:
 
 def _counted(entries: Entries, counts: np.ndarray) -> Entries:
     """The same texts with other counts."""
-    if (counts == entries.counts).all():
+    changed = counts != entries.counts
+    if not changed.any():
         return entries
-    starts = np.concatenate(([0], entries.key_ends))
-    begins = entries.at == starts[entries.owners]
-    ranks = ranks_of(begins, entries.kinds[entries.owners], counts[entries.owners])
+    words = np.flatnonzero(changed[entries.owners])
+    owners, ranks = entries.owners[words], entries.ranks.copy()
+    starts = np.append(0, entries.key_ends)
+    begins = entries.at[words] == starts[owners]
+    ranks[words] = ranks_of(begins, entries.kinds[owners], counts[owners])
     return replace(entries, counts=counts, ranks=ranks)

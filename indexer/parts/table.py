@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.attributes import Column, stacked_attributes
-from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.attributes import Column, StackedAttributes
+from omnisearch.indexer.parts.layout import Gathered, Layout, Rows, whole
 from omnisearch.indexer.parts.words import Words, stacked_words
 
 CODED = ("language", "country", "brand")
@@ -59,24 +59,32 @@ class Codes:
         vocab: the distinct strings, as the catalogue has them.
     """
 
-    codes: np.ndarray
+    codes: Rows
     vocab: list[str]
 
     @cached_property
+    def position(self) -> dict[str, int]:
+        """The place of each string."""
+        return {text: position for position, text in enumerate(self.vocab)}
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """int64 (v,): how many rows have each string."""
+        return np.bincount(whole(self.codes) + 1, minlength=len(self.vocab) + 1)[1:]
+
+    @cached_property
     def _positions(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for position, text in enumerate(self.vocab):
-            found.setdefault(normalise(text), []).append(position)
-        return found
+        return _positions_of(self.vocab)
 
     def mask(self, value: str) -> np.ndarray:
         """Bool (n,): the rows whose string equals `value`, compared after `normalise`."""
         positions = self._positions.get(normalise(value), [])
         if not positions:
             return np.zeros(len(self.codes), dtype=bool)
-        mask = self.codes == positions[0]
+        codes = whole(self.codes)
+        mask = codes == positions[0]
         for position in positions[1:]:
-            mask |= self.codes == position
+            mask |= codes == position
         return mask
 
     def mask_within(self, code: str) -> np.ndarray:
@@ -86,7 +94,42 @@ class Codes:
         wanted = np.zeros(len(self.vocab) + 1, bool)  # the last is for -1
         for text, within in zip(self._positions, inside, strict=True):
             wanted[self._positions[text]] = within
-        return wanted[self.codes]
+        return wanted[whole(self.codes)]
+
+
+def _positions_of(vocab: list[str]) -> dict[str, list[int]]:
+    """The positions of the strings that are alike after `normalise`."""
+    found: dict[str, list[int]] = {}
+    for position, text in enumerate(vocab):
+        found.setdefault(normalise(text), []).append(position)
+    return found
+
+
+@dataclass(frozen=True)
+class StackedCodes(Codes):
+    """Those of a generation's segments.
+
+    Attributes:
+        first: those of the first segment. parts: int32 (m,) of each, positions in `vocab`.
+    """
+
+    first: Codes
+    parts: list[np.ndarray]
+    layout: Layout
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        most = len(self.vocab) + 1
+        found = np.append(self.first.sizes, np.zeros(most - 1 - len(self.first.sizes), np.int64))
+        for codes, dead in zip(self.parts, self.layout.dead, strict=True):
+            found -= np.bincount(codes[dead] + 1, minlength=most)[1:]
+        return found + sum(np.bincount(codes + 1, minlength=most)[1:] for codes in self.parts[1:])
+
+    @cached_property
+    def _positions(self) -> dict[str, list[int]]:
+        if self.vocab is self.first.vocab:
+            return self.first._positions
+        return _positions_of(self.vocab)
 
 
 @dataclass(frozen=True)
@@ -95,13 +138,16 @@ class Posting:
 
     Attributes:
         keys: uint64 (m,), `key_of` the board's or the query's id, ascending.
-        rows: int32 (m,), of the table, ascending within a key; -1 if the item no longer counts.
+        rows: int32 (m,), ascending within a key.
         weights: float32 (m,).
+        row_of: int64, the table's row of each of the segment's, -1 if the item no longer counts;
+            None if they are the same.
     """
 
     keys: np.ndarray
     rows: np.ndarray
     weights: np.ndarray
+    row_of: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +170,11 @@ class Postings:
             start, stop = np.searchsorted(part.keys, (key, key + np.uint64(1)))
             if key == np.iinfo(np.uint64).max:
                 stop = len(part.keys)
-            found.append((part.rows[start:stop], part.weights[start:stop]))
-        if len(found) == 1:
+            rows = part.rows[start:stop]
+            if part.row_of is not None:
+                rows = part.row_of[rows].astype(np.int32)
+            found.append((rows, part.weights[start:stop]))
+        if self.parts[0].row_of is None:
             return found[0]
         rows, weights = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.argsort(rows, kind="stable")
@@ -214,10 +263,10 @@ class ItemTable:
 
     entity: str
     ids: list[str]
-    price: np.ndarray
-    created_at: np.ndarray
-    is_ad: np.ndarray
-    full_name: np.ndarray
+    price: Rows
+    created_at: Rows
+    is_ad: Rows
+    full_name: Rows
     language: Codes
     country: Codes
     brand: Codes
@@ -225,7 +274,7 @@ class ItemTable:
     engaged: Postings
     names: Words
     lacks: Words
-    attributes: dict[str, Column]
+    attributes: Mapping[str, Column]
     shown: tuple[Shown, ...]
     layout: Layout | None = None
 
@@ -254,15 +303,14 @@ class ItemTable:
 def stacked_table(tables: Sequence[ItemTable], layout: Layout) -> ItemTable:
     """The table of a generation's segments."""
 
-    def column(name: str) -> np.ndarray:
-        return layout.gathered([getattr(table, name) for table in tables])
+    def column(name: str) -> Gathered:
+        return Gathered([getattr(table, name) for table in tables], layout)
 
     def postings(name: str) -> Postings:
         parts = (getattr(table, name).parts[0] for table in tables)
         return Postings(
             tuple(
-                Posting(part.keys, rows[part.rows].astype(np.int32), part.weights)
-                for part, rows in zip(parts, layout.rows, strict=True)
+                replace(part, row_of=rows) for part, rows in zip(parts, layout.rows, strict=True)
             ),
             len(layout),
         )
@@ -281,19 +329,23 @@ def stacked_table(tables: Sequence[ItemTable], layout: Layout) -> ItemTable:
         engaged=postings("engaged"),
         names=stacked_words([table.names for table in tables], layout),
         lacks=stacked_words([table.lacks for table in tables], layout),
-        attributes=stacked_attributes([table.attributes for table in tables], layout),
+        attributes=StackedAttributes([table.attributes for table in tables], layout),
         shown=tuple(table.shown[0] for table in tables),
         layout=layout,
     )
 
 
 def _one(columns: Sequence[Codes], layout: Layout) -> Codes:
-    vocabulary: dict[str, int] = {}
-    for column in columns:
-        for text in column.vocab:
-            vocabulary.setdefault(text, len(vocabulary))
-    codes = [
-        np.array([*(vocabulary[text] for text in column.vocab), -1], np.int32)[column.codes]
-        for column in columns
-    ]
-    return Codes(layout.gathered(codes), list(vocabulary))
+    first, *above = columns
+    added: dict[str, int] = {}
+    codes = [whole(first.codes)]
+    for column in above:
+        places = [_place(text, first, added) for text in column.vocab]
+        codes.append(np.array([*places, -1], np.int32)[whole(column.codes)])
+    vocab = first.vocab + list(added) if added else first.vocab
+    return StackedCodes(Gathered(codes, layout), vocab, first, codes, layout)
+
+
+def _place(text: str, first: Codes, added: dict[str, int]) -> int:
+    known = first.position.get(text)
+    return len(first.vocab) + added.setdefault(text, len(added)) if known is None else known

@@ -78,7 +78,7 @@ def _assemble(
     check_ends("the index of what is displayed", ends, len(display))
     codes = {name: Codes(columns[name], vocabulary[name]) for name in CODED}
     for name, code in codes.items():
-        low, high = code.codes.min(initial=-1), code.codes.max(initial=-1)
+        low, high = columns[name].min(initial=-1), columns[name].max(initial=-1)
         _check(low >= -1 and high < len(code.vocab), f"codes of {name} are out of range")
     return ItemTable(
         entity=entity,

@@ -47,7 +47,7 @@ class StackedTokens:
     ) -> None:
         self._indexes, self._terms, self.layout = indexes, terms, layout
         self.first = indexes[0]
-        self._dead = [np.flatnonzero(rows < 0) for rows in layout.rows]
+        self._dead = layout.dead
         gone = [part.gone(dead) for part, dead in zip(terms, self._dead, strict=True)]
         self._gone, self._gone_counts = added_up(
             *(np.concatenate(column) for column in zip(*gone, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.layout import Gathered, Layout
 from omnisearch.indexer.parts.vectors import SegmentSpace
 
 _FEW = 8  # more than k that the first search of a segment asks for, if so many are dead
@@ -47,12 +47,12 @@ class StackedSpace:
     def __init__(self, spaces: Sequence[SegmentSpace], layout: Layout) -> None:
         self._spaces, self.layout = spaces, layout
         self.vectors = StackedVectors(spaces, layout)
-        self.present = layout.gathered([space.present for space in spaces])
-        self.count = int(np.count_nonzero(self.present))
+        self.present = Gathered([space.present for space in spaces], layout)
         self._dead = [
-            int(np.count_nonzero(space.present[rows < 0]))
-            for space, rows in zip(spaces, layout.rows, strict=True)
+            int(np.count_nonzero(space.present[places]))
+            for space, places in zip(spaces, layout.dead, strict=True)
         ]
+        self.count = sum(space.count for space in spaces) - sum(self._dead)
 
     @property
     def dim(self) -> int:

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.workspace.reading import check_array, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.layout import Layout
+from omnisearch.indexer.parts.layout import Gathered, Layout, Rows, picked, whole
 
 WORDS_FILE = "words.safetensors"
 
@@ -29,8 +29,8 @@ class Words:
     """
 
     keys: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
+    starts: Rows
+    lengths: Rows
     more: np.ndarray | None = field(default=None, kw_only=True)
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -42,10 +42,7 @@ class Words:
         where += np.arange(total)
         if self.more is None:
             return self.keys[where], lengths
-        keys = np.take(self.keys, where, mode="clip")
-        later = np.flatnonzero(where >= len(self.keys))
-        keys[later] = self.more[where[later] - len(self.keys)]
-        return keys, lengths
+        return picked(self.keys, self.more, where), lengths
 
     def frequencies(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The distinct keys of rows, ascending, and how many of the rows have each."""
@@ -173,20 +170,23 @@ class Texts(Words):
     """The words of all texts of each item that BM25 reads.
 
     Attributes:
-        known: uint32 (v,), the distinct keys, ascending.
+        known: uint32 (v,), the distinct keys, ascending; of several segments those of the first.
         counts: int64 (v,), how many rows have each.
         having: int32 (k,), the rows that have each, one word after the other; of a segment. Empty
             for several.
+        above: keys, ascending, and how many more rows of all segments have each than `counts`
+            says, or fewer.
     """
 
     known: np.ndarray
     counts: np.ndarray
     having: np.ndarray
+    above: tuple[np.ndarray, np.ndarray] | None = field(default=None, kw_only=True)
 
     @cached_property
     def size(self) -> int:
         """How many rows have words."""
-        return int(np.count_nonzero(self.lengths))
+        return int(np.count_nonzero(whole(self.lengths)))
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -227,10 +227,18 @@ class Texts(Words):
     def frequency(self, query: np.ndarray) -> np.ndarray:
         """int64 (len(query),): how many rows have each word, or its more frequent spelling."""
         either = _either(query)
-        if not len(self.known):
-            return np.zeros(len(query), np.int64)
-        at = np.minimum(np.searchsorted(self.known, either), len(self.known) - 1)
-        return np.where(self.known[at] == either, self.counts[at], 0).max(axis=1, initial=0)
+        found = _looked_up(either, self.known, self.counts)
+        if self.above:
+            found += _looked_up(either, *self.above)
+        return found.max(axis=1, initial=0)
+
+
+def _looked_up(keys: np.ndarray, known: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """int64: the count of each key, 0 of one that is not known."""
+    if not len(known):
+        return np.zeros(keys.shape, np.int64)
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[at] == keys, counts[at], 0)
 
 
 def idf(texts: Sequence[Texts], query: np.ndarray) -> np.ndarray:
@@ -288,34 +296,32 @@ def stacked_words(parts: Sequence[Words], layout: Layout) -> Words:
     first, *rest = (part.keys for part in parts)
     more = np.concatenate([first[:0], *rest])
     shifts = np.cumsum([0, *(len(part.keys) for part in parts)])[:-1]
+    starts = [whole(part.starts) + shift for part, shift in zip(parts[1:], shifts[1:], strict=True)]
     return Words(
-        first if len(first) else more,
-        layout.gathered([part.starts + shift for part, shift in zip(parts, shifts, strict=True)]),
-        layout.gathered([part.lengths for part in parts]),
-        more=more if len(first) else None,
+        first,
+        Gathered([whole(parts[0].starts), *starts], layout),
+        Gathered([whole(part.lengths) for part in parts], layout),
+        more=more,
     )
 
 
 def stacked_texts(parts: Sequence[Texts], layout: Layout) -> Texts:
     """The texts by row of a generation's segments; words of items that no longer count, do not."""
     words = stacked_words(parts, layout)
-    places = [np.flatnonzero(rows < 0) for rows in layout.rows]
-    gone = [part.gone(dead) for part, dead in zip(parts, places, strict=True)]
-    changed, by = added_up(
+    gone = [part.gone(dead) for part, dead in zip(parts, layout.dead, strict=True)]
+    changed = added_up(
         np.concatenate([*(part.known for part in parts[1:]), *(keys for keys, _ in gone)]),
         np.concatenate([*(part.counts for part in parts[1:]), *(-times for _, times in gone)]),
     )
-    # Into the words of the first part, by far the most, without sorting them again.
-    known, counts = parts[0].known, parts[0].counts.copy()
-    at = np.searchsorted(known, changed)
-    has = np.append(known, 0)[at] == changed
-    has &= at < len(known)
-    counts[at[has]] += by[has]
-    known = np.insert(known, at[~has], changed[~has])
-    counts = np.insert(counts, at[~has], by[~has])
-    stay, none = counts > 0, np.zeros(0, np.int32)
-    counted = (known[stay], counts[stay], none)
-    return Texts(words.keys, words.starts, words.lengths, *counted, more=words.more)
+    first = parts[0]
+    counted = first.known, first.counts, first.having[:0]
+    found = Texts(words.keys, words.starts, words.lengths, *counted, more=words.more, above=changed)
+    empty = sum(
+        int(np.count_nonzero(part.lengths[dead]))
+        for part, dead in zip(parts, layout.dead, strict=True)
+    )
+    vars(found)["size"] = sum(part.size for part in parts) - empty
+    return found
 
 
 def check_ends(what: str, ends: np.ndarray, total: int) -> None:

@@ -22,8 +22,8 @@ from omnisearch.engine.filters import Filters, allowed_rows
 from omnisearch.engine.index import Items
 from omnisearch.indexer.parts.attributes import (
     AttributesOf,
+    StackedAttributes,
     open_attributes,
-    stacked_attributes,
 )
 from omnisearch.indexer.parts.layout import layout_of
 
@@ -83,7 +83,7 @@ def tables_of(items: list[dict[str, Any]], cut: int, dead: int) -> tuple[Any, di
         ]
         gone = [np.arange(min(dead, len(parts[0]))), np.zeros(0, np.int64)]
         layout = layout_of(ids, gone)
-        attributes = stacked_attributes([segment(part) for part in parts], layout)
+        attributes = StackedAttributes([segment(part) for part in parts], layout)
         rows[entity] = own[min(dead, len(parts[0])) :]
         assert len(layout) == len(rows[entity])
         tables[entity] = Table(attributes, len(layout))

@@ -31,17 +31,33 @@ def test_rows_are_those_of_what_is_alive_by_id(
         for place, key in enumerate(keys)
         if place not in dead[segment].tolist()
     )
-    found = zip(layout.ids, layout.segment.tolist(), layout.place.tolist(), strict=True)
-    assert list(found) == wanted
+    assert len(layout) == len(wanted)
+    of, place = layout.where(np.arange(len(layout)))
+    assert list(zip(layout.ids, of.tolist(), place.tolist(), strict=True)) == wanted
     for segment, rows in enumerate(layout.rows):
         where = {place: row for row, (_, of, place) in enumerate(wanted) if of == segment}
         assert rows.tolist() == [where.get(place, -1) for place in range(len(ids[segment]))]
 
 
 def test_an_item_that_counts_twice_is_seen() -> None:
-    """As by the number of rows, which the caller compares, or by an error."""
     none, first = np.zeros(0, np.int64), np.zeros(1, np.int64)
-    twice = layout_of([["a", "b"], ["a"]], [none, none])
-    assert twice.ids == ["a", "a", "b"] and len(twice.segment) == 3
-    with pytest.raises(ValueError, match="two segments"):
-        layout_of([["a", "b"], ["a"], ["a"]], [first, none, none])
+    for ids, dead in (
+        ([["a", "b"], ["a"]], [none, none]),
+        ([["a", "b"], ["a"], ["a"]], [first, none, none]),
+        ([["a", "b"], ["c"], ["c"]], [none, none, none]),
+    ):
+        with pytest.raises(ValueError, match="two segments"):
+            layout_of(ids, dead)
+
+
+def test_what_an_earlier_layout_knows_is_used_again() -> None:
+    """The second segment of the one is the third of the other."""
+    none, first, second, third = np.zeros(0, np.int64), ["a", "c"], ["b", "c"], ["a", "d"]
+    like = layout_of([first, second], [np.array([1]), none])
+    ids, dead = [first, third, second], [np.array([0, 1]), none, none]
+    found = layout_of(ids, dead, like)
+    assert found.above[1] is like.above[0]
+    alone = layout_of(ids, dead)
+    assert found.ids == alone.ids and found.at.tolist() == alone.at.tolist()
+    copied = layout_of([list(first), third, second], dead, like)
+    assert copied.above[1] is not like.above[0] and copied.ids == alone.ids

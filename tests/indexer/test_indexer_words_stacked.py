@@ -45,6 +45,8 @@ def test_the_words_of_segments_are_those_of_the_items_that_count(
     assert lengths.tolist() == [len(each) for each in words]
     assert keys.tolist() == [key for each in words for key in each.tolist()]
     counted = Counter(key for each in words for key in each.tolist())
-    assert found.known.dtype == np.uint32
-    assert dict(zip(found.known.tolist(), found.counts.tolist(), strict=True)) == counted
-    assert found.known.tolist() == sorted(counted)
+    every = word_keys(
+        [word for lines in segments for text in lines.values() for word in text.split()]
+    )
+    assert found.frequency(every).tolist() == [counted[key] for key in every.tolist()]
+    assert found.size == sum(map(bool, map(len, words)))
