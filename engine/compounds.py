@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from omnisearch.data.text.normalise import words
 from omnisearch.data.text.tokens import Use, tokens
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_language import SpokenLanguages
 from omnisearch.indexer.parts.spelling import Spelling
@@ -57,7 +58,7 @@ class Compounds:
     @cached_property
     def related(self) -> Callable[[str, str], list[str]]:
         """Compounds with a word of a language, and its own parts if it is a compound."""
-        return lru_cache(maxsize=10_000)(self._related)
+        return remembering(self._related, 10_000)
 
     def _related(self, word: str, language: str) -> list[str]:
         begin, end = set[str](), set[str]()

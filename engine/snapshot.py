@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,8 @@ from omnisearch.data.text.language import primary
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt
 from omnisearch.data.workspace.files import stamp
+from omnisearch.data.workspace.memory import remembering
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.encoders.no_encoder import NONE, NoEncoder
 from omnisearch.encoders.onnx.query_tower import MANIFEST, QueryTower, open_export
 from omnisearch.encoders.onnx.reranker import Reranker, open_reranker
@@ -137,7 +139,7 @@ class Snapshot:
 
     @cached_property
     def _suggesting(self) -> Callable[[float], Suggester]:
-        return lru_cache(maxsize=1)(self._suggester)
+        return remembering(self._suggester, 1)
 
     def _suggester(self, now: float) -> Suggester:
         attributes, hidden = self.index.attributes, dict[str, np.ndarray]()
@@ -268,9 +270,13 @@ def open_snapshot(
     if with_ads:
         snapshot = _with_live_ads(snapshot, workspace, like)
     # Made now: the first query, on an event loop, must not wait for it.
-    _ = snapshot.compounds, snapshot.ruling, snapshot.ads_of_items
+    for made in ("compounds", "ruling", "ads_of_items"):
+        end_step()
+        getattr(snapshot, made)
+    end_step()
     if generation.suggestions:
         _ = snapshot.suggester
+        end_step()
     return snapshot
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from omnisearch.data.text.prefixes import matched_part, typed_key
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.query_language import checked_language
 from omnisearch.indexer.parts.suggest import KINDS, Entries, Found, first_of
@@ -78,7 +79,7 @@ class Suggester:
     @cached_property
     def remembered(self) -> Callable[[str, int, str | None], tuple[Suggestion, ...]]:
         """The suggestions for a `typed_key`; the last ones are kept."""
-        return lru_cache(_REMEMBERED)(self._suggest)
+        return remembering(self._suggest, _REMEMBERED)
 
     def _suggest(self, key: str, k: int, language: str | None) -> tuple[Suggestion, ...]:
         found = first_of([part.exact(key, k, language) for part in self._sources], k)

@@ -23,6 +23,7 @@ from omnisearch.data.workspace.artefacts import read_manifest, read_number, veri
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.files import sha256_file
 from omnisearch.data.workspace.reading import check_array, reading
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.indexer.cluster.config import cluster_config
 from omnisearch.indexer.cluster.nodes import Nodes
 from omnisearch.indexer.cluster.stamps import check_loaded
@@ -225,13 +226,17 @@ def _open(
             there = Collections(_nodes(workspace, like), each)
             stamp = sha256_file(where / GENERATION.manifest)
             check_loaded(there.nodes, each, list(ENTITIES), stamp)
+        end_step()
         segments.append(open_segment(where, says, not no_spaces, not no_suggestions, there))
+    end_step()
     queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
         dead, rows = read_dead(folder, segments), manifest["entities"]
+        end_step()
         counted = {each: rows[each]["rows"] for each in ENTITIES}
         parts = stack(tuple(segments), dead, counted, backend, like.tables if like else None)
+        end_step()
         return Generation(
             number=number,
             checkpoint=manifest["checkpoint"],

@@ -14,6 +14,7 @@ from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace.artefacts import Kind
 from omnisearch.data.workspace.paths import check_name
 from omnisearch.data.workspace.reading import check_shape, reading
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.encoders.no_encoder import NONE
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
 from omnisearch.indexer.cluster.trips import Collections
@@ -121,9 +122,11 @@ def open_segment(
             raise GENERATION.corrupt(
                 f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.", folder
             )
+    end_step()
     spelling = open_spelling(folder)
     words = len(spelling.vocabularies[0].ends)
     terms = {entity: open_terms(folder / entity, rows[entity]) for entity in items}
+    end_step()
 
     def tokens_of(entity: str) -> SegmentTokens:
         if collections is not None:

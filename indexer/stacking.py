@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.indexer.cluster.segment import search_together
 from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
@@ -70,14 +71,15 @@ def stack(
         tables[entity] = own[0] if alone or layout is None else stacked_table(own, layout)
         if len(tables[entity]) != rows[entity]:
             raise ValueError(f"it has {len(tables[entity])} {entity} items")
-    texts = {
-        entity: _texts_of(having[entity], entity, tables[entity].layout) for entity in ITEM_ENTITIES
-    }
-    tokens = {
-        entity: _tokens_of(having[entity], entity, layouts[entity], backend)
-        for entity in ITEM_ENTITIES
-    }
+        end_step()
+    texts, tokens = dict[str, Texts](), dict[str, TokenIndex]()
+    for entity in ITEM_ENTITIES:
+        texts[entity] = _texts_of(having[entity], entity, tables[entity].layout)
+        end_step()
+        tokens[entity] = _tokens_of(having[entity], entity, layouts[entity], backend)
+        end_step()
     spelling = _spelling_of(segments, dead, texts, tuple(tokens.values()))
+    end_step()
     return Stack(tables, texts, tokens, _spaces_of(having, layouts), spelling)
 
 
@@ -148,6 +150,7 @@ def _spelling_of(
     forgotten = np.unique(np.concatenate(keys))
     for text in texts.values():
         forgotten = forgotten[text.frequency(forgotten) == 0]
+    end_step()
     if len(segments) == 1 and not len(places[0]):
         spelling = replace(segments[0].spelling, indexes=indexes)
     else:

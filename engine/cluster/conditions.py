@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.attribute import Attribute
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filter_syntax import Condition
@@ -38,7 +38,7 @@ class Conditions:
         """`columns`: the attributes of the build's segment, whose codes the points have."""
         self._attributes, self._columns = attributes, columns
         self._codes, self._numbers = code_fields(columns), number_fields(columns)
-        self._places = lru_cache(maxsize=256)(self._placed)
+        self._places = remembering(self._placed, 256)
 
     def of(self, filters: Filters) -> grpc.Filter:
         """Which points meet the filters, whatever their entity type is to be.

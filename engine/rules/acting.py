@@ -7,13 +7,13 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.exclusions import split_query
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filters import allowed_rows
 from omnisearch.engine.index import Items
@@ -150,7 +150,7 @@ class RulesOfItems:
         self.missing: list[tuple[Rule, str]] = []
         self._rows = {at: self._found(rule) for at, rule in enumerate(rules) if rule.item}
         most = max((len(table) for table in tables.values()), default=1)
-        self.mask = lru_cache(maxsize=max(64, _MASKS // max(most, 1)))(self._mask)
+        self.mask = remembering(self._mask, max(64, _MASKS // max(most, 1)))
         self._lock, self._for_all = threading.Lock(), _ForAll(math.inf, -math.inf)
 
     def query(self, query: Query, only: str | None, languages: frozenset[str], now: float) -> Query:

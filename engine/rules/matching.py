@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from omnisearch.data.text.normalise import words
 from omnisearch.data.text.tokens import tokens
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.rules.rule import Rule
 
 Stems = tuple[str, ...]
@@ -53,12 +54,15 @@ class Matching:
         In the order in which they are heeded: for the query, for its beginning, for its words; of
         a kind as in the file.
         """
-        return lru_cache(_REMEMBERED)(self._of)
+        return remembering(self._of, _REMEMBERED)
 
     @cached_property
     def phrases(self) -> Callable[[str], tuple[tuple[Stems, int], ...]]:
         """The phrases of synonyms that a text has, as stems, with the position of the rule."""
-        return lru_cache(_REMEMBERED)(lambda text: tuple(self._phrases_in(text)))
+        return remembering(self._phrases_of, _REMEMBERED)
+
+    def _phrases_of(self, text: str) -> tuple[tuple[Stems, int], ...]:
+        return tuple(self._phrases_in(text))
 
     def _of(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         query, prefix, both = set[int](), set[int](), set[int]()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from unicodedata import normalize
 from zlib import crc32
 
@@ -23,6 +23,7 @@ from omnisearch.data.text.exclusions import EXCLUDING
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.normalise import is_unspaced, replace_words
 from omnisearch.data.text.tokens import STOP_WORDS, Use, code_token, query_tokens, tokens
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.indexer.parts.token_index import Terms, TokenIndex, search_each
 
 Has = Callable[[list[str], str], list[bool]]  # whether a language has words
@@ -128,7 +129,7 @@ class Spelling:
         number (RTX4090), and a query that is an item's code stay. If nothing is replaced, the query
         is returned unchanged.
         """
-        return lru_cache(maxsize=10_000)(self._respelled)
+        return remembering(self._respelled, 10_000)
 
     def _respelled(self, query: str, has: Has | None = None, language: str = "") -> str:
         if self._has([code_token(query)]):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from omnisearch.data.text.keys import term_keys
 from omnisearch.data.text.stems import STEM
+from omnisearch.data.workspace.memory import remembering
 from omnisearch.indexer.parts.layout import Layout
 from omnisearch.indexer.parts.terms import TermsOf
 from omnisearch.indexer.parts.token_index import (
@@ -57,7 +57,7 @@ class StackedTokens:
             for part, dead in zip(terms, self._dead, strict=True)
         )
         self._average = max(words / max(len(layout), 1), 1e-9)
-        self._frequency = lru_cache(maxsize=65_536)(self._counted)
+        self._frequency = remembering(self._counted, 65_536)
         self.among = Statistics(len(layout), self._frequency)
 
     def frequency(self, term: str) -> int:

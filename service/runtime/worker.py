@@ -43,11 +43,12 @@ def main(settings: dict[str, Any]) -> int:
 
         workspace, avoid = Workspace(Path(settings["workspace"])), frozenset(settings["avoid"])
         app = create_app(workspace, config, counters, log, avoid)
-        # What is imported by now stays. A full collection that looks through all of it would stop
-        # every request for some 100 ms; what a generation adds are few objects.
+        app.serving.open()
+        # What is there by now stays. A full collection that looks through all of it would stop
+        # every request for some 100 ms; what a generation adds are few objects, which nothing
+        # needs a collector for (`data.workspace.memory`).
         gc.collect()
         gc.freeze()
-        app.serving.open()
     except OmniError as error:
         log.line("cannot_start", what=error.what, where=error.where, how=error.how)
         log.drain()

@@ -80,6 +80,8 @@ class Serving:
         self._refused: tuple[Any, ...] = ()  # those to what could not be opened
         self._again = 0.0  # when to try that again
         self._base: dict[str, int] = {}
+        # The one before, to be freed by the thread that opens the next, and not by the event loop.
+        self._last: Snapshot | None = None
         self._trimming = False
         self._trimmed = 0.0
 
@@ -163,6 +165,7 @@ class Serving:
         if number in self._avoid:
             raise Corrupt(f"Generation {number} ended the worker that opened it.")
         self.counters.put("opening", number)
+        self._last = None
         try:
             with stepping_aside(self.pool):
                 snapshot = self.engine.open_next()
@@ -243,6 +246,7 @@ class Serving:
             self.log.line("generation_refused", error=str(error) or repr(error))
             self._refuse(now)
             return
+        self._last = self.snapshot
         # Without an await in between: a request sees either the old snapshot or the new one.
         self.engine.swap(snapshot)
         self.embedder.swap(snapshot.encoder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.service.serving.aside import _PATIENCE, stepping_aside
 from omnisearch.service.serving.pool import Pool
 
@@ -17,13 +17,11 @@ class _Searches:
 
 
 def _working(searches: _Searches, done: list[int], steps: int) -> threading.Thread:
-    def step(at: int) -> None:
-        done.append(at)
-
     def work() -> None:
         with stepping_aside(cast(Pool, searches)):
             for at in range(steps):
-                step(at)
+                done.append(at)
+                end_step()
                 time.sleep(0.001)
 
     thread = threading.Thread(target=work)
@@ -60,14 +58,13 @@ def test_searches_without_end_do_not_hold_it_up_for_ever() -> None:
     assert time.monotonic() - begun >= _PATIENCE
 
 
-def test_afterwards_nothing_is_called() -> None:
-    def work() -> None:
-        with stepping_aside(cast(Pool, _Searches())):
-            pass
-        left.append(sys.getprofile())
-
-    left: list[Any] = []
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(10)
-    assert left == [None]
+def test_afterwards_and_in_other_threads_nothing_waits() -> None:
+    searches = _Searches()
+    searches.under_way = 1
+    begun = time.monotonic()
+    with stepping_aside(cast(Pool, searches)):
+        thread = threading.Thread(target=end_step)
+        thread.start()
+        thread.join(10)
+    end_step()
+    assert time.monotonic() - begun < _PATIENCE
