@@ -30,7 +30,7 @@ from omnisearch.service.serving.counters import Counters
 from omnisearch.service.serving.feedback import FeedbackLog
 from omnisearch.service.serving.items import ItemLog
 from omnisearch.service.serving.log import JsonLog
-from omnisearch.service.serving.opening import open_engine, warm
+from omnisearch.service.serving.opening import open_engine, stands_on, warm
 from omnisearch.service.serving.pictures import Pictures
 from omnisearch.service.serving.pool import Pool
 from omnisearch.service.serving.searches import SearchLog
@@ -169,7 +169,8 @@ class Serving:
         try:
             with stepping_aside(self.pool):
                 snapshot = self.engine.open_next()
-                warm(self.engine, snapshot)
+                if not stands_on(snapshot, self.snapshot):
+                    warm(self.engine, snapshot)
         finally:
             self.counters.put("opening", 0)
         self.pictures.refresh()
