@@ -124,6 +124,7 @@ def fail(error: OmniError, command: str) -> int:
                 "schema_version": SCHEMA_VERSION,
                 "command": command,
                 "error": {**reason, "exit_code": error.exit_code},
+                **({} if error.done is None else {"data": error.done}),
             }
         )
     where = f"{error.where}: " if error.where else ""

@@ -25,7 +25,7 @@ from omnisearch.cli.common import (
 )
 from omnisearch.cli.progress import progress
 from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.errors import InputError, OmniError
 
 if TYPE_CHECKING:
     from omnisearch.data.importers.transaction import Report
@@ -131,22 +131,31 @@ def import_(
             where="--feature",
             how=f"Write --vectors {feature}.",
         )
-    with progress(f"import {', '.join(path.name for path in paths)}") as advance:
-        reports = pipeline.import_files(
-            workspace,
-            paths,
-            kind=kind,
-            format=format_,
-            mapping=_pairs("--map", map_ or [], "title=product_title"),
-            constants=_pairs("--set", set_ or [], "entity=product"),
-            delimiter=delimiter,
-            vectors=vectors,
-            entity=entity,
-            ids=ids,
-            bits=bits,
-            strict=strict,
-            progress=advance,
-        )
+    reports: list[Report] = []
+    try:
+        with progress(f"import {', '.join(path.name for path in paths)}") as advance:
+            pipeline.import_files(
+                workspace,
+                paths,
+                kind=kind,
+                format=format_,
+                mapping=_pairs("--map", map_ or [], "title=product_title"),
+                constants=_pairs("--set", set_ or [], "entity=product"),
+                delimiter=delimiter,
+                vectors=vectors,
+                entity=entity,
+                ids=ids,
+                bits=bits,
+                strict=strict,
+                progress=advance,
+                reports=reports,
+            )
+    except Exception as error:  # of one file: those before it are imported
+        if reports and not json:
+            show(workspace, reports)
+        elif reports and isinstance(error, OmniError):
+            error.done = [asdict(report) for report in reports]
+        raise
     if json:
         emit_json("import", [asdict(report) for report in reports])
     else:

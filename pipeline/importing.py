@@ -34,6 +34,7 @@ def import_files(
     constants: Mapping[str, str] | None = None,
     delimiter: str | None = None,
     progress: Progress | None = None,
+    reports: list[Report] | None = None,
 ) -> list[Report]:
     """Import files, folders of conventional names, or 'feedback'; creates the workspace if needed.
 
@@ -50,6 +51,8 @@ def import_files(
         strict: refuse the whole file if any row or value is bad.
         constants: our field → its value in every row, such as {"entity": "product"}.
         delimiter: what separates the columns of tables; by default it is found in each file.
+        reports: gets the report of each file when it is imported, so that an error of a later one
+            leaves known what was taken before it.
 
     Returns:
         A report for each file: rows taken, changed, and refused with the reasons.
@@ -79,7 +82,7 @@ def import_files(
         if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
     space = Workspace(root_of(workspace))  # a file that can be read makes the folder
-    reports: list[Report] = []
+    reports = [] if reports is None else reports
     for path in files:
         if importer is not None:
             reports += importer.read(space, path, progress, options)
@@ -90,7 +93,7 @@ def import_files(
         elif path == FEEDBACK and not path.exists():
             reports += import_feedback(space, progress)
         elif path.is_dir():
-            reports += import_folder(space, path, options, progress)
+            import_folder(space, path, options, progress, reports)
         elif feed := _feed(path, kind, options):
             reports += feed.read(space, path, progress, options)
         else:

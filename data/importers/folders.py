@@ -29,6 +29,7 @@ def import_folder(
     folder: Path,
     options: ImportOptions | None = None,
     progress: Progress | None = None,
+    reports: list[Report] | None = None,
 ) -> list[Report]:
     """Import the files of a folder that have conventional names, each as `import_file` does, and
     exports of shop systems under any name.
@@ -36,7 +37,8 @@ def import_folder(
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
     {"synthetic": true} marks the catalogue as synthetic, and the truth of a sample world beside it
-    is kept for evaluation. Other files are named in the first report.
+    is kept for evaluation. Other files are named in the first report. `reports`, if given, gets the
+    report of each file when it is imported.
 
     Raises:
         InputError: as `import_file`, or the folder has no such file, or a mapping is given.
@@ -69,18 +71,22 @@ def import_folder(
             how="Name the files by their kind, or import them one by one with --kind.",
         )
     _mark_synthetic(workspace, folder)
-    reports = []
+    reports = [] if reports is None else reports
+    others = _left_aside(files, [*rows, *vectors])
     for kind, path in rows:
         feed = feeds.get(path)
         if feed is not None and feed.kind == kind:
-            reports += feed.read(workspace, path, progress, options)
+            [report] = feed.read(workspace, path, progress, options)
         else:
-            reports.append(import_file(workspace, path, kind, options, progress))
+            report = import_file(workspace, path, kind, options, progress)
+        reports.append(_naming(report, others))
+        others = []
     for (name, entity), path in vectors:
         strict = options.strict
         report = import_vectors(workspace, path, name, entity, strict=strict, progress=progress)
-        reports.append(report)
-    return [_naming(reports[0], _left_aside(files, [*rows, *vectors])), *reports[1:]]
+        reports.append(_naming(report, others))
+        others = []
+    return reports
 
 
 def _left_aside(files: list[Path], read: list[Any]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class OmniError(Exception):
     """An error whose message is meant for the user, printed without a traceback.
@@ -11,9 +13,11 @@ class OmniError(Exception):
         where: the file, line, field, command or option concerned; may be empty.
         how: what the user can do about it; may be empty.
         exit_code: the process exit status the CLI ends with.
+        done: what was done before it, as `--json` prints it; None if nothing.
     """
 
     exit_code = 1
+    done: Any = None
 
     def __init__(self, what: str, *, where: str = "", how: str = "") -> None:
         self.what, self.where, self.how = what, where, how

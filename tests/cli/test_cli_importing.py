@@ -53,6 +53,25 @@ def test_a_file_of_which_nothing_was_taken_fails(tmp_path):
     assert "'title' is not a pair" in said(done.stderr)
 
 
+def test_a_file_that_fails_is_told_after_those_that_were_imported(tmp_path):
+    good, bad, folder = tmp_path / "pins.csv", tmp_path / "fake.csv", tmp_path / "in"
+    good.write_text("id,title\np1,Sink\n")
+    bad.write_text("id,title\n1,Mop\n")
+    folder.mkdir()
+    (folder / "products.csv").write_text("id,title\n1,Sink\n")
+    (folder / "boards.jsonl").write_bytes(b"\xff\xfei\0d\0")
+    for words, taken in (((good, bad), "pins.csv"), ((folder,), "products.csv")):
+        done = omnisearch("import", *words, "-w", tmp_path / "ws", check=False)
+        assert done.returncode == 2
+        assert "Imported into" in done.stdout and taken in done.stdout
+        assert said(done.stderr).count("Error:") == 1
+    done = omnisearch("import", good, bad, "-w", tmp_path / "ws", "--json", check=False)
+    told = json.loads(done.stdout)
+    assert told["error"]["where"] == str(bad) and told["data"][0]["taken"] == 1
+    done = omnisearch("import", bad, "-w", tmp_path / "ws", check=False)
+    assert done.returncode == 2 and not done.stdout
+
+
 def test_a_first_import_that_fails_leaves_no_folder(tmp_path):
     path = tmp_path / "goods.csv"
     path.write_text("id,title\n1,Sink\n")
