@@ -26,8 +26,8 @@ MOST_VALUES = 100  # of one item's attribute
 LONGEST = 500  # characters of one value
 LONGEST_NAME = 64
 
-_LEFT_OUT = ", and was left out"
-_TOO_MANY = f"is not one of the catalogue's first {MOST} attributes{_LEFT_OUT}"
+LEFT_OUT = ", and was left out"
+_TOO_MANY = f"is not one of the catalogue's first {MOST} attributes{LEFT_OUT}"
 _META = "attributes"
 
 # As feeds write it, in lower case and with spaces → as the catalogue has it.
@@ -199,7 +199,7 @@ def _object(value: Any) -> dict[str, Any]:
         with suppress(orjson.JSONDecodeError, UnicodeEncodeError):
             value = orjson.loads(value)
     if value is not None and type(value) is not dict:
-        raise Refused("attributes", f"is not an object of names and values{_LEFT_OUT}", value)
+        raise Refused("attributes", f"is not an object of names and values{LEFT_OUT}", value)
     return value or {}
 
 
@@ -207,9 +207,9 @@ def _checked_name(column: Any, fields: frozenset[str]) -> str:
     shown = str(column)[:100]
     name = attribute_name(column) if type(column) is str else ""
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise NoAttribute(shown, f"is no name of an attribute{_LEFT_OUT}")
+        raise NoAttribute(shown, f"is no name of an attribute{LEFT_OUT}")
     if name in fields:
-        raise NoAttribute(shown, f"has the name of the field {name}{_LEFT_OUT}")
+        raise NoAttribute(shown, f"has the name of the field {name}{LEFT_OUT}")
     return name
 
 
@@ -226,7 +226,7 @@ def _value(value: Any, field: str) -> Any:
     if type(value) is int and abs(value) > 2**53:
         return str(value)[:LONGEST]
     if isinstance(value, Unread | dict):
-        raise Refused(field, f"is not text, a number, a flag or a list of texts{_LEFT_OUT}", value)
+        raise Refused(field, f"is not text, a number, a flag or a list of texts{LEFT_OUT}", value)
     number = v.number(value, field, -v.MAX_NUMBER, v.MAX_NUMBER)
     return int(number) if number is not None and number == int(number) else number
 
@@ -234,12 +234,12 @@ def _value(value: Any, field: str) -> Any:
 def _text(value: Any, field: str) -> str | None:
     found = v.prose(str(value) if type(value) is float else value, field)
     if found is not None and len(found) > LONGEST:
-        raise Refused(field, f"is longer than {LONGEST} characters{_LEFT_OUT}", value)
+        raise Refused(field, f"is longer than {LONGEST} characters{LEFT_OUT}", value)
     return found and " ".join(found.split())
 
 
 def _list(values: list[Any], field: str) -> list[str] | None:
     if len(values) > MOST_VALUES:
-        raise Refused(field, f"has more than {MOST_VALUES} values{_LEFT_OUT}", values[:3])
+        raise Refused(field, f"has more than {MOST_VALUES} values{LEFT_OUT}", values[:3])
     texts = [text for value in values if (text := _text(value, field))]
     return list(dict.fromkeys(texts)) or None

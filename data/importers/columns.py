@@ -13,16 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from omnisearch.data.importers.attributes import attribute_name
-from omnisearch.data.importers.rows import (
-    FIELDS,
-    ITEM_KINDS,
-    REQUIRED,
-    SUCH_AS,
-    QueryIds,
-    parser_of,
-)
+from omnisearch.data.importers.rows import FIELDS, ITEM_KINDS, REQUIRED
 from omnisearch.data.importers.source import Row, Source
-from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.workspace.errors import InputError
 
 _MOST_PLANS = 1000  # of rows that differ in their columns
@@ -115,8 +107,7 @@ def _plain(ours: str) -> str:
 
 
 def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
-    """Refuse fields of --map and --set that the kind does not have, and values of --set that
-    every row would be refused for, or taken without."""
+    """Refuse fields of --map and --set that the kind does not have."""
     for option, given in (("--map", mapping), ("--set", constants)):
         for ours, value in given.items():
             if kind in ITEM_KINDS and ours.startswith(_ATTRIBUTE):
@@ -131,19 +122,6 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
                     how=f"For an attribute write {pair}. {known}" if name else known,
                 )
     _check_pairs(mapping, constants)
-    if not constants or kind == "campaigns":
-        return
-    values = {ours: value for ours, value in constants.items() if ours != "price"}  # a text yet
-    try:
-        parser_of(kind, QueryIds())({**SUCH_AS, **values})
-    except Refused as refused:
-        if refused.field not in constants:
-            return  # it does not fit what a row may well have
-        raise InputError(
-            f"{refused.field} {refused.reason}: {constants[refused.field]!r}.",
-            where="--set",
-            how="No row can be taken with this value.",
-        ) from None
 
 
 def _check_pairs(mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, re
 from omnisearch.data.importers.campaigns import import_campaigns
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
+from omnisearch.data.importers.constants import check_constants
 from omnisearch.data.importers.prices import priced
 from omnisearch.data.importers.readers import format_of, open_source, refuse_spreadsheet
 from omnisearch.data.importers.rejects import Rejects
@@ -106,6 +107,7 @@ def import_file(
             how=f"Give --kind, one of {', '.join(KINDS)}.",
         )
     check_names(kind, options.mapping, options.constants)
+    check_constants(kind, options.constants)
     names = Names(kind, options.mapping, options.constants)
     source = open_source(path, options.format, options.delimiter)
     check_columns(source, path, names)

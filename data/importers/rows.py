@@ -21,7 +21,7 @@ import orjson
 from omnisearch.data.catalogue.schema import ACTIONS, CODE_FIELDS, ENTITIES, ITEM_ENTITIES
 from omnisearch.data.catalogue.splits import SPLITS
 from omnisearch.data.importers import value_checks as v
-from omnisearch.data.importers.attributes import availability
+from omnisearch.data.importers.attributes import LEFT_OUT, availability
 from omnisearch.data.importers.currencies import currency
 from omnisearch.data.importers.times import past_time
 from omnisearch.data.importers.value_checks import Refused
@@ -42,7 +42,7 @@ KINDS = (
 
 ITEM_KINDS = ("pins", "products")  # rows that may have attributes
 MAX_ITEMS = 100_000  # of one board, inline
-_UNSAFE = "is not an http or https address, and was left out"
+_UNSAFE = f"is not an http or https address{LEFT_OUT}"
 
 Record = dict[str, Any]
 Parser = Callable[[dict[str, Any]], Record]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.importers.columns import check_names, folded, with_attributes
+from omnisearch.data.importers.constants import check_constants
 from omnisearch.data.importers.feeds.xml_rows import is_xml, open_xml
 from omnisearch.data.importers.files import ImportOptions, import_rows
 from omnisearch.data.importers.importer import Feed
@@ -132,6 +133,7 @@ def import_feed(
     if not path.is_file():
         raise InputError("This is not a file.", where=str(path), how=f"Name a file of {feed.name}.")
     check_names(feed.kind, {}, options.constants)
+    check_constants(feed.kind, options.constants)
     size = path.stat().st_size
     fixed = "currency" in options.constants
     file = FeedFile(workspace, path, options.delimiter, fixed)

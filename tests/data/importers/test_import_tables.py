@@ -71,6 +71,46 @@ def test_a_constant_is_in_every_row(workspace, tmp_path):
     assert taken(workspace, bare, constants={"entity": "pin"}).changed == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "why"),
+    [
+        ("products", "price", "abc", "price is not a price such as 19.99 USD: 'abc'"),
+        ("products", "price", "-1", "price is out of range: '-1'"),
+        ("products", "language", "xx1", "language: 'xx1' is not the code of a language"),
+        ("products", "language", "german", "language: 'german' is not the code of a language"),
+        ("products", "country", "Germany", "country: 'Germany' is not the code of a country"),
+        ("products", "availability", "maybe", "availability is no availability .*'maybe'"),
+        ("products", "currency", "EURO", "currency is not the ISO 4217 code"),
+        ("products", "link", "javascript:x", "link is not an http or https address: 'java"),
+        ("pins", "attributes", "blue", "attributes is not an object of names and values: 'b"),
+        ("pins", "attributes.Heel", "x" * 501, "attributes.Heel is longer than 500 .*…'"),
+        ("boards", "items", "[", "items is not a JSON array"),
+        ("campaigns", "bid", "0", "bid is not above 0: '0'"),
+        ("campaigns", "start", "soon", "start is neither ISO 8601 nor seconds: 'soon'"),
+        ("campaigns", "countries", "DE|Austria", "countries: 'Austria' is not the code of a"),
+    ],
+)
+def test_a_constant_that_no_row_can_have_is_refused_once(
+    workspace, tmp_path, kind, field, value, why
+):
+    path = tmp_path / f"{kind}.csv"
+    path.write_text("id,bid,items\n1,1,product/1\n" if kind == "campaigns" else "id,title\n1,x\n")
+    with pytest.raises(InputError, match=f"--set.*{why}"):
+        import_file(workspace, path, options=ImportOptions(constants={field: value}))
+    assert not workspace.rejects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("price", "12,50 €"), ("language", "pt_BR"), ("country", "de"), ("availability", "yes")],
+)
+def test_a_constant_is_read_as_a_file_writes_it(workspace, tmp_path, field, value):
+    path = tmp_path / "products.csv"
+    path.write_text("id,title\n1,x\n")
+    report = taken(workspace, path, constants={field: value})
+    assert (report.taken, report.left_out) == (1, 0)
+
+
 cell = st.text("ab,;|\t\"\n '.€", max_size=6)
 
 
