@@ -156,12 +156,20 @@ def import_(
         elif reports and isinstance(error, OmniError):
             error.done = [asdict(report) for report in reports]
         raise
+    feedback = str(Workspace(workspace).feedback)
+    untaken, empty = _untaken(reports), _without_rows(reports, feedback)
     if json:
         emit_json("import", [asdict(report) for report in reports])
-    else:
+    elif any(report.file not in empty or report.notes for report in reports):
         show(workspace, reports)
-    if empty := _without_rows(reports, Workspace(workspace).feedback):
-        err.print(f"[bold red]Error:[/] No row was taken from {', '.join(empty)}.")
+    if untaken:
+        _say_error(f"No row was taken from {', '.join(untaken)}.")
+    if empty:
+        _say_error(
+            f"There are no rows to import in {', '.join(empty)}. Look at what was written there, "
+            "write or export it again with rows below the header, and import that."
+        )
+    if untaken or empty:
         raise typer.Exit(InputError.exit_code)
 
 
@@ -216,11 +224,20 @@ def _unchanged(report: Report) -> str:
     return f"Nothing changed: the file is as it was when it was imported on {when}."
 
 
-def _without_rows(reports: Sequence[Report], feedback: Path) -> list[str]:
-    """The files of which no row was taken. A log of feedback may have no rows of a kind."""
-    fruitful = {report.file for report in reports if report.taken} | {str(feedback)}
-    empty = [r.file for r in reports if not r.taken and (r.rows or r.file not in fruitful)]
-    return list(dict.fromkeys(empty))
+def _untaken(reports: Sequence[Report]) -> list[str]:
+    """The files that have rows, of which none was taken."""
+    return list(dict.fromkeys(r.file for r in reports if r.rows and not r.taken))
+
+
+def _without_rows(reports: Sequence[Report], feedback: str) -> list[str]:
+    """The files that have no rows of any kind. A log of feedback may have none."""
+    with_rows = {report.file for report in reports if report.rows} | {feedback}
+    return list(dict.fromkeys(r.file for r in reports if r.file not in with_rows))
+
+
+def _say_error(sentence: str) -> None:
+    err.print("[bold red]Error:[/] ", end="")
+    err.print(sentence, markup=False, highlight=False)
 
 
 def _pairs(option: str, given: list[str], such_as: str) -> dict[str, str]:

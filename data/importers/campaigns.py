@@ -16,7 +16,7 @@ from omnisearch.data.catalogue.campaigns import Campaign, load_campaigns, save_c
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.columns import Names, check_mapped
-from omnisearch.data.importers.source import Source
+from omnisearch.data.importers.source import Source, begun
 from omnisearch.data.importers.times import time
 from omnisearch.data.importers.transaction import (
     Counts,
@@ -25,6 +25,7 @@ from omnisearch.data.importers.transaction import (
     importing,
     record,
     start_anew,
+    without_rows,
 )
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.text.language import primary
@@ -59,6 +60,10 @@ def import_campaigns(
             a value was refused; nothing was imported.
         Corrupt: the campaigns of the workspace were damaged.
     """
+    opened = source if workspace.catalogue.exists() else begun(source)
+    if opened is None:
+        return without_rows(path, "campaigns", source)
+    source = opened
     counts = Counts("campaigns", source.format, notes=source.notes, ignored=source.ignored)
     with importing(workspace, path) as (db, rejects):
         found: dict[str, Campaign] = {}

@@ -38,6 +38,8 @@ def _finish(
     workspace: Workspace, withdrawn: list[tuple[str, str, str, str]], last: list[Any] | None
 ) -> None:
     """Remove withdrawn judgments, and note up to where the log was read."""
+    if not workspace.catalogue.exists():  # the log had no rows
+        return
     db = open_catalogue(workspace.catalogue)
     try:
         with db.conn:

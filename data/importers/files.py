@@ -31,7 +31,7 @@ from omnisearch.data.importers.rows import (
     leave_out_unsafe_link,
     parser_of,
 )
-from omnisearch.data.importers.source import Row, Source
+from omnisearch.data.importers.source import Row, Source, begun
 from omnisearch.data.importers.transaction import (
     Counts,
     Report,
@@ -39,6 +39,7 @@ from omnisearch.data.importers.transaction import (
     importing,
     record,
     start_anew,
+    without_rows,
 )
 from omnisearch.data.importers.value_checks import Refused
 from omnisearch.data.importers.words import NO_WORDS, have_words
@@ -141,11 +142,17 @@ def import_rows(
 ) -> Report:
     """Import the rows of an open source, read from `path`, in one transaction.
 
+    A file without rows makes no workspace.
+
     Raises:
         InputError: no row had a column of the mapping in `names`, or `strict` is set and a row or
             a value was refused; nothing was imported.
     """
     options = options or ImportOptions()
+    opened = source if workspace.catalogue.exists() else begun(source)
+    if opened is None:
+        return without_rows(path, kind, source)
+    source = opened
     counts = Counts(kind, source.format, notes=source.notes, ignored=source.ignored)
     with importing(workspace, path) as (db, rejects):
         loading = _Loading(db, source, counts, rejects, progress)

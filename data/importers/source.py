@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from omnisearch.data.importers.value_checks import Refused
@@ -46,3 +47,9 @@ class Source:
     done: Callable[[], int]
     notes: list[str] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
+
+
+def begun(source: Source) -> Source | None:
+    """The source after a look at its first row; None if it has no rows."""
+    first = list(islice(source.rows, 1))
+    return replace(source, rows=chain(first, source.rows)) if first else None

@@ -13,6 +13,7 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.schema import catalogue_error, open_catalogue
 from omnisearch.data.importers.rejects import Rejects
+from omnisearch.data.importers.source import Source
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import InputError, OmniError
@@ -139,6 +140,12 @@ def record(db: sqlite_utils.Database, path: Path, counts: Counts, rejects: Rejec
         same_as,
         dict(rejects.left_out_reasons.most_common()),
     )
+
+
+def without_rows(path: Path, kind: str, source: Source) -> Report:
+    """The report of a file without rows, of which nothing is recorded."""
+    notes, ignored = tuple(source.notes), tuple(sorted(source.ignored))
+    return Report(str(path), kind, 0, 0, 0, 0, None, {}, ignored, notes=notes)
 
 
 def check_strict(report: Report) -> Report:

@@ -47,10 +47,32 @@ def test_a_file_of_which_nothing_was_taken_fails(tmp_path):
     done = omnisearch("import", bad, "-w", tmp_path / "ws", "--json", check=False)
     assert done.returncode == 2
     assert json.loads(done.stdout)["data"][0]["refused"] == 2
-    bad.write_text("id,title\n")
-    assert omnisearch("import", bad, "-w", tmp_path / "ws", check=False).returncode == 2
     done = omnisearch("import", good, "-w", tmp_path / "ws", "--map", "title", check=False)
     assert "'title' is not a pair" in said(done.stderr)
+
+
+def test_a_file_without_rows_is_told_and_makes_no_workspace(tmp_path):
+    files = tmp_path / "products.csv", tmp_path / "boards.jsonl", tmp_path / "campaigns.csv"
+    files[0].write_text("id,title\n")
+    files[1].write_text("[]")
+    files[2].write_text("id,bid,items\n")
+    for path in files:
+        done = omnisearch("import", path, "-w", tmp_path / "ws", check=False)
+        assert done.returncode == 2 and not done.stdout
+        assert f"There are no rows to import in {path}. Look at what was written there" in said(
+            done.stderr
+        )
+        assert not (tmp_path / "ws").exists()
+    (tmp_path / "pins.csv").write_text("id,title\np1,Sink\n")
+    done = omnisearch("import", tmp_path / "pins.csv", files[0], "-w", tmp_path / "ws", check=False)
+    assert done.returncode == 2 and "pins.csv" in done.stdout and "There are no rows" in done.stderr
+    assert omnisearch("import", files[0], "-w", tmp_path / "ws", check=False).returncode == 2
+    feed = tmp_path / "hidden.csv"
+    columns = "ID,Type,SKU,Name,Published,Visibility in catalog,Regular price"
+    feed.write_text(f"{columns}\n4,simple,d,Mop,1,hidden,5\n")
+    done = omnisearch("import", feed, "--format", "woocommerce", "-w", tmp_path / "w", check=False)
+    assert "1 products that are hidden from search" in said(done.stdout)
+    assert "There are no rows to import in" in said(done.stderr) and not (tmp_path / "w").exists()
 
 
 def test_a_file_that_fails_is_told_after_those_that_were_imported(tmp_path):
