@@ -81,6 +81,7 @@ def draw_experiment(
             how=f"It keeps the first {FIRST} results of users' searches without filters, once "
             "`omnisearch experiment start` has run.",
         )
+    judging.check_free(experiment.name)
     by_searches = sorted(asked, key=lambda query: (-asked[query].searches, query))
     strata = strata_of({query: asked[query].searches for query in by_searches})
     queries = drawn_queries(asked, strata, number, seed)

@@ -46,6 +46,7 @@ def draw_captions(judging: Judging, db: sqlite_utils.Database, number: int, seed
         InputError: the name is taken.
         NotReady: no item has a picture and a caption.
     """
+    judging.check_free()
     notes = data_notes(db)
     random = np.random.default_rng(seed)
     with db.conn:

@@ -68,7 +68,9 @@ def draw(
         NotReady: the log has no queries.
     """
     _check_systems(options.systems)
-    queries = _queries(db, options)
+    given = read_queries(options.file) if options.file else None
+    judging.check_free()
+    queries = _queries(db, options, given)
     engine = open_engine()
     results: dict[tuple[str, str], list[Item]] = {}
     engine.warm([entry.query for entry in queries])
@@ -86,10 +88,12 @@ def draw(
     write_judging(judging.folder, _design(engine.snapshot, db, options), queries, pairs, shown)
 
 
-def _queries(db: sqlite_utils.Database, options: DrawOptions) -> list[DrawnQuery]:
+def _queries(
+    db: sqlite_utils.Database, options: DrawOptions, given: Sequence[str] | None
+) -> list[DrawnQuery]:
     traffic = traffic_of(db)
-    if options.file:
-        return given_queries(read_queries(options.file), traffic)
+    if given:
+        return given_queries(given, traffic)
     queries = draw_queries(traffic, options.queries, options.seed)
     if not queries:
         raise NotReady(

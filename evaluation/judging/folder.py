@@ -123,11 +123,29 @@ class Judging:
 
     @classmethod
     def new(cls, workspace: Workspace, name: str) -> Judging:
-        """A judging to be drawn; raises InputError if the name is invalid or taken."""
-        judging = cls(check_name(name, "judging"), workspace.judging_of(name))
-        if judging.folder.exists():
-            raise name_taken(judging.folder)
-        return judging
+        """A judging to be drawn; raises InputError if the name is invalid."""
+        return cls(check_name(name, "judging"), workspace.judging_of(name))
+
+    def check_free(self, experiment: str = "") -> None:
+        """Raise InputError if there is a judging of this name; that of an `experiment` has no
+        other. To be called after all that also another name would not mend."""
+        if not self.folder.exists():
+            return
+        if not experiment:
+            raise name_taken(self.folder)
+        if self.design.experiment == experiment:
+            raise InputError(
+                f"The experiment {experiment!r} was drawn for judging already.",
+                where=str(self.folder),
+                how=f"Judge it with `omnisearch judge ask {experiment} --judge NAME`; to draw it "
+                "anew, delete the folder with all its answers.",
+            )
+        raise InputError(
+            f"There is another judging {self.name!r}, which is not of this experiment.",
+            where=str(self.folder),
+            how="Rename that folder, or delete it with all its answers: the judging of an "
+            "experiment has the experiment's name.",
+        )
 
     @property
     def answers(self) -> Path:

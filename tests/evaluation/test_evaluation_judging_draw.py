@@ -190,6 +190,9 @@ def test_wrong_options_are_explained_and_leave_nothing(
     with pytest.raises(InputError, match=what):
         drawn(live, tmp_path, **options)
     assert not Workspace(tmp_path).judging.exists()
+    drawn(live, tmp_path)
+    with pytest.raises(InputError, match=what):  # another name would not help
+        drawn(live, tmp_path, **options)
 
 
 @pytest.mark.parametrize("name", ["", "../out", "a/b", ".hidden", "x" * 65, "a\0b", "a b"])

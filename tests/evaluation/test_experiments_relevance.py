@@ -168,6 +168,7 @@ def test_what_cannot_be_drawn(shop: Workspace) -> None:
         run(shop, "judge", "experiment", "none")
     turns = {"name": "turns", "variants": TWO, "mode": "interleave"}
     store.create(shop, experiment_of(turns, "test"))
+    (shop.judging / "turns").mkdir(parents=True)  # another name would not help
     with pytest.raises(InputError, match="in one list"):
         run(shop, "judge", "experiment", "turns")
     tried(shop, "odd", TWO, users=50)
@@ -175,6 +176,18 @@ def test_what_cannot_be_drawn(shop: Workspace) -> None:
         db.execute("UPDATE searches SET shown = '[[1, 2]]'")
     with pytest.raises(Corrupt, match="is no list of items"):
         run(shop, "judge", "experiment", "odd")
+
+
+def test_an_experiment_that_was_drawn_is_told_how_to_go_on(shop: Workspace) -> None:
+    tried(shop, "twice", TWO, users=50)
+    run(shop, "judge", "experiment", "twice", "--number", "5")
+    with pytest.raises(InputError, match=r"drawn for judging already. Judge it with .*ask twice"):
+        run(shop, "judge", "experiment", "twice")
+    shutil.rmtree(shop.judging / "twice")
+    (shop.root / "queries.txt").write_text("boho bedroom\n")
+    run(shop, "judge", "draw", "twice", "--queries", str(shop.root / "queries.txt"))
+    with pytest.raises(InputError, match=r"is not of this experiment\. Rename that folder"):
+        run(shop, "judge", "experiment", "twice")
 
 
 def test_weighted_means_equal_a_plain_computation() -> None:
