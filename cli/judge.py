@@ -77,7 +77,10 @@ def export(
     pairs = export_sheet(judging, judge, output, folders)
     if json:
         return emit_json("judge export", {"file": output, "pairs": pairs})
-    out.print(f"{counted(pairs, 'pair')} for {judge} in {output}.", markup=False)
+    if pairs:
+        out.print(f"{counted(pairs, 'pair')} for {judge} in {output}.", markup=False)
+    else:
+        out.print(f"Nothing is left to judge for {judge}: {output} has no rows.", markup=False)
 
 
 @app.command("import", epilog=example("omnisearch judge import spring anna.csv"))
@@ -152,6 +155,7 @@ def apply(
     from omnisearch.data.catalogue.left_out import LeftOut
     from omnisearch.data.catalogue.schema import open_catalogue
     from omnisearch.evaluation.judging.apply import apply as apply_judging
+    from omnisearch.evaluation.judging.scale import WANTED
 
     space, judging = _opened(workspace, name)
     done = apply_judging(judging, open_catalogue(space.catalogue))
@@ -161,6 +165,8 @@ def apply(
         f"{counted(done.pairs, 'finished pair')}: {counted(done.added, 'judgment')} added, "
         f"{done.changed:,} changed, {done.removed:,} removed."
     )
+    if not done.pairs and not done.gone:
+        out.print(f"A pair is finished once {WANTED} people have judged it.")
     if done.gone:
         out.print(str(LeftOut(done.gone, "pairs", "their items are no longer in the catalogue")))
 

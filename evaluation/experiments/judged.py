@@ -20,6 +20,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.searches import FIRST, reading_searches
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import damaged_log
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.evaluation.experiments.definition import INTERLEAVE
 from omnisearch.evaluation.experiments.searches import (
@@ -64,8 +65,8 @@ def draw_experiment(
         number: of queries. db: the catalogue.
 
     Raises:
-        InputError: the experiment interleaves, the log has nothing that its variants showed, or the
-            judging's name is taken. Corrupt: the log is damaged.
+        InputError: the experiment interleaves, the log has nothing that its variants showed, the
+            judging's name is taken, or the variants found nothing. Corrupt: the log is damaged.
     """
     experiment = kept.experiment
     if experiment.mode == INTERLEAVE:
@@ -110,7 +111,15 @@ def draw_experiment(
         searches=searches,
     )
     results = {(each.query, each.system): pages[each.query, each.system] for each in shown}
-    write_judging(judging.folder, design, queries, mixed(db, queries, results, seed), shown)
+    to_judge = mixed(db, queries, results, seed)
+    if not to_judge:
+        raise InputError(
+            "There is nothing to judge: the variants found nothing for the "
+            f"{counted(len(queries), 'drawn query', 'drawn queries')}.",
+            where=str(workspace.searches),
+            how="Draw more with --number, or wait until users have found something.",
+        )
+    write_judging(judging.folder, design, queries, to_judge, shown)
 
 
 def asked_in(workspace: Workspace, kept: Kept) -> dict[str, Asked]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import sqlite_utils
 
 from omnisearch.data.text.links import safe_link
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.engine.snapshot import Snapshot
@@ -64,7 +65,8 @@ def draw(
     """Draw a new judging and write its folder. The engine is opened after all other checks.
 
     Raises:
-        InputError: not two different systems, an invalid query file, or the name is taken.
+        InputError: not two different systems, an invalid query file, the name is taken, or neither
+            system finds anything.
         NotReady: the log has no queries.
     """
     _check_systems(options.systems)
@@ -85,6 +87,13 @@ def draw(
         for (query, system), items in results.items()
     ]
     pairs = mixed(db, queries, results, options.seed)
+    if not pairs:
+        raise InputError(
+            f"There is nothing to judge: neither {' nor '.join(options.systems)} finds anything "
+            f"for the {counted(len(queries), 'query', 'queries')}.",
+            where=str(options.file or "engagements"),
+            how="Try one with `omnisearch search`, then judge others with --queries.",
+        )
     write_judging(judging.folder, _design(engine.snapshot, db, options), queries, pairs, shown)
 
 

@@ -170,6 +170,8 @@ def fill_in(path: Path, grade: str) -> None:
 def test_from_sheets_to_the_catalogue(workspace: Path, tmp_path: Path) -> None:
     total = len(pairs_of(workspace))
     where = ("-w", workspace)
+    told = omnisearch("judge", "apply", "spring", *where).stdout
+    assert "A pair is finished once 3 people have judged it." in told
     for judge, grade in (("anna", "5"), ("ben", "4"), ("cleo", "2")):
         sheet = tmp_path / f"{judge}.csv"
         assert envelope("export", "spring", "--judge", judge, "-o", sheet, *where) == {
@@ -188,6 +190,8 @@ def test_from_sheets_to_the_catalogue(workspace: Path, tmp_path: Path) -> None:
     assert envelope("apply", "spring", *where)["added"] == 0
     empty = envelope("export", "spring", "--judge", "dora", "-o", tmp_path / "d.csv", *where)
     assert empty["pairs"] == 0
+    words = ("judge", "export", "spring", "--judge", "dora", "-o", tmp_path / "d.csv", *where)
+    assert "Nothing is left to judge for dora" in omnisearch(*words).stdout
 
 
 def test_refused_rows_are_shown_with_line_and_field(workspace: Path, tmp_path: Path) -> None:

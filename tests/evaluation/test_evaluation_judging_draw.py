@@ -217,6 +217,15 @@ def test_an_engine_that_fails_leaves_no_judging(live: Any, tmp_path: Path) -> No
     assert not list(Workspace(tmp_path).judging.glob("**/*"))
 
 
+def test_when_nothing_is_found_nothing_is_drawn(live: Any, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("zyzzyva\nqwerty\n")
+    with pytest.raises(
+        InputError, match="nothing to judge: neither token nor full finds anything for the 2 quer"
+    ):
+        drawn(live, tmp_path, file=tmp_path / "queries.txt")
+    assert not Workspace(tmp_path).judging.exists()
+
+
 def test_a_log_without_queries_is_not_ready(live: Any, tmp_path: Path) -> None:
     live.db.conn.execute("DELETE FROM engagements")
     with pytest.raises(NotReady, match="no queries"):

@@ -173,6 +173,11 @@ def test_what_cannot_be_drawn(shop: Workspace) -> None:
         run(shop, "judge", "experiment", "turns")
     tried(shop, "odd", TWO, users=50)
     with reading_searches(shop.searches) as db:
+        db.execute("UPDATE searches SET shown = '[]'")
+    with pytest.raises(InputError, match="nothing to judge: the variants found nothing for the"):
+        run(shop, "judge", "experiment", "odd")
+    assert not (shop.judging / "odd").exists()
+    with reading_searches(shop.searches) as db:
         db.execute("UPDATE searches SET shown = '[[1, 2]]'")
     with pytest.raises(Corrupt, match="is no list of items"):
         run(shop, "judge", "experiment", "odd")
