@@ -17,7 +17,7 @@ from pathlib import Path
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import kind_of
-from omnisearch.data.importers.readers import format_of, refuse_spreadsheet
+from omnisearch.data.importers.readers import format_of, passed_over, refuse_spreadsheet
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import vectors_of
@@ -32,7 +32,6 @@ from omnisearch.pipeline.refresh_rules import encoder_name
 POLL = 0.5  # seconds between two looks at the folder
 SETTLED = 1.0  # seconds without a change after which a file is taken as written
 AGAIN = 30.0  # seconds until what failed for a reason outside the file is tried again
-_UNFINISHED = (".tmp", ".part")
 _VECTORS = "vectors"
 
 State = tuple[int, ...]  # inode, size and time of a file, and of the id list beside it
@@ -119,8 +118,7 @@ class Watch:
         except OSError:  # removed, or a disk that is away: it may come back
             return
         for path in paths:
-            hidden = path.name.startswith((".", "~$")) or path.name.lower().endswith(_UNFINISHED)
-            if not hidden and path.is_file():
+            if not passed_over(path) and path.is_file():
                 state = _state(path)
                 if state:
                     yield path, state

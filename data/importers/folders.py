@@ -11,7 +11,7 @@ import orjson
 from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
-from omnisearch.data.importers.readers import refuse_spreadsheet
+from omnisearch.data.importers.readers import passed_over, refuse_spreadsheet
 from omnisearch.data.importers.rows import KINDS
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.vectors import import_vectors, vectors_of
@@ -37,8 +37,8 @@ def import_folder(
     `<kind>.<format>` and `<kind>-<part>.<format>` in the order of KINDS, then
     `vectors-<name>-<entity>.npy` (with `.ids` beside it) or `.parquet`. A `meta.json` with
     {"synthetic": true} marks the catalogue as synthetic, and the truth of a sample world beside it
-    is kept for evaluation. Other files are named in the first report. `reports`, if given, gets the
-    report of each file when it is imported.
+    is kept for evaluation. Hidden and temporary files are passed over, other files named in the
+    first report. `reports`, if given, gets the report of each file when it is imported.
 
     Raises:
         InputError: as `import_file`, or the folder has no such file, or a mapping is given.
@@ -53,7 +53,14 @@ def import_folder(
             where="--map",
             how="Import the file by its own path.",
         )
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not passed_over(path))
+    if not files:
+        raise InputError(
+            "The folder has no file with a conventional name, such as pins.jsonl: it has no files, "
+            "or only hidden and temporary ones.",
+            where=str(folder),
+            how="Put files in it, or name the folder that has them.",
+        )
     vectors = [(named, path) for path in files if (named := vectors_of(path))]
     feeds = {path: found_feed(path) for path in files if kind_of(path) in _OF_FEEDS}
     kinds = {path: feed.kind for path, feed in feeds.items() if feed and not kind_of(path)}

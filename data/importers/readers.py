@@ -38,6 +38,7 @@ _SUFFIXES = {
     ".txt": "txt",
     ".parquet": "parquet",
 }
+_UNFINISHED = (".tmp", ".part")
 _SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
@@ -45,6 +46,12 @@ def format_of(path: Path) -> str | None:
     """The format by a file's name, or None; `.gz` may follow the suffix."""
     name = path.name.lower().removesuffix(".gz")
     return _SUFFIXES.get(Path(name).suffix)
+
+
+def passed_over(path: Path) -> bool:
+    """Whether nobody means this file of a folder: a hidden one, such as .DS_Store, one that is
+    still being written, or the lock file of an open office document, such as ~$products.xlsx."""
+    return path.name.startswith((".", "~$")) or path.name.lower().endswith(_UNFINISHED)
 
 
 def refuse_spreadsheet(path: Path) -> None:

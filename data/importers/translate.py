@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisearch.data.importers.files import import_rows
-from omnisearch.data.importers.readers import open_source
+from omnisearch.data.importers.readers import open_source, passed_over
 from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.importers.value_checks import Refused
@@ -25,7 +25,8 @@ def file_of(folder: Path, *names: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for name in names for path in folder.glob(f"*{name}") if path.is_file())
+    alike = (path for name in names for path in folder.glob(f"*{name}"))
+    found = sorted(path for path in alike if path.is_file() and not passed_over(path))
     if not found:
         raise InputError(
             f"The folder has no {names[0]}.", where=str(folder), how="Name the publisher's folder."

@@ -322,6 +322,18 @@ def test_a_folder_of_spreadsheets_is_told_how_to_save_them(workspace, tmp_path):
         import_folder(workspace, tmp_path)
 
 
+def test_hidden_and_temporary_files_of_a_folder_are_passed_over(workspace, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("~$products.xlsx", ".~lock.products.ods#", ".DS_Store", "pins.csv.part"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"in: .*has no files, or only hidden and temporary ones"):
+        import_folder(workspace, folder)
+    jsonl(folder / "pins.jsonl", {"id": "p1", "title": "One"})
+    [report] = import_folder(workspace, folder)
+    assert (report.taken, report.notes) == (1, ())
+
+
 def test_a_folder_is_imported_in_the_order_of_its_references(workspace, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
