@@ -39,14 +39,36 @@ def csv_rows(
     rows = _rows(lines, shape)
     header = next(rows, None)
     if header is None:
-        raise InputError("The file has no header.", where=str(path))
+        raise InputError(
+            "The file has no header.",
+            where=str(path),
+            how="Write the names of its columns into its first line.",
+        )
     if header.error:
         raise InputError(f"The header cannot be read: it {header.error}.", where=str(path))
+    if not _utf8(shape.columns):
+        raise InputError(
+            "The header is not UTF-8: the file is in an older encoding.",
+            where=str(path),
+            how="Convert it: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`.",
+        )
     twice = sorted(name for name, times in Counter(shape.columns).items() if times > 1)
     if twice:
         shown = ", ".join(map(repr, twice))[:500]
-        raise InputError(f"Duplicate columns: {shown}.", where=str(path))
+        raise InputError(
+            f"Duplicate columns: {shown}.",
+            where=str(path),
+            how="Remove or rename all but one of each.",
+        )
     return rows, shape.columns
+
+
+def _utf8(columns: tuple[str, ...]) -> bool:
+    try:
+        "".join(columns).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rows(lines: Iterator[Line], shape: _Shape) -> Iterator[Row]:

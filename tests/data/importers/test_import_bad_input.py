@@ -206,6 +206,8 @@ def test_queries_in_six_scripts_and_of_ten_thousand_characters(workspace, tmp_pa
         ("pins.csv", "id,title\na,b\n".encode("utf-16-le"), "UTF-16"),
         ("pins.csv", b"id,id\n1,2\n", "Duplicate columns"),
         ("pins.csv", b"title\nx\n", "no column 'id'"),
+        ("products.csv", b"id;title;Gr\xf6\xdfe\n1;x;XL\n", "header is not UTF-8.*WINDOWS-1252"),
+        ("products.csv", b"Artikel;Gr\xf6\xdfe\n1;XL\n", "header is not UTF-8.*WINDOWS-1252"),
         ("pins.parquet", b"PAR1 nothing of the kind", "not Parquet"),
         ("pins.jsonl", b"PAR1 nothing of the kind", "a Parquet file"),
         ("pins.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:-20], "truncated"),
