@@ -115,7 +115,7 @@ def _timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
 def _begin_afresh(workspace: Path) -> None:
     """Empty the folder of an earlier demo; raises InputError for any other non-empty folder."""
     mark = Workspace(workspace).demo_mark
-    if workspace.exists() and any(workspace.iterdir()):
+    if workspace.is_dir() and any(workspace.iterdir()):
         if not mark.exists():
             raise InputError(
                 "The demo needs an empty folder, and this one was not made by an earlier demo.",
@@ -123,5 +123,5 @@ def _begin_afresh(workspace: Path) -> None:
                 how="Name another folder with --workspace.",
             )
         shutil.rmtree(workspace)
-    workspace.mkdir(parents=True, exist_ok=True)
+    Workspace.create(workspace)
     mark.write_text("{}\n")

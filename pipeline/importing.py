@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
+from omnisearch.data.workspace.paths import check_folder
 from omnisearch.pipeline.opened import WorkspaceLike, root_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def import_files(
         if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
     space = Workspace(root_of(workspace))  # a file that can be read makes the folder
+    check_folder(space.root)
     reports = [] if reports is None else reports
     for path in files:
         if importer is not None:

@@ -26,6 +26,7 @@ from omnisearch.data.workspace.causes import explained
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, InputError
 from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.paths import check_folder
 from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline.refresh_rules import encoder_name
 
@@ -76,6 +77,7 @@ class Watch:
         if kind is not None and kind not in KINDS:
             known = f"Use one of {', '.join(KINDS)}."
             raise InputError(f"Unknown kind of rows {kind!r}.", where="--kind", how=known)
+        check_folder(root)
         return cls(Workspace(root), folder, kind, tell, stop)
 
     def run(self) -> None:

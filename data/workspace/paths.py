@@ -21,6 +21,16 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def check_folder(root: Path) -> None:
+    """Raise InputError if a file stands where a workspace is named."""
+    if root.is_file():
+        raise InputError(
+            "This is a file, and a workspace is a folder.",
+            where=str(root),
+            how="Name a folder with --workspace.",
+        )
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Paths inside a workspace folder. Nothing is written outside `root`."""
@@ -31,6 +41,7 @@ class Workspace:
     def create(cls, root: str | Path) -> Workspace:
         """The workspace at `root`, created if missing."""
         path = Path(root)
+        check_folder(path)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
@@ -41,6 +52,7 @@ class Workspace:
         A command that writes sets `writing`: `remove_leftovers` is called.
         """
         workspace = cls(Path(root))
+        check_folder(workspace.root)
         if not workspace.catalogue.exists():
             raise NotReady(
                 "There is no catalogue in this workspace.",

@@ -102,3 +102,13 @@ def test_a_first_import_that_fails_leaves_no_folder(tmp_path):
         assert done.returncode != 0 and not (tmp_path / "ws").exists(), done.stderr
     omnisearch("import", path, "--kind", "products", "-w", tmp_path / "ws")
     assert (tmp_path / "ws/catalogue.db").exists()
+
+
+def test_a_file_is_no_workspace(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text("id,title\n1,Sink\n")
+    for words in (("import", path), ("status",), ("watch", tmp_path), ("demo",)):
+        done = omnisearch(*words, "-w", path, check=False)
+        assert done.returncode == 2
+        assert "This is a file, and a workspace is a folder. Name a folder" in said(done.stderr)
+    assert path.exists()
