@@ -82,6 +82,19 @@ def import_files(
     for path in files:
         if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
+    rows = {"--kind": kind, "--map": mapping, "--set": constants, "--delimiter": delimiter}
+    of_vectors = {"--ids": ids, "--bits": bits, "--entity": entity != "pin"}
+    if vectors is None:
+        how = f"Name vectors with --vectors NAME; rows get their entity by --set entity={entity}."
+        _refuse_unread(of_vectors, "This is for vectors.", how)
+    else:
+        _refuse_unread(rows | {"--format": format}, "Vectors are no rows of a kind.")
+    if FEEDBACK in files and not FEEDBACK.exists():
+        _refuse_unread(rows | {"--format": format}, "Feedback is read as the service wrote it.")
+    if importer is not None:
+        _refuse_unread({"--kind": kind}, f"The format {format!r} has kinds of its own.")
+    elif any(path.is_dir() for path in files):
+        _refuse_unread({"--kind": kind}, "A folder's files have their kinds in their names.")
     space = Workspace(root_of(workspace))  # a file that can be read makes the folder
     check_folder(space.root)
     reports = [] if reports is None else reports
@@ -101,6 +114,13 @@ def import_files(
         else:
             reports.append(import_file(space, path, kind, options, progress))
     return reports
+
+
+def _refuse_unread(options: Mapping[str, object], why: str, how: str = "Leave it out.") -> None:
+    """Raise InputError for an option that was given and that nothing would read."""
+    for option, given in options.items():
+        if given:
+            raise InputError(why, where=option, how=how)
 
 
 def _feed(path: Path, kind: str | None, options: ImportOptions) -> Feed | None:

@@ -22,6 +22,12 @@ Translate = Callable[[Values], Iterable[Values]]
 
 def file_of(folder: Path, *names: str) -> Path:
     """The first of `names` in the folder, or a file ending with it; InputError if none exists."""
+    if not folder.is_dir():
+        raise InputError(
+            f"This is not a folder, and {names[0]} is looked for in one.",
+            where=str(folder),
+            how="Name the publisher's folder.",
+        )
     for name in names:
         if (folder / name).is_file():
             return folder / name

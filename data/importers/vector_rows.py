@@ -33,8 +33,11 @@ def npy_rows(
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header fails in the tokenizer, the parser or mmap
+        # numpy takes what it does not know for objects, and says how to load these unsafely.
+        unknown = "allow_pickle" in str(error)
+        why = "it is none, or one of objects" if unknown else first_line(error)
         raise InputError(
-            f"The file is not a numeric .npy array ({first_line(error)}).",
+            f"The file is not a numeric .npy array ({why}).",
             where=str(path),
             how="Write it with numpy.save; object arrays are not read.",
         ) from error

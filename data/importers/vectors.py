@@ -60,12 +60,13 @@ def import_vectors(
     Raises:
         InputError: the file as a whole is unusable, its dimension is not that of the existing
             vectors, or `strict` is set and a row was refused.
+        NotReady: there is no catalogue, of whose items they could be.
     """
     path = Path(path)
     if not VECTORS_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} is not a valid name for vectors.",
-            where=str(path),
+            where="--vectors",
             how="Use lower-case letters, digits and underscores, such as pinsage.",
         )
     if entity not in ENTITIES:
@@ -74,6 +75,7 @@ def import_vectors(
         )
     if not path.is_file():
         raise InputError("There is no such file.", where=str(path))
+    Workspace.open(workspace.root)  # vectors are of items that are there
     workspace.item_vectors.mkdir(parents=True, exist_ok=True)
     parquet = path.suffix == ".parquet"
     with (

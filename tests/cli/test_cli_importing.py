@@ -104,6 +104,37 @@ def test_a_first_import_that_fails_leaves_no_folder(tmp_path):
     assert (tmp_path / "ws/catalogue.db").exists()
 
 
+def test_options_that_nothing_would_read_are_refused(tmp_path):
+    path, folder = tmp_path / "products.csv", tmp_path / "in"
+    path.write_text("id,title\n1,Sink\n")
+    folder.mkdir()
+    for words, why in (
+        ((path, "--ids", path), "--ids: This is for vectors."),
+        ((path, "--entity", "product"), "rows get their entity by --set entity=product"),
+        ((path, "--vectors", "x", "--kind", "products"), "--kind: Vectors are no rows of a kind."),
+        (("feedback", "--set", "a=b"), "--set: Feedback is read as the service wrote it."),
+        ((folder, "--kind", "pins"), "--kind: A folder's files have their kinds in their names."),
+        ((path, "--format", "ga4", "--kind", "pins"), "--kind: The format 'ga4' has kinds of its"),
+    ):
+        done = omnisearch("import", *words, "-w", tmp_path / "ws", check=False)
+        assert done.returncode == 2 and why in said(done.stderr), done.stderr
+    done = omnisearch("import", path, "--format", "esci", "-w", tmp_path / "ws", check=False)
+    assert "This is not a folder" in said(done.stderr)
+    assert not (tmp_path / "ws").exists()
+
+
+def test_vectors_need_items_and_a_file_of_numbers(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text("id,title\n1,Sink\n")
+    words = ("import", path, "--vectors", "x", "-w", tmp_path / "ws")
+    done = omnisearch(*words, check=False)
+    assert done.returncode == 3 and "There is no catalogue" in said(done.stderr)
+    assert not (tmp_path / "ws").exists()
+    omnisearch("import", path, "-w", tmp_path / "ws")
+    done = omnisearch(*words, check=False)
+    assert "not a numeric .npy array" in said(done.stderr) and "pickle" not in done.stderr
+
+
 def test_a_file_is_no_workspace(tmp_path):
     path = tmp_path / "products.csv"
     path.write_text("id,title\n1,Sink\n")
