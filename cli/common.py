@@ -12,6 +12,7 @@ from rich.console import Console, JustifyMethod
 from typer.core import TyperCommand, TyperGroup
 
 from omnisearch.data.workspace.errors import OmniError
+from omnisearch.data.workspace.files import legible
 
 SCHEMA_VERSION = 1
 
@@ -118,7 +119,8 @@ def explained(error: BaseException, command: str) -> OmniError:
 def fail(error: OmniError, command: str) -> int:
     """Print one readable paragraph (or the envelope, with --json); returns the exit status."""
     if "--json" in sys.argv:
-        reason = {"what": error.what, "where": error.where, "how": error.how}
+        told = {"what": error.what, "where": error.where, "how": error.how}
+        reason = {part: legible(text) for part, text in told.items()}
         print_json(
             {
                 "schema_version": SCHEMA_VERSION,

@@ -6,7 +6,6 @@ library, and costs a thousandth of a core for a thousand files.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import explained
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, InputError
-from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.files import legible, sha256_file
 from omnisearch.data.workspace.paths import check_folder
 from omnisearch.pipeline import importing, recipe
 from omnisearch.pipeline.refresh_rules import encoder_name
@@ -140,17 +139,17 @@ class Watch:
         try:
             refuse_spreadsheet(path)
         except InputError as refused:
-            self.tell(f"{_shown(path)} was not imported: {refused}")
+            self.tell(f"{legible(path.name)} was not imported: {refused}")
         if format_of(path) not in (None, "txt"):  # of pictures and notes nothing is expected
             self.tell(
-                f"{_shown(path)} was left alone: neither its name nor its columns tell what its "
-                "rows are. Name it by its kind, such as products.csv, or give --kind."
+                f"{legible(path.name)} was left alone: neither its name nor its columns tell what "
+                "its rows are. Name it by its kind, such as products.csv, or give --kind."
             )
 
     def take(self, path: Path, state: State) -> None:
         """Import a file, unless it was imported as it is before this watch began."""
         self.later.pop(path, None)
-        shown = _shown(path)
+        shown = legible(path.name)
         try:
             if shown != path.name:
                 raise InputError("Its name is not UTF-8.", how="Rename it.")
@@ -230,10 +229,6 @@ class Watch:
 def _order(file: tuple[Path, str]) -> tuple[int, str]:
     path, kind = file
     return (len(KINDS) if kind == _VECTORS else KINDS.index(kind), path.name)
-
-
-def _shown(path: Path) -> str:
-    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def _state(path: Path) -> State | None:

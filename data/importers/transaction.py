@@ -17,7 +17,7 @@ from omnisearch.data.importers.source import Source
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
 from omnisearch.data.workspace.errors import InputError, OmniError
-from omnisearch.data.workspace.files import sha256_file
+from omnisearch.data.workspace.files import legible, sha256_file
 from omnisearch.data.workspace.paths import remove_leftovers
 
 _CACHE_KIB = 64 * 1024
@@ -75,7 +75,13 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
     """The catalogue inside one write transaction, and the collector of refused rows.
 
     Commits at the end. An error or a kill leaves the catalogue unchanged.
+
+    Raises:
+        InputError: the catalogue could not note the file's name, which is not UTF-8.
     """
+    name = legible(path)
+    if name != str(path):
+        raise InputError("The file's name is not UTF-8.", where=name, how="Rename it.")
     workspace.root.mkdir(parents=True, exist_ok=True)
     db = open_catalogue(workspace.catalogue, create=True)
     rejects = Rejects(workspace, str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,12 @@ from omnisearch.data.workspace.leftovers import temporary, temporary_name
 
 _HERE = -100  # AT_FDCWD
 _RENAME_EXCHANGE = 2
+_SURROGATES = re.compile("[\ud800-\udfff]")  # bytes of a name that are not UTF-8
+
+
+def legible(path: Path | str) -> str:
+    """A file's name, or a text with one, that can be printed and kept, whatever its bytes are."""
+    return _SURROGATES.sub("\ufffd", str(path))
 
 
 def fsync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from commandline import omnisearch
 
@@ -133,6 +134,17 @@ def test_vectors_need_items_and_a_file_of_numbers(tmp_path):
     omnisearch("import", path, "-w", tmp_path / "ws")
     done = omnisearch(*words, check=False)
     assert "not a numeric .npy array" in said(done.stderr) and "pickle" not in done.stderr
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path):
+    path = tmp_path / os.fsdecode(b"gr\xf6sse.csv")
+    path.write_text("id,title\n1,Sink\n")
+    words = ("import", path, "--kind", "products", "-w", tmp_path / "ws")
+    done = omnisearch(*words, check=False)
+    assert done.returncode == 2 and "The file's name is not UTF-8. Rename it." in said(done.stderr)
+    path.unlink()
+    told = json.loads(omnisearch(*words, "--json", check=False).stdout)["error"]
+    assert told["what"] == "There is no such file or folder." and "gr\ufffdsse" in told["where"]
 
 
 def test_a_file_is_no_workspace(tmp_path):
