@@ -115,6 +115,10 @@ def search(
     if json:
         return emit_json("search", asdict(response))
     show(response)
+    if response.total and not response.hits:
+        out.print(f"Page {response.page:,} is beyond the last: earlier pages have all results.")
+    elif not response.total and filters != Filters():
+        out.print("Nothing that passes the filters fits the query: leave out or widen some.")
     if explain:
         if response.rules:
             out.print(f"Rules that act: {', '.join(response.rules)}", markup=False)
@@ -129,16 +133,17 @@ def show(response: Response) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=Text(f"“{response.query}”", "bold"), title_justify="left")
+    title = Text(f"“{response.query}”", "bold")
+    grid = Table(title=title, title_justify="left")
     for column in ("#", "score", "entity", "title", "price"):
         grid.add_column(column, justify="right" if column in ("#", "score", "price") else "left")
     for hit in response.hits:
         price = "" if hit.price is None else f"{hit.price:,.2f}"
-        title = Text(hit.title or hit.id)
+        name = Text(hit.title or hit.id)
         if hit.is_ad:
-            title = Text.assemble(("Ad ", "bold yellow"), title)
-        grid.add_row(str(hit.rank), f"{hit.score:.3f}", hit.entity, title, price)
-    out.print(grid)
+            name = Text.assemble(("Ad ", "bold yellow"), name)
+        grid.add_row(str(hit.rank), f"{hit.score:.3f}", hit.entity, name, price)
+    out.print(grid if response.hits else title)
     if any(hit.explain for hit in response.hits):
         from omnisearch.cli.explain import explanation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,8 @@ from omnisearch.cli import cache, export, index
 from omnisearch.cli.main import app
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import NotReady
+from omnisearch.engine.response import Response
+from omnisearch.engine.search import SearchEngine
 from omnisearch.enrichment.graph.embeddings import Outcome
 from omnisearch.enrichment.told import sentences
 
@@ -93,6 +96,22 @@ def test_an_enricher_says_dates_and_words() -> None:
 
 def test_the_loss_of_an_export_is_a_share() -> None:
     assert export._percent(0.0049) == "0.49%" and export._percent(None) is None
+
+
+def test_a_search_without_results_says_why_and_shows_no_empty_table(shop, monkeypatch) -> None:
+    def found(total: int) -> SimpleNamespace:
+        response = Response("lamp", "lamp", [], [], 1, 2.5, total, 0, page=3)
+        return SimpleNamespace(search=lambda *words: response)
+
+    for total, words, why in (
+        (6, ("--page", 3), "Page 3 is beyond the last: earlier pages have all results."),
+        (0, ("--brand", "x"), "Nothing that passes the filters fits the query"),
+        (0, (), "No item has all words of the query; 0 results"),
+    ):
+        monkeypatch.setattr(SearchEngine, "open", lambda *at, total=total, **of: found(total))
+        said = run("search", "lamp", *words, "-w", shop)
+        assert why in " ".join(said.split()) and "━" not in said
+        assert ("passes the filters" in said) == ("--brand" in words)
 
 
 def test_an_encoder_that_is_missing_is_trained_under_its_name(shop: Path) -> None:
