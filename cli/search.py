@@ -18,6 +18,7 @@ from omnisearch.cli.common import (
     example,
     out,
 )
+from omnisearch.data.workspace.counts import counted
 
 if TYPE_CHECKING:
     from omnisearch.engine.response import Response
@@ -161,7 +162,7 @@ def show(response: Response) -> None:
     have = {0: "No item has", 1: "1 item has"}.get(response.matching, many)
     out.print(
         f"{have} all words of the query; "
-        f"{response.total:,} results of generation {response.generation} in "
+        f"{counted(response.total, 'result')} of generation {response.generation} in "
         f"{response.took_ms:.1f} ms",
         markup=False,
     )

@@ -15,6 +15,7 @@ from omnisearch.cli.common import (
     out,
     table,
 )
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.dates import day
 
 
@@ -79,7 +80,7 @@ def _log(found: dict[str, Any]) -> str:
     if log is None:
         return "none: searches are ordered without what people did"
     events = found["catalogue"]["engagements"]
-    return f"{events:,} events, {day(log['first'])} to {day(log['last'])}"
+    return f"{counted(events, 'event')}, {day(log['first'])} to {day(log['last'])}"
 
 
 def _windows(found: dict[str, Any]) -> list[tuple[str, str]]:

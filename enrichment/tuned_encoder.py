@@ -21,6 +21,7 @@ from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import sweep, write_manifest
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
@@ -119,8 +120,8 @@ def tune_encoder(
     log = _read_log(db)
     if len(log.learned) < FEWEST:
         raise NotReady(
-            f"The log has {len(log.learned):,} pairs of a query and an item that it led to. To "
-            f"tune an encoder takes {FEWEST:,}.",
+            f"The log has {counted(len(log.learned), 'pair')} of a query and an item that it led "
+            f"to. To tune an encoder takes {FEWEST:,}.",
             how="Import more engagements, or use the encoder as it is: `omnisearch enrich text`.",
         )
     learned, held_out, others = _with_texts(db, log)

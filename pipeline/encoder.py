@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, TEXT_FIELDS, get_meta
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import load_section
@@ -110,7 +111,8 @@ def _write_untrained(
             began = time.monotonic()
             counts = embed_texts(workspace, db, progress=progress)
             tell(
-                f"Embedded the texts of {counts['items']:,} items by {counts['encoder']}: "
+                f"Embedded the texts of {counted(counts['items'], 'item')} by "
+                f"{counts['encoder']}: "
                 f"{time.monotonic() - began:.1f} s."
             )
         write_untrained(workspace, db, DEFAULT)
@@ -125,7 +127,7 @@ def _untrained(workspace: Workspace, db: sqlite_utils.Database, encoder: Encoder
         "SELECT COUNT(*) FROM engagements WHERE action <> 'impression'"
     ).fetchone()
     adds = (
-        f"learn from the {engagements:,} engagements of the log what people mean"
+        f"learn from {counted(engagements, 'engagement')} of the log what people mean"
         if engagements
         else "fit them to the words of these items, and to a log once there is one"
     )

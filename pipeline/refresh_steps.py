@@ -38,6 +38,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.learned_from import encoders_learn_from
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.catalogue.splits import NO_LIMIT, whole_log
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import Busy, Corrupt, InputError, NothingToLearn
 from omnisearch.data.workspace.locks import locked
 from omnisearch.encoders.checkpoint_folder import nothing_learned
@@ -84,7 +85,8 @@ def _feedback(run: Run) -> Result:
     reports = importing.import_files(run.space, [importing.FEEDBACK], progress=run.progress)
     changed = sum(each.changed for each in reports)
     refused = sum(each.refused for each in reports)
-    return True, [f"{changed:,} new events and judgments, {refused:,} rows refused."]
+    new = counted(changed, "new event or judgment", "new events and judgments")
+    return True, [f"{new}, {counted(refused, 'row')} refused."]
 
 
 def _enrich(run: Run, *names: str, **options: Any) -> Result:

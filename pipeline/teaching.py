@@ -31,6 +31,7 @@ from omnisearch.data.catalogue.splits import evaluation_queries, time_split
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import pointed, read_manifest, sweep, write_pointer
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
@@ -79,8 +80,8 @@ def run(
         unseen = {query for query, _, _ in known} & judged.keys()
         if len(unseen) < FEWEST:
             raise NotReady(
-                f"There are judgments of {len(unseen):,} queries that are neither kept for "
-                f"evaluation nor for training encoders. A teacher takes {FEWEST:,} and more.",
+                f"There are judgments of {counted(len(unseen), 'query', 'queries')} neither kept "
+                f"for evaluation nor for training encoders. A teacher takes {FEWEST:,} and more.",
                 how="Import judgments, or have results judged: `omnisearch judge --help`.",
             )
         engine.warm(sorted(judged))

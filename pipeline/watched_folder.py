@@ -168,7 +168,7 @@ class Watch:
             self.tell(f"{shown} was not imported: {known}")
             return
         refused = f", {report.refused:,} refused, see {report.rejects}" if report.refused else ""
-        values = f", {report.left_out:,} values left out" if report.left_out else ""
+        values = f", {counted(report.left_out, 'value')} left out" if report.left_out else ""
         rows = counted(report.rows, "row")
         self.tell(f"{shown}: {rows}, {report.changed:,} changed{values}{refused}.")
         if report.changed:

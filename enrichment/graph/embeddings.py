@@ -11,6 +11,7 @@ from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.spaces import SPACES
 from omnisearch.data.catalogue.vectors import open_vectors
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.untrained import any_trained
 from omnisearch.enrichment.graph.itemsage import embed_itemsage, fit_itemsage
@@ -32,7 +33,7 @@ class Outcome:
     how: str
 
     def __str__(self) -> str:
-        return f"{self.vectors:,} vectors ({self.how})" if self.vectors else "no vectors"
+        return f"{counted(self.vectors, 'vector')} ({self.how})" if self.vectors else "no vectors"
 
 
 def embed_graph(

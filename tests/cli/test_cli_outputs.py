@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from omnisearch.cli import cache, export, index
 from omnisearch.cli.main import app
+from omnisearch.cli.search import show
 from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.response import Response
@@ -38,6 +40,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_count_has_the_number_of_its_thing() -> None:
     assert [counted(n, "rule") for n in (0, 1, 1200)] == ["0 rules", "1 rule", "1,200 rules"]
     assert [counted(n, "query", "queries") for n in (1, 2)] == ["1 query", "2 queries"]
+
+
+def test_one_of_a_thing_is_told_in_the_singular(shop: Path, tmp_path: Path, capsys) -> None:
+    show(Response("lamp", "lamp", [], [], 1, 2.5, 1, 1, page=2))
+    assert "1 item has all words of the query; 1 result of gen" in capsys.readouterr().out
+    assert str(Outcome(1, "trained")) == "1 vector (trained)"
+    log = tmp_path / "engagements.csv"
+    log.write_text("time,query,entity,item_id,action\n2026-01-02,sofa,product,a,click\n")
+    shutil.copytree(shop, tmp_path / "shop")
+    run("import", log, "-w", tmp_path / "shop")
+    assert "1 event, 2026-01-02" in run("status", "-w", tmp_path / "shop")
 
 
 @pytest.mark.parametrize("command", ["stats", "clear"])

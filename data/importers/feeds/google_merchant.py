@@ -23,6 +23,7 @@ from omnisearch.data.importers.feeds.products import (
 )
 from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.workspace.counts import counted
 
 _NAMES = """id title description link brand gtin mpn color material pattern size price availability
 sale_price sale_price_effective_date product_type google_product_category item_group_id
@@ -59,7 +60,7 @@ def products(file: FeedFile) -> Iterator[Row]:
         merged += group[0].values is not None
         yield group[0] if group[0].values is None else _product(file, group)
     if merged < rows:
-        file.notes.append(f"{rows:,} rows are {merged:,} products: variants are merged.")
+        file.notes.append(f"{rows:,} rows are {counted(merged, 'product')}: variants are merged.")
 
 
 def _id(values: dict[str, Any]) -> str:

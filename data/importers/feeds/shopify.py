@@ -24,6 +24,7 @@ from omnisearch.data.importers.feeds.products import (
 from omnisearch.data.importers.flags import NO, YES
 from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.workspace.counts import counted
 
 COLUMNS = {
     **dict.fromkeys(("handle", "urlhandle"), "handle"),
@@ -81,7 +82,8 @@ def products(file: FeedFile) -> Iterator[Row]:
         else:
             merged += 1
             yield _product(file, group)
-    file.notes.append(f"{lines:,} rows of variants and pictures are {merged:,} products.")
+    of = f"{counted(lines, 'row')} of variants and pictures"
+    file.notes.append(f"{of} {'is' if lines == 1 else 'are'} {counted(merged, 'product')}.")
 
 
 def _handle(values: dict[str, Any]) -> str:

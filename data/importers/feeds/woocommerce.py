@@ -22,6 +22,7 @@ from omnisearch.data.importers.feeds.products import (
 )
 from omnisearch.data.importers.source import Row
 from omnisearch.data.importers.value_checks import Refused
+from omnisearch.data.workspace.counts import counted
 
 _ATTRIBUTES = 20  # columns `Attribute 1 name` to `Attribute 20 name`
 COLUMNS = {
@@ -85,7 +86,7 @@ def products(file: FeedFile) -> Iterator[Row]:
             )
             yield _product(file, parents[0], [row for row in group if row not in parents])
     if merged < rows:
-        file.notes.append(f"{rows:,} rows are {merged:,} products: variations are merged.")
+        file.notes.append(f"{rows:,} rows are {counted(merged, 'product')}: variations are merged.")
 
 
 def _types(values: dict[str, Any]) -> list[str]:
