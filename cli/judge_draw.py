@@ -66,7 +66,8 @@ def draw(
 
     space = Workspace.open(workspace, writing=True)
     judging = Judging.new(space, name)
-    options = DrawOptions(systems.split(","), k, number, queries, seed)
+    named = [system.strip() for system in systems.split(",")]
+    options = DrawOptions(named, k, number, queries, seed)
     with progress("results drawn") as advance:
         draw_judging(judging, open_catalogue(space.catalogue), open_engine, options, advance)
     _tell_queries("judge draw", judging, json)

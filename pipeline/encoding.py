@@ -64,10 +64,10 @@ def encode_dataset(
         Unavailable: a place cannot be used, or workers are killed again and again.
         MissingExtra: Ray is not installed.
     """
-    encoder = load_encoder(workspace, checkpoint)
-    assert encoder.folder is not None
     with using(source):
         manifest = read_manifest(source)
+    encoder = load_encoder(workspace, checkpoint)
+    assert encoder.folder is not None
     _check_features(encoder, source, manifest)
     _remove_leftovers(target)
     with using(target):

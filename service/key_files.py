@@ -67,7 +67,8 @@ def keys_and_faults(path: str, scopes: frozenset[str]) -> tuple[tuple[Key, ...],
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        return (), [InputError(f"The file of API keys cannot be read ({error}).", where=path)]
+        why = getattr(error, "strerror", None) or error
+        return (), [InputError(f"The file of API keys cannot be read ({why}).", where=path)]
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].removesuffix("  -").split()  # as `sha256sum` prints it
         try:

@@ -53,10 +53,11 @@ def generate(
     size = size_of(preset)
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
         raise InputError(
-            "The folder for the sample world is not empty.",
+            f"The folder for the sample world {what}.",
             where=str(folder),
-            how="Choose a new folder, or empty this one.",
+            how="Choose a new folder, or empty this one." if folder.is_dir() else "Name a folder.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     steps = _Steps(progress, size.items * 2 + size.sessions)

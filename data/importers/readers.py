@@ -74,6 +74,9 @@ def open_source(path: Path, format: str | None = None, delimiter: str | None = N
         InputError: the file does not exist, is empty, has an unknown format or is damaged. Damage
             further on in the file is raised while `rows` is read.
     """
+    if not path.is_file():
+        folder = ": this is a folder" if path.is_dir() else ""
+        raise InputError(f"There is no such file{folder}.", where=str(path))
     chosen = format or format_of(path)
     if chosen not in FORMATS:
         raise InputError(
@@ -82,8 +85,6 @@ def open_source(path: Path, format: str | None = None, delimiter: str | None = N
             how=f"Use one of {', '.join(FORMATS)} (.gz may follow, except for Parquet).",
         )
     try:
-        if not path.is_file():
-            raise InputError("There is no such file.", where=str(path))
         size = path.stat().st_size
         if size == 0:
             raise InputError("The file is empty.", where=str(path), how="Write it again.")
@@ -91,7 +92,8 @@ def open_source(path: Path, format: str | None = None, delimiter: str | None = N
             return open_parquet(path)
         return _open_text(path, chosen, size, delimiter)
     except OSError as error:
-        raise InputError(f"The file cannot be read ({error}).", where=str(path)) from error
+        why = error.strerror or error
+        raise InputError(f"The file cannot be read ({why}).", where=str(path)) from error
 
 
 def _open_text(path: Path, format: str, size: int, delimiter: str | None) -> Source:

@@ -141,7 +141,7 @@ def _check_systems(systems: Sequence[str]) -> None:
             how=f"Give --systems token,full instead of {','.join(systems)}.",
         )
     for system in systems:
-        SYSTEMS.named(system, "systems")
+        SYSTEMS.named(system, "--systems")
 
 
 def mixed(

@@ -155,7 +155,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The table cannot be read ({error}).", where=str(path)) from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"The table cannot be read ({why}).", where=str(path)) from error
 
 
 def _rows(values: dict[str, Any], key: str, path: Path) -> list[Any]:

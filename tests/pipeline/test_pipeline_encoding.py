@@ -184,7 +184,7 @@ def test_what_cannot_be_encoded_is_refused(
     with pytest.raises(InputError, match="letter"):
         encode(trained, dataset, tmp_path / "mine")
     with pytest.raises(InputError, match="nothing at this place"):
-        encode(trained, tmp_path / "none", tmp_path / "out")
+        encode(trained, tmp_path / "none", tmp_path / "out", checkpoint="other")
     shutil.copytree(dataset, tmp_path / "set")
     path = next((tmp_path / "set").glob("entity=product/bucket=001/products.parquet"))
     path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")

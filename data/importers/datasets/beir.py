@@ -132,7 +132,7 @@ def export_beir(workspace: Workspace, folder: Path) -> dict[str, int]:
     folder = Path(folder)
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError("The folder already exists.", where=str(folder), how="Name a new one.")
+            raise InputError("It already exists.", where=str(folder), how="Name a new folder.")
         folder.rmdir()
     db = open_catalogue(workspace.catalogue)
     try:

@@ -46,7 +46,7 @@ def open_xml(path: Path) -> Source:
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise InputError(f"The file cannot be read ({error}).", where=str(path)) from error
+        raise InputError(f"The file cannot be read ({error.strerror}).", where=str(path)) from error
     file: BinaryIO = raw
     if raw.read(2) == b"\x1f\x8b":
         file = io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[arg-type]

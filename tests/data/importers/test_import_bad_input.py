@@ -234,6 +234,10 @@ def test_files_that_are_none(workspace, tmp_path):
     (tmp_path / "pins.csv").mkdir()
     with pytest.raises(InputError, match="no such file"):
         import_file(workspace, tmp_path / "pins.csv")
+    with pytest.raises(InputError, match=r"no such file\."):  # before its format
+        readers.open_source(tmp_path / "labels.bin")
+    with pytest.raises(InputError, match="this is a folder"):
+        readers.open_source(tmp_path)
     with pytest.raises(InputError, match="no file with a conventional name"):
         import_folder(workspace, tmp_path)
     with pytest.raises(InputError, match="no such folder"):
