@@ -204,7 +204,9 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _of_disk(where: str) -> int | None:
-    """What is wrong with the disk of a file: full, read-only, or no right to write."""
+    """What is wrong with the disk of a file: full, read-only, or a folder in the file's place."""
+    if where and Path(where).is_dir():
+        return errno.EISDIR
     folder = next((path for path in Path(where).parents if path.is_dir()), None)
     if not where or folder is None:
         return None

@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,11 @@ from urllib.parse import urlsplit
 from omnisearch.data.workspace.errors import InputError
 
 Section = TypeVar("Section")
+SECTIONS = (
+    *("engine", "attributes", "cache", "rank", "index", "cluster", "train", "enrich", "graph"),
+    "service",
+)
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def load_section(
@@ -45,16 +51,27 @@ def table_of_settings(section: str, path: Path) -> dict[str, Any]:
     table: Any = {}
     if path.exists():
         try:
-            table = tomllib.loads(path.read_text("utf-8")).get(section, {})
+            whole = tomllib.loads(path.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(
                 f"The settings file is not valid TOML ({error}).", where=str(path)
             ) from error
+        _check_sections(whole, path)
+        table = whole.get(section, {})
     if not isinstance(table, dict):
         raise InputError(
             f"{section!r} is a section, not a value.", where=str(path), how=f"Write [{section}]."
         )
     return table
+
+
+def _check_sections(whole: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError for a misspelt section, which nothing would read; plug-ins may have others."""
+    for name in whole.keys() - set(SECTIONS):
+        if alike := get_close_matches(name, SECTIONS, 1, 0.75):
+            raise InputError(
+                f"There is no section [{name}].", where=str(path), how=f"Write [{alike[0]}]."
+            )
 
 
 def _chosen(
@@ -134,5 +151,5 @@ def _coerce(value: Any, like: Any, where: str) -> Any:
     raise InputError(
         f"{value!r} is not a valid value for this setting.",
         where=where,
-        how=f"Give a {kind.__name__}.",
+        how=f"Give {_WORDS.get(kind, f'a {kind.__name__}')}.",
     )

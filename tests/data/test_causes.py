@@ -91,6 +91,10 @@ def test_another_database_or_nothing_in_its_place(catalogue: Path, workspace: Wo
     catalogue.write_bytes(b"")
     with pytest.raises(NotReady, match="is empty"):
         open_catalogue(catalogue)
+    catalogue.unlink()
+    catalogue.mkdir()
+    with pytest.raises(Unavailable, match="A folder stands where a file is needed"):
+        open_catalogue(catalogue)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from omnisearch.data.workspace.errors import InputError
-from omnisearch.data.workspace.settings import load_section
+from omnisearch.data.workspace.settings import SECTIONS, load_section
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def test_the_file_the_environment_and_options_in_rising_order(tmp_path, monkeypa
         ("[search]\nbackend = 1\n", "1 is not a valid value"),
         ("[search]\nrelated = 1\n", "1 is not a valid value"),
         ("[search\n", "not valid TOML"),
+        ("[engin]\nrelated = 1\n", r"no section \[engin\]. Write \[engine\]"),
+        ('[search]\ndepth = "many"\n', "Give a whole number"),
         ("search = 5\n", "'search' is a section"),
     ],
 )
@@ -50,6 +54,11 @@ def test_a_wrong_setting_is_named(tmp_path, content, said):
     with pytest.raises(InputError, match=said) as error:
         load_section("search", Search(), path)
     assert str(path) in error.value.where
+
+
+def test_the_sections_are_those_of_the_page():
+    page = Path(__file__).resolve().parents[2] / "docs/reference/settings.md"
+    assert tuple(re.findall(r"^## \[(\w+)\]$", page.read_text("utf-8"), re.MULTILINE)) == SECTIONS
 
 
 def test_a_wrong_variable_is_named(tmp_path, monkeypatch):
