@@ -68,6 +68,7 @@ def serve(
         if find_spec(package) is None:
             raise MissingExtra(f"{package}, which the service needs,", "serve")
     from omnisearch.data.workspace import Workspace
+    from omnisearch.engine.config import cache_config
     from omnisearch.service.config import service_config
     from omnisearch.service.runtime.supervisor import Supervisor
 
@@ -87,4 +88,5 @@ def serve(
     )
     if cache_url is not None:
         os.environ["OMNISEARCH_CACHE_URL"] = cache_url
+    cache_config(space)  # a wrong URL is told before the service starts
     Supervisor(space, config).run()

@@ -100,6 +100,14 @@ class CacheConfig:
 
     url: str = ""
 
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("redis://", "rediss://", "unix://")):
+            raise InputError(
+                "The cache's URL cannot be used.",
+                where="cache url",
+                how="Write it as redis://host:6379/0.",
+            )
+
 
 def cache_config(workspace: Workspace, **options: object) -> CacheConfig:
     """Like `engine_config`, for the `[cache]` table."""

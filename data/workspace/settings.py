@@ -66,7 +66,7 @@ def table_of_settings(section: str, path: Path) -> dict[str, Any]:
 
 
 def _check_sections(whole: Mapping[str, Any], path: Path) -> None:
-    """Raise InputError for a misspelt section, which nothing would read; plug-ins may have others."""
+    """Raise InputError for a misspelt section, which nothing would read; plug-ins have others."""
     for name in whole.keys() - set(SECTIONS):
         if alike := get_close_matches(name, SECTIONS, 1, 0.75):
             raise InputError(

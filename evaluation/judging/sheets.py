@@ -15,7 +15,7 @@ from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import write_atomic
 from omnisearch.evaluation.judging.answers import Answers, answers_of, open_log, still_to_ask
-from omnisearch.evaluation.judging.folder import Judging, Pair
+from omnisearch.evaluation.judging.folder import Judging, Pair, check_name
 from omnisearch.evaluation.judging.scale import Form
 from omnisearch.evaluation.judging.session import picture_place
 from omnisearch.evaluation.judging.sheet_reader import SheetRow, read_rows
@@ -76,6 +76,7 @@ def export_sheet(judging: Judging, judge: str, path: Path, folders: Sequence[Pat
     Raises:
         InputError: the name is invalid, or the file cannot be written.
     """
+    check_name(judge, "judge")
     pairs = still_to_ask(judging, judge)
     text = io.StringIO(newline="")
     writer = csv.writer(text)

@@ -49,8 +49,9 @@ class Supervisor:
         try:
             self._listening = listen(config.host, config.port)
         except OSError as error:
+            why = error.strerror or error
             raise InputError(
-                f"The service cannot listen at {config.host} port {config.port} ({error}).",
+                f"The service cannot listen at {config.host} port {config.port} ({why}).",
                 where="service host, port",
                 how="Choose another with --host and --port; port 0 picks a free one.",
             ) from error

@@ -262,6 +262,7 @@ def test_drawing_from_the_log_and_from_a_file(trained: Workspace, tmp_path: Path
         (("captions", "x", "--number", "0"), 2, "--number"),
         (("captions", "x", "--seed", "-1"), 2, "--seed"),
         (("ask", "spring", "--judge", "a/b"), 2, "cannot be the name of a judge"),
+        (("export", "spring", "--judge", "a/b", "-o", "x.csv"), 2, "cannot be the name of a judge"),
         (("import", "spring", "no-such-file", "--judge", "anna"), 2, "no-such-file"),
         (("export", "spring", "--judge", "anna", "-o", "/proc/x.csv"), 2, "/proc/x.csv"),
     ],

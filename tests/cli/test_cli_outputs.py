@@ -14,7 +14,7 @@ from omnisearch.cli import cache, export, index
 from omnisearch.cli.main import app
 from omnisearch.cli.search import show
 from omnisearch.data.workspace.counts import counted
-from omnisearch.data.workspace.errors import NotReady
+from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.engine.response import Response
 from omnisearch.engine.search import SearchEngine
 from omnisearch.enrichment.graph.embeddings import Outcome
@@ -58,6 +58,12 @@ def test_the_cache_of_no_workspace_is_an_error(command: str, tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["cache", command, "-w", str(tmp_path / "none")])
     assert isinstance(done.exception, NotReady) and "omnisearch import" in done.exception.how
     assert not (tmp_path / "none").exists()
+
+
+def test_a_wrong_url_of_the_cache_is_told_before_a_service_starts(shop: Path, monkeypatch) -> None:
+    monkeypatch.setenv("OMNISEARCH_CACHE_URL", "localhost:6379")
+    done = CliRunner().invoke(app, ["serve", "-w", str(shop)])
+    assert isinstance(done.exception, InputError) and "redis://host:6379/0" in done.exception.how
 
 
 def test_the_cache_is_told_in_words_and_dates(shop: Path) -> None:
