@@ -37,6 +37,11 @@ def beir(
     singular = {"documents": "document", "queries": "query", "judgments": "judgment"}
     summary = ", ".join(counted(count, singular[key], key) for key, count in counts.items())
     out.print(f"Wrote {summary} to {folder}.", markup=False)
+    if not counts["judgments"]:
+        out.print(
+            "There are no judgments, which tools need to measure a search: import some, or have "
+            "results judged: `omnisearch judge --help`."
+        )
 
 
 @app.command(epilog=example("omnisearch export onnx"))

@@ -171,11 +171,12 @@ def check_columns(source: Source, path: Path, names: Names) -> None:
         )
     absent = [name for name in REQUIRED[names.kind] if name not in known]
     if absent:
+        field, shared = absent[0], f", or give all rows the same with --set {absent[0]}=VALUE"
         raise InputError(
-            f"The file has no column {absent[0]!r}, which {names.kind} require.",
+            f"The file has no column {field!r}, which {names.kind} require.",
             where=str(path),
-            how=f"Its columns are {shown}; name one with --map {absent[0]}=COLUMN, or give all "
-            f"rows the same with --set {absent[0]}=VALUE.",
+            how=f"Its columns are {shown}; name one with --map {field}=COLUMN"
+            f"{'' if field == 'id' else shared}.",
         )
 
 

@@ -189,7 +189,8 @@ def _known(values: Mapping[str, Any], fields: Mapping[str, Any], where: str, at:
         try:
             check_shape(value, fields[name], f"{at}{name}")
         except ValueError as error:
-            raise InputError(f"{error}.", where=where) from error
+            how = "See docs/guide/experiments.md for how it is written."
+            raise InputError(f"{error}.", where=where, how=how) from error
 
 
 def _check_shares(experiment: Experiment, where: str) -> None:

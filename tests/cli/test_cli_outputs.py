@@ -113,6 +113,11 @@ def test_an_enricher_says_dates_and_words() -> None:
     )
 
 
+def test_an_export_without_judgments_says_so(shop: Path, tmp_path: Path) -> None:
+    said = run("export", "beir", tmp_path / "out", "-w", shop)
+    assert "2 documents, 0 queries, 0 judgments" in said and "There are no judgments" in said
+
+
 def test_the_loss_of_an_export_is_a_share() -> None:
     assert export._percent(0.0049) == "0.49%" and export._percent(None) is None
 

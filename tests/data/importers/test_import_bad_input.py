@@ -205,7 +205,7 @@ def test_queries_in_six_scripts_and_of_ten_thousand_characters(workspace, tmp_pa
         ("pins.jsonl", '{"id": "a"}\n'.encode("utf-16"), "UTF-16"),
         ("pins.csv", "id,title\na,b\n".encode("utf-16-le"), "UTF-16"),
         ("pins.csv", b"id,id\n1,2\n", "Duplicate columns"),
-        ("pins.csv", b"title\nx\n", "no column 'id'"),
+        ("pins.csv", b"title\nx\n", r"no column 'id', .*--map id=COLUMN\.$"),
         ("products.csv", b"id;title;Gr\xf6\xdfe\n1;x;XL\n", "header is not UTF-8.*WINDOWS-1252"),
         ("products.csv", b"Artikel;Gr\xf6\xdfe\n1;XL\n", "header is not UTF-8.*WINDOWS-1252"),
         ("pins.parquet", b"PAR1 nothing of the kind", "not Parquet"),
