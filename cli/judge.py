@@ -111,6 +111,8 @@ def _show_sheet(report: SheetReport) -> None:
         f"{len(report.refused):,} refused.",
         markup=False,
     )
+    if report.blank == report.rows:
+        out.print("No row has a grade: fill in the column `grade`, then import the sheet again.")
     for row in report.refused[:_SHOWN]:
         value = f" ({row.value})" if row.value else ""
         out.print(

@@ -138,7 +138,7 @@ def _check_systems(systems: Sequence[str]) -> None:
         raise InputError(
             "A judging compares two different systems.",
             where="--systems",
-            how=f"Give --systems token,full instead of {','.join(systems)}.",
+            how=f"Give two, such as --systems token,full; got {','.join(systems) or 'none'}.",
         )
     for system in systems:
         SYSTEMS.named(system, "--systems")

@@ -197,6 +197,8 @@ def test_from_sheets_to_the_catalogue(workspace: Path, tmp_path: Path) -> None:
 def test_refused_rows_are_shown_with_line_and_field(workspace: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "anna.csv"
     omnisearch("judge", "export", "spring", "--judge", "anna", "-o", sheet, "-w", workspace)
+    done = omnisearch("judge", "import", "spring", sheet, "-w", workspace)
+    assert "No row has a grade" in done.stdout
     fill_in(sheet, "9")
     done = omnisearch("judge", "import", "spring", sheet, "-w", workspace)
     shown = " ".join(done.stdout.split())
