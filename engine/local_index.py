@@ -88,10 +88,13 @@ class LocalIndex:
         layout = self._tables[entity].layout
         texts = [each.texts[entity] for each in self._generation.segments if entity in each.texts]
         found = [text.rows_with(query.wanted) for text in texts]
-        if layout is not None:
-            found = [rows[places] for rows, places in zip(layout.rows, found, strict=True)]
-        rows = np.concatenate([np.zeros(0, np.int64), *found])
-        return rows if layout is None else np.sort(rows[rows >= 0])
+        if layout is None:
+            return np.concatenate([np.zeros(0, np.int64), *found])
+        found = [rows[places] for rows, places in zip(layout.rows, found, strict=True)]
+        first, *above = (rows[rows >= 0] for rows in found)
+        # Those of a segment ascend: into the first's, by far the most, the others are inserted.
+        more = np.sort(np.concatenate([first[:0], *above]))
+        return np.insert(first, np.searchsorted(first, more), more) if len(more) else first
 
     def cosines(self, query: Query, items: Items, space: str) -> np.ndarray:
         column = np.full(len(items), np.nan, np.float32)
