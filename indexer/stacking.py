@@ -15,7 +15,8 @@ from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
 from omnisearch.indexer.parts.suggest import Entries
 from omnisearch.indexer.parts.suggest_open import stacked_suggestions
-from omnisearch.indexer.parts.table import ItemTable, stacked_table
+from omnisearch.indexer.parts.table import ItemTable
+from omnisearch.indexer.parts.table_stacked import stacked_table
 from omnisearch.indexer.parts.token_index import TokenIndex
 from omnisearch.indexer.parts.tokens import read_tokens
 from omnisearch.indexer.parts.tokens_rank_bm25 import RankBM25Index

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from omnisearch.data.text.keys import key_of
 from omnisearch.data.text.normalise import normalise
 from omnisearch.data.workspace.reading import check_shape, reading
 from omnisearch.indexer.parts import REBUILD
-from omnisearch.indexer.parts.attributes import Column, StackedAttributes
-from omnisearch.indexer.parts.layout import Gathered, Layout, Rows, whole
-from omnisearch.indexer.parts.words import Words, stacked_words
+from omnisearch.indexer.parts.attributes import Column
+from omnisearch.indexer.parts.layout import Layout, Rows, whole
+from omnisearch.indexer.parts.words import Words
 
 CODED = ("language", "country", "brand")
 DISPLAYED = (
@@ -73,12 +73,13 @@ class Codes:
         return np.bincount(whole(self.codes) + 1, minlength=len(self.vocab) + 1)[1:]
 
     @cached_property
-    def _positions(self) -> dict[str, list[int]]:
-        return _positions_of(self.vocab)
+    def positions(self) -> dict[str, list[int]]:
+        """See `positions_of`."""
+        return positions_of(self.vocab)
 
     def mask(self, value: str) -> np.ndarray:
         """Bool (n,): the rows whose string equals `value`, compared after `normalise`."""
-        positions = self._positions.get(normalise(value), [])
+        positions = self.positions.get(normalise(value), [])
         if not positions:
             return np.zeros(len(self.codes), dtype=bool)
         codes = whole(self.codes)
@@ -90,46 +91,19 @@ class Codes:
     def mask_within(self, code: str) -> np.ndarray:
         """Bool (n,): the rows whose code is that or one inside it, as en-us is inside en."""
         outer = normalise(code)
-        inside = [text == outer or text.startswith(f"{outer}-") for text in self._positions]
+        inside = [text == outer or text.startswith(f"{outer}-") for text in self.positions]
         wanted = np.zeros(len(self.vocab) + 1, bool)  # the last is for -1
-        for text, within in zip(self._positions, inside, strict=True):
-            wanted[self._positions[text]] = within
+        for text, within in zip(self.positions, inside, strict=True):
+            wanted[self.positions[text]] = within
         return wanted[whole(self.codes)]
 
 
-def _positions_of(vocab: list[str]) -> dict[str, list[int]]:
+def positions_of(vocab: list[str]) -> dict[str, list[int]]:
     """The positions of the strings that are alike after `normalise`."""
     found: dict[str, list[int]] = {}
     for position, text in enumerate(vocab):
         found.setdefault(normalise(text), []).append(position)
     return found
-
-
-@dataclass(frozen=True)
-class StackedCodes(Codes):
-    """Those of a generation's segments.
-
-    Attributes:
-        first: those of the first segment. parts: int32 (m,) of each, positions in `vocab`.
-    """
-
-    first: Codes
-    parts: list[np.ndarray]
-    layout: Layout
-
-    @cached_property
-    def sizes(self) -> np.ndarray:
-        most = len(self.vocab) + 1
-        found = np.append(self.first.sizes, np.zeros(most - 1 - len(self.first.sizes), np.int64))
-        for codes, dead in zip(self.parts, self.layout.dead, strict=True):
-            found -= np.bincount(codes[dead] + 1, minlength=most)[1:]
-        return found + sum(np.bincount(codes + 1, minlength=most)[1:] for codes in self.parts[1:])
-
-    @cached_property
-    def _positions(self) -> dict[str, list[int]]:
-        if self.vocab is self.first.vocab:
-            return self.first._positions
-        return _positions_of(self.vocab)
 
 
 @dataclass(frozen=True)
@@ -298,54 +272,3 @@ class ItemTable:
             for at, line in zip(which.tolist(), lines, strict=True):
                 found[at] = line
         return found
-
-
-def stacked_table(tables: Sequence[ItemTable], layout: Layout) -> ItemTable:
-    """The table of a generation's segments."""
-
-    def column(name: str) -> Gathered:
-        return Gathered([getattr(table, name) for table in tables], layout)
-
-    def postings(name: str) -> Postings:
-        parts = (getattr(table, name).parts[0] for table in tables)
-        return Postings(
-            tuple(
-                replace(part, row_of=rows) for part, rows in zip(parts, layout.rows, strict=True)
-            ),
-            len(layout),
-        )
-
-    return ItemTable(
-        entity=tables[0].entity,
-        ids=layout.ids,
-        price=column("price"),
-        created_at=column("created_at"),
-        is_ad=column("is_ad"),
-        full_name=column("full_name"),
-        language=_one([table.language for table in tables], layout),
-        country=_one([table.country for table in tables], layout),
-        brand=_one([table.brand for table in tables], layout),
-        boards=postings("boards"),
-        engaged=postings("engaged"),
-        names=stacked_words([table.names for table in tables], layout),
-        lacks=stacked_words([table.lacks for table in tables], layout),
-        attributes=StackedAttributes([table.attributes for table in tables], layout),
-        shown=tuple(table.shown[0] for table in tables),
-        layout=layout,
-    )
-
-
-def _one(columns: Sequence[Codes], layout: Layout) -> Codes:
-    first, *above = columns
-    added: dict[str, int] = {}
-    codes = [whole(first.codes)]
-    for column in above:
-        places = [_place(text, first, added) for text in column.vocab]
-        codes.append(np.array([*places, -1], np.int32)[whole(column.codes)])
-    vocab = first.vocab + list(added) if added else first.vocab
-    return StackedCodes(Gathered(codes, layout), vocab, first, codes, layout)
-
-
-def _place(text: str, first: Codes, added: dict[str, int]) -> int:
-    known = first.position.get(text)
-    return len(first.vocab) + added.setdefault(text, len(added)) if known is None else known

@@ -32,9 +32,10 @@ from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation, live_number
 from omnisearch.indexer.merging import merge
 from omnisearch.indexer.parts.attributes import Column
+from omnisearch.indexer.parts.layout import whole
 from omnisearch.indexer.parts.spelling import Spelling
 from omnisearch.indexer.parts.suggest import Found, first_of
-from omnisearch.indexer.parts.table import ItemTable
+from omnisearch.indexer.parts.table import Codes, ItemTable
 from omnisearch.indexer.parts.words import idf
 from omnisearch.indexer.update import update
 from omnisearch.indexer.verify import rollback, verify
@@ -50,8 +51,12 @@ def assert_same(updated: Generation, built: Generation, encoder: FakeEncoder) ->
         rows = np.arange(len(one))
         assert one.display(rows) == other.display(rows)
         for name in ("price", "created_at", "is_ad", "full_name"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+            column, same = getattr(one, name), getattr(other, name)
+            np.testing.assert_array_equal(whole(column), same)
+            np.testing.assert_array_equal(column[rows[::2]], same[::2])
         assert_same_attributes(one, other)
+        for name in ("language", "country", "brand"):
+            assert sizes_of(getattr(one, name)) == sizes_of(getattr(other, name))
         for name in ("en", "de", "fr"):
             np.testing.assert_array_equal(one.language.mask(name), other.language.mask(name))
         for name in ("red", "b1", "b2", *WORDS[:4]):
@@ -128,6 +133,11 @@ def assert_same_attributes(one: ItemTable, other: ItemTable) -> None:
         np.testing.assert_array_equal(column.numbers, same.numbers)
         kinds = [kind_of({"": table.attributes[name]}) for table in (one, other)]
         assert kinds[0] == kinds[1]
+
+
+def sizes_of(column: Codes) -> dict[str, int]:
+    sizes = zip(column.vocab, column.sizes.tolist(), strict=True)
+    return {text: size for text, size in sizes if size}
 
 
 def counted(spelling: Spelling) -> dict[str, int]:
