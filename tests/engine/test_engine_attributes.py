@@ -90,6 +90,34 @@ def tables_of(items: list[dict[str, Any]], cut: int, dead: int) -> tuple[Any, di
     return tables, rows
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(ITEM, min_size=1, max_size=8),
+    st.lists(st.tuples(st.sets(st.integers(0, 7)), st.lists(ITEM, max_size=3)), max_size=4),
+)
+def test_what_a_build_keeps_for_its_updates_never_tells(
+    build: list[dict[str, Any]], updates: list[tuple[set[int], list[dict[str, Any]]]]
+) -> None:
+    """Each update over one open build, in turn, as over a build that is opened for it alone."""
+    first = segment(build)
+    for replaced, items in [*updates, *updates[:1]]:
+        gone = np.array(sorted(at for at in replaced if at < len(build)), np.int64)
+        ids = [[f"a{at}" for at in range(len(build))], [f"b{at}" for at in range(len(items))]]
+        layout = layout_of(ids, [gone, np.zeros(0, np.int64)])
+        kept, alone = (
+            Attributes({"product": Table(StackedAttributes([base, segment(items)], layout), 0)})
+            for base in (first, segment(build))
+        )
+        assert kept.names == alone.names and kept.usual == alone.usual
+        for name in kept.names:
+            one, other = kept.named(name), alone.named(name)
+            assert (one.kind, one.values, one.place) == (other.kind, other.values, other.place)
+            np.testing.assert_array_equal(one.entries["product"], other.entries["product"])
+            assert [one.count(text) for text in (*PATHS, "RED", "yes")] == [
+                other.count(text) for text in (*PATHS, "RED", "yes")
+            ]
+
+
 class Table(SimpleNamespace):
     def __init__(self, attributes: Any, size: int) -> None:
         super().__init__(attributes=attributes, size=size)
