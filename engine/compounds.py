@@ -7,7 +7,6 @@ words count that an item of the query's language has in its name.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -17,15 +16,13 @@ from omnisearch.data.text.tokens import Use, tokens
 from omnisearch.data.workspace.memory import remembering
 from omnisearch.engine.query import Query
 from omnisearch.engine.query_language import SpokenLanguages
-from omnisearch.indexer.parts.spelling import Spelling
+from omnisearch.indexer.parts.spelling import PART, Spelling
 
 # Languages in which this found more, and what was chosen for it (benchmarks/inflections.py).
 COMPOUNDING = frozenset(("da", "de", "fi", "hu", "nl", "no", "sv"))
 _WEIGHT = 0.25
-_PART, _REST = 4, 4  # least letters of a part, and of what the compound has beside it
 _MOST = 8  # compounds that begin with a word, and as many that end with it: the most frequent
 _LOOKED_AT = 64
-_AFTER_ALL = "\U0010ffff"
 
 
 class Compounds:
@@ -34,8 +31,8 @@ class Compounds:
     def __init__(self, spelling: Spelling, spoken: SpokenLanguages) -> None:
         self._spoken, self._spelling = spoken, spelling
         self._any = not COMPOUNDING.isdisjoint(spoken.codes)
-        # Those of a build's many words are made once for all generations that have its segment.
-        self._ordered = [part.ordered for part in spelling.vocabularies if self._any]
+        if self._any:  # of a build's many words once, for all generations that have its segment
+            _ = [part.ordered for part in spelling.vocabularies]
 
     def added(self, query: Query) -> Query:
         """The query, in a language of COMPOUNDING also searched by compounds and their parts."""
@@ -44,7 +41,7 @@ class Compounds:
         terms = dict(query.terms)
         for word in dict.fromkeys(words(query.text)):
             token = tokens(word)[0]
-            if len(word) < _PART or token not in query.terms:
+            if len(word) < PART or token not in query.terms:
                 continue
             # Of a word that no item has, another form or spelling counts fully, but not these.
             usual = token if self._spelling.count(word) else ""
@@ -62,12 +59,12 @@ class Compounds:
 
     def _related(self, word: str, language: str) -> list[str]:
         begin, end = set[str](), set[str]()
-        for forward, backward in self._ordered:
-            begin.update(_beginning(forward, word))
-            end.update(other[::-1] for other in _beginning(backward, word[::-1]))
+        for part in self._spelling.vocabularies:
+            begin.update(part.beginning(word, PART))
+            end.update(part.ending(word, PART))
         found = [self._frequent(begin, language, _MOST)]
         found += [self._frequent(end, language, _MOST)]
-        cuts = range(_REST, len(word) - _PART + 1)
+        cuts = range(PART, len(word) - PART + 1)
         found += [self._frequent([word[cut:] for cut in cuts], language, 1, longest=True)]
         found += [self._frequent([word[:-cut] for cut in cuts], language, 1, longest=True)]
         return [other for part in found for other in part]
@@ -77,15 +74,9 @@ class Compounds:
     ) -> list[str]:
         """The most frequent known words of a language, or the longest."""
         counts = {word: self._spelling.count(word) for word in found}
-        known = [word for word, count in counts.items() if count and len(word) >= _PART]
+        known = [word for word, count in counts.items() if count and len(word) >= PART]
         if not longest:
             known.sort(key=lambda word: (-counts[word], word))
         known = known[:_LOOKED_AT]
         has = self._spoken.has(known, language)
         return [word for word, spoken in zip(known, has, strict=True) if spoken][:most]
-
-
-def _beginning(ordered: list[str], word: str) -> list[str]:
-    """The words of an ordered list that begin with a word and go on for _REST letters."""
-    start, end = bisect_left(ordered, word), bisect_left(ordered, word + _AFTER_ALL)
-    return [other for other in ordered[start:end] if len(other) >= len(word) + _REST]

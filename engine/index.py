@@ -103,7 +103,7 @@ class Index(Protocol):
         ...
 
     def having(self, query: Query, entity: str) -> np.ndarray:
-        """int64 (m,), ascending: the rows of a table that have all wanted words of a query, each in
+        """int64 (m,), ascending: the rows of a table that have all needed words of a query, each in
         any form; none if there are no such words."""
         ...
 

@@ -83,11 +83,11 @@ class LocalIndex:
         return masks.get(entity)
 
     def having(self, query: Query, entity: str) -> np.ndarray:
-        if not len(query.wanted):
+        if not len(query.needed):
             return np.zeros(0, np.int64)
         layout = self._tables[entity].layout
         texts = [each.texts[entity] for each in self._generation.segments if entity in each.texts]
-        found = [text.rows_with(query.wanted) for text in texts]
+        found = [text.rows_with(query.needed) for text in texts]
         if layout is None:
             return np.concatenate([np.zeros(0, np.int64), *found])
         found = [rows[places] for rows, places in zip(layout.rows, found, strict=True)]

@@ -17,7 +17,7 @@ Rows = dict[str, np.ndarray]  # entity type → int64 (m,) rows of its table, as
 
 
 def with_all_words(index: Index, query: Query, acting: Acting | None) -> Rows:
-    """The items that have all wanted words of a query, whatever the filters."""
+    """The items that have all needed words of a query, whatever the filters."""
     found = {}
     for entity in ITEM_ENTITIES:
         rows, hidden = index.having(query, entity), acting.hidden(entity) if acting else None

@@ -17,7 +17,14 @@ from omnisearch.data.text.normalise import (
     normalise_query,
     words,
 )
-from omnisearch.data.text.tokens import Use, code_token, query_tokens, query_words, tokens
+from omnisearch.data.text.tokens import (
+    Use,
+    code_token,
+    needed_words,
+    query_tokens,
+    query_words,
+    tokens,
+)
 from omnisearch.data.workspace.errors import InputError
 
 
@@ -31,7 +38,8 @@ class Query:
         length: how many words `text` has.
         terms: the distinct BM25 tokens of the wanted words, and what they count.
         wanted: uint32 (q, 2 or 4), `either_keys` of the wanted words; excluded: uint32 (e, 2), of
-            the excluded ones.
+            the excluded ones. needed: those of `wanted` that an item must have to match: words
+            that are joined to a number say what is nearer, and are left out.
         code: uint32 (1,), the key of what was typed as an item's id, SKU, GTIN or MPN.
         name: the `name_key` of what was typed.
         said: uint32 (s,), `word_keys` of all words of `text`, as items have them.
@@ -49,6 +57,7 @@ class Query:
     length: int
     terms: Mapping[str, Use]
     wanted: np.ndarray
+    needed: np.ndarray
     excluded: np.ndarray
     code: np.ndarray
     name: int
@@ -111,6 +120,7 @@ def _analysed(text: str, languages: frozenset[str], inflected: str | None) -> Qu
         length=len(words(text)),
         terms=query_tokens(wanted, inflected),
         wanted=either_keys(query_words(wanted, inflected)),
+        needed=either_keys(needed_words(wanted, inflected)),
         excluded=either_keys(query_words(excluded)),
         code=word_keys([code_token(text)]),
         name=name_key(text),

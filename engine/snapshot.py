@@ -27,7 +27,7 @@ from omnisearch.engine.ads.models import AdModels, load_models
 from omnisearch.engine.ads.running import AdsOfItems
 from omnisearch.engine.attributes import attribute_kinds
 from omnisearch.engine.cluster.index import ClusterIndex
-from omnisearch.engine.compounds import Compounds
+from omnisearch.engine.compounds import COMPOUNDING, Compounds
 from omnisearch.engine.filters import OUT_OF_STOCK
 from omnisearch.engine.index import Index
 from omnisearch.engine.local_index import LocalIndex
@@ -167,9 +167,13 @@ class Snapshot:
         if language is not None:
             known, source = checked_language(language), "caller"
         detected, likely = (known, known) if known else self.spoken.detect(typed)
-        own = (self.spoken.has, detected) if detected else ()
+        own = (self.spoken.has, detected) if detected else (None, "")
+        compounding = (known or likely) in COMPOUNDING
         try:
-            searched, unspelled = self.generation.spelling.respelled(typed, *own), False
+            searched, unspelled = (
+                self.generation.spelling.respelled(typed, *own, compounding),
+                False,
+            )
         except Unreachable:  # a cluster has the words beside which others are chosen
             searched, unspelled = typed, True
         now = time.time()

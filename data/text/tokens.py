@@ -212,7 +212,18 @@ def query_tokens(text: str, language: str | None = None) -> dict[str, Use]:
 
 
 def query_words(text: str, language: str | None = None) -> list[tuple[str, ...]]:
-    """What a query wants: its tokens, each with tokens that are as good, or itself again.
+    """What a query wants: `needed_words`, and each number joined to the word before and after it,
+    since `RTX 4090` is nearer to what is asked than an RTX and some 4090."""
+    _, found = _split(normalise_query(text))
+    needed = needed_words(text, language)
+    known, width = {token for token, *_ in needed}, len(needed[0]) if needed else 2
+    beside = dict.fromkeys(_beside_numbers(found, list(map(_stem, found))))
+    return needed + [(token,) * width for token in beside if token not in known]
+
+
+def needed_words(text: str, language: str | None = None) -> list[tuple[str, ...]]:
+    """What an item must have to match: the query's tokens, each with tokens that are as good, or
+    itself again.
 
     Of a word with a hyphen (or `t shirt`), these are its parts, and the whole: either spelling has
     it all. With a language, the stem of each word is as good too.
@@ -223,7 +234,6 @@ def query_words(text: str, language: str | None = None) -> list[tuple[str, ...]]
     wanted = {token: token for token in (*stems, *pairs)}
     for parts, whole in (*_hyphened(plain), *_short(kept)):
         wanted |= {part: _stem(whole) for part in map(_stem, parts) if wanted.get(part) == part}
-    wanted |= {token: token for token in _beside_numbers(found, list(map(_stem, found)))}
     if not is_stemmed(language):
         return list(wanted.items())
     inflected = {_stem(word): _inflected(word, language) for word in kept}

@@ -41,7 +41,8 @@ def with_synonyms(
         for token, weight in _tokens(text, query.inflected):
             if token not in terms:
                 terms[token] = Use(WEIGHT * weight, typed if token == own[0] else "")
-    return replace(query, terms=terms, wanted=_either(query.wanted, as_good), rules=rules)
+    wanted, needed = (_either(keys, as_good) for keys in (query.wanted, query.needed))
+    return replace(query, terms=terms, wanted=wanted, needed=needed, rules=rules)
 
 
 @lru_cache(maxsize=10_000)

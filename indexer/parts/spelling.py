@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from unicodedata import normalize
-from zlib import crc32
 
 import numpy as np
 from rapidfuzz.distance import OSA
@@ -25,11 +24,13 @@ from omnisearch.data.text.normalise import is_unspaced, replace_words
 from omnisearch.data.text.tokens import STOP_WORDS, Use, code_token, query_tokens, tokens
 from omnisearch.data.workspace.memory import remembering
 from omnisearch.indexer.parts.token_index import Terms, TokenIndex, search_each
+from omnisearch.indexer.parts.vocabulary import Vocabulary
 
 Has = Callable[[list[str], str], list[bool]]  # whether a language has words
 # The rows and scores that each index has for its terms, as many as the number says at most.
 Searches = Callable[[Sequence[tuple[TokenIndex, Terms]], int], list[tuple[np.ndarray, np.ndarray]]]
 
+PART = 4  # least letters of a part of a compound
 SHORTEST = 4  # shorter words are one edit from too many others: the query's other words must tell
 SHORTEST_KOREAN = 3  # syllables
 LONGEST = 32
@@ -53,47 +54,6 @@ _SHARP = 4  # how much less an item tells that has fewer of them; 1 to 16 are le
 _LEAST = 0.6
 _SURE = 0.9
 _LEFT_ALONE = STOP_WORDS | EXCLUDING | frozenset(_UNITS.split())
-
-
-@dataclass(frozen=True, eq=False)
-class Vocabulary:
-    """The words of one segment's items, found by what is near them.
-
-    Attributes:
-        letters: uint8, the words concatenated in UTF-8, frequent ones first.
-        ends: int64 (v,), the end of each word. counts: int64 (v,), items of the segment that have
-            it, also those that no longer count.
-        left_out: uint32 (m,), ascending, hashes of each word with one letter left out, of the word
-            itself, and of the word spelled out; owners: int32 (m,), the position of the word.
-    """
-
-    letters: np.ndarray
-    ends: np.ndarray
-    counts: np.ndarray
-    left_out: np.ndarray
-    owners: np.ndarray
-
-    def word(self, place: int) -> str:
-        """The word at a position."""
-        start = self.ends[place - 1] if place else 0
-        return self.letters[start : self.ends[place]].tobytes().decode()
-
-    @cached_property
-    def listed(self) -> dict[str, int]:
-        """Each word and its position."""
-        return {self.word(place): place for place in range(len(self.ends))}
-
-    @cached_property
-    def ordered(self) -> tuple[list[str], list[str]]:
-        """The words by the alphabet, and all of them backwards by the alphabet."""
-        return sorted(self.listed), sorted(word[::-1] for word in self.listed)
-
-    def near(self, texts: list[str]) -> list[int]:
-        """The positions, ascending, of the words that share a hash with any of the texts."""
-        keys = np.array([crc32(text.encode()) for text in texts], np.uint32)
-        first, last = (np.searchsorted(self.left_out, keys, side) for side in ("left", "right"))
-        pairs = zip(first.tolist(), last.tolist(), strict=True)
-        return np.unique(np.concatenate([self.owners[a:b] for a, b in pairs])).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +83,9 @@ class Spelling:
         """A normalised query in which words that no item has are replaced by similar ones.
 
         With a function as second argument, which says of words whether items in the query's
-        language have them, and that language as third, such words come first.
+        language have them, and that language as third, such words come first. With True as fourth,
+        the language writes compounds as one word, and what two words of items begin or end with is
+        no mistake.
 
         Words written together ('powertool') are separated. Numbers, units, what is glued to a
         number (RTX4090), and a query that is an item's code stay. If nothing is replaced, the query
@@ -131,7 +93,9 @@ class Spelling:
         """
         return remembering(self._respelled, 10_000)
 
-    def _respelled(self, query: str, has: Has | None = None, language: str = "") -> str:
+    def _respelled(
+        self, query: str, has: Has | None = None, language: str = "", compounds: bool = False
+    ) -> str:
         if self._has([code_token(query)]):
             return query
         found: dict[str, str] = {}
@@ -143,7 +107,7 @@ class Spelling:
             return ""
 
         others = replace_words(query, without)
-        found |= self._replaced(list(found)[:MOST_REPLACED], others, has, language)
+        found |= self._replaced(list(found)[:MOST_REPLACED], others, has, language, compounds)
         if all(word == other for word, other in found.items()):
             return query
         return replace_words(query, lambda word: found.get(word, word))
@@ -164,15 +128,18 @@ class Spelling:
             others: the other words of the query, those that items have.
             has, language: as of `respelled`.
         """
-        return self._replaced([word], others, has, language)[word]
+        return self._replaced([word], others, has, language, False)[word]
 
     def _replaced(
-        self, words: list[str], others: str, has: Has | None, language: str
+        self, words: list[str], others: str, has: Has | None, language: str, compounds: bool
     ) -> dict[str, str]:
         """The replacement of each word; all are searched for together."""
         doubtful = [word for word in words if self._is_doubtful(word)]
         near = [self._nearest(word, has, language) for word in doubtful]
-        least = [self._least(word) for word in doubtful]
+        least = [
+            _SURE if compounds and self._is_part(word, its) else self._least(word)
+            for word, its in zip(doubtful, near, strict=True)
+        ]
         found = {word: word for word in words}
         beside = self._beside(near, least, others)
         for word, its, need, chosen in zip(doubtful, near, least, beside, strict=True):
@@ -193,6 +160,18 @@ class Spelling:
         if len(word) < shortest or self._knows(word):
             return _SURE
         return 0.0 if len(word) >= LONG else _LEAST
+
+    def _is_part(self, word: str, near: list[str]) -> bool:
+        """Whether a word is a part of compounds, but not of a similar word."""
+        if any(other.startswith(word) or other.endswith(word) for other in near):
+            return False
+        found = {
+            compound
+            for part in self.vocabularies
+            for compound in (*part.beginning(word, PART), *part.ending(word, PART))
+            if self.count(compound)
+        }
+        return len(word) >= PART and len(found) > 1
 
     def _found(self, word: str) -> bool:
         """Whether items have a word, not the query tower alone."""

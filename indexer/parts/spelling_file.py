@@ -17,12 +17,12 @@ from omnisearch.indexer.parts.spelling import (
     LONGEST,
     SPELLED_OUT,
     Spelling,
-    Vocabulary,
     as_typed,
     is_spelled,
     without_one,
 )
 from omnisearch.indexer.parts.token_index import TokenIndex
+from omnisearch.indexer.parts.vocabulary import Vocabulary
 from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans
 
 SPELLING_FILE = "spelling.safetensors"

@@ -68,3 +68,22 @@ def test_a_compound_counts_a_quarter_of_what_is_typed(engine: SearchEngine) -> N
     assert engine.snapshot.query("garten stuhl", "de").terms["gartenstuhl"].weight == 0.75
     assert terms["gartenstuhl"] == terms["bürostuhl"] == Use(0.25, "stuhl")
     assert "gartenschlauch" not in engine.snapshot.query("stuhl ohne garten", "de").terms
+
+
+def test_a_part_of_compounds_is_no_misspelling(tmp_path: Path) -> None:
+    """No item has `stuhl` alone, but several have chairs; `stahl` is another thing."""
+    workspace = Workspace.create(tmp_path / "workspace")
+    db = open_catalogue(workspace.catalogue, create=True)
+    titles = ("Gartenstuhl Eiche", "Bürostuhl blau", "Esstisch Stahl", "Tischlampe", "Tischdecke")
+    db["products"].insert_all(
+        {"id": f"p{number}", "title": title, "language": "de"}
+        for number, title in enumerate((*titles, "Tisch"))
+    )
+    db.conn.commit()
+    snapshot = Snapshot(index(workspace, db), FakeEncoder(), None, UNTIL)
+    engine = SearchEngine(workspace, snapshot, QueryCache(tmp_path / "cache.db"), EngineConfig())
+    assert set(found(engine, "stuhl", "de")) == {"p0", "p1"}
+    assert found(engine, "stuhl", "en") == ["p2"]
+    # What a similar word begins with is that word unfinished.
+    assert found(engine, "tisc", "de")[0] == "p5"
+    assert snapshot.query("bürostul", "de").text == "bürostuhl"

@@ -178,3 +178,20 @@ def test_the_command_line_tells_it(shops: Any, capsys: pytest.CaptureFixture[str
     told = " ".join(capsys.readouterr().out.split())
     assert f"{have} items have all words of the query; {have} results of generation" in told
     assert "No item has all words of the query; " in told
+
+
+def test_a_number_need_not_stand_beside_the_querys_words(workspace: Workspace) -> None:
+    db = open_catalogue(workspace.catalogue, create=True)
+    titles = ("Table oak 80 cm", "Table 80 cm", "Table 90 cm", "RTX 4090", "4090 mAh for RTX 4080")
+    db["products"].insert_all(
+        {"id": f"p{number}", "title": title} for number, title in enumerate(titles)
+    )
+    db.conn.commit()
+    update(workspace, db, NoEncoder())
+    db.conn.close()
+    engine = SearchEngine.open(workspace)
+    matching = {query: engine.search(query).matching for query in ("table 80 cm", "rtx 4090")}
+    assert matching == {"table 80 cm": 2, "rtx 4090": 2}
+    assert [hit.id for hit in engine.search("table 80 cm").hits[:2]] == ["p1", "p0"]
+    assert engine.search("rtx 4090").hits[0].id == "p3"
+    engine.close()
