@@ -47,8 +47,10 @@ from omnisearch.engine.retrieval import (
 from omnisearch.engine.rules.acting import Acting
 from omnisearch.engine.snapshot import Snapshot
 from omnisearch.engine.sorting import (
+    MATCHES_SINK,
     NAMED_SINKS,
     check_sort,
+    matches_sink,
     named_sinks,
     sinking,
     sorted_by,
@@ -138,6 +140,8 @@ class Searcher:
             notes.append("No rankers are trained: the starter ranker orders the results.")
         if sort is None and named_sinks(snapshot, read, ranking, filters):
             notes.append(NAMED_SINKS)
+        elif sort is None and matches_sink(snapshot, matches, filters, ranking.total):
+            notes.append(MATCHES_SINK)
         wanted = names if near is None else ()
         counted = self._facets(read, chosen, wanted, filters, having, ranking, context, acting)
         stages.lap("facets")

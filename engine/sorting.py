@@ -12,13 +12,14 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.candidates import Candidates, best_first
 from omnisearch.engine.filters import OUT_OF_STOCK, Filters
 from omnisearch.engine.index import Items, SourceResult
-from omnisearch.engine.matching import Rows
+from omnisearch.engine.matching import Rows, size
 from omnisearch.engine.query import Query
 from omnisearch.engine.ranking import KIND_WORDS, NAMESAKES, Ranking
 from omnisearch.engine.snapshot import Snapshot
 
 NEWEST = "newest"
 NAMED_SINKS = "What has this name is out of stock, and comes after all that can be bought."
+MATCHES_SINK = "All that match are out of stock, and come after what can be bought."
 MOST = 500  # items of each entity type that are sorted
 
 
@@ -128,3 +129,20 @@ def named_sinks(snapshot: Snapshot, query: Query, ranking: Ranking, filters: Fil
         return False  # they are what somebody looks for, and not which item
     sinks = sinking(snapshot, ranking.candidates, filters)
     return sinks is not None and bool(sinks[named == named.max()].all() and not sinks.all())
+
+
+def matches_sink(snapshot: Snapshot, matches: Rows, filters: Filters, total: int) -> bool:
+    """Whether all items that match come after others, being out of stock.
+
+    Args:
+        total: how many results there are.
+    """
+    if filters.out_of_stock != "sink" or not snapshot.index.attributes.out_of_stock:
+        return False
+    if total <= size(matches):
+        return False
+    for entity, rows in matches.items():
+        out = snapshot.index.allowed(OUT_OF_STOCK, entity)
+        if len(rows) and (out is None or not out[rows].all()):
+            return False
+    return any(map(len, matches.values()))

@@ -20,7 +20,7 @@ from omnisearch.engine.filters import Filters
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
 from omnisearch.engine.snapshot import Snapshot
-from omnisearch.engine.sorting import NAMED_SINKS
+from omnisearch.engine.sorting import MATCHES_SINK, NAMED_SINKS
 
 
 def product(number: int) -> dict[str, Any]:
@@ -120,6 +120,18 @@ def test_a_note_tells_why_the_item_whose_name_is_typed_is_not_first(shop: Any) -
             (PRODUCTS[out[0]]["title"], {"out_of_stock": "show"}),
         ):
             assert NAMED_SINKS not in shop(**settings).search(query, 5, system=system).notes
+
+
+def test_a_note_tells_that_all_that_match_come_last(shop: Any) -> None:
+    """Product 11 is out of stock, and product 3 is not; each is the only one with its number."""
+    out, there = (f"{STYLES[number % 5]} {number}" for number in (11, 3))
+    for system in ("token", "full"):
+        answer = shop().search(out, 250, system=system)
+        assert answer.matching == 1 and MATCHES_SINK in answer.notes
+        assert answer.hits[0].id != "product011"
+        for query, settings in ((there, {}), ("boho sofa", {}), (out, {"out_of_stock": "show"})):
+            assert MATCHES_SINK not in shop(**settings).search(query, 5, system=system).notes
+    assert MATCHES_SINK not in shop().search(out, 5, sort="price").notes
 
 
 def test_the_setting_says_it_where_the_request_does_not(shop: Any) -> None:
