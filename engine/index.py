@@ -104,7 +104,7 @@ class Index(Protocol):
 
     def having(self, query: Query, entity: str) -> np.ndarray:
         """int64 (m,), ascending: the rows of a table that have all needed words of a query, each in
-        any form; none if there are no such words."""
+        any form, or are what it is a code of; none if there are no such words."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from omnisearch.engine.query import Query
 from omnisearch.indexer.generation import Generation
 from omnisearch.indexer.parts.layout import Gathered
 from omnisearch.indexer.parts.table import Codes, ItemTable
-from omnisearch.indexer.parts.words import WordsAt, idf
+from omnisearch.indexer.parts.words import Texts, WordsAt, idf
 
 _MASKS_KEPT = 32
 _LEFT = 0.75  # of what a source found that are not hidden; with fewer it searches among the others
@@ -87,7 +87,7 @@ class LocalIndex:
             return np.zeros(0, np.int64)
         layout = self._tables[entity].layout
         texts = [each.texts[entity] for each in self._generation.segments if entity in each.texts]
-        found = [text.rows_with(query.needed) for text in texts]
+        found = [_having(text, query) for text in texts]
         if layout is None:
             return np.concatenate([np.zeros(0, np.int64), *found])
         found = [rows[places] for rows, places in zip(layout.rows, found, strict=True)]
@@ -148,6 +148,12 @@ class LocalIndex:
                 for at, row, fields in zip(where.tolist(), rows, table.display(rows), strict=True):
                     shown[at] = {**fields, "id": table.ids[row], "is_ad": bool(table.is_ad[row])}
         return shown
+
+
+def _having(text: Texts, query: Query) -> np.ndarray:
+    """int32 (m,), ascending: the rows of a segment that have all words, or the code."""
+    found, coded = text.rows_with(query.needed), text.rows_of(int(query.code[0]))
+    return np.union1d(found, coded) if len(coded) else found
 
 
 def without(hidden: np.ndarray | None, found: SourceResult) -> SourceResult | None:

@@ -195,3 +195,18 @@ def test_a_number_need_not_stand_beside_the_querys_words(workspace: Workspace) -
     assert [hit.id for hit in engine.search("table 80 cm").hits[:2]] == ["p1", "p0"]
     assert engine.search("rtx 4090").hits[0].id == "p3"
     engine.close()
+
+
+def test_an_item_matches_by_its_code(workspace: Workspace) -> None:
+    db = open_catalogue(workspace.catalogue, create=True)
+    for key, sku in (("A-10007", "WH-1000XM4"), ("A-10008", None)):
+        db["products"].insert({"id": key, "title": "Garden chair", "sku": sku}, alter=False)
+    db.conn.commit()
+    update(workspace, db, NoEncoder())
+    db.conn.close()
+    engine = SearchEngine.open(workspace)
+    for query in ("A-10007", "a10007", "wh1000 xm4"):
+        answer = engine.search(query)
+        assert (answer.matching, answer.hits[0].id) == (1, "A-10007")
+    assert engine.search("garden chair").matching == 2
+    engine.close()
