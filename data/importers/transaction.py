@@ -5,18 +5,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlite_utils
 
-from omnisearch.data.catalogue.schema import catalogue_error, open_catalogue
+from omnisearch.data.catalogue.schema import catalogue_error, open_catalogue, opened
 from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.source import Source
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
-from omnisearch.data.workspace.errors import InputError, OmniError
+from omnisearch.data.workspace.errors import InputError, OmniError, Unavailable
 from omnisearch.data.workspace.files import legible, sha256_file
 from omnisearch.data.workspace.paths import remove_leftovers
 
@@ -74,26 +74,35 @@ class Counts:
 def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.Database, Rejects]]:
     """The catalogue inside one write transaction, and the collector of refused rows.
 
-    Commits at the end. An error or a kill leaves the catalogue unchanged.
+    Commits at the end. An error or a kill leaves the catalogue unchanged; an error removes a
+    catalogue and folders that were made here.
 
     Raises:
         InputError: the catalogue could not note the file's name, which is not UTF-8.
+        Unavailable: another import made the catalogue, failed and has just removed it.
     """
     name = legible(path)
     if name != str(path):
         raise InputError("The file's name is not UTF-8.", where=name, how="Rename it.")
+    made = not workspace.catalogue.exists()
+    folders = [workspace.rejects, workspace.root, *workspace.root.parents]
+    missing = [folder for folder in folders if not folder.exists()]
     workspace.root.mkdir(parents=True, exist_ok=True)
     db = open_catalogue(workspace.catalogue, create=True)
     rejects = Rejects(workspace, str(path))
     try:
         db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.conn.execute("BEGIN IMMEDIATE")
+        if not workspace.catalogue.exists():
+            raise _removed(workspace)
         remove_leftovers(workspace)
         yield db, rejects
         db.conn.commit()
     except BaseException as error:
         db.conn.rollback()
         rejects.discard()
+        if made:
+            _remove_made(db, workspace, missing)
         known: OmniError | None = None
         if isinstance(error, sqlite3.Error):
             known = catalogue_error(error, workspace.catalogue)
@@ -105,6 +114,35 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
         raise type(known)(what, where=known.where, how=known.how) from error
     finally:
         db.conn.close()
+
+
+def _remove_made(db: sqlite_utils.Database, workspace: Workspace, folders: list[Path]) -> None:
+    """Remove a new catalogue that has no import, and those of the folders that are empty.
+
+    It stays if another process has it open: only the last one can leave the WAL mode. A process
+    that opens it afterwards waits for the lock, and then sees that the file is gone.
+    """
+    with suppress(sqlite3.Error, OSError):
+        db.conn.execute("PRAGMA busy_timeout = 0")
+        db.conn.execute("PRAGMA locking_mode = EXCLUSIVE")
+        [mode] = db.conn.execute("PRAGMA journal_mode = DELETE").fetchone()
+        db.conn.execute("BEGIN EXCLUSIVE")
+        if mode != "delete" or db.conn.execute("SELECT 1 FROM imports").fetchone():
+            return
+        workspace.catalogue.unlink()
+        opened.discard(workspace.catalogue)
+        db.conn.close()  # removes the journal
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _removed(workspace: Workspace) -> Unavailable:
+    return Unavailable(
+        "Another import made this catalogue, failed and removed it.",
+        where=str(workspace.catalogue),
+        how="Import again.",
+    )
 
 
 def start_anew(db: sqlite_utils.Database) -> None:

@@ -1,0 +1,79 @@
+"""A first import that fails after its first row: what it leaves where there was no catalogue."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlite_utils
+from importing import jsonl, table
+
+from omnisearch.data.catalogue.schema import open_catalogue
+from omnisearch.data.importers import transaction
+from omnisearch.data.importers.files import import_file
+from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.errors import InputError, Unavailable
+
+
+def _damaged_in_the_middle(path: Path) -> Path:
+    draw = random.Random(0)
+    rows = "".join(f'{{"id": "p{i}", "title": "{draw.random()}"}}\n' for i in range(3000))
+    path.write_bytes(gzip.compress(f"not a row\n{rows}".encode(), mtime=0)[:-2000])
+    return path
+
+
+def test_a_first_import_that_fails_on_the_way_leaves_no_workspace(tmp_path):
+    path = _damaged_in_the_middle(tmp_path / "pins.jsonl.gz")
+    with pytest.raises(InputError, match="damaged or truncated"):
+        import_file(Workspace(tmp_path / "shops" / "mine"), path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_first_import_that_fails_leaves_what_was_there_before(workspace, tmp_path):
+    path = _damaged_in_the_middle(tmp_path / "pins.jsonl.gz")
+    workspace.root.mkdir(exist_ok=True)
+    workspace.settings.write_text("# mine\n")
+    with pytest.raises(InputError, match="damaged or truncated"):
+        import_file(workspace, path)
+    assert list(workspace.root.iterdir()) == [workspace.settings]
+    import_file(workspace, jsonl(tmp_path / "products.jsonl", {"id": "s1"}))
+    with pytest.raises(InputError, match="damaged or truncated"):
+        import_file(workspace, path)
+    assert len(table(workspace, "products")) == 1
+
+
+def test_a_new_catalogue_that_another_process_has_opened_is_not_removed(workspace, tmp_path):
+    path = _damaged_in_the_middle(tmp_path / "pins.jsonl.gz")
+    other: list[sqlite3.Connection] = []
+
+    def open_too(done: int, total: int) -> None:
+        if not other:
+            other.append(sqlite3.connect(workspace.catalogue))
+            other[0].execute("SELECT * FROM pins").fetchall()
+
+    with pytest.raises(InputError, match="damaged or truncated"):
+        import_file(workspace, path, progress=open_too)
+    other[0].execute("INSERT INTO pins (id) VALUES ('of the other')")
+    other[0].commit()
+    assert [row[0] for row in table(workspace, "pins")] == ["of the other"]
+
+
+def test_a_catalogue_that_is_removed_while_an_import_waits_for_it_is_told(
+    workspace, tmp_path, monkeypatch
+):
+    """Its rows would go into a file that nobody finds."""
+    path = jsonl(tmp_path / "pins.jsonl", {"id": "p1"})
+
+    def opened_and_removed(file: Path, *, create: bool) -> sqlite_utils.Database:
+        db = open_catalogue(file, create=create)
+        file.unlink()
+        return db
+
+    monkeypatch.setattr(transaction, "open_catalogue", opened_and_removed)
+    with pytest.raises(Unavailable, match=r"failed and removed it\. Import again\."):
+        import_file(workspace, path)
+    monkeypatch.undo()
+    assert import_file(workspace, path).taken == 1
