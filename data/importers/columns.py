@@ -188,5 +188,5 @@ def check_mapped(names: Names, path: Path) -> None:
         raise InputError(
             f"No row has the column that --map names ({pairs}).",
             where=str(path),
-            how="Nothing was imported. Name a column of the file.",
+            how="Name a column of the file; nothing of it was imported.",
         )

@@ -65,7 +65,7 @@ def array_rows(path: Path, read: Callable[[int], bytes]) -> Iterator[Row]:
                 raise InputError(
                     f"An entry {TOO_LONG.removeprefix('the line ')}, or a text is not closed.",
                     where=f"{path}, line {line}",
-                    how="Mend the file; nothing was imported.",
+                    how="Mend the file; nothing of it was imported.",
                 )
             continue
         at = token.end()
@@ -93,7 +93,7 @@ def array_rows(path: Path, read: Callable[[int], bytes]) -> Iterator[Row]:
         raise InputError(
             "The array goes on after its end." if ended else "The array is not closed.",
             where=f"{path}, line {line}",
-            how="The file is damaged or was cut short. Write it again; nothing was imported.",
+            how="The file is damaged or was cut short. Write it again; nothing of it was imported.",
         )
 
 

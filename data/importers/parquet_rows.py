@@ -87,7 +87,7 @@ def batches(
         raise InputError(
             f"The file is damaged ({first_line(error)}).",
             where=f"{path}, after row {done}",
-            how="Fetch or write it again; nothing was imported.",
+            how="Fetch or write it again; nothing of this file was imported.",
         ) from error
     finally:
         file.plain.close()

@@ -157,7 +157,7 @@ def _damage_told(path: Path) -> Iterator[None]:
         raise InputError(
             f"The file is damaged or truncated ({error}).",
             where=str(path),
-            how="Fetch or write it again; nothing was imported.",
+            how="Fetch or write it again; nothing of this file was imported.",
         ) from error
 
 

@@ -193,7 +193,7 @@ def without_rows(path: Path, kind: str, source: Source) -> Report:
 
 
 def check_strict(report: Report) -> Report:
-    """The report; raises InputError if a row or a field was refused (nothing was imported)."""
+    """The report; raises InputError if a row or a field was refused (nothing of it was taken)."""
     if not (report.refused or report.left_out):
         return report
     commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
@@ -201,7 +201,7 @@ def check_strict(report: Report) -> Report:
     values = f"{report.left_out} values" if report.left_out else ""
     raise InputError(
         f"{' and '.join(filter(None, (rows, values)))} were refused ({commonest}); "
-        "nothing was imported.",
+        "nothing of this file was imported.",
         where=report.file,
         how=f"Fix the rows listed in {report.rejects}, or import without --strict.",
     )

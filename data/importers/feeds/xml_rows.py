@@ -75,7 +75,7 @@ def _rows(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Row]:
             raise InputError(
                 f"The file is not well-formed XML ({error}).",
                 where=str(path),
-                how="Write it again; nothing was imported.",
+                how="Write it again; nothing of this file was imported.",
             ) from error
 
 

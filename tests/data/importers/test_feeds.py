@@ -373,6 +373,6 @@ def test_how_a_feed_is_read_can_be_said(workspace, tmp_path):
 
 def test_strict_holds_for_feeds(workspace, tmp_path):
     path = shopify(tmp_path / "p.csv", shop(3), money="{} pieces")
-    with pytest.raises(InputError, match="nothing was imported"):
+    with pytest.raises(InputError, match="nothing of this file was imported"):
         format_named("shopify").read(workspace, path, None, ImportOptions(strict=True))
     assert table(workspace, "products") == []

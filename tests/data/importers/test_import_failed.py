@@ -1,4 +1,4 @@
-"""A first import that fails after its first row: what it leaves where there was no catalogue."""
+"""An import that fails on the way: what it leaves, and what it says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import sqlite_utils
 from importing import jsonl, table
 
+from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers import transaction
 from omnisearch.data.importers.files import import_file
@@ -77,3 +78,13 @@ def test_a_catalogue_that_is_removed_while_an_import_waits_for_it_is_told(
         import_file(workspace, path)
     monkeypatch.undo()
     assert import_file(workspace, path).taken == 1
+
+
+def test_a_damaged_file_says_that_nothing_of_it_was_imported(workspace, tmp_path):
+    """Files before it were: `nothing was imported` would be wrong."""
+    good = jsonl(tmp_path / "products.jsonl", {"id": "s1"})
+    bad = _damaged_in_the_middle(tmp_path / "pins.jsonl.gz")
+    with pytest.raises(InputError, match="again; nothing of this file was imported") as error:
+        pipeline.import_files(workspace.root, [good, bad])
+    assert "nothing was imported" not in str(error.value).lower()
+    assert len(table(workspace, "products")) == 1
