@@ -16,6 +16,7 @@ from omnisearch.data.importers.rejects import Rejects
 from omnisearch.data.importers.source import Source
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import cause_of
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError, OmniError, Unavailable
 from omnisearch.data.workspace.files import legible, sha256_file
 from omnisearch.data.workspace.paths import remove_leftovers
@@ -197,10 +198,11 @@ def check_strict(report: Report) -> Report:
     if not (report.refused or report.left_out):
         return report
     commonest = "; ".join(f"{n} × {reason}" for reason, n in list(report.reasons.items())[:3])
-    rows = f"{report.refused} of {report.rows} rows" if report.refused else ""
-    values = f"{report.left_out} values" if report.left_out else ""
+    rows = f"{report.refused:,} of {counted(report.rows, 'row')}" if report.refused else ""
+    values = counted(report.left_out, "value") if report.left_out else ""
+    were = "was" if report.refused + report.left_out == 1 else "were"
     raise InputError(
-        f"{' and '.join(filter(None, (rows, values)))} were refused ({commonest}); "
+        f"{' and '.join(filter(None, (rows, values)))} {were} refused ({commonest}); "
         "nothing of this file was imported.",
         where=report.file,
         how=f"Fix the rows listed in {report.rejects}, or import without --strict.",

@@ -13,6 +13,15 @@ import orjson
 from omnisearch.data.workspace.errors import Corrupt
 
 _MOST_LETTERS = 300  # of a library's message
+_IN_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+    type(None): "empty",
+}
 
 
 @contextmanager
@@ -97,5 +106,9 @@ def check_shape(value: Any, shape: Any, at: str = "") -> None:
     else:
         allowed = shape if isinstance(shape, tuple) else (shape,)
         if not (type(value) in allowed or (type(value) is int and float in allowed)):
-            names = " or ".join(each.__name__ for each in allowed)
-            raise ValueError(f"{at or 'it'} is {type(value).__name__}, not {names}")
+            names = " or ".join(map(_in_words, allowed))
+            raise ValueError(f"{at or 'it'} is {_in_words(type(value))}, and must be {names}")
+
+
+def _in_words(kind: type) -> str:
+    return _IN_WORDS.get(kind, f"a {kind.__name__}")

@@ -72,7 +72,7 @@ def test_a_file_without_rows_is_told_and_makes_no_workspace(tmp_path):
     columns = "ID,Type,SKU,Name,Published,Visibility in catalog,Regular price"
     feed.write_text(f"{columns}\n4,simple,d,Mop,1,hidden,5\n")
     done = omnisearch("import", feed, "--format", "woocommerce", "-w", tmp_path / "w", check=False)
-    assert "1 products that are hidden from search" in said(done.stdout)
+    assert "1 product that is hidden from search" in said(done.stdout)
     assert "There are no rows to import in" in said(done.stderr) and not (tmp_path / "w").exists()
 
 

@@ -69,10 +69,10 @@ def test_an_array_is_never_larger_than_its_file(tmp_path: Path) -> None:
     ("value", "says"),
     [
         ({"a": 1}, "b is missing"),
-        ({"a": True, "b": []}, "a is bool, not int"),
-        ({"a": 1, "b": ["x", 2]}, r"b\[1\] is int, not str"),
-        ({"a": 1, "b": {}}, "b is dict, not list"),
-        ([], "it is list, not dict"),
+        ({"a": True, "b": []}, "a is true or false, and must be a whole number"),
+        ({"a": 1, "b": ["x", 2]}, r"b\[1\] is a whole number, and must be text"),
+        ({"a": 1, "b": {}}, "b is a table, and must be a list"),
+        ([], "it is a list, and must be a table"),
     ],
 )
 def test_json_of_another_shape_is_refused(value: Any, says: str) -> None:

@@ -63,7 +63,7 @@ def test_a_file_of_an_experiment_is_read(tmp_path: Path) -> None:
         (b'name = "deeper"', b'name = "De eper"', "name must be"),
         (b'name = "deeper"', b"", "name must be"),
         (b"users = 5000", b"users = 9", "users must be"),
-        (b"users = 5000", b'users = "x"', "users is str"),
+        (b"users = 5000", b'users = "x"', "users is text, and must be a whole number"),
         (b'"save"', b'"like"', "like"),
         (b"share = 3", b"share = -1", r"variants.control.share must be above 0"),
         (b"share = 3", b"share = 100000", r"variants.deeper.share is below"),

@@ -18,6 +18,7 @@ from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.importers.source import Row, Source
 from omnisearch.data.importers.transaction import Report
 from omnisearch.data.workspace import Workspace
+from omnisearch.data.workspace.counts import counted
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.registry import load_function
@@ -31,7 +32,7 @@ class FeedFile:
         workspace: that the rows are for.
         fixed_currency: whether the currency is given for all rows.
         prices: how its prices are read; set by `decide_prices`.
-        left_out: what is left out on purpose → how often, for the report.
+        left_out: what is left out on purpose, as one and as many → how often, for the report.
         notes, ignored: as in `Source`.
     """
 
@@ -40,7 +41,7 @@ class FeedFile:
     delimiter: str | None = None
     fixed_currency: bool = False
     prices: Prices = field(default_factory=Prices)
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
 
@@ -153,7 +154,7 @@ def _with(rows: Iterable[Row], constants: Mapping[str, str], file: FeedFile) -> 
         yield row._replace(values=row.values | given) if given and row.values else row
     file.notes += file.prices.notes()
     if file.left_out:
-        shown = ", ".join(f"{n:,} {what}" for what, n in file.left_out.most_common())
+        shown = ", ".join(counted(n, *what) for what, n in file.left_out.most_common())
         file.notes.append(f"Left out on purpose: {shown}.")
 
 

@@ -63,7 +63,7 @@ def _events(file: FeedFile) -> Iterator[Row]:
             continue
         name = values.get("event_name")
         if name not in ACTIONS:
-            file.left_out[f"events {name!s:.40}"] += 1
+            file.left_out[f"event {name!s:.40}", f"events {name!s:.40}"] += 1
             continue
         parameters = _parameters(values.get("event_params"))
         try:
@@ -100,12 +100,13 @@ def _session(values: dict[str, Any]) -> str:
 def _rows(file: FeedFile, row: Row, queries: dict[str, str], product_of: Any) -> Iterator[Row]:
     values = row.values or {}
     if not values["items"]:
-        file.left_out["events without items"] += 1
+        file.left_out["event without items", "events without items"] += 1
     named = f"{values['user']}.{values['session']}".strip(".")
     for place, (code, index) in enumerate(values["items"], 1):
         query = values["query"] or queries.get(code, "")
         if not query:
-            file.left_out["items of events without a query"] += 1
+            without = "item of an event without a query", "items of events without a query"
+            file.left_out[without] += 1
             continue
         if values["action"] in ("impression", "click"):
             queries[code] = query

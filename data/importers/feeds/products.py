@@ -82,7 +82,7 @@ def product(file: FeedFile, line: int, values: dict[str, Any], variants: list[Va
         values.setdefault("sku", codes[0])
     if len(codes) > 1:
         if len(codes) > MOST_VALUES:
-            file.left_out["codes of variants"] += len(codes) - MOST_VALUES
+            file.left_out["code of a variant", "codes of variants"] += len(codes) - MOST_VALUES
         attributes["skus"] = codes[:MOST_VALUES]
     for name in dict.fromkeys(name for variant in variants for name in variant.options):
         listed = distinct(each for variant in variants for each in variant.options.get(name, ()))

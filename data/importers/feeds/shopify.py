@@ -76,9 +76,10 @@ def products(file: FeedFile) -> Iterator[Row]:
             continue
         status = str(first(group, "status") or "active").strip().lower()
         if status in _HIDDEN:
-            file.left_out[f"products that are {status}"] += 1
+            file.left_out[f"product that is {status}", f"products that are {status}"] += 1
         elif str(first(group, "published") or "true").strip().lower() in NO:
-            file.left_out["products that are not published"] += 1
+            unpublished = "product that is not published", "products that are not published"
+            file.left_out[unpublished] += 1
         else:
             merged += 1
             yield _product(file, group)

@@ -78,7 +78,7 @@ def products(file: FeedFile) -> Iterator[Row]:
             for row in group:
                 yield Row(row.line, None, "names a product that is not in the file", "parent")
         elif hidden:
-            file.left_out[f"products that are {hidden}"] += 1
+            file.left_out[f"product that is {hidden}", f"products that are {hidden}"] += 1
         else:
             merged += 1
             yield from (
@@ -104,7 +104,7 @@ def _hidden(values: dict[str, Any]) -> str | None:
     """Why a search must not show a product, or None."""
     published = str(values.get("published", "1")).strip()
     if published in ("0", "-1"):
-        return "private" if published == "0" else "drafts"
+        return "private" if published == "0" else "draft"
     visibility = str(values.get("visibility", "visible")).strip().lower()
     return "hidden from search" if visibility in ("hidden", "catalog") else None
 
@@ -134,7 +134,8 @@ def _product(file: FeedFile, parent: Row, variations: list[Row]) -> Row:
         add_option(values, attributes, name, listed)
     variants = [_variant(row) for row in variations if not _hidden(row.values or {})]
     if variations and len(variants) < len(variations):
-        file.left_out["variations that are not published"] += len(variations) - len(variants)
+        unpublished = "variation that is not published", "variations that are not published"
+        file.left_out[unpublished] += len(variations) - len(variants)
     if not variants:
         variants = [_variant(parent)]
     for variant in variants:

@@ -243,7 +243,7 @@ def test_woocommerce_names_what_it_cannot_place(workspace, tmp_path):
         ("5", None, "backorder"),
     ]
     assert "Prices: the decimal sign is a comma." in report.notes
-    assert "Left out on purpose: 1 products that are hidden from search." in report.notes
+    assert "Left out on purpose: 1 product that is hidden from search." in report.notes
 
 
 def event(name: str, at: int, *items: str, **more: str) -> dict:
@@ -276,9 +276,9 @@ def test_ga4_events_teach_search_if_they_belong_to_a_query(workspace, tmp_path):
         (90, "checkout", "red lamp", "thing-1", None, "u1.7", "en-us"),
     ]
     [note] = report.notes
-    for part in ("1 events view_item", "1 events without items"):
+    for part in ("1 event view_item", "1 event without items"):
         assert part in note
-    assert "1 items of events without a query" in note
+    assert "1 item of an event without a query" in note
 
 
 def test_ga4_without_usable_times_or_queries(workspace, tmp_path):
@@ -297,7 +297,7 @@ def test_ga4_without_usable_times_or_queries(workspace, tmp_path):
         (3, "time", "is more than a day in the future"),
         (5, None, "is not valid JSON"),
     ]
-    assert report.notes == ("Left out on purpose: 1 items of events without a query.",)
+    assert report.notes == ("Left out on purpose: 1 item of an event without a query.",)
 
 
 BOMB = """<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa">

@@ -336,7 +336,7 @@ def test_a_folder_stops_at_a_strict_refusal(workspace, tmp_path):
     folder.mkdir()
     jsonl(folder / "pins.jsonl", {"id": "p1"})
     jsonl(folder / "products.jsonl", {"id": "s1"}, {"id": "s2", "price": "x"})
-    with pytest.raises(InputError, match="1 values were refused"):
+    with pytest.raises(InputError, match="1 value was refused"):
         import_folder(workspace, folder, ImportOptions(strict=True))
     assert len(table(workspace, "pins")) == 1
     assert table(workspace, "products") == []

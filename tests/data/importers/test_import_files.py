@@ -283,7 +283,7 @@ def test_strict_imports_nothing_and_says_why(workspace, tmp_path):
     path = jsonl(tmp_path / "pins.jsonl", {"id": "p7"}, "{", {"id": "p8", "created_at": "soon"})
     with pytest.raises(
         InputError,
-        match=r"1 of 3 rows and 1 values were refused.*nothing of this file was imported",
+        match=r"1 of 3 rows and 1 value were refused.*nothing of this file was imported",
     ) as said:
         import_file(workspace, path, options=ImportOptions(strict=True))
     assert [row[0] for row in table(workspace, "pins")] == ["p1", "p2"]
