@@ -18,6 +18,7 @@ from omnisearch.cli.common import (
     out,
 )
 from omnisearch.cli.progress import training_bar
+from omnisearch.data.workspace import Workspace
 
 if TYPE_CHECKING:
     from omnisearch.data.catalogue.left_out import LeftOut
@@ -69,7 +70,12 @@ def train(
         int | None,
         typer.Option(help="Of all that is drawn by chance: the same seed gives the same training."),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Continue a training that was interrupted.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Continue a training that was interrupted; if there is none, a new one begins."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Learn from the log which items people mean by a query (the encoders; §3.4, §3.5).
@@ -81,6 +87,9 @@ def train(
     """
     from omnisearch.encoders.training.parallel import reports
 
+    nothing = _nothing_to_continue(workspace, name) if resume else None
+    if nothing and reports() and not json:
+        out.print(nothing, markup=False, highlight=False, soft_wrap=True)
     left_out: list[LeftOut] = []
     with training_bar() if reports() else nullcontext((None, None)) as (progress, on_step):
         folder = pipeline.train(
@@ -103,10 +112,25 @@ def train(
         from omnisearch.encoders.checkpoint_folder import nothing_learned
 
         told = {"checkpoint": str(folder), "name": name, "left_out": list(map(vars, left_out))}
-        return emit_json("train", told | {"learned": not nothing_learned(folder)})
+        more = {"resumed": resume and nothing is None, "learned": not nothing_learned(folder)}
+        return emit_json("train", told | more)
     for each in left_out:
         out.print(str(each), markup=False, highlight=False, soft_wrap=True)
     show(folder)
+
+
+def _nothing_to_continue(workspace: Path, name: str) -> str | None:
+    """Why there is no interrupted training of this name to go on from; None if there is one."""
+    from omnisearch.data.workspace.artefacts import pointed
+    from omnisearch.encoders.checkpoint import CHECKPOINT
+    from omnisearch.pipeline.refresh_rules import interrupted
+
+    space = Workspace.open(workspace)
+    if pointed(space.last_checkpoint(name), CHECKPOINT) is None:
+        return f"No training named {name} was interrupted: a new one begins."
+    if not interrupted(space, name):
+        return f"The training named {name} has ended: there is nothing to continue."
+    return None
 
 
 def show(folder: Path) -> None:
