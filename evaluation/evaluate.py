@@ -156,8 +156,8 @@ def evaluate(
     `progress` counts queries over all sets. `truth` is that of the sample world in the catalogue.
 
     Raises:
-        NotReady: the evaluation window has fewer queries than `options.fewest`, and there are no
-            judgments to measure by.
+        NotReady: the evaluation window has fewer queries than `options.fewest`, or none, and there
+            are no judgments to measure by.
     """
     options, snapshot = options or EvaluateOptions(), engine.snapshot
     systems = options.systems or answered(snapshot, evaluated_systems())
@@ -171,6 +171,9 @@ def evaluate(
             raise NotReady(thin, where="the log", how=_MORE)
         pairs = {}
     sets = {ENGAGEMENT: engaged_gains(pairs)} | judged
+    left_out = window_left_out(db, split, (begins, ends)) + _judged_left_out(db, judged)
+    if not any(sets.values()):
+        raise NotReady(" ".join([_NOTHING, *map(str, left_out)]), where="the log", how=_MORE)
     chosen = {name: _draw(gains, options) for name, gains in sets.items()}
     total, done = sum(len(queries) for queries in chosen.values()), 0
     tables, new = [], new_items(db)
@@ -202,10 +205,14 @@ def evaluate(
         languages=languages,
         tables=tables,
         notes=data_notes(db) + _notes(snapshot, tables) + ([f"{thin} {_MORE}"] if thin else []),
-        left_out=window_left_out(db, split, (begins, ends)) + _judged_left_out(db, judged),
+        left_out=left_out,
     )
 
 
+_NOTHING = (
+    "There is nothing to measure by: no engagement in the days that are kept back, and no "
+    "judgments of queries that are kept back."
+)
 _MORE = "Import a longer log, or have results judged: `omnisearch judge --help`."
 
 
@@ -241,10 +248,7 @@ def _notes(snapshot: Snapshot, tables: Sequence[SystemsTable]) -> list[str]:
         notes.append("There are no embeddings yet: all systems find items by their words.")
     if snapshot.rankers is None:
         notes.append("No rankers are trained: the starter ranker orders 'l1' and 'full'.")
-    if not tables:
-        nothing = "No held-out data: no evaluation window and no judgments of test queries."
-        notes.append(f"{nothing} {_MORE}")
-    elif not any(table.name.endswith(NEW) for table in tables):
+    if not any(table.name.endswith(NEW) for table in tables):
         notes.append(
             "New items are not measured apart: none of the relevant ones, or all of them, are "
             "missing from the log before training ended."

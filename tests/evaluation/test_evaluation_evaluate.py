@@ -165,13 +165,14 @@ def test_a_sample_of_queries_is_seeded(logged: Any, db: Any) -> None:
     assert logged.asked == first and len(first) == 2 * len(SYSTEMS)
 
 
-def test_nothing_held_out_is_said_not_raised(logged: Any, db: Any) -> None:
-    db.conn.execute("DELETE FROM judgments")
+def test_nothing_to_measure_by_is_an_error(logged: Any, db: Any) -> None:
+    """A script that measures must not take missing figures for good ones."""
     db.conn.execute("DELETE FROM engagements")
-    result = evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1))
-    assert result.tables == [] and result.recall == []
-    (note,) = (note for note in result.notes if "No held-out data" in note)
-    assert "Import a longer log" in note and "omnisearch judge" in note
+    db.conn.execute("UPDATE judgments SET grade = 0")
+    with pytest.raises(NotReady, match="There is nothing to measure by") as error:
+        evaluate(logged, db, EvaluateOptions(systems=SYSTEMS, fewest=1))
+    assert "no judge found anything relevant" in error.value.what
+    assert "Import a longer log" in error.value.how and "omnisearch judge" in error.value.how
 
 
 def test_leaking_features_stop_the_evaluation(logged: Any, db: Any) -> None:
