@@ -128,9 +128,12 @@ def open_vectors(
         _check_replaced(workspace, path, name, entity)
         if isinstance(error, Corrupt):
             raise
-        raise damaged(
-            f"The {name} vectors of {entity} items cannot be read ({error}).", path, name
-        ) from error
+        vectors = f"{name} vectors of {entity} items"
+        if isinstance(error, FileNotFoundError):
+            what = f"A file of the {vectors} is missing."
+            raise damaged(what, Path(error.filename or path), name) from error
+        why = getattr(error, "strerror", None) or error  # without the system's number
+        raise damaged(f"The {vectors} cannot be read ({why}).", path, name) from error
 
 
 def _opened(path: Path, name: str, entity: str, row: tuple) -> ItemVectors:
