@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from omnisearch.data.workspace.errors import InputError
+
 _SECONDS = 3.0
 
 
@@ -18,6 +20,21 @@ def may_be_model(name: str) -> bool:
         return isinstance(try_to_load_from_cache(name, "config.json"), str)
     except ValueError:  # no name of the hub, such as one with a space
         return False
+
+
+def check_folder(name: str) -> None:
+    """Raise InputError for a folder that holds no model; the library's message is long."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    needed = {"config.json": "config.json", "*.safetensors": "weights in model.safetensors"}
+    lacking = [what for pattern, what in needed.items() if not any(folder.glob(pattern))]
+    if lacking:
+        raise InputError(
+            f"This folder holds no model: it has no {' and no '.join(lacking)}.",
+            where=name,
+            how="Name the folder that a model was saved or downloaded into.",
+        )
 
 
 def from_files(name: str) -> bool:

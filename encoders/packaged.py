@@ -17,7 +17,7 @@ from omnisearch.data.workspace.artefacts import Kind
 from omnisearch.data.workspace.errors import InputError, MissingExtra, OmniError
 from omnisearch.data.workspace.reading import reading
 from omnisearch.data.workspace.user_cache import made_once
-from omnisearch.encoders.hub import may_be_model
+from omnisearch.encoders.hub import check_folder, may_be_model
 
 MINILM, E5 = "minilm", "e5"
 _FOLDER = Kind("packaged encoder", 1, again="It is made again at the next use.")
@@ -51,9 +51,12 @@ def local_folder(name: str) -> str:
 
 
 def check_named(name: str) -> None:
-    """Raise InputError for a name that no encoder can have, with those that are known."""
-    if name in _PACKAGES or may_be_model(name):
+    """Raise InputError for a name that no encoder can have, with those that are known, and for a
+    folder without a model."""
+    if name in _PACKAGES:
         return
+    if may_be_model(name):
+        return check_folder(name)
     known = " and ".join(
         f"{each} ({'installed' if installed(each) else f'needs the extra `{extra}`'})"
         for each, (_, _, extra, _) in _PACKAGES.items()

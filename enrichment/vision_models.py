@@ -16,7 +16,7 @@ from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.cache_file import cache_errors, open_cache
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import sha256_file
-from omnisearch.encoders.hub import from_files, may_be_model
+from omnisearch.encoders.hub import check_folder, from_files, may_be_model
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -42,6 +42,7 @@ def load_model(kind: Any, model: str | Path) -> tuple[Any, Any, str]:
             where=source,
             how="Name a folder, or a model of the Hugging Face hub as OWNER/NAME.",
         )
+    check_folder(source)
     options = {"local_files_only": from_files(source), "trust_remote_code": False}
     try:
         processor = AutoImageProcessor.from_pretrained(source, use_fast=False, **options)

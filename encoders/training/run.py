@@ -36,6 +36,7 @@ from omnisearch.encoders.checkpoint import (
 )
 from omnisearch.encoders.checkpoint_folder import folder_of, name_at
 from omnisearch.encoders.config import Config
+from omnisearch.encoders.text_encoder import encoder_folder
 from omnisearch.encoders.training.batches import BatchStream
 from omnisearch.encoders.training.card import write_card
 from omnisearch.encoders.training.learner import Learner, batches_ahead
@@ -106,6 +107,10 @@ def train(
             verify(last)
             parts = load_parts(last)
             _check_same(parts.config, config, last)
+        elif config.backbone:
+            encoder_folder(
+                workspace, config.backbone
+            )  # a wrong name is told before the log is read
         torch.manual_seed(config.seed)
         learned_from = encoders_learn_from(db)  # first: what comes in meanwhile is new
         prepared = prepare(workspace, db, config, parts, progress)

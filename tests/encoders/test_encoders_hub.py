@@ -38,7 +38,24 @@ def test_a_misspelt_encoder_is_refused_with_those_that_are_known(tmp_path, asked
     with pytest.raises(InputError, match="no such model folder"):
         load_model(None, "clip")
     (tmp_path / "mine").mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / "mine" / file).touch()
     assert encoder_folder(Workspace(tmp_path), str(tmp_path / "mine")) == str(tmp_path / "mine")
+    assert asked == []
+
+
+def test_a_folder_without_a_model_is_told_in_words(tmp_path, asked) -> None:
+    for opened in (
+        lambda name: encoder_folder(Workspace(tmp_path), name),
+        CrossEncoder,
+        lambda name: load_model(None, name),
+    ):
+        with pytest.raises(InputError) as error:
+            opened(str(tmp_path))
+        assert str(error.value) == (
+            f"{tmp_path}: This folder holds no model: it has no config.json and no weights in "
+            "model.safetensors. Name the folder that a model was saved or downloaded into."
+        )
     assert asked == []
 
 

@@ -14,6 +14,7 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.encoders.checkpoint import load_encoder, load_parts
 from omnisearch.encoders.config import config_from_json, config_to_json, preset_config
 from omnisearch.encoders.models.query import QueryTokeniser
+from omnisearch.encoders.training import run
 from omnisearch.encoders.training.wordpiece import train_wordpiece
 
 TEXTS = [f"{colour} {word}" for colour in ("red", "blue") for word in ("sofas", "sofa", "bed")]
@@ -98,12 +99,13 @@ def test_mean_pooling_looks_past_padding(small, config, backbone) -> None:
     assert folder.is_dir()
 
 
-def test_a_backbone_that_is_not_there_is_named(small, config, tmp_path) -> None:
+def test_a_backbone_that_is_not_there_is_named(small, config, tmp_path, monkeypatch) -> None:
     missing = str(tmp_path / "no-such-model")
     with pytest.raises(InputError, match="no-such-model"):
         small.train("missing", replace(config, backbone=missing))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="cannot be loaded"):
+    monkeypatch.setattr(run, "prepare", lambda *words: pytest.fail("the log was read first"))
+    with pytest.raises(InputError, match="This folder holds no model"):
         small.train("missing", replace(config, backbone=str(tmp_path / "empty")))
 
 
