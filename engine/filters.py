@@ -11,6 +11,7 @@ from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.filter_syntax import MOST_FILTERS, Condition, condition_of
+from omnisearch.engine.query_language import checked_language
 from omnisearch.indexer.parts.layout import whole
 from omnisearch.indexer.parts.table import ItemTable
 
@@ -23,8 +24,8 @@ class Filters:
 
     Attributes:
         entity: 'pin' or 'product'.
-        language, country, brand: the item's own, compared without case; the language en takes
-            en-us too.
+        language, country, brand: the item's own, compared without case. A language is a code such
+            as en, which takes en-us too.
         price_min, price_max: inclusive, in the item's currency; items without a price (such as all
             pins) never match.
         board: a board's id; items on that board.
@@ -57,6 +58,8 @@ class Filters:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"{name} must be text, got {value!r}.", where=f"filter {name}")
+        if self.language is not None:
+            checked_language(self.language, "language")
         for name in ("price_min", "price_max"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | float) or math.isnan(value)):

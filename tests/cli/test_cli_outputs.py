@@ -138,6 +138,13 @@ def test_a_search_without_results_says_why_and_shows_no_empty_table(shop, monkey
         assert ("passes the filters" in said) == ("--brand" in words)
 
 
+def test_the_name_of_a_language_is_refused_as_a_filter_as_for_suggestions(shop: Path) -> None:
+    """As a code of no item it let nothing pass, and the filters were told as the reason."""
+    done = CliRunner().invoke(app, ["search", "lamp", "--language", "german", "-w", str(shop)])
+    assert isinstance(done.exception, InputError)
+    assert done.exception.what == "language must be a code of two or three letters, got 'german'."
+
+
 def test_an_encoder_that_is_missing_is_trained_under_its_name(shop: Path) -> None:
     done = CliRunner().invoke(app, ["index", "build", "--name", "warm", "-w", str(shop)])
     assert isinstance(done.exception, NotReady)

@@ -13,6 +13,7 @@ from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.engine.config import EngineConfig
+from omnisearch.engine.filters import Filters
 from omnisearch.engine.index import Items
 from omnisearch.engine.query_embeddings.cache import QueryCache
 from omnisearch.engine.search import SearchEngine
@@ -61,6 +62,8 @@ def test_a_language_is_detected_unless_the_log_or_the_caller_says_it(engine: Sea
     assert known("gift", "es-MX") == ("es", "caller")
     with pytest.raises(InputError, match=r"code of two or three letters, got 'german'"):
         engine.search("gift", query_language="german")
+    with pytest.raises(InputError, match=r"code of two or three letters, got 'german'"):
+        Filters(language="german")  # of the items
 
 
 def test_the_language_of_codes_brands_and_other_languages_is_not_known(

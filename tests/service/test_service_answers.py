@@ -50,6 +50,8 @@ def test_a_caller_may_say_the_language_of_the_query(server: Server) -> None:
     assert (unknown["language"], unknown["language_source"]) == (None, None)
     status, _, body = server.get("/v1/search?q=dress&query_language=german")
     assert status == 422 and json.loads(body)["error"]["where"] == "query_language"
+    status, _, body = server.get("/v1/search?q=dress&language=german")  # of the items
+    assert status == 422 and "Give a code such as de" in json.loads(body)["error"]["how"]
 
 
 def test_one_embedding_is_a_unit_vector_and_cached_the_second_time(server: Server) -> None:
