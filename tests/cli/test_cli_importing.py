@@ -60,9 +60,8 @@ def test_a_file_without_rows_is_told_and_makes_no_workspace(tmp_path):
     for path in files:
         done = omnisearch("import", path, "-w", tmp_path / "ws", check=False)
         assert done.returncode == 2 and not done.stdout
-        assert f"There are no rows to import in {path}. Look at what was written there" in said(
-            done.stderr
-        )
+        told = f"There are no rows to import in {path}. Look at what was written there"
+        assert "".join(told.split()) in "".join(done.stderr.split())  # a long path is broken
         assert not (tmp_path / "ws").exists()
     (tmp_path / "pins.csv").write_text("id,title\np1,Sink\n")
     done = omnisearch("import", tmp_path / "pins.csv", files[0], "-w", tmp_path / "ws", check=False)

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from importing import jsonl, table
+from importing import jsonl, small_catalogue, table
 
 from omnisearch.data.importers import readers
 from omnisearch.data.importers.files import import_file
@@ -78,6 +78,7 @@ def npy(header, body=b""):
     ],
 )
 def test_an_array_that_is_none_is_refused(workspace, tmp_path, content):
+    small_catalogue(workspace, tmp_path)
     path = tmp_path / "x.npy"
     path.write_bytes(content)
     (tmp_path / "x.ids").write_text("a\nb\n")
@@ -86,6 +87,7 @@ def test_an_array_that_is_none_is_refused(workspace, tmp_path, content):
 
 
 def test_an_archive_of_arrays_is_refused(workspace, tmp_path):
+    small_catalogue(workspace, tmp_path)
     file = io.BytesIO()
     np.savez(file, a=np.zeros((2, 2)), b=np.array(["x"]))
     with zipfile.ZipFile(file, "a") as archive:
