@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from omnisearch.data.importers import value_checks as v
 from omnisearch.data.importers.attributes import LEFT_OUT, read_attributes
 from omnisearch.data.importers.campaigns import campaign_of
+from omnisearch.data.importers.codes import is_code, such_as
 from omnisearch.data.importers.columns import with_attributes
 from omnisearch.data.importers.prices import Prices
 from omnisearch.data.importers.rows import (
@@ -25,11 +25,10 @@ from omnisearch.data.workspace.errors import InputError
 
 # A file may have other codes, as its shop uses them; one that is typed is more likely a mistake.
 _CODES = {
-    **dict.fromkeys(("language", "languages"), ("language", r"[a-z]{2,3}", "en or pt-BR")),
-    **dict.fromkeys(("country", "countries"), ("country", r"[a-z]{2,3}|\d{3}", "US or DE")),
+    **dict.fromkeys(("language", "languages"), "language"),
+    **dict.fromkeys(("country", "countries"), "country"),
 }
 _SHOWN = 80  # characters of a value
-_SUBTAGS = r"([-_][a-z0-9]{1,8})*"
 
 
 def check_constants(kind: str, constants: Mapping[str, str]) -> None:
@@ -81,11 +80,11 @@ def _refuse(refused: Refused) -> None:
 
 
 def _check_code(ours: str, value: str) -> None:
-    thing, form, such_as = _CODES[ours]
+    thing = _CODES[ours]
     for each in v.parts(value, ours) or []:
-        if not re.fullmatch(f"({form}){_SUBTAGS}", str(each).strip(), re.IGNORECASE | re.ASCII):
+        if not is_code(thing, str(each)):
             raise InputError(
                 f"{each!r} is not the code of a {thing}.",
                 where=f"--set {ours}",
-                how=f"Write one such as {such_as}.",
+                how=f"Write one such as {such_as(thing)}.",
             )

@@ -16,6 +16,7 @@ import sqlite_utils
 from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, read_attributes
 from omnisearch.data.importers.campaigns import import_campaigns
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
+from omnisearch.data.importers.codes import NoCodes
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
 from omnisearch.data.importers.constants import check_constants
 from omnisearch.data.importers.prices import priced
@@ -157,6 +158,7 @@ def import_rows(
     with importing(workspace, path) as (db, rejects):
         loading = _Loading(db, source, counts, rejects, progress)
         loading.run()
+        counts.notes += loading.no_codes.notes()
         if names is not None and counts.taken and not loading.worded:
             counts.notes.append(NO_WORDS[kind])
         if names is not None and counts.rows:
@@ -179,6 +181,7 @@ class _Loading:
     progress: Progress | None
     names: AttributeNames = field(init=False)
     no_attributes: set[str] = field(default_factory=set)  # names that were told
+    no_codes: NoCodes = field(default_factory=NoCodes)
     worded: bool = False  # whether an item has words to be found by
 
     def run(self) -> None:
@@ -198,6 +201,7 @@ class _Loading:
             items: list[tuple[int, dict]] = []
             # Parsed as they are read, so that rows too long to be taken are not kept.
             records = self._parse(_some(self.source.rows, size), parse, items, bad)
+            self.no_codes.see(records)
             refused = self._write(writer, records)
             self.worded = self.worded or have_words(self.db.conn, kind, records)
             if inline is not None:

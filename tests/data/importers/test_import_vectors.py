@@ -126,7 +126,7 @@ def test_importing_again_mends_damaged_vectors(pins, tmp_path):
 
 def test_strict_takes_no_vector(pins, tmp_path):
     path = npy(tmp_path / "v.npy", np.array([[1, 2], [np.nan, 1]], "f4"), ["p1", "p2"])
-    with pytest.raises(InputError, match="1 of 2 rows were refused"):
+    with pytest.raises(InputError, match="1 of 2 rows was refused"):
         import_vectors(pins, path, "pinsage", "pin", strict=True)
     assert table(pins, "item_vectors") == []
 
