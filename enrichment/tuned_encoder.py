@@ -111,6 +111,8 @@ def tune_encoder(
         InputError: the encoder does not exist.
         NotReady: the log has fewer than FEWEST pairs.
     """
+    if backbone is not None:
+        encoder_folder(workspace, backbone)  # a wrong name is told before the log is read
     begin: dict[str, Any] = {"backbone": None, "pooling": None, "max_tokens": MAX_TOKENS}
     if backbone is None:
         embedded = usual_encoder(db) if get_meta(db, TEXT_NOTE) else None

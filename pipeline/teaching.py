@@ -37,6 +37,7 @@ from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.encoders.cross_encoder import CrossEncoder, open_teacher
 from omnisearch.encoders.onnx.export_teacher import export_teacher
+from omnisearch.encoders.packaged import check_named
 from omnisearch.encoders.text_encoder import NOTE as TEXT_NOTE
 from omnisearch.encoders.training.teach import GradedPairs, teach
 from omnisearch.engine.ranking import together
@@ -73,6 +74,8 @@ def run(
     The grades are kept as they are made, so that a killed run goes on where it was. A teacher that
     is no better than the order before it grades nothing, and an earlier one stays.
     """
+    if backbone:
+        check_named(backbone)  # before the judgments are read
     engine = SearchEngine.open(workspace, with_rankers=False)
     try:
         judged = _judged(db)

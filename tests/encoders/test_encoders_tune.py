@@ -182,6 +182,16 @@ def test_of_the_encoders_that_fit_the_one_that_finds_the_log_best_is_tuned(
             assert text_encoder(fresh) == (str(better), Form("mean"))
 
 
+def test_a_folder_without_a_model_is_told_before_the_log_is_read(
+    shop, tmp_path, monkeypatch
+) -> None:
+    workspace, db = shop
+    monkeypatch.setattr(tuned_encoder, "_read_log", lambda db: pytest.fail("it was read first"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="This folder holds no model"):
+        tune_encoder(workspace, db, str(tmp_path / "empty"))
+
+
 def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
     workspace, db = shop
     monkeypatch.setattr(tuned_encoder, "FEWEST", 10**6)

@@ -16,7 +16,7 @@ from omnisearch.data.catalogue.schema import open_catalogue, set_meta
 from omnisearch.data.catalogue.soft_labels import TEACHER, soft_labels
 from omnisearch.data.catalogue.splits import evaluation_queries
 from omnisearch.data.workspace.artefacts import pointed
-from omnisearch.data.workspace.errors import Corrupt, NotReady
+from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.encoders import cross_encoder
 from omnisearch.encoders.cross_encoder import CrossEncoder, open_teacher
 from omnisearch.encoders.training import teach as training
@@ -169,6 +169,15 @@ def test_it_begins_with_the_encoder_of_the_items(shop) -> None:
         set_meta(db, "text_encoder", {"backbone": "tuned-1234"})
         set_meta(db, "tuned_encoder", {"begin": {"backbone": "a/multilingual"}})
         assert teaching._usual_backbone(db) == "a/multilingual"
+
+
+def test_a_folder_without_a_model_is_told_before_the_judgments_are_read(
+    shop, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(teaching, "_judged", lambda db: pytest.fail("they were read first"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="This folder holds no model"):
+        pipeline.teach(shop, str(tmp_path / "empty"))
 
 
 def test_few_judgments_teach_nobody(shop, backbone, monkeypatch) -> None:
