@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnisearch import pipeline
+from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.encoders.no_encoder import NoEmbeddings
@@ -145,8 +146,7 @@ def test_a_named_checkpoint_must_exist(shop: Workspace) -> None:
 
 def test_an_empty_catalogue_is_told(tmp_path: Path) -> None:
     workspace = Workspace.create(tmp_path / "empty")
-    write(tmp_path / "products.csv")
-    pipeline.import_files(workspace, [tmp_path / "products.csv"])
+    open_catalogue(workspace.catalogue, create=True).conn.close()
     told: list[str] = []
     pipeline.build_index(workspace, tell=told.append)
     assert "The catalogue has no items" in told[-1]

@@ -68,7 +68,7 @@ def test_from_exports_to_a_served_shop(
 
     said = run("import", products, *where)
     assert "left out" in said.lower()
-    assert "1 events page_view" in run("import", log, *where)
+    assert "1 event page_view" in run("import", log, *where)
     run("index", "build", *where)
     db = open_catalogue(tmp_path / "workspace/catalogue.db")
     key_of = {title: key for key, title in db.execute("SELECT id, title FROM products")}
