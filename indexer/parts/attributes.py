@@ -42,8 +42,8 @@ FIELDS = (
 )
 T = TypeVar("T")
 _Seen = dict[str, tuple[list[str], np.ndarray]]  # entity type → the values, and which are used
-# Not 007, which is a code.
 _LOOKED_AT = 4_096
+# Not 007, which is a code.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
