@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 
 import orjson
@@ -85,7 +85,7 @@ def enrich_board_titles(
         end = feature_until(db, until)
         statistics = word_statistics(titles for _, _, titles in _items(db, end))
         changed = replace_column(
-            db, "board_titles", _lists(_items(db, end), statistics, total, progress)
+            db, "board_titles", title_lists(_items(db, end), statistics, total, progress)
         )
         set_meta(db, "boards_until", end)
         set_meta(db, "boards_made", _made_of(db, end))
@@ -101,18 +101,24 @@ def outdated_boards(db: sqlite_utils.Database) -> bool:
 
 
 def _made_of(db: sqlite_utils.Database, end: int) -> str:
-    """A hash of all boards' titles, and of the saves before `end`."""
+    boards = db.conn.execute("SELECT id, title FROM boards ORDER BY id")
+    saves = db.conn.execute(
+        f"SELECT board_id, entity, item_id FROM board_items WHERE {SAVED_AT} < ? "
+        "ORDER BY board_id, entity, item_id",
+        [end],
+    )
+    return made_of(boards, saves)
+
+
+def made_of(boards: Iterable[tuple], saves: Iterable[tuple]) -> str:
+    """The note 'boards_made': a hash of all boards' titles, and of the saves that count.
+
+    Args:
+        boards: (id, title), ordered. saves: (board id, entity, item id), ordered.
+    """
     digest = blake2b(digest_size=16)
-    for sql, values in (
-        ("SELECT id, title FROM boards ORDER BY id", []),
-        (
-            f"SELECT board_id, entity, item_id FROM board_items WHERE {SAVED_AT} < ? "
-            "ORDER BY board_id, entity, item_id",
-            [end],
-        ),
-    ):
-        for row in db.conn.execute(sql, values):
-            digest.update(orjson.dumps(row))
+    for row in chain(boards, saves):
+        digest.update(orjson.dumps(row))
     return digest.hexdigest()
 
 
@@ -184,22 +190,28 @@ def _words(title: str) -> tuple[str, ...]:
 
 
 def _items(db: sqlite_utils.Database, end: int) -> Iterator[tuple[str, str, list[str]]]:
-    """(entity, item id, a title for each of its boards), ordered by item."""
     rows: sqlite3.Cursor = db.conn.execute(
         "SELECT i.entity, i.item_id, b.title FROM board_items i JOIN boards b "
         f"ON b.id = i.board_id WHERE {SAVED_AT} < ? "
         "ORDER BY i.entity, i.item_id",
         [end],
     )
+    return by_item(rows)
+
+
+def by_item(
+    rows: Iterable[tuple[str, str, str | None]],
+) -> Iterator[tuple[str, str, list[str]]]:
+    """(entity, item id, a title for each of its boards), of rows ordered by item."""
     for (entity, item_id), group in groupby(rows, key=itemgetter(0, 1)):
         yield entity, item_id, [title or "" for _, _, title in group]
 
 
-def _lists(
+def title_lists(
     items: Iterable[tuple[str, str, list[str]]],
     statistics: WordStatistics,
-    total: int,
-    progress: Progress | None,
+    total: int = 0,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[str, str, str]]:
     """(entity, item id, JSON list); reports progress in board items done."""
     done = shown = 0

@@ -18,12 +18,13 @@ import sqlite_utils
 
 from omnisearch.data.catalogue.items import count
 from omnisearch.data.catalogue.schema import get_meta, set_meta
-from omnisearch.data.catalogue.splits import engaged_window, training_may_see
+from omnisearch.data.catalogue.splits import Window, engaged_window, training_may_see
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.enrichment.item_columns import replace_column, transaction
 
 TOP = 20
+WINDOW_DAYS = 730  # the paper's two years
 
 # How much an action says about how well the query describes the item. Whole numbers, so that sums
 # are equal in any order. An impression is the engine's choice, not the user's.
@@ -86,7 +87,7 @@ def enrich_queries(
 def enrich_engaged_queries(
     db: sqlite_utils.Database,
     until: int | None = None,
-    window_days: int = 730,
+    window_days: int = WINDOW_DAYS,
     incremental: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -123,17 +124,30 @@ def enrich_engaged_queries(
         total = count(db, "pin") + count(db, "product")
         changed = replace_column(db, "engaged_queries", _lists(rows, total, progress))
         set_meta(db, "engaged_until", end)
-        set_meta(
-            db,
-            "engaged_from",
-            {
-                "window_days": window_days,
-                "weights": ACTION_WEIGHTS,
-                "events": _events(db, end)[0],
-                "sum": _events(db, end)[1],
-            },
-        )
+        set_meta(db, "engaged_from", made_from(window_days, _events(db, end)))
     return changed
+
+
+def engaged_lists(db: sqlite_utils.Database, window: Window) -> Iterator[tuple[str, str, str]]:
+    """(entity, item id, JSON list) of the items with events in a window, ordered by item.
+
+    Reads the tables `engagements` and `queries` alone.
+    """
+    return _lists(db.conn.execute(_TOP.format(entries=_LOG), [*window, TOP]))
+
+
+def made_from(window_days: int, events: tuple[int, int]) -> dict[str, Any]:
+    """The note 'engaged_from': what the lists were made of.
+
+    Args:
+        events: how many there are before the window's end, and the sum of their ids' last 32 bits.
+    """
+    return {
+        "window_days": window_days,
+        "weights": ACTION_WEIGHTS,
+        "events": events[0],
+        "sum": events[1],
+    }
 
 
 def outdated_queries(db: sqlite_utils.Database) -> bool:
@@ -168,8 +182,8 @@ def _events(db: sqlite_utils.Database, end: int) -> tuple[int, int]:
 
 def _lists(
     rows: Iterable[tuple[str, str, str, int, int]],
-    total: int,
-    progress: Progress | None,
+    total: int = 0,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[str, str, str]]:
     """(entity, item id, JSON list) from rows ordered by item and place."""
     for done, ((entity, item_id), group) in enumerate(groupby(rows, key=itemgetter(0, 1)), 1):

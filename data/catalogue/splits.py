@@ -52,7 +52,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omnisearch.data.catalogue.log_span import ENGAGED, begins_late, log_end
+from omnisearch.data.catalogue.log_span import ENGAGED, CatalogueLog, Log, begins_late, log_end
 from omnisearch.data.catalogue.schema import get_meta
 from omnisearch.data.workspace.dates import day
 from omnisearch.data.workspace.errors import NotReady
@@ -114,13 +114,19 @@ def time_split(db: sqlite_utils.Database, gap_days: int = 15, eval_days: int = 7
     training (`train_until` is one past the last event) and the evaluation window is empty. An empty
     log gives Split(0, 0, 0).
     """
-    end = log_end(db, eval_days)
+    return split_of(CatalogueLog(db), gap_days, eval_days)
+
+
+def split_of(log: Log, gap_days: int = 15, eval_days: int = 7) -> Split:
+    """The same of any log."""
+    end = log_end(log, eval_days)
     if end is None:
         return Split(0, 0, 0)
     eval_from = end - eval_days * DAY
     train_until = eval_from - gap_days * DAY
-    ((first,),) = db.conn.execute("SELECT MIN(time) FROM engagements")
-    if first >= train_until or begins_late(db, train_until):
+    first = log.first()
+    assert first is not None
+    if first >= train_until or begins_late(log, train_until):
         return Split(end, end, end)
     return Split(train_until, eval_from, end)
 
@@ -175,11 +181,13 @@ def judged_since(db: sqlite_utils.Database) -> int:
 def feature_until(db: sqlite_utils.Database, until: int | None = None) -> int:
     """Until when (exclusive) boards and graphs are read: the user's `until` if given.
 
-    Otherwise the end of training, or NO_LIMIT if there is no evaluation window.
+    Otherwise `features_end`: the end of training, or NO_LIMIT if there is no evaluation window.
     """
-    if until is not None:
-        return until
-    split = time_split(db)
+    return features_end(time_split(db)) if until is None else until
+
+
+def features_end(split: Split) -> int:
+    """Until when (exclusive) boards and graphs are read by default."""
     return split.train_until if split.evaluates else NO_LIMIT
 
 
@@ -198,7 +206,11 @@ def engaged_window(db: sqlite_utils.Database, until: int | None, days: int) -> W
 
     None means the end of training; `until` is at most one past the last event.
     """
-    split = time_split(db)
+    return engaged_window_of(time_split(db), until, days)
+
+
+def engaged_window_of(split: Split, until: int | None, days: int) -> Window:
+    """The same of a split."""
     end = min(split.train_until if until is None else until, split.eval_until)
     return end - days * DAY, end
 

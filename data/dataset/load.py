@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import sqlite_utils
 
 from omnisearch.data.catalogue import changes
@@ -35,17 +32,15 @@ from omnisearch.data.dataset.layout import (
     FEEDBACK,
     FEEDBACK_TABLES,
     TABLES,
-    completed,
-    table_in,
     vectors_schema,
 )
 from omnisearch.data.dataset.manifest import AGAIN, Manifest, read_manifest
 from omnisearch.data.dataset.place import Place, using
-from omnisearch.data.importers.parquet_rows import batches, parquet_file
+from omnisearch.data.dataset.reader import Reader
 from omnisearch.data.importers.vectors import VECTORS_NAME
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.arrays import new_array
-from omnisearch.data.workspace.errors import Corrupt, InputError, OmniError
+from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.leftovers import remove_leftovers_of
 from omnisearch.data.workspace.progress import Progress
@@ -80,7 +75,7 @@ def import_catalogue(root: Path, place: Place, progress: Progress | None = None)
     remove_leftovers_of(root)
     with new_folder(root, replace=root.exists()) as folder:
         workspace = Workspace(folder)
-        reader = _Reader(place, manifest, folder / "fetched.parquet", progress)
+        reader = Reader(place, manifest, folder / "fetched.parquet", progress)
         try:
             _load(workspace, reader)
         except sqlite3.IntegrityError as error:
@@ -96,7 +91,7 @@ def import_catalogue(root: Path, place: Place, progress: Progress | None = None)
     return manifest
 
 
-def _check_all_read(reader: _Reader) -> None:
+def _check_all_read(reader: Reader) -> None:
     manifest = reader.manifest
     unread = sorted(manifest.files.keys() - reader.read)
     differing = [name for name, rows in manifest.rows.items() if rows != reader.rows[name]]
@@ -111,7 +106,7 @@ def _check_all_read(reader: _Reader) -> None:
     raise Corrupt(what, where=reader.place.url, how=AGAIN)
 
 
-def _load(workspace: Workspace, reader: _Reader) -> None:
+def _load(workspace: Workspace, reader: Reader) -> None:
     with closing(open_catalogue(workspace.catalogue, create=True).conn) as connection:
         db = sqlite_utils.Database(connection)
         connection.execute("PRAGMA synchronous = OFF")  # the whole folder is synced at the end
@@ -149,7 +144,7 @@ def _triggers(scripts: str) -> Iterator[str]:
 def _load_vectors(
     workspace: Workspace,
     db: sqlite_utils.Database,
-    reader: _Reader,
+    reader: Reader,
     kind: tuple[str, str],
     shape: tuple[int, int],
     made: str | None,
@@ -185,7 +180,7 @@ def _load_vectors(
     path.unlink()
 
 
-def _load_feedback(workspace: Workspace, reader: _Reader) -> None:
+def _load_feedback(workspace: Workspace, reader: Reader) -> None:
     if not FEEDBACK.keys() <= reader.manifest.rows.keys():
         return
     with closing(open_feedback(workspace.feedback, create=True)) as log:
@@ -195,75 +190,3 @@ def _load_feedback(workspace: Workspace, reader: _Reader) -> None:
             sql = f"INSERT INTO {FEEDBACK[name]} ({', '.join(table.columns)}) VALUES ({marks})"
             log.executemany(sql, reader.table(name))
         log.execute("COMMIT")
-
-
-@dataclass
-class _Reader:
-    """Reads the files of a data set, one after another, by way of a verified copy.
-
-    Attributes:
-        copy: where a copy is put; it is removed after it was read.
-        name: the file that was read last. read: all that were.
-        rows: table → rows that were read.
-    """
-
-    place: Place
-    manifest: Manifest
-    copy: Path
-    progress: Progress | None
-    name: str = ""
-    read: set[str] = field(default_factory=set)
-    rows: Counter[str] = field(default_factory=Counter)
-
-    def table(self, table: str) -> Iterator[tuple]:
-        """The rows of a table."""
-        known = TABLES.get(table) or FEEDBACK_TABLES[table]
-        for name in self.manifest.files:
-            if table_in(name) == table:
-                for batch in self._batches(name, known.schema):
-                    self.rows[table] += batch.num_rows
-                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-    def vectors(self, name: str, entity: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The vectors of a name and entity type."""
-        for file in self.manifest.files:
-            if table_in(file) == f"vectors-{name}" and file.startswith(f"entity={entity}/"):
-                yield from self._batches(file, schema)
-
-    def damaged(self, why: str) -> Corrupt:
-        """The error for the file that was read last."""
-        what = f"The file cannot be read ({why})."
-        return Corrupt(what, where=f"{self.place.url}/{self.name}", how=AGAIN)
-
-    def _batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        self.name = name
-        with using(self.place):
-            digest = self.place.fetch(name, self.copy)
-        if digest != self.manifest.files[name]["sha256"]:
-            what = "The file does not match its sha256 in the manifest."
-            raise Corrupt(what, where=f"{self.place.url}/{name}", how=AGAIN)
-        with self._reading():
-            file = parquet_file(self.copy)
-            if not completed(file.plain.schema_arrow.empty_table(), schema).schema.equals(schema):
-                raise ValueError(f"it has the columns {file.plain.schema_arrow.names}")
-            found = batches(self.copy, file)
-        while True:
-            with self._reading():
-                batch = next(found, None)
-                if batch is None:
-                    break
-                batch = completed(batch, schema).cast(schema)
-                batch.validate(full=True)
-            yield batch
-        self.copy.unlink()
-        self.read.add(name)
-        if self.progress is not None:
-            self.progress(len(self.read), len(self.manifest.files))
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # whatever the library finds wrong with its content
-            why = error.what if isinstance(error, OmniError) else str(error)
-            raise self.damaged(why.splitlines()[0] if why else type(error).__name__) from error
