@@ -68,6 +68,26 @@ def import_(
     _tell("catalogue import", manifest, json, f"{workspace} has {{}} of {place}.")
 
 
+@app.command(epilog=example("omnisearch catalogue enrich shop-dataset"))
+def enrich(place: PlaceArgument, json: JsonOption = False) -> None:
+    """Compute board titles and engaged queries of a data set's items, bucket by bucket.
+
+    They become what `omnisearch enrich boards` and `omnisearch enrich queries` make of the same
+    catalogue. All files change at once. A run that was stopped is continued.
+    """
+    from omnisearch.data.dataset.place import place_at
+    from omnisearch.enrichment.dataset.columns import enrich_dataset
+    from omnisearch.enrichment.told import sentences
+
+    with progress("files enriched") as advance:
+        counts = enrich_dataset(place_at(place), advance)
+    if json:
+        return emit_json("catalogue enrich", counts)
+    told = [line for name, each in counts.items() for line in sentences(name, each)]
+    for line in told or [f"{place} has no boards and no log: nothing to enrich from."]:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _tell(command: str, manifest: Manifest, json: bool, sentence: str) -> None:
     size = sum(entry["bytes"] for entry in manifest.files.values())
     if json:

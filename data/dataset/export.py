@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlite_utils
 
 from omnisearch.data.catalogue.changes import latest_change
@@ -38,14 +37,13 @@ from omnisearch.data.dataset.layout import (
 )
 from omnisearch.data.dataset.manifest import Manifest
 from omnisearch.data.dataset.place import Place, using
+from omnisearch.data.dataset.tables import ROWS, parquet_writer
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.causes import log_errors
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import new_folder
 from omnisearch.data.workspace.leftovers import remove_leftovers_of
 from omnisearch.data.workspace.progress import Progress
-
-_ROWS = 16_384  # in memory at a time, and in a row group
 
 
 def export_catalogue(
@@ -187,7 +185,7 @@ class _Writing:
         self.rows[name] = 0
         for part, group in groupby(rows, folder):
             with self._file(f"{part}/{name}.parquet".lstrip("/"), table.schema) as write:
-                while chunk := list(islice(group, _ROWS)):
+                while chunk := list(islice(group, ROWS)):
                     columns = list(zip(*chunk, strict=True))[skipped:]
                     arrays = [
                         pa.array(values, kind)
@@ -205,8 +203,8 @@ class _Writing:
             rows = np.flatnonzero(buckets == bucket)
             name = f"{folder_of(found.entity, bucket)}/vectors-{found.name}.parquet"
             with self._file(name, schema) as write:
-                for start in range(0, len(rows), _ROWS):
-                    write(_vectors_table(found, rows[start : start + _ROWS], schema))
+                for start in range(0, len(rows), ROWS):
+                    write(_vectors_table(found, rows[start : start + ROWS], schema))
             self._advance(len(rows))
 
     def manifest(self, last_change: int) -> Manifest:
@@ -221,7 +219,7 @@ class _Writing:
     @contextmanager
     def _file(self, name: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
         with self.place.new_file(name) as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            with parquet_writer(file, schema) as writer:
                 yield writer.write_table
             self.files[name] = file.entry()
 

@@ -36,6 +36,8 @@ _NAME = re.compile(
     rf"((?:entity=(?:{'|'.join(_PARTS)})/bucket=\d{{3}}/|day=\d{{4}}-\d\d-\d\d/)?)"
     r"([a-z][a-z0-9_]*(?:-[a-z][a-z0-9_]*)?)\.parquet"
 )
+# A file that takes the place of another when all are written, and what a killed writer left.
+_PASSING = re.compile(r"(?:.*/)?(?:[^/]+\.parquet\.new-[0-9a-f]{16}|\.[^/]+\.[0-9a-f]{8}\.tmp)")
 
 
 @dataclass(frozen=True)
@@ -132,3 +134,8 @@ def table_in(name: str) -> str | None:
         return None
     known = found[2] in TABLES or found[2] in FEEDBACK or found[2].startswith("vectors-")
     return found[2] if known else None
+
+
+def is_passing(name: str) -> bool:
+    """Whether a file is not part of the data set, but of what a command is writing, or wrote."""
+    return _PASSING.fullmatch(name) is not None

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnisearch.data.catalogue.schema import SCHEMA_VERSION
-from omnisearch.data.dataset.layout import OLDEST_SCHEMA, table_in
+from omnisearch.data.dataset.layout import OLDEST_SCHEMA, is_passing, table_in
 from omnisearch.data.dataset.place import Place
 from omnisearch.data.workspace.artefacts import Kind, is_intact, manifest_of
 from omnisearch.data.workspace.errors import Corrupt, InputError
 from omnisearch.data.workspace.reading import load_json
 
 MANIFEST = "manifest.json"
+NEXT = "next-manifest.json"  # there while files are replaced: see `replacing`
 CATALOGUE = Kind("data set", 1, again="Export the catalogue again.")
 _HOLDS = "catalogue"
 _FILES = {str: {"bytes": int, "sha256": str}}
@@ -28,7 +29,7 @@ _SHAPE = {
     "rows": {str: int},
     "files": _FILES,
 }
-AGAIN = "Copy it again, or export the catalogue again; nothing was imported."
+AGAIN = "Copy it again, or export the catalogue again; nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Manifest:
 
     def write(self, place: Place) -> None:
         """Write the manifest, when all files of the data set are in place."""
+        place.write(MANIFEST, self.content())
+
+    def content(self) -> bytes:
+        """The file `manifest.json`."""
         facts = {
             "holds": _HOLDS,
             "schema": SCHEMA_VERSION,
@@ -56,7 +61,7 @@ class Manifest:
             "rows": self.rows,
             "last_change": self.last_change,
         }
-        place.write(MANIFEST, manifest_of(CATALOGUE, facts, self.files))
+        return manifest_of(CATALOGUE, facts, self.files)
 
 
 def read_manifest(place: Place) -> Manifest:
@@ -64,11 +69,17 @@ def read_manifest(place: Place) -> Manifest:
 
     Raises:
         InputError: there is no data set, or one of another program, of another schema, or of
-            something else than a catalogue.
+            something else than a catalogue; or its files are being replaced.
         Corrupt: the manifest is damaged, or files are missing or too many.
     """
     content = place.read(MANIFEST)
-    names = place.names()
+    names = [name for name in place.names() if not is_passing(name)]
+    if NEXT in names:
+        raise InputError(
+            "Files of the data set are being replaced, or that was stopped.",
+            where=place.url,
+            how="Wait for `omnisearch catalogue enrich` to end. If it was stopped, run it again.",
+        )
     if content is None:
         raise InputError(
             "There is no data set: the manifest is missing, which an export writes last."

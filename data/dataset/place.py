@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from omnisearch.data.importers.parquet_rows import first_line
 from omnisearch.data.workspace.errors import InputError, OmniError, Unavailable
-from omnisearch.data.workspace.files import write_atomic
+from omnisearch.data.workspace.files import fsync_folder, write_atomic
 
 _CHUNK = 1 << 20
 
@@ -55,6 +55,13 @@ class Place:
             return write_atomic(self.folder / name, content)
         self.files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         self.files.pipe_file(path, content)
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, in place of the file that has it."""
+        if self.folder is not None:
+            (self.folder / name).replace(self.folder / to)
+            return fsync_folder((self.folder / to).parent)
+        self.files.mv(f"{self.root}/{name}", f"{self.root}/{to}")
 
     def remove(self, name: str) -> None:
         """Remove a file."""

@@ -1,9 +1,10 @@
-"""Reads single files of a data set, each compared with its sha256 first."""
+"""Single files of a data set as tables: each is compared with its sha256 before it is read."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from omnisearch.data.dataset.place import Place, using
 from omnisearch.data.importers.parquet_rows import first_line
 from omnisearch.data.workspace.errors import Corrupt
 
+ROWS = 16_384  # in a row group
 _AGAIN = "Copy it again, or export the catalogue again."
 
 
@@ -44,3 +46,17 @@ def read_table(
         what = f"The file cannot be read ({first_line(error)})."
         raise Corrupt(what, where=where, how=_AGAIN) from error
     return table
+
+
+def parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """What writes the files of a data set; give it at most ROWS rows at a time."""
+    return pq.ParquetWriter(file, schema, compression="zstd")
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The content of a file with these rows, as an export writes it."""
+    sink = pa.BufferOutputStream()
+    with parquet_writer(sink, table.schema) as writer:
+        for start in range(0, len(table), ROWS):
+            writer.write_table(table.slice(start, ROWS))
+    return bytes(sink.getvalue())
