@@ -234,8 +234,7 @@ def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
         rows.append(row[alive].astype(np.int32))
         codes.append(part.codes[alive])
         if part is not first:
-            places = [_place(value, first, added) for value in part.values]
-            codes[-1] = np.array([*places, -1], np.int32)[codes[-1]]
+            codes[-1] = placed(part.values, first.position, added)[codes[-1]]
     new = Column(rows[0][:0], codes[0][:0], list(added))
     values = first.values + new.values if added else first.values
     column = Column(np.concatenate(rows), np.concatenate(codes), values)
@@ -246,9 +245,14 @@ def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
     return column
 
 
-def _place(value: str, first: Column, added: dict[str, int]) -> int:
-    known = first.position.get(value)
-    return len(first.values) + added.setdefault(value, len(added)) if known is None else known
+def placed(texts: list[str], known: Mapping[str, int], added: dict[str, int]) -> np.ndarray:
+    """int32 (m + 1,): the place of each text among the known ones, or behind these, where it is
+    `added`; and at last -1, for none."""
+    places = [
+        known[text] if text in known else len(known) + added.setdefault(text, len(added))
+        for text in texts
+    ]
+    return np.array([*places, -1], np.int32)
 
 
 def used(columns: Iterable[Column]) -> Iterator[tuple[Column, np.ndarray]]:

@@ -163,7 +163,8 @@ class Spelling:
 
     def _is_part(self, word: str, near: list[str]) -> bool:
         """Whether a word is a part of compounds, but not of a similar word."""
-        if any(other.startswith(word) or other.endswith(word) for other in near):
+        unfinished = any(other.startswith(word) or other.endswith(word) for other in near)
+        if len(word) < PART or unfinished:
             return False
         found = {
             compound
@@ -171,7 +172,7 @@ class Spelling:
             for compound in (*part.beginning(word, PART), *part.ending(word, PART))
             if self.count(compound)
         }
-        return len(word) >= PART and len(found) > 1
+        return len(found) > 1
 
     def _found(self, word: str) -> bool:
         """Whether items have a word, not the query tower alone."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from omnisearch.indexer.parts.attributes import StackedAttributes
+from omnisearch.indexer.parts.attributes import StackedAttributes, placed
 from omnisearch.indexer.parts.layout import Gathered, Layout, whole
 from omnisearch.indexer.parts.table import Codes, ItemTable, Postings, positions_of
 from omnisearch.indexer.parts.words import stacked_words
@@ -81,12 +81,6 @@ def _one(columns: Sequence[Codes], layout: Layout) -> Codes:
     added: dict[str, int] = {}
     codes = [whole(first.codes)]
     for column in above:
-        places = [_place(text, first, added) for text in column.vocab]
-        codes.append(np.array([*places, -1], np.int32)[whole(column.codes)])
+        codes.append(placed(column.vocab, first.position, added)[whole(column.codes)])
     vocab = first.vocab + list(added) if added else first.vocab
     return StackedCodes(Gathered(codes, layout), vocab, first, codes, layout)
-
-
-def _place(text: str, first: Codes, added: dict[str, int]) -> int:
-    known = first.position.get(text)
-    return len(first.vocab) + added.setdefault(text, len(added)) if known is None else known
