@@ -85,8 +85,9 @@ class LocalIndex:
     def having(self, query: Query, entity: str) -> np.ndarray:
         if not len(query.needed):
             return np.zeros(0, np.int64)
-        layout = self._tables[entity].layout
-        texts = [each.texts[entity] for each in self._generation.segments if entity in each.texts]
+        contents = self._generation.contents
+        layout = contents.layouts[entity]
+        texts = [each.texts[entity] for each in contents.having(entity)]
         found = [_having(text, query) for text in texts]
         if layout is None:
             return np.concatenate([np.zeros(0, np.int64), *found])

@@ -42,7 +42,7 @@ from omnisearch.indexer.parts.tokens import check_backend
 from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER
 from omnisearch.indexer.parts.words import Texts
 from omnisearch.indexer.segment import GENERATION, QDRANT, Segment, described, open_segment
-from omnisearch.indexer.stacking import Dead, Spaces, stack, suggestions_of
+from omnisearch.indexer.stacking import Contents, Dead, Spaces, contents_of, tables_of
 
 DEAD_FILE = "dead.safetensors"
 ENCODER = "encoder"  # the query encoder of these vectors, kept with them
@@ -68,6 +68,8 @@ class Generation:
         spelling: the words of all items, for correcting queries.
         suggestions: the queries of the log, and titles, brands and categories of each segment;
             empty if they were left out.
+        contents: what its items are found by, which an update of their tables alone leaves as it
+            is.
     """
 
     number: int
@@ -81,6 +83,7 @@ class Generation:
     tables: dict[str, ItemTable]
     spelling: Spelling
     suggestions: tuple[Entries, ...]
+    contents: Contents
 
     @property
     def floor(self) -> float | None:
@@ -104,15 +107,16 @@ class Generation:
         """
         if not self.suggestions or not any(mask.any() for mask in hidden.values()):
             return self.suggestions
-        gone: list[dict[str, np.ndarray]] = [{} for _ in self.segments]
+        segments = self.contents.segments
+        gone: list[dict[str, np.ndarray]] = [{} for _ in segments]
         for entity in ITEM_ENTITIES:
-            table = self.tables[entity]
-            unseen = np.append(hidden.get(entity, np.zeros(len(table), bool)), True)  # -1: dead
-            having = [at for at, each in enumerate(self.segments) if entity in each.tables]
+            n, layout = len(self.tables[entity]), self.contents.layouts[entity]
+            unseen = np.append(hidden.get(entity, np.zeros(n, bool)), True)  # -1: dead
+            having = [at for at, each in enumerate(segments) if entity in each.content]
             for part, at in enumerate(having):
-                rows = np.arange(len(table)) if table.layout is None else table.layout.rows[part]
+                rows = np.arange(n) if layout is None else layout.rows[part]
                 gone[at][entity] = np.flatnonzero(unseen[rows])
-        parts = [each.suggested for each in self.segments if each.suggested]
+        parts = [each.suggested for each in segments if each.suggested]
         return (self.suggestions[0], *stacked_suggestions(parts, gone))
 
     @classmethod
@@ -232,10 +236,13 @@ def _open(
     queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
-        dead, rows = read_dead(folder, segments), manifest["entities"]
+        dead, dead_content = read_dead(folder, segments)
         end_step()
-        counted = {each: rows[each]["rows"] for each in ENTITIES}
-        parts = stack(tuple(segments), dead, counted, backend, like.tables if like else None)
+        parts = contents_of(segments, dead_content, backend, like.contents if like else None)
+        tables = tables_of(segments, dead, parts, like.tables if like else None)
+        for entity, table in tables.items():
+            if len(table) != manifest["entities"][entity]["rows"]:
+                raise ValueError(f"it has {len(table)} {entity} items")
         end_step()
         return Generation(
             number=number,
@@ -246,9 +253,10 @@ def _open(
             spaces=parts.spaces,
             tokens=parts.tokens,
             texts=parts.texts,
-            tables=parts.tables,
+            tables=tables,
             spelling=parts.spelling,
-            suggestions=queries and (*queries, *suggestions_of(tuple(segments), dead)),
+            suggestions=queries and (*queries, *parts.suggestions),
+            contents=parts,
         )
 
 
@@ -285,18 +293,36 @@ def _check_segments(manifest: dict[str, Any], segments: list[Segment]) -> None:
         raise ValueError("its segments are of several checkpoints")
 
 
-def read_dead(folder: Path, segments: list[Segment]) -> Dead:
-    """(segment, entity type) → int64, ascending: the places there that no longer count."""
+def dead_columns(dead: Dead, dead_content: Dead) -> dict[str, np.ndarray]:
+    """The columns of DEAD_FILE: the places in tables, and in content, that no longer count."""
+    return {
+        dead_column(*key, what): places
+        for what, each in (("table", dead), ("content", dead_content))
+        for key, places in each.items()
+    }
+
+
+def dead_column(number: int, entity: str, what: str) -> str:
+    """The name of the column of a segment's 'table' or 'content'."""
+    return f"{number}/{entity}/{what}"
+
+
+def read_dead(folder: Path, segments: list[Segment]) -> tuple[Dead, Dead]:
+    """The places that no longer count in the segments' tables, and in their content."""
     stored = load_file(folder / DEAD_FILE)
-    dead: Dead = {}
+    found: tuple[Dead, Dead] = {}, {}
     for segment in segments:
-        for entity, table in segment.tables.items():
-            places = stored.pop(f"{segment.number}/{entity}", np.zeros(0, np.int64))
-            check_array("places", places, np.int64, (None,))
-            inside = (places >= 0) & (places < len(table))
-            if not inside.all() or not (np.diff(places) > 0).all():
-                raise ValueError("places of items that no longer count do not fit")
-            dead[segment.number, entity] = places
+        tables = {entity: len(table) for entity, table in segment.tables.items()}
+        content = {entity: len(ids) for entity, ids in segment.content.items()}
+        for what, sizes, dead in zip(("table", "content"), (tables, content), found, strict=True):
+            for entity, size in sizes.items():
+                name = dead_column(segment.number, entity, what)
+                places = stored.pop(name, np.zeros(0, np.int64))
+                check_array("places", places, np.int64, (None,))
+                inside = (places >= 0) & (places < size)
+                if not inside.all() or not (np.diff(places) > 0).all():
+                    raise ValueError("places of items that no longer count do not fit")
+                dead[segment.number, entity] = places
     if stored:
         raise ValueError(f"{DEAD_FILE} names {sorted(stored)[0]}")
-    return dead
+    return found

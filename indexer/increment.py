@@ -1,12 +1,14 @@
 """A generation on top of another: a small segment of what changed, and what it replaces below.
 
-The cost is that of what changed. Small segments are written anew together with the next changes,
-so that there are few of them.
+The cost is that of what changed: of an item whose words and vectors are made of the same as before,
+the row of its table alone. Small segments are written anew together with the next changes, so that
+there are few of them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,12 +24,17 @@ from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_verified
 from omnisearch.data.workspace.reading import load_lines, reading
-from omnisearch.indexer.generation import DEAD_FILE, folder_of
+from omnisearch.indexer.generation import DEAD_FILE, dead_column, folder_of
+from omnisearch.indexer.parts.content import (
+    CONTENT_FILE,
+    content_of,
+    digest_of,
+    read_content,
+)
 from omnisearch.indexer.parts.table import IDS_FILE
 from omnisearch.indexer.publish import Below, Job, facts_of, publish
-from omnisearch.indexer.segment import GENERATION
-from omnisearch.indexer.signals import EntitySignals, encode_items, related_queries
-from omnisearch.indexer.stacking import Dead
+from omnisearch.indexer.segment import GENERATION, QDRANT
+from omnisearch.indexer.signals import EntitySignals, encode_items, read_hashed, related_queries
 
 # More items than this share of the build's, and this number, that are in other segments or no
 # longer count: then a build serves better than another update.
@@ -40,51 +47,98 @@ _SMALL = 64
 
 
 @dataclass(frozen=True)
+class _Items:
+    """Items of one entity type in a segment: the ids, ascending, and the places that are dead."""
+
+    ids: list[str]
+    dead: set[int]
+
+    def alive(self) -> list[str]:
+        return [key for place, key in enumerate(self.ids) if place not in self.dead]
+
+    def place(self, key: str) -> int | None:
+        """Where an item is; None if it is not, or no longer counts."""
+        place = bisect_left(self.ids, key)
+        if place == len(self.ids) or self.ids[place] != key or place in self.dead:
+            return None
+        return place
+
+    def bury(self, keys: Iterable[str]) -> None:
+        """Mark the items that are there as dead."""
+        self.dead.update(place for key in keys if (place := self.place(key)) is not None)
+
+
+@dataclass(frozen=True)
 class _Under:
-    """A segment below: its number, and of each entity type the ids and the dead places."""
+    """A segment below.
+
+    Attributes:
+        remote: whether its words and vectors are in a cluster.
+        tables, content: entity type → those of its items that have a row in its table, and those
+            whose words and vectors are in it. digests: uint8 (c, 16), of the content.
+    """
 
     number: int
-    ids: dict[str, list[str]]
-    dead: dict[str, set[int]]
-
-    def alive(self, entity: str) -> list[str]:
-        dead = self.dead[entity]
-        return [key for place, key in enumerate(self.ids[entity]) if place not in dead]
+    remote: bool
+    tables: dict[str, _Items]
+    content: dict[str, _Items]
+    digests: dict[str, np.ndarray]
 
     def count(self, entity: str) -> int:
-        """How many of its items count."""
-        return len(self.ids.get(entity, ())) - len(self.dead.get(entity, ()))
+        """How many of its table's items count."""
+        items = self.tables.get(entity)
+        return len(items.ids) - len(items.dead) if items else 0
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.ids.values()))
+        """How many items are in its tables."""
+        return sum(len(items.ids) for items in self.tables.values())
+
+    @property
+    def content_size(self) -> int:
+        return sum(len(items.ids) for items in self.content.values())
 
 
 def _segments(workspace: Workspace, folder: Path, manifest: dict[str, Any]) -> list[_Under]:
-    """The live generation's segments, of which only ids and dead places are read."""
+    """The live generation's segments, of which only ids, digests and dead places are read."""
     with reading("The list of items that no longer count", folder / DEAD_FILE, GENERATION.mend):
         stored = load(read_verified(folder, GENERATION, manifest, DEAD_FILE))
     found = []
     for number in manifest["segments"]:
         where = folder_of(workspace, number)
         says = read_manifest(where, GENERATION)
-        ids, dead = {}, {}
+        under = _Under(number, says.get("backend") == QDRANT, {}, {}, {})
         for entity in ENTITIES:
             name = f"{entity}/{IDS_FILE}"
-            if name in says["files"]:
-                ids[entity] = _ids(where, name, says["files"][name]["sha256"])
-                places = stored.get(f"{number}/{entity}", np.zeros(0, np.int64))
-                dead[entity] = set(places.tolist())
-        found.append(_Under(number, ids, dead))
+            if name not in says["files"]:
+                continue
+            ids, own, digests = _ids(where, entity, says["files"][name]["sha256"])
+            for items, keys, what in (
+                (under.tables, ids, "table"),
+                (under.content, own, "content"),
+            ):
+                dead = stored.get(dead_column(number, entity, what), np.zeros(0, np.int64))
+                items[entity] = _Items(keys, set(dead.tolist()))
+            under.digests[entity] = digests
+        found.append(under)
     return found
 
 
 @lru_cache(maxsize=16)
-def _ids(folder: Path, name: str, _: str) -> list[str]:
-    """The ids of a segment that never changes: a service publishes again and again on top of it."""
-    content = read_verified(folder, GENERATION, read_manifest(folder, GENERATION), name)
+def _ids(folder: Path, entity: str, _: str) -> tuple[list[str], list[str], np.ndarray]:
+    """The ids in the table of a segment, those of its content, and the digests of these.
+
+    A segment never changes, and a service publishes again and again on top of it.
+    """
+    manifest = read_manifest(folder, GENERATION)
+    name, of_content = f"{entity}/{IDS_FILE}", f"{entity}/{CONTENT_FILE}"
+    stored = read_verified(folder, GENERATION, manifest, name)
     with reading("The list of ids", folder / name, GENERATION.mend):
-        return load_lines(content, str)
+        ids = load_lines(stored, str)
+    stored = read_verified(folder, GENERATION, manifest, of_content)
+    rows, digests = read_content(folder / of_content, stored, len(ids))
+    own = ids if len(rows) == len(ids) else [ids[row] for row in rows.tolist()]
+    return ids, own, digests
 
 
 def _changed(
@@ -97,7 +151,8 @@ def _changed(
     """
     changed = changed_since(db, manifest["change"])
     found = {entity: changed.get(entity, []) for entity in ITEM_ENTITIES}
-    before = {key for each in under if "query" in each.ids for key in each.alive("query")}
+    tables = [each.tables["query"] for each in under if "query" in each.tables]
+    before = {key for items in tables for key in items.alive()}
     renewed = {key for key in changed.get("query", ()) if key in wanted}
     return found | {"query": sorted((wanted ^ before) | renewed)}
 
@@ -108,25 +163,27 @@ class Plan:
 
     Attributes:
         ids: entity type → the ids of the items in its own segment.
+        content: those of them whose words and vectors it has, too.
         below: what lies under it.
         merged: how many segments are written anew in it.
         nothing: whether the generation has all changes already.
     """
 
     ids: dict[str, list[str]]
+    content: dict[str, list[str]]
     below: Below
     merged: int
     nothing: bool
 
     def signals(self, job: Job) -> dict[str, EntitySignals]:
-        """The items' ids and vectors."""
-        job.total = 3 * sum(map(len, self.ids.values()))
+        """The ids and vectors of the items with content."""
+        items = sum(map(len, self.ids.values()))
+        job.total = items + 2 * sum(map(len, self.content.values()))
         found = {
             entity: encode_items(job.workspace, job.db, job.encoder, entity, keys, job.step)
-            for entity, keys in self.ids.items()
+            for entity, keys in self.content.items()
             if keys
         }
-        items = sum(len(each.ids) for each in found.values())
         vectors = sum(len(each.ids) * len(each.spaces) for each in found.values())
         job.total = job.done + items + vectors
         return found
@@ -151,7 +208,7 @@ def increment(job: Job, number: int, may_build: bool = True, most: int | None = 
         return number
     if plan.below.due and may_build:
         return None
-    return publish(job, plan.signals(job), plan.below)
+    return publish(job, plan.ids, plan.signals(job), plan.below)
 
 
 def planned(job: Job, number: int, most: int | None = None, merging: bool = False) -> Plan:
@@ -173,7 +230,9 @@ def planned(job: Job, number: int, most: int | None = None, merging: bool = Fals
         else [key for key in keys if key in wanted]
         for entity, keys in changed.items()
     }
-    _bury(under, changed)
+    for each in under:
+        for entity, items in each.tables.items():
+            items.bury(changed[entity])
     new = sum(map(len, fresh.values()))
     if merging:
         *lower, last = under
@@ -182,34 +241,64 @@ def planned(job: Job, number: int, most: int | None = None, merging: bool = Fals
     else:
         folded = _folded(under, new, most)
     for each in folded:
-        for entity in each.ids:
-            fresh[entity] = sorted({*fresh[entity], *each.alive(entity)})
+        for entity, items in each.tables.items():
+            fresh[entity] = sorted({*fresh[entity], *items.alive()})
     stay = under[: len(under) - len(folded)]
-    beside = sum(map(len, fresh.values())) + sum(each.size for each in stay[1:])
-    beside += sum(len(dead) for each in stay for dead in each.dead.values())
+    content = {}
+    for entity, keys in fresh.items():
+        kept = _kept(job, entity, stay, keys, set(changed[entity]))
+        content[entity] = [key for key in keys if key not in kept]
+        for each in stay:
+            if entity in each.content:
+                each.content[entity].bury(key for key in changed[entity] if key not in kept)
+    beside = sum(map(len, content.values())) + sum(each.content_size for each in stay[1:])
+    beside += sum(len(items.dead) for each in stay for items in each.content.values())
     due = beside > max(BUILD_ITEMS, BUILD_SHARE * under[0].size)
-    dead: Dead = {
-        (each.number, entity): np.array(sorted(places), np.int64)
-        for each in stay
-        for entity, places in each.dead.items()
-        if places
-    }
+    dead, dead_content = (
+        {
+            (each.number, entity): np.array(sorted(items.dead), np.int64)
+            for each, of in listed
+            for entity, items in of.items()
+            if items.dead
+        }
+        for listed in (
+            [(each, each.tables) for each in stay],
+            [(each, each.content) for each in stay],
+        )
+    )
     rows = {entity: sum(each.count(entity) for each in stay) for entity in ENTITIES}
     numbers = [each.number for each in stay]
     merge_due = bool(_folded(stay, sum(map(len, fresh.values()))))
-    below = Below(manifest["number"], numbers, dead, rows, due, merge_due)
+    below = Below(manifest["number"], numbers, dead, dead_content, rows, due, merge_due)
     nothing = same and not any(changed.values()) and manifest["change"] == latest_change(db)
-    return Plan(fresh, below, len(folded), nothing)
+    return Plan(fresh, content, below, len(folded), nothing)
 
 
-def _bury(under: list[_Under], changed: dict[str, list[str]]) -> None:
-    """Mark the earlier versions of what changed."""
-    for each in under:
-        for entity, ids in each.ids.items():
-            for key in changed[entity]:
-                place = bisect_left(ids, key)
-                if place < len(ids) and ids[place] == key:
-                    each.dead[entity].add(place)
+def _kept(
+    job: Job, entity: str, stay: list[_Under], keys: list[str], changed: set[str]
+) -> set[str]:
+    """Those of the items whose words and vectors are in a segment that stays, and are made of the
+    same as now.
+
+    None in a cluster, which filters by what it was given of their tables.
+
+    Args:
+        keys: which the catalogue has. changed: the others are as they were.
+    """
+    if not stay or stay[0].remote:
+        return set()
+    there: dict[str, bytes] = {}
+    for each in stay:
+        if entity in each.content:
+            places = ((key, each.content[entity].place(key)) for key in keys)
+            found = {key: place for key, place in places if place is not None}
+            there |= {key: each.digests[entity][at].tobytes() for key, at in found.items()}
+    asked = [key for key in there if key in changed]
+    for item, vectors in read_hashed(job.workspace, job.db, job.encoder, entity, asked):
+        content = content_of(item) if entity in ITEM_ENTITIES else None
+        if digest_of(vectors, content) != there[item["id"]]:
+            del there[item["id"]]
+    return set(there)
 
 
 def _folded(under: list[_Under], new: int, most: int | None = None) -> list[_Under]:

@@ -49,7 +49,7 @@ def merge(
                 if not plan.merged:
                     return None
                 facts = begin_merged(job, folder, plan.below)
-            written = write_merged(job, folder, facts, plan.signals(job))
+            written = write_merged(job, folder, facts, plan.ids, plan.signals(job))
         with publish_lock(workspace):
             live = read_manifest(folder_of(workspace, live_number(workspace)), GENERATION)
             stay = plan.below.segments

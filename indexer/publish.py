@@ -15,7 +15,6 @@ import sqlite_utils
 from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.changes import latest_change
-from omnisearch.data.catalogue.items import field_texts
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.text.keys import word_keys
@@ -26,15 +25,17 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
+from omnisearch.indexer.encoding import HASH_BYTES
 from omnisearch.indexer.floor import floor_of
-from omnisearch.indexer.generation import DEAD_FILE, ENCODER
+from omnisearch.indexer.generation import DEAD_FILE, ENCODER, dead_columns
+from omnisearch.indexer.parts.content import content_of, digest_of, write_content
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
 from omnisearch.indexer.parts.spelling_file import NO_KEYS, keys_of, write_spelled, write_spelling
 from omnisearch.indexer.parts.suggest_open import QUERIES_FILE
 from omnisearch.indexer.parts.suggest_write import SuggestedTexts, write_queries
 from omnisearch.indexer.parts.table_write import write_table
 from omnisearch.indexer.parts.terms import write_terms
-from omnisearch.indexer.parts.tokens import OWN_FIELDS, item_line, own_part, write_tokens
+from omnisearch.indexer.parts.tokens import own_part, write_tokens
 from omnisearch.indexer.parts.vectors import Space
 from omnisearch.indexer.parts.vectors_write import GraphOptions, write_space
 from omnisearch.indexer.parts.words import write_texts
@@ -115,7 +116,8 @@ class Below:
     Attributes:
         number: the generation that it is based on.
         segments: the numbers of the segments that stay, the oldest first.
-        dead: their places that no longer count. rows: how many count, by entity type.
+        dead: the places in their tables that no longer count; dead_content: those whose words and
+            vectors do not. rows: how many count, by entity type.
         due: whether so much has changed since the build that another one is due.
         merge_due: whether there are segments that would better be one (`indexer.merging`).
     """
@@ -123,6 +125,7 @@ class Below:
     number: int
     segments: list[int]
     dead: Dead
+    dead_content: Dead
     rows: Mapping[str, int]
     due: bool
     merge_due: bool = False
@@ -130,11 +133,17 @@ class Below:
 
 @dataclass(frozen=True)
 class Written:
-    """A segment, written but not published: what its manifest says, and of what it is."""
+    """A segment, written but not published: what its manifest says.
+
+    Attributes:
+        own: entity type → how many items its table has. content: of how many it has the words
+            and vectors.
+    """
 
     facts: dict[str, Any]
     spaces: list[dict[str, Any]]
-    signals: dict[str, EntitySignals]
+    own: Mapping[str, int]
+    content: Mapping[str, int]
 
 
 def facts_of(job: Job) -> dict[str, Any]:
@@ -150,17 +159,23 @@ def facts_of(job: Job) -> dict[str, Any]:
     }
 
 
-def publish(job: Job, signals: dict[str, EntitySignals], below: Below) -> int:
+def publish(
+    job: Job, ids: Mapping[str, list[str]], signals: dict[str, EntitySignals], below: Below
+) -> int:
     """Write an update's generation of these items and make it live; returns its number.
 
     Call it under the publish lock, reading one state of the catalogue.
+
+    Args:
+        ids: entity type → the items of its table. signals: of those of them whose words and
+            vectors it has.
     """
     number = next_number(job.workspace)
     with new_folder(job.workspace.generation(number)) as folder:
         facts = _facts(job)
-        spaces, _ = _write_segment(job, folder, signals, build=False)
+        written = write_merged(job, folder, facts, ids, signals)
         _write_queries(job, folder, facts, job.workspace.generation(below.number))
-        _describe(folder, number, facts, spaces, signals, below)
+        _describe(folder, number, written, below)
     make_live(job, number)
     return number
 
@@ -169,9 +184,10 @@ def write_build(job: Job, folder: Path, signals: dict[str, EntitySignals]) -> Wr
     """Write the segment of a build into a folder, reading one state of the catalogue."""
     facts = _facts(job)
     _write_queries(job, folder, facts)
-    described, spaces = _write_segment(job, folder, signals, build=True)
+    ids = {entity: found.ids for entity, found in signals.items()}
+    described, spaces = _write_segment(job, folder, ids, signals, build=True)
     facts["floor"] = floor_of(job.db, job.encoder, signals, spaces, job.options.recall_ef)
-    return Written(facts, described, signals)
+    return Written(facts, described, _counts(ids), _counts(ids))
 
 
 def begin_merged(job: Job, folder: Path, below: Below) -> dict[str, Any]:
@@ -185,11 +201,17 @@ def begin_merged(job: Job, folder: Path, below: Below) -> dict[str, Any]:
 
 
 def write_merged(
-    job: Job, folder: Path, facts: dict[str, Any], signals: dict[str, EntitySignals]
+    job: Job,
+    folder: Path,
+    facts: dict[str, Any],
+    ids: Mapping[str, list[str]],
+    signals: dict[str, EntitySignals],
 ) -> Written:
-    """Write the segment of a merge into the folder, reading the same state of the catalogue."""
-    spaces, _ = _write_segment(job, folder, signals, build=False)
-    return Written(facts, spaces, signals)
+    """Write the segment of an update or a merge into the folder, reading the same state of the
+    catalogue; arguments as of `publish`."""
+    spaces, _ = _write_segment(job, folder, ids, signals, build=False)
+    content = {entity: found.ids for entity, found in signals.items()}
+    return Written(facts, spaces, _counts(ids), _counts(content))
 
 
 def name_written(job: Job, folder: Path, written: Written, below: Below | None = None) -> int:
@@ -202,7 +224,7 @@ def name_written(job: Job, folder: Path, written: Written, below: Below | None =
         below: what lies under a merge.
     """
     number = next_number(job.workspace)
-    _describe(folder, number, written.facts, written.spaces, written.signals, below)
+    _describe(folder, number, written, below)
     if job.options.backend != LOCAL and below is None:
         (folder / LOADING_FILE).touch()
     put_in_place(folder, job.workspace.generation(number))
@@ -235,57 +257,68 @@ def _facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _describe(
-    folder: Path,
-    number: int,
-    facts: dict[str, Any],
-    spaces: list[dict[str, Any]],
-    signals: dict[str, EntitySignals],
-    below: Below | None,
-) -> None:
+def _counts(ids: Mapping[str, list[str]]) -> dict[str, int]:
+    return {entity: len(ids.get(entity, ())) for entity in ENTITIES}
+
+
+def _describe(folder: Path, number: int, written: Written, below: Below | None) -> None:
     """Write the manifest, and which items below no longer count."""
-    own = {entity: len(signals[entity].ids) if entity in signals else 0 for entity in ENTITIES}
-    nothing = Below(0, [], {}, dict.fromkeys(ENTITIES, 0), due=False)
+    own = written.own
+    nothing = Below(0, [], {}, {}, dict.fromkeys(ENTITIES, 0), due=False)
     under = nothing if below is None else below
-    named = {f"{segment}/{entity}": rows for (segment, entity), rows in under.dead.items()}
-    save_file(named, folder / DEAD_FILE)
+    save_file(dead_columns(under.dead, under.dead_content), folder / DEAD_FILE)
     write_manifest(
         folder,
         GENERATION,
         {
-            **facts,
+            **written.facts,
             "number": number,
             "created_at": int(time.time()),
             "based_on": below and below.number,
             "build_due": under.due,
             "merge_due": under.merge_due,
-            "segments": [*under.segments, *([number] if signals else [])],
+            "segments": [
+                *under.segments,
+                *([number] if below is None or any(own.values()) else []),
+            ],
             "entities": {
-                entity: {"rows": under.rows[entity] + own[entity], "own": own[entity]}
+                entity: {
+                    "rows": under.rows[entity] + own[entity],
+                    "own": own[entity],
+                    "content": written.content[entity],
+                }
                 for entity in ENTITIES
             },
-            "spaces": spaces,
+            "spaces": written.spaces,
         },
     )
 
 
 def _write_segment(
-    job: Job, folder: Path, signals: dict[str, EntitySignals], build: bool
+    job: Job,
+    folder: Path,
+    ids: Mapping[str, list[str]],
+    signals: dict[str, EntitySignals],
+    build: bool,
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, str], Space]]:
-    """Write all parts; returns the descriptions of the spaces, and these."""
-    if not signals:
-        return [], {}
+    """Write all parts; returns the descriptions of the spaces, and these. Other arguments as of
+    `publish`."""
     words, suggested = SpelledWords(), SuggestedTexts()
     codes: list[np.ndarray] = []
     spaces: dict[tuple[str, str], Space] = {}
     graph = GraphOptions(job.options.m, job.options.ef_construction)
-    for entity, found in signals.items():
+    for entity, keys in ids.items():
+        if not keys and not build:
+            continue
         (folder / entity).mkdir()
-        codes.append(_write_items(job, folder / entity, entity, found.ids, words, suggested))
-        job.step(len(found.ids))
+        found = signals.get(entity) or EntitySignals([], np.zeros((0, HASH_BYTES), np.uint8), {})
+        codes.append(_write_items(job, folder / entity, entity, keys, found, words, suggested))
+        job.step(len(keys))
         for name, vectors in sorted(found.spaces.items()):
             target, least = folder / entity / f"{name}.npy", 1 if build else _LEAST_GRAPH
             spaces[entity, name] = write_space(target, vectors, graph, job.step, least)
+    if not signals:
+        return [], {}
     lasting = keys_of(job.encoder.words()) if build else NO_KEYS
     places = write_spelling(folder, words.counts(), np.concatenate(codes), lasting)
     items = [entity for entity in signals if entity in ITEM_ENTITIES]
@@ -317,21 +350,36 @@ def _write_items(
     folder: Path,
     entity: str,
     ids: list[str],
+    found: EntitySignals,
     words: SpelledWords,
     suggested: SuggestedTexts,
 ) -> np.ndarray:
-    """Write the table, and for items tokens, terms and texts; returns the keys of their codes."""
+    """Write the table, and for items tokens, terms and texts; returns the keys of their codes.
+
+    Args:
+        found: of those of the ids whose words and vectors are to be written.
+    """
+    place = {key: at for at, key in enumerate(found.ids)}
+    rows = np.array([row for row, key in enumerate(ids) if key in place], np.int64)
     if entity not in ITEM_ENTITIES:
         write_table(folder, job.db, entity, ids)
+        write_content(folder, rows, [digest_of(vectors) for vectors in found.hashes])
         return word_keys([])
-    lines = [""] * len(ids)
+    lines, made_of = [""] * len(rows), [b""] * len(rows)
 
-    def visit(row: int, item: dict[str, Any]) -> None:
-        lines[row] = item_line(item)
-        words.add(entity, spelled_words("\n".join(field_texts(item, OWN_FIELDS))))
-        suggested.add(entity, item)
+    def visit(_: int, item: dict[str, Any]) -> None:
+        at = place.get(item["id"])
+        if at is None:
+            return
+        content = content_of(item)
+        lines[at], made_of[at] = content.line, digest_of(found.hashes[at], content)
+        words.add(entity, spelled_words(content.text))
+        suggested.add(entity, content.suggested)
 
     write_table(folder, job.db, entity, ids, visit)
+    write_content(folder, rows, made_of)
+    if not lines and ids:
+        return word_keys([])
     write_tokens(folder, lines)
     write_terms(folder, lines)
     write_texts(folder, list(map(own_part, lines)))

@@ -3,6 +3,7 @@ generation. The first segment of a generation is a build, the others are updates
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from omnisearch.data.workspace.steps import end_step
 from omnisearch.encoders.no_encoder import NONE
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
 from omnisearch.indexer.cluster.trips import Collections
+from omnisearch.indexer.parts.content import CONTENT_FILE, read_content
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling
 from omnisearch.indexer.parts.spelling_file import open_spelled, open_spelling
@@ -32,7 +34,7 @@ from omnisearch.indexer.parts.words import Texts, Words, open_texts
 
 GENERATION = Kind(
     "generation",
-    7,
+    8,
     again="Run `omnisearch index build`.",
     mend="Run `omnisearch index rollback --number N` with a number from `omnisearch index status`, "
     "or `omnisearch index build`.",
@@ -60,7 +62,7 @@ _MANIFEST = {  # what is read of a manifest
     "log": [int],
     "build_due": bool,
     "segments": [int],
-    "entities": {entity: {"rows": int, "own": int} for entity in ENTITIES},
+    "entities": {entity: {"rows": int, "own": int, "content": int} for entity in ENTITIES},
     "spaces": [_SPACE | {"recall": _MEASURED, "item_recall": _MEASURED}],
 }
 
@@ -71,8 +73,11 @@ class Segment:
 
     Attributes:
         number: of its generation; manifest: of that.
-        tables, tokens, terms, texts, spaces: as of a `Generation`, with places instead of rows.
-        spelled: the words of each item for `spelling`.
+        tables: as of a `Generation`, with places instead of rows.
+        content: entity type → the ids, ascending, of the items whose words and vectors are in it;
+            those of others in the tables are in a segment below.
+        tokens, terms, texts, spaces: as of a `Generation`, with places among these ids.
+        spelled: the words of each item for `spelling`; None if it has no content.
         suggested: what its items give to suggestions; None if that was left out.
         collections: those of the cluster that has its spaces and tokens; None if files have them.
     """
@@ -81,18 +86,19 @@ class Segment:
     folder: Path
     manifest: dict[str, Any]
     tables: dict[str, ItemTable]
+    content: dict[str, list[str]]
     tokens: dict[str, SegmentTokens]
     terms: dict[str, TermsOf]
     texts: dict[str, Texts]
     spelled: dict[str, Words]
     spaces: dict[tuple[str, str], SegmentSpace]
-    spelling: Spelling
+    spelling: Spelling | None
     suggested: SuggestedItems | None
     collections: Collections | None = None
 
     def space(self, entity: str, name: str, dim: int) -> SegmentSpace:
         """One of its spaces, or one without any vector."""
-        rows = len(self.tables[entity])
+        rows = len(self.content[entity])
         nothing = np.broadcast_to(np.float32(0), (rows, dim))
         return self.spaces.get((entity, name)) or Space(nothing, np.zeros(rows, bool), None)
 
@@ -113,25 +119,29 @@ def open_segment(
         Corrupt: a file is not what the manifest says.
     """
     with reading("The manifest", folder / GENERATION.manifest, GENERATION.mend):
-        rows, graphs = described(manifest)
-    here = [entity for entity in ENTITIES if rows[entity] or manifest["based_on"] is None]
-    items = [entity for entity in ITEM_ENTITIES if entity in here]
+        rows, counts, graphs = described(manifest)
+    here = _having(rows, manifest)
+    items = [entity for entity in ITEM_ENTITIES if entity in _having(counts, manifest)]
     tables = {entity: open_table(folder / entity, entity) for entity in here}
     for entity, table in tables.items():
         if len(table) != rows[entity]:
             raise GENERATION.corrupt(
                 f"The table of {entity} items has {len(table)} rows, not {rows[entity]}.", folder
             )
+    content = {
+        entity: _content(folder / entity, tables[entity].ids, counts[entity])
+        for entity in _having(counts, manifest)
+    }
     end_step()
-    spelling = open_spelling(folder)
-    words = len(spelling.vocabularies[0].ends)
-    terms = {entity: open_terms(folder / entity, rows[entity]) for entity in items}
+    spelling = open_spelling(folder) if content else None
+    words = len(spelling.vocabularies[0].ends) if spelling else 0
+    terms = {entity: open_terms(folder / entity, counts[entity]) for entity in items}
     end_step()
 
     def tokens_of(entity: str) -> SegmentTokens:
         if collections is not None:
             return RemoteTokens(collections, entity, terms[entity])
-        return TantivyIndex(folder / entity, rows[entity])
+        return TantivyIndex(folder / entity, counts[entity])
 
     def space_of(entity: str, name: str, expected: Expected) -> SegmentSpace:
         if collections is not None:
@@ -145,33 +155,52 @@ def open_segment(
         folder=folder,
         manifest=manifest,
         tables=tables,
+        content=content,
         tokens={entity: tokens_of(entity) for entity in items},
         terms=terms,
-        texts={entity: open_texts(folder / entity, rows[entity]) for entity in items},
-        spelled={entity: open_spelled(folder / entity, rows[entity], words) for entity in items},
+        texts={entity: open_texts(folder / entity, counts[entity]) for entity in items},
+        spelled={entity: open_spelled(folder / entity, counts[entity], words) for entity in items},
         spaces={
             (entity, space): space_of(entity, space, expected)
             for (entity, space), expected in (graphs.items() if spaces else ())
         },
         spelling=spelling,
-        suggested=open_suggested(folder, {entity: rows[entity] for entity in items})
-        if suggestions
+        suggested=open_suggested(folder, {entity: counts[entity] for entity in items})
+        if suggestions and content
         else None,
         collections=collections,
     )
 
 
-def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str, str], Expected]]:
-    """The segment's rows of each entity type and the form of each of its spaces.
+def _having(counts: Mapping[str, int], manifest: dict[str, Any]) -> list[str]:
+    """The entity types of which a segment has any; of a build all."""
+    return [entity for entity in ENTITIES if counts[entity] or manifest["based_on"] is None]
+
+
+def _content(folder: Path, ids: list[str], count: int) -> list[str]:
+    path = folder / CONTENT_FILE
+    with reading("The list of items with content", path, GENERATION.mend):
+        rows, _ = read_content(path, path.read_bytes(), len(ids), count)
+    return ids if len(rows) == len(ids) else [ids[row] for row in rows.tolist()]
+
+
+def described(
+    manifest: dict[str, Any],
+) -> tuple[dict[str, int], dict[str, int], dict[tuple[str, str], Expected]]:
+    """The rows of the segment's tables, how many of these have their words and vectors in it, and
+    the form of each of its spaces.
 
     Raises ValueError if they cannot be right.
     """
     check_shape(manifest, _MANIFEST)
     check_name(manifest["checkpoint"], "checkpoint")
-    rows = {entity: manifest["entities"][entity]["own"] for entity in ENTITIES}
+    rows, counts = (
+        {entity: manifest["entities"][entity][name] for entity in ENTITIES}
+        for name in ("own", "content")
+    )
     graphs = {
         (says["entity"], check_name(says["space"], "space")): Expected(
-            says["dim"], rows[says["entity"]], says["M"]
+            says["dim"], counts[says["entity"]], says["M"]
         )
         for says in manifest["spaces"]
     }
@@ -183,9 +212,11 @@ def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str,
     if manifest.get("floor") is not None:
         check_shape(manifest["floor"], _FLOOR)
         check_shape(manifest["floor"].get("related", 0.0), float)  # earlier builds have none
-    here = ENTITIES if manifest["based_on"] is None else [key for key in ENTITIES if rows[key]]
+    here, is_build = _having(rows, manifest), manifest["based_on"] is None
+    if any(counts[key] > rows[key] or (is_build and counts[key] < rows[key]) for key in ENTITIES):
+        raise ValueError("its content is not that of its tables")
     without = manifest["checkpoint"] == NONE
-    learned = {(entity, LEARNED) for entity in here}
+    learned = {(entity, LEARNED) for entity in _having(counts, manifest)}
     if stored != graphs.keys() or (bool(stored) if without else bool(learned - stored)):
         raise ValueError("its spaces are not those of its files")
     dims = {says["dim"] for says in manifest["spaces"]}
@@ -195,4 +226,4 @@ def described(manifest: dict[str, Any]) -> tuple[dict[str, int], dict[tuple[str,
         raise ValueError("its segments do not ascend")
     if (manifest["number"] in manifest["segments"]) != bool(here):
         raise ValueError("its own segment is not among its segments")
-    return rows, graphs
+    return rows, counts, graphs

@@ -8,8 +8,9 @@ version. An item whose content hash has not changed since the previous version i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class EntitySignals:
 
     Attributes:
         ids: ascending.
-        hashes: uint8 (n, 16), of everything that the encoder reads of an item.
+        hashes: uint8 (n, 16), of everything that an item's vectors are made of.
         spaces: space → float32 (n, dim) unit rows, memory-mapped; zeros if an item has none. Empty
             without an encoder.
     """
@@ -140,6 +141,18 @@ def encode_items(
     return _Run(workspace, db, encoder, entity, ids=ids).encode(step)
 
 
+def read_hashed(
+    workspace: Workspace,
+    db: sqlite_utils.Database,
+    encoder: ItemsAndQueries,
+    entity: str,
+    ids: list[str],
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Items of the catalogue as `encode_items` reads them, each with its hash uint8 (16,)."""
+    for read in _Run(workspace, db, encoder, entity, ids=ids).read():
+        yield from zip(read.items, read.hashes, strict=True)
+
+
 def _save_entity(folder: Path, entity: str, found: EntitySignals) -> None:
     np.save(folder / f"{entity}-hashes.npy", found.hashes)
     lines = b"".join(orjson.dumps(key) + b"\n" for key in found.ids)
@@ -206,6 +219,25 @@ def related_queries(db: sqlite_utils.Database) -> list[str]:
     return [row[0] for row in rows]
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A batch of m items as they were read.
+
+    Attributes:
+        hashes: uint8 (m, 16). features: name → float32 (m, d), what the encoder reads of each.
+        older: space → existing embeddings float32 (m, d), and bool (m,) which items have one.
+    """
+
+    items: list[dict[str, Any]]
+    hashes: np.ndarray
+    features: dict[str, np.ndarray]
+    older: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def ids(self) -> list[str]:
+        return [item["id"] for item in self.items]
+
+
 @dataclass
 class _Run:
     """Encodes one entity type: all items into files in `folder`, or those of `ids` in memory."""
@@ -220,47 +252,46 @@ class _Run:
     encoded: int = field(default=0, init=False)  # the others were known
 
     def encode(self, step: Callable[[int], None]) -> EntitySignals:
-        features = self._features()
-        batches, total = self._batches()
+        total = self._count()
         spaces = {LEARNED: self._array(LEARNED, total)} if self.encoder.dim else {}
-        older: dict[str, ItemVectors] = {}
-        for name, entity in self.encoder.compat_spaces.items():
-            found = open_vectors(self.workspace, self.db, name, self.entity)
-            if entity == self.entity and found is not None:
-                older[name], spaces[name] = found, self._array(name, total)
+        spaces |= {name: self._array(name, total) for name in self._older}
         hashes = np.zeros((total, HASH_BYTES), dtype=np.uint8)
         ids: list[str] = []
-        for batch in batches:
-            part = slice(len(ids), len(ids) + len(batch))
-            ids.extend(item["id"] for item in batch)
-            given = {name: feature.rows(ids[part])[0] for name, feature in features.items()}
-            read = zip((text_of(self.entity, item) for item in batch), *given.values(), strict=True)
-            hashes[part] = digests(
-                text + b"".join(vector.tobytes() for vector in vectors) for text, *vectors in read
-            )
+        for read in self.read():
+            part = slice(len(ids), len(ids) + len(read.items))
+            ids.extend(read.ids)
+            hashes[part] = read.hashes
             if spaces:
-                self.encoded += self._learned(spaces[LEARNED], part, batch, hashes[part], given)
-            for name, feature in older.items():
-                rows, has = feature.rows(ids[part])  # of any dimension; the space has the encoder's
+                self.encoded += self._learned(spaces[LEARNED], part, read)
+            for name, (rows, has) in read.older.items():
                 if has.any():
                     mapped = self.encoder.compat(name, rows[has])
                     keys = [
                         key for key, there in zip(ids[part], has.tolist(), strict=True) if there
                     ]
                     spaces[name][part][has] = checked(self.encoder, self.entity, mapped, keys, name)
-            step(len(batch))
+            step(len(read.items))
         return EntitySignals(ids, hashes, spaces)
 
-    def _learned(
-        self,
-        target: np.ndarray,
-        part: slice,
-        batch: list[dict[str, Any]],
-        hashes: np.ndarray,
-        given: Mapping[str, np.ndarray],
-    ) -> int:
+    def read(self) -> Iterator[_Read]:
+        """Read the items in batches."""
+        features = self._features()
+        for batch in self._batches():
+            ids = [item["id"] for item in batch]
+            given = {name: feature.rows(ids)[0] for name, feature in features.items()}
+            there = {name: feature.rows(ids) for name, feature in self._older.items()}
+            texts = (text_of(self.entity, item) for item in batch)
+            vectors = [*given.values(), *(rows for rows, _ in there.values())]
+            hashes = digests(
+                text + b"".join(vector.tobytes() for vector in each)
+                for text, *each in zip(texts, *vectors, strict=True)
+            )
+            yield _Read(batch, hashes, given, there)
+
+    def _learned(self, target: np.ndarray, part: slice, read: _Read) -> int:
         """Fill a part of the learned vectors; returns how many were encoded."""
-        known = self._known([item["id"] for item in batch], hashes)
+        batch, given = read.items, read.features
+        known = self._known(read.ids, read.hashes)
         fresh = np.flatnonzero(known < 0)
         if self.old is not None and len(fresh) < len(batch):
             kept = np.flatnonzero(known >= 0)
@@ -307,17 +338,24 @@ class _Run:
             found[name] = feature
         return found
 
-    def _batches(self) -> tuple[Iterator[list[dict[str, Any]]], int]:
+    @cached_property
+    def _older(self) -> dict[str, ItemVectors]:
+        """The existing embeddings of any dimension; their spaces have the encoder's."""
+        found = {
+            name: open_vectors(self.workspace, self.db, name, self.entity)
+            for name, entity in self.encoder.compat_spaces.items()
+            if entity == self.entity
+        }
+        return {name: vectors for name, vectors in found.items() if vectors is not None}
+
+    def _count(self) -> int:
+        if self.ids is None and self.entity == "query":
+            self.ids = related_queries(self.db)
+        return count(self.db, self.entity) if self.ids is None else len(self.ids)
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
         if self.entity != "query":
-            if self.ids is not None:
-                return read_items(self.db, self.entity, ids=self.ids), len(self.ids)
-            return (
-                read_items(self.db, self.entity, batch_size=_ENCODE_AT_ONCE),
-                count(self.db, self.entity),
-            )
-        ids = related_queries(self.db) if self.ids is None else self.ids
+            return read_items(self.db, self.entity, ids=self.ids, batch_size=_ENCODE_AT_ONCE)
+        ids = self.ids or []
         parts = range(0, len(ids), _ENCODE_AT_ONCE)
-        return (
-            ([{"id": key} for key in ids[start : start + _ENCODE_AT_ONCE]] for start in parts),
-            len(ids),
-        )
+        return ([{"id": key} for key in ids[start : start + _ENCODE_AT_ONCE]] for start in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,70 +32,115 @@ Spaces = dict[tuple[str, str], SegmentSpace | StackedSpace]
 
 
 @dataclass(frozen=True)
-class Stack:
-    """The parts of a `Generation` that its segments have, by row."""
+class Contents:
+    """What the items of a `Generation` are found by: words and vectors over segments, by row.
 
-    tables: dict[str, ItemTable]
+    Attributes:
+        segments: those that have any, the oldest first. dead: their places that no longer count.
+        backend: of the token indexes.
+        layouts: of each entity type; None if one segment has all.
+        texts, tokens, spaces, spelling: as of a `Generation`.
+        suggestions: titles, brands and categories of each segment.
+    """
+
+    segments: tuple[Segment, ...]
+    dead: Dead
+    backend: str
+    layouts: dict[str, Layout | None]
     texts: dict[str, Texts]
     tokens: dict[str, TokenIndex]
     spaces: Spaces
     spelling: Spelling
+    suggestions: tuple[Entries, ...]
+
+    def having(self, entity: str) -> list[Segment]:
+        """The segments of which an entity type's layout is."""
+        return [each for each in self.segments if entity in each.content]
+
+    def is_of(self, segments: Sequence[Segment], dead: Dead, backend: str) -> bool:
+        """Whether it is what `contents_of` makes of these."""
+        same = len(segments) == len(self.segments) and backend == self.backend
+        return (
+            same
+            and all(one is other for one, other in zip(segments, self.segments, strict=True))
+            and all(np.array_equal(dead[key], rows) for key, rows in self.dead.items())
+        )
 
 
-def stack(
-    segments: tuple[Segment, ...],
-    dead: Dead,
-    rows: Mapping[str, int],
-    backend: str,
-    like: Mapping[str, ItemTable] | None = None,
-) -> Stack:
-    """The parts over these segments, the build's first.
+def contents_of(
+    segments: Sequence[Segment], dead: Dead, backend: str, like: Contents | None = None
+) -> Contents:
+    """What the items of these segments are found by, the build's first.
 
     Args:
-        rows: how many items of each type there must be. backend: of the token indexes.
-        like: the tables of a generation that may have some of these segments.
-
-    Raises ValueError if there are more or fewer.
+        dead: of the places in their content. backend: of the token indexes.
+        like: what may be of the same; then it is returned, with all that it has remembered.
     """
-    having = {e: [each for each in segments if e in each.tables] for e in ENTITIES}
+    having = tuple(each for each in segments if each.content)
+    if like is not None and like.is_of(having, dead, backend):
+        return like
     layouts: dict[str, Layout | None] = {}
-    tables: dict[str, ItemTable] = {}
-    for entity, parts in having.items():
+    for entity in ENTITIES:
+        parts = [each for each in having if entity in each.content]
         gone = [dead[each.number, entity] for each in parts]
-        own = [each.tables[entity] for each in parts]
-        alone = len(parts) == 1 and not len(gone[0])
-        layout = None
-        if not alone or parts[0].collections is not None:
-            known = like[entity].layout if like and entity in like else None
-            layout = layout_of([table.ids for table in own], gone, known)
-        layouts[entity] = layout
-        tables[entity] = own[0] if alone or layout is None else stacked_table(own, layout)
-        if len(tables[entity]) != rows[entity]:
-            raise ValueError(f"it has {len(tables[entity])} {entity} items")
+        layouts[entity] = None
+        if len(parts) > 1 or len(gone[0]) or parts[0].collections is not None:
+            known = like.layouts[entity] if like else None
+            layouts[entity] = layout_of([each.content[entity] for each in parts], gone, known)
         end_step()
     texts, tokens = dict[str, Texts](), dict[str, TokenIndex]()
     for entity in ITEM_ENTITIES:
-        texts[entity] = _texts_of(having[entity], entity, tables[entity].layout)
+        parts, layout = [each for each in having if entity in each.content], layouts[entity]
+        own = [each.texts[entity] for each in parts]
+        texts[entity] = own[0] if layout is None else stacked_texts(own, layout)
         end_step()
-        tokens[entity] = _tokens_of(having[entity], entity, layouts[entity], backend)
+        tokens[entity] = _tokens_of(parts, entity, layout, backend)
         end_step()
-    spelling = _spelling_of(segments, dead, texts, tuple(tokens.values()))
+    spelling = _spelling_of(having, dead, texts, tuple(tokens.values()))
     end_step()
-    return Stack(tables, texts, tokens, _spaces_of(having, layouts), spelling)
+    return Contents(
+        segments=having,
+        dead=dead,
+        backend=backend,
+        layouts=layouts,
+        texts=texts,
+        tokens=tokens,
+        spaces=_spaces_of(having, layouts),
+        spelling=spelling,
+        suggestions=_suggestions_of(having, dead),
+    )
 
 
-def suggestions_of(segments: tuple[Segment, ...], dead: Dead) -> tuple[Entries, ...]:
-    """Titles, brands and categories of each segment, without those of items that are gone."""
-    gone = [
-        {entity: dead[each.number, entity] for entity in each.tables if entity in ITEM_ENTITIES}
-        for each in segments
-    ]
-    return stacked_suggestions([each.suggested for each in segments if each.suggested], gone)
+def tables_of(
+    segments: Sequence[Segment],
+    dead: Dead,
+    contents: Contents,
+    like: Mapping[str, ItemTable] | None = None,
+) -> dict[str, ItemTable]:
+    """The tables over these segments, whose rows are those of the contents.
 
+    Args:
+        dead: of the places in their tables.
+        like: the tables of a generation that may have some of these segments.
 
-def _texts_of(parts: list[Segment], entity: str, layout: Layout | None) -> Texts:
-    texts = [each.texts[entity] for each in parts]
-    return texts[0] if layout is None else stacked_texts(texts, layout)
+    Raises ValueError if they are of other items than the contents.
+    """
+    tables = {}
+    for entity in ENTITIES:
+        parts = [each for each in segments if entity in each.tables]
+        gone = [dead[each.number, entity] for each in parts]
+        tables[entity] = parts[0].tables[entity]
+        if len(parts) > 1 or len(gone[0]) or parts[0].collections is not None:
+            own = [each.tables[entity] for each in parts]
+            known = like[entity].layout if like else None
+            layout = layout_of([table.ids for table in own], gone, known)
+            tables[entity] = stacked_table(own, layout)
+        below = contents.layouts[entity]
+        ids = contents.having(entity)[0].content[entity] if below is None else below.ids
+        if ids is not tables[entity].ids and ids != tables[entity].ids:
+            raise ValueError(f"its {entity} items have the words and vectors of others")
+        end_step()
+    return tables
 
 
 def _tokens_of(
@@ -111,16 +156,17 @@ def _tokens_of(
 
 def lines_of(parts: list[Segment], entity: str, layout: Layout | None) -> list[str]:
     """The tokens of each row, as `read_tokens` has those of a segment."""
-    lines = [read_tokens(each.folder / entity, len(each.tables[entity])) for each in parts]
+    lines = [read_tokens(each.folder / entity, len(each.content[entity])) for each in parts]
     if layout is None:
         return lines[0]
     every = [line for part in lines for line in part]
     return [every[at] for at in layout.at.tolist()]
 
 
-def _spaces_of(having: dict[str, list[Segment]], layouts: dict[str, Layout | None]) -> Spaces:
+def _spaces_of(segments: Sequence[Segment], layouts: dict[str, Layout | None]) -> Spaces:
     spaces: Spaces = {}
-    for entity, parts in having.items():
+    for entity, layout in layouts.items():
+        parts = [each for each in segments if entity in each.content]
         dims = {
             name: space.dim
             for each in parts
@@ -129,13 +175,25 @@ def _spaces_of(having: dict[str, list[Segment]], layouts: dict[str, Layout | Non
         }
         for name, dim in dims.items():
             found = [each.space(entity, name, dim) for each in parts]
-            layout = layouts[entity]
             spaces[entity, name] = found[0] if layout is None else StackedSpace(found, layout)
     return spaces
 
 
+def _suggestions_of(segments: Sequence[Segment], dead: Dead) -> tuple[Entries, ...]:
+    """Titles, brands and categories of each segment, without those of items that are gone; none if
+    they were left out."""
+    parts = [each.suggested for each in segments if each.suggested]
+    if not parts:
+        return ()
+    gone = [
+        {entity: dead[each.number, entity] for entity in each.content if entity in ITEM_ENTITIES}
+        for each in segments
+    ]
+    return stacked_suggestions(parts, gone)
+
+
 def _spelling_of(
-    segments: tuple[Segment, ...],
+    segments: Sequence[Segment],
     dead: Dead,
     texts: dict[str, Texts],
     indexes: tuple[TokenIndex, ...],
@@ -152,10 +210,10 @@ def _spelling_of(
     for text in texts.values():
         forgotten = forgotten[text.frequency(forgotten) == 0]
     end_step()
-    if len(segments) == 1 and not len(places[0]):
-        spelling = replace(segments[0].spelling, indexes=indexes)
+    parts = [each.spelling for each in segments if each.spelling]
+    if len(parts) == 1 and not len(places[0]):
+        spelling = replace(parts[0], indexes=indexes)
     else:
-        parts = [each.spelling for each in segments]
         spelling = stacked_spelling(parts, places, forgotten, indexes)
     there = segments[0].collections
     if there is None or not all(isinstance(each, StackedTokens) for each in indexes):

@@ -227,7 +227,7 @@ class ClusterIndex(LocalIndex):
     def _split(self, entity: str, rows: np.ndarray) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         """The segments that have some of the rows, which of these, and their places there."""
         layout = self._layout(entity)
-        having = [each for each in self._generation.segments if entity in each.tables]
+        having = self._generation.contents.having(entity)
         for segment, which, places in layout.split(rows):
             yield having[segment], which, places
 

@@ -29,6 +29,17 @@ _MOST_WORDS = 16  # of a text, by whose beginnings it is found
 Text = tuple[str, int, str]  # the text, its place in KINDS, and its language or ''
 
 
+def suggested_of(item: Mapping[str, Any]) -> dict[Text, int]:
+    """What an item suggests: its title, as often as it is asked for, its brand, its categories."""
+    engaged = sum(weight for _, weight, *_ in item.get("engaged_queries") or ())
+    language = primary(item["language"]) if item.get("language") else ""
+    found = {(_shown(item.get("title")), 3, language): 1 + int(engaged)}
+    found[_shown(item.get("brand")), 2, ""] = 1
+    for path in categories_of(item):
+        found |= {(_shown(node), 1, ""): 1 for node in _nodes(path)}
+    return {text: weight for text, weight in found.items() if text[0]}
+
+
 class SuggestedTexts:
     """Collects what is suggested of the items of a segment."""
 
@@ -38,19 +49,12 @@ class SuggestedTexts:
         self._weights = {entity: array("q") for entity in ITEM_ENTITIES}
         self._ends = {entity: array("q") for entity in ITEM_ENTITIES}
 
-    def add(self, entity: str, item: Mapping[str, Any]) -> None:
-        """Add the next item: its title, as often as it is asked for, its brand, its categories."""
-        engaged = sum(weight for _, weight, *_ in item.get("engaged_queries") or ())
-        language = primary(item["language"]) if item.get("language") else ""
-        found = {(_shown(item.get("title")), 3, language): 1 + int(engaged)}
-        found[_shown(item.get("brand")), 2, ""] = 1
-        for path in categories_of(item):
-            found |= {(_shown(node), 1, ""): 1 for node in _nodes(path)}
+    def add(self, entity: str, suggested: Mapping[Text, int]) -> None:
+        """Add those of the next item, as `suggested_of` has them."""
         of, weights = self._of[entity], self._weights[entity]
-        for text, weight in found.items():
-            if text[0]:
-                of.append(self._numbers.setdefault(text, len(self._numbers)))
-                weights.append(weight)
+        for text, weight in suggested.items():
+            of.append(self._numbers.setdefault(text, len(self._numbers)))
+            weights.append(weight)
         self._ends[entity].append(len(of))
 
     def write(self, folder: Path, entities: Sequence[str]) -> None:

@@ -88,3 +88,14 @@ class FakeGeneration:
     @property
     def segments(self) -> tuple[Any, ...]:
         return (self,)
+
+    @property
+    def contents(self) -> FakeGeneration:
+        return self
+
+    @property
+    def layouts(self) -> dict[str, None]:
+        return dict.fromkeys(self.tables)
+
+    def having(self, entity: str) -> list[Any]:
+        return [self] if entity in self.texts else []

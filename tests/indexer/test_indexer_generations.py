@@ -62,7 +62,7 @@ def test_status_tells_of_every_generation(small: Small) -> None:
     newest, oldest = found["generations"]
     assert (newest["number"], newest["live"], newest["based_on"]) == (2, True, 1)
     assert (oldest["number"], oldest["live"]) == (1, False)
-    assert newest["entities"]["pin"] == {"rows": 60, "own": 1}
+    assert newest["entities"]["pin"] == {"rows": 60, "own": 1, "content": 1}
     assert newest["segments"] == [1, 2]
     assert newest["spaces"]["pin learned"]["vectors"] == 1
     assert oldest["spaces"]["pin learned"]["vectors"] == 60

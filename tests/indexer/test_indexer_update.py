@@ -201,6 +201,58 @@ def test_added_changed_and_deleted_items(small: Small) -> None:
     assert "pin020" in found_by_tokens(Generation.open(workspace, 1), gone_title)
 
 
+def test_a_price_is_changed_in_the_table_alone(small: Small) -> None:
+    """Nothing is encoded or indexed anew, and what words and vectors were opened for stays open."""
+    workspace, db = small
+    encoder = FakeEncoder()
+    build(workspace, db, encoder)
+    before = Generation.open(workspace)
+    with db.conn:
+        db.conn.execute("UPDATE products SET price = 7.5 WHERE id = 'product003'")
+    encoder.items_seen.clear()
+    assert update(workspace, db, encoder) == 2
+    assert not encoder.items_seen
+    written = {path.name for path in (workspace.generation(2) / "product").iterdir()}
+    assert "columns.safetensors" in written
+    assert not written & {"tantivy", "tokens.txt", "words.safetensors", "learned.npy"}
+    after = Generation.open(workspace, like=before)
+    row = after.tables["product"].row_of["product003"]
+    assert after.tables["product"].price[row] == 7.5
+    assert after.tables["product"].display([row])[0]["price"] == 7.5
+    assert after.tokens is before.tokens and after.spaces is before.spaces
+    assert_same(after, built_anew(workspace, workspace.root / "anew"), encoder)
+    # Another title takes the item's words and vectors with it, and its price.
+    put(db, "product", id="product003", title="zebra stool", price=7.5)
+    assert update(workspace, db, encoder) == 3
+    assert encoder.items_seen == ["product003"]
+    assert Generation.open(workspace).manifest["segments"] == [1, 3]
+    # Written anew with what is next, its words and vectors go with it.
+    put(db, "product", id="product004", title="zebra lamp")
+    assert update(workspace, db, encoder) == 4
+    last = Generation.open(workspace, like=after)
+    assert last.manifest["segments"] == [1, 4]
+    assert found_by_tokens(last, "zebra", "product") == {"product003", "product004"}
+    assert_same(last, built_anew(workspace, workspace.root / "anew"), encoder)
+    assert verify(workspace) == []
+
+
+def test_prices_may_all_change_without_a_build(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updating, "BUILD_ITEMS", 10)
+    workspace, db = small
+    encoder = FakeEncoder()
+    build(workspace, db, encoder)
+    for price in (3, 4):
+        with db.conn:
+            db.conn.execute("UPDATE products SET price = ?", [price])
+        update(workspace, db, encoder)
+    generation = Generation.open(workspace)
+    assert generation.manifest["segments"] == [1, 3]
+    assert set(whole(generation.tables["product"].price).tolist()) == {4.0}
+    assert_same(generation, built_anew(workspace, workspace.root / "anew"), encoder)
+
+
 def test_most_items_go(small: Small) -> None:
     """What is gone counts for nothing: neither as a frequency nor in the average length."""
     workspace, db = small
@@ -377,6 +429,7 @@ TITLE = st.lists(st.sampled_from(WORDS[:8]), max_size=5)
 STEP = st.one_of(
     st.tuples(st.just("put"), st.sampled_from(ITEM_ENTITIES), ITEM, TITLE),
     st.tuples(st.just("drop"), st.sampled_from(ITEM_ENTITIES), ITEM),
+    st.tuples(st.just("price"), st.sampled_from(ITEM_ENTITIES), ITEM, st.integers(1, 9)),
     st.tuples(st.just("board"), st.sampled_from(("b1", "b2")), ITEM),
     st.tuples(st.just("engage"), st.sampled_from(WORDS[:10]), ITEM, st.integers(0, 9)),
     st.tuples(st.just("vector"), ITEM, st.integers(0, 3)),
@@ -403,6 +456,17 @@ def take(workspace: Workspace, db: sqlite_utils.Database, step: tuple) -> None:
             engaged_queries=engaged,
             **sku,
         )
+    elif what == "price":  # and what else is in the table alone
+        entity, number, price = given
+        told = {"price": price, "created_at": price} | (
+            {"availability": "out_of_stock"} if price > 5 else {}
+        )
+        with db.conn:
+            columns = ", ".join(
+                f"{name} = :{name}" for name in told if name in db[f"{entity}s"].columns_dict
+            )
+            key = {"id": f"{entity}{number:03}"}
+            db.conn.execute(f"UPDATE {entity}s SET {columns} WHERE id = :id", told | key)
     elif what == "drop":
         drop(db, given[0], f"{given[0]}{given[1]:03}")
     elif what == "board":
