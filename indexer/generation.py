@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.artefacts import read_manifest, read_number, verified
 from omnisearch.data.workspace.errors import Corrupt, NotReady
 from omnisearch.data.workspace.files import sha256_file
-from omnisearch.data.workspace.reading import check_array, reading
+from omnisearch.data.workspace.reading import reading
 from omnisearch.data.workspace.steps import end_step
 from omnisearch.indexer.cluster.config import cluster_config
 from omnisearch.indexer.cluster.nodes import Nodes
 from omnisearch.indexer.cluster.stamps import check_loaded
 from omnisearch.indexer.cluster.trips import Collections
+from omnisearch.indexer.dead import DEAD_FILE, load_dead
 from omnisearch.indexer.parts.spelling import Spelling
 from omnisearch.indexer.parts.suggest import Entries
 from omnisearch.indexer.parts.suggest_open import (
@@ -42,9 +42,8 @@ from omnisearch.indexer.parts.tokens import check_backend
 from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER
 from omnisearch.indexer.parts.words import Texts
 from omnisearch.indexer.segment import GENERATION, QDRANT, Segment, described, open_segment
-from omnisearch.indexer.stacking import Contents, Dead, Spaces, contents_of, tables_of
+from omnisearch.indexer.stacking import Contents, Spaces, contents_of, tables_of
 
-DEAD_FILE = "dead.safetensors"
 ENCODER = "encoder"  # the query encoder of these vectors, kept with them
 _OF_SPACES = (".npy", ".hnsw")  # the ends of their files' names
 _OPEN_TRIES = 3
@@ -236,9 +235,10 @@ def _open(
     queries = () if no_suggestions else (_queries(folder, manifest, like),)
     with reading("The generation", folder, GENERATION.mend):
         _check_segments(manifest, segments)
-        dead, dead_content = read_dead(folder, segments)
+        sizes = {part: size for each in segments for part, size in each.sizes().items()}
+        dead = load_dead((folder / DEAD_FILE).read_bytes(), sizes)
         end_step()
-        parts = contents_of(segments, dead_content, backend, like.contents if like else None)
+        parts = contents_of(segments, dead, backend, like.contents if like else None)
         tables = tables_of(segments, dead, parts, like.tables if like else None)
         for entity, table in tables.items():
             if len(table) != manifest["entities"][entity]["rows"]:
@@ -291,38 +291,3 @@ def _check_segments(manifest: dict[str, Any], segments: list[Segment]) -> None:
         raise ValueError("its segments are not those of its manifest")
     if {segment.manifest["checkpoint"] for segment in segments} != {manifest["checkpoint"]}:
         raise ValueError("its segments are of several checkpoints")
-
-
-def dead_columns(dead: Dead, dead_content: Dead) -> dict[str, np.ndarray]:
-    """The columns of DEAD_FILE: the places in tables, and in content, that no longer count."""
-    return {
-        dead_column(*key, what): places
-        for what, each in (("table", dead), ("content", dead_content))
-        for key, places in each.items()
-    }
-
-
-def dead_column(number: int, entity: str, what: str) -> str:
-    """The name of the column of a segment's 'table' or 'content'."""
-    return f"{number}/{entity}/{what}"
-
-
-def read_dead(folder: Path, segments: list[Segment]) -> tuple[Dead, Dead]:
-    """The places that no longer count in the segments' tables, and in their content."""
-    stored = load_file(folder / DEAD_FILE)
-    found: tuple[Dead, Dead] = {}, {}
-    for segment in segments:
-        tables = {entity: len(table) for entity, table in segment.tables.items()}
-        content = {entity: len(ids) for entity, ids in segment.content.items()}
-        for what, sizes, dead in zip(("table", "content"), (tables, content), found, strict=True):
-            for entity, size in sizes.items():
-                name = dead_column(segment.number, entity, what)
-                places = stored.pop(name, np.zeros(0, np.int64))
-                check_array("places", places, np.int64, (None,))
-                inside = (places >= 0) & (places < size)
-                if not inside.all() or not (np.diff(places) > 0).all():
-                    raise ValueError("places of items that no longer count do not fit")
-                dead[segment.number, entity] = places
-    if stored:
-        raise ValueError(f"{DEAD_FILE} names {sorted(stored)[0]}")
-    return found

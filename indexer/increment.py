@@ -7,33 +7,20 @@ there are few of them.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sqlite_utils
-from safetensors.numpy import load
 
 from omnisearch.data.catalogue.changes import changed_since, latest_change
 from omnisearch.data.catalogue.items import existing
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
-from omnisearch.data.workspace import Workspace
-from omnisearch.data.workspace.artefacts import read_manifest, read_verified
-from omnisearch.data.workspace.reading import load_lines, reading
-from omnisearch.indexer.generation import DEAD_FILE, dead_column, folder_of
-from omnisearch.indexer.parts.content import (
-    CONTENT_FILE,
-    content_of,
-    digest_of,
-    read_content,
-)
-from omnisearch.indexer.parts.table import IDS_FILE
+from omnisearch.data.workspace.artefacts import read_manifest
+from omnisearch.indexer.below import Under, segments_under
+from omnisearch.indexer.generation import folder_of
+from omnisearch.indexer.parts.content import content_of, digest_of
 from omnisearch.indexer.publish import Below, Job, facts_of, publish
-from omnisearch.indexer.segment import GENERATION, QDRANT
+from omnisearch.indexer.segment import GENERATION
 from omnisearch.indexer.signals import EntitySignals, encode_items, read_hashed, related_queries
 
 # More items than this share of the build's, and this number, that are in other segments or no
@@ -46,103 +33,8 @@ _TIMES = 4
 _SMALL = 64
 
 
-@dataclass(frozen=True)
-class _Items:
-    """Items of one entity type in a segment: the ids, ascending, and the places that are dead."""
-
-    ids: list[str]
-    dead: set[int]
-
-    def alive(self) -> list[str]:
-        return [key for place, key in enumerate(self.ids) if place not in self.dead]
-
-    def place(self, key: str) -> int | None:
-        """Where an item is; None if it is not, or no longer counts."""
-        place = bisect_left(self.ids, key)
-        if place == len(self.ids) or self.ids[place] != key or place in self.dead:
-            return None
-        return place
-
-    def bury(self, keys: Iterable[str]) -> None:
-        """Mark the items that are there as dead."""
-        self.dead.update(place for key in keys if (place := self.place(key)) is not None)
-
-
-@dataclass(frozen=True)
-class _Under:
-    """A segment below.
-
-    Attributes:
-        remote: whether its words and vectors are in a cluster.
-        tables, content: entity type → those of its items that have a row in its table, and those
-            whose words and vectors are in it. digests: uint8 (c, 16), of the content.
-    """
-
-    number: int
-    remote: bool
-    tables: dict[str, _Items]
-    content: dict[str, _Items]
-    digests: dict[str, np.ndarray]
-
-    def count(self, entity: str) -> int:
-        """How many of its table's items count."""
-        items = self.tables.get(entity)
-        return len(items.ids) - len(items.dead) if items else 0
-
-    @property
-    def size(self) -> int:
-        """How many items are in its tables."""
-        return sum(len(items.ids) for items in self.tables.values())
-
-    @property
-    def content_size(self) -> int:
-        return sum(len(items.ids) for items in self.content.values())
-
-
-def _segments(workspace: Workspace, folder: Path, manifest: dict[str, Any]) -> list[_Under]:
-    """The live generation's segments, of which only ids, digests and dead places are read."""
-    with reading("The list of items that no longer count", folder / DEAD_FILE, GENERATION.mend):
-        stored = load(read_verified(folder, GENERATION, manifest, DEAD_FILE))
-    found = []
-    for number in manifest["segments"]:
-        where = folder_of(workspace, number)
-        says = read_manifest(where, GENERATION)
-        under = _Under(number, says.get("backend") == QDRANT, {}, {}, {})
-        for entity in ENTITIES:
-            name = f"{entity}/{IDS_FILE}"
-            if name not in says["files"]:
-                continue
-            ids, own, digests = _ids(where, entity, says["files"][name]["sha256"])
-            for items, keys, what in (
-                (under.tables, ids, "table"),
-                (under.content, own, "content"),
-            ):
-                dead = stored.get(dead_column(number, entity, what), np.zeros(0, np.int64))
-                items[entity] = _Items(keys, set(dead.tolist()))
-            under.digests[entity] = digests
-        found.append(under)
-    return found
-
-
-@lru_cache(maxsize=16)
-def _ids(folder: Path, entity: str, _: str) -> tuple[list[str], list[str], np.ndarray]:
-    """The ids in the table of a segment, those of its content, and the digests of these.
-
-    A segment never changes, and a service publishes again and again on top of it.
-    """
-    manifest = read_manifest(folder, GENERATION)
-    name, of_content = f"{entity}/{IDS_FILE}", f"{entity}/{CONTENT_FILE}"
-    stored = read_verified(folder, GENERATION, manifest, name)
-    with reading("The list of ids", folder / name, GENERATION.mend):
-        ids = load_lines(stored, str)
-    stored = read_verified(folder, GENERATION, manifest, of_content)
-    rows, digests = read_content(folder / of_content, stored, len(ids))
-    own = ids if len(rows) == len(ids) else [ids[row] for row in rows.tolist()]
-    return ids, own, digests
-
-
 def _changed(
-    db: sqlite_utils.Database, manifest: dict[str, Any], under: list[_Under], wanted: set[str]
+    db: sqlite_utils.Database, manifest: dict[str, Any], under: list[Under], wanted: set[str]
 ) -> dict[str, list[str]]:
     """Entity type → the ids of what changed since, ascending, gone ones too.
 
@@ -219,7 +111,7 @@ def planned(job: Job, number: int, most: int | None = None, merging: bool = Fals
     """
     db, folder = job.db, folder_of(job.workspace, number)
     manifest = read_manifest(folder, GENERATION)
-    under = _segments(job.workspace, folder, manifest)
+    under = segments_under(job.workspace, folder, manifest)
     wanted = set(related_queries(db))
     changed = _changed(db, manifest, under, wanted)
     facts = facts_of(job)
@@ -251,32 +143,24 @@ def planned(job: Job, number: int, most: int | None = None, merging: bool = Fals
         for each in stay:
             if entity in each.content:
                 each.content[entity].bury(key for key in changed[entity] if key not in kept)
-    beside = sum(map(len, content.values())) + sum(each.content_size for each in stay[1:])
+    beside = sum(map(len, content.values())) + sum(
+        len(items.ids) for each in stay[1:] for items in each.content.values()
+    )
     beside += sum(len(items.dead) for each in stay for items in each.content.values())
     due = beside > max(BUILD_ITEMS, BUILD_SHARE * under[0].size)
-    dead, dead_content = (
-        {
-            (each.number, entity): np.array(sorted(items.dead), np.int64)
-            for each, of in listed
-            for entity, items in of.items()
-            if items.dead
-        }
-        for listed in (
-            [(each, each.tables) for each in stay],
-            [(each, each.content) for each in stay],
-        )
-    )
-    rows = {entity: sum(each.count(entity) for each in stay) for entity in ENTITIES}
+    dead = {part: items.dead for each in stay for part, items in each.parts() if len(items.dead)}
+    rows = {
+        entity: sum(len(each.tables[entity]) for each in stay if entity in each.tables)
+        for entity in ENTITIES
+    }
     numbers = [each.number for each in stay]
     merge_due = bool(_folded(stay, sum(map(len, fresh.values()))))
-    below = Below(manifest["number"], numbers, dead, dead_content, rows, due, merge_due)
+    below = Below(manifest["number"], numbers, dead, rows, due, merge_due)
     nothing = same and not any(changed.values()) and manifest["change"] == latest_change(db)
     return Plan(fresh, content, below, len(folded), nothing)
 
 
-def _kept(
-    job: Job, entity: str, stay: list[_Under], keys: list[str], changed: set[str]
-) -> set[str]:
+def _kept(job: Job, entity: str, stay: list[Under], keys: list[str], changed: set[str]) -> set[str]:
     """Those of the items whose words and vectors are in a segment that stays, and are made of the
     same as now.
 
@@ -301,7 +185,7 @@ def _kept(
     return set(there)
 
 
-def _folded(under: list[_Under], new: int, most: int | None = None) -> list[_Under]:
+def _folded(under: list[Under], new: int, most: int | None = None) -> list[Under]:
     """The last segments, those to write anew with what is new; never the build, nor, if `most` is
     given, one of more items."""
     first = len(under)

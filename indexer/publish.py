@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import sqlite_utils
-from safetensors.numpy import save_file
 
 from omnisearch.data.catalogue.changes import latest_change
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES, get_meta
@@ -25,12 +22,19 @@ from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.files import link, new_folder, put_in_place
 from omnisearch.data.workspace.progress import Progress
 from omnisearch.data.workspace.settings import check_ranges
+from omnisearch.indexer.dead import Dead, write_dead
 from omnisearch.indexer.encoding import HASH_BYTES
 from omnisearch.indexer.floor import floor_of
-from omnisearch.indexer.generation import DEAD_FILE, ENCODER, dead_columns
+from omnisearch.indexer.generation import ENCODER
 from omnisearch.indexer.parts.content import content_of, digest_of, write_content
 from omnisearch.indexer.parts.recall import item_recall_of, recall_of
-from omnisearch.indexer.parts.spelling_file import NO_KEYS, keys_of, write_spelled, write_spelling
+from omnisearch.indexer.parts.spelling_file import (
+    NO_KEYS,
+    SpelledWords,
+    keys_of,
+    write_spelled,
+    write_spelling,
+)
 from omnisearch.indexer.parts.suggest_open import QUERIES_FILE
 from omnisearch.indexer.parts.suggest_write import SuggestedTexts, write_queries
 from omnisearch.indexer.parts.table_write import write_table
@@ -42,7 +46,6 @@ from omnisearch.indexer.parts.words import write_texts
 from omnisearch.indexer.retention import next_number, retain
 from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
 from omnisearch.indexer.signals import EntitySignals, ItemsAndQueries
-from omnisearch.indexer.stacking import Dead
 from omnisearch.indexer.suggested_log import log_stamp, suggested_queries
 
 # Fewer vectors of an update are searched exactly: that takes under half a millisecond.
@@ -116,8 +119,7 @@ class Below:
     Attributes:
         number: the generation that it is based on.
         segments: the numbers of the segments that stay, the oldest first.
-        dead: the places in their tables that no longer count; dead_content: those whose words and
-            vectors do not. rows: how many count, by entity type.
+        dead: what no longer counts of them. rows: how many count in tables, by entity type.
         due: whether so much has changed since the build that another one is due.
         merge_due: whether there are segments that would better be one (`indexer.merging`).
     """
@@ -125,7 +127,6 @@ class Below:
     number: int
     segments: list[int]
     dead: Dead
-    dead_content: Dead
     rows: Mapping[str, int]
     due: bool
     merge_due: bool = False
@@ -264,9 +265,9 @@ def _counts(ids: Mapping[str, list[str]]) -> dict[str, int]:
 def _describe(folder: Path, number: int, written: Written, below: Below | None) -> None:
     """Write the manifest, and which items below no longer count."""
     own = written.own
-    nothing = Below(0, [], {}, {}, dict.fromkeys(ENTITIES, 0), due=False)
+    nothing = Below(0, [], {}, dict.fromkeys(ENTITIES, 0), due=False)
     under = nothing if below is None else below
-    save_file(dead_columns(under.dead, under.dead_content), folder / DEAD_FILE)
+    write_dead(folder, under.dead)
     write_manifest(
         folder,
         GENERATION,
@@ -384,32 +385,3 @@ def _write_items(
     write_terms(folder, lines)
     write_texts(folder, list(map(own_part, lines)))
     return word_keys(token for line in lines for token in line.split() if token[0] == CODE)
-
-
-class SpelledWords:
-    """The words of each item as they may be typed, as numbers."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._found = {entity: array("i") for entity in ITEM_ENTITIES}
-        self._ends = {entity: array("q") for entity in ITEM_ENTITIES}
-
-    def add(self, entity: str, words: set[str]) -> None:
-        """Add the next item's words."""
-        numbers = self._numbers
-        found = self._found[entity]
-        found.extend([numbers.setdefault(word, len(numbers)) for word in sorted(words)])
-        self._ends[entity].append(len(found))
-
-    def counts(self) -> Counter[str]:
-        """How many items have each word."""
-        numbers = np.concatenate([np.array(found, np.int64) for found in self._found.values()])
-        counts = np.bincount(numbers, minlength=len(self._numbers)).tolist()
-        return Counter(dict(zip(self._numbers, counts, strict=True)))
-
-    def of(self, entity: str, places: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Each item's words as positions int32, those that have one, and their ends int64."""
-        place = np.array([*(places.get(word, -1) for word in self._numbers), -1], np.int32)
-        found = place[np.array(self._found[entity], np.int64)]
-        kept = np.concatenate(([0], np.cumsum(found >= 0)))
-        return found[found >= 0], kept[np.array(self._ends[entity], np.int64)]

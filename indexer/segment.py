@@ -19,6 +19,7 @@ from omnisearch.data.workspace.steps import end_step
 from omnisearch.encoders.no_encoder import NONE
 from omnisearch.indexer.cluster.segment import RemoteSpace, RemoteTokens
 from omnisearch.indexer.cluster.trips import Collections
+from omnisearch.indexer.dead import CONTENT, TABLE, Part
 from omnisearch.indexer.parts.content import CONTENT_FILE, read_content
 from omnisearch.indexer.parts.hnsw_file import Expected
 from omnisearch.indexer.parts.spelling import Spelling
@@ -95,6 +96,12 @@ class Segment:
     spelling: Spelling | None
     suggested: SuggestedItems | None
     collections: Collections | None = None
+
+    def sizes(self) -> dict[Part, int]:
+        """How many items are in each of its tables and contents."""
+        tables = {(self.number, entity, TABLE): len(each) for entity, each in self.tables.items()}
+        content = {(self.number, entity, CONTENT): len(ids) for entity, ids in self.content.items()}
+        return tables | content
 
     def space(self, entity: str, name: str, dim: int) -> SegmentSpace:
         """One of its spaces, or one without any vector."""

@@ -11,6 +11,7 @@ import numpy as np
 from omnisearch.data.catalogue.schema import ENTITIES, ITEM_ENTITIES
 from omnisearch.data.workspace.steps import end_step
 from omnisearch.indexer.cluster.segment import search_together
+from omnisearch.indexer.dead import CONTENT, TABLE, Dead
 from omnisearch.indexer.parts.layout import Layout, layout_of
 from omnisearch.indexer.parts.spelling import Spelling, stacked_spelling
 from omnisearch.indexer.parts.suggest import Entries
@@ -26,8 +27,6 @@ from omnisearch.indexer.parts.vectors_stacked import StackedSpace
 from omnisearch.indexer.parts.words import Texts, stacked_texts
 from omnisearch.indexer.segment import Segment
 
-# (segment, entity type) → int64, ascending: the places there that no longer count.
-Dead = dict[tuple[int, str], np.ndarray]
 Spaces = dict[tuple[str, str], SegmentSpace | StackedSpace]
 
 
@@ -36,7 +35,7 @@ class Contents:
     """What the items of a `Generation` are found by: words and vectors over segments, by row.
 
     Attributes:
-        segments: those that have any, the oldest first. dead: their places that no longer count.
+        segments: those that have any, the oldest first. dead: what no longer counts of them.
         backend: of the token indexes.
         layouts: of each entity type; None if one segment has all.
         texts, tokens, spaces, spelling: as of a `Generation`.
@@ -63,7 +62,12 @@ class Contents:
         return (
             same
             and all(one is other for one, other in zip(segments, self.segments, strict=True))
-            and all(np.array_equal(dead[key], rows) for key, rows in self.dead.items())
+            and all(
+                np.array_equal(dead[part], self.dead[part])
+                for each in segments
+                for part in each.sizes()
+                if part[2] == CONTENT
+            )
         )
 
 
@@ -73,7 +77,7 @@ def contents_of(
     """What the items of these segments are found by, the build's first.
 
     Args:
-        dead: of the places in their content. backend: of the token indexes.
+        dead: of all of their parts. backend: of the token indexes.
         like: what may be of the same; then it is returned, with all that it has remembered.
     """
     having = tuple(each for each in segments if each.content)
@@ -82,7 +86,7 @@ def contents_of(
     layouts: dict[str, Layout | None] = {}
     for entity in ENTITIES:
         parts = [each for each in having if entity in each.content]
-        gone = [dead[each.number, entity] for each in parts]
+        gone = [dead[each.number, entity, CONTENT] for each in parts]
         layouts[entity] = None
         if len(parts) > 1 or len(gone[0]) or parts[0].collections is not None:
             known = like.layouts[entity] if like else None
@@ -120,7 +124,7 @@ def tables_of(
     """The tables over these segments, whose rows are those of the contents.
 
     Args:
-        dead: of the places in their tables.
+        dead: of all of their parts.
         like: the tables of a generation that may have some of these segments.
 
     Raises ValueError if they are of other items than the contents.
@@ -128,7 +132,7 @@ def tables_of(
     tables = {}
     for entity in ENTITIES:
         parts = [each for each in segments if entity in each.tables]
-        gone = [dead[each.number, entity] for each in parts]
+        gone = [dead[each.number, entity, TABLE] for each in parts]
         tables[entity] = parts[0].tables[entity]
         if len(parts) > 1 or len(gone[0]) or parts[0].collections is not None:
             own = [each.tables[entity] for each in parts]
@@ -186,7 +190,11 @@ def _suggestions_of(segments: Sequence[Segment], dead: Dead) -> tuple[Entries, .
     if not parts:
         return ()
     gone = [
-        {entity: dead[each.number, entity] for entity in each.content if entity in ITEM_ENTITIES}
+        {
+            entity: dead[each.number, entity, CONTENT]
+            for entity in each.content
+            if entity in ITEM_ENTITIES
+        }
         for each in segments
     ]
     return stacked_suggestions(parts, gone)
@@ -201,7 +209,7 @@ def _spelling_of(
     none = np.zeros(0, np.int64)
     places, keys = [], [none.astype(np.uint32)]
     for each in segments:
-        gone = {entity: dead[each.number, entity] for entity in each.spelled}
+        gone = {entity: dead[each.number, entity, CONTENT] for entity in each.spelled}
         places.append(
             np.concatenate([none, *(each.spelled[e].of(rows)[0] for e, rows in gone.items())])
         )

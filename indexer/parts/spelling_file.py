@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from zlib import crc32
@@ -9,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES
 from omnisearch.data.text.keys import word_keys
 from omnisearch.data.text.tokens import tokens
 from omnisearch.data.workspace.reading import check_array, reading
@@ -28,6 +31,37 @@ from omnisearch.indexer.parts.words import Words, ascends, check_ends, spans
 SPELLING_FILE = "spelling.safetensors"
 SPELLED_FILE = "spelled.safetensors"
 NO_KEYS = np.zeros(0, np.uint32)
+
+
+class SpelledWords:
+    """The words of each item as they may be typed, as numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._found = {entity: array("i") for entity in ITEM_ENTITIES}
+        self._ends = {entity: array("q") for entity in ITEM_ENTITIES}
+
+    def add(self, entity: str, words: set[str]) -> None:
+        """Add the next item's words."""
+        numbers = self._numbers
+        found = self._found[entity]
+        found.extend([numbers.setdefault(word, len(numbers)) for word in sorted(words)])
+        self._ends[entity].append(len(found))
+
+    def counts(self) -> Counter[str]:
+        """How many items have each word."""
+        numbers = np.concatenate([np.array(found, np.int64) for found in self._found.values()])
+        counts = np.bincount(numbers, minlength=len(self._numbers)).tolist()
+        return Counter(dict(zip(self._numbers, counts, strict=True)))
+
+    def of(self, entity: str, places: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Each item's words as positions int32, those that have one, and their ends int64."""
+        place = np.array([*(places.get(word, -1) for word in self._numbers), -1], np.int32)
+        found = place[np.array(self._found[entity], np.int64)]
+        kept = np.concatenate(([0], np.cumsum(found >= 0)))
+        return found[found >= 0], kept[np.array(self._ends[entity], np.int64)]
+
+
 MOST = 500_000  # suggested words, the most frequent ones
 
 
