@@ -128,7 +128,8 @@ def main() -> None:
             show("nothing changed", run(root, "index", "update"), build)
             engine = SearchEngine.open(Workspace.open(root))
             opened(engine)  # what is worked out of the build once is there from now on
-            changes = (("price", 0.0), ("price", 0.0), ("title", 0.0), ("title", 0.01))
+            prices = [("price", share) for share in (0.0, 0.0, 0.01, 1.0)]
+            changes = [*prices, ("title", 0.0), ("title", 0.01)]
             for seed, (kind, share) in enumerate(changes):
                 file = changed(folder, kind, share, items, seed + 1)
                 pipeline.import_files(root, [file], kind="products")

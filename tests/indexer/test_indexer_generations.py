@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 import sqlite_utils
 from indexer_fakes import FakeEncoder, put
+from safetensors.numpy import load, save
 
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.text.tokens import query_tokens
@@ -137,6 +139,27 @@ def test_every_file_is_verified(small: Small, tmp_path: Path) -> None:
     assert verify(workspace) == ["pin/ids.jsonl is missing."]
 
 
+def content_file(rows: int, first: int = 0) -> bytes:
+    digests = np.zeros((rows, 16), np.uint8)
+    return save({"rows": np.arange(first, first + rows), "digests": digests})
+
+
+def test_tables_and_content_of_other_items_are_refused(small: Small) -> None:
+    """A segment of a changed price alone, below which the item's words are said to be gone."""
+    workspace, db = small
+    build(workspace, db, FakeEncoder())
+    with db.conn:
+        db.conn.execute("UPDATE products SET price = 7.5 WHERE id = 'product003'")
+    assert update(workspace, db, FakeEncoder()) == 2
+    Generation.open(workspace)
+    path = workspace.generation(2) / "dead.safetensors"
+    (place,) = load(path.read_bytes())["1/product/table"]
+    gone = np.array([place], np.int64)
+    path.write_bytes(save({"1/product/table": gone, "1/product/content": gone}))
+    with pytest.raises(Corrupt, match="words and vectors of others"):
+        Generation.open(workspace, verify=False)
+
+
 def test_files_that_agree_with_a_forged_manifest_are_still_checked(small: Small) -> None:
     workspace, db = small
     build(workspace, db, FakeEncoder())
@@ -153,6 +176,9 @@ def test_files_that_agree_with_a_forged_manifest_are_still_checked(small: Small)
         ("pin/vocabulary.json", b"[]"),
         ("pin/display.jsonl", b"{}"),
         ("pin/tantivy/meta.json", b"{}"),
+        ("pin/content.safetensors", b"\xff" * 100),
+        ("pin/content.safetensors", content_file(59)),
+        ("pin/content.safetensors", content_file(60, first=1)),
     ):
         shutil.rmtree(folder)
         shutil.copytree(pristine, folder)
@@ -162,11 +188,13 @@ def test_files_that_agree_with_a_forged_manifest_are_still_checked(small: Small)
     shutil.rmtree(folder)
     shutil.copytree(pristine, folder)
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    entities = manifest["entities"]
     for forged in (
         manifest | {"files": {"../../CURRENT": {"bytes": 2, "sha256": ""}}},
         manifest | {"files": []},
         manifest | {"format": 99},
         manifest | {"entities": {"pin": {"rows": 10**9}}},
+        manifest | {"entities": entities | {"pin": entities["pin"] | {"content": 59}}},
         manifest | {"spaces": [{"entity": "pin"}]},
         manifest | {"spaces": 3},
     ):
