@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qdrant_process import Node, processor_of, program, started
+from qdrant_process import Node, Place, processor_of, program, started
 
 from omnisearch.data.catalogue.spaces import LEARNED
 from omnisearch.data.workspace import Workspace
@@ -144,7 +144,7 @@ def main() -> int:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        started(Path(folder), options.nodes, program()) as nodes,
+        started(Path(folder), [Place()] * options.nodes, program()) as nodes,
     ):
         local = SearchEngine.open(options.workspace)
         shutil.copytree(options.workspace, Path(folder) / "workspace", symlinks=True)

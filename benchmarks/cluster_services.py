@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from qdrant_process import Node, program, started
+from qdrant_process import Node, Place, program, started
 from service_process import OmniSearch
 
 from omnisearch.data.workspace import Workspace
@@ -175,7 +175,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=4)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, started(Path(folder), 3, program()) as nodes:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(Path(folder), [Place()] * 3, program()) as nodes,
+    ):
         shutil.copytree(options.workspace, Path(folder) / "workspace", symlinks=True)
         workspace = Workspace(Path(folder) / "workspace")
         config = EngineConfig(ef=BROAD)

@@ -12,20 +12,30 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _START_SECONDS = 60.0
 
 
-class Node:
-    """One node on loopback, whose gRPC port follows its HTTP port; it is started."""
+class Place(NamedTuple):
+    """Where a node runs: its address, and the command that starts a program there."""
 
-    def __init__(self, folder: Path, program: str, first: Node | None = None) -> None:
+    host: str = "127.0.0.1"
+    command: tuple[str, ...] = ()
+
+
+class Node:
+    """One node, on loopback by default, whose gRPC port follows its HTTP port; it is started."""
+
+    def __init__(
+        self, folder: Path, program: str, first: Node | None = None, place: Place | None = None
+    ) -> None:
         """`program`: Qdrant's. first: a node of the cluster to join."""
         folder.mkdir(parents=True)
-        self.folder, self.port = folder, _three_free()
+        self.folder, self.port, self.place = folder, _three_free(), place or Place()
         self.log = folder.with_name(f"{folder.name}.log")
         self._program = program
         self._joins = [] if first is None else ["--bootstrap", first.peer]
@@ -33,12 +43,12 @@ class Node:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.place.host}:{self.port}"
 
     @property
     def peer(self) -> str:
         """Where the other nodes find it."""
-        return f"http://127.0.0.1:{self.port + 2}"
+        return f"http://{self.place.host}:{self.port + 2}"
 
     @property
     def pid(self) -> int:
@@ -56,7 +66,7 @@ class Node:
         Raises RuntimeError, with the log, if it does not.
         """
         settings = {
-            "SERVICE__HOST": "127.0.0.1",
+            "SERVICE__HOST": self.place.host,
             "SERVICE__HTTP_PORT": str(self.port),
             "SERVICE__GRPC_PORT": str(self.port + 1),
             "CLUSTER__ENABLED": "true",
@@ -68,7 +78,7 @@ class Node:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "--uri", self.peer, *self._joins],
+                [*self.place.command, self._program, "--uri", self.peer, *self._joins],
                 cwd=self.folder,
                 env=os.environ | {f"QDRANT__{name}": value for name, value in settings.items()},
                 stdout=log,
@@ -101,13 +111,13 @@ def program() -> str:
 
 
 @contextmanager
-def started(folder: Path, count: int, program: str) -> Iterator[list[Node]]:
-    """So many nodes of one cluster, of Qdrant's program, with their files in `folder`."""
+def started(folder: Path, places: Sequence[Place], program: str) -> Iterator[list[Node]]:
+    """Nodes of one cluster at these places, of Qdrant's program, with their files in `folder`."""
     nodes: list[Node] = []
     try:
-        for number in range(count):
+        for number, place in enumerate(places):
             first = nodes[0] if nodes else None
-            nodes.append(Node(folder / f"node{number}", program, first))
+            nodes.append(Node(folder / f"node{number}", program, first, place))
         yield nodes
     finally:
         for node in nodes:

@@ -140,9 +140,9 @@ def planned(job: Job, number: int, most: int | None = None, merging: bool = Fals
     for entity, keys in fresh.items():
         kept = _kept(job, entity, stay, keys, set(changed[entity]))
         content[entity] = [key for key in keys if key not in kept]
-        for each in stay:
-            if entity in each.content:
-                each.content[entity].bury(key for key in changed[entity] if key not in kept)
+        gone = [key for key in changed[entity] if key not in kept]
+        for items in (each.content[entity] for each in stay if entity in each.content):
+            items.bury(gone)
     beside = sum(map(len, content.values())) + sum(
         len(items.ids) for each in stay[1:] for items in each.content.values()
     )

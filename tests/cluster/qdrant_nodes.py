@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from omnisearch.indexer.cluster.config import ClusterConfig
 from omnisearch.indexer.cluster.nodes import Nodes
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from qdrant_process import started
+from qdrant_process import Place, started
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(
@@ -33,9 +33,10 @@ def need_program() -> None:
 
 
 @contextmanager
-def running(folder: Path, count: int) -> Iterator[list[str]]:
-    """Start nodes that are one cluster; gives the URLs of their HTTP ports."""
-    with started(folder, count, str(PROGRAM)) as nodes:
+def running(folder: Path, count: int, places: Sequence[Place] = ()) -> Iterator[list[str]]:
+    """Start nodes that are one cluster, on loopback or at these places; gives the URLs of their
+    HTTP ports."""
+    with started(folder, places or [Place()] * count, str(PROGRAM)) as nodes:
         yield [node.url for node in nodes]
 
 

@@ -8,11 +8,13 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import network
 from qdrant_nodes import copied, need_program, running, settle_in
 
 from omnisearch import pipeline
@@ -21,8 +23,9 @@ from omnisearch.data.workspace.errors import NotReady
 from omnisearch.engine.config import EngineConfig
 from omnisearch.engine.response import Response
 from omnisearch.engine.search import SearchEngine
-from omnisearch.indexer.cluster.nodes import Unreachable
+from omnisearch.indexer.cluster.nodes import Refused, Unreachable
 from omnisearch.indexer.cluster.time_left import trips_until
+from omnisearch.indexer.generation import live_number
 
 sys.path.append(str(Path(__file__).parents[1] / "service"))
 from server_process import Server
@@ -114,6 +117,54 @@ def test_a_node_killed_or_hanging_changes_no_answer(trained: Workspace, tmp_path
         os.kill(hanging, signal.SIGKILL)
         ask()
         assert collections.nodes.failures > 0
+
+
+@pytest.mark.slow
+def test_a_network_cut_between_nodes_changes_no_answer(trained: Workspace, tmp_path: Path) -> None:
+    """Whoever searches reaches all nodes, but one of these reaches no other."""
+    need_program()
+    with network(3) as net, running(tmp_path / "nodes", 3, net.places) as urls:
+        workspace = Workspace(tmp_path / "workspace")
+        shutil.copytree(trained.root, workspace.root)
+        settle_in(workspace, urls, "cut", timeout=3.0)
+        with workspace.settings.open("a") as settings:
+            settings.write("replicas = 2\n")
+        assert pipeline.build_index(workspace) == 2
+        engine = SearchEngine.open(workspace, BROAD)
+        known = engine.snapshot.generation.tables["query"].ids
+        chosen = [known[at] for at in np.random.default_rng(2).choice(len(known), 20, False)]
+        local = SearchEngine.open(workspace, BROAD, number=1)
+        expected = {query: ids(local.search(query)) for query in chosen}
+
+        def ask(engine: SearchEngine) -> None:
+            """Ask all, each in time."""
+            for query in chosen:
+                start = time.monotonic()
+                with trips_until(start + SECONDS):
+                    answer = engine.search(query)
+                assert time.monotonic() - start < SECONDS
+                assert not answer.degraded and ids(answer) == expected[query]
+
+        collections = engine.snapshot.generation.segments[0].collections
+        assert collections is not None
+        ask(engine)
+        for alone in range(3):
+            net.cut(alone)
+            ask(engine)
+            net.mend()
+        assert collections.nodes.repeated > 0  # one of them has no copy, and asks the others
+        # A build has copies on the node that is alone, and gives up; or has none there.
+        net.cut(0)
+        usual = workspace.settings.read_text()
+        workspace.settings.write_text(f"{usual}load_timeout = 10\n")
+        with suppress(NotReady, Refused):
+            pipeline.build_index(workspace)
+        ask(engine)
+        net.mend()
+        workspace.settings.write_text(usual)
+        before = live_number(workspace)
+        assert pipeline.build_index(workspace) > before
+        ask(SearchEngine.open(workspace, BROAD))
 
 
 @pytest.mark.slow
