@@ -9,6 +9,7 @@ from functools import cached_property
 from omnisearch.data.text.prefixes import matched_part, typed_key
 from omnisearch.data.workspace.errors import InputError
 from omnisearch.data.workspace.memory import remembering
+from omnisearch.data.workspace.steps import end_step
 from omnisearch.engine.attributes import Attributes
 from omnisearch.engine.query_language import checked_language
 from omnisearch.indexer.parts.suggest import KINDS, Entries, Found, first_of
@@ -50,6 +51,7 @@ class Suggester:
         if attributes:  # what filters need is read now, not while somebody types
             for names in _ATTRIBUTES.values():
                 attributes.filter_on(names, "")
+                end_step()
 
     def suggest(self, prefix: str, k: int = 8, language: str | None = None) -> list[Suggestion]:
         """At most k texts of which a word begins with `prefix`, the best first.

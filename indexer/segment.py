@@ -3,7 +3,7 @@ generation. The first segment of a generation is a build, the others are updates
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Segment:
     folder: Path
     manifest: dict[str, Any]
     tables: dict[str, ItemTable]
-    content: dict[str, list[str]]
+    content: dict[str, Sequence[str]]
     tokens: dict[str, SegmentTokens]
     terms: dict[str, TermsOf]
     texts: dict[str, Texts]
@@ -184,7 +184,7 @@ def _having(counts: Mapping[str, int], manifest: dict[str, Any]) -> list[str]:
     return [entity for entity in ENTITIES if counts[entity] or manifest["based_on"] is None]
 
 
-def _content(folder: Path, ids: list[str], count: int) -> list[str]:
+def _content(folder: Path, ids: Sequence[str], count: int) -> Sequence[str]:
     path = folder / CONTENT_FILE
     with reading("The list of items with content", path, GENERATION.mend):
         rows, _ = read_content(path, path.read_bytes(), len(ids), count)

@@ -134,14 +134,23 @@ def tables_of(
         parts = [each for each in segments if entity in each.tables]
         gone = [dead[each.number, entity, TABLE] for each in parts]
         tables[entity] = parts[0].tables[entity]
+        later: list[tuple[Sequence[str], np.ndarray]] = []
         if len(parts) > 1 or len(gone[0]) or parts[0].collections is not None:
             own = [each.tables[entity] for each in parts]
             known = like[entity].layout if like else None
             layout = layout_of([table.ids for table in own], gone, known)
             tables[entity] = stacked_table(own, layout)
+            later = [(own[at].ids, layout.rows[at]) for at in range(1, len(own))]
         below = contents.layouts[entity]
         ids = contents.having(entity)[0].content[entity] if below is None else below.ids
-        if ids is not tables[entity].ids and ids != tables[entity].ids:
+        # Those of the first segment come in the same order in both.
+        same = (
+            ids[row] == key
+            for keys, rows in later
+            for key, row in zip(keys, rows.tolist(), strict=True)
+            if row >= 0
+        )
+        if len(ids) != len(tables[entity]) or not all(same):
             raise ValueError(f"its {entity} items have the words and vectors of others")
         end_step()
     return tables

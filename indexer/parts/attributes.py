@@ -206,6 +206,9 @@ class StackedAttributes(Mapping[str, Column]):
             self._made[name] = _stacked([part.get(name) for part in self._parts], self._layout)
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # which puts none together
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

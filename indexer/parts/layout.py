@@ -7,11 +7,11 @@ items, so that nothing above the indexes knows of segments, and equal scores com
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -25,8 +25,8 @@ class _Above:
         again: bool (m,), which of them the first segment has too.
     """
 
-    first: list[str]
-    ids: list[str]
+    first: Sequence[str]
+    ids: Sequence[str]
     spots: np.ndarray
     again: np.ndarray
 
@@ -44,7 +44,7 @@ class Layout:
         above: of each segment but the first.
     """
 
-    ids: list[str]
+    ids: Sequence[str]
     at: np.ndarray
     rows: tuple[np.ndarray, ...]
     above: tuple[_Above, ...]
@@ -83,6 +83,38 @@ class Layout:
         if allowed is None or not len(allowed):
             return rows >= 0
         return (rows >= 0) & allowed[rows]
+
+
+class Ids(Sequence[str]):
+    """The ids by row, read where they are asked for: a list of a million takes 25 ms to copy."""
+
+    def __init__(self, first: Sequence[str], more: list[str], at: np.ndarray) -> None:
+        """first: of the first segment. more: of all later ones. at: see `Layout`."""
+        self._first, self._more, self._at = first, more, at
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return list(map(self._id, self._at[row].tolist()))
+        return self._id(int(self._at[row]))
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._id, self._at.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def _id(self, at: int) -> str:
+        n = len(self._first)
+        return self._first[at] if at < n else self._more[at - n]
 
 
 class Gathered:
@@ -130,7 +162,7 @@ def picked(first: np.ndarray, more: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def layout_of(
-    ids: Sequence[list[str]], dead: Sequence[np.ndarray], like: Layout | None = None
+    ids: Sequence[Sequence[str]], dead: Sequence[np.ndarray], like: Layout | None = None
 ) -> Layout:
     """Lay out segments; an id is alive in one of them at most.
 
@@ -161,7 +193,7 @@ def layout_of(
     at[spots[again]] = places[again]
     gone[spots[again]] = False
     left_out, new = np.flatnonzero(gone), np.flatnonzero(~again)
-    merged = first
+    by_row: Sequence[str] = first
     if len(new) or len(left_out):
         every = list(chain.from_iterable(ids[1:]))
         keys = [every[place - len(first)] for place in places[new].tolist()]
@@ -169,41 +201,18 @@ def layout_of(
         new, keys = new[order], [keys[which] for which in order]
         if any(one == other for one, other in pairwise(keys)):
             raise ValueError("an item counts in two segments")
-        merged = _merged(first, left_out, spots[new], keys)
         at = np.insert(at, spots[new], places[new])
         at = np.delete(at, left_out + np.searchsorted(spots[new], left_out, side="right"))
+        by_row = Ids(first, every, at)
     rows = np.full(starts[-1], -1)
     rows[at] = np.arange(len(at))
-    return Layout(merged, at, tuple(np.split(rows, starts[1:-1])), above)
+    return Layout(by_row, at, tuple(np.split(rows, starts[1:-1])), above)
 
 
-def _above(first: list[str], ids: list[str], like: Layout | None) -> _Above:
+def _above(first: Sequence[str], ids: Sequence[str], like: Layout | None) -> _Above:
     for known in like.above if like else ():
         if known.first is first and known.ids is ids:
             return known
     spots = [bisect_left(first, key) for key in ids]
     again = [spot < len(first) and first[spot] == key for spot, key in zip(spots, ids, strict=True)]
     return _Above(first, ids, np.array(spots, np.int64), np.array(again, bool))
-
-
-def _merged(first: list[str], dead: np.ndarray, spots: np.ndarray, added: list[str]) -> list[str]:
-    """The ids by row, copied in slices: there may be millions, and few changes.
-
-    Args:
-        dead: places of `first` that are left out.
-        spots: the places before which the added ones come, ascending.
-    """
-    changes = sorted(
-        [(spot, False, key) for spot, key in zip(spots.tolist(), added, strict=True)]
-        + [(place, True, "") for place in dead.tolist()]
-    )
-    merged: list[str] = []
-    done = 0
-    for place, is_dead, key in changes:
-        merged += first[done:place]
-        done = place
-        if is_dead:
-            done += 1
-        else:
-            merged.append(key)
-    return merged + first[done:]

@@ -201,7 +201,7 @@ class Shown:
 class RowOf(Mapping[str, int]):
     """The row of each id, found in the ascending ids: a dict would be made anew by each update."""
 
-    ids: list[str]
+    ids: Sequence[str]
 
     def __getitem__(self, key: str) -> int:
         row = bisect_left(self.ids, key)
@@ -236,7 +236,7 @@ class ItemTable:
     """
 
     entity: str
-    ids: list[str]
+    ids: Sequence[str]
     price: Rows
     created_at: Rows
     is_ad: Rows
