@@ -30,7 +30,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.02
 # From the beginning of a publication to that of the next: what comes meanwhile goes together, so
 # that searches have the processor too, and each is found within a second.
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 0.6
 _NICE = 10  # where there are too few cores, searches come first
 _BUSY_SECONDS = 0.5  # between two tries while another process builds
 _LONGEST_PAUSE = 30.0  # after failures one after another
