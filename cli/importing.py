@@ -103,6 +103,13 @@ def import_(
             "found in the file."
         ),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="The encoding of a text, such as windows-1251 or shift_jis; by default UTF-8, "
+            "UTF-16 and Windows-1252 are found in the file."
+        ),
+    ] = None,
     vectors: Annotated[
         str | None, typer.Option(help="The files are item vectors with this name, such as pinsage.")
     ] = None,
@@ -142,6 +149,7 @@ def import_(
                 mapping=_pairs("--map", map_ or [], "title=product_title"),
                 constants=_pairs("--set", set_ or [], "entity=product"),
                 delimiter=delimiter,
+                encoding=encoding,
                 vectors=vectors,
                 entity=entity,
                 ids=ids,
@@ -205,8 +213,8 @@ def sentences(report: Report) -> list[str]:
         told.append(f"Each is listed in {report.rejects}.")
     if any(reason.endswith("is not UTF-8") for reason in report.reasons):
         told.append(
-            "If the file is in an older encoding, convert it: "
-            "`iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
+            "The rest of the file is UTF-8, or was taken for it. If it is in another encoding, "
+            "import it again with --encoding, such as windows-1252."
         )
     if report.taken and not report.changed:
         told.append(_unchanged(report))

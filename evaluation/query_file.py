@@ -8,6 +8,8 @@ from pathlib import Path
 
 import orjson
 
+from omnisearch.data.importers.delimiters import found_delimiter
+from omnisearch.data.importers.text_files import encoding_of, open_text, opened_text, read_sample
 from omnisearch.data.text.normalise import normalise_query
 from omnisearch.data.workspace.errors import InputError
 
@@ -19,7 +21,7 @@ def read_queries(path: Path) -> list[str]:
 
     A `.jsonl` file holds strings or objects with "query" or "text"; a `.csv` or `.tsv` file has a
     header with one of `query`, `text`, `search_term`; any other file has one query a line, and
-    lines that start with # are comments.
+    lines that start with # are comments. The encoding is found as that of imported files.
 
     Raises:
         InputError: the file cannot be read, a line is invalid, or there are no queries.
@@ -45,12 +47,13 @@ def read_queries(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig") as file:
+    with opened_text(path) as file:
         yield from (line for line in file if not line.startswith("#"))
 
 
 def _json_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
+    raw, file = open_text(path, encoding_of(path).name)
+    with raw, file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -69,8 +72,9 @@ def _json_lines(path: Path) -> Iterator[str]:
 
 
 def _table(path: Path) -> Iterator[str]:
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    separator, _ = found_delimiter(read_sample(path, encoding_of(path).name), usual)
+    with opened_text(path, newline="") as file:
         rows = csv.DictReader(file, delimiter=separator)
         column = next((name for name in _COLUMNS if name in (rows.fieldnames or ())), None)
         if column is None:

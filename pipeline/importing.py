@@ -34,6 +34,7 @@ def import_files(
     strict: bool = False,
     constants: Mapping[str, str] | None = None,
     delimiter: str | None = None,
+    encoding: str | None = None,
     progress: Progress | None = None,
     reports: list[Report] | None = None,
 ) -> list[Report]:
@@ -52,6 +53,7 @@ def import_files(
         strict: refuse the whole file if any row or value is bad.
         constants: our field → its value in every row, such as {"entity": "product"}.
         delimiter: what separates the columns of tables; by default it is found in each file.
+        encoding: of texts, such as 'windows-1251'; by default it is found in each file.
         reports: gets the report of each file when it is imported, so that an error of a later one
             leaves known what was taken before it.
 
@@ -77,12 +79,14 @@ def import_files(
         format=format if plain else None,
         constants=dict(constants or {}),
         delimiter=delimiter,
+        encoding=encoding,
     )
     files = [Path(path) for path in paths]
     for path in files:
         if not path.exists() and path != FEEDBACK:
             raise InputError("There is no such file or folder.", where=str(path))
-    rows = {"--kind": kind, "--map": mapping, "--set": constants, "--delimiter": delimiter}
+    rows = {"--kind": kind, "--map": mapping, "--set": constants}
+    rows |= {"--delimiter": delimiter, "--encoding": encoding}
     of_vectors = {"--ids": ids, "--bits": bits, "--entity": entity != "pin"}
     if vectors is None:
         how = f"Name vectors with --vectors NAME; rows get their entity by --set entity={entity}."
@@ -131,5 +135,5 @@ def _feed(path: Path, kind: str | None, options: ImportOptions) -> Feed | None:
     said = kind or kind_of(path)
     if options.mapping or options.format or said not in (None, "products", "engagements"):
         return None
-    feed = found_feed(path, options.delimiter)
+    feed = found_feed(path, options.delimiter, options.encoding)
     return feed if feed and said in (None, feed.kind) else None

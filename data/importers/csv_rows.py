@@ -48,9 +48,9 @@ def csv_rows(
         raise InputError(f"The header cannot be read: it {header.error}.", where=str(path))
     if not _utf8(shape.columns):
         raise InputError(
-            "The header is not UTF-8: the file is in an older encoding.",
+            "The header is not UTF-8, as the rest of the file is.",
             where=str(path),
-            how="Convert it: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`.",
+            how="Mend it, or name the encoding of the file with --encoding.",
         )
     twice = sorted(name for name, times in Counter(shape.columns).items() if times > 1)
     if twice:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from itertools import islice
 
+from omnisearch.data.importers.text_files import SAMPLE
 from omnisearch.data.workspace.errors import InputError
 
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-SAMPLE = 64 * 1024  # bytes of the file that are looked at
 _ROWS = 50
 _WORDS = {word: sign for sign, word in NAMES.items()} | {"\\t": "\t", "pipe": "|"}
 

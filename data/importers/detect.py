@@ -13,14 +13,16 @@ from omnisearch.data.importers.readers import format_of, open_source
 from omnisearch.data.workspace.errors import InputError
 
 
-def found_feed(path: Path, delimiter: str | None = None) -> Feed | None:
+def found_feed(
+    path: Path, delimiter: str | None = None, encoding: str | None = None
+) -> Feed | None:
     """The feed that a file is by the names of its columns, or None."""
     feeds = [feed for feed in FEEDS.values() if isinstance(feed, Feed)]
     try:
         if is_xml(path):
-            source = open_xml(path)
+            source = open_xml(path, encoding)
         elif format_of(path):
-            source = open_source(path, None, delimiter)
+            source = open_source(path, None, delimiter, encoding)
         else:
             return None
         with closing(source.rows):  # type: ignore[type-var]

@@ -65,6 +65,7 @@ class ImportOptions:
         strict: refuse the whole file if any row or value is bad.
         format: one of `readers.FORMATS`; by default from the file's name.
         delimiter: what separates the columns of a table; by default it is found in the file.
+        encoding: of a text, by Python's name for it; by default it is found in the file.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class ImportOptions:
     format: str | None = None
     constants: dict[str, str] = field(default_factory=dict)
     delimiter: str | None = None
+    encoding: str | None = None
 
 
 def kind_of(path: Path) -> str | None:
@@ -111,7 +113,7 @@ def import_file(
     check_names(kind, options.mapping, options.constants)
     check_constants(kind, options.constants)
     names = Names(kind, options.mapping, options.constants)
-    source = open_source(path, options.format, options.delimiter)
+    source = open_source(path, options.format, options.delimiter, options.encoding)
     check_columns(source, path, names)
     rows = names.rename(source.rows)
     if kind == "campaigns":
@@ -128,7 +130,7 @@ def _priced(
     """The rows with their prices as numbers; the file is read once more for how to read them."""
     if source.columns is not None and "price" not in names.known(source.columns):
         return rows
-    again = open_source(path, options.format, options.delimiter)
+    again = open_source(path, options.format, options.delimiter, options.encoding)
     return priced(rows, names.rename(again.rows), "currency" in options.constants, source.notes)
 
 

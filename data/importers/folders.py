@@ -62,7 +62,8 @@ def import_folder(
             how="Put files in it, or name the folder that has them.",
         )
     vectors = [(named, path) for path in files if (named := vectors_of(path))]
-    feeds = {path: found_feed(path) for path in files if kind_of(path) in _OF_FEEDS}
+    may_be = [path for path in files if kind_of(path) in _OF_FEEDS]
+    feeds = {path: found_feed(path, options.delimiter, options.encoding) for path in may_be}
     kinds = {path: feed.kind for path, feed in feeds.items() if feed and not kind_of(path)}
     rows = sorted(
         ((kind, path) for path in files if (kind := kind_of(path) or kinds.get(path))),

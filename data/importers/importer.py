@@ -45,10 +45,12 @@ class Importer:
         options: ImportOptions | None = None,
     ) -> list[Report]:
         """Import the folder or file; raises InputError if it is not in this format."""
-        if options is not None and (options.constants or options.delimiter or options.mapping):
+        if options is not None and (
+            options.constants or options.delimiter or options.mapping or options.encoding
+        ):
             raise InputError(
                 f"The format {self.name!r} has columns of its own.",
-                where="--set, --map and --delimiter",
+                where="--set, --map, --delimiter and --encoding",
                 how="Leave them out.",
             )
         read: Read = load_function(self.function, f"format {self.name!r}")

@@ -1,30 +1,26 @@
 """Streaming readers: yield the rows of a file one by one, in bounded memory.
 
-A fault of one row becomes an error of that row. A fault of the whole file (UTF-16, a truncated
-Parquet or gzip file, no header) is an InputError. Text that is not valid UTF-8 reaches the row
-validators as lone surrogates, and they refuse it by field.
+A fault of one row becomes an error of that row. A fault of the whole file (a truncated Parquet or
+gzip file, no header) is an InputError. All text is read as UTF-8 (`text_files`). What is not valid
+in it reaches the row validators as lone surrogates, and they refuse it by field.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from omnisearch.data.importers.csv_rows import RECORD_LINES, csv_rows
 from omnisearch.data.importers.delimiters import (
     NAMES,
-    SAMPLE,
     checked_delimiter,
     found_delimiter,
 )
 from omnisearch.data.importers.json_rows import array_rows, is_array, is_lines, line_rows
 from omnisearch.data.importers.parquet_rows import open_parquet
 from omnisearch.data.importers.source import MAX_LINE, Line, Source
+from omnisearch.data.importers.text_files import damage_told, encoding_of, open_text, read_sample
 from omnisearch.data.workspace.errors import InputError
 
 FORMATS = ("jsonl", "json", "csv", "tsv", "txt", "parquet")
@@ -64,11 +60,16 @@ def refuse_spreadsheet(path: Path) -> None:
         )
 
 
-def open_source(path: Path, format: str | None = None, delimiter: str | None = None) -> Source:
+def open_source(
+    path: Path,
+    format: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Source:
     """Open a file for streaming; `format` is one of FORMATS, by default from the name.
 
-    The delimiter of a table is found in the file if it is not given. `.txt` is a table, or JSON if
-    it begins like it; `.json` is an array of objects, or one object a line.
+    The encoding, and the delimiter of a table, are found in the file if they are not given. `.txt`
+    is a table, or JSON if it begins like it; `.json` is an array of objects, or one object a line.
 
     Raises:
         InputError: the file does not exist, is empty, has an unknown format or is damaged. Damage
@@ -90,24 +91,21 @@ def open_source(path: Path, format: str | None = None, delimiter: str | None = N
             raise InputError("The file is empty.", where=str(path), how="Write it again.")
         if chosen == "parquet":
             return open_parquet(path)
-        return _open_text(path, chosen, size, delimiter)
+        return _open_text(path, chosen, size, delimiter, encoding)
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"The file cannot be read ({why}).", where=str(path)) from error
 
 
-def _open_text(path: Path, format: str, size: int, delimiter: str | None) -> Source:
-    raw = path.open("rb")
-    zipped = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    file: BinaryIO = raw
-    if zipped:
-        file = io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[arg-type]
-    with _damage_told(path):
-        sample = file.read(SAMPLE)
-        file.seek(0)
-    _check_encoding(path, sample)
-    notes: list[str] = []
+def _open_text(
+    path: Path, format: str, size: int, delimiter: str | None, encoding: str | None
+) -> Source:
+    _check_text(path)
+    read_as = encoding_of(path, encoding)
+    sample = read_sample(path, read_as.name)
+    _check_no_xml(path, sample)
+    notes = read_as.notes() if encoding is None else []
+    raw, file = open_text(path, read_as.name)
     if format in ("jsonl", "json", "txt") and is_array(sample):
         rows, columns = array_rows(path, _chunks(path, raw, file)), None
     elif format == "jsonl" or (format in ("json", "txt") and is_lines(sample)):
@@ -138,7 +136,7 @@ def _chunks(path: Path, raw: BinaryIO, file: BinaryIO) -> Callable[[int], bytes]
     """A reader of so many bytes, which closes the file at its end."""
 
     def read(size: int) -> bytes:
-        with _damage_told(path):
+        with damage_told(path):
             chunk = file.read(size)
         if not chunk:
             file.close()
@@ -148,29 +146,15 @@ def _chunks(path: Path, raw: BinaryIO, file: BinaryIO) -> Callable[[int], bytes]
     return read
 
 
-@contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    """Turn errors of a damaged gzip file into InputError."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+def _check_text(path: Path) -> None:
+    """Refuse a file that is known for none of text by its first bytes."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         raise InputError(
-            f"The file is damaged or truncated ({error}).",
+            "This is a ZIP archive, or a spreadsheet whose name does not say so.",
             where=str(path),
-            how="Fetch or write it again; nothing of this file was imported.",
-        ) from error
-
-
-def _check_encoding(path: Path, sample: bytes) -> None:
-    magic = sample[:4]
-    wide = magic[:2] in (b"\xff\xfe", b"\xfe\xff") or (
-        len(magic) == 4 and (magic[0::2] == b"\0\0" or magic[1::2] == b"\0\0")
-    )
-    if wide:
-        raise InputError(
-            "The file is UTF-16 or UTF-32, not UTF-8.",
-            where=str(path),
-            how="Convert it first, for example with `iconv -f UTF-16 -t UTF-8`.",
+            how="Unpack it, or save the sheet as CSV, and import that file.",
         )
     if magic == b"PAR1":
         raise InputError(
@@ -178,6 +162,9 @@ def _check_encoding(path: Path, sample: bytes) -> None:
             where=str(path),
             how="Rename it to end in .parquet.",
         )
+
+
+def _check_no_xml(path: Path, sample: bytes) -> None:
     if sample.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         raise InputError(
             "This is XML or HTML.",
@@ -188,7 +175,7 @@ def _check_encoding(path: Path, sample: bytes) -> None:
 
 def _lines(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Line]:
     number, blank = 0, 0
-    with raw, file, _damage_told(path):
+    with raw, file, damage_told(path):
         while line := file.readline(MAX_LINE):
             number += 1
             if number == 1:

@@ -18,6 +18,7 @@ from omnisearch.data.importers.parquet_rows import (
     parquet_file,
     python_values,
 )
+from omnisearch.data.importers.text_files import damage_told, opened_text
 from omnisearch.data.workspace.errors import InputError
 
 _ROWS = 4096
@@ -65,7 +66,7 @@ def npy_rows(
             where=str(names or path),
             how="Give --ids, a text file with one id per line.",
         )
-    with names.open("rb") as file:
+    with opened_text(names, errors="surrogateescape") as file, damage_told(names):
         lines = sum(1 for line in file)
     if lines != len(array):
         raise InputError(
@@ -85,7 +86,7 @@ def _not_bits(kind: object, path: Path) -> InputError:
 
 
 def _npy_blocks(array: np.ndarray, names: Path, bits: bool) -> Iterator[Block]:
-    with names.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+    with opened_text(names, errors="surrogateescape") as file:
         done = 0
         for part in blocks(file, _ROWS):
             rows = array[done : done + len(part)]

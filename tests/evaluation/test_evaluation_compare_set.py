@@ -189,9 +189,13 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
         ("a.jsonl", '"Boho Bedroom"\n\n{"text": "kupferne Spüle", "n": 1}\n{"query": " "}\n'),
         ("a.csv", 'id,query\n1,"Boho\n Bedroom"\n2,kupferne Spüle\n3,\n'),
         ("a.tsv", "search_term\tid\nboho bedroom\t1\nkupferne Spüle\t2\n"),
+        ("a.csv", "id;query\n1;Boho Bedroom\n2;kupferne Spüle\n".encode("cp1252")),
+        ("a.txt", "Boho Bedroom\nkupferne Spüle\n".encode("cp1252")),
+        ("a.txt", "Boho Bedroom\r\nkupferne Spüle\r\n".encode("utf-16")),
+        ("a.jsonl", '"Boho Bedroom"\n"kupferne Spüle"\n'.encode("cp1252")),
     ],
 )
-def test_query_files_in_four_forms(tmp_path: Path, name: str, content: str) -> None:
+def test_query_files_in_four_forms(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert read_queries(write(tmp_path, name, content)) == ["boho bedroom", "kupferne spüle"]
 
 

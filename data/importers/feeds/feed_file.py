@@ -39,6 +39,7 @@ class FeedFile:
     workspace: Workspace
     path: Path
     delimiter: str | None = None
+    encoding: str | None = None
     fixed_currency: bool = False
     prices: Prices = field(default_factory=Prices)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -105,9 +106,14 @@ class FeedFile:
 
     def _open(self) -> Source:
         source = (
-            open_xml(self.path)
+            open_xml(self.path, self.encoding)
             if is_xml(self.path)
-            else open_source(self.path, None if format_of(self.path) else "txt", self.delimiter)
+            else open_source(
+                self.path,
+                None if format_of(self.path) else "txt",
+                self.delimiter,
+                self.encoding,
+            )
         )
         self._done = source.done
         return source
@@ -137,7 +143,7 @@ def import_feed(
     check_constants(feed.kind, options.constants)
     size = path.stat().st_size
     fixed = "currency" in options.constants
-    file = FeedFile(workspace, path, options.delimiter, fixed)
+    file = FeedFile(workspace, path, options.delimiter, options.encoding, fixed)
     _check_headers(feed, file)
     made = load_function(feed.function, f"format {feed.name!r}")(file)
     rows = _with(made, options.constants, file)

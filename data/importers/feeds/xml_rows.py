@@ -6,14 +6,13 @@ no feed needs one.
 
 from __future__ import annotations
 
-import gzip
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from omnisearch.data.importers.source import MAX_LINE, Row, Source
+from omnisearch.data.importers.text_files import UTF_8, checked_encoding, open_bytes, open_text
 from omnisearch.data.workspace.errors import InputError
 
 _CHUNK = 256 * 1024
@@ -23,41 +22,35 @@ _ITEMS = ("item", "entry")  # of RSS and of Atom
 def is_xml(path: Path) -> bool:
     """Whether the file is XML, by its first bytes."""
     try:
-        with path.open("rb") as file:
-            if file.read(2) == b"\x1f\x8b":
-                file.seek(0)
-                head = gzip.GzipFile(fileobj=file).read(200)
-            else:
-                file.seek(0)
-                head = file.read(200)
+        raw, file = open_bytes(path)
+        with raw, file:
+            head = file.read(200)
     except (OSError, EOFError):
         return False
     head = head.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")
     return head.startswith(b"<")
 
 
-def open_xml(path: Path) -> Source:
+def open_xml(path: Path, encoding: str | None = None) -> Source:
     """The items of a feed: values by the elements' names without `g:`, texts or lists of texts.
+
+    The file says its encoding, unless one is given.
 
     Raises:
         InputError: there is no such file, or while it is read: it is not well-formed, has a
             document type, or an item is longer than 16 MiB.
     """
     try:
-        raw = path.open("rb")
+        raw, file = open_text(path, checked_encoding(encoding)) if encoding else open_bytes(path)
     except OSError as error:
         raise InputError(f"The file cannot be read ({error.strerror}).", where=str(path)) from error
-    file: BinaryIO = raw
-    if raw.read(2) == b"\x1f\x8b":
-        file = io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[arg-type]
-    raw.seek(0)
     size = path.stat().st_size
-    rows = _rows(path, raw, file)
+    rows = _rows(path, raw, file, UTF_8 if encoding else None)
     return Source("xml", rows, None, size, lambda: size if raw.closed else raw.tell())
 
 
-def _rows(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Row]:
-    items = _Items(path)
+def _rows(path: Path, raw: BinaryIO, file: BinaryIO, encoding: str | None) -> Iterator[Row]:
+    items = _Items(path, encoding)
     with raw, file:
         try:
             while chunk := file.read(_CHUNK):
@@ -75,7 +68,8 @@ def _rows(path: Path, raw: BinaryIO, file: BinaryIO) -> Iterator[Row]:
             raise InputError(
                 f"The file is not well-formed XML ({error}).",
                 where=str(path),
-                how="Write it again; nothing of this file was imported.",
+                how="Write it again, or give --encoding if its first line names a wrong one; "
+                "nothing of this file was imported.",
             ) from error
 
 
@@ -86,9 +80,9 @@ class _NoDocumentType(Exception):
 class _Items:
     """Collects the direct children of each item. A child's own children are not read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: str | None) -> None:
         self._path = path
-        self.parser = expat.ParserCreate()
+        self.parser = expat.ParserCreate(encoding)
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.StartElementHandler = self._start

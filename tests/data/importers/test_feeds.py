@@ -192,16 +192,15 @@ def test_a_folder_of_exports_is_imported_whatever_their_names(workspace, tmp_pat
         pipeline.import_files(workspace, [folder])
 
 
-def test_bodies_in_an_older_encoding_are_left_out_and_the_product_is_taken(workspace, tmp_path):
+def test_an_export_in_an_older_encoding_is_read_in_it(workspace, tmp_path):
     path = shopify(tmp_path / "p.csv", shop(3))
     path.write_bytes(path.read_text("utf-8-sig").replace("Soft", "Süß").encode("latin-1"))
     [report] = import_named(workspace, path, "shopify")
-    assert (report.taken, report.refused, report.reasons) == (
-        3,
-        0,
-        {"title is not UTF-8": 3, "description is not UTF-8": 3},
-    )
-    assert [brand for _, brand, _ in table(workspace, "products", "id, brand, title")] != [None] * 3
+    assert (report.taken, report.refused, report.left_out) == (3, 0, 0)
+    assert any("read as Windows-1252 (" in note and "Süß" in note for note in report.notes)
+    path.write_text(path.read_bytes().decode("latin-1"), encoding="utf-8", newline="")
+    [report] = import_named(workspace, path, "shopify")
+    assert (report.taken, report.changed) == (3, 0)
 
 
 def test_woocommerce_variations_are_part_of_their_product(workspace, tmp_path):

@@ -93,11 +93,11 @@ def test_query_ids_are_those_of_the_text(texts):
         assert normalise_query(queries.texts[key]) == key
 
 
-def read(name: str, content: bytes) -> list:
+def read(name: str, content: bytes, encoding: str | None = None) -> list:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
-        return list(open_source(path).rows)
+        return list(open_source(path, encoding=encoding).rows)
 
 
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=8)
@@ -124,7 +124,7 @@ def test_what_a_csv_writer_wrote_is_read(rows, suffix):
 @given(st.lists(st.binary(max_size=30)))
 def test_any_bytes_are_rows_or_refused_lines(chunks):
     content = b'{"id": "first"}\n' + b"\n".join(chunks)
-    rows = read("x.jsonl", content)
+    rows = read("x.jsonl", content, "utf-8")
     assert rows[0].values == {"id": "first"}
     lines = content.split(b"\n")
     for row in rows:
@@ -137,7 +137,7 @@ def test_any_bytes_are_rows_or_refused_lines(chunks):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_of_csv_are_rows_or_refused_lines(content):
-    rows = read("x.csv", b"a,b\n" + content)
+    rows = read("x.csv", b"a,b\n" + content, "utf-8")
     for row in rows:
         assert (row.values is None) == (row.error is not None)
         assert row.values is None or set(row.values) == {"a", "b"}
