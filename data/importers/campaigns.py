@@ -15,6 +15,7 @@ import sqlite_utils
 from omnisearch.data.catalogue.campaigns import Campaign, load_campaigns, save_campaigns
 from omnisearch.data.catalogue.schema import ITEM_ENTITIES, table_of
 from omnisearch.data.importers import value_checks as v
+from omnisearch.data.importers.codes import NoCodes
 from omnisearch.data.importers.columns import Names, check_mapped
 from omnisearch.data.importers.source import Source, begun
 from omnisearch.data.importers.times import time
@@ -67,6 +68,7 @@ def import_campaigns(
     counts = Counts("campaigns", source.format, notes=source.notes, ignored=source.ignored)
     with importing(workspace, path) as (db, rejects):
         found: dict[str, Campaign] = {}
+        no_codes = NoCodes()
         for line, values, error, at, _, left_out in source.rows:
             counts.rows += 1
             bad: list[Refused] = []
@@ -77,6 +79,8 @@ def import_campaigns(
                 campaign = campaign_of(values, bad.append)
                 found[campaign.id] = campaign
                 counts.taken += 1
+                no_codes.see_values("country", campaign.countries)
+                no_codes.see_values("language", campaign.languages)
             except Refused as refused:
                 rejects.add(line, refused)
                 continue
@@ -84,6 +88,7 @@ def import_campaigns(
                 rejects.leave_out(number, each)
             if progress:
                 progress(source.done(), source.total)
+        counts.notes += no_codes.notes()
         if counts.rows:
             check_mapped(names, path)
         if strict and (rejects.refused or rejects.left_out):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from omnisearch.data.importers.catalogue_writer import Numbered
 from omnisearch.data.workspace.counts import counted
@@ -39,9 +39,15 @@ class NoCodes:
         """Count those of the records that were read."""
         for thing in _CODES:
             for value, rows in Counter(record.get(thing) for _, record in block).items():
-                if value and not is_code(thing, value):
-                    self._rows[thing] += rows
-                    self._first.setdefault(thing, value)
+                if value:
+                    self.see_values(thing, [value], rows)
+
+    def see_values(self, thing: str, values: Iterable[str], rows: int = 1) -> None:
+        """Count rows that have these languages or countries."""
+        wrong = [value for value in values if not is_code(thing, value)]
+        if wrong:
+            self._rows[thing] += rows
+            self._first.setdefault(thing, wrong[0])
 
     def notes(self) -> Iterator[str]:
         """A sentence for each column."""

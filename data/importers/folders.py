@@ -13,7 +13,7 @@ from omnisearch.data.importers.detect import found_feed
 from omnisearch.data.importers.files import ImportOptions, import_file, kind_of
 from omnisearch.data.importers.readers import passed_over, refuse_spreadsheet
 from omnisearch.data.importers.rows import KINDS
-from omnisearch.data.importers.transaction import Report
+from omnisearch.data.importers.transaction import Report, noting
 from omnisearch.data.importers.vectors import import_vectors, vectors_of
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError
@@ -78,22 +78,25 @@ def import_folder(
             where=str(folder),
             how="Name the files by their kind, or import them one by one with --kind.",
         )
-    _mark_synthetic(workspace, folder)
     reports = [] if reports is None else reports
     others = _left_aside(files, [*rows, *vectors])
-    for kind, path in rows:
-        feed = feeds.get(path)
-        if feed is not None and feed.kind == kind:
-            [report] = feed.read(workspace, path, progress, options)
-        else:
-            report = import_file(workspace, path, kind, options, progress)
-        reports.append(_naming(report, others))
-        others = []
-    for (name, entity), path in vectors:
-        strict = options.strict
-        report = import_vectors(workspace, path, name, entity, strict=strict, progress=progress)
-        reports.append(_naming(report, others))
-        others = []
+    with noting(workspace):
+        synthetic = _mark_synthetic(workspace, folder)
+        for kind, path in rows:
+            feed = feeds.get(path)
+            if feed is not None and feed.kind == kind:
+                [report] = feed.read(workspace, path, progress, options)
+            else:
+                report = import_file(workspace, path, kind, options, progress)
+            reports.append(_naming(report, others))
+            others = []
+        for (name, entity), path in vectors:
+            strict = options.strict
+            report = import_vectors(workspace, path, name, entity, strict=strict, progress=progress)
+            reports.append(_naming(report, others))
+            others = []
+    if synthetic and (truth := folder / TRUTH).is_file():
+        write_atomic(workspace.truth, truth.read_bytes())
     return reports
 
 
@@ -114,19 +117,20 @@ def _naming(report: Report, names: list[str]) -> Report:
     return replace(report, notes=(*report.notes, note))
 
 
-def _mark_synthetic(workspace: Workspace, folder: Path) -> None:
+def _mark_synthetic(workspace: Workspace, folder: Path) -> bool:
+    """Mark the catalogue if the folder says that it is synthetic; returns whether it does."""
     path = folder / "meta.json"
     if not path.is_file():
-        return
+        return False
     try:
         meta = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise InputError(f"meta.json cannot be read ({error}).", where=str(path)) from error
-    if isinstance(meta, dict) and meta.get("synthetic") is True:
-        workspace.root.mkdir(parents=True, exist_ok=True)
-        db = open_catalogue(workspace.catalogue, create=True)
-        with db.conn:
-            set_meta(db, "synthetic", True)
-        db.conn.close()
-        if (truth := folder / TRUTH).is_file():
-            write_atomic(workspace.truth, truth.read_bytes())
+    if not isinstance(meta, dict) or meta.get("synthetic") is not True:
+        return False
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    db = open_catalogue(workspace.catalogue, create=True)
+    with db.conn:
+        set_meta(db, "synthetic", True)
+    db.conn.close()
+    return True

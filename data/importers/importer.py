@@ -53,8 +53,11 @@ class Importer:
                 where="--set, --map, --delimiter and --encoding",
                 how="Leave them out.",
             )
+        from omnisearch.data.importers.transaction import noting
+
         read: Read = load_function(self.function, f"format {self.name!r}")
-        return read(workspace, path, progress)
+        with noting(workspace):
+            return read(workspace, path, progress)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,7 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
     if name != str(path):
         raise InputError("The file's name is not UTF-8.", where=name, how="Rename it.")
     made = not workspace.catalogue.exists()
-    folders = [workspace.rejects, workspace.root, *workspace.root.parents]
-    missing = [folder for folder in folders if not folder.exists()]
+    missing = _missing(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
     db = open_catalogue(workspace.catalogue, create=True)
     rejects = Rejects(workspace, str(path))
@@ -115,6 +114,26 @@ def importing(workspace: Workspace, path: Path) -> Iterator[tuple[sqlite_utils.D
         raise type(known)(what, where=known.where, how=known.how) from error
     finally:
         db.conn.close()
+
+
+@contextmanager
+def noting(workspace: Workspace) -> Iterator[None]:
+    """For imports that note something in the catalogue first: an error removes a catalogue and
+    folders that were made inside, unless a file was imported."""
+    made, missing = not workspace.catalogue.exists(), _missing(workspace)
+    try:
+        yield
+    except BaseException:
+        if made and workspace.catalogue.exists():
+            with suppress(OmniError, sqlite3.Error, OSError):
+                _remove_made(open_catalogue(workspace.catalogue), workspace, missing)
+        raise
+
+
+def _missing(workspace: Workspace) -> list[Path]:
+    """The folders that an import would make, the innermost first."""
+    folders = [workspace.rejects, workspace.root, *workspace.root.parents]
+    return [folder for folder in folders if not folder.exists()]
 
 
 def _remove_made(db: sqlite_utils.Database, workspace: Workspace, folders: list[Path]) -> None:

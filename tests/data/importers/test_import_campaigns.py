@@ -171,3 +171,15 @@ def test_any_row_is_a_campaign_or_is_refused(row: dict[str, Any]) -> None:
         assert refused.reason
     else:
         assert found.bid > 0 and found.items and found.id
+
+
+def test_countries_and_languages_that_are_no_codes_are_told(shop: Workspace) -> None:
+    rows = [
+        {"id": "a", "bid": 1, "items": [LAMP], "countries": ["Germany", "US"]},
+        {"id": "b", "bid": 1, "items": [LAMP], "countries": "Germany", "languages": "german"},
+        {"id": "c", "bid": 1, "items": [LAMP], "countries": "de", "languages": "pt-BR"},
+    ]
+    country, language = imported(shop, *rows).notes
+    assert country.startswith("The country of 2 rows is not a code such as US or DE")
+    assert "'GERMANY'" in country
+    assert language.startswith("The language of 1 row is not a code") and "'german'" in language

@@ -13,6 +13,8 @@ from omnisearch import pipeline
 from omnisearch.data.catalogue.schema import open_catalogue
 from omnisearch.data.importers import transaction
 from omnisearch.data.importers.files import import_file
+from omnisearch.data.importers.folders import import_folder
+from omnisearch.data.importers.formats import format_named
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import InputError, Unavailable
 
@@ -86,3 +88,30 @@ def test_a_damaged_file_says_that_nothing_of_it_was_imported(workspace, tmp_path
         pipeline.import_files(workspace.root, [good, bad])
     assert "nothing was imported" not in str(error.value).lower()
     assert len(table(workspace, "products")) == 1
+
+
+def test_a_first_import_of_a_synthetic_folder_that_fails_leaves_no_workspace(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "meta.json").write_text('{"synthetic": true}')
+    (folder / "truth.safetensors").write_bytes(b"the truth")
+    _damaged_in_the_middle(folder / "pins.json")
+    space = Workspace(tmp_path / "shops" / "mine")
+    with pytest.raises(InputError, match="damaged or was cut short"):
+        import_folder(space, folder)
+    assert list(tmp_path.iterdir()) == [folder]
+    jsonl(folder / "products.jsonl", {"id": "s1"})
+    (folder / "pins.json").rename(folder / "queries.json")
+    with pytest.raises(InputError, match="damaged or was cut short"):
+        import_folder(space, folder)
+    assert len(table(space, "products")) == 1  # imported before the fault
+
+
+def test_a_first_import_of_a_data_set_that_fails_leaves_no_workspace(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "judgments.csv").write_text("search_term,product_uid,relevance\nangle,1,3\n")
+    (folder / "products.csv").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="ZIP archive"):
+        format_named("home_depot").read(Workspace(tmp_path / "shops" / "mine"), folder)
+    assert list(tmp_path.iterdir()) == [folder]
