@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,13 @@ def train(
         NotReady: there are no pairs to train on, or features that leak (`training_pairs`).
     """
     base = folder_of(workspace, name)
-    base.mkdir(parents=True, exist_ok=True)
     config = warm_config(db, config)
     busy = InputError(
         "Another process is training under this name.",
         where=str(base),
         how="Wait until it has finished, or train under another --name.",
     )
-    lock = workspace.training_lock(name)
-    with joined() as group, locked(lock, busy) if group.first else nullcontext():
+    with joined() as group, _named(workspace, name, busy) if group.first else nullcontext():
         last = pointed(workspace.last_checkpoint(name), CHECKPOINT) if resume else None
         parts = None
         if last is not None:
@@ -121,6 +119,23 @@ def train(
             *(workspace, name, db, config, prepared, learned_from, last, on_step, group, progress)
         )
         return made.run()
+
+
+@contextmanager
+def _named(workspace: Workspace, name: str, busy: InputError) -> Iterator[None]:
+    """The folder of a name's checkpoints, locked; an error before the first one removes it."""
+    base, lock = folder_of(workspace, name), workspace.training_lock(name)
+    base.mkdir(parents=True, exist_ok=True)
+    with locked(lock, busy):
+        try:
+            yield
+        except BaseException:
+            if [*base.iterdir()] == [lock]:
+                lock.unlink()
+                with suppress(OSError):  # the folder above has others
+                    base.rmdir()
+                    base.parent.rmdir()
+            raise
 
 
 def _check_same(old: Config, new: Config, folder: Path) -> None:

@@ -328,3 +328,19 @@ def test_a_data_set_without_a_share_is_neither_trained_nor_measured(small, confi
     _, reports = small.train("pins", pins_only)
     assert set(reports[0].losses) == {"pin", "pin/pinsage"}
     assert set(reports[-1].recalls) == {"pin"}
+
+
+def test_a_training_that_does_not_begin_leaves_no_folder(tmp_path, config) -> None:
+    from omnisearch.encoders.training.run import train
+
+    workspace = Workspace.create(tmp_path / "w")
+    db = fill(workspace)
+    with db.conn:
+        db.conn.execute("DELETE FROM engagements")
+    with pytest.raises((InputError, NotReady)):
+        train(workspace, db, config, name="mine")
+    assert not workspace.checkpoints.exists()
+    (workspace.checkpoints / "other").mkdir(parents=True)
+    with pytest.raises((InputError, NotReady)):
+        train(workspace, db, config, name="mine")
+    assert [path.name for path in workspace.checkpoints.iterdir()] == ["other"]
