@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, JustifyMethod
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from omnisearch.data.workspace.errors import OmniError
@@ -35,8 +36,18 @@ JsonOption = Annotated[
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 
-out = Console()
-err = Console(stderr=True)
+
+class _Sentences(Console):
+    """A console that breaks no sentence in a pipe or a file, where a path would fall apart."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if not self.is_terminal and all(isinstance(each, str | Text) for each in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
+
+
+out = _Sentences()
+err = _Sentences(stderr=True)
 
 
 def example(*commands: str) -> str:
@@ -144,7 +155,6 @@ def table(
     `justify` is that of all columns but the first.
     """
     from rich.table import Table
-    from rich.text import Text
 
     cells = [[cell if isinstance(cell, str) else _number(cell) for cell in row] for row in rows]
     out.print(Text(title, "bold"), soft_wrap=True)

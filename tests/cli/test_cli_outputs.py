@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commandline import omnisearch
 from typer.testing import CliRunner
 
 from omnisearch.cli import cache, export, index
@@ -155,3 +156,15 @@ def test_without_a_log_no_day_of_1970_is_named(shop: Path) -> None:
     done = CliRunner().invoke(app, ["train", "--preset", "tiny", "-w", str(shop)])
     assert isinstance(done.exception, NotReady)
     assert "no engagements" in done.exception.what and "1970" not in str(done.exception)
+
+
+def test_no_line_is_broken_in_a_pipe(tmp_path: Path) -> None:
+    """A path that is broken in two cannot be copied, nor found by a program."""
+    folder = tmp_path / ("a long name of a folder " * 4)
+    folder.mkdir()
+    done = omnisearch("import", folder / "pins.csv", "-w", tmp_path / "w", check=False)
+    assert done.stderr == f"Error: {folder}/pins.csv: There is no such file or folder.\n"
+    (folder / "pins.csv").write_text("id,title\np1,One\np2\n")
+    done = omnisearch("import", folder / "pins.csv", "-w", folder / "shop")
+    rejects = folder / "shop" / "rejects" / "1-pins.csv.jsonl"
+    assert f"pins.csv: Each is listed in {rejects}.\n" in done.stdout
