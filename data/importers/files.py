@@ -19,6 +19,7 @@ from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
 from omnisearch.data.importers.codes import NoCodes
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
 from omnisearch.data.importers.constants import check_constants
+from omnisearch.data.importers.days import TIMES, with_dates
 from omnisearch.data.importers.prices import priced
 from omnisearch.data.importers.readers import format_of, open_source, refuse_spreadsheet
 from omnisearch.data.importers.rejects import Rejects
@@ -115,7 +116,7 @@ def import_file(
     names = Names(kind, options.mapping, options.constants)
     source = open_source(path, options.format, options.delimiter, options.encoding)
     check_columns(source, path, names)
-    rows = names.rename(source.rows)
+    rows = _dated(path, source, names, names.rename(source.rows), options)
     if kind == "campaigns":
         source = replace(source, rows=rows)
         return import_campaigns(workspace, path, source, names, options.strict, progress)
@@ -130,8 +131,25 @@ def _priced(
     """The rows with their prices as numbers; the file is read once more for how to read them."""
     if source.columns is not None and "price" not in names.known(source.columns):
         return rows
-    again = open_source(path, options.format, options.delimiter, options.encoding)
-    return priced(rows, names.rename(again.rows), "currency" in options.constants, source.notes)
+    again = _again(path, names, options)
+    return priced(rows, again, "currency" in options.constants, source.notes)
+
+
+def _dated(
+    path: Path, source: Source, names: Names, rows: Iterator[Row], options: ImportOptions
+) -> Iterator[Row]:
+    """The rows with dates that can be read; the file may be read once more for how."""
+    known = FIELDS[names.kind] if source.columns is None else names.known(source.columns)
+    fields = tuple(field for field in TIMES.get(names.kind, ()) if field in known)
+    if not fields or source.format == "parquet":
+        return rows
+    return with_dates(rows, _again(path, names, options), fields, source.notes)
+
+
+def _again(path: Path, names: Names, options: ImportOptions) -> Iterator[Row]:
+    """The rows once more."""
+    source = open_source(path, options.format, options.delimiter, options.encoding)
+    return names.rename(source.rows)
 
 
 def import_rows(

@@ -18,6 +18,8 @@ DAY = 86_400
 
 _LEAST_SECONDS = 100_000_000  # smaller numbers may be dates, 20240131 and 202401
 _DATE_LIKE = re.compile(r"\d{8}(?:\.0+)?|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?", re.ASCII)
+_HOUR = re.compile(r"(?<=[ T])(\d:\d\d(?::\d\d)?)(?!\d)")  # 9:05, as spreadsheets write it
+_HALVES = re.compile(r"(\d\d?)(:\d\d(?::\d\d)?) ?([AP])\.? ?M\.?$", re.IGNORECASE)  # 9:05 PM
 _ZONE = re.compile(r"\s+([+-]\d\d:?\d\d|UTC|GMT|Z)$")  # 10:30:00 -0500
 _CLOCK = r",?(?P<clock>| .+)"
 _DATES = (  # the day is first with points, and the year with slashes, in whatever country
@@ -71,13 +73,22 @@ def _time(value: str, field: str) -> int | None:
             return None if seconds != seconds else _in_range(seconds, field, value)
         except ValueError:
             pass
+    clock = _HOUR.sub(r"0\1", _HALVES.sub(_of_day, stripped))
     try:
-        moment = datetime.fromisoformat(_ZONE.sub(_joined, stripped))
+        moment = datetime.fromisoformat(_ZONE.sub(_joined, clock))
     except ValueError:
         raise Refused(field, "is neither ISO 8601 nor seconds", value) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return _in_range(moment.timestamp(), field, value)
+
+
+def _of_day(clock: re.Match[str]) -> str:
+    """12:05 AM is 00:05, and 12:05 PM is 12:05."""
+    hour = int(clock[1])
+    if not 1 <= hour <= 12:
+        return clock[0]
+    return f"{hour % 12 + 12 * (clock[3] in 'pP'):02}{clock[2]}"
 
 
 def _joined(zone: re.Match[str]) -> str:
