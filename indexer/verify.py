@@ -17,8 +17,10 @@ from omnisearch.data.workspace.locks import build_lock, publish_lock
 from omnisearch.indexer.generation import Generation, folder_of, live_number
 from omnisearch.indexer.loading.builds import problems_of_build
 from omnisearch.indexer.loading.status import cluster_status
+from omnisearch.indexer.parts.tokens import check_tokens
 from omnisearch.indexer.segment import GENERATION, LOADING_FILE, LOCAL, QDRANT
-from omnisearch.indexer.stacking import lines_of
+
+_AT_ONCE = 10_000  # rows that are in memory
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
@@ -108,10 +110,11 @@ def verify(workspace: Workspace, number: int | None = None) -> list[str]:
 def read_whole(generation: Generation) -> None:
     """Read what is otherwise read when it is needed; raises Corrupt."""
     for table in generation.tables.values():
-        table.display(range(len(table)))
+        for start in range(0, len(table), _AT_ONCE):
+            table.display(range(start, min(start + _AT_ONCE, len(table))))
     for segment in generation.segments:
         for entity in segment.tokens:
-            lines_of([segment], entity, None)
+            check_tokens(segment.folder / entity, len(segment.content[entity]))
 
 
 def rollback(workspace: Workspace, number: int | None = None) -> int:

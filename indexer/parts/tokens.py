@@ -69,6 +69,18 @@ def read_tokens(folder: Path, rows: int) -> list[str]:
         return lines
 
 
+def check_tokens(folder: Path, rows: int) -> None:
+    """As `read_tokens`, line by line, for those who need none of them."""
+    path = folder / TOKENS_FILE
+    with reading("The file of tokens", path, REBUILD), path.open("rb") as file:
+        found, ended = 0, True
+        for line in file:
+            line.decode("utf-8")
+            found, ended = found + 1, line.endswith(b"\n")
+        if found != rows or not ended:
+            raise ValueError(f"it has {found} rows, not {rows}")
+
+
 def open_tokens(folder: Path, rows: int, backend: str) -> TokenIndex:
     """Open the token index of `rows` rows in `folder`.
 

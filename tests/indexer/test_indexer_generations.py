@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from omnisearch.data.workspace.errors import Corrupt, InputError, NotReady
 from omnisearch.data.workspace.locks import build_lock
 from omnisearch.indexer.build import BuildOptions, build
 from omnisearch.indexer.generation import Generation
+from omnisearch.indexer.parts.table import ItemTable
 from omnisearch.indexer.update import update
 from omnisearch.indexer.verify import rollback, status, verify
 
@@ -158,6 +160,23 @@ def test_tables_and_content_of_other_items_are_refused(small: Small) -> None:
     path.write_bytes(save({"1/product/table": gone, "1/product/content": gone}))
     with pytest.raises(Corrupt, match="words and vectors of others"):
         Generation.open(workspace, verify=False)
+
+
+def test_what_is_verified_is_not_all_in_memory(small: Small, monkeypatch) -> None:
+    """Of a million items, what result pages show would be a gigabyte."""
+    workspace, db = small
+    build(workspace, db, FakeEncoder())
+    asked, display = Counter[str](), ItemTable.display
+
+    def counted(table: ItemTable, rows: range) -> list:
+        assert len(rows) <= 7
+        asked[table.entity] += len(rows)
+        return display(table, rows)
+
+    monkeypatch.setattr("omnisearch.indexer.verify._AT_ONCE", 7)
+    monkeypatch.setattr(ItemTable, "display", counted)
+    assert verify(workspace) == []
+    assert asked == {name: len(t) for name, t in Generation.open(workspace).tables.items()}
 
 
 def test_files_that_agree_with_a_forged_manifest_are_still_checked(small: Small) -> None:

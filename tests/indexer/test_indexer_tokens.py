@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from omnisearch.data.text.tokens import Use, query_tokens, tokens
 from omnisearch.data.workspace.errors import Corrupt, InputError
-from omnisearch.indexer.parts.tokens import open_tokens, read_tokens, write_tokens
+from omnisearch.indexer.parts.tokens import check_tokens, open_tokens, read_tokens, write_tokens
 from omnisearch.indexer.parts.tokens_rank_bm25 import coded_length
 from omnisearch.indexer.parts.tokens_tantivy import TANTIVY_FOLDER, TantivyIndex, _schema
 
@@ -199,6 +199,19 @@ def test_tokens_are_stored_by_row(tmp_path: Path) -> None:
     rows = ["a b", "", "椅 子", "c"]
     write_tokens(tmp_path, rows)
     assert read_tokens(tmp_path, len(rows)) == rows
+    check_tokens(tmp_path, len(rows))
+
+
+@pytest.mark.parametrize("content", [b"", b"a\nb", b"a\nb\nc", b"a\nb\nc\n", b"a\n\xff\n"])
+def test_damaged_tokens_are_found_with_and_without_keeping_them(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "tokens.txt").write_bytes(content)
+    for read in (read_tokens, check_tokens):
+        with pytest.raises(Corrupt):
+            read(tmp_path, 2)
+    if content == b"":
+        check_tokens(tmp_path, 0)
 
 
 def test_the_backends_agree_on_real_titles(shared_data: Path, tmp_path: Path) -> None:
