@@ -45,6 +45,8 @@ _Seen = dict[str, tuple[list[str], np.ndarray]]  # entity type → the values, a
 _LOOKED_AT = 4_096
 # Not 007, which is a code.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?")
+_COMMA = re.compile(r"-?(?:0|[1-9][0-9]{0,14}),[0-9]{1,15}")
+_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2},[0-9]{3}")
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,16 @@ class Column:
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """float64 (v,): the values as numbers, NaN for those that are none."""
-        return np.array([_number(value) for value in self.values], np.float64)
+        """float64 (v,): the values as numbers, NaN for those that are none.
+
+        12,5 is one if all values are numbers then. 1,500 could be read in two ways: others tell.
+        """
+        found = np.array([_number(value) for value in self.values], np.float64)
+        others = np.flatnonzero(np.isnan(found)).tolist()
+        texts = [self.values[at] for at in others]
+        if all(map(_COMMA.fullmatch, texts)) and not all(map(_THOUSANDS.fullmatch, texts)):
+            found[others] = [float(text.replace(",", ".")) for text in texts]
+        return found
 
     @cached_property
     def used(self) -> np.ndarray:
