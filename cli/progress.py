@@ -163,6 +163,8 @@ def _lines(title: str) -> Iterator[Update]:
         left: float = 0.0,
     ) -> None:
         nonlocal said, line
+        if not completed and not total:
+            return  # nothing is known that could be told
         line = f"{description}: {part(completed, total)}"
         if time.monotonic() - said >= _EVERY:
             said = time.monotonic()

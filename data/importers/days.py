@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 from omnisearch.data.importers.source import Row
@@ -29,7 +30,8 @@ def with_dates(
 
     `again` are the same rows, read before. What was decided is added to `notes`.
     """
-    day_first = _day_first(again, fields)
+    with closing(again):  # type: ignore[type-var]
+        day_first = _day_first(again, fields)
     if day_first is None:
         yield from rows
         return

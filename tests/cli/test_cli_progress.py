@@ -52,6 +52,14 @@ def test_short_work_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]
     assert told(capsys) == ["import pins.csv: 100%, done in 0 s"]
 
 
+def test_work_that_counts_nothing_is_not_told(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown.progress("import feedback") as advance:
+        advance(0, 0)
+    assert told(capsys) == []
+
+
 def test_bytes_and_items_and_steps_are_all_told_as_percents(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
