@@ -337,11 +337,19 @@ def _few_words(
     """The fields of an event that take few values, checked together once."""
     return (
         v.choice(entity, "entity", ENTITIES, "entity"),
-        v.choice(action, "action", ACTIONS, "action"),
+        _action(action),
         v.code(language, "language"),
         v.upper_code(country, "country"),
         v.choice(surface or "search", "surface", _SURFACES, "surface"),
     )
+
+
+def _action(value: Any) -> str:
+    """An action however it is spelled, such as `Add to cart`; a `purchase` is a checkout."""
+    said = "_".join(value.lower().replace("-", " ").split()) if type(value) is str else value
+    if said == "purchase":
+        return "checkout"
+    return v.choice(said if said in ACTIONS else value, "action", ACTIONS, "action")
 
 
 def judgment(values: dict[str, Any], queries: QueryIds, drop: Drop | None = None) -> Record:

@@ -375,3 +375,14 @@ def test_a_blank_weight_of_an_engaged_query_is_the_usual_one(workspace, tmp_path
     taken(workspace, jsonl(tmp_path / "pins.jsonl", {"id": "p1", "engaged_queries": given[::2]}))
     assert item(workspace, "pin", "p1")["engaged_queries"] == [["c", 3, 0], ["a", 1, 0]]
     assert engaged_queries(given[:2], "engaged_queries") == '[["a",1,0],["b",1,0]]'
+
+
+def test_actions_however_they_are_spelled(workspace, tmp_path):
+    small_catalogue(workspace, tmp_path)
+    event = {"time": 1, "query": "q", "entity": "pin", "item_id": "p1"}
+    said = ["Click", "ADD TO CART", "add-to-cart", "purchase", " Purchase ", "checkout"]
+    rows = [event | {"action": action} for action in said]
+    report = taken(workspace, jsonl(tmp_path / "engagements.jsonl", *rows))
+    assert report.changed == 3  # the same event, spelled in another way
+    found = [action for _, _, action in table(workspace, "engagements", "query, time, action")]
+    assert sorted(found) == ["add_to_cart", "checkout", "click"]
