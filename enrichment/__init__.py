@@ -88,7 +88,7 @@ ENRICHERS: Registry[Enricher] = Registry(
         ),
         Enricher(
             "tune",
-            "Tune the text encoder to the log, and embed all items with it.",
+            "Tune the text encoder to the log, or to the items' own texts, and embed all items.",
             "omnisearch.enrichment.tuned_encoder:tune_encoder",
             by_default=True,
             usual_options="omnisearch.enrichment.tuned_encoder:when_of_use",

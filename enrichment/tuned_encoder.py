@@ -1,4 +1,7 @@
-"""A text encoder tuned to the log, to embed the items by (`encoders.training.tune`)."""
+"""A text encoder tuned to the log, to embed the items by (`encoders.training.tune`).
+
+Before there is a log, it is tuned to the items' own texts: their titles stand for queries.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import sqlite_utils
 
-from omnisearch.data.catalogue.items import read_items
+from omnisearch.data.catalogue.items import field_texts, read_items
 from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.catalogue.log_left_out import training_left_out
 from omnisearch.data.catalogue.pairs import training_pairs
-from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta
+from omnisearch.data.catalogue.schema import ITEM_ENTITIES, get_meta, set_meta, table_of
 from omnisearch.data.catalogue.soft_labels import soft_labels
 from omnisearch.data.catalogue.splits import time_split
 from omnisearch.data.text.normalise import normalise_query
@@ -43,6 +46,7 @@ from omnisearch.encoders.text_encoder import (
 from omnisearch.encoders.training.tune import (
     BATCH,
     MOST_STEPS,
+    PASSES,
     GradedLists,
     TextPairs,
     distil,
@@ -50,7 +54,7 @@ from omnisearch.encoders.training.tune import (
     tune,
 )
 from omnisearch.encoders.training.validate import hold_out
-from omnisearch.enrichment.inputs import FIELDS, texts_of
+from omnisearch.enrichment.inputs import FIELDS, PROSE, texts_of
 from omnisearch.enrichment.text import embed_texts, fitting_encoders, usual_encoder
 
 NOTE = "tuned_encoder"  # key in the catalogue's meta table
@@ -75,8 +79,14 @@ class _Log:
 
 
 def when_of_use(db: sqlite_utils.Database) -> dict[str, Any] | None:
-    """Arguments for `tune_encoder`; None without an encoder, after a tuning, or with few pairs."""
-    if usual_encoder(db) is None or get_meta(db, NOTE) or len(_read_log(db).learned) < FEWEST:
+    """Arguments for `tune_encoder`; None without an encoder, after a tuning, or with few pairs.
+
+    A log that has grown tunes the encoder again if only the items' own texts have tuned it.
+    """
+    note = get_meta(db, NOTE)
+    if usual_encoder(db) is None or (note and not note.get("own_texts")):
+        return None
+    if len(_read_log(db).learned) < FEWEST and (note or not _has_own_pairs(db)):
         return None
     return {}
 
@@ -93,7 +103,8 @@ def tune_encoder(
 
     It learns from what `omnisearch train` learns from, without the pairs that validate that
     training, and then from the grades of a teacher for the same queries, if there is one. On these
-    pairs it must find items better after each of the two: else the encoder stays as it was.
+    pairs it must find items better after each of the two: else the encoder stays as it was. From a
+    log of fewer than FEWEST pairs nothing is learned, and a title leads to its item's other texts.
     `progress` counts steps, and from 0 again the items embedded.
 
     Args:
@@ -109,7 +120,7 @@ def tune_encoder(
 
     Raises:
         InputError: the encoder does not exist.
-        NotReady: the log has fewer than FEWEST pairs.
+        NotReady: the log has fewer than FEWEST pairs, and so few items have two texts.
     """
     if backbone is not None:
         encoder_folder(workspace, backbone)  # a wrong name is told before the log is read
@@ -120,14 +131,17 @@ def tune_encoder(
     given = {"backbone": backbone, "pooling": pooling, "max_tokens": max_tokens}
     begin |= {name: value for name, value in given.items() if value is not None}
     log = _read_log(db)
-    if len(log.learned) < FEWEST:
+    own_texts = len(log.learned) < FEWEST
+    learned, held_out, others = _own_pairs(db) if own_texts else _with_texts(db, log)
+    if own_texts and len(learned) + len(held_out) < FEWEST:
         raise NotReady(
             f"The log has {counted(len(log.learned), 'pair')} of a query and an item that it led "
-            f"to. To tune an encoder takes {FEWEST:,}.",
+            f"to, and fewer than {FEWEST:,} items have a title and another text. To tune an "
+            f"encoder takes {FEWEST:,} of either.",
             how="Import more engagements, or use the encoder as it is: `omnisearch enrich text`.",
         )
-    learned, held_out, others = _with_texts(db, log)
     names = [begin["backbone"]] if begin["backbone"] else fitting_encoders(db) or [MINILM]
+    names = names[:1] if own_texts else names  # what people search for decides between encoders
     measured, before = {}, -1.0
     for name in names:
         each = TextTower(
@@ -142,8 +156,12 @@ def tune_encoder(
     counts = {f"mrr_{name}": round(value, 3) for name, value in measured.items()}
     counts = counts if len(names) > 1 else {}
     counts |= {"pairs": len(learned), "mrr_before": round(before, 3), "mrr_after": round(after, 3)}
-    wordless = LeftOut(len(log.learned) - len(learned), "pairs", "their item has no text")
-    left_out = training_left_out(db, time_split(db)) + some([*log.left_out, wordless])
+    if own_texts:
+        few = f"fewer than {FEWEST:,}; titles and the items' other texts are learned from"
+        unused = [LeftOut(len(log.learned), "pairs", few)]
+    else:
+        unused = [LeftOut(len(log.learned) - len(learned), "pairs", "their item has no text")]
+    left_out = training_left_out(db, time_split(db)) + some([*log.left_out, *unused])
     taught = _taught(workspace, db, log)
     if len(taught) and len(held_out):
         state = {name: weights.clone() for name, weights in tower.model.state_dict().items()}
@@ -160,7 +178,7 @@ def tune_encoder(
     elif get_meta(db, TEXT_NOTE) is None:
         counts |= embed_texts(workspace, db, **begin, progress=progress)
     with db.conn:
-        set_meta(db, NOTE, {"begin": begin})
+        set_meta(db, NOTE, {"begin": begin} | ({"own_texts": True} if own_texts else {}))
     if name:
         sweep(workspace.text_encoders, keep=[name])
     return counts | {"left_out": [asdict(each) for each in left_out]}
@@ -240,6 +258,46 @@ def _with_texts(
                 elif (place := int(generator.integers(seen))) < _OTHERS:
                     others[place] = found
     return _paired(log.learned, texts), _paired(log.held_out, texts), others
+
+
+def _has_own_pairs(db: sqlite_utils.Database) -> bool:
+    """Whether `_own_pairs` finds at least FEWEST."""
+    found = 0
+    for entity in ITEM_ENTITIES:
+        other = " OR ".join(f"coalesce({field}, '') NOT IN ('', title)" for field in PROSE[1:])
+        sql = f"SELECT 1 FROM {table_of(entity)} WHERE title <> '' AND ({other}) LIMIT {FEWEST}"
+        found += len(db.conn.execute(sql).fetchall())
+    return found >= FEWEST
+
+
+def _own_pairs(
+    db: sqlite_utils.Database,
+) -> tuple[TextPairs, TextPairs, list[list[str]]]:
+    """Titles with their items' captions and descriptions: to learn from, and held out to measure
+    by; and other items' texts to search these among.
+    """
+    most = MOST_STEPS * BATCH // PASSES + _HELD_OUT  # what fits into the steps of a tuning
+    found: list[tuple[str, list[str]]] = []
+    generator, seen = np.random.default_rng(0), 0
+    for entity in ITEM_ENTITIES:
+        for items in read_items(db, entity, columns=PROSE):
+            for item in items:
+                title, *texts = field_texts(item, PROSE) or [""]
+                texts = [text for text in texts if text != title]
+                if not item.get("title") or not texts:
+                    continue
+                seen += 1  # reservoir sampling
+                if len(found) < most:
+                    found.append((normalise_query(title), texts))
+                elif (place := int(generator.integers(seen))) < most:
+                    found[place] = (normalise_query(title), texts)
+    found = [found[row] for row in generator.permutation(len(found)).tolist()]
+    held_out = min(_HELD_OUT, len(found) // 10)
+    learned, measured = (
+        TextPairs([title for title, _ in part], np.arange(len(part)), [texts for _, texts in part])
+        for part in (found[held_out:], found[:held_out])
+    )
+    return learned, measured, learned.texts[:_OTHERS]
 
 
 def _every_text(db: sqlite_utils.Database, pairs: TextPairs) -> Iterator[str]:

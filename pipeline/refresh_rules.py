@@ -132,10 +132,9 @@ def models_due(run: Run, db: sqlite_utils.Database) -> bool:
 
 
 def new_models(db: sqlite_utils.Database) -> list[str]:
-    """The enrichers that train a model, or use one for the first time, and have not been run."""
+    """The enrichers that train a model, or use one for the first time, and are due."""
     made = {row[0] for row in db.conn.execute("SELECT DISTINCT name FROM item_vectors")}
-    names = [] if get_meta(db, "tuned_encoder") else ["tune"]
-    names += [] if "text" in made else ["text"]
+    names = ["tune"] if "text" in made else ["tune", "text"]
     found = [name for name in names if ENRICHERS[name].default_options(db) is not None]
     lacking = any(
         name not in made and _any(db, table_of(SPACES[name].entity)) for name in MODALITIES

@@ -192,6 +192,33 @@ def test_a_folder_without_a_model_is_told_before_the_log_is_read(
         tune_encoder(workspace, db, str(tmp_path / "empty"))
 
 
+def test_without_a_log_titles_and_captions_are_learned_from(shop, backbone, monkeypatch) -> None:
+    """Titles say settee or couch, captions sofa: only together do they tell that it is the same."""
+    workspace, db = shop
+    log = db.execute("SELECT * FROM engagements").fetchall()
+    with db.conn:
+        db.execute("DELETE FROM engagements")
+        for theme, words in THEMES.items():
+            for word in words:
+                db.execute("UPDATE pins SET caption = replace(caption, ?, ?)", [word, theme])
+                db.execute("UPDATE products SET caption = replace(caption, ?, ?)", [word, theme])
+    embed_texts(workspace, db, str(backbone))
+    before = right_themes(TextTower(str(backbone), 64))
+    assert when_of_use(db) == {}
+    counts = tune_encoder(workspace, db)
+    assert (counts["pairs"], counts["left_out"]) == (162, [])  # a tenth of 180 is held out
+    assert counts["mrr_after"] > 1.5 * counts["mrr_before"]
+    name, _ = text_encoder(db) or ("", None)
+    tower = TextTower(str(workspace.text_encoders / name), 64)
+    assert right_themes(tower) >= before + 2, before
+    assert when_of_use(db) is None
+    with db.conn:
+        db.conn.executemany(f"INSERT INTO engagements VALUES ({', '.join('?' * len(log[0]))})", log)
+    assert when_of_use(db) == {}  # the log says more
+    assert tune_encoder(workspace, db)["pairs"] > 200
+    assert when_of_use(db) is None
+
+
 def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
     workspace, db = shop
     monkeypatch.setattr(tuned_encoder, "FEWEST", 10**6)
