@@ -103,7 +103,7 @@ class Attribute:
         """
         rows, given = self.entries.get(entity, (_NONE, _NONE))
         number = self.kind == "number"
-        met = self._compared(condition, given) if number else self.meeting(condition)[given]
+        met = self.compared(condition, given) if number else self.meeting(condition)[given]
         mask = np.zeros(n, bool)
         mask[rows[met]] = True
         return mask
@@ -171,7 +171,7 @@ class Attribute:
             ]
         return [{_OPERATORS[condition.op]: ranges[0][0]}]
 
-    def _compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
+    def compared(self, condition: Condition, given: np.ndarray) -> np.ndarray:
         """Bool, which of the numbers meet a condition."""
         met = np.zeros(len(given), bool)
         for bounds in self.ranges(condition):

@@ -101,7 +101,7 @@ class Attributes:
         having: dict[str, int] = {}
         for name in self.names:
             columns = self._columns(name).values()
-            sizes = [len(column.values) for column in columns]
+            sizes = [int(np.count_nonzero(column.used)) for column in columns]
             if name in _NOT_USUAL or sum(sizes) < 2 or (max(sizes) > 500 and name != "price"):
                 continue
             having[name] = sum(len(np.unique(column.rows)) for column in columns)

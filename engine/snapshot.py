@@ -97,8 +97,13 @@ class Snapshot:
     def languages(self) -> frozenset[str]:
         """The languages of the catalogue whose exclusion words are recognised."""
         tables = self.generation.tables
-        found = [tables[entity].language.vocab for entity in ITEM_ENTITIES if entity in tables]
-        return languages_of(code for vocabulary in found for code in vocabulary)
+        found = [tables[entity].language for entity in ITEM_ENTITIES if entity in tables]
+        return languages_of(
+            code
+            for column in found
+            for code, size in zip(column.vocab, column.sizes.tolist(), strict=True)
+            if size
+        )
 
     @cached_property
     def spoken(self) -> SpokenLanguages:

@@ -75,13 +75,24 @@ class Conditions:
         if attribute.kind == "number":
             ranges = attribute.ranges(condition)
             field = self._numbers.get(name, "none")
-            return _any([_range(field, **each) for each in ranges])
+            either = [_range(field, **each) for each in ranges]
+            return _any([*either, *self._read_since(attribute, condition)])
         codes: list[int] = []
         if name in self._columns:
             places = self._places(name)
             meets = np.append(attribute.meeting(condition), False)  # the last is for -1
             codes = np.flatnonzero(meets[places]).tolist()
         return _integers(self._codes.get(name, "none"), codes) if codes else _any([])
+
+    def _read_since(self, attribute: Attribute, condition: Condition) -> list[grpc.Condition]:
+        """What meets it of the values with a decimal comma that the build did not read as numbers,
+        since other texts were among them then."""
+        column = self._columns.get(attribute.name)
+        if column is None:
+            return []
+        left = np.flatnonzero(np.isnan(column.numbers) & np.isin(column.commas, attribute.numbers))
+        codes = left[attribute.compared(condition, column.commas[left])].tolist()
+        return [_integers(self._codes[attribute.name], codes)] if codes else []
 
     def _placed(self, name: str) -> np.ndarray:
         """int64 (v,): the place of each value of the column among the attribute's, -1 for none."""

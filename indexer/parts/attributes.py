@@ -74,17 +74,29 @@ class Column:
         return [normalise(value) for value in self.values]
 
     @cached_property
+    def plain(self) -> np.ndarray:
+        """float64 (v,): the values as numbers, NaN for those that are none."""
+        return np.array([_number(value) for value in self.values], np.float64)
+
+    @cached_property
+    def commas(self) -> np.ndarray:
+        """float64 (v,): the values that may be numbers with a decimal comma; NaN for others."""
+        return np.array([_comma(value) for value in self.values], np.float64)
+
+    @cached_property
     def numbers(self) -> np.ndarray:
         """float64 (v,): the values as numbers, NaN for those that are none.
 
-        12,5 is one if all values are numbers then. 1,500 could be read in two ways: others tell.
+        12,5 is one if all values that items have are numbers then. 1,500 could be read in two ways:
+        others tell.
         """
-        found = np.array([_number(value) for value in self.values], np.float64)
-        others = np.flatnonzero(np.isnan(found)).tolist()
-        texts = [self.values[at] for at in others]
-        if all(map(_COMMA.fullmatch, texts)) and not all(map(_THOUSANDS.fullmatch, texts)):
-            found[others] = [float(text.replace(",", ".")) for text in texts]
-        return found
+        if not np.isnan(self.plain).any():
+            return self.plain
+        others = np.isnan(self.plain) & self.used
+        texts = (self.values[at] for at in np.flatnonzero(others).tolist())
+        if np.isnan(self.commas[others]).any() or all(map(_THOUSANDS.fullmatch, texts)):
+            return self.plain
+        return np.where(others, self.commas, self.plain)
 
     @cached_property
     def used(self) -> np.ndarray:
@@ -133,6 +145,10 @@ def _number(value: str) -> float:
     return float(value) if _NUMBER.fullmatch(value) else np.nan
 
 
+def _comma(value: str) -> float:
+    return float(value.replace(",", ".")) if _COMMA.fullmatch(value) else np.nan
+
+
 class AttributesOf:
     """Collects the values of items, in the order of their rows."""
 
@@ -156,7 +172,7 @@ class AttributesOf:
     def write(self, folder: Path) -> None:
         """Store them in `folder`."""
         stored = {}
-        for name in sorted(self._values):
+        for name in sorted(filter(self._values.get, self._values)):  # those that an item has
             text = "\n".join(self._values[name]).encode()
             stored[f"{name}/rows"] = np.array(self._rows[name], np.int32)
             stored[f"{name}/codes"] = np.array(self._codes[name], np.int32)
@@ -254,7 +270,8 @@ def _stacked(parts: Sequence[Column | None], layout: Layout) -> Column:
     # What was worked out of the first segment's values, by far the most, is kept.
     vars(column)["folded"] = first.folded + new.folded if added else first.folded
     vars(column)["kept"] = first.kept
-    vars(column)["numbers"] = np.concatenate((first.numbers, new.numbers))
+    for name in ("plain", "commas"):
+        vars(column)[name] = np.concatenate((getattr(first, name), getattr(new, name)))
     return column
 
 

@@ -24,5 +24,13 @@ NAN = float("nan")
     ],
 )
 def test_a_decimal_comma_is_read_where_all_are_numbers(values, numbers) -> None:
-    none = np.zeros(0, np.int32)
-    np.testing.assert_array_equal(Column(none, none, values).numbers, numbers)
+    each = np.arange(len(values), dtype=np.int32)
+    np.testing.assert_array_equal(Column(each, each, values).numbers, numbers)
+
+
+def test_values_that_no_item_has_do_not_tell_what_a_comma_is() -> None:
+    one = np.ones(2, np.int32)
+    for gone in ("about 3", "1,500"):
+        found = Column(one, one, [gone, "12,5"])
+        assert found.numbers[1] == 12.5
+    assert np.isnan(Column(one, one, ["12,5", "1,500"]).numbers[1])

@@ -24,7 +24,9 @@ from omnisearch.data.text.prefixes import typed_key
 from omnisearch.data.text.tokens import query_tokens
 from omnisearch.data.workspace import Workspace
 from omnisearch.data.workspace.errors import NotReady
-from omnisearch.engine.attributes import kind_of
+from omnisearch.encoders.no_encoder import NoEncoder
+from omnisearch.engine.attributes import Attributes, kind_of
+from omnisearch.engine.snapshot import Snapshot
 from omnisearch.indexer import build as building
 from omnisearch.indexer import increment as updating
 from omnisearch.indexer import merging
@@ -127,10 +129,16 @@ def assert_same_attributes(one: ItemTable, other: ItemTable) -> None:
         }
 
     assert valued(one) == valued(other)
+    assert one.attributes.keys() == other.attributes.keys()
     for name, column in one.attributes.items():
         assert column.folded == [normalise(value) for value in column.values]
         same = Column(column.rows, column.codes, column.values)
         np.testing.assert_array_equal(column.numbers, same.numbers)
+        numbers = [
+            dict(zip(each.values, each.numbers.tolist(), strict=True))
+            for each in (other.attributes[name], column)
+        ]
+        np.testing.assert_equal({value: numbers[1][value] for value in numbers[0]}, numbers[0])
         kinds = [kind_of({"": table.attributes[name]}) for table in (one, other)]
         assert kinds[0] == kinds[1]
 
@@ -234,6 +242,55 @@ def test_a_price_is_changed_in_the_table_alone(small: Small) -> None:
     assert found_by_tokens(last, "zebra", "product") == {"product003", "product004"}
     assert_same(last, built_anew(workspace, workspace.root / "anew"), encoder)
     assert verify(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["12,5", "heavy"], ["12,5", "4"]),
+        (["12,5", "heavy"], ["12,5", None]),
+        (["1,500", "2"], ["1,500", "12,5"]),
+        (["12,5", "2"], ["12,5", "1,500"]),
+        (["12,5", "1,500"], ["7", "1,500"]),
+        (["12,5", "2"], ["12,5", "heavy"]),
+    ],
+)
+def test_attributes_are_those_of_the_items_that_count(
+    small: Small, before: list[str], after: list[str | None]
+) -> None:
+    """What a value is read as, and whether an attribute is usual, does not depend on those that no
+    item has any more."""
+    workspace, db = small
+
+    def weigh(values: list[str] | list[str | None]) -> None:
+        for number, value in enumerate(values):
+            told = {} if value is None else {"weight": value}
+            with db.conn:
+                db.conn.execute(
+                    "UPDATE products SET attributes = ?, colours = '[]' WHERE id = ?",
+                    [orjson.dumps(told).decode(), f"product{number:03}"],
+                )
+
+    weigh(before)
+    build(workspace, db, FakeEncoder())
+    weigh(after)
+    update(workspace, db, FakeEncoder())
+    updated, built = Generation.open(workspace), built_anew(workspace, workspace.root / "anew")
+    assert updated.manifest["segments"] == [1, 2]
+    assert_same(updated, built, FakeEncoder())
+    found, same = (Attributes(each.tables) for each in (updated, built))
+    assert found.names == same.names and found.usual == same.usual
+    assert found.named("weight").kind == same.named("weight").kind
+
+
+def test_a_language_that_no_item_has_any_more_is_not_recognised(small: Small) -> None:
+    workspace, db = small
+    put(db, "pin", id="aaa", title="Stuhl ohne Lehne", language="de")
+    build(workspace, db, FakeEncoder())
+    assert "de" in Snapshot(Generation.open(workspace), NoEncoder(), None, 0).languages
+    drop(db, "pin", "aaa")
+    update(workspace, db, FakeEncoder())
+    assert "de" not in Snapshot(Generation.open(workspace), NoEncoder(), None, 0).languages
 
 
 def test_prices_may_all_change_without_a_build(
