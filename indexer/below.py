@@ -93,9 +93,10 @@ def segments_under(workspace: Workspace, folder: Path, manifest: dict[str, Any])
         says = read_manifest(where, GENERATION)
         under = Under(number, says.get("backend") == QDRANT, {}, {}, {})
         for entity in ENTITIES:
-            name = f"{entity}/{IDS_FILE}"
-            if name in says["files"]:
-                ids, own, digests = _read(where, entity, says["files"][name]["sha256"])
+            names = (f"{entity}/{IDS_FILE}", f"{entity}/{CONTENT_FILE}")
+            stamps = tuple(says["files"][name]["sha256"] for name in names if name in says["files"])
+            if stamps:
+                ids, own, digests = _read(where, entity, stamps)
                 under.tables[entity] = Items(ids, np.zeros(0, np.int64))
                 under.content[entity] = Items(own, np.zeros(0, np.int64))
                 under.digests[entity] = digests
@@ -110,10 +111,11 @@ def segments_under(workspace: Workspace, folder: Path, manifest: dict[str, Any])
 
 
 @lru_cache(maxsize=16)
-def _read(folder: Path, entity: str, _: str) -> tuple[list[str], list[str], np.ndarray]:
+def _read(folder: Path, entity: str, _: tuple[str, ...]) -> tuple[list[str], list[str], np.ndarray]:
     """The ids in the table of a segment, those of its content, and the digests of these.
 
-    A segment never changes, and a service publishes again and again on top of it.
+    A segment never changes, and a service publishes again and again on top of it. The hashes of
+    both files tell it from another at its place, after somebody has removed all generations.
     """
     manifest = read_manifest(folder, GENERATION)
     name, of_content = f"{entity}/{IDS_FILE}", f"{entity}/{CONTENT_FILE}"

@@ -397,6 +397,22 @@ def test_an_update_that_may_not_build_says_that_a_build_is_due(
     assert not Generation.open(workspace).manifest["build_due"]
 
 
+def test_a_build_that_was_removed_is_not_taken_for_one_of_the_same_number(small: Small) -> None:
+    workspace, db = small
+    put(db, "pin", id="aaa", title="zebra stool")
+    build(workspace, db, FakeEncoder())
+    put(db, "pin", id="bbb", title="lamp")
+    update(workspace, db, FakeEncoder())  # which has read the digests of the first
+    shutil.rmtree(workspace.generations)
+    workspace.current.unlink()
+    drop(db, "pin", "bbb")
+    put(db, "pin", id="aaa", title="copper lamp")
+    assert build(workspace, db, FakeEncoder()) == 1
+    put(db, "pin", id="aaa", title="zebra stool")
+    update(workspace, db, FakeEncoder())
+    assert found_by_tokens(Generation.open(workspace), "zebra") == {"aaa"}
+
+
 def test_segments_that_are_open_stay_open(small: Small) -> None:
     workspace, db = small
     build(workspace, db, FakeEncoder())
