@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_nodes import settle_in
 
 from omnisearch import pipeline
 from omnisearch.data.workspace import Workspace
@@ -276,3 +277,34 @@ def test_updates_come_on_top(
     assert searched[0] == searched[1] != typed
     first, second = engines[1].search("quokka lantern", 2).hits
     assert {first.title, second.title} == {"quokka lantern of brass", "quokka lantern of glass"}
+
+
+def test_a_comma_that_is_told_to_be_decimal_after_the_build(
+    trained: Workspace, node: list[str], tmp_path: Path
+) -> None:
+    """Nodes were not given such values as numbers."""
+    path, workspace = tmp_path / "products.jsonl", Workspace(tmp_path / "workspace")
+    shutil.copytree(trained.root, workspace.root)
+
+    def weigh(**weights: str) -> None:
+        rows = (
+            {"id": key, "title": "quokka lamp", "weight": each} for key, each in weights.items()
+        )
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        pipeline.import_files(workspace, [path])
+
+    weigh(q1="12,5", q2="30,5", q3="heavy", q4="7")
+    settle_in(workspace, node, "commas")
+    pipeline.build_index(workspace)
+    weigh(q3="8,25")
+    pipeline.update_index(workspace)
+    engine = SearchEngine.open(workspace, BROAD)
+    assert isinstance(engine.snapshot.index, ClusterIndex)
+    for system in ("token", "full"):
+        for condition, wanted in (
+            ("weight<20", "134"),
+            ("weight=12.5", "1"),
+            ("weight>=12.5", "12"),
+        ):
+            found = engine.search("quokka", system=system, filters=Filters(where=(condition,)))
+            assert sorted(hit.id for hit in found.hits) == [f"q{number}" for number in wanted]
