@@ -116,10 +116,13 @@ def check_names(kind: str, mapping: Mapping[str, str], constants: Mapping[str, s
                 known = f"Their fields are {', '.join(FIELDS[kind])}."
                 name = attribute_name(ours) if kind in ITEM_KINDS else ""
                 pair = f"{option} {_ATTRIBUTE}{name}={value}"
+                turned = f"Did you mean --map {value}={ours}? The field comes first. "
                 raise InputError(
                     f"{kind} have no field {ours!r}.",
                     where=option,
-                    how=f"For an attribute write {pair}. {known}" if name else known,
+                    how=(turned if option == "--map" and value in FIELDS[kind] else "")
+                    + (f"For an attribute write {pair}. " if name else "")
+                    + known,
                 )
     _check_pairs(mapping, constants)
 

@@ -77,6 +77,13 @@ def test_a_name_of_no_attribute_is_refused(workspace, tmp_path, kind, name, told
         import_file(workspace, path, kind, ImportOptions({name: "Group"}))
 
 
+def test_a_pair_of_map_the_wrong_way_round_is_told(workspace, tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text("Bezeichnung\nsink\n")
+    with pytest.raises(InputError, match="Did you mean --map title=Bezeichnung"):
+        import_file(workspace, path, "products", ImportOptions({"Bezeichnung": "title"}))
+
+
 @pytest.mark.parametrize(
     ("mapping", "constants", "told"),
     [
