@@ -29,14 +29,17 @@ class Network:
 
     def __init__(self, count: int) -> None:
         self._name = f"omni{os.getpid() % 100_000}"
-        net = f"10.213.{os.getpid() % 250}"
+        self._net = net = f"10.213.{os.getpid() % 250}"
         self._names = [f"{self._name}-{number}" for number in range(count)]
         self.places = [
             Place(f"{net}.{number + 1}", ("ip", "netns", "exec", name))
             for number, name in enumerate(self._names)
         ]
+
+    def make(self) -> None:
+        """Raises CalledProcessError where none can be made."""
         _ip("link", "add", self._name, "type", "bridge")
-        _ip("address", "add", f"{net}.254/24", "dev", self._name)
+        _ip("address", "add", f"{self._net}.254/24", "dev", self._name)
         _ip("link", "set", self._name, "up")
         for name, place in zip(self._names, self.places, strict=True):
             _ip("netns", "add", name)
@@ -71,13 +74,12 @@ def network(count: int) -> Iterator[Network]:
     """A network of so many namespaces; skips the test where none can be made."""
     if shutil.which("ip") is None:
         pytest.skip("no program `ip` to make network namespaces with")
-    made: Network | None = None
+    net = Network(count)
     try:
         try:
-            made = Network(count)
+            net.make()
         except subprocess.CalledProcessError as error:
             pytest.skip(f"no network namespaces can be made here: {error.stderr.decode().strip()}")
-        yield made
+        yield net
     finally:
-        if made is not None:
-            made.remove()
+        net.remove()
