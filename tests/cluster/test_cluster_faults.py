@@ -51,6 +51,35 @@ def ids(response: Response) -> list[tuple[str, str]]:
     return [(hit.entity, hit.id) for hit in response.hits]
 
 
+def in_two_copies(trained: Workspace, root: Path, urls: list[str]) -> Workspace:
+    """`trained` with a second build of the same, generation 2, that is twice in the nodes."""
+    workspace = Workspace(root)
+    shutil.copytree(trained.root, root)
+    settle_in(workspace, urls, "copies", timeout=3.0)
+    with workspace.settings.open("a") as settings:
+        settings.write("replicas = 2\n")
+    assert pipeline.build_index(workspace) == 2
+    return workspace
+
+
+def expected_of(workspace: Workspace, count: int) -> dict[str, list[tuple[str, str]]]:
+    """So many queries, and what the local build answers."""
+    local = SearchEngine.open(workspace, BROAD, number=1)
+    known = local.snapshot.generation.tables["query"].ids
+    chosen = np.random.default_rng(1).choice(len(known), count, False)
+    return {known[at]: ids(local.search(known[at])) for at in chosen}
+
+
+def ask(engine: SearchEngine, expected: dict[str, list[tuple[str, str]]]) -> None:
+    """Ask all; each is answered in time, and with all sources."""
+    for query, found in expected.items():
+        start = time.monotonic()
+        with trips_until(start + SECONDS):
+            answer = engine.search(query)
+        assert time.monotonic() - start < SECONDS
+        assert not answer.degraded and ids(answer) == found
+
+
 def test_without_any_node_the_answer_says_what_is_missing(
     trained: Workspace, tmp_path: Path
 ) -> None:
@@ -82,40 +111,22 @@ def test_without_any_node_the_answer_says_what_is_missing(
 def test_a_node_killed_or_hanging_changes_no_answer(trained: Workspace, tmp_path: Path) -> None:
     need_program()
     with running(tmp_path / "nodes", 3) as urls:
-        workspace = Workspace(tmp_path / "workspace")
-        shutil.copytree(trained.root, workspace.root)
-        settle_in(workspace, urls, "faults", timeout=3.0)
-        with workspace.settings.open("a") as settings:
-            settings.write("replicas = 2\n")
-        assert pipeline.build_index(workspace) == 2
+        workspace = in_two_copies(trained, tmp_path / "workspace", urls)
         engine = SearchEngine.open(workspace, BROAD)
-        known = engine.snapshot.generation.tables["query"].ids
-        chosen = [known[at] for at in np.random.default_rng(1).choice(len(known), 40, False)]
-        local = SearchEngine.open(workspace, BROAD, number=1)
-        expected = {query: ids(local.search(query)) for query in chosen}
-
+        expected = expected_of(workspace, 40)
         collections = engine.snapshot.generation.segments[0].collections
         assert collections is not None
 
-        def ask() -> None:
-            """Ask all, each in time."""
-            for query in chosen:
-                start = time.monotonic()
-                with trips_until(start + SECONDS):
-                    answer = engine.search(query)
-                assert time.monotonic() - start < SECONDS
-                assert not answer.degraded and ids(answer) == expected[query]
-
-        ask()
+        ask(engine, expected)
         for url in urls:  # one of them has no copy, and asks the others
             hanging = process_of(url)
             os.kill(hanging, signal.SIGSTOP)
             repeated = collections.nodes.repeated
-            ask()
+            ask(engine, expected)
             os.kill(hanging, signal.SIGCONT)
             assert collections.nodes.repeated > repeated
         os.kill(hanging, signal.SIGKILL)
-        ask()
+        ask(engine, expected)
         assert collections.nodes.failures > 0
 
 
@@ -124,33 +135,15 @@ def test_a_network_cut_between_nodes_changes_no_answer(trained: Workspace, tmp_p
     """Whoever searches reaches all nodes, but one of these reaches no other."""
     need_program()
     with network(3) as net, running(tmp_path / "nodes", 3, net.places) as urls:
-        workspace = Workspace(tmp_path / "workspace")
-        shutil.copytree(trained.root, workspace.root)
-        settle_in(workspace, urls, "cut", timeout=3.0)
-        with workspace.settings.open("a") as settings:
-            settings.write("replicas = 2\n")
-        assert pipeline.build_index(workspace) == 2
+        workspace = in_two_copies(trained, tmp_path / "workspace", urls)
         engine = SearchEngine.open(workspace, BROAD)
-        known = engine.snapshot.generation.tables["query"].ids
-        chosen = [known[at] for at in np.random.default_rng(2).choice(len(known), 20, False)]
-        local = SearchEngine.open(workspace, BROAD, number=1)
-        expected = {query: ids(local.search(query)) for query in chosen}
-
-        def ask(engine: SearchEngine) -> None:
-            """Ask all, each in time."""
-            for query in chosen:
-                start = time.monotonic()
-                with trips_until(start + SECONDS):
-                    answer = engine.search(query)
-                assert time.monotonic() - start < SECONDS
-                assert not answer.degraded and ids(answer) == expected[query]
-
+        expected = expected_of(workspace, 20)
         collections = engine.snapshot.generation.segments[0].collections
         assert collections is not None
-        ask(engine)
+        ask(engine, expected)
         for alone in range(3):
             net.cut(alone)
-            ask(engine)
+            ask(engine, expected)
             net.mend()
         assert collections.nodes.repeated > 0  # one of them has no copy, and asks the others
         # A build has copies on the node that is alone, and gives up; or has none there.
@@ -159,12 +152,12 @@ def test_a_network_cut_between_nodes_changes_no_answer(trained: Workspace, tmp_p
         workspace.settings.write_text(f"{usual}load_timeout = 10\n")
         with suppress(NotReady, Refused):
             pipeline.build_index(workspace)
-        ask(engine)
+        ask(engine, expected)
         net.mend()
         workspace.settings.write_text(usual)
         before = live_number(workspace)
         assert pipeline.build_index(workspace) > before
-        ask(SearchEngine.open(workspace, BROAD))
+        ask(SearchEngine.open(workspace, BROAD), expected)
 
 
 @pytest.mark.slow
