@@ -15,6 +15,7 @@ from omnisearch import pipeline
 from omnisearch.data.backup.backup import backup
 from omnisearch.data.backup.restore import restore
 from omnisearch.data.workspace import Workspace
+from omnisearch.engine.sources import SOURCES
 
 
 class Writing:
@@ -88,4 +89,4 @@ def test_what_was_acknowledged_before_is_in_the_backup_and_served(
         answer = json.loads(server.get("/v1/search?q=zebralamp&system=token&k=200")[2])
         assert answer["matching"] == len(kept)
         shown = {hit["id"] for hit in answer["hits"]}
-        assert shown <= kept and len(shown) == min(len(kept), 200)  # a page has no more
+        assert shown <= kept and len(shown) == min(len(kept), SOURCES["token_products"].depth)
