@@ -24,7 +24,7 @@ from omnisearch.engine.ranking_data import RankingOptions, collect
 from omnisearch.engine.search import SearchEngine
 from omnisearch.ranker import l2
 from omnisearch.ranker.lists import RankingData, ndcg
-from omnisearch.ranker.training import Part, RankerConfig, _fit, _Fitted, _held_out
+from omnisearch.ranker.training import Part, RankerConfig, _fit, _Fitted, _folds
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5)
 
@@ -32,7 +32,7 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.5)
 def measured(data: RankingData, seed: int) -> dict[str, tuple[float, float]]:
     """Order → nDCG@10 among all candidates, and among the judged ones."""
     config = replace(RankerConfig(), seed=seed, held_out=0.3)
-    held_out = _held_out(data.groups, config)
+    held_out = _folds(data.groups, config)[0]
     train, test = Part.of(data, ~held_out), Part.of(data, held_out)
     l1, trained = _fit(train, config, _Fitted(None, 3))
     head = trained.relevance

@@ -46,8 +46,8 @@ from omnisearch.engine.search import SearchEngine
 from omnisearch.enrichment.inputs import hash_of
 from omnisearch.enrichment.tuned_encoder import NOTE as TUNED_NOTE
 from omnisearch.evaluation.judged import judged_gains, set_of, top_grades
+from omnisearch.ranker.choice import loses
 from omnisearch.ranker.lists import RankingData, informative_lists, ndcg
-from omnisearch.ranker.training import loses
 
 FEWEST = 50  # judged queries; from fewer a teacher learns these, and not what is relevant
 MOST_QUERIES = 4_000  # to learn from

@@ -11,6 +11,7 @@ import numpy as np
 from omnisearch.data.catalogue.left_out import LeftOut, some
 from omnisearch.data.workspace.errors import InputError, NotReady
 from omnisearch.data.workspace.progress import Progress
+from omnisearch.ranker.choice import FEW, Values, chosen_order
 from omnisearch.ranker.features import feature_names, l1_names
 from omnisearch.ranker.l1 import Linear
 from omnisearch.ranker.l2 import L2, Head
@@ -19,7 +20,6 @@ from omnisearch.ranker.network import NetworkOptions
 from omnisearch.ranker.starter import starter
 
 LABELS = ("engagement", "relevance")
-FEWEST, FEW = 20, 100  # queries that orders are compared by, and what is few of them
 IMPORTANCE_QUERIES = 300  # enough to rank the features
 
 
@@ -28,7 +28,8 @@ class RankerConfig:
     """How to train.
 
     Attributes:
-        held_out: share of the queries that are held out and measured; none of fewer than 5.
+        held_out: share of the queries that are held out and measured; none of fewer than 5. Where
+            these would be fewer than FEW, each such share is held out in turn.
         relevance_weight: the mix that the report measures.
         l1_prior: strength of L1's regularisation towards the starter ranker, divided by the
             number of queries.
@@ -79,6 +80,9 @@ class Part:
         return {label: len(lists.sizes) for label, lists in self.all.items()}
 
 
+Held = Sequence[tuple[np.ndarray, Part]]  # for each fold its rows, bool (n,), and their lists
+
+
 def train_rankers(
     data: RankingData,
     config: RankerConfig = RankerConfig(),
@@ -91,23 +95,22 @@ def train_rankers(
     each label, nDCG@10 on the held-out queries (mean) of L1, each head, the mix and every single
     feature as an ordering, over all candidates (`ndcg@10`) and over the labelled ones (`ndcg@10 of
     labelled`); the order that `chosen_order` picks by the latter; the importance of features; and
-    the numbers of rows and queries; what was `left_out`, and why. The measured models were trained
-    only on the other queries. `progress` counts, from 0, the models that are fitted.
+    the numbers of rows and queries; what was `left_out`, and why. The models that order held-out
+    queries were trained only on the other queries. `progress` counts, from 0, the models that are
+    fitted.
 
     Raises:
         InputError: shapes do not agree.
         NotReady: no query has candidates with different labels.
     """
     _check(data)
-    kept_back = _held_out(data.groups, config)
-    everyone = np.ones(len(data), bool)
-    test = Part.of(data, kept_back)
+    folds = [(rows, Part.of(data, rows)) for rows in _folds(data.groups, config)]
     graded = data.taught is not None and np.isfinite(data.taught).any()
-    trainings = 4 if graded else 2
+    trainings = 1 + len(folds) * (3 if graded else 1)
     tell = _Fitted(progress, trainings * (1 + len(LABELS)))
-    taught = _teaches(data, kept_back, test, config, tell)
+    taught = _teaches(data, folds, config, tell)
     learned_from = data.with_taught() if taught else data
-    whole, train = (Part.of(learned_from, rows) for rows in (everyone, ~kept_back))
+    whole = Part.of(learned_from, np.ones(len(data), bool))
     if not any(whole.sizes().values()):
         raise NotReady(
             "There is nothing to train the rankers on: no query has candidates with different "
@@ -115,38 +118,23 @@ def train_rankers(
             how="Import engagements or judgments of queries that retrieve more than one item.",
         )
     l1, l2 = _fit(whole, config, tell)
-    report: dict[str, Any] = {
+    labelled, every, importance = _measured(learned_from, folds, config, tell)
+    unmeasured = {label for label, size in whole.sizes().items() if size} - set(importance)
+    for label in unmeasured:
+        importance[label] = _importance(whole.all[label], getattr(l2, label))
+    report = {
         "rows": len(data),
         "queries": len(np.unique(data.groups)),
         "trained_on": whole.sizes(),
-        "held_out": test.sizes(),
+        "held_out": {label: sum(test.sizes()[label] for _, test in folds) for label in LABELS},
         "left_out": [asdict(each) for each in (*data.left_out, *_alike(data, whole))],
         "taught": taught,
         "relevance_weight": config.relevance_weight,
-        "order": "l2",
-        "ndcg@10": {},
-        "ndcg@10 of labelled": {},
-        "importance": {},
+        "order": chosen_order(list(labelled.values())),
+        "ndcg@10": {label: _means(found) for label, found in every.items()},
+        "ndcg@10 of labelled": {label: _means(found) for label, found in labelled.items()},
+        "importance": importance,
     }
-    measurable = [label for label in LABELS if test.sizes()[label] and train.sizes()[label]]
-    if measurable:
-        l1_of_others, l2_of_others = _fit(train, config, tell)
-        weight = config.relevance_weight
-        among = {label: lists for label, lists in test.labelled.items() if len(lists.sizes)}
-        values = {
-            label: _values(each, l1_of_others, l2_of_others, weight)
-            for label, each in among.items()
-        }
-        report["order"] = chosen_order(list(values.values()))
-        report["ndcg@10 of labelled"] = {label: _means(found) for label, found in values.items()}
-    for label in LABELS:
-        if label in measurable:
-            lists = test.all[label]
-            figures = _means(_values(lists, l1_of_others, l2_of_others, weight)) | _features(lists)
-            report["ndcg@10"][label] = figures
-            report["importance"][label] = _importance(lists, getattr(l2_of_others, label))
-        elif whole.sizes()[label]:
-            report["importance"][label] = _importance(whole.all[label], getattr(l2, label))
     tell.all()
     return Rankers(l1, l2, report)
 
@@ -186,26 +174,66 @@ def _alike(data: RankingData, whole: Part) -> list[LeftOut]:
     return some(found)
 
 
-def _teaches(
-    data: RankingData, kept_back: np.ndarray, test: Part, config: RankerConfig, tell: _Fitted
-) -> bool:
+def _teaches(data: RankingData, folds: Held, config: RankerConfig, tell: _Fitted) -> bool:
     """Whether L2 orders held-out judged candidates better if it learns from a teacher's grades too.
 
     The order among all candidates cannot tell: where what nobody judged counts as irrelevant, even
     a perfect teacher loses.
     """
-    taught, judged = data.taught, test.labelled["relevance"]
-    if taught is None or not np.isfinite(taught).any() or not len(judged.sizes):
+    if data.taught is None or not np.isfinite(data.taught).any():
         return False
     found = []
     for learned_from in (data, data.with_taught()):
-        part = Part.of(learned_from, ~kept_back)
-        if not part.sizes()["relevance"]:
-            return False
-        _, l2 = _fit(part, config, tell)
-        found.append(ndcg(judged, l2.score(judged.X, config.relevance_weight)).mean())
+        values = [np.zeros(0)]
+        for rows, test in folds:
+            train, judged = Part.of(learned_from, ~rows), test.labelled["relevance"]
+            if train.sizes()["relevance"] and len(judged.sizes):
+                _, l2 = _fit(train, config, tell)
+                values.append(ndcg(judged, l2.score(judged.X, config.relevance_weight)))
+        found.append(np.concatenate(values).sum())
     before, after = found
     return bool(after > before)
+
+
+def _measured(
+    data: RankingData, folds: Held, config: RankerConfig, tell: _Fitted
+) -> tuple[dict[str, Values], dict[str, Values], dict[str, dict[str, float]]]:
+    """How models of the other queries order those of each fold.
+
+    Returns:
+        For each label the values among the labelled candidates, those among all, and the importance
+        of features in the first fold.
+    """
+    labelled: dict[str, list[Values]] = {}
+    every: dict[str, list[Values]] = {}
+    importance: dict[str, dict[str, float]] = {}
+    for rows, test in folds:
+        train = Part.of(data, ~rows)
+        measurable = [label for label in LABELS if test.sizes()[label] and train.sizes()[label]]
+        if not measurable:
+            continue
+        l1, l2 = _fit(train, config, tell)
+        for label in measurable:
+            lists, among = test.all[label], test.labelled[label]
+            values = _values(lists, l1, l2, config.relevance_weight) | _features(lists)
+            every.setdefault(label, []).append(values)
+            if len(among.sizes):
+                values = _values(among, l1, l2, config.relevance_weight)
+                labelled.setdefault(label, []).append(values)
+            if label not in importance:
+                importance[label] = _importance(lists, getattr(l2, label))
+    return _joined(labelled), _joined(every), importance
+
+
+def _joined(found: Mapping[str, Sequence[Values]]) -> dict[str, Values]:
+    """The values of all folds, one after another; without a head where a fold cannot train it."""
+    return {
+        label: {
+            name: np.concatenate([values[name] for values in folds if name in values])
+            for name in folds[0]
+        }
+        for label, folds in found.items()
+    }
 
 
 def _fit(part: Part, config: RankerConfig, tell: _Fitted) -> tuple[Linear, L2]:
@@ -223,8 +251,7 @@ def _fit(part: Part, config: RankerConfig, tell: _Fitted) -> tuple[Linear, L2]:
     return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
 
-def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> dict[str, np.ndarray]:
-    """Ordering → nDCG@10 of each query (q,)."""
+def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> Values:
     X, names = lists.X, feature_names()
     columns = {name: X[:, names.index(name)] for name in ("bm25", "bm25_rr", "learned_rr")}
     orderings = {
@@ -238,53 +265,16 @@ def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> dict[str, np.nda
     return {name: ndcg(lists, scores) for name, scores in orderings.items()}
 
 
-def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
-    return {name: float(column.mean()) for name, column in values.items()}
+def _features(lists: Lists) -> Values:
+    """Each feature as an ordering."""
+    return {name: ndcg(lists, lists.X[:, column]) for column, name in enumerate(feature_names())}
 
 
-def _features(lists: Lists) -> dict[str, float]:
-    """Each feature as an ordering, and its mean nDCG@10, best first."""
-    single = {
-        name: float(ndcg(lists, lists.X[:, column]).mean())
-        for column, name in enumerate(feature_names())
-    }
-    return dict(sorted(single.items(), key=lambda pair: -pair[1]))
-
-
-def chosen_order(values: Sequence[Mapping[str, np.ndarray]]) -> str:
-    """'l2', else 'l1', else '' for neither: the first that loses to none of the simpler orders.
-
-    An order loses where its nDCG@10 is lower (`loses`) on the queries of one kind of label. Of few
-    queries (FEW) chance explains much: there it must not be lower than the starter ranker's at all.
-
-    Args:
-        values: for each kind of label, ordering → nDCG@10 of each query among its labelled
-            candidates. Those that nobody labelled are left out (condensed lists; Sakai, 2007): an
-            order is then not worse for showing what the logged search never did.
-    """
-    simple = ("starter", "rrf", "token")
-    for name, simpler in (("l2", ("l1", *simple)), ("l1", simple)):
-        lost = any(loses(found[name], found[other]) for found in values for other in simpler)
-        if not lost and not any(_below(found[name], found["starter"]) for found in values):
-            return name
-    return ""
-
-
-def _below(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    return FEWEST <= len(ours) < FEW and bool(ours.mean() < theirs.mean())
-
-
-def loses(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether ours are lower by more than chance explains: one-sided, 95%.
-
-    Args:
-        ours, theirs: (q,) values of the same queries; fewer than FEWEST say nothing.
-    """
-    if len(ours) < FEWEST:
-        return False
-    differences = ours - theirs
-    error = differences.std(ddof=1) / np.sqrt(len(differences))
-    return bool(differences.mean() + 1.645 * error < 0)
+def _means(values: Values) -> dict[str, float]:
+    """The mean of each ordering; features after the others, best first."""
+    means = {name: float(column.mean()) for name, column in values.items()}
+    features = {name: means.pop(name) for name in feature_names() if name in means}
+    return means | dict(sorted(features.items(), key=lambda pair: -pair[1]))
 
 
 def _importance(lists: Lists, head: Head) -> dict[str, float]:
@@ -301,13 +291,15 @@ def _importance(lists: Lists, head: Head) -> dict[str, float]:
     return dict(sorted(falls.items(), key=lambda pair: -pair[1]))
 
 
-def _held_out(groups: np.ndarray, config: RankerConfig) -> np.ndarray:
-    """bool (n,): rows of the held-out queries, chosen by the seed alone."""
+def _folds(groups: np.ndarray, config: RankerConfig) -> list[np.ndarray]:
+    """bool (n,) for each fold: the rows of its queries, which are chosen by the seed alone."""
     queries = np.unique(groups)
-    chosen = np.random.default_rng(config.seed).random(len(queries)) < config.held_out
-    if len(queries) < 5:
-        chosen[:] = False
-    return np.isin(groups, queries[chosen])
+    if len(queries) < 5 or not config.held_out:
+        return []
+    place = np.random.default_rng(config.seed).random(len(queries)) / config.held_out
+    few = (place < 1).sum() < FEW
+    folds = [(place >= at) & (place < at + 1) for at in range(round(1 / config.held_out))]
+    return [np.isin(groups, queries[fold]) for fold in (folds if few else folds[:1])]
 
 
 def _check(data: RankingData) -> None:
