@@ -75,7 +75,8 @@ def candidates(data: Path, out: Path, name: str) -> RankingData:
     kept = out / f"{name}.npz"
     if not kept.exists():
         found = retrieved(unlabelled(data / FOLDERS[name], out / name, name))
-        np.savez(kept, **{key: value for key, value in vars(found).items() if value is not None})
+        columns = {key: value for key, value in vars(found).items() if hasattr(value, "dtype")}
+        np.savez(kept, **columns)
     return RankingData(**np.load(kept))
 
 
