@@ -87,7 +87,8 @@ def import_(
         list[str] | None,
         typer.Option(
             "--map",
-            help="OUR_FIELD=THEIR_COLUMN, or attributes.NAME=THEIR_COLUMN; may be repeated.",
+            help="OUR_FIELD=THEIR_COLUMN, attributes.NAME=THEIR_COLUMN, or a value and their words "
+            "for it: action.click=CLIC,VUE; may be repeated.",
         ),
     ] = None,
     set_: Annotated[
@@ -216,6 +217,8 @@ def sentences(report: Report) -> list[str]:
             "The rest of the file is UTF-8, or was taken for it. If it is in another encoding, "
             "import it again with --encoding, such as windows-1252."
         )
+    if any(reason.startswith("action is not a known") for reason in report.reasons):
+        told.append("Name the file's words for actions with --map, such as action.click=CLIC,VUE.")
     if report.taken and not report.changed:
         told.append(_unchanged(report))
     return told

@@ -16,6 +16,7 @@ import sqlite_utils
 from omnisearch.data.importers.attributes import AttributeNames, NoAttribute, read_attributes
 from omnisearch.data.importers.campaigns import import_campaigns
 from omnisearch.data.importers.catalogue_writer import BlockWriter, Numbered
+from omnisearch.data.importers.choices import apart, translated
 from omnisearch.data.importers.codes import NoCodes
 from omnisearch.data.importers.columns import Names, check_columns, check_mapped, check_names
 from omnisearch.data.importers.constants import check_constants
@@ -61,7 +62,8 @@ class ImportOptions:
     """How a file is read.
 
     Attributes:
-        mapping: our field → the file's column, such as {"title": "product_title"}.
+        mapping: our field → the file's column, such as {"title": "product_title"}; of some fields
+            also our value → the file's words (`importers.choices`).
         constants: our field → its value in every row, such as {"entity": "product"}.
         strict: refuse the whole file if any row or value is bad.
         format: one of `readers.FORMATS`; by default from the file's name.
@@ -111,12 +113,14 @@ def import_file(
             where=str(path),
             how=f"Give --kind, one of {', '.join(KINDS)}.",
         )
-    check_names(kind, options.mapping, options.constants)
+    columns, words = apart(kind, options.mapping)
+    check_names(kind, columns, options.constants)
     check_constants(kind, options.constants)
-    names = Names(kind, options.mapping, options.constants)
+    names = Names(kind, columns, options.constants)
     source = open_source(path, options.format, options.delimiter, options.encoding)
     check_columns(source, path, names)
-    rows = _dated(path, source, names, names.rename(source.rows), options)
+    renamed = names.rename(source.rows)
+    rows = _dated(path, source, names, translated(renamed, words) if words else renamed, options)
     if kind == "campaigns":
         source = replace(source, rows=rows)
         return import_campaigns(workspace, path, source, names, options.strict, progress)

@@ -86,6 +86,15 @@ _BOARD_FIELDS: dict[str, Check] = {
 
 _SURFACES = ("search", "offsite")
 _OPTIONAL_OF_EVENTS = frozenset(("language", "country", "session", "position"))
+# Names of events of Google Analytics 4, which logs of other programs have too.
+GA4_ACTIONS = {
+    "view_item_list": "impression",
+    "view_search_results": "impression",
+    "select_item": "click",
+    "add_to_wishlist": "save",
+    "add_to_cart": "add_to_cart",
+    "purchase": "checkout",
+}
 _DELETABLE = (*ENTITIES, "board")
 
 # All fields of each kind. Other columns are attributes of pins and products (`read_attributes`); of
@@ -345,10 +354,9 @@ def _few_words(
 
 
 def _action(value: Any) -> str:
-    """An action however it is spelled, such as `Add to cart`; a `purchase` is a checkout."""
-    said = "_".join(value.lower().replace("-", " ").split()) if type(value) is str else value
-    if said == "purchase":
-        return "checkout"
+    """An action however it is spelled, such as `Add to cart`, or one of GA4_ACTIONS."""
+    said = "_".join(value.lower().replace("-", " ").split()) if type(value) is str else ""
+    said = GA4_ACTIONS.get(said, said)
     return v.choice(said if said in ACTIONS else value, "action", ACTIONS, "action")
 
 

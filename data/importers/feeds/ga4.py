@@ -17,16 +17,9 @@ import orjson
 
 from omnisearch.data.importers.feeds.feed_file import FeedFile
 from omnisearch.data.importers.feeds.groups import grouped
+from omnisearch.data.importers.rows import GA4_ACTIONS
 from omnisearch.data.importers.source import Row
 
-ACTIONS = {
-    "view_item_list": "impression",
-    "view_search_results": "impression",
-    "select_item": "click",
-    "add_to_wishlist": "save",
-    "add_to_cart": "add_to_cart",
-    "purchase": "checkout",
-}
 COLUMNS = {
     "eventname": "event_name",
     "eventtimestamp": "event_timestamp",
@@ -62,7 +55,7 @@ def _events(file: FeedFile) -> Iterator[Row]:
             yield row
             continue
         name = values.get("event_name")
-        if name not in ACTIONS:
+        if name not in GA4_ACTIONS:
             file.left_out[f"event {name!s:.40}", f"events {name!s:.40}"] += 1
             continue
         parameters = _parameters(values.get("event_params"))
@@ -78,7 +71,7 @@ def _events(file: FeedFile) -> Iterator[Row]:
         yield row._replace(
             values={
                 "microseconds": moment,
-                "action": ACTIONS[name],
+                "action": GA4_ACTIONS[name],
                 "query": str(term).strip() if term else "",
                 "items": _items(values.get("items")),
                 "user": str(values.get("user_pseudo_id") or ""),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from importing import jsonl, refusals, small_catalogue, table, taken
 
+from omnisearch.cli.importing import sentences
 from omnisearch.data.catalogue.items import read_items
 from omnisearch.data.catalogue.schema import get_meta, open_catalogue
 from omnisearch.data.importers.files import ImportOptions, import_file
@@ -386,3 +387,47 @@ def test_actions_however_they_are_spelled(workspace, tmp_path):
     assert report.changed == 3  # the same event, spelled in another way
     found = [action for _, _, action in table(workspace, "engagements", "query, time, action")]
     assert sorted(found) == ["add_to_cart", "checkout", "click"]
+
+
+def test_a_files_own_words_for_actions_are_taken(workspace, tmp_path):
+    small_catalogue(workspace, tmp_path)
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "date,query,entity,item_id,quoi\n"
+        "2026-11-01,lampe,pin,p1,Clic\n2026-11-01,lampe,pin,p2, vue \n"
+        "2026-11-01,lampe,Artikel,s1,panier\n2026-11-01,lampe,product,s1,select_item\n"
+        "2026-11-01,lampe,pin,p1,save\n2026-11-01,lampe,pin,p1,hum\n",
+        encoding="utf-8",
+    )
+    mapping = {
+        "time": "date",
+        "action": "quoi",
+        "action.click": "clic,VUE",
+        "action.add_to_cart": "panier",
+        "entity.product": "artikel",
+    }
+    report = import_file(workspace, path, "engagements", ImportOptions(mapping=mapping))
+    assert refusals(report)[0][1:2] == ("action",) and report.refused == 1
+    assert "action.click=" in " ".join(sentences(report))
+    assert sorted(table(workspace, "engagements", "item_id, action, query")) == [
+        ("p1", "click", "lampe"),
+        ("p1", "save", "lampe"),
+        ("p2", "click", "lampe"),
+        ("s1", "add_to_cart", "lampe"),
+        ("s1", "click", "lampe"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ({"action.clic": "click"}, "action has no value 'clic'"),
+        ({"action.click": "vue", "action.save": "VUE"}, "The word 'vue' is given to both"),
+        ({"title.x": "y"}, "have no field 'title.x'"),
+    ],
+)
+def test_a_wrong_mapping_of_words_is_refused(workspace, tmp_path, mapping, told):
+    path = tmp_path / "log.csv"
+    path.write_text("time,query,entity,item_id,action\n")
+    with pytest.raises(InputError, match=told):
+        import_file(workspace, path, "engagements", ImportOptions(mapping=mapping))
