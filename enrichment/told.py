@@ -12,6 +12,8 @@ from omnisearch.data.workspace.dates import moment
 _APART = ("train_again", "left_out")
 _WORDS = {
     "mrr_before": "mean reciprocal rank before",
+    "own_texts": "titles and texts of items first",
+    "mrr_own_texts": "after these",
     "mrr_after": "after",
     "mrr_taught": "after the teacher's grades",
     "items_in_english": "items in English",

@@ -28,7 +28,7 @@ from omnisearch.encoders.training.prepare import prepare
 from omnisearch.encoders.training.tune import GradedLists, TextPairs, distil, tune
 from omnisearch.encoders.training.validate import hold_out
 from omnisearch.encoders.training.warm_start import warm_config
-from omnisearch.enrichment import tuned_encoder
+from omnisearch.enrichment import tuned_encoder, tuning_pairs
 from omnisearch.enrichment.text import embed_texts, refresh_texts, usual_encoder
 from omnisearch.enrichment.told import sentences
 from omnisearch.enrichment.tuned_encoder import NOTE, TEXT_NOTE, tune_encoder, when_of_use
@@ -69,7 +69,7 @@ def test_what_of_the_log_is_not_learned_from_is_counted_with_its_reason(
 ) -> None:
     workspace, db = shop
     monkeypatch.setattr(tuning, "PASSES", 1)
-    monkeypatch.setattr(tuned_encoder, "MOST_STEPS", 1)
+    monkeypatch.setattr(tuning_pairs, "MOST_STEPS", 1)
     split = time_split(db)
     pairs = training_pairs(db, split)
     whole = {
@@ -82,7 +82,7 @@ def test_what_of_the_log_is_not_learned_from_is_counted_with_its_reason(
         db.execute("UPDATE pins SET title = NULL, caption = NULL WHERE id < 'pin0060'")
     counts = tune_encoder(workspace, db, str(backbone))
     told = {each["why"]: each for each in counts["left_out"]}
-    most = tuned_encoder.BATCH
+    most = tuning_pairs.BATCH
     reasons = (
         "the tuned encoder is measured by them",
         f"tuning learns from {most:,} at most",
@@ -186,7 +186,7 @@ def test_a_folder_without_a_model_is_told_before_the_log_is_read(
     shop, tmp_path, monkeypatch
 ) -> None:
     workspace, db = shop
-    monkeypatch.setattr(tuned_encoder, "_read_log", lambda db: pytest.fail("it was read first"))
+    monkeypatch.setattr(tuned_encoder, "read_log", lambda db: pytest.fail("it was read first"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="This folder holds no model"):
         tune_encoder(workspace, db, str(tmp_path / "empty"))
@@ -219,6 +219,36 @@ def test_without_a_log_titles_and_captions_are_learned_from(shop, backbone, monk
     assert when_of_use(db) is None
 
 
+def test_own_texts_are_learned_before_the_log_if_its_pairs_gain_by_it(
+    shop, backbone, monkeypatch
+) -> None:
+    workspace, db = shop
+
+    def tuned() -> tuple[dict, str]:
+        counts = tune_encoder(workspace, db, str(backbone))
+        name, _ = text_encoder(db) or ("", None)
+        return counts, name
+
+    counts, after_both = tuned()
+    assert counts["own_texts"] > 100
+    assert counts["mrr_before"] < counts["mrr_own_texts"] < counts["mrr_after"]
+    own = tuning_pairs.own_pairs(db)
+
+    def worse_by_own_texts(tower: TextTower, pairs: TextPairs, *rest: object) -> None:
+        if pairs is not own[0]:
+            return tune(tower, pairs, *rest)
+        for weights in tower.model.parameters():
+            weights.data.normal_()
+
+    monkeypatch.setattr(tuned_encoder, "own_pairs", lambda _: own)
+    monkeypatch.setattr(tuned_encoder, "tune", worse_by_own_texts)
+    counts, undone = tuned()
+    assert counts["mrr_own_texts"] < counts["mrr_before"]
+    monkeypatch.setattr(tuned_encoder, "has_own_pairs", lambda *_: False)
+    _, by_log_alone = tuned()
+    assert undone == by_log_alone != after_both
+
+
 def test_few_pairs_are_refused(shop, backbone, monkeypatch) -> None:
     workspace, db = shop
     monkeypatch.setattr(tuned_encoder, "FEWEST", 10**6)
@@ -247,7 +277,7 @@ def test_it_learns_from_no_pair_that_validates_training(shop) -> None:
     _, db = shop
     split = time_split(db)
     _, valid = hold_out(db, split, training_pairs(db, split), preset_config("demo"))
-    log = tuned_encoder._read_log(db)
+    log = tuning_pairs.read_log(db)
     new = {
         (row["query"], (entity, row["item_id"]))
         for entity, table in valid.items()
@@ -314,7 +344,7 @@ def test_after_the_log_it_learns_from_a_teacher(shop, backbone, monkeypatch) -> 
     workspace, db = shop
     without = tune_encoder(workspace, db, str(backbone))
     before = text_encoder(db)
-    learned = sorted({query for query, _ in tuned_encoder._read_log(db).learned})
+    learned = sorted({query for query, _ in tuning_pairs.read_log(db).learned})
     taught(workspace, [*learned[:20], "never asked"])
 
     def worse(tower: TextTower, lists: GradedLists, progress: object) -> None:
@@ -341,12 +371,12 @@ def test_after_the_log_it_learns_from_a_teacher(shop, backbone, monkeypatch) -> 
 
 def test_a_teacher_tells_nothing_of_pairs_that_are_measured(shop) -> None:
     workspace, db = shop
-    log = tuned_encoder._read_log(db)
+    log = tuning_pairs.read_log(db)
     asked = {query for query, _ in log.learned}
     (query, (entity, item_id)), *_ = [pair for pair in log.held_out if pair[0] in asked]
     taught(workspace, [query])
     row = ((query, entity, item_id), b"", 0.9, 3.0)
     add_grades(workspace, "teacher", [row])
-    lists = tuned_encoder._taught(workspace, db, log)
+    lists = tuning_pairs.taught(workspace, db, log)
     shown = {(entity, item_id) for _, entity, item_id in soft_labels(workspace)}
     assert len(lists.texts) == len(shown - {item for of, item in log.held_out if of == query})
