@@ -178,7 +178,7 @@ def _learned(
     stages.lap("cosines")
     X = features(snapshot, candidates, query)
     stages.lap("features")
-    l1 = rankers.l1 if rankers else starter()
+    l1 = rankers.l1 if rankers else starter(snapshot.generation.word_weight)
     columns["l1"] = l1.score(X).astype(np.float32)
     ranking = _by(candidates, columns["l1"], config.l1_keep, kept)
     stages.lap("l1")

@@ -15,6 +15,7 @@ _WORDS = {
     "own_texts": "titles and texts of items first",
     "mrr_own_texts": "after these",
     "mrr_after": "after",
+    "word_weight": "weight of words where no rankers are trained",
     "mrr_taught": "after the teacher's grades",
     "items_in_english": "items in English",
     "computed": "texts embedded anew",

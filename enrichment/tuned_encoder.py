@@ -50,6 +50,8 @@ from omnisearch.enrichment.tuning_pairs import (
     taught,
     with_texts,
 )
+from omnisearch.enrichment.word_weight import NOTE as WORD_WEIGHT
+from omnisearch.enrichment.word_weight import word_weight
 
 NOTE = "tuned_encoder"  # key in the catalogue's meta table
 FEWEST = 500  # pairs; from fewer an encoder learns these queries, and forgets others
@@ -93,8 +95,8 @@ def tune_encoder(
 
     Returns:
         Counts: of several encoders that fit the mean reciprocal rank of each; pairs, the mean
-        reciprocal rank before and after each lesson, and those of `embed_texts`; and what was
-        `left_out` of the log, and why.
+        reciprocal rank before and after each lesson, and those of `embed_texts`; `word_weight`,
+        if the starter ranker is to have another; and what was `left_out` of the log, and why.
 
     Raises:
         InputError: the encoder does not exist.
@@ -157,6 +159,10 @@ def tune_encoder(
         if found <= after:
             tower.model.load_state_dict(state)
         after = max(after, found)
+    named = (held_out, others) if own_texts else own_pairs(db)[1:]
+    weight = word_weight(tower, *named)
+    if weight is not None:
+        counts["word_weight"] = weight
     name = ""
     if after > before:
         name = _write(workspace, tower)
@@ -164,6 +170,7 @@ def tune_encoder(
     elif get_meta(db, TEXT_NOTE) is None:
         counts |= embed_texts(workspace, db, **begin, progress=progress)
     with db.conn:
+        set_meta(db, WORD_WEIGHT, weight)
         set_meta(db, NOTE, {"begin": begin} | ({"own_texts": True} if own_texts else {}))
     if name:
         sweep(workspace.text_encoders, keep=[name])

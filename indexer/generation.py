@@ -92,6 +92,12 @@ class Generation:
         return None if measured is None else measured["cosine"]
 
     @property
+    def word_weight(self) -> float | None:
+        """The starter ranker's weight of words, as the catalogue's texts have it
+        (`enrichment.word_weight`); None for the usual one."""
+        return self.segments[-1].manifest.get("word_weight")
+
+    @property
     def related_floor(self) -> float | None:
         """The cosine below which a query is not related to another; that of items where the build
         has measured no other."""

@@ -155,6 +155,7 @@ def facts_of(job: Job) -> dict[str, Any]:
         "checkpoint": encoder.checkpoint,
         "checkpoint_name": encoder.name,
         "engaged_until": get_meta(db, "engaged_until"),
+        "word_weight": get_meta(db, "word_weight"),
         "synthetic": bool(get_meta(db, "synthetic", False)),
         "tokens_version": TOKENS_VERSION,
     }

@@ -50,6 +50,7 @@ LOADING_FILE = "loading"
 _NUMBER = (int, type(None))
 _SPACE = {"entity": str, "space": str, "dim": int, "M": int, "vectors": int}
 _MEASURED = (dict, type(None))
+_MEASURED_NUMBER = (float, type(None))
 _FLOOR = {"cosine": float, "nonsense": {str: float}, "real": {str: float}, "of": int}
 _MANIFEST = {  # what is read of a manifest
     "number": int,
@@ -216,6 +217,7 @@ def described(
         for path in map(Path, manifest["files"])
         if path.stem.endswith("-present")
     }
+    check_shape(manifest.get("word_weight"), _MEASURED_NUMBER)  # earlier builds have none
     if manifest.get("floor") is not None:
         check_shape(manifest["floor"], _FLOOR)
         check_shape(manifest["floor"].get("related", 0.0), float)  # earlier builds have none

@@ -254,6 +254,7 @@ def train_rankers(
     from omnisearch.engine.search import SearchEngine
     from omnisearch.engine.snapshot import open_snapshot
     from omnisearch.ranker import published, training
+    from omnisearch.ranker.network import NetworkOptions
 
     with opened(workspace, writing=True) as (space, db):
         chosen = load_section("rank", RankingOptions(), space.settings, options)
@@ -275,7 +276,8 @@ def train_rankers(
             how="Import a longer log or judgments; enrich without `--until now` before training "
             "rankers.",
         )
-    rankers = training.train_rankers(data, progress=progress)
+    network = NetworkOptions(word_weight=snapshot.generation.word_weight)
+    rankers = training.train_rankers(data, training.RankerConfig(network), progress)
     rankers.report["checkpoint"] = snapshot.encoder.checkpoint
     rankers.report["learned_from"] = learned_from
     return rankers, published.save_rankers(space, rankers) if rankers.order else None

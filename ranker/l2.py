@@ -46,7 +46,9 @@ class Head:
     @classmethod
     def fit(cls, lists: Lists, judged: Lists | None, options: NetworkOptions) -> Head:
         """Train on lists of all candidates, of at least one query, and of the judged ones."""
-        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes), starter())
+        linear = Linear.fit(
+            [lists], feature_names(), options.prior / len(lists.sizes), starter(options.word_weight)
+        )
         scale = _spread(lists, linear.score(lists.X))
         if judged is None or not len(judged.sizes):
             return cls(linear, None, (scale, 1.0))

@@ -37,7 +37,7 @@ class NetworkOptions:
         epochs, batch, rate, decay: of AdamW; a batch is of whole queries, the rate rises over a
             tenth of the steps and falls to zero.
         prior: strength of the linear part's regularisation towards the starter ranker, divided by
-            the number of queries.
+            the number of queries. word_weight: as of `starter`.
     """
 
     members: int = 4
@@ -48,6 +48,7 @@ class NetworkOptions:
     decay: float = 1e-2
     prior: float = 20.0
     seed: int = 7
+    word_weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Network:
 
         The same input gives the same model on one machine.
         """
-        linear = Linear.fit([lists], feature_names(), options.prior / len(lists.sizes), starter())
+        linear = Linear.fit(
+            [lists], feature_names(), options.prior / len(lists.sizes), starter(options.word_weight)
+        )
         known = ~np.isnan(lists.X)
         count = np.maximum(known.sum(axis=0), 1)
         centred = np.where(known, lists.X - linear.fill, 0)

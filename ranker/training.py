@@ -215,11 +215,10 @@ def _measured(
         l1, l2 = _fit(train, config, tell)
         for label in measurable:
             lists, among = test.all[label], test.labelled[label]
-            values = _values(lists, l1, l2, config.relevance_weight) | _features(lists)
+            values = _values(lists, l1, l2, config) | _features(lists)
             every.setdefault(label, []).append(values)
             if len(among.sizes):
-                values = _values(among, l1, l2, config.relevance_weight)
-                labelled.setdefault(label, []).append(values)
+                labelled.setdefault(label, []).append(_values(among, l1, l2, config))
             if label not in importance:
                 importance[label] = _importance(lists, getattr(l2, label))
     return _joined(labelled), _joined(every), importance
@@ -241,7 +240,9 @@ def _fit(part: Part, config: RankerConfig, tell: _Fitted) -> tuple[Linear, L2]:
     usable = {label: lists for label, lists in part.all.items() if len(lists.sizes)}
     learned_from = sum(len(lists.sizes) for lists in usable.values())
     strength = config.l1_prior / learned_from
-    l1 = Linear.fit(list(usable.values()), l1_names(), strength, starter())
+    l1 = Linear.fit(
+        list(usable.values()), l1_names(), strength, starter(config.network.word_weight)
+    )
     tell.one()
     judged = {"relevance": part.labelled["relevance"]}
     heads = {}
@@ -251,14 +252,14 @@ def _fit(part: Part, config: RankerConfig, tell: _Fitted) -> tuple[Linear, L2]:
     return l1, L2(heads.get("engagement"), heads.get("relevance"))
 
 
-def _values(lists: Lists, l1: Linear, l2: L2, weight: float) -> Values:
+def _values(lists: Lists, l1: Linear, l2: L2, config: RankerConfig) -> Values:
     X, names = lists.X, feature_names()
     columns = {name: X[:, names.index(name)] for name in ("bm25", "bm25_rr", "learned_rr")}
     orderings = {
-        "l2": l2.score(X, weight),
+        "l2": l2.score(X, config.relevance_weight),
         **{f"l2 {name} head": scores for name, scores in l2.scores(X).items()},
         "l1": l1.score(X),
-        "starter": starter().score(X),
+        "starter": starter(config.network.word_weight).score(X),
         "rrf": columns["bm25_rr"] + columns["learned_rr"],
         "token": columns["bm25"],
     }

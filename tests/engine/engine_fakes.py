@@ -83,6 +83,7 @@ class FakeGeneration:
     manifest: dict[str, Any] = field(default_factory=dict)
     floor: float | None = None
     related_floor: float | None = None
+    word_weight: float | None = None
     collections: Any = None  # it is in no cluster
 
     @property

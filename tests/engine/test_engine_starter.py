@@ -33,3 +33,22 @@ def test_it_orders_until_there_are_own_rankers(engine: SearchEngine, system: str
     assert not found.notes and starter() is learned
     for hit in found.hits:
         assert hit.explain and hit.explain["l1"] == pytest.approx(hit.explain["learned"])
+
+
+def test_words_count_as_the_generation_says(engine: SearchEngine) -> None:
+    scores = {}
+    for weight in (None, 0.8):
+        generation = replace(engine.snapshot.generation, word_weight=weight)
+        engine.swap(replace(engine.snapshot, generation=generation))
+        for hit in engine.search(QUERY, k=50, system="l1", explain=True).hits:
+            assert hit.explain
+            scores[weight, hit.entity, hit.id] = hit.explain["l1"]
+    usual = dict(zip(starter().names, starter().weights, strict=True))
+    most = 0.8 * usual["learned"] - usual["text_share"]
+    gains = [
+        scores[0.8, entity, item] - before
+        for (weight, entity, item), before in scores.items()
+        if weight is None and (0.8, entity, item) in scores
+    ]
+    assert len(gains) > 10
+    assert min(gains) >= -1e-4 and 0.3 * most < max(gains) <= most + 1e-4

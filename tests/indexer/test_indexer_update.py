@@ -338,6 +338,17 @@ def test_nothing_new_publishes_nothing(small: Small) -> None:
     assert update(workspace, db, encoder) == 3
 
 
+def test_the_weight_of_words_is_that_of_the_last_publication(small: Small) -> None:
+    workspace, db = small
+    build(workspace, db, FakeEncoder())
+    assert Generation.open(workspace).word_weight is None
+    for weight in (0.8, None):
+        set_meta(db, "word_weight", weight)
+        db.conn.commit()
+        update(workspace, db, FakeEncoder())
+        assert Generation.open(workspace).word_weight == weight
+
+
 def test_an_update_opens_only_what_it_needs(small: Small) -> None:
     """The parts of a build that are large are neither read nor written again."""
     workspace, db = small
