@@ -95,7 +95,7 @@ class Generation:
     def word_weight(self) -> float | None:
         """The starter ranker's weight of words, as the catalogue's texts have it
         (`enrichment.word_weight`); None for the usual one."""
-        return self.segments[-1].manifest.get("word_weight")
+        return self.manifest.get("word_weight")
 
     @property
     def related_floor(self) -> float | None:
