@@ -47,6 +47,7 @@ from omnisearch.enrichment.tuning_pairs import (
     has_own_pairs,
     own_pairs,
     read_log,
+    steps_left,
     taught,
     with_texts,
 )
@@ -112,7 +113,8 @@ def tune_encoder(
     begin |= {name: value for name, value in given.items() if value is not None}
     log = read_log(db)
     own_texts = len(log.learned) < FEWEST
-    learned, held_out, others = own_pairs(db) if own_texts else with_texts(db, log)
+    own = own_pairs(db, 0 if own_texts else len(log.learned))
+    learned, held_out, others = own if own_texts else with_texts(db, log)
     if own_texts and len(learned) + len(held_out) < FEWEST:
         raise NotReady(
             f"The log has {counted(len(log.learned), 'pair')} of a query and an item that it led "
@@ -143,8 +145,8 @@ def tune_encoder(
     lessons: list[tuple[str, str, TextPairs | GradedLists]] = [("pairs", "mrr_after", learned)]
     if len(held_out):  # which tell whether the others help
         lessons.append(("taught_queries", "mrr_taught", taught(workspace, db, log)))
-        if not own_texts and has_own_pairs(db, FEWEST):
-            lessons.insert(0, ("own_texts", "mrr_own_texts", own_pairs(db)[0]))
+        if not own_texts and min(len(own[0]), steps_left(len(log.learned))) >= FEWEST:
+            lessons.insert(0, ("own_texts", "mrr_own_texts", own[0]))
     after = before
     for size, result, material in lessons:
         if not len(material):
@@ -159,8 +161,7 @@ def tune_encoder(
         if found <= after:
             tower.model.load_state_dict(state)
         after = max(after, found)
-    named = (held_out, others) if own_texts else own_pairs(db)[1:]
-    weight = word_weight(tower, *named)
+    weight = word_weight(tower, *own[1:])
     if weight is not None:
         counts["word_weight"] = weight
     name = ""

@@ -103,6 +103,11 @@ def with_texts(db: sqlite_utils.Database, log: Log) -> tuple[TextPairs, TextPair
     return _paired(log.learned, texts), _paired(log.held_out, texts), others
 
 
+def steps_left(pairs: int) -> int:
+    """How many more pairs than these fit into the steps of a tuning."""
+    return max(0, MOST_STEPS * BATCH // PASSES - pairs)
+
+
 def has_own_pairs(db: sqlite_utils.Database, fewest: int) -> bool:
     """Whether `own_pairs` finds so many."""
     found = 0
@@ -115,11 +120,12 @@ def has_own_pairs(db: sqlite_utils.Database, fewest: int) -> bool:
 
 def own_pairs(
     db: sqlite_utils.Database,
+    beside: int = 0,
 ) -> tuple[TextPairs, TextPairs, list[list[str]]]:
-    """Titles with their items' captions and descriptions: to learn from, and held out to measure
-    by; and other items' texts to search these among.
+    """Titles with their items' captions and descriptions: to learn from, as many as fit `beside`
+    other pairs, and held out to measure by; and other items' texts to search these among.
     """
-    most = MOST_STEPS * BATCH // PASSES + _HELD_OUT  # what fits into the steps of a tuning
+    most = steps_left(beside) + _HELD_OUT
     found: list[tuple[str, list[str]]] = []
     generator, seen = np.random.default_rng(0), 0
     for entity in ITEM_ENTITIES:
