@@ -5,6 +5,7 @@ Of an item's own texts the title stands for a query that leads to it (`encoders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -56,6 +57,8 @@ from omnisearch.enrichment.word_weight import word_weight
 
 NOTE = "tuned_encoder"  # key in the catalogue's meta table
 FEWEST = 500  # pairs; from fewer an encoder learns these queries, and forgets others
+
+Lesson = tuple[str, str, TextPairs | GradedLists]  # names of its size and of what is after it
 
 
 def when_of_use(db: sqlite_utils.Database) -> dict[str, Any] | None:
@@ -142,25 +145,13 @@ def tune_encoder(
         unused = [LeftOut(len(log.learned) - len(learned), "pairs", "their item has no text")]
     left_out = training_left_out(db, time_split(db)) + some([*log.left_out, *unused])
     tower.prune(every_text(db, learned))
-    lessons: list[tuple[str, str, TextPairs | GradedLists]] = [("pairs", "mrr_after", learned)]
+    lessons: list[Lesson] = [("pairs", "mrr_after", learned)]
     if len(held_out):  # which tell whether the others help
         lessons.append(("taught_queries", "mrr_taught", taught(workspace, db, log)))
         if not own_texts and min(len(own[0]), steps_left(len(log.learned))) >= FEWEST:
             lessons.insert(0, ("own_texts", "mrr_own_texts", own[0]))
-    after = before
-    for size, result, material in lessons:
-        if not len(material):
-            continue
-        state = {name: weights.clone() for name, weights in tower.model.state_dict().items()}
-        if isinstance(material, GradedLists):
-            distil(tower, material, progress)
-        else:
-            tune(tower, material, progress)
-        found = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 1.0
-        counts |= {size: len(material), result: round(found, 3)}
-        if found <= after:
-            tower.model.load_state_dict(state)
-        after = max(after, found)
+    after, found = _after(lessons, tower, held_out, others, before, progress)
+    counts |= found
     weight = word_weight(tower, *own[1:])
     if weight is not None:
         counts["word_weight"] = weight
@@ -176,6 +167,35 @@ def tune_encoder(
     if name:
         sweep(workspace.text_encoders, keep=[name])
     return counts | {"left_out": [asdict(each) for each in left_out]}
+
+
+def _after(
+    lessons: Sequence[Lesson],
+    tower: TextTower,
+    held_out: TextPairs,
+    others: Sequence[list[str]],
+    before: float,
+    progress: Progress | None,
+) -> tuple[float, dict[str, Any]]:
+    """Let the tower learn; a lesson after which it finds `held_out` no better is undone.
+
+    Returns the mean reciprocal rank in the end, and that after each lesson with its size.
+    """
+    counts: dict[str, Any] = {}
+    for size, result, material in lessons:
+        if not len(material):
+            continue
+        state = {name: weights.clone() for name, weights in tower.model.state_dict().items()}
+        if isinstance(material, GradedLists):
+            distil(tower, material, progress)
+        else:
+            tune(tower, material, progress)
+        found = mean_reciprocal_rank(tower, held_out, others) if len(held_out) else 1.0
+        counts |= {size: len(material), result: round(found, 3)}
+        if found <= before:
+            tower.model.load_state_dict(state)
+        before = max(before, found)
+    return before, counts
 
 
 def _write(workspace: Workspace, tower: TextTower) -> str:
