@@ -42,6 +42,8 @@ def small(monkeypatch):
     monkeypatch.setattr(tuning, "BATCH", 32)
     monkeypatch.setattr(tuning, "PASSES", 40)
     monkeypatch.setattr(tuned_encoder, "FEWEST", 100)
+    # The log fills the steps: learning the items' own texts first takes as long again.
+    monkeypatch.setattr(tuned_encoder, "steps_left", lambda pairs: 0)
 
 
 @pytest.fixture
@@ -223,6 +225,7 @@ def test_own_texts_are_learned_before_the_log_if_its_pairs_gain_by_it(
     shop, backbone, monkeypatch
 ) -> None:
     workspace, db = shop
+    monkeypatch.setattr(tuned_encoder, "steps_left", tuning_pairs.steps_left)
 
     def tuned() -> tuple[dict, str]:
         counts = tune_encoder(workspace, db, str(backbone))
@@ -244,7 +247,7 @@ def test_own_texts_are_learned_before_the_log_if_its_pairs_gain_by_it(
     monkeypatch.setattr(tuned_encoder, "tune", worse_by_own_texts)
     counts, undone = tuned()
     assert counts["mrr_own_texts"] < counts["mrr_before"]
-    monkeypatch.setattr(tuned_encoder, "steps_left", lambda _: 0)  # the log fills the steps
+    monkeypatch.setattr(tuned_encoder, "steps_left", lambda pairs: 0)
     counts, by_log_alone = tuned()
     assert "own_texts" not in counts
     assert undone == by_log_alone != after_both
