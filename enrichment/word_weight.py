@@ -8,7 +8,6 @@ docs/results/ranking.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,12 +54,13 @@ def word_shares(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
     for row, text in enumerate(texts):
         for word in set(tokens(text)):
             rows.setdefault(word, []).append(row)
-    having = Counter({word: len(found) for word, found in rows.items()})
     shares = np.zeros((len(queries), len(texts)), np.float32)
     for query, words in enumerate(set(tokens(text)) for text in queries):
-        idf = {w: np.log1p((len(texts) - having[w] + 0.5) / (having[w] + 0.5)) for w in words}
+        having = {word: len(rows.get(word, ())) for word in words}
+        idf = {w: np.log1p((len(texts) - n + 0.5) / (n + 0.5)) for w, n in having.items()}
+        whole = sum(idf.values())
         for word in words & rows.keys():
-            shares[query, rows[word]] += idf[word] / sum(idf.values())
+            shares[query, rows[word]] += idf[word] / whole
     return shares
 
 
